@@ -1,0 +1,159 @@
+/* One interface to whatever runs kernels: the cuda device (src/device/cuda) and the host CPU
+ * (src/device/host). Compiling needs no device; everything else does. */
+#ifndef TRIAGE_DEVICE_DEVICE_H
+#define TRIAGE_DEVICE_DEVICE_H
+
+#include "problem/problem.h"
+
+/* ---- description ---------------------------------------------------------------------------------- */
+
+typedef struct tri_device_info {
+    char backend[8]; /* "cuda" or "host" */
+    char name[96];   /* for people only */
+    char target[24]; /* what to compile for: "sm_90a"; host: "x86_64-avx2", "x86_64-avx512", "aarch64" */
+    int cc;          /* 90 for 9.0; 0 on the host */
+    int sm_count;    /* host: cores this process may use */
+    int clock_khz;   /* maximum, not current; host: 0 if unknown */
+    int memory_clock_khz, memory_bus_bits;
+    int64_t l2_bytes;       /* host: last-level cache */
+    int64_t smem_bytes_max; /* per block, opt-in; host: 0 */
+    int64_t memory_bytes;
+    int driver_version; /* 13000 style; circumstances, not identity */
+} tri_device_info;
+
+/* Canonical identity (never the name, the driver, the memory in use), e.g.
+ * "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448". */
+triage_status tri_device_key(char **out, const tri_device_info *info);
+
+/* The description of a target without its machine ("sm_90a" or "host"): typical limits of that architecture,
+ * for --target ... --compile-only. TRIAGE_E_INVALID lists the known targets. */
+triage_status tri_device_info_of_target(tri_device_info *out, const char *target);
+
+/* ---- launch --------------------------------------------------------------------------------------- */
+
+/* How a tensor map views an operand. The operand is a matrix as stored: inner (contiguous) x outer.
+ * rank 2: dims {inner, outer}. rank 3: dims {inner_split, outer, inner / inner_split} (inner must divide),
+ * so that one copy brings several swizzled slabs. */
+typedef struct tri_tensor_box {
+    int32_t rank;         /* 0: no map; 2 or 3 */
+    int32_t box[3];       /* elements */
+    int32_t inner_split;  /* rank 3 */
+    int32_t swizzle;      /* bytes: 0, 32, 64, 128 */
+    int32_t l2_promotion; /* bytes: 0, 64, 128, 256 */
+} tri_tensor_box;
+
+/* Launch geometry of one candidate for one problem on one device, from the space. */
+typedef struct tri_launch {
+    uint32_t grid[3], block[3], cluster[3]; /* cluster 1,1,1: none */
+    uint32_t smem_bytes;                    /* dynamic */
+    uint32_t workspace_bytes;
+    tri_tensor_box map_a, map_b, map_c; /* values as [nnzb*block_m][block_k], B and C as stored */
+    int32_t panel_rows;                 /* block rows of a panel; 0: the kernel uses no panels */
+    bool reorder;
+} tri_launch;
+
+/* ---- compile (no device needed) -------------------------------------------------------------------- */
+
+typedef struct tri_include {
+    const char *name; /* as written in #include "..." */
+    const char *text;
+} tri_include;
+
+/* A rendered kernel: what src/render makes and a compiler takes. */
+typedef struct tri_source {
+    char *name; /* of the template, for messages */
+    char *text;
+    tri_include *includes; /* every header the text reaches, in order of name */
+    size_t include_count;
+    char **options; /* compiler options of the candidate, beside the target's own */
+    size_t option_count;
+} tri_source;
+
+typedef struct tri_image {
+    void *data; /* a cubin, or a shared object's bytes */
+    size_t size;
+    int32_t registers;   /* per thread; -1 unknown */
+    int32_t spill_bytes; /* stores + loads per thread; -1 unknown */
+    int32_t static_smem_bytes;
+    char *log; /* the compiler's, never NULL */
+    bool from_cache;
+} tri_image;
+
+/* "nvrtc 13.0" or "gcc 12.2.0"; TRIAGE_E_NO_DEVICE if that compiler is not there. out: 64 bytes at least. */
+triage_status tri_compiler_version(char *out, size_t size, const char *target);
+
+/* Compiles for target, through the binary cache when cache_dir is not NULL. The cache key is everything
+ * that went in: text, includes, options, target, compiler version. Entries are written atomically, 0600 in
+ * a 0700 folder of ours, and carry a hash that is checked on reading; a bad one is remade.
+ * TRIAGE_E_COMPILE carries the first error line; warnings that mean a serialised or capped kernel
+ * (C7504, C7508, C7509, C7510, C7511) are TRIAGE_E_COMPILE too. */
+triage_status tri_compile(tri_image *out, const char *target, const tri_source *source,
+                          const char *cache_dir);
+void tri_image_free(tri_image *image);
+void tri_source_free(tri_source *source);
+
+/* ---- a device --------------------------------------------------------------------------------------- */
+
+typedef struct tri_device tri_device;
+typedef struct tri_kernel tri_kernel;
+typedef uint64_t tri_address; /* device memory; on the host device a pointer's value */
+
+/* Which devices there are, without creating a context (the cuda driver is initialised in the calling
+ * process: call it from a worker, not from a parent that forks). */
+triage_status tri_device_count(int *out, const char *backend);
+
+/* spec: "auto", "cuda", "cuda:N", "host". use_current: take the CUDA context current in this thread if
+ * there is one (applications), else retain device N's primary context. */
+triage_status tri_device_open(tri_device **out, const char *spec, bool use_current);
+void tri_device_close(tri_device *device);
+const tri_device_info *tri_device_describe(const tri_device *device);
+
+triage_status tri_device_alloc(tri_device *device, tri_address *out, size_t bytes); /* 256-byte aligned */
+void tri_device_release(tri_device *device, tri_address address);
+triage_status tri_device_upload(tri_device *device, tri_address to, const void *from, size_t bytes);
+triage_status tri_device_download(tri_device *device, void *to, tri_address from, size_t bytes);
+triage_status tri_device_fill(tri_device *device, tri_address to, uint32_t word, size_t words, void *stream);
+triage_status tri_device_synchronize(tri_device *device);
+
+/* Loads an image; sets the shared-memory limit. The entry is "triage_kernel". */
+triage_status tri_kernel_load(tri_kernel **out, tri_device *device, const tri_image *image,
+                              const tri_launch *launch);
+void tri_kernel_unload(tri_kernel *kernel);
+
+/* Encodes a tensor map (a no-op for rank 0 and on the host device). base 16-byte aligned, ld a multiple
+ * of 16 bytes: else TRIAGE_E_INVALID. inner, outer, ld in elements. */
+triage_status tri_tensor_map_make(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,
+                                  triage_dtype dtype, tri_address base, int64_t inner, int64_t outer,
+                                  int64_t ld);
+
+/* Enqueues one launch; args is the kernel's single argument. Zeroes the workspace first if there is one.
+ * Does not wait on cuda; the host device runs it to the end. */
+triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, size_t args_size, void *stream);
+
+/* Times `count` launches one by one into ns[]; flush_bytes > 0 overwrites that much other memory before
+ * each one (cold L2). Cuda: events around each launch, or around a replay of a graph of `batch` launches
+ * when batch > 1 (ns is then per launch). Host: the monotonic clock. */
+triage_status tri_kernel_time(tri_kernel *kernel, const void *args, size_t args_size, int64_t flush_bytes,
+                              int batch, double *ns, int count);
+
+/* What cannot be keyed but explains a time: JSON object text, owned by the caller: driver, runtime, clocks
+ * seen, throttle reasons, power cap, MIG, MPS, other processes (through NVML when it can be found). */
+triage_status tri_device_circumstances(char **out, tri_device *device);
+
+/* ---- bsr_gemm on a device: the argument block for one launch ---------------------------------------- */
+
+struct tri_bsr_gemm_args;
+typedef struct tri_device_schedule { /* a tri_schedule on the device */
+    tri_address row_order, panel_ptr, steps;
+    int32_t panels;
+} tri_device_schedule;
+typedef struct tri_bsr_buffers { /* addresses on the device; 0 for absent optional ones */
+    tri_address values, row_ptr, col_idx, b, c, bias, scale_a, scale_b, workspace;
+    tri_device_schedule schedule;
+} tri_bsr_buffers;
+/* Fills args (tensor maps included) for one launch. The only place that knows the argument block's fields. */
+triage_status tri_bsr_args_make(struct tri_bsr_gemm_args *out, tri_device *device, const tri_launch *launch,
+                                const tri_problem *problem, const tri_bsr_buffers *buffers, float alpha,
+                                float beta);
+
+#endif

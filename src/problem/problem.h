@@ -1,0 +1,146 @@
+/* What is computed: the problem's description and identity, its sparsity pattern, its inputs, and
+ * what it costs. Pure C on the host; nothing here knows of a device or a kernel. */
+#ifndef TRIAGE_PROBLEM_PROBLEM_H
+#define TRIAGE_PROBLEM_PROBLEM_H
+
+#include "base/base.h"
+
+typedef enum tri_op { TRI_OP_BSR_GEMM = 0 } tri_op;
+
+/* ---- pattern ------------------------------------------------------------------------------------ */
+
+/* Where the blocks are. Owned arrays. */
+typedef struct tri_pattern {
+    int64_t block_rows, block_cols;
+    int64_t nnzb;
+    int32_t *row_ptr; /* [block_rows + 1] */
+    int32_t *col_idx; /* [nnzb], ascending within a row */
+} tri_pattern;
+
+/* Seeded random columns, the same count in every block row as evenly as nnzb =
+ * round((1 - sparsity) * block_rows * block_cols) allows. sparsity 0 .. 1. */
+triage_status tri_pattern_random(tri_pattern *out, int64_t block_rows, int64_t block_cols, double sparsity,
+                                 uint64_t seed);
+/* Reads .smtx (DLMC text) or .mtx (Matrix Market coordinate), told apart by their first line; each
+ * nonzero is one block. Unsorted rows are sorted for .mtx (its order is free) and refused for .smtx.
+ * Errors are TRIAGE_E_DATA (or _IO) and name file and line. */
+triage_status tri_pattern_read(tri_pattern *out, const char *path);
+/* Copies and checks arrays from a caller. TRIAGE_E_DATA names the row and index at fault. */
+triage_status tri_pattern_copy(tri_pattern *out, int64_t block_rows, int64_t block_cols, int64_t nnzb,
+                               const int32_t *row_ptr, const int32_t *col_idx);
+void tri_pattern_free(tri_pattern *pattern);
+
+/* A pattern in three numbers, quantised so that patterns of one kind share them. */
+typedef struct tri_fingerprint {
+    int32_t density_e4;   /* stored blocks / all blocks, in 1/10000, rounded to two significant digits */
+    int32_t imbalance_e1; /* max / mean blocks of a row, in 1/10, rounded to a power of 2^(1/2); 10 = even */
+    int32_t overlap_e1;   /* mean over neighbouring row pairs of |common| / |smaller|, in 1/10 */
+} tri_fingerprint;
+void tri_fingerprint_of(tri_fingerprint *out, const tri_pattern *pattern);
+
+/* Work order and panels, as templates/bsr_gemm/args.h describes them. panel_rows 0: no panels. */
+typedef struct tri_schedule {
+    int32_t *row_order; /* [block_rows]: longest rows first, ties by index; with reorder, rows with common
+                         * columns are brought together within panels */
+    int32_t panels;
+    int32_t *panel_ptr; /* [panels + 1] or NULL */
+    struct tri_panel_step *steps;
+} tri_schedule;
+triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern, int32_t panel_rows,
+                                 bool reorder);
+void tri_schedule_free(tri_schedule *schedule);
+
+/* ---- problem ------------------------------------------------------------------------------------ */
+
+typedef struct tri_problem {
+    tri_op op;
+    triage_dtype in_type;  /* of A and B */
+    triage_dtype out_type; /* of C and bias */
+    triage_layout b_layout, c_layout;
+    triage_activation activation;
+    bool bias;
+    int64_t m, n, k;  /* elements */
+    int64_t ldb, ldc; /* elements; part of what a kernel may require (alignment), not of the identity */
+    int32_t block_m, block_k;
+    int64_t nnzb;
+    tri_fingerprint fingerprint;
+} tri_problem;
+
+/* Ranges: m, n, k 1 .. 2^31-1, products of two below 2^62, block 1 .. 1024, block divides. One line
+ * names the value and the allowed range. TRIAGE_E_INVALID. */
+triage_status tri_problem_check(const tri_problem *problem);
+
+/* The identity: one line of canonical text, the same on every machine, e.g.
+ * "bsr_gemm f16 f16 row row none nobias m=8192 n=8192 k=8192 block=64x64 density=1000 imbalance=10 overlap=1".
+ * *out owned by the caller. */
+triage_status tri_problem_key(char **out, const tri_problem *problem);
+/* The inverse, for imported evidence; refuses anything that tri_problem_key would not write. */
+triage_status tri_problem_parse(tri_problem *out, const char *key);
+
+double tri_problem_flops(const tri_problem *problem);       /* executed: 2 nnzb block_m block_k n */
+double tri_problem_dense_flops(const tri_problem *problem); /* 2 m n k: "dense-equivalent" */
+/* The fewest bytes that must move: A's values and indices once, the rows of B that are used (all), C written. */
+double tri_problem_bytes(const tri_problem *problem);
+
+const char *tri_dtype_name(triage_dtype dtype); /* "f32" "f16" "bf16" "e4m3" */
+triage_status tri_dtype_parse(triage_dtype *out, const char *name);
+size_t tri_dtype_size(triage_dtype dtype);
+const char *tri_layout_name(triage_layout layout); /* "row" "col" */
+const char *tri_activation_name(triage_activation activation);
+
+/* Distance between two problems of one op, types, layouts and block, for the nearest lookup: 0 equal,
+ * about 1 for a factor of two in one dimension; INFINITY if a kernel for one cannot serve the other. */
+double tri_problem_distance(const tri_problem *a, const tri_problem *b);
+
+/* ---- inputs and reference ------------------------------------------------------------------------ */
+
+/* Seeded host data: values ~ N(0,1) of in_type (never zero on average; e4m3 and halves rounded to
+ * nearest even). Counter-based and parallel: element i depends on (seed, i) only. */
+triage_status tri_fill_normal(void *out, triage_dtype dtype, size_t count, uint64_t seed);
+float tri_to_float(const void *data, triage_dtype dtype, size_t index);
+void tri_from_float(void *data, triage_dtype dtype, size_t index, float value);
+
+/* Everything host-side about one run of a problem. Borrowed pointers. c_in may be NULL when beta == 0. */
+typedef struct tri_bsr_operands {
+    const tri_problem *problem;
+    const tri_pattern *pattern;
+    const void *values, *b, *c_in, *bias; /* in_type, in_type, out_type, out_type */
+    const float *scale_a, *scale_b;       /* e4m3, else NULL */
+    bool scale_a_per_block;
+    double alpha, beta;
+} tri_bsr_operands;
+
+/* Row `row` of C (n values) in float64. */
+void tri_reference_row(double *out, const tri_bsr_operands *operands, int64_t row);
+
+/* ---- verdict --------------------------------------------------------------------------------------
+ * The gate. A candidate is right when it is as right as the plain kernel (reference template: same
+ * types, float32 accumulation): at most twice its error against float64 on the checked rows, and on
+ * EVERY element within the triangle bound of the plain kernel's result. */
+typedef struct tri_yardstick {
+    double row_error;     /* worst over checked rows: |plain - f64|_2 / |f64|_2 */
+    double element_error; /* worst over checked elements: |plain - f64| / (u * (|f64| + rms of the row)) */
+} tri_yardstick;
+typedef struct tri_verdict {
+    bool right;
+    double row_error; /* candidate against float64, worst checked row */
+    double element_error;
+    double row_distance; /* candidate against plain kernel, worst of all rows */
+    double element_distance;
+    int64_t bad_row, bad_col; /* where the first violated bound was worst; -1 */
+    char reason[160];         /* "" when right */
+} tri_verdict;
+
+/* rows: the checked rows (all when small, else seeded random ones plus the first, the last and the longest). */
+triage_status tri_checked_rows(int64_t **out, size_t *count, const tri_problem *problem,
+                               const tri_pattern *pattern, uint64_t seed);
+/* plain: the plain kernel's whole C. references: count x n float64 rows. Fails (TRIAGE_E_WRONG) if the
+ * plain kernel itself is off: row_error above 8 u sqrt(terms) or any NaN where the reference has none. */
+triage_status tri_yardstick_make(tri_yardstick *out, const tri_problem *problem, const void *plain,
+                                 const double *references, const int64_t *rows, size_t count);
+/* candidate and plain: whole C as stored (layout and ldc of the problem). */
+void tri_verdict_make(tri_verdict *out, const tri_yardstick *yardstick, const tri_problem *problem,
+                      const void *candidate, const void *plain, const double *references, const int64_t *rows,
+                      size_t count);
+
+#endif

@@ -1,0 +1,19 @@
+/* Candidate + template -> source text. Pure: the same input gives the same text on every machine. */
+#ifndef TRIAGE_RENDER_RENDER_H
+#define TRIAGE_RENDER_RENDER_H
+
+#include "space/space.h"
+
+/* Replaces {{name}} and gathers the headers reached by #include "..." (below templates/, nothing else).
+ * TRIAGE_E_DATA names file and line of a placeholder without a parameter, a parameter without a placeholder,
+ * a missing header, or unbalanced braces. out is freed with tri_source_free. */
+triage_status tri_render(tri_source *out, const tri_candidate *candidate, const char *data_dir);
+
+/* The kernel's identity: text, includes, options and target. */
+void tri_source_hash(char out[TRI_HASH_SIZE], const tri_source *source, const char *target);
+
+/* Everything in one text (headers first, as #line-marked sections), for --emit: what it prints compiles
+ * by itself with nvcc or cc. */
+triage_status tri_source_flatten(char **out, const tri_source *source);
+
+#endif

@@ -1,0 +1,103 @@
+/* The evidence: append-only measurements in SQLite (PostgreSQL later, behind the same interface), and the
+ * winners as a view over them. All SQL is in db/. */
+#ifndef TRIAGE_STORE_STORE_H
+#define TRIAGE_STORE_STORE_H
+
+#include "base/base.h"
+
+typedef enum tri_outcome {
+    TRI_RIGHT = 0, /* verified and timed */
+    TRI_SLOW,      /* verified, timing stopped early: clearly slower than the best */
+    TRI_NOT_COMPILED,
+    TRI_SPILLED,   /* over the space's limit */
+    TRI_TOO_LARGE, /* shared memory or registers do not fit the device */
+    TRI_WRONG,
+    TRI_CRASHED, /* the worker died or the device context was lost */
+    TRI_TIMED_OUT,
+    TRI_LAUNCH_FAILED
+} tri_outcome;
+const char *tri_outcome_name(tri_outcome outcome); /* "right" "slow" "not_compiled" ... */
+triage_status tri_outcome_parse(tri_outcome *out, const char *name);
+
+/* One row of evidence. Strings are never NULL. */
+typedef struct tri_measurement {
+    char id[TRI_HASH_SIZE]; /* of everything below; filled by the store */
+    char *problem;          /* tri_problem_key */
+    char *device;           /* tri_device_key */
+    char *device_name;      /* for people */
+    char *kernel;           /* "wgmma" */
+    char *config;
+    char *source_hash; /* tri_source_hash */
+    char *compiler;    /* "nvrtc 13.0" */
+    char *stage;       /* "search" or "race" (interleaved finals: preferred by the view) */
+    tri_outcome outcome;
+    char *reason;                      /* one line; "" when right */
+    double median_ns, low_ns, high_ns; /* median and its 95 % interval; 0 when not timed */
+    double min_ns;
+    int64_t samples;
+    bool cold_l2;
+    double row_error, row_error_limit; /* against float64; 0 when not verified */
+    int64_t registers, spill_bytes, smem_bytes;
+    int64_t seed;
+    int64_t measured_at_ms; /* Unix time */
+    char *host;             /* hash of the machine's id, not its name */
+    char *version;          /* of triage */
+    char *circumstances;    /* JSON object */
+} tri_measurement;
+void tri_measurement_clear(tri_measurement *measurement); /* frees the strings */
+
+typedef struct tri_store tri_store;
+typedef enum tri_store_mode { TRI_STORE_READ, TRI_STORE_WRITE /* creates and migrates */ } tri_store_mode;
+
+/* A path (or, later, a postgresql:// URL). Errors: not a database and written by a newer version are
+ * TRIAGE_E_DATA; read-only file or folder opened for writing TRIAGE_E_IO; absent file opened for reading
+ * TRIAGE_E_NOT_FOUND. A file from elsewhere is treated as hostile (defensive, trusted_schema off). */
+triage_status tri_store_open(tri_store **out, const char *url, tri_store_mode mode);
+void tri_store_close(tri_store *store);
+
+/* Adds one row in its own transaction: durable when it returns. A row already there is no error. */
+triage_status tri_store_add(tri_store *store, tri_measurement *measurement);
+
+/* Calls fn for each row; a status other than TRIAGE_OK stops and is returned. Borrowed row. */
+typedef triage_status (*tri_row_fn)(void *user, const tri_measurement *row);
+
+/* Verified candidates of a problem on a device, the winner first: one row a source_hash, its newest race
+ * row if it has one, else its newest search row; by median, ties (overlapping intervals) listed by median
+ * then config. */
+triage_status tri_store_ranking(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
+                                void *user);
+
+/* Evidence for one kernel (any outcome), newest first; compiler NULL: any. TRIAGE_E_NOT_FOUND if none. */
+triage_status tri_store_known(tri_measurement *out, tri_store *store, const char *problem, const char *device,
+                              const char *source_hash, const char *compiler);
+
+/* The winners of all problems on a device whose key starts with the given family text (op, types, layouts,
+ * ...: the words before "m="), and block: donors for the nearest lookup. */
+triage_status tri_store_winners(tri_store *store, const char *device, const char *family, tri_row_fn fn,
+                                void *user);
+
+/* All rows, by id. */
+triage_status tri_store_each(tri_store *store, tri_row_fn fn, void *user);
+
+typedef struct tri_merge_result {
+    int64_t read, added, present, refused;
+} tri_merge_result;
+/* check: called for each foreign row before it is added (NULL: only the types, ranges and the id are
+ * checked); a refusal is logged with its line and skipped. */
+typedef triage_status (*tri_check_fn)(void *user, const tri_measurement *row);
+triage_status tri_store_merge(tri_merge_result *out, tri_store *into, const char *from_path,
+                              tri_check_fn check, void *user, const tri_log *log);
+triage_status tri_store_export(int64_t *rows, tri_store *store, const char *jsonl_path);
+triage_status tri_store_import(tri_merge_result *out, tri_store *into, const char *jsonl_path,
+                               tri_check_fn check, void *user, const tri_log *log);
+
+/* Over the sorted ids: equal sets of evidence, equal hash. */
+triage_status tri_store_hash(char out[TRI_HASH_SIZE], tri_store *store);
+/* Integrity of the file, every id recomputed. TRIAGE_E_DATA names the first bad row. */
+triage_status tri_store_verify(int64_t *rows, tri_store *store);
+
+/* One row as a JSON object on one line (schema version inside), and back with every check. */
+triage_status tri_measurement_to_json(char **out, const tri_measurement *row);
+triage_status tri_measurement_from_json(tri_measurement *out, const char *line);
+
+#endif

@@ -1,0 +1,206 @@
+/* triage: block-sparse kernels that tune themselves to the GPU at hand.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Every function returns a triage_status; the text of the last failure in this thread is
+ * triage_last_error(). Output parameters come first and belong to the caller; a returned
+ * `const T *` is borrowed. Every _free accepts NULL. The library never prints, exits, or reads
+ * the environment. Device pointers and streams are `void *`: a CUdeviceptr and a CUstream on the
+ * cuda device, plain memory and NULL on the host device.
+ */
+#ifndef TRIAGE_H
+#define TRIAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TRIAGE_VERSION_MAJOR 0
+#define TRIAGE_VERSION_MINOR 1
+#define TRIAGE_VERSION_PATCH 0
+#define TRIAGE_VERSION "0.1.0"
+
+#if defined(_WIN32)
+#define TRIAGE_API
+#else
+#define TRIAGE_API __attribute__((visibility("default")))
+#endif
+
+typedef enum triage_status {
+    TRIAGE_OK = 0,
+    TRIAGE_E_INVALID = 1,     /* an argument is out of its documented range            */
+    TRIAGE_E_DATA = 2,        /* input data is malformed (a pattern, a space, a database) */
+    TRIAGE_E_NO_DEVICE = 3,   /* no usable device, driver or compiler                   */
+    TRIAGE_E_NOT_FOUND = 4,   /* nothing stored under that key                          */
+    TRIAGE_E_UNSUPPORTED = 5, /* no kernel covers the problem on this device            */
+    TRIAGE_E_COMPILE = 6,     /* a kernel did not compile                               */
+    TRIAGE_E_WRONG = 7,       /* a kernel gave a wrong result                           */
+    TRIAGE_E_DEVICE = 8,      /* the device or its driver reported a failure            */
+    TRIAGE_E_IO = 9,          /* a file or pipe could not be read or written            */
+    TRIAGE_E_DB = 10,         /* the database refused                                   */
+    TRIAGE_E_MEMORY = 11,     /* out of host or device memory                           */
+    TRIAGE_E_TIMEOUT = 12,    /* a stated time limit passed                             */
+    TRIAGE_E_INTERRUPTED = 13 /* stopped by the caller                                  */
+} triage_status;
+
+/* One line about the last failure in this thread; "" if there was none. Borrowed: valid until the
+ * next failing call of this thread. */
+TRIAGE_API const char *triage_last_error(void);
+
+/* The name of a status, e.g. "invalid argument". Never NULL. */
+TRIAGE_API const char *triage_status_name(triage_status status);
+
+typedef enum triage_dtype { TRIAGE_F32 = 0, TRIAGE_F16 = 1, TRIAGE_BF16 = 2, TRIAGE_E4M3 = 3 } triage_dtype;
+
+typedef enum triage_layout { TRIAGE_ROW_MAJOR = 0, TRIAGE_COL_MAJOR = 1 } triage_layout;
+
+typedef enum triage_activation {
+    TRIAGE_ACT_NONE = 0,
+    TRIAGE_ACT_RELU = 1,
+    TRIAGE_ACT_GELU = 2, /* erf form */
+    TRIAGE_ACT_SILU = 3
+} triage_activation;
+
+typedef enum triage_log_level { TRIAGE_LOG_INFO = 0, TRIAGE_LOG_WARNING = 1 } triage_log_level;
+typedef void (*triage_log_fn)(void *user, triage_log_level level, const char *line);
+
+/* ---- context ---------------------------------------------------------------------------------- */
+
+typedef struct triage_context triage_context;
+
+/* Every pointer may be NULL for its default; strings are copied. */
+typedef struct triage_context_options {
+    uint32_t version;       /* TRIAGE_CONTEXT_OPTIONS_VERSION */
+    const char *device;     /* "auto" (default), "cuda", "cuda:N" or "host"; "cuda" takes the CUDA
+                               * context current in the calling thread, else device N's primary one */
+    const char *db_path;    /* the tuning database; NULL: no database, defaults only */
+    const char *cache_dir;  /* compiled kernels, created 0700; NULL: none is kept on disk */
+    const char *data_dir;   /* templates/ and tuner/ read from here; NULL: those built in */
+    const char *space_path; /* a space file of your own; NULL: the operation's built-in one */
+    triage_log_fn log;      /* NULL: silent */
+    void *log_user;
+} triage_context_options;
+
+#define TRIAGE_CONTEXT_OPTIONS_VERSION 1u
+#define TRIAGE_CONTEXT_OPTIONS_INIT                                                                          \
+    { TRIAGE_CONTEXT_OPTIONS_VERSION, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Opens a context: finds the device, opens the database read-only if it exists. options may be NULL.
+ * A context may be used from any number of threads. TRIAGE_E_NO_DEVICE, _DB, _DATA, _INVALID. */
+TRIAGE_API triage_status triage_context_open(triage_context **out, const triage_context_options *options);
+
+/* Closes a context. Matrices made with it must be freed before; no call may be under way. */
+TRIAGE_API void triage_context_free(triage_context *context);
+
+/* The device's name, e.g. "NVIDIA H200" or "host: 16 x ...". Borrowed from the context. */
+TRIAGE_API const char *triage_context_device_name(const triage_context *context);
+
+/* 1 for the host device, 0 for cuda. */
+TRIAGE_API int triage_context_is_host(const triage_context *context);
+
+/* ---- block-sparse matrices -------------------------------------------------------------------- */
+
+typedef struct triage_bsr_matrix triage_bsr_matrix;
+
+typedef enum triage_memory { TRIAGE_MEMORY_HOST = 0, TRIAGE_MEMORY_DEVICE = 1 } triage_memory;
+
+/* A BSR matrix: rows x cols elements in blocks of block_rows x block_cols, each block row-major.
+ * row_ptr [rows/block_rows + 1], col_idx [nnzb] ascending and unique within a block row,
+ * values [nnzb][block_rows][block_cols] of dtype. */
+typedef struct triage_bsr_desc {
+    uint32_t version; /* TRIAGE_BSR_DESC_VERSION */
+    triage_dtype dtype;
+    int64_t rows, cols;             /* elements; multiples of the block; 1 .. 2^31-1 */
+    int32_t block_rows, block_cols; /* elements; 1 .. 1024 */
+    int64_t nnzb;                   /* stored blocks; 0 .. 2^31-1 */
+    triage_memory memory;           /* where the three arrays are */
+    const int32_t *row_ptr;
+    const int32_t *col_idx;
+    const void *values; /* device: 16-byte aligned */
+} triage_bsr_desc;
+
+#define TRIAGE_BSR_DESC_VERSION 1u
+#define TRIAGE_BSR_DESC_INIT                                                                                 \
+    { TRIAGE_BSR_DESC_VERSION, TRIAGE_F16, 0, 0, 0, 0, 0, TRIAGE_MEMORY_HOST, 0, 0, 0 }
+
+/* Makes a matrix. The pattern is copied and checked (sorted, unique, in range, sizes divide): a
+ * violation is TRIAGE_E_DATA with the index in the message. Values in host memory are copied to the
+ * device; values in device memory are borrowed and must outlive the matrix. Synchronises. */
+TRIAGE_API triage_status triage_bsr_matrix_create(triage_bsr_matrix **out, triage_context *context,
+                                                  const triage_bsr_desc *desc);
+TRIAGE_API void triage_bsr_matrix_free(triage_bsr_matrix *matrix);
+
+/* ---- products --------------------------------------------------------------------------------- */
+
+/* A dense matrix in device memory. ld: elements from one row (row-major) or column to the next. */
+typedef struct triage_dense {
+    void *data;
+    int64_t rows, cols, ld;
+    triage_dtype dtype;
+    triage_layout layout;
+} triage_dense;
+
+/* Optional parts of a product; pass NULL for none. */
+typedef struct triage_epilogue {
+    uint32_t version; /* TRIAGE_EPILOGUE_VERSION */
+    const void *bias; /* [rows of C] in C's type, device memory, or NULL */
+    triage_activation activation;
+    const float *scale_a; /* e4m3 only, device memory: [1], or [nnzb] if scale_a_per_block */
+    const float *scale_b; /* e4m3 only, device memory: [1] */
+    int scale_a_per_block;
+} triage_epilogue;
+
+#define TRIAGE_EPILOGUE_VERSION 1u
+#define TRIAGE_EPILOGUE_INIT                                                                                 \
+    { TRIAGE_EPILOGUE_VERSION, 0, TRIAGE_ACT_NONE, 0, 0, 0 }
+
+/* C = act(alpha A B + beta C + bias), enqueued on the caller's stream (host device: done on return).
+ *
+ * A is m x k block-sparse, B k x n, C m x n; B and C must not overlap. If beta is 0, C is not read.
+ * The kernel is the one tuned for this GPU and problem, else the nearest tuned one, else the space's
+ * default: triage_bsr_gemm_choice() tells which. The first call for a problem may compile (seconds);
+ * later ones do no compile, no allocation, no database access and take no lock.
+ * Thread-safe. TRIAGE_E_INVALID, _UNSUPPORTED, _COMPILE, _DEVICE, _MEMORY. */
+TRIAGE_API triage_status triage_bsr_gemm(triage_context *context, float alpha, const triage_bsr_matrix *a,
+                                         const triage_dense *b, float beta, const triage_dense *c,
+                                         const triage_epilogue *epilogue, void *stream);
+
+/* Y = act(X W^T + bias) with W (out x in) block-sparse: X is tokens x in and Y tokens x out, both
+ * row-major. The same kernels as triage_bsr_gemm with column-major B and C. */
+TRIAGE_API triage_status triage_bsr_linear(triage_context *context, const triage_bsr_matrix *w,
+                                           const triage_dense *x, const triage_dense *y,
+                                           const triage_epilogue *epilogue, void *stream);
+
+typedef enum triage_source {
+    TRIAGE_SOURCE_EXACT = 0,   /* tuned for this problem on this GPU */
+    TRIAGE_SOURCE_NEAREST = 1, /* tuned for a near problem on this GPU */
+    TRIAGE_SOURCE_DEFAULT = 2  /* nothing near is stored */
+} triage_source;
+
+/* What a call with the same arguments runs. */
+typedef struct triage_choice {
+    uint32_t version; /* TRIAGE_CHOICE_VERSION */
+    triage_source source;
+    char kernel[64];      /* e.g. "wgmma" */
+    char config[512];     /* e.g. "wgmma tile_n=256 stages=4" */
+    char donor[256];      /* nearest: the problem that it was tuned for; else "" */
+    double distance;      /* nearest: 0 near .. large far; else 0 */
+    double median_ns;     /* the stored time for the donor or the exact problem; 0: none */
+    double expected_loss; /* nearest: expected fraction of time lost against tuning; negative: unknown */
+} triage_choice;
+
+#define TRIAGE_CHOICE_VERSION 1u
+
+/* Plans the call (as triage_bsr_gemm would on its first call) and describes it; launches nothing.
+ * out->version must be set. */
+TRIAGE_API triage_status triage_bsr_gemm_choice(triage_choice *out, triage_context *context,
+                                                const triage_bsr_matrix *a, const triage_dense *b,
+                                                const triage_dense *c, const triage_epilogue *epilogue);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

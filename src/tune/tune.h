@@ -1,0 +1,55 @@
+/* The search loop: space -> strategy -> render -> compile -> verify -> time -> store. The parent forks
+ * workers (src/measure) and holds no CUDA context itself. */
+#ifndef TRIAGE_TUNE_TUNE_H
+#define TRIAGE_TUNE_TUNE_H
+
+#include "render/render.h"
+#include "store/store.h"
+
+typedef struct tri_tune_options {
+    const char *device; /* "auto", "cuda:N", "host" */
+    const char *target; /* compile_only: the architecture; else NULL */
+    bool compile_only;  /* compile every candidate, run none */
+    const char *data_dir, *space_path, *strategy, *cache_dir;
+    const char *worker_path; /* the triage_worker program */
+    tri_store *store;        /* NULL: nothing is remembered (dry run, compile only) */
+    size_t budget;           /* candidates; 0: the whole space */
+    double time_limit_s;     /* 0: none */
+    uint64_t seed;
+    int jobs;                        /* compile workers; 0: the cores */
+    bool force;                      /* measure again what is already known */
+    bool warm;                       /* warm instead of cold L2 */
+    volatile const int *interrupted; /* set by a signal handler: finish the row in hand and stop */
+} tri_tune_options;
+
+/* One candidate's line in the table. Strings borrowed until the result is freed. */
+typedef struct tri_tune_row {
+    char *config;
+    bool known; /* from the database, not measured now */
+    tri_measurement evidence;
+    double compile_ms; /* 0 when it came from the cache */
+} tri_tune_row;
+
+typedef struct tri_tune_result {
+    tri_device_info device;
+    char *problem_key, *device_key;
+    tri_tune_row *rows; /* best first, failures last */
+    size_t count;
+    size_t space_size;        /* legal configurations */
+    int64_t winner;           /* index into rows; -1 none */
+    size_t tie_set;           /* rows[0 .. tie_set-1] are within noise of the winner */
+    bool answered_from_store; /* nothing had to be measured */
+    bool interrupted, out_of_time;
+    double elapsed_s, compile_s;
+} tri_tune_result;
+void tri_tune_result_free(tri_tune_result *result);
+
+/* Called after every candidate (and with row NULL when the total becomes known). */
+typedef void (*tri_tune_progress_fn)(void *user, size_t done, size_t total, const tri_tune_row *row);
+
+/* TRIAGE_E_WRONG when no candidate was right (the result is filled all the same), TRIAGE_E_INTERRUPTED with
+ * results kept. The pattern gives problem->nnzb and fingerprint. */
+triage_status tri_tune_run(tri_tune_result *out, const tri_problem *problem, const tri_pattern *pattern,
+                           const tri_tune_options *options, tri_tune_progress_fn progress, void *user);
+
+#endif

@@ -1,0 +1,63 @@
+/* The one argument of every bsr_gemm kernel, passed by value.
+ *
+ * This file is included by the C runtime, by the host template (C17) and by the CUDA templates
+ * (NVRTC), so it holds plain C and no include. Every kernel of this folder has the entry
+ *
+ *   extern "C" __global__ void triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)   // CUDA
+ *   void triage_kernel(const tri_bsr_gemm_args *args)                                          // host
+ *
+ * and computes  C = act(alpha * A * B + beta * C + bias)  where
+ *   A  m x k, block-sparse (BSR), blocks of block_m x block_k, stored row-major one after another
+ *   B  k x n, dense, row-major (ldb >= n) or column-major (ldb >= k)
+ *   C  m x n, dense, row-major (ldc >= n) or column-major (ldc >= m)
+ * The linear layer Y = X W^T is the column-major form: X (n x k, row-major) is B, W is A, and
+ * Y (n x m, row-major) is C.
+ * If beta == 0, C is not read. Block sizes, types and layouts are constants of the rendered text.
+ */
+#ifndef TRIAGE_BSR_GEMM_ARGS_H
+#define TRIAGE_BSR_GEMM_ARGS_H
+
+/* A CUtensorMap, which this side only carries. CUDA wants it 64-byte aligned. */
+typedef struct tri_tensor_map {
+#ifdef __CUDACC__
+    alignas(64) unsigned char bytes[128];
+#else
+    _Alignas(64) unsigned char bytes[128];
+#endif
+} tri_tensor_map;
+
+/* One step of a panel: a block column that at least one block row of the panel needs.
+ * Bit i of rows: block row row_order[panel * panel_rows + i] has a block in this column. */
+typedef struct tri_panel_step {
+    int col;
+    unsigned rows;
+} tri_panel_step;
+
+typedef struct tri_bsr_gemm_args {
+    tri_tensor_map map_a; /* values as [nnzb * block_m][block_k]            */
+    tri_tensor_map map_b; /* B as stored                                    */
+    tri_tensor_map map_c; /* C as stored                                    */
+    const void *values;   /* [nnzb][block_m][block_k]                       */
+    const int *row_ptr;   /* [block_rows + 1]                               */
+    const int *col_idx;   /* [nnzb], ascending within a block row           */
+    const int *row_order; /* [block_rows], a permutation: the order of work */
+    const int *panel_ptr; /* [panels + 1] into steps; NULL without panels   */
+    const tri_panel_step *steps; /* [panel_ptr[panels]]                     */
+    const void *b;
+    void *c;
+    const void *bias;     /* [m] in the type of C, or NULL                  */
+    const float *scale_a; /* fp8 only: [nnzb] or [1]; NULL: 1               */
+    const float *scale_b; /* fp8 only: [1]; NULL: 1                         */
+    void *workspace;      /* launch.workspace_bytes, zeroed before each launch; NULL if 0 */
+    long long ldb;        /* elements */
+    long long ldc;        /* elements */
+    int m, n, k;
+    int block_rows; /* m / block_m */
+    int block_cols; /* k / block_k */
+    int nnzb;
+    int panels;
+    float alpha;
+    float beta;
+} tri_bsr_gemm_args;
+
+#endif
