@@ -1,0 +1,73 @@
+#!/bin/sh
+# Builds with warnings as errors and runs every test that this machine can run.
+#
+#   sh tests/run.sh            everything
+#   sh tests/run.sh NAME...    only those steps: format tidy build asan unit compile install
+#
+# Installs what is missing. GPU tests say "skipped: no CUDA device" when there is none.
+set -eu
+cd "$(dirname "$0")/.."
+. cmake/dependencies.sh
+need_packages $build_packages libcmocka-dev libpq-dev clang-format clang-tidy
+
+passed=0
+failed=0
+skipped=0
+log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT INT TERM
+
+# step NAME COMMAND...: runs it, shows its output when it fails. Exit code 77 means skipped.
+step() {
+    name=$1
+    shift
+    case " $wanted " in
+        *" $name "* | "  ") ;;
+        *) return 0 ;;
+    esac
+    say "$name"
+    code=0
+    "$@" >"$log/$name" 2>&1 || code=$?
+    case $code in
+        0) passed=$((passed + 1)) ;;
+        77) skipped=$((skipped + 1)) ;;
+        *)
+            failed=$((failed + 1))
+            tail -n 150 "$log/$name"
+            echo "FAILED: $name (exit $code)"
+            return 0
+            ;;
+    esac
+    grep -E '^skipped|^[0-9]+ (candidates|passed|warnings)|tests passed|\(Skipped\)|SKIP' "$log/$name" || true
+}
+wanted=${*:-}
+
+c_files() { git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'tests/*.h' 'examples/*.c' 'templates/*.h'; }
+
+check_format() { c_files | xargs clang-format --dry-run -Werror; }
+
+build_default() { cmake --preset default >/dev/null && cmake --build --preset default -j "$jobs"; }
+
+build_asan() { cmake --preset asan >/dev/null && cmake --build --preset asan -j "$jobs"; }
+
+# Every warning of .clang-tidy is an error.
+check_tidy() {
+    git ls-files 'src/*.c' 'examples/*.c' | xargs -P "$jobs" -n 4 clang-tidy --quiet -p build
+}
+
+run_tests() {
+    # The sanitizers keep their own signal stack and shadow; CUDA reserves address space that ASan would refuse.
+    ASAN_OPTIONS=protect_shadow_gap=0:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+        ctest --test-dir "$1" --output-on-failure -j "$jobs"
+}
+
+step format check_format
+step build build_default
+step tidy check_tidy
+step unit run_tests build
+step asan build_asan
+step unit-asan run_tests build-asan
+step compile sh tests/compile_space.sh
+step install sh tests/install.sh
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
