@@ -139,14 +139,38 @@ typedef struct table_row {
 struct tri_cli_table {
     const tri_cli_column *columns;
     size_t count;
+    size_t *widths; /* of the widest cell of each column */
     table_row *rows;
     size_t size, capacity;
 };
 
+/* Columns on a terminal, not bytes: continuation bytes of UTF-8 take none. */
+static size_t shown_width(const char *text) {
+    size_t width = 0;
+    for (; *text; text++)
+        width += ((unsigned char)*text & 0xC0) != 0x80;
+    return width;
+}
+
+static void widen(tri_cli_table *table, size_t column, const char *text) {
+    size_t width = shown_width(text);
+    if (width > table->widths[column])
+        table->widths[column] = width;
+}
+
 triage_status tri_cli_table_new(tri_cli_table **out, const tri_cli_column *columns, size_t count) {
-    triage_status status = tri_calloc(out, 1, sizeof **out);
-    if (status == TRIAGE_OK)
-        **out = (tri_cli_table){.columns = columns, .count = count};
+    triage_status status = TRIAGE_OK;
+    tri_cli_table *table = NULL;
+    TRI_TRY(tri_calloc(&table, 1, sizeof *table));
+    table->columns = columns;
+    table->count = count;
+    TRI_TRY(tri_calloc(&table->widths, count, sizeof *table->widths));
+    for (size_t i = 0; i < count; i++)
+        widen(table, i, columns[i].title);
+    *out = table;
+    table = NULL;
+done:
+    tri_cli_table_free(table);
     return status;
 }
 
@@ -159,6 +183,7 @@ void tri_cli_table_free(tri_cli_table *table) {
         free(table->rows[i].cells);
     }
     free(table->rows);
+    free(table->widths);
     free(table);
 }
 
@@ -189,27 +214,9 @@ triage_status tri_cli_table_cell(tri_cli_table *table, const char *format, ...) 
     va_end(arguments);
     if (size < 0)
         return tri_fail(TRIAGE_E_MEMORY, "out of memory for a table cell");
+    widen(table, row->filled, row->cells[row->filled]);
     row->filled++;
     return TRIAGE_OK;
-}
-
-/* Columns on a terminal, not bytes: continuation bytes of UTF-8 take none. */
-static size_t shown_width(const char *text) {
-    size_t width = 0;
-    for (; *text; text++)
-        width += ((unsigned char)*text & 0xC0) != 0x80;
-    return width;
-}
-
-static size_t column_width(const tri_cli_table *table, size_t column) {
-    size_t width = shown_width(table->columns[column].title);
-    for (size_t i = 0; i < table->size; i++) {
-        if (column >= table->rows[i].filled)
-            continue;
-        size_t cell = shown_width(table->rows[i].cells[column]);
-        width = cell > width ? cell : width;
-    }
-    return width;
 }
 
 /* Text from a database may come from elsewhere: a control character must not reach the terminal. */
@@ -231,7 +238,7 @@ void tri_cli_table_print(const tri_cli_table *table, FILE *stream, bool color) {
         fputs(style_code(style), stream);
         for (size_t j = 0; j < table->count; j++) {
             const char *text = !row ? table->columns[j].title : j < row->filled ? row->cells[j] : "";
-            print_cell(stream, text, column_width(table, j), table->columns[j].right, j + 1 == table->count);
+            print_cell(stream, text, table->widths[j], table->columns[j].right, j + 1 == table->count);
         }
         fputs(style == TRI_STYLE_NONE ? "\n" : "\033[0m\n", stream);
     }
