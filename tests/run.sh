@@ -2,13 +2,13 @@
 # Builds with warnings as errors and runs every test that this machine can run.
 #
 #   sh tests/run.sh            everything
-#   sh tests/run.sh NAME...    only those steps: format tidy build asan unit compile install
+#   sh tests/run.sh NAME...    only those steps: format rooms tables build tidy asan unit compile install
 #
 # Installs what is missing. GPU tests say "skipped: no CUDA device" when there is none.
 set -eu
 cd "$(dirname "$0")/.."
 . cmake/dependencies.sh
-need_packages $build_packages libcmocka-dev libpq-dev clang-format clang-tidy
+need_packages $build_packages libcmocka-dev libpq-dev clang-format clang-tidy python3
 
 passed=0
 failed=0
@@ -61,6 +61,8 @@ run_tests() {
 }
 
 step format check_format
+step rooms sh tests/check_rooms.sh
+step tables python3 docs/tables.py --check
 step build build_default
 step tidy check_tidy
 step unit run_tests build

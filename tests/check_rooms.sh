@@ -1,0 +1,38 @@
+#!/bin/sh
+# A line of code knows its room (docs: CONTRIBUTING.md). Each rule: what, where it may stand.
+set -eu
+cd "$(dirname "$0")/.."
+bad=0
+
+# only WHAT REGEX ALLOWED: no tracked C file outside ALLOWED (a path regex) may match REGEX.
+only() {
+    found=$(git ls-files 'src/*.c' 'src/*.h' | grep -Ev "$3" | xargs grep -nE "$2" /dev/null || true)
+    if [ -n "$found" ]; then
+        echo "$1 outside its room:"
+        echo "$found"
+        bad=1
+    fi
+}
+only "Lua" 'lua_State|#include <lua' '^src/space/'
+only "SQLite" '#include <sqlite3' '^src/store/'
+only "PostgreSQL" '#include <libpq' '^src/store/'
+only "SQL text" '"(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP) ' '^$'
+only "CUDA headers" '#include <(cuda|nvrtc|nvml)' '^src/device/cuda/|^src/cli/cli_bench'
+only "fork or exec" '\b(fork|execv[pe]*|execl[pe]*) ?\(' '^src/measure/'
+only "printing" '\b(printf|puts|putchar) ?\(|f(printf|puts) ?\(std(out|err)' '^src/cli/'
+only "the environment" '\bgetenv ?\(' '^src/cli/'
+only "exit" '[^_a-z.](exit|abort) ?\(' '^src/(cli|measure)/'
+
+asm=$(git ls-files 'templates/*' | grep -v '^templates/lib/' | xargs grep -nE '\basm\b *(volatile)? *\(' /dev/null || true)
+if [ -n "$asm" ]; then
+    echo "inline assembly outside templates/lib:"
+    echo "$asm"
+    bad=1
+fi
+
+# A kernel is a template, a space entry and a reference (CONTRIBUTING.md): none may be missing.
+for template in $(git ls-files 'templates/*/*.cu' 'templates/*/*.c'); do
+    grep -qF "${template#templates/}" tuner/spaces/*.lua || { echo "$template: in no space"; bad=1; }
+done
+[ "$bad" -eq 0 ] && echo "1 passed"
+exit "$bad"
