@@ -1,0 +1,66 @@
+/* Statuses and this thread's message. */
+#include "base/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MESSAGE_SIZE 1024
+
+static _Thread_local char message[MESSAGE_SIZE];
+
+/* One line: a value echoed from a file may hold anything. */
+static void flatten(char *text) {
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        if (*c < 0x20 || *c == 0x7f)
+            *c = ' ';
+}
+
+triage_status tri_fail(triage_status status, const char *format, ...) {
+    char text[MESSAGE_SIZE]; /* apart from message, which may be among the arguments */
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    flatten(text);
+    memcpy(message, text, strlen(text) + 1);
+    return status;
+}
+
+const char *triage_last_error(void) {
+    return message;
+}
+
+const char *triage_status_name(triage_status status) {
+    switch (status) {
+    case TRIAGE_OK:
+        return "ok";
+    case TRIAGE_E_INVALID:
+        return "invalid argument";
+    case TRIAGE_E_DATA:
+        return "malformed data";
+    case TRIAGE_E_NO_DEVICE:
+        return "no usable device";
+    case TRIAGE_E_NOT_FOUND:
+        return "not found";
+    case TRIAGE_E_UNSUPPORTED:
+        return "unsupported problem";
+    case TRIAGE_E_COMPILE:
+        return "compile error";
+    case TRIAGE_E_WRONG:
+        return "wrong result";
+    case TRIAGE_E_DEVICE:
+        return "device failure";
+    case TRIAGE_E_IO:
+        return "input/output error";
+    case TRIAGE_E_DB:
+        return "database error";
+    case TRIAGE_E_MEMORY:
+        return "out of memory";
+    case TRIAGE_E_TIMEOUT:
+        return "time limit passed";
+    case TRIAGE_E_INTERRUPTED:
+        return "interrupted";
+    }
+    return "unknown status";
+}
