@@ -101,6 +101,24 @@ TRIAGE_API const char *triage_context_device_name(const triage_context *context)
 /* 1 for the host device, 0 for cuda. */
 TRIAGE_API int triage_context_is_host(const triage_context *context);
 
+/* ---- device memory -----------------------------------------------------------------------------
+ * For programs that need no more of the device's own API than this; memory that you allocated through
+ * CUDA serves as well. Thread-safe. */
+
+/* bytes 1 or more, uninitialised, 256-byte aligned. Freed with triage_device_release before the context is.
+ * TRIAGE_E_INVALID, _MEMORY. */
+TRIAGE_API triage_status triage_device_alloc(void **out, triage_context *context, size_t bytes);
+TRIAGE_API void triage_device_release(triage_context *context, void *memory);
+
+/* Copies between host memory and device memory; done on return. TRIAGE_E_INVALID, _DEVICE. */
+TRIAGE_API triage_status triage_device_upload(triage_context *context, void *to_device, const void *from_host,
+                                              size_t bytes);
+TRIAGE_API triage_status triage_device_download(triage_context *context, void *to_host,
+                                                const void *from_device, size_t bytes);
+
+/* Waits until everything enqueued is done; TRIAGE_E_DEVICE if something of it failed. */
+TRIAGE_API triage_status triage_device_synchronize(triage_context *context);
+
 /* ---- block-sparse matrices -------------------------------------------------------------------- */
 
 typedef struct triage_bsr_matrix triage_bsr_matrix;
@@ -137,8 +155,8 @@ TRIAGE_API void triage_bsr_matrix_free(triage_bsr_matrix *matrix);
 
 /* A dense matrix in device memory. ld: elements from one row (row-major) or column to the next. */
 typedef struct triage_dense {
-    void *data;
-    int64_t rows, cols, ld;
+    void *data;             /* 16-byte aligned */
+    int64_t rows, cols, ld; /* ld: at least the length of a row (column), at most 2^31-1 */
     triage_dtype dtype;
     triage_layout layout;
 } triage_dense;

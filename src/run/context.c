@@ -1,0 +1,120 @@
+/* Opening and closing a context, and device memory for programs without CUDA headers. */
+#include <stdlib.h>
+
+#include "run/context.h"
+
+static triage_status check_options(const triage_context_options *options) {
+    if (options->version != TRIAGE_CONTEXT_OPTIONS_VERSION)
+        return tri_fail(TRIAGE_E_INVALID, "options.version is %u; must be %u (TRIAGE_CONTEXT_OPTIONS_INIT)",
+                        options->version, TRIAGE_CONTEXT_OPTIONS_VERSION);
+    return TRIAGE_OK;
+}
+
+static triage_status copy_text(char **out, const char *text) {
+    return text ? tri_strdup(out, text) : TRIAGE_OK;
+}
+
+/* A database that is not there yet is no error: everything is answered with defaults. */
+static triage_status open_store(triage_context *context, const char *path) {
+    if (!path)
+        return TRIAGE_OK;
+    triage_status status = tri_store_open(&context->store, path, TRI_STORE_READ);
+    if (status != TRIAGE_E_NOT_FOUND)
+        return status;
+    tri_log_line(&context->log, TRIAGE_LOG_INFO, "no database at %s: using default kernels", path);
+    return TRIAGE_OK;
+}
+
+triage_status triage_context_open(triage_context **out, const triage_context_options *options) {
+    triage_status status = TRIAGE_OK;
+    triage_context *context = NULL;
+    const triage_context_options defaults = TRIAGE_CONTEXT_OPTIONS_INIT;
+    if (!out)
+        return tri_fail(TRIAGE_E_INVALID, "out is NULL");
+    *out = NULL;
+    if (!options)
+        options = &defaults;
+    TRI_TRY(check_options(options));
+    TRI_TRY(tri_calloc(&context, 1, sizeof *context));
+    pthread_mutex_init(&context->lock, NULL);
+    context->log = (tri_log){options->log, options->log_user};
+    TRI_TRY(copy_text(&context->cache_dir, options->cache_dir));
+    TRI_TRY(copy_text(&context->data_dir, options->data_dir));
+    TRI_TRY(open_store(context, options->db_path));
+    TRI_TRY(tri_space_open(&context->space, TRI_OP_BSR_GEMM,
+                           &(tri_space_options){.data_dir = options->data_dir, .path = options->space_path}));
+    TRI_TRY(tri_device_open(&context->device, options->device ? options->device : "auto", true));
+    *out = context;
+    context = NULL;
+done:
+    triage_context_free(context);
+    return status;
+}
+
+void triage_context_free(triage_context *context) {
+    if (!context)
+        return;
+    tri_context_free_kernels(context);
+    tri_device_close(context->device);
+    tri_space_free(context->space);
+    tri_store_close(context->store);
+    pthread_mutex_destroy(&context->lock);
+    free(context->cache_dir);
+    free(context->data_dir);
+    free(context);
+}
+
+const char *triage_context_device_name(const triage_context *context) {
+    return context ? tri_device_describe(context->device)->name : "";
+}
+
+int triage_context_is_host(const triage_context *context) {
+    return context && tri_device_describe(context->device)->cc == 0;
+}
+
+/* ---- device memory ---- */
+
+static triage_status check_copy(const triage_context *context, const void *to, const void *from) {
+    if (!context)
+        return tri_fail(TRIAGE_E_INVALID, "context is NULL");
+    if (!to || !from)
+        return tri_fail(TRIAGE_E_INVALID, "the %s of a copy is NULL", to ? "source" : "destination");
+    return TRIAGE_OK;
+}
+
+triage_status triage_device_alloc(void **out, triage_context *context, size_t bytes) {
+    if (!out || !context)
+        return tri_fail(TRIAGE_E_INVALID, "%s is NULL", out ? "context" : "out");
+    *out = NULL;
+    if (bytes == 0 || bytes > INT64_MAX)
+        return tri_fail(TRIAGE_E_INVALID, "bytes is %zu; must be 1 .. 2^63-1", bytes);
+    tri_address address = 0;
+    triage_status status = tri_device_alloc(context->device, &address, bytes);
+    *out = (void *)(uintptr_t)address;
+    return status;
+}
+
+void triage_device_release(triage_context *context, void *memory) {
+    if (context && memory)
+        tri_device_release(context->device, (tri_address)(uintptr_t)memory);
+}
+
+triage_status triage_device_upload(triage_context *context, void *to_device, const void *from_host,
+                                   size_t bytes) {
+    triage_status status = check_copy(context, to_device, from_host);
+    if (status != TRIAGE_OK || bytes == 0)
+        return status;
+    return tri_device_upload(context->device, (tri_address)(uintptr_t)to_device, from_host, bytes);
+}
+
+triage_status triage_device_download(triage_context *context, void *to_host, const void *from_device,
+                                     size_t bytes) {
+    triage_status status = check_copy(context, to_host, from_device);
+    if (status != TRIAGE_OK || bytes == 0)
+        return status;
+    return tri_device_download(context->device, to_host, (tri_address)(uintptr_t)from_device, bytes);
+}
+
+triage_status triage_device_synchronize(triage_context *context) {
+    return context ? tri_device_synchronize(context->device) : tri_fail(TRIAGE_E_INVALID, "context is NULL");
+}

@@ -1,0 +1,65 @@
+/* What is behind the public handles. Shared by the files of this room; src/cli's triage_bench reaches through
+ * it to run the plain kernel on the same device. */
+#ifndef TRIAGE_RUN_CONTEXT_H
+#define TRIAGE_RUN_CONTEXT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "run/lookup.h"
+
+/* A kernel chosen, compiled and loaded for one problem. Made once, then immutable; lives as long as the
+ * context, so that matrices of one kind share it. */
+typedef struct tri_loaded tri_loaded;
+
+/* A compiled kernel: several problems may need the same text with another launch geometry. */
+typedef struct tri_compiled tri_compiled;
+
+/* One way of calling with one matrix; see plan.h. */
+typedef struct tri_plan tri_plan;
+
+struct triage_context {
+    tri_device *device;
+    char *cache_dir, *data_dir; /* NULL: none, the built-in ones */
+    tri_log log;
+    pthread_mutex_t lock; /* held while a plan is made; never by a call that finds its plan */
+    tri_space *space;     /* under lock, as are all below */
+    tri_store *store;     /* NULL: no database */
+    tri_loaded *loaded;
+    tri_compiled *compiled;
+};
+
+/* A schedule on the device; a matrix has one for each panel height that a kernel of its plans asks for. */
+typedef struct tri_matrix_schedule {
+    struct tri_matrix_schedule *next;
+    int32_t panel_rows;
+    bool reorder;
+    tri_device_schedule device;
+} tri_matrix_schedule;
+
+#define TRI_PLAN_BUCKETS 32 /* a power of two */
+
+struct triage_bsr_matrix {
+    triage_context *context;
+    triage_dtype dtype;
+    int64_t rows, cols;
+    int32_t block_rows, block_cols; /* elements, as in triage_bsr_desc */
+    tri_pattern pattern;
+    tri_fingerprint fingerprint;
+    tri_address row_ptr, col_idx; /* ours */
+    tri_address values;
+    bool owns_values;
+    tri_matrix_schedule *schedules; /* under context->lock */
+    /* Lists of published plans by key: nodes are prepended under context->lock and never change or leave
+     * before the matrix does, so readers walk them without a lock. */
+    _Atomic(tri_plan *) plans[TRI_PLAN_BUCKETS];
+};
+
+/* Frees what plan.c keeps in a context (loaded kernels, compiled images). */
+void tri_context_free_kernels(triage_context *context);
+
+/* The schedule for a kernel's panels, made and uploaded on the first request. Under context->lock. */
+triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matrix *matrix, int32_t panel_rows,
+                                      bool reorder);
+
+#endif

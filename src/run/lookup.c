@@ -1,0 +1,348 @@
+/* The winner for a problem: exact evidence, else that of the nearest tuned problem, else the default.
+ *
+ * Evidence counts only while it speaks of today's kernel: its configuration, rendered for the problem that it
+ * was measured on, must give the source hash that is stored. For an exact hit that rendering is also the one
+ * that runs. For a donor it is not (constants may depend on the problem), so the configuration is rendered
+ * twice: once for the donor, to compare, and once for the asked problem. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/lookup.h"
+
+/* Donors whose own neighbours are looked at to estimate what a nearest kernel costs. */
+#define LOSS_SAMPLES 8
+
+/* ---- evidence, copied out of the store ---- */
+
+typedef struct evidence {
+    char *key, *config, *source_hash;
+    double median_ns;
+    tri_problem problem; /* donors only, as is distance */
+    double distance;
+} evidence;
+
+typedef struct evidence_list {
+    evidence *items;
+    size_t count, capacity;
+} evidence_list;
+
+static void evidence_clear(evidence *item) {
+    free(item->key);
+    free(item->config);
+    free(item->source_hash);
+}
+
+static void evidence_list_free(evidence_list *list) {
+    for (size_t i = 0; i < list->count; i++)
+        evidence_clear(&list->items[i]);
+    free(list->items);
+    *list = (evidence_list){0};
+}
+
+static triage_status evidence_list_grow(evidence_list *list) {
+    if (list->count < list->capacity)
+        return TRIAGE_OK;
+    size_t capacity = list->capacity ? list->capacity * 2 : 64;
+    evidence *items = realloc(list->items, capacity * sizeof *items);
+    if (!items)
+        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu rows of evidence", capacity);
+    list->items = items;
+    list->capacity = capacity;
+    return TRIAGE_OK;
+}
+
+/* A tri_row_fn. */
+static triage_status collect(void *user, const tri_measurement *row) {
+    evidence_list *list = user;
+    triage_status status = TRIAGE_OK;
+    evidence item = {.median_ns = row->median_ns};
+    TRI_TRY(evidence_list_grow(list));
+    TRI_TRY(tri_strdup(&item.key, row->problem));
+    TRI_TRY(tri_strdup(&item.config, row->config));
+    TRI_TRY(tri_strdup(&item.source_hash, row->source_hash));
+    list->items[list->count++] = item;
+    return TRIAGE_OK;
+done:
+    evidence_clear(&item);
+    return status;
+}
+
+/* ---- rendering ---- */
+
+typedef struct rendering {
+    tri_candidate candidate;
+    tri_source source;
+    char hash[TRI_HASH_SIZE];
+} rendering;
+
+static void rendering_free(rendering *made) {
+    tri_candidate_free(&made->candidate);
+    tri_source_free(&made->source);
+    *made = (rendering){0};
+}
+
+/* What the search for a kernel needs on its way. */
+typedef struct inquiry {
+    tri_store *store;
+    tri_space *space;
+    const tri_problem *problem;
+    const tri_device_info *info;
+    const char *data_dir;
+    char *key, *device_key;
+} inquiry;
+
+static triage_status make_rendering(rendering *out, const inquiry *asked, const tri_problem *problem,
+                                    const char *config) {
+    triage_status status = TRIAGE_OK;
+    rendering made = {0};
+    TRI_TRY(tri_space_candidate(&made.candidate, asked->space, problem, asked->info, config));
+    TRI_TRY(tri_render(&made.source, &made.candidate, asked->data_dir));
+    tri_source_hash(made.hash, &made.source, asked->info->target);
+    *out = made;
+    made = (rendering){0};
+done:
+    rendering_free(&made);
+    return status;
+}
+
+/* A configuration that is not of this space, not legal here, or whose template is broken or gone. */
+static bool is_miss(triage_status status) {
+    return status == TRIAGE_E_DATA || status == TRIAGE_E_UNSUPPORTED || status == TRIAGE_E_NOT_FOUND;
+}
+
+/* As make_rendering, but a miss, or another text than the stored one, is *hit = false and no failure. */
+static triage_status render_if_current(rendering *out, bool *hit, const inquiry *asked,
+                                       const tri_problem *problem, const evidence *item) {
+    rendering made = {0};
+    *hit = false;
+    triage_status status = make_rendering(&made, asked, problem, item->config);
+    if (is_miss(status))
+        return TRIAGE_OK;
+    if (status == TRIAGE_OK && strcmp(made.hash, item->source_hash) == 0) {
+        *hit = true;
+        *out = made;
+        return TRIAGE_OK;
+    }
+    rendering_free(&made);
+    return status;
+}
+
+static triage_status accept(tri_found *out, rendering *made, triage_source source, const evidence *item) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_strdup(&out->donor, source == TRIAGE_SOURCE_NEAREST ? item->key : ""));
+    out->source = source;
+    out->candidate = made->candidate;
+    out->rendered = made->source;
+    *made = (rendering){0};
+    out->distance = source == TRIAGE_SOURCE_NEAREST ? item->distance : 0;
+    out->median_ns = item ? item->median_ns : 0;
+    out->expected_loss = source == TRIAGE_SOURCE_EXACT ? 0 : -1;
+done:
+    return status;
+}
+
+/* ---- exact ---- */
+
+static triage_status find_exact(tri_found *out, bool *found, const inquiry *asked) {
+    triage_status status = TRIAGE_OK;
+    evidence_list ranking = {0};
+    rendering made = {0};
+    TRI_TRY(tri_store_ranking(asked->store, asked->key, asked->device_key, collect, &ranking));
+    for (size_t i = 0; i < ranking.count && !*found; i++) {
+        TRI_TRY(render_if_current(&made, found, asked, asked->problem, &ranking.items[i]));
+        if (*found)
+            TRI_TRY(accept(out, &made, TRIAGE_SOURCE_EXACT, &ranking.items[i]));
+    }
+done:
+    rendering_free(&made);
+    evidence_list_free(&ranking);
+    return status;
+}
+
+/* ---- nearest ---- */
+
+/* The words of a key before "m=", with the space: what a kernel for one can serve. */
+static triage_status family_of(char **out, const char *key) {
+    const char *end = strstr(key, " m=");
+    if (!end)
+        return tri_fail(TRIAGE_E_DATA, "problem key without \" m=\": %s", key);
+    return tri_format(out, "%.*s", (int)(end + 1 - key), key);
+}
+
+static void pack_leading_dimensions(tri_problem *problem) {
+    problem->ldb = problem->b_layout == TRIAGE_ROW_MAJOR ? problem->n : problem->k;
+    problem->ldc = problem->c_layout == TRIAGE_ROW_MAJOR ? problem->n : problem->m;
+}
+
+static int by_distance(const void *left, const void *right) {
+    const evidence *a = left, *b = right;
+    if (a->distance != b->distance)
+        return a->distance < b->distance ? -1 : 1;
+    return strcmp(a->key, b->key); /* the same order on every machine */
+}
+
+/* Donors with their distances, near ones first; those that cannot serve are dropped. Measurements are made
+ * with packed leading dimensions, which the key does not carry. */
+static triage_status collect_donors(evidence_list *out, const inquiry *asked) {
+    triage_status status = TRIAGE_OK;
+    char *family = NULL;
+    TRI_TRY(family_of(&family, asked->key));
+    TRI_TRY(tri_store_winners(asked->store, asked->device_key, family, collect, out));
+    size_t kept = 0;
+    for (size_t i = 0; i < out->count; i++) {
+        evidence *item = &out->items[i];
+        bool serves = tri_problem_parse(&item->problem, item->key) == TRIAGE_OK;
+        if (serves) {
+            pack_leading_dimensions(&item->problem);
+            item->distance = tri_problem_distance(asked->problem, &item->problem);
+            serves = isfinite(item->distance);
+        }
+        if (serves)
+            out->items[kept++] = *item;
+        else
+            evidence_clear(item);
+    }
+    out->count = kept;
+    if (kept > 1)
+        qsort(out->items, kept, sizeof *out->items, by_distance);
+done:
+    free(family);
+    return status;
+}
+
+/* The configuration of another problem's winner, made for the asked one. */
+static triage_status try_donor(rendering *out, bool *hit, const inquiry *asked, const evidence *donor) {
+    rendering at_donor = {0};
+    triage_status status = render_if_current(&at_donor, hit, asked, &donor->problem, donor);
+    rendering_free(&at_donor);
+    if (status != TRIAGE_OK || !*hit)
+        return status;
+    status = make_rendering(out, asked, asked->problem, donor->config);
+    *hit = status == TRIAGE_OK;
+    return is_miss(status) ? TRIAGE_OK : status;
+}
+
+/* ---- what a nearest kernel may cost: leave one out ----
+ * Pretend that a stored problem was not tuned, serve it by its own nearest donor, and see in its evidence how
+ * that configuration did there. The mean over the stored problems around the asked one is the estimate. */
+
+static const evidence *nearest_other(const evidence_list *donors, size_t self) {
+    const evidence *best = NULL;
+    double least = INFINITY;
+    for (size_t i = 0; i < donors->count; i++) {
+        double distance = i == self
+                              ? INFINITY
+                              : tri_problem_distance(&donors->items[self].problem, &donors->items[i].problem);
+        if (distance < least) {
+            least = distance;
+            best = &donors->items[i];
+        }
+    }
+    return best;
+}
+
+/* *loss stays negative if the donor's configuration was not timed on that problem. */
+static triage_status loss_of(double *loss, const inquiry *asked, const evidence *problem,
+                             const evidence *donor) {
+    triage_status status = TRIAGE_OK;
+    evidence_list ranking = {0};
+    TRI_TRY(tri_store_ranking(asked->store, problem->key, asked->device_key, collect, &ranking));
+    for (size_t i = 0; i < ranking.count; i++) {
+        const evidence *row = &ranking.items[i];
+        if (strcmp(row->config, donor->config) == 0 && row->median_ns > 0) {
+            *loss = fmax(0, 1 - ranking.items[0].median_ns / row->median_ns);
+            break;
+        }
+    }
+done:
+    evidence_list_free(&ranking);
+    return status;
+}
+
+static triage_status expected_loss(double *out, const inquiry *asked, const evidence_list *donors) {
+    double sum = 0;
+    int known = 0;
+    for (size_t i = 0; i < donors->count && i < LOSS_SAMPLES; i++) {
+        const evidence *other = nearest_other(donors, i);
+        double loss = -1;
+        if (other) {
+            triage_status status = loss_of(&loss, asked, &donors->items[i], other);
+            if (status != TRIAGE_OK)
+                return status;
+        }
+        if (loss >= 0) {
+            sum += loss;
+            known++;
+        }
+    }
+    *out = known > 0 ? sum / known : -1;
+    return TRIAGE_OK;
+}
+
+static triage_status find_nearest(tri_found *out, bool *found, const inquiry *asked) {
+    triage_status status = TRIAGE_OK;
+    evidence_list donors = {0};
+    rendering made = {0};
+    TRI_TRY(collect_donors(&donors, asked));
+    for (size_t i = 0; i < donors.count && !*found; i++) {
+        TRI_TRY(try_donor(&made, found, asked, &donors.items[i]));
+        if (*found)
+            TRI_TRY(accept(out, &made, TRIAGE_SOURCE_NEAREST, &donors.items[i]));
+    }
+    if (*found)
+        TRI_TRY(expected_loss(&out->expected_loss, asked, &donors));
+done:
+    rendering_free(&made);
+    evidence_list_free(&donors);
+    return status;
+}
+
+/* ---- default ---- */
+
+static triage_status find_default(tri_found *out, const inquiry *asked) {
+    triage_status status = TRIAGE_OK;
+    tri_configs configs = {0};
+    rendering made = {0};
+    TRI_TRY(tri_space_enumerate(&configs, asked->space, asked->problem, asked->info));
+    TRI_TRY(make_rendering(&made, asked, asked->problem, configs.text[configs.default_index]));
+    TRI_TRY(accept(out, &made, TRIAGE_SOURCE_DEFAULT, NULL));
+done:
+    rendering_free(&made);
+    tri_configs_free(&configs);
+    return status;
+}
+
+/* ---- lookup ---- */
+
+triage_status tri_lookup(tri_found *out, tri_store *store, tri_space *space, const tri_problem *problem,
+                         const tri_device_info *info, const char *data_dir) {
+    triage_status status = TRIAGE_OK;
+    bool found = false;
+    inquiry asked = {.store = store, .space = space, .problem = problem, .info = info, .data_dir = data_dir};
+    *out = (tri_found){0};
+    if (store) {
+        TRI_TRY(tri_problem_key(&asked.key, problem));
+        TRI_TRY(tri_device_key(&asked.device_key, info));
+        TRI_TRY(find_exact(out, &found, &asked));
+        if (!found)
+            TRI_TRY(find_nearest(out, &found, &asked));
+    }
+    if (!found)
+        TRI_TRY(find_default(out, &asked));
+done:
+    if (status != TRIAGE_OK)
+        tri_found_free(out);
+    free(asked.key);
+    free(asked.device_key);
+    return status;
+}
+
+void tri_found_free(tri_found *found) {
+    if (!found)
+        return;
+    tri_candidate_free(&found->candidate);
+    tri_source_free(&found->rendered);
+    free(found->donor);
+    *found = (tri_found){0};
+}
