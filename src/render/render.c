@@ -1,0 +1,333 @@
+#include "render/render.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ROOT "templates/"
+#define NAME_MAX_SIZE 64
+#define HEADERS_MAX 256
+
+/* ---- placeholders ---- */
+
+/* Where a message points. */
+typedef struct place {
+    const char *file;
+    int line;
+} place;
+
+static int line_of(const char *text, const char *at) {
+    int line = 1;
+    for (; text < at; text++)
+        line += *text == '\n';
+    return line;
+}
+
+/* The length of the name between {{ and }}; 0: it is none. */
+static size_t placeholder_name(const char *after_braces) {
+    size_t size = strspn(after_braces, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    bool closed = size > 0 && size <= NAME_MAX_SIZE && !strncmp(after_braces + size, "}}", 2);
+    return closed && after_braces[0] >= 'a' && after_braces[0] <= 'z' ? size : 0;
+}
+
+static size_t find_param(const tri_candidate *candidate, const char *name, size_t size) {
+    for (size_t i = 0; i < candidate->param_count; i++)
+        if (strlen(candidate->params[i].name) == size && !memcmp(candidate->params[i].name, name, size))
+            return i;
+    return candidate->param_count;
+}
+
+/* Copies text with its placeholders replaced; marks in used[] which parameters were. */
+static triage_status substitute(tri_text *out, const char *text, const tri_candidate *candidate, bool *used) {
+    triage_status status = TRIAGE_OK;
+    const char *from = text;
+    for (const char *at = strstr(text, "{{"); at; at = strstr(from, "{{")) {
+        place here = {candidate->template_name, line_of(text, at)};
+        size_t size = placeholder_name(at + 2);
+        if (size == 0)
+            return tri_fail(TRIAGE_E_DATA, "%s:%d: '{{' does not begin a placeholder {{name}}", here.file,
+                            here.line);
+        size_t i = find_param(candidate, at + 2, size);
+        if (i == candidate->param_count)
+            return tri_fail(TRIAGE_E_DATA, "%s:%d: no parameter for the placeholder {{%.*s}}", here.file,
+                            here.line, (int)size, at + 2);
+        TRI_TRY(tri_text_append(out, from, (size_t)(at - from)));
+        TRI_TRY(tri_text_append(out, candidate->params[i].value, strlen(candidate->params[i].value)));
+        used[i] = true;
+        from = at + 2 + size + 2;
+    }
+    TRI_TRY(tri_text_append(out, from, strlen(from)));
+done:
+    return status;
+}
+
+static triage_status check_params(const tri_candidate *candidate, const bool *used) {
+    for (size_t i = 0; i < candidate->param_count; i++) {
+        const char *name = candidate->params[i].name;
+        if (find_param(candidate, name, strlen(name)) != i)
+            return tri_fail(TRIAGE_E_DATA, "%s: the parameter %s is given twice", candidate->template_name,
+                            name);
+        if (!used[i])
+            return tri_fail(TRIAGE_E_DATA, "%s: has no placeholder {{%s}} for the parameter of that name",
+                            candidate->template_name, name);
+    }
+    return TRIAGE_OK;
+}
+
+static triage_status render_text(char **out, const char *text, const tri_candidate *candidate) {
+    triage_status status = TRIAGE_OK;
+    tri_text rendered = TRI_TEXT_INIT;
+    bool *used = NULL;
+    TRI_TRY(tri_calloc(&used, candidate->param_count + 1, sizeof *used));
+    TRI_TRY(substitute(&rendered, text, candidate, used));
+    TRI_TRY(check_params(candidate, used));
+    *out = rendered.data;
+    rendered = (tri_text)TRI_TEXT_INIT;
+done:
+    tri_text_free(&rendered);
+    free(used);
+    return status;
+}
+
+/* ---- includes ---- */
+
+/* If the line is #include "name": the name and its length; else NULL. */
+static const char *quoted_include(const char *line, size_t *size) {
+    line += strspn(line, " \t");
+    if (*line++ != '#')
+        return NULL;
+    line += strspn(line, " \t");
+    if (strncmp(line, "include", 7) != 0)
+        return NULL;
+    line += 7 + strspn(line + 7, " \t");
+    if (*line != '"')
+        return NULL;
+    *size = strcspn(line + 1, "\"\n");
+    return line + 1;
+}
+
+/* The next line, or NULL after the last. */
+static const char *next_line(const char *line) {
+    const char *end = strchr(line, '\n');
+    return end && end[1] ? end + 1 : NULL;
+}
+
+/* Nothing outside templates/ and nothing hidden: plain names joined by '/'. */
+static bool stays_below(const char *name, size_t size) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./";
+    if (size == 0 || size > 200 || strspn(name, plain) < size)
+        return false;
+    for (size_t i = 0; i < size; i++)
+        if ((i == 0 || name[i - 1] == '/') && (name[i] == '.' || name[i] == '/'))
+            return false;
+    return true;
+}
+
+static const tri_include *find_include(const tri_source *source, const char *name, size_t size) {
+    for (size_t i = 0; i < source->include_count; i++)
+        if (strlen(source->includes[i].name) == size && !memcmp(source->includes[i].name, name, size))
+            return &source->includes[i];
+    return NULL;
+}
+
+static triage_status read_header(tri_source *source, const char *name, size_t size, place from,
+                                 const char *data_dir) {
+    triage_status status = TRIAGE_OK;
+    char *path = NULL, *text = NULL, *copy = NULL;
+    size_t text_size = 0;
+    if (!stays_below(name, size))
+        return tri_fail(TRIAGE_E_DATA, "%s:%d: #include \"%.*s\" is not a plain path below %s", from.file,
+                        from.line, (int)(size < 80 ? size : 80), name, ROOT);
+    if (source->include_count == HEADERS_MAX)
+        return tri_fail(TRIAGE_E_DATA, "%s:%d: more than %d headers", from.file, from.line, HEADERS_MAX);
+    TRI_TRY(tri_format(&path, ROOT "%.*s", (int)size, name));
+    status = tri_resource_read(&text, &text_size, data_dir, path);
+    if (status == TRIAGE_E_NOT_FOUND || status == TRIAGE_E_IO)
+        status = tri_fail(TRIAGE_E_DATA, "%s:%d: there is no header %s", from.file, from.line, path);
+    TRI_TRY(status);
+    TRI_TRY(tri_strdup(&copy, path + strlen(ROOT)));
+    source->includes[source->include_count++] = (tri_include){copy, text};
+    text = NULL;
+done:
+    free(path);
+    free(text);
+    return status;
+}
+
+/* Reads every header that text names and that is not there yet. */
+static triage_status gather_from(tri_source *source, const char *text, const char *file,
+                                 const char *data_dir) {
+    triage_status status = TRIAGE_OK;
+    place here = {file, 1};
+    for (const char *line = text; line; line = next_line(line), here.line++) {
+        size_t size = 0;
+        const char *name = quoted_include(line, &size);
+        if (name && !find_include(source, name, size))
+            TRI_TRY(read_header(source, name, size, here, data_dir));
+    }
+done:
+    return status;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const tri_include *)a)->name, ((const tri_include *)b)->name);
+}
+
+/* The list grows while it is walked: that makes it transitive. */
+static triage_status gather_headers(tri_source *source, const char *data_dir) {
+    triage_status status = TRIAGE_OK;
+    char *file = NULL;
+    TRI_TRY(tri_calloc(&source->includes, HEADERS_MAX, sizeof *source->includes));
+    TRI_TRY(gather_from(source, source->text, source->name, data_dir));
+    for (size_t i = 0; i < source->include_count; i++) {
+        free(file);
+        file = NULL;
+        TRI_TRY(tri_format(&file, ROOT "%s", source->includes[i].name));
+        TRI_TRY(gather_from(source, source->includes[i].text, file, data_dir));
+    }
+    qsort(source->includes, source->include_count, sizeof *source->includes, by_name);
+done:
+    free(file);
+    return status;
+}
+
+/* ---- rendering ---- */
+
+static triage_status copy_options(tri_source *source, const tri_candidate *candidate) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_calloc(&source->options, candidate->option_count + 1, sizeof *source->options));
+    for (; source->option_count < candidate->option_count; source->option_count++)
+        TRI_TRY(tri_strdup(&source->options[source->option_count], candidate->options[source->option_count]));
+done:
+    return status;
+}
+
+triage_status tri_render(tri_source *out, const tri_candidate *candidate, const char *data_dir) {
+    triage_status status = TRIAGE_OK;
+    tri_source source = {0};
+    char *text = NULL;
+    size_t size = 0;
+    memset(out, 0, sizeof *out);
+    status = tri_resource_read(&text, &size, data_dir, candidate->template_name);
+    if (status == TRIAGE_E_NOT_FOUND)
+        status = tri_fail(TRIAGE_E_DATA, "there is no template %s", candidate->template_name);
+    TRI_TRY(status);
+    if (strlen(text) != size) {
+        status = tri_fail(TRIAGE_E_DATA, "%s: holds a NUL byte", candidate->template_name);
+        goto done;
+    }
+    TRI_TRY(tri_strdup(&source.name, candidate->template_name));
+    TRI_TRY(render_text(&source.text, text, candidate));
+    TRI_TRY(gather_headers(&source, data_dir));
+    TRI_TRY(copy_options(&source, candidate));
+    *out = source;
+    memset(&source, 0, sizeof source);
+done:
+    tri_source_free(&source);
+    free(text);
+    return status;
+}
+
+/* ---- identity ---- */
+
+static tri_piece piece_of(const char *text) {
+    return (tri_piece){text, strlen(text)};
+}
+
+/* out: room for every piece. The counts are pieces too: they keep headers and options apart. */
+static size_t list_pieces(tri_piece *out, const tri_source *source, const char *target) {
+    size_t count = 0;
+    out[count++] = piece_of(source->text);
+    out[count++] = (tri_piece){&source->include_count, sizeof source->include_count};
+    for (size_t i = 0; i < source->include_count; i++) {
+        out[count++] = piece_of(source->includes[i].name);
+        out[count++] = piece_of(source->includes[i].text);
+    }
+    out[count++] = (tri_piece){&source->option_count, sizeof source->option_count};
+    for (size_t i = 0; i < source->option_count; i++)
+        out[count++] = piece_of(source->options[i]);
+    out[count++] = piece_of(target);
+    return count;
+}
+
+void tri_source_hash(char out[TRI_HASH_SIZE], const tri_source *source, const char *target) {
+    tri_piece room[64], *pieces = room;
+    size_t needed = 4 + 2 * source->include_count + source->option_count;
+    if (needed > sizeof room / sizeof room[0])
+        pieces = malloc(needed * sizeof *pieces);
+    if (pieces)
+        tri_hash_pieces(out, pieces, list_pieces(pieces, source, target));
+    else
+        out[0] = '\0';
+    if (pieces != room)
+        free(pieces);
+}
+
+/* ---- flattening ---- */
+
+/* Appends text without its quoted includes; an empty line stays in place of each, so lines keep numbers. */
+static triage_status append_without_includes(tri_text *out, const char *text, const char *name) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_text_format(out, "#line 1 \"%s\"\n", name));
+    for (const char *line = text, *next; line; line = next) {
+        size_t size = 0;
+        next = next_line(line);
+        size_t length = next ? (size_t)(next - line) : strlen(line);
+        if (quoted_include(line, &size))
+            TRI_TRY(tri_text_append(out, "\n", 1));
+        else
+            TRI_TRY(tri_text_append(out, line, length));
+    }
+    if (out->size && out->data[out->size - 1] != '\n')
+        TRI_TRY(tri_text_append(out, "\n", 1));
+done:
+    return status;
+}
+
+/* Appends a header after those that it includes. written marks what is there or under way: a header that
+ * includes itself in a circle comes once. The depth is at most the number of headers. */
+static triage_status append_header(tri_text *out, const tri_source *source, const tri_include *header,
+                                   bool *written);
+
+static triage_status append_headers_of(tri_text *out, const tri_source *source, const char *text,
+                                       bool *written) {
+    triage_status status = TRIAGE_OK;
+    for (const char *line = text; line; line = next_line(line)) {
+        size_t size = 0;
+        const char *name = quoted_include(line, &size);
+        const tri_include *header = name ? find_include(source, name, size) : NULL;
+        if (header)
+            TRI_TRY(append_header(out, source, header, written));
+    }
+done:
+    return status;
+}
+
+static triage_status append_header(tri_text *out, const tri_source *source, const tri_include *header,
+                                   bool *written) {
+    triage_status status = TRIAGE_OK;
+    char *name = NULL;
+    if (written[header - source->includes])
+        return TRIAGE_OK;
+    written[header - source->includes] = true;
+    TRI_TRY(append_headers_of(out, source, header->text, written));
+    TRI_TRY(tri_format(&name, ROOT "%s", header->name));
+    TRI_TRY(append_without_includes(out, header->text, name));
+done:
+    free(name);
+    return status;
+}
+
+triage_status tri_source_flatten(char **out, const tri_source *source) {
+    triage_status status = TRIAGE_OK;
+    tri_text text = TRI_TEXT_INIT;
+    bool *written = NULL;
+    TRI_TRY(tri_calloc(&written, source->include_count + 1, sizeof *written));
+    TRI_TRY(append_headers_of(&text, source, source->text, written));
+    TRI_TRY(append_without_includes(&text, source->text, source->name));
+    *out = text.data;
+    text = (tri_text)TRI_TEXT_INIT;
+done:
+    tri_text_free(&text);
+    free(written);
+    return status;
+}

@@ -1,0 +1,237 @@
+/* A strategy is a Lua file that returns a function(space, options) -> { next = , tell = }:
+ *
+ *   space.size          how many configurations there are; they are numbered 1 .. size
+ *   space.default       the number of the default
+ *   space.coordinates   [i]: its kernel, then the value index on each axis of that kernel
+ *   options.seed, options.budget (1 .. size)
+ *   next(self)          -> number | nil, waiting
+ *   tell(self, number, median_ns)      median_ns is nil if it failed
+ *   triage.random(n)    1 .. n, from the seed
+ */
+#include "space/sandbox.h"
+#include "space/space.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define STRATEGY_KEY "triage.strategy"
+/* Coordinates of a large space of a user take more than a space file does. */
+#define STRATEGY_MEMORY (INT64_C(512) << 20)
+
+struct tri_strategy {
+    tri_sandbox *sandbox;
+    char *file;
+    tri_random random;
+    size_t count, budget, proposed, outstanding;
+    uint8_t *state; /* [count]: 0 not proposed, 1 proposed, 2 told */
+};
+
+static int random_below(lua_State *L) {
+    tri_strategy *strategy = lua_touserdata(L, lua_upvalueindex(1));
+    lua_Integer bound = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, bound >= 1, 1, "must be at least 1");
+    lua_pushinteger(L, (lua_Integer)tri_random_below(&strategy->random, (uint64_t)bound) + 1);
+    return 1;
+}
+
+typedef struct open_job {
+    tri_strategy *strategy;
+    const tri_configs *configs;
+    uint64_t seed;
+    const char *text;
+    size_t size;
+} open_job;
+
+static void open_triage(lua_State *L, tri_strategy *strategy) {
+    lua_pushglobaltable(L);
+    lua_newtable(L);
+    lua_pushlightuserdata(L, strategy);
+    lua_pushcclosure(L, random_below, 1);
+    lua_setfield(L, -2, "random");
+    lua_setfield(L, -2, "triage");
+    lua_pop(L, 1);
+}
+
+static void push_coordinates(lua_State *L, const tri_configs *configs) {
+    lua_createtable(L, (int)configs->count, 0);
+    for (size_t i = 0; i < configs->count; i++) {
+        const int32_t *row = configs->coordinates + i * configs->axes;
+        lua_createtable(L, (int)configs->axes, 0);
+        for (size_t j = 0; j < configs->axes && row[j] >= 0; j++) {
+            lua_pushinteger(L, row[j] + 1);
+            lua_rawseti(L, -2, (lua_Integer)j + 1);
+        }
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+static void push_space_and_options(lua_State *L, const open_job *job) {
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, (lua_Integer)job->configs->count);
+    lua_setfield(L, -2, "size");
+    lua_pushinteger(L, (lua_Integer)job->configs->default_index + 1);
+    lua_setfield(L, -2, "default");
+    push_coordinates(L, job->configs);
+    lua_setfield(L, -2, "coordinates");
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, (lua_Integer)job->seed);
+    lua_setfield(L, -2, "seed");
+    lua_pushinteger(L, (lua_Integer)job->strategy->budget);
+    lua_setfield(L, -2, "budget");
+}
+
+static void require_method(lua_State *L, const char *name) {
+    if (lua_getfield(L, -1, name) != LUA_TFUNCTION)
+        luaL_error(L, "a strategy has functions next and tell: %s is missing", name);
+    lua_pop(L, 1);
+}
+
+static triage_status open_in_lua(lua_State *L, void *user) {
+    open_job *job = user;
+    open_triage(L, job->strategy);
+    tri_sandbox_load(L, job->text, job->size, job->strategy->file);
+    lua_call(L, 0, 1);
+    if (!lua_isfunction(L, -1))
+        luaL_error(L, "a strategy file ends with: return function(space, options) ... end");
+    push_space_and_options(L, job);
+    lua_call(L, 2, 1);
+    if (!lua_istable(L, -1))
+        luaL_error(L, "a strategy is a table with functions next and tell, not %s", luaL_typename(L, -1));
+    require_method(L, "next");
+    require_method(L, "tell");
+    lua_setfield(L, LUA_REGISTRYINDEX, STRATEGY_KEY);
+    return TRIAGE_OK;
+}
+
+static bool is_path(const char *name) {
+    size_t size = strlen(name);
+    return strchr(name, '/') || (size > 4 && !strcmp(name + size - 4, ".lua"));
+}
+
+static triage_status load_strategy(tri_strategy *strategy, const char *name, const char *data_dir,
+                                   const tri_configs *configs, uint64_t seed) {
+    triage_status status = TRIAGE_OK;
+    char *text = NULL;
+    open_job job = {.strategy = strategy, .configs = configs, .seed = seed};
+    TRI_TRY(is_path(name) ? tri_strdup(&strategy->file, name)
+                          : tri_format(&strategy->file, "tuner/strategies/%s.lua", name));
+    status = tri_sandbox_read(&text, &job.size, data_dir, strategy->file, is_path(name) ? name : NULL);
+    if (status == TRIAGE_E_NOT_FOUND)
+        status = tri_fail(TRIAGE_E_INVALID,
+                          "there is no strategy '%s': exhaustive, random, local or a .lua file", name);
+    TRI_TRY(status);
+    job.text = text;
+    TRI_TRY(tri_sandbox_call(strategy->sandbox, open_in_lua, &job, strategy->file));
+done:
+    free(text);
+    return status;
+}
+
+triage_status tri_strategy_open(tri_strategy **out, const char *name, const char *data_dir,
+                                const tri_configs *configs, uint64_t seed, size_t budget) {
+    triage_status status = TRIAGE_OK;
+    tri_strategy *strategy = NULL;
+    TRI_TRY(tri_calloc(&strategy, 1, sizeof *strategy));
+    TRI_TRY(tri_calloc(&strategy->state, configs->count + 1, 1));
+    tri_random_seed(&strategy->random, seed);
+    strategy->count = configs->count;
+    strategy->budget = budget && budget < configs->count ? budget : configs->count;
+    TRI_TRY(tri_sandbox_open(&strategy->sandbox, 0, STRATEGY_MEMORY));
+    TRI_TRY(load_strategy(strategy, name, data_dir, configs, seed));
+    *out = strategy;
+    strategy = NULL;
+done:
+    tri_strategy_free(strategy);
+    return status;
+}
+
+void tri_strategy_free(tri_strategy *strategy) {
+    if (!strategy)
+        return;
+    tri_sandbox_free(strategy->sandbox);
+    free(strategy->file);
+    free(strategy->state);
+    free(strategy);
+}
+
+/* ---- next and tell ---- */
+
+typedef struct step_job {
+    tri_strategy *strategy;
+    int64_t index; /* -1: none */
+    bool waiting;
+    double median_ns;
+} step_job;
+
+/* Pushes the method and its self. */
+static void push_method(lua_State *L, const char *name) {
+    lua_getfield(L, LUA_REGISTRYINDEX, STRATEGY_KEY);
+    lua_getfield(L, -1, name);
+    lua_insert(L, -2);
+}
+
+static triage_status next_in_lua(lua_State *L, void *user) {
+    step_job *job = user;
+    push_method(L, "next");
+    tri_sandbox_at(L, -2);
+    lua_call(L, 1, 2);
+    job->waiting = lua_toboolean(L, 2);
+    job->index = -1;
+    if (lua_isnil(L, 1))
+        return TRIAGE_OK;
+    lua_Integer number = lua_isinteger(L, 1) ? lua_tointeger(L, 1) : 0;
+    if (number < 1 || (uint64_t)number > job->strategy->count)
+        luaL_error(L, "next must return a number 1 .. %I or nil, not %s", (LUAI_UACINT)job->strategy->count,
+                   luaL_tolstring(L, 1, NULL));
+    if (job->strategy->state[number - 1] != 0)
+        luaL_error(L, "configuration %I is proposed twice", number);
+    job->index = number - 1;
+    return TRIAGE_OK;
+}
+
+triage_status tri_strategy_next(int64_t *index, bool *waiting, tri_strategy *strategy) {
+    step_job job = {.strategy = strategy, .index = -1};
+    *index = -1;
+    *waiting = false;
+    if (strategy->proposed == strategy->budget)
+        return TRIAGE_OK;
+    triage_status status = tri_sandbox_call(strategy->sandbox, next_in_lua, &job, strategy->file);
+    if (status != TRIAGE_OK)
+        return status;
+    if (job.index < 0 && job.waiting && strategy->outstanding == 0)
+        return tri_fail(TRIAGE_E_DATA, "%s: waits for a result, but none is outstanding", strategy->file);
+    *index = job.index;
+    *waiting = job.index < 0 && job.waiting;
+    if (job.index >= 0) {
+        strategy->state[job.index] = 1;
+        strategy->proposed++;
+        strategy->outstanding++;
+    }
+    return TRIAGE_OK;
+}
+
+static triage_status tell_in_lua(lua_State *L, void *user) {
+    const step_job *job = user;
+    push_method(L, "tell");
+    tri_sandbox_at(L, -2);
+    lua_pushinteger(L, job->index + 1);
+    if (job->median_ns >= 0)
+        lua_pushnumber(L, job->median_ns);
+    else
+        lua_pushnil(L);
+    lua_call(L, 3, 0);
+    return TRIAGE_OK;
+}
+
+triage_status tri_strategy_tell(tri_strategy *strategy, int64_t index, double median_ns) {
+    if (index < 0 || (uint64_t)index >= strategy->count || strategy->state[index] != 1)
+        return tri_fail(TRIAGE_E_INVALID, "a result is told for configuration %lld, which is not outstanding",
+                        (long long)index);
+    step_job job = {.strategy = strategy, .index = index, .median_ns = median_ns};
+    triage_status status = tri_sandbox_call(strategy->sandbox, tell_in_lua, &job, strategy->file);
+    if (status != TRIAGE_OK)
+        return status;
+    strategy->state[index] = 2;
+    strategy->outstanding--;
+    return TRIAGE_OK;
+}
