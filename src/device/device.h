@@ -79,6 +79,11 @@ typedef struct tri_image {
     bool from_cache;
 } tri_image;
 
+/* Where a backend's compiler is, for callers that know; the library searches standard folders only.
+ * "cuda": a toolkit's folder (its include/ and lib64/); "host": the absolute path of a C compiler.
+ * NULL: search again. Before the first compile. TRIAGE_E_INVALID if it is not there. */
+triage_status tri_device_set_tools(const char *backend, const char *path);
+
 /* "nvrtc 13.0" or "gcc 12.2.0"; TRIAGE_E_NO_DEVICE if that compiler is not there. out: 64 bytes at least. */
 triage_status tri_compiler_version(char *out, size_t size, const char *target);
 
@@ -126,8 +131,10 @@ triage_status tri_tensor_map_make(void *out_128_bytes, tri_device *device, const
                                   triage_dtype dtype, tri_address base, int64_t inner, int64_t outer,
                                   int64_t ld);
 
-/* Enqueues one launch; args is the kernel's single argument. Zeroes the workspace first if there is one.
- * Does not wait on cuda; the host device runs it to the end. */
+/* Enqueues one launch; args is the kernel's single argument, a tri_bsr_gemm_args. A kernel with a workspace
+ * owns it: its address replaces args' own, and it is zeroed first, so launches of such a kernel must be
+ * ordered (one stream, or one kernel object for each). Does not wait on cuda; the host device runs it to
+ * the end. */
 triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, size_t args_size, void *stream);
 
 /* Times `count` launches one by one into ns[]; flush_bytes > 0 overwrites that much other memory before

@@ -1,0 +1,58 @@
+/* What a kind of device implements. device.c checks arguments and dispatches through this table. */
+#ifndef TRIAGE_DEVICE_BACKEND_H
+#define TRIAGE_DEVICE_BACKEND_H
+
+#include "device/device.h"
+
+typedef struct tri_backend {
+    const char *name;
+    /* the compiler: no device needed */
+    triage_status (*set_tools)(const char *path);
+    triage_status (*compiler_version)(char *out, size_t size);
+    triage_status (*compile)(tri_image *out, const char *target, const tri_source *source);
+    /* devices */
+    triage_status (*count)(int *out);
+    triage_status (*open)(tri_device **out, int ordinal, bool use_current);
+    void (*close)(tri_device *device);
+    triage_status (*alloc)(tri_device *device, tri_address *out, size_t bytes);
+    void (*release)(tri_device *device, tri_address address);
+    triage_status (*upload)(tri_device *device, tri_address to, const void *from, size_t bytes);
+    triage_status (*download)(tri_device *device, void *to, tri_address from, size_t bytes);
+    triage_status (*fill)(tri_device *device, tri_address to, uint32_t word, size_t words, void *stream);
+    triage_status (*synchronize)(tri_device *device);
+    triage_status (*circumstances)(char **out, tri_device *device);
+    /* kernels */
+    triage_status (*load)(tri_kernel **out, tri_device *device, const tri_image *image,
+                          const tri_launch *launch);
+    void (*unload)(tri_kernel *kernel);
+    triage_status (*map_make)(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,
+                              triage_dtype dtype, tri_address base, int64_t inner, int64_t outer, int64_t ld);
+    triage_status (*launch)(tri_kernel *kernel, const void *args, void *stream);
+    triage_status (*time)(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
+                          int count);
+} tri_backend;
+
+extern const tri_backend tri_host_backend;
+extern const tri_backend tri_cuda_backend; /* no_cuda.c without the CUDA headers */
+
+/* The first member of each backend's own struct. */
+struct tri_device {
+    const tri_backend *backend;
+    tri_device_info info;
+};
+struct tri_kernel {
+    tri_device *device;
+    tri_address workspace; /* 0: none */
+    size_t workspace_bytes;
+};
+
+/* Of the compiler's log: a copy of the first line that holds needle, "" if there is none. */
+void tri_log_first_line(char *out, size_t size, const char *log, const char *needle);
+
+/* ---- the cache of compiled images ---- */
+
+/* Finds key in the cache. TRIAGE_E_NOT_FOUND: not there, or damaged. TRIAGE_E_IO: the folder is not safe. */
+triage_status tri_cache_read(tri_image *out, const char *cache_dir, const char *key);
+triage_status tri_cache_write(const tri_image *image, const char *cache_dir, const char *key);
+
+#endif

@@ -1,0 +1,56 @@
+/* The argument block of a bsr_gemm launch, the one place that knows how its fields come about. */
+#include "device/device.h"
+#include "bsr_gemm/args.h"
+
+#include <string.h>
+
+static const void *pointer(tri_address address) {
+    return (const void *)(uintptr_t)address;
+}
+
+/* Values are one tall matrix of block rows, so that a tile of a block is a box of it. */
+static triage_status make_maps(tri_bsr_gemm_args *out, tri_device *device, const tri_launch *launch,
+                               const tri_problem *problem, const tri_bsr_buffers *buffers) {
+    triage_status status = TRIAGE_OK;
+    const tri_problem *p = problem;
+    bool b_row = p->b_layout == TRIAGE_ROW_MAJOR, c_row = p->c_layout == TRIAGE_ROW_MAJOR;
+    if (p->nnzb > 0)
+        TRI_TRY(tri_tensor_map_make(&out->map_a, device, &launch->map_a, p->in_type, buffers->values,
+                                    p->block_k, p->nnzb * p->block_m, p->block_k));
+    TRI_TRY(tri_tensor_map_make(&out->map_b, device, &launch->map_b, p->in_type, buffers->b,
+                                b_row ? p->n : p->k, b_row ? p->k : p->n, p->ldb));
+    TRI_TRY(tri_tensor_map_make(&out->map_c, device, &launch->map_c, p->out_type, buffers->c,
+                                c_row ? p->n : p->m, c_row ? p->m : p->n, p->ldc));
+done:
+    return status;
+}
+
+triage_status tri_bsr_args_make(struct tri_bsr_gemm_args *out, tri_device *device, const tri_launch *launch,
+                                const tri_problem *problem, const tri_bsr_buffers *buffers, float alpha,
+                                float beta) {
+    memset(out, 0, sizeof *out);
+    out->values = pointer(buffers->values);
+    out->row_ptr = pointer(buffers->row_ptr);
+    out->col_idx = pointer(buffers->col_idx);
+    out->row_order = pointer(buffers->schedule.row_order);
+    out->panel_ptr = pointer(buffers->schedule.panel_ptr);
+    out->steps = pointer(buffers->schedule.steps);
+    out->b = pointer(buffers->b);
+    out->c = (void *)(uintptr_t)buffers->c;
+    out->bias = pointer(buffers->bias);
+    out->scale_a = pointer(buffers->scale_a);
+    out->scale_b = pointer(buffers->scale_b);
+    out->workspace = (void *)(uintptr_t)buffers->workspace;
+    out->ldb = problem->ldb;
+    out->ldc = problem->ldc;
+    out->m = (int)problem->m;
+    out->n = (int)problem->n;
+    out->k = (int)problem->k;
+    out->block_rows = (int)(problem->m / problem->block_m);
+    out->block_cols = (int)(problem->k / problem->block_k);
+    out->nnzb = (int)problem->nnzb;
+    out->panels = buffers->schedule.panels;
+    out->alpha = alpha;
+    out->beta = beta;
+    return make_maps(out, device, launch, problem, buffers);
+}

@@ -1,0 +1,148 @@
+/* Compiled images on disk: <cache>/kernels/ab/ab...ef.bin, disposable and local to this user.
+ *
+ * An entry is code that will be run, so it is believed only from folders that nobody else can write,
+ * and only when its hash matches; whatever is damaged counts as missing and is made again.
+ */
+#include "device/backend.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct entry_header {
+    char magic[8];
+    uint32_t version;
+    int32_t registers, spill_bytes, static_smem_bytes;
+    uint64_t data_size, log_size; /* the data follows, then the log without its NUL */
+    char digest[40];              /* of key, header with an empty digest, data and log */
+} entry_header;
+
+static const char magic[8] = "TRICACHE";
+enum { kEntryVersion = 1 };
+
+/* ---- folders ---- */
+
+static triage_status check_folder(const char *path) {
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return tri_fail(TRIAGE_E_IO, "kernel cache %s: %s", path, strerror(errno));
+    if (!S_ISDIR(info.st_mode))
+        return tri_fail(TRIAGE_E_IO, "kernel cache %s is not a folder; it is not used", path);
+    if (info.st_uid != geteuid())
+        return tri_fail(TRIAGE_E_IO, "kernel cache %s belongs to user %lu, not to you (%lu); it is not used",
+                        path, (unsigned long)info.st_uid, (unsigned long)geteuid());
+    if (info.st_mode & (S_IWGRP | S_IWOTH))
+        return tri_fail(TRIAGE_E_IO,
+                        "kernel cache %s has mode %03o: others may write to it (allowed 700 to 755); "
+                        "it is not used",
+                        path, (unsigned)(info.st_mode & 0777));
+    return TRIAGE_OK;
+}
+
+/* Makes and checks the folder of key's entry and every folder of ours above it. *out: the entry's path. */
+static triage_status entry_path(char **out, const char *cache_dir, const char *key) {
+    triage_status status = TRIAGE_OK;
+    char *kernels = NULL, *folder = NULL;
+    *out = NULL;
+    TRI_TRY(tri_path_join(&kernels, cache_dir, "kernels"));
+    TRI_TRY(tri_format(&folder, "%s/%.2s", kernels, key));
+    TRI_TRY(tri_make_dirs(folder));
+    TRI_TRY(check_folder(cache_dir));
+    TRI_TRY(check_folder(kernels));
+    TRI_TRY(check_folder(folder));
+    TRI_TRY(tri_format(out, "%s/%s.bin", folder, key));
+done:
+    free(kernels);
+    free(folder);
+    return status;
+}
+
+/* ---- entries ---- */
+
+static void digest_of(char out[TRI_HASH_SIZE], const char *key, const entry_header *header, const void *data,
+                      const char *log) {
+    entry_header blank = *header;
+    memset(blank.digest, 0, sizeof blank.digest);
+    tri_piece pieces[] = {
+        {key, strlen(key)}, {&blank, sizeof blank}, {data, header->data_size}, {log, header->log_size}};
+    tri_hash_pieces(out, pieces, sizeof pieces / sizeof *pieces);
+}
+
+static bool entry_is_good(const char *bytes, size_t size, const char *key) {
+    entry_header header;
+    char digest[TRI_HASH_SIZE];
+    if (size < sizeof header)
+        return false;
+    memcpy(&header, bytes, sizeof header);
+    if (memcmp(header.magic, magic, sizeof magic) != 0 || header.version != kEntryVersion)
+        return false;
+    if (header.data_size == 0 || header.data_size > size || header.log_size > size ||
+        sizeof header + header.data_size + header.log_size != size)
+        return false;
+    const char *data = bytes + sizeof header;
+    digest_of(digest, key, &header, data, data + header.data_size);
+    return memcmp(digest, header.digest, sizeof digest) == 0;
+}
+
+static triage_status image_of_entry(tri_image *out, const char *bytes) {
+    triage_status status = TRIAGE_OK;
+    entry_header header;
+    memcpy(&header, bytes, sizeof header);
+    const char *data = bytes + sizeof header;
+    TRI_TRY(tri_calloc(&out->data, header.data_size, 1));
+    TRI_TRY(tri_calloc(&out->log, header.log_size + 1, 1));
+    memcpy(out->data, data, header.data_size);
+    memcpy(out->log, data + header.data_size, header.log_size);
+    out->size = header.data_size;
+    out->registers = header.registers;
+    out->spill_bytes = header.spill_bytes;
+    out->static_smem_bytes = header.static_smem_bytes;
+    out->from_cache = true;
+done:
+    return status;
+}
+
+triage_status tri_cache_read(tri_image *out, const char *cache_dir, const char *key) {
+    triage_status status = TRIAGE_OK;
+    char *path = NULL, *bytes = NULL;
+    size_t size = 0;
+    TRI_TRY(entry_path(&path, cache_dir, key));
+    if (access(path, F_OK) != 0 || tri_file_read(&bytes, &size, path, 0) != TRIAGE_OK ||
+        !entry_is_good(bytes, size, key)) {
+        status = TRIAGE_E_NOT_FOUND; /* the caller compiles: nothing to report */
+        goto done;
+    }
+    status = image_of_entry(out, bytes);
+done:
+    free(bytes);
+    free(path);
+    return status;
+}
+
+triage_status tri_cache_write(const tri_image *image, const char *cache_dir, const char *key) {
+    triage_status status = TRIAGE_OK;
+    char *path = NULL, *bytes = NULL, digest[TRI_HASH_SIZE];
+    size_t log_size = strlen(image->log), size = sizeof(entry_header) + image->size + log_size;
+    entry_header header = {.version = kEntryVersion,
+                           .registers = image->registers,
+                           .spill_bytes = image->spill_bytes,
+                           .static_smem_bytes = image->static_smem_bytes,
+                           .data_size = image->size,
+                           .log_size = log_size};
+    memcpy(header.magic, magic, sizeof magic);
+    digest_of(digest, key, &header, image->data, image->log);
+    memcpy(header.digest, digest, sizeof digest);
+
+    TRI_TRY(entry_path(&path, cache_dir, key));
+    TRI_TRY(tri_calloc(&bytes, size, 1));
+    memcpy(bytes, &header, sizeof header);
+    memcpy(bytes + sizeof header, image->data, image->size);
+    memcpy(bytes + sizeof header + image->size, image->log, log_size);
+    TRI_TRY(tri_file_write_atomic(path, bytes, size, 0600));
+done:
+    free(bytes);
+    free(path);
+    return status;
+}

@@ -1,0 +1,236 @@
+/* The cuda device: contexts, memory, description. */
+#include "device/cuda/driver.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static tri_cuda_device *cuda(tri_device *device) {
+    return (tri_cuda_device *)device;
+}
+
+/* ---- description ---- */
+
+static triage_status attribute(int *out, const tri_cuda_driver *driver, CUdevice_attribute name,
+                               CUdevice ordinal) {
+    return tri_cuda_check(driver, driver->device_attribute(out, name, ordinal), "cuDeviceGetAttribute");
+}
+
+/* wgmma and its successors exist only in the "a" targets; everything older has plain names. */
+static void name_target(tri_device_info *info, int major, int minor) {
+    info->cc = major * 10 + minor;
+    snprintf(info->target, sizeof info->target, "sm_%d%s", info->cc, info->cc >= 90 ? "a" : "");
+}
+
+triage_status tri_cuda_describe(tri_device_info *out, const tri_cuda_driver *driver, CUdevice ordinal) {
+    triage_status status = TRIAGE_OK;
+    int major = 0, minor = 0, l2 = 0, smem = 0;
+    size_t memory = 0;
+    const struct {
+        int *to;
+        CUdevice_attribute name;
+    } wanted[] = {
+        {&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR},
+        {&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR},
+        {&out->sm_count, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT},
+        {&out->clock_khz, CU_DEVICE_ATTRIBUTE_CLOCK_RATE},
+        {&out->memory_clock_khz, CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE},
+        {&out->memory_bus_bits, CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH},
+        {&l2, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE},
+        {&smem, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN},
+    };
+    *out = (tri_device_info){.backend = "cuda"};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        TRI_TRY(attribute(wanted[i].to, driver, wanted[i].name, ordinal));
+    TRI_TRY(
+        tri_cuda_check(driver, driver->device_name(out->name, sizeof out->name, ordinal), "cuDeviceGetName"));
+    TRI_TRY(tri_cuda_check(driver, driver->device_memory(&memory, ordinal), "cuDeviceTotalMem"));
+    TRI_TRY(tri_cuda_check(driver, driver->driver_version(&out->driver_version), "cuDriverGetVersion"));
+    name_target(out, major, minor);
+    out->l2_bytes = l2;
+    out->smem_bytes_max = smem;
+    out->memory_bytes = (int64_t)memory;
+done:
+    return status;
+}
+
+/* ---- open and close ---- */
+
+static triage_status count(int *out) {
+    triage_status status = TRIAGE_OK;
+    const tri_cuda_driver *driver = NULL;
+    TRI_TRY(tri_cuda_driver_get(&driver));
+    TRI_TRY(tri_cuda_check(driver, driver->device_count(out), "cuDeviceGetCount"));
+done:
+    return status;
+}
+
+static triage_status find_device(tri_cuda_device *device, int ordinal) {
+    triage_status status = TRIAGE_OK;
+    int devices = 0;
+    TRI_TRY(tri_cuda_check(device->driver, device->driver->device_count(&devices), "cuDeviceGetCount"));
+    if (devices == 0)
+        return tri_fail(TRIAGE_E_NO_DEVICE, "no CUDA device: the driver finds none");
+    if (ordinal >= devices)
+        return tri_fail(TRIAGE_E_NO_DEVICE, "no CUDA device %d: allowed 0 to %d", ordinal, devices - 1);
+    TRI_TRY(
+        tri_cuda_check(device->driver, device->driver->device_get(&device->ordinal, ordinal), "cuDeviceGet"));
+done:
+    return status;
+}
+
+/* The caller's context if it has one and wants that, else the device's primary context. */
+static triage_status take_context(tri_cuda_device *device, int ordinal, bool use_current) {
+    triage_status status = TRIAGE_OK;
+    const tri_cuda_driver *driver = device->driver;
+    if (use_current) {
+        TRI_TRY(tri_cuda_check(driver, driver->context_current(&device->context), "cuCtxGetCurrent"));
+        if (device->context) {
+            TRI_TRY(tri_cuda_check(driver, driver->context_device(&device->ordinal), "cuCtxGetDevice"));
+            return TRIAGE_OK;
+        }
+    }
+    TRI_TRY(find_device(device, ordinal));
+    TRI_TRY(tri_cuda_check(driver, driver->primary_retain(&device->context, device->ordinal),
+                           "cuDevicePrimaryCtxRetain"));
+    device->retained = true;
+done:
+    return status;
+}
+
+static triage_status make_stream(tri_cuda_device *device) {
+    triage_status status = TRIAGE_OK;
+    bool pushed = false;
+    TRI_TRY(tri_cuda_enter(device, &pushed));
+    TRI_TRY(tri_cuda_check(device->driver,
+                           device->driver->stream_create(&device->stream, CU_STREAM_NON_BLOCKING),
+                           "cuStreamCreate"));
+done:
+    tri_cuda_leave(device, pushed);
+    return status;
+}
+
+static void close_device(tri_device *base) {
+    tri_cuda_device *device = cuda(base);
+    bool pushed = false;
+    if (device->context && tri_cuda_enter(device, &pushed) == TRIAGE_OK) {
+        if (device->flush)
+            device->driver->memory_free(device->flush);
+        if (device->stream)
+            device->driver->stream_destroy(device->stream);
+        tri_cuda_leave(device, pushed);
+    }
+    if (device->retained)
+        device->driver->primary_release(device->ordinal);
+    free(device);
+}
+
+static triage_status open_device(tri_device **out, int ordinal, bool use_current) {
+    triage_status status = TRIAGE_OK;
+    tri_cuda_device *device = NULL;
+    TRI_TRY(tri_calloc(&device, 1, sizeof *device));
+    device->base.backend = &tri_cuda_backend;
+    TRI_TRY(tri_cuda_driver_get(&device->driver));
+    TRI_TRY(take_context(device, ordinal, use_current));
+    TRI_TRY(tri_cuda_describe(&device->base.info, device->driver, device->ordinal));
+    TRI_TRY(make_stream(device));
+    *out = &device->base;
+    device = NULL;
+done:
+    if (device)
+        close_device(&device->base);
+    return status;
+}
+
+/* ---- the context of this thread ---- */
+
+triage_status tri_cuda_enter(tri_cuda_device *device, bool *pushed) {
+    triage_status status = TRIAGE_OK;
+    CUcontext current = NULL;
+    *pushed = false;
+    TRI_TRY(tri_cuda_check(device->driver, device->driver->context_current(&current), "cuCtxGetCurrent"));
+    if (current == device->context)
+        return TRIAGE_OK;
+    TRI_TRY(
+        tri_cuda_check(device->driver, device->driver->context_push(device->context), "cuCtxPushCurrent"));
+    *pushed = true;
+done:
+    return status;
+}
+
+void tri_cuda_leave(tri_cuda_device *device, bool pushed) {
+    CUcontext popped = NULL;
+    if (pushed)
+        device->driver->context_pop(&popped);
+}
+
+/* Runs one driver call inside the device's context and returns its status. */
+#define RETURN_IN_CONTEXT(device, name, call)                                                                \
+    do {                                                                                                     \
+        bool pushed_ = false;                                                                                \
+        triage_status status_ = tri_cuda_enter(device, &pushed_);                                            \
+        if (status_ == TRIAGE_OK)                                                                            \
+            status_ = tri_cuda_check((device)->driver, (device)->driver->call, name);                        \
+        tri_cuda_leave(device, pushed_);                                                                     \
+        return status_;                                                                                      \
+    } while (0)
+
+/* ---- memory ---- */
+
+static triage_status alloc(tri_device *device, tri_address *out, size_t bytes) {
+    CUdeviceptr address = 0;
+    bool pushed = false;
+    tri_cuda_device *self = cuda(device);
+    triage_status status = tri_cuda_enter(self, &pushed);
+    if (status == TRIAGE_OK)
+        status = tri_cuda_check(self->driver, self->driver->memory_alloc(&address, bytes), "cuMemAlloc");
+    tri_cuda_leave(self, pushed);
+    *out = status == TRIAGE_OK ? (tri_address)address : 0;
+    return status;
+}
+
+static void release(tri_device *device, tri_address address) {
+    tri_cuda_device *self = cuda(device);
+    bool pushed = false;
+    if (tri_cuda_enter(self, &pushed) == TRIAGE_OK)
+        self->driver->memory_free((CUdeviceptr)address);
+    tri_cuda_leave(self, pushed);
+}
+
+static triage_status upload(tri_device *device, tri_address to, const void *from, size_t bytes) {
+    RETURN_IN_CONTEXT(cuda(device), "cuMemcpyHtoD", upload((CUdeviceptr)to, from, bytes));
+}
+
+static triage_status download(tri_device *device, void *to, tri_address from, size_t bytes) {
+    RETURN_IN_CONTEXT(cuda(device), "cuMemcpyDtoH", download(to, (CUdeviceptr)from, bytes));
+}
+
+static triage_status fill(tri_device *device, tri_address to, uint32_t word, size_t words, void *stream) {
+    RETURN_IN_CONTEXT(cuda(device), "cuMemsetD32Async",
+                      fill_words((CUdeviceptr)to, word, words, (CUstream)stream));
+}
+
+static triage_status synchronize(tri_device *device) {
+    RETURN_IN_CONTEXT(cuda(device), "cuCtxSynchronize", context_synchronize());
+}
+
+const tri_backend tri_cuda_backend = {
+    .name = "cuda",
+    .set_tools = tri_nvrtc_set_tools,
+    .compiler_version = tri_nvrtc_version,
+    .compile = tri_nvrtc_compile,
+    .count = count,
+    .open = open_device,
+    .close = close_device,
+    .alloc = alloc,
+    .release = release,
+    .upload = upload,
+    .download = download,
+    .fill = fill,
+    .synchronize = synchronize,
+    .circumstances = tri_cuda_circumstances,
+    .load = tri_cuda_load,
+    .unload = tri_cuda_unload,
+    .map_make = tri_cuda_map_make,
+    .launch = tri_cuda_launch,
+    .time = tri_cuda_time,
+};

@@ -1,0 +1,75 @@
+/* The CUDA driver, found at run time: a table of functions that a test can replace. */
+#ifndef TRIAGE_DEVICE_CUDA_DRIVER_H
+#define TRIAGE_DEVICE_CUDA_DRIVER_H
+
+#include "device/backend.h"
+
+#include <cuda.h>
+
+typedef struct tri_cuda_driver {
+#define TRI_SYMBOL(field, prototype, symbol) __typeof__(prototype) *field;
+#include "device/cuda/driver.def"
+#undef TRI_SYMBOL
+} tri_cuda_driver;
+
+/* The driver's table, loaded and initialised (cuInit) on the first call. TRIAGE_E_NO_DEVICE. Thread-safe. */
+triage_status tri_cuda_driver_get(const tri_cuda_driver **out);
+/* Tests only: uses fake from here on (NULL: the real one again). No device may be open. */
+void tri_cuda_driver_replace(const tri_cuda_driver *fake);
+
+/* TRIAGE_OK, or the failure of call, e.g. "cuLaunchKernelEx: CUDA_ERROR_ILLEGAL_ADDRESS (an illegal ...)". */
+triage_status tri_cuda_check(const tri_cuda_driver *driver, CUresult result, const char *call);
+
+/* Opens the first library of names (NULL-terminated) and fills table with its symbols. */
+typedef struct tri_cuda_symbol {
+    const char *name;
+    size_t offset; /* of its pointer in the table */
+} tri_cuda_symbol;
+/* NULL: all are there; else the first that is missing. */
+const char *tri_cuda_resolve(void *table, void *library, const tri_cuda_symbol *symbols, size_t count);
+
+/* ---- a device ---- */
+
+typedef struct tri_cuda_device {
+    tri_device base;
+    const tri_cuda_driver *driver;
+    CUdevice ordinal;
+    CUcontext context;
+    bool retained;     /* the primary context, to be released */
+    CUstream stream;   /* for timing: capture is not possible on the null stream */
+    CUdeviceptr flush; /* overwritten between timings, grown on demand */
+    size_t flush_bytes;
+} tri_cuda_device;
+
+/* Makes the device's context current in this thread for the time until leave. */
+triage_status tri_cuda_enter(tri_cuda_device *device, bool *pushed);
+void tri_cuda_leave(tri_cuda_device *device, bool pushed);
+
+triage_status tri_cuda_describe(tri_device_info *out, const tri_cuda_driver *driver, CUdevice ordinal);
+triage_status tri_cuda_circumstances(char **out, tri_device *device);
+
+/* ---- kernels ---- */
+
+triage_status tri_cuda_load(tri_kernel **out, tri_device *device, const tri_image *image,
+                            const tri_launch *launch);
+void tri_cuda_unload(tri_kernel *kernel);
+triage_status tri_cuda_launch(tri_kernel *kernel, const void *args, void *stream);
+triage_status tri_cuda_time(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
+                            int count);
+triage_status tri_cuda_map_make(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,
+                                triage_dtype dtype, tri_address base, int64_t inner, int64_t outer,
+                                int64_t ld);
+
+/* ---- NVRTC ---- */
+
+triage_status tri_nvrtc_set_tools(const char *path);
+triage_status tri_nvrtc_version(char *out, size_t size);
+triage_status tri_nvrtc_compile(tri_image *out, const char *target, const tri_source *source);
+
+/* Of ptxas -v: the most registers of a function, all spilled bytes, the most static shared memory; -1 where
+ * the log does not tell. */
+void tri_nvrtc_read_log(tri_image *image);
+/* Of a log: a copy of the line that makes a kernel a failed candidate although it compiles; "" if none. */
+void tri_nvrtc_bad_warning(char *out, size_t size, const char *log);
+
+#endif

@@ -1,0 +1,19 @@
+/* A loaded kernel, as launching and timing see it. */
+#ifndef TRIAGE_DEVICE_CUDA_KERNEL_H
+#define TRIAGE_DEVICE_CUDA_KERNEL_H
+
+#include "device/cuda/driver.h"
+
+typedef struct tri_cuda_kernel {
+    tri_kernel base;
+    tri_cuda_device *device;
+    CUmodule module;
+    CUfunction function;
+    CUlaunchConfig config; /* complete but for the stream; a launch copies it */
+    CUlaunchAttribute cluster;
+} tri_cuda_kernel;
+
+/* Enqueues the workspace's zeroing and the kernel. The device's context is current. */
+triage_status tri_cuda_enqueue(tri_cuda_kernel *kernel, const void *args, CUstream stream);
+
+#endif

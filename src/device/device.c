@@ -1,0 +1,144 @@
+/* The devices' front: arguments are checked here once, then the backend's table does the work. */
+#include "device/backend.h"
+#include "bsr_gemm/args.h"
+
+#include <string.h>
+
+/* ---- which device ---- */
+
+triage_status tri_device_count(int *out, const char *backend) {
+    *out = 0;
+    if (strcmp(backend, "cuda") == 0)
+        return tri_cuda_backend.count(out);
+    if (strcmp(backend, "host") == 0)
+        return tri_host_backend.count(out);
+    return tri_fail(TRIAGE_E_INVALID, "device kind '%.40s' is not one of cuda, host", backend);
+}
+
+triage_status tri_device_set_tools(const char *backend, const char *path) {
+    if (strcmp(backend, "cuda") == 0)
+        return tri_cuda_backend.set_tools(path);
+    if (strcmp(backend, "host") == 0)
+        return tri_host_backend.set_tools(path);
+    return tri_fail(TRIAGE_E_INVALID, "device kind '%.40s' is not one of cuda, host", backend);
+}
+
+/* The best there is: the first GPU; the CPU only when there is no GPU, not when a GPU is in trouble. */
+static triage_status open_auto(tri_device **out, bool use_current) {
+    triage_status status = tri_cuda_backend.open(out, 0, use_current);
+    if (status == TRIAGE_E_NO_DEVICE)
+        return tri_host_backend.open(out, 0, use_current);
+    return status;
+}
+
+triage_status tri_device_open(tri_device **out, const char *spec, bool use_current) {
+    int64_t ordinal = 0;
+    *out = NULL;
+    if (strcmp(spec, "auto") == 0)
+        return open_auto(out, use_current);
+    if (strcmp(spec, "host") == 0)
+        return tri_host_backend.open(out, 0, use_current);
+    if (strcmp(spec, "cuda") == 0)
+        return tri_cuda_backend.open(out, 0, use_current);
+    if (strncmp(spec, "cuda:", 5) != 0)
+        return tri_fail(TRIAGE_E_INVALID, "device '%.40s' is not one of auto, cuda, cuda:N, host", spec);
+    triage_status status = tri_parse_int64(&ordinal, spec + 5, 0, 1023, "device number");
+    return status == TRIAGE_OK ? tri_cuda_backend.open(out, (int)ordinal, use_current) : status;
+}
+
+void tri_device_close(tri_device *device) {
+    if (device)
+        device->backend->close(device);
+}
+
+const tri_device_info *tri_device_describe(const tri_device *device) {
+    return &device->info;
+}
+
+triage_status tri_device_circumstances(char **out, tri_device *device) {
+    *out = NULL;
+    return device->backend->circumstances(out, device);
+}
+
+/* ---- memory ---- */
+
+triage_status tri_device_alloc(tri_device *device, tri_address *out, size_t bytes) {
+    *out = 0;
+    return device->backend->alloc(device, out, bytes ? bytes : 1); /* an empty array has an address too */
+}
+
+void tri_device_release(tri_device *device, tri_address address) {
+    if (device && address)
+        device->backend->release(device, address);
+}
+
+triage_status tri_device_upload(tri_device *device, tri_address to, const void *from, size_t bytes) {
+    return bytes ? device->backend->upload(device, to, from, bytes) : TRIAGE_OK;
+}
+
+triage_status tri_device_download(tri_device *device, void *to, tri_address from, size_t bytes) {
+    return bytes ? device->backend->download(device, to, from, bytes) : TRIAGE_OK;
+}
+
+triage_status tri_device_fill(tri_device *device, tri_address to, uint32_t word, size_t words, void *stream) {
+    return words ? device->backend->fill(device, to, word, words, stream) : TRIAGE_OK;
+}
+
+triage_status tri_device_synchronize(tri_device *device) {
+    return device->backend->synchronize(device);
+}
+
+/* ---- kernels ---- */
+
+triage_status tri_kernel_load(tri_kernel **out, tri_device *device, const tri_image *image,
+                              const tri_launch *launch) {
+    *out = NULL;
+    if (!image->data || image->size == 0)
+        return tri_fail(TRIAGE_E_INVALID, "a kernel image of 0 bytes cannot be loaded");
+    return device->backend->load(out, device, image, launch);
+}
+
+void tri_kernel_unload(tri_kernel *kernel) {
+    if (kernel)
+        kernel->device->backend->unload(kernel);
+}
+
+triage_status tri_tensor_map_make(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,
+                                  triage_dtype dtype, tri_address base, int64_t inner, int64_t outer,
+                                  int64_t ld) {
+    if (box->rank == 0)
+        return TRIAGE_OK;
+    return device->backend->map_make(out_128_bytes, device, box, dtype, base, inner, outer, ld);
+}
+
+/* The argument that the kernel gets: the caller's, with the kernel's own workspace. */
+static triage_status bind_args(tri_bsr_gemm_args *out, const tri_kernel *kernel, const void *args,
+                               size_t args_size) {
+    if (args_size != sizeof *out)
+        return tri_fail(TRIAGE_E_INVALID, "a kernel's argument has %zu bytes, not %zu", sizeof *out,
+                        args_size);
+    memcpy(out, args, sizeof *out);
+    out->workspace = (void *)(uintptr_t)kernel->workspace;
+    return TRIAGE_OK;
+}
+
+triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, size_t args_size, void *stream) {
+    tri_bsr_gemm_args bound;
+    triage_status status = bind_args(&bound, kernel, args, args_size);
+    return status == TRIAGE_OK ? kernel->device->backend->launch(kernel, &bound, stream) : status;
+}
+
+triage_status tri_kernel_time(tri_kernel *kernel, const void *args, size_t args_size, int64_t flush_bytes,
+                              int batch, double *ns, int count) {
+    tri_bsr_gemm_args bound;
+    if (batch < 1 || batch > 100000)
+        return tri_fail(TRIAGE_E_INVALID, "batch is %d, allowed 1 to 100000", batch);
+    if (count < 1 || count > 1000000)
+        return tri_fail(TRIAGE_E_INVALID, "count of timings is %d, allowed 1 to 1000000", count);
+    if (flush_bytes < 0)
+        return tri_fail(TRIAGE_E_INVALID, "flush_bytes is %lld, allowed 0 or more", (long long)flush_bytes);
+    triage_status status = bind_args(&bound, kernel, args, args_size);
+    if (status != TRIAGE_OK)
+        return status;
+    return kernel->device->backend->time(kernel, &bound, flush_bytes, batch, ns, count);
+}

@@ -1,0 +1,250 @@
+/* The system's C compiler: found in fixed folders, started directly (no shell), in a folder of its own
+ * that is removed whatever happens. */
+#include "device/host/host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- a child process ---- */
+
+/* Runs argv in folder with both outputs to folder/log; *exit_code is its own, or 128 + signal. */
+static triage_status run_in(int *exit_code, const char *folder, char *const argv[]) {
+    char temp[4200];
+    snprintf(temp, sizeof temp, "TMPDIR=%s", folder);
+    char *environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C", temp, NULL};
+    posix_spawn_file_actions_t actions;
+    pid_t child = 0;
+    int state = 0, error = posix_spawn_file_actions_init(&actions);
+    if (error)
+        return tri_fail(TRIAGE_E_MEMORY, "starting %s: %s", argv[0], strerror(error));
+    error = posix_spawn_file_actions_addchdir_np(&actions, folder);
+    if (!error)
+        error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    if (!error)
+        error = posix_spawn_file_actions_addopen(&actions, 1, "log", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (!error)
+        error = posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    if (!error)
+        error = posix_spawn(&child, argv[0], &actions, NULL, argv, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    if (error)
+        return tri_fail(TRIAGE_E_NO_DEVICE, "starting %s: %s", argv[0], strerror(error));
+    while (waitpid(child, &state, 0) < 0) {
+        if (errno != EINTR)
+            return tri_fail(TRIAGE_E_IO, "waiting for %s: %s", argv[0], strerror(errno));
+    }
+    *exit_code = WIFSIGNALED(state) ? 128 + WTERMSIG(state) : WEXITSTATUS(state);
+    return TRIAGE_OK;
+}
+
+/* ---- a folder of its own ---- */
+
+static triage_status make_folder(char **out) {
+    triage_status status = tri_strdup(out, "/tmp/triage-XXXXXX");
+    if (status == TRIAGE_OK && !mkdtemp(*out)) {
+        status = tri_fail(TRIAGE_E_IO, "making a folder under /tmp: %s", strerror(errno));
+        free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *where) {
+    (void)info, (void)type, (void)where;
+    return remove(path);
+}
+
+static void remove_folder(char *folder) {
+    if (folder)
+        nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    free(folder);
+}
+
+static triage_status read_log(char **out, const char *folder) {
+    char *path = NULL;
+    triage_status status = tri_path_join(&path, folder, "log");
+    if (status == TRIAGE_OK)
+        status = tri_file_read(out, NULL, path, 0);
+    free(path);
+    return status;
+}
+
+/* ---- which compiler ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char chosen[512];  /* by tri_host_set_tools; "" searches */
+static char program[512]; /* absolute path; "" until found */
+static char version[64];  /* "gcc 12.2.0" */
+
+/* `--version` of gcc and clang: the kind is in the text, the number is the last word of the first line
+ * (gcc) or follows "clang version". */
+static triage_status read_version(char *out, size_t size, const char *path) {
+    triage_status status = TRIAGE_OK;
+    char *folder = NULL, *log = NULL, first[256];
+    char *argv[] = {(char *)path, "--version", NULL};
+    int exit_code = 0;
+    TRI_TRY(make_folder(&folder));
+    TRI_TRY(run_in(&exit_code, folder, argv));
+    TRI_TRY(read_log(&log, folder));
+    const char *clang = strstr(log, "clang version ");
+    tri_log_first_line(first, sizeof first, log, "");
+    if (exit_code != 0 || !first[0]) {
+        status = tri_fail(TRIAGE_E_NO_DEVICE, "%s --version ended with %d and no version", path, exit_code);
+    } else if (clang) {
+        clang += strlen("clang version ");
+        snprintf(out, size, "clang %.*s", (int)strcspn(clang, " \n"), clang);
+    } else {
+        const char *word = strrchr(first, ' ');
+        snprintf(out, size, "gcc %.40s", word ? word + 1 : first);
+    }
+done:
+    free(log);
+    remove_folder(folder);
+    return status;
+}
+
+static triage_status find_compiler(void) {
+    static const char *const paths[] = {"/usr/bin/cc",       "/usr/bin/gcc",       "/usr/bin/clang",
+                                        "/usr/local/bin/cc", "/usr/local/bin/gcc", "/usr/local/bin/clang",
+                                        "/bin/cc",           "/bin/gcc",           "/bin/clang"};
+    char found[sizeof version];
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        const char *path = chosen[0] ? chosen : paths[i];
+        if (access(path, X_OK) == 0) {
+            triage_status status = read_version(found, sizeof found, path);
+            if (status != TRIAGE_OK)
+                return status;
+            snprintf(program, sizeof program, "%s", path);
+            snprintf(version, sizeof version, "%s", found);
+            return TRIAGE_OK;
+        }
+    }
+    return tri_fail(TRIAGE_E_NO_DEVICE, "no C compiler: %s",
+                    chosen[0] ? chosen : "none of cc, gcc, clang in /usr/bin, /usr/local/bin, /bin");
+}
+
+/* Copies of path and version, found once. Either may be NULL. */
+static triage_status compiler(char *path_512, char *version_64) {
+    pthread_mutex_lock(&lock);
+    triage_status status = program[0] ? TRIAGE_OK : find_compiler();
+    if (status == TRIAGE_OK && path_512)
+        memcpy(path_512, program, sizeof program);
+    if (status == TRIAGE_OK && version_64)
+        memcpy(version_64, version, sizeof version);
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+triage_status tri_host_set_tools(const char *path) {
+    if (path && (path[0] != '/' || strlen(path) >= sizeof chosen || access(path, X_OK) != 0))
+        return tri_fail(TRIAGE_E_INVALID, "C compiler '%.200s' is not an absolute path of a program", path);
+    pthread_mutex_lock(&lock);
+    snprintf(chosen, sizeof chosen, "%s", path ? path : "");
+    program[0] = '\0';
+    pthread_mutex_unlock(&lock);
+    return TRIAGE_OK;
+}
+
+triage_status tri_host_compiler_version(char *out, size_t size) {
+    char found[sizeof version];
+    triage_status status = compiler(NULL, found);
+    if (status == TRIAGE_OK)
+        snprintf(out, size, "%s", found);
+    return status;
+}
+
+/* ---- compile ---- */
+
+/* Headers come from templates, but a user's space may name them: they must stay inside the folder. */
+static bool is_inside(const char *name) {
+    size_t size = strlen(name);
+    bool up = strncmp(name, "../", 3) == 0 || strstr(name, "/../") ||
+              (size >= 2 && strcmp(name + size - 2, "..") == 0);
+    return size > 0 && name[0] != '/' && !up;
+}
+
+static triage_status write_below(const char *folder, const char *name, const char *text) {
+    triage_status status = TRIAGE_OK;
+    char *path = NULL;
+    if (!is_inside(name))
+        return tri_fail(TRIAGE_E_INVALID, "header name '%.80s' leaves the compiler's folder", name);
+    TRI_TRY(tri_path_join(&path, folder, name));
+    char *slash = strrchr(path, '/');
+    *slash = '\0';
+    TRI_TRY(tri_make_dirs(path));
+    *slash = '/';
+    TRI_TRY(tri_file_write_atomic(path, text, strlen(text), 0600));
+done:
+    free(path);
+    return status;
+}
+
+/* The options name the instruction set, not the machine: the target is part of a kernel's identity. */
+static const char *march(const char *target) {
+    if (strcmp(target, "x86_64-avx512") == 0)
+        return "-march=x86-64-v4";
+    if (strcmp(target, "x86_64-avx2") == 0)
+        return "-march=x86-64-v3";
+    return strcmp(target, "aarch64") == 0 ? "-march=armv8-a" : "-march=x86-64";
+}
+
+static triage_status run_compiler(int *exit_code, const char *folder, const char *path, const char *target,
+                                  const tri_source *source) {
+    triage_status status = TRIAGE_OK;
+    char *fixed[] = {(char *)path, "-std=gnu17", "-O3", (char *)march(target), "-fopenmp", "-shared",
+                     "-fPIC",      "-I.",        "-o",  "kernel.so",           "kernel.c", "-lm"};
+    size_t fixed_count = sizeof fixed / sizeof *fixed;
+    char **argv = NULL;
+    TRI_TRY(tri_calloc(&argv, fixed_count + source->option_count + 1, sizeof *argv));
+    memcpy(argv, fixed, sizeof fixed);
+    for (size_t i = 0; i < source->option_count; i++)
+        argv[fixed_count + i] = source->options[i];
+    TRI_TRY(run_in(exit_code, folder, argv));
+done:
+    free(argv);
+    return status;
+}
+
+/* A compiler that was stopped says nothing about the candidate. */
+static triage_status judge(int exit_code, const char *path, const char *name, const char *log) {
+    char line[400];
+    if (exit_code == 0)
+        return TRIAGE_OK;
+    if (exit_code == 128 + SIGINT || exit_code == 128 + SIGTERM)
+        return tri_fail(TRIAGE_E_INTERRUPTED, "%s: %s was stopped", name, path);
+    if (exit_code > 128)
+        return tri_fail(TRIAGE_E_IO, "%s: %s was ended by signal %d", name, path, exit_code - 128);
+    tri_log_first_line(line, sizeof line, log, "error");
+    if (!line[0])
+        tri_log_first_line(line, sizeof line, log, "");
+    return tri_fail(TRIAGE_E_COMPILE, "%s: %s", name, line[0] ? line : "the compiler failed without a word");
+}
+
+triage_status tri_host_compile(tri_image *out, const char *target, const tri_source *source) {
+    triage_status status = TRIAGE_OK;
+    char path[sizeof program], *folder = NULL, *object = NULL;
+    int exit_code = 0;
+    out->registers = out->spill_bytes = -1;
+    TRI_TRY(compiler(path, NULL));
+    TRI_TRY(make_folder(&folder));
+    TRI_TRY(write_below(folder, "kernel.c", source->text));
+    for (size_t i = 0; i < source->include_count; i++)
+        TRI_TRY(write_below(folder, source->includes[i].name, source->includes[i].text));
+    TRI_TRY(run_compiler(&exit_code, folder, path, target, source));
+    TRI_TRY(read_log(&out->log, folder));
+    TRI_TRY(judge(exit_code, path, source->name, out->log));
+    TRI_TRY(tri_path_join(&object, folder, "kernel.so"));
+    TRI_TRY(tri_file_read((char **)&out->data, &out->size, object, 0));
+done:
+    free(object);
+    remove_folder(folder);
+    return status;
+}

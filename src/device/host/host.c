@@ -1,0 +1,115 @@
+/* The host device: plain memory, one device, always there. */
+#include "device/host/host.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+static void *pointer(tri_address address) {
+    return (void *)(uintptr_t)address;
+}
+
+static triage_status count(int *out) {
+    *out = 1;
+    return TRIAGE_OK;
+}
+
+static triage_status open_device(tri_device **out, int ordinal, bool use_current) {
+    triage_status status = TRIAGE_OK;
+    tri_device *device = NULL;
+    (void)ordinal, (void)use_current;
+    TRI_TRY(tri_calloc(&device, 1, sizeof *device));
+    device->backend = &tri_host_backend;
+    TRI_TRY(tri_host_describe(&device->info));
+    *out = device;
+    device = NULL;
+done:
+    free(device);
+    return status;
+}
+
+static void close_device(tri_device *device) {
+    free(device);
+}
+
+static triage_status alloc(tri_device *device, tri_address *out, size_t bytes) {
+    (void)device;
+    size_t rounded = bytes > SIZE_MAX - 255 ? 0 : (bytes + 255) / 256 * 256;
+    void *memory = rounded ? aligned_alloc(256, rounded) : NULL;
+    if (!memory)
+        return tri_fail(TRIAGE_E_MEMORY, "host memory: %zu bytes are not available", bytes);
+    *out = (tri_address)(uintptr_t)memory;
+    return TRIAGE_OK;
+}
+
+static void release(tri_device *device, tri_address address) {
+    (void)device;
+    free(pointer(address));
+}
+
+static triage_status upload(tri_device *device, tri_address to, const void *from, size_t bytes) {
+    (void)device;
+    memcpy(pointer(to), from, bytes);
+    return TRIAGE_OK;
+}
+
+static triage_status download(tri_device *device, void *to, tri_address from, size_t bytes) {
+    (void)device;
+    memcpy(to, pointer(from), bytes);
+    return TRIAGE_OK;
+}
+
+static triage_status fill(tri_device *device, tri_address to, uint32_t word, size_t words, void *stream) {
+    uint32_t *at = pointer(to);
+    (void)device, (void)stream;
+    for (size_t i = 0; i < words; i++)
+        at[i] = word;
+    return TRIAGE_OK;
+}
+
+static triage_status synchronize(tri_device *device) {
+    (void)device;
+    return TRIAGE_OK; /* launches end before they return */
+}
+
+static triage_status circumstances(char **out, tri_device *device) {
+    struct utsname system;
+    double load[1] = {0};
+    if (uname(&system) != 0)
+        return tri_fail(TRIAGE_E_IO, "uname: the system does not tell its name");
+    if (getloadavg(load, 1) != 1)
+        load[0] = -1.0; /* unknown */
+    return tri_format(out, "{\"backend\":\"host\",\"system\":\"%s %s\",\"cores\":%d,\"load_1min\":%.2f}",
+                      system.sysname, system.release, device->info.sm_count, load[0]);
+}
+
+/* The host has no tensor maps: the kernel reads its operands directly. */
+static triage_status map_make(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,
+                              triage_dtype dtype, tri_address base, int64_t inner, int64_t outer,
+                              int64_t ld) {
+    (void)out_128_bytes, (void)device, (void)box, (void)dtype;
+    (void)base, (void)inner, (void)outer, (void)ld;
+    return TRIAGE_OK;
+}
+
+const tri_backend tri_host_backend = {
+    .name = "host",
+    .set_tools = tri_host_set_tools,
+    .compiler_version = tri_host_compiler_version,
+    .compile = tri_host_compile,
+    .count = count,
+    .open = open_device,
+    .close = close_device,
+    .alloc = alloc,
+    .release = release,
+    .upload = upload,
+    .download = download,
+    .fill = fill,
+    .synchronize = synchronize,
+    .circumstances = circumstances,
+    .load = tri_host_load,
+    .unload = tri_host_unload,
+    .map_make = map_make,
+    .launch = tri_host_launch,
+    .time = tri_host_time,
+};

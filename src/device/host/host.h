@@ -1,0 +1,20 @@
+/* Inside the host device: the CPU's description, its compiler, its kernels. */
+#ifndef TRIAGE_DEVICE_HOST_HOST_H
+#define TRIAGE_DEVICE_HOST_HOST_H
+
+#include "device/backend.h"
+
+triage_status tri_host_describe(tri_device_info *out);
+
+triage_status tri_host_set_tools(const char *path);
+triage_status tri_host_compiler_version(char *out, size_t size);
+triage_status tri_host_compile(tri_image *out, const char *target, const tri_source *source);
+
+triage_status tri_host_load(tri_kernel **out, tri_device *device, const tri_image *image,
+                            const tri_launch *launch);
+void tri_host_unload(tri_kernel *kernel);
+triage_status tri_host_launch(tri_kernel *kernel, const void *args, void *stream);
+triage_status tri_host_time(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
+                            int count);
+
+#endif

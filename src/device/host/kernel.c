@@ -1,0 +1,127 @@
+/* Kernels of the host device: a shared object loaded from memory, called, and timed. */
+#include "device/host/host.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+typedef void (*entry_fn)(const void *args);
+
+typedef struct host_kernel {
+    tri_kernel base;
+    entry_fn entry;
+    void *object;
+    int fd; /* open as long as the object: the loader tells objects apart by /proc/self/fd/<fd> */
+} host_kernel;
+
+/* ---- load ---- */
+
+static triage_status write_memory_file(int fd, const char *data, size_t size) {
+    while (size > 0) {
+        ssize_t written = write(fd, data, size);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return tri_fail(TRIAGE_E_MEMORY, "a kernel of %zu bytes in memory: %s", size, strerror(errno));
+        data += written;
+        size -= (size_t)written;
+    }
+    return TRIAGE_OK;
+}
+
+/* The OpenMP runtime keeps threads that sleep in its code; it must never be unloaded with a kernel. */
+static void pin_openmp(void *object) {
+    Dl_info info;
+    void *symbol = dlsym(object, "omp_get_max_threads");
+    if (symbol && dladdr(symbol, &info) && info.dli_fname)
+        (void)dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE | RTLD_NOLOAD);
+}
+
+static triage_status open_object(host_kernel *kernel, const tri_image *image) {
+    char path[64];
+    kernel->fd = memfd_create("triage-kernel", MFD_CLOEXEC);
+    if (kernel->fd < 0)
+        return tri_fail(TRIAGE_E_MEMORY, "memfd_create: %s", strerror(errno));
+    triage_status status = write_memory_file(kernel->fd, image->data, image->size);
+    if (status != TRIAGE_OK)
+        return status;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", kernel->fd);
+    kernel->object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!kernel->object)
+        return tri_fail(TRIAGE_E_DEVICE, "loading a host kernel: %s", dlerror());
+    pin_openmp(kernel->object);
+    *(void **)&kernel->entry = dlsym(kernel->object, "triage_kernel");
+    if (!kernel->entry)
+        return tri_fail(TRIAGE_E_COMPILE, "the host kernel has no function triage_kernel");
+    return TRIAGE_OK;
+}
+
+triage_status tri_host_load(tri_kernel **out, tri_device *device, const tri_image *image,
+                            const tri_launch *launch) {
+    triage_status status = TRIAGE_OK;
+    host_kernel *kernel = NULL;
+    TRI_TRY(tri_calloc(&kernel, 1, sizeof *kernel));
+    kernel->base.device = device;
+    kernel->fd = -1;
+    TRI_TRY(open_object(kernel, image));
+    kernel->base.workspace_bytes = launch->workspace_bytes;
+    if (launch->workspace_bytes > 0)
+        TRI_TRY(device->backend->alloc(device, &kernel->base.workspace, launch->workspace_bytes));
+    *out = &kernel->base;
+    kernel = NULL;
+done:
+    if (kernel)
+        tri_host_unload(&kernel->base);
+    return status;
+}
+
+void tri_host_unload(tri_kernel *base) {
+    host_kernel *kernel = (host_kernel *)base;
+    tri_device_release(base->device, base->workspace);
+    if (kernel->object)
+        dlclose(kernel->object);
+    if (kernel->fd >= 0)
+        close(kernel->fd);
+    free(kernel);
+}
+
+/* ---- launch and time ---- */
+
+triage_status tri_host_launch(tri_kernel *base, const void *args, void *stream) {
+    host_kernel *kernel = (host_kernel *)base;
+    (void)stream;
+    if (base->workspace)
+        memset((void *)(uintptr_t)base->workspace, 0, base->workspace_bytes);
+    kernel->entry(args);
+    return TRIAGE_OK;
+}
+
+/* Every thread of the pool writes its share, so that private caches are emptied too. */
+static void flush_caches(unsigned char *buffer, int64_t bytes, unsigned char word) {
+    enum { kLine = 64 };
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < bytes; i += kLine)
+        buffer[i] = word;
+}
+
+triage_status tri_host_time(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
+                            int count) {
+    triage_status status = TRIAGE_OK;
+    unsigned char *flush = NULL;
+    if (flush_bytes > 0)
+        TRI_TRY(tri_calloc(&flush, (size_t)flush_bytes, 1));
+    for (int i = 0; i < count; i++) {
+        if (flush)
+            flush_caches(flush, flush_bytes, (unsigned char)(i + 1));
+        int64_t start = tri_now_ns();
+        for (int launch = 0; launch < batch; launch++)
+            TRI_TRY(tri_host_launch(kernel, args, NULL));
+        ns[i] = (double)(tri_now_ns() - start) / batch;
+    }
+done:
+    free(flush);
+    return status;
+}
