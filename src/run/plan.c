@@ -8,9 +8,10 @@
 struct tri_loaded {
     tri_loaded *next;
     char *problem_key;
-    int64_t nnzb;      /* launch geometry may depend on it; the key only knows the density */
-    uint64_t plan_key; /* for the alignments of ldb and ldc */
-    tri_found found;   /* without its rendered text */
+    int64_t nnzb;           /* launch geometry may depend on it; the key only knows the density */
+    uint64_t plan_key;      /* for the alignments of ldb and ldc */
+    tri_found found;        /* without its rendered text */
+    const tri_image *image; /* the context's */
     tri_kernel *kernel;
 };
 
@@ -57,14 +58,14 @@ static void free_loaded(tri_loaded *loaded) {
     free(loaded);
 }
 
-static triage_status compile_and_load(tri_kernel **out, triage_context *context, const tri_found *found) {
-    const tri_image *image = NULL;
+static triage_status compile_and_load(tri_loaded *loaded, triage_context *context) {
+    const tri_candidate *candidate = &loaded->found.candidate;
     triage_status status = TRIAGE_OK;
-    TRI_TRY(compile(&image, context, &found->rendered));
-    if (image->spill_bytes > found->candidate.spill_limit)
-        return tri_fail(TRIAGE_E_COMPILE, "%s spills %d bytes; must be at most %d", found->candidate.config,
-                        image->spill_bytes, found->candidate.spill_limit);
-    status = tri_kernel_load(out, context->device, image, &found->candidate.launch);
+    TRI_TRY(compile(&loaded->image, context, &loaded->found.rendered));
+    if (loaded->image->spill_bytes > candidate->spill_limit)
+        return tri_fail(TRIAGE_E_COMPILE, "%s spills %d bytes; must be at most %d", candidate->config,
+                        loaded->image->spill_bytes, candidate->spill_limit);
+    status = tri_kernel_load(&loaded->kernel, context->device, loaded->image, &candidate->launch);
 done:
     return status;
 }
@@ -75,13 +76,13 @@ static triage_status find_and_load(tri_loaded *loaded, triage_context *context, 
     const tri_device_info *info = tri_device_describe(context->device);
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_lookup(&loaded->found, context->store, context->space, problem, info, context->data_dir));
-    status = compile_and_load(&loaded->kernel, context, &loaded->found);
+    status = compile_and_load(loaded, context);
     if (status != TRIAGE_OK && loaded->found.source != TRIAGE_SOURCE_DEFAULT) {
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s does not load here, using the default: %s",
                      loaded->found.candidate.config, triage_last_error());
         tri_found_free(&loaded->found);
         TRI_TRY(tri_lookup(&loaded->found, NULL, context->space, problem, info, context->data_dir));
-        status = compile_and_load(&loaded->kernel, context, &loaded->found);
+        status = compile_and_load(loaded, context);
     }
     tri_source_free(&loaded->found.rendered);
 done:
@@ -159,7 +160,7 @@ static _Atomic(tri_plan *) *bucket_of(triage_bsr_matrix *matrix, uint64_t key) {
 
 tri_plan *tri_plan_find(triage_bsr_matrix *matrix, uint64_t key, void *stream) {
     tri_plan *plan = atomic_load_explicit(bucket_of(matrix, key), memory_order_acquire);
-    while (plan && (plan->key != key || (plan->buffers.workspace && plan->stream != stream)))
+    while (plan && (plan->key != key || (plan->own_kernel && plan->stream != stream)))
         plan = plan->next;
     return plan;
 }
@@ -167,9 +168,9 @@ tri_plan *tri_plan_find(triage_bsr_matrix *matrix, uint64_t key, void *stream) {
 static void free_plan(tri_plan *plan) {
     if (!plan)
         return;
-    if (plan->buffers.workspace)
-        tri_device_release(plan->device, plan->buffers.workspace);
-    pthread_mutex_destroy(&plan->workspace_lock);
+    if (plan->own_kernel)
+        tri_kernel_unload(plan->kernel);
+    pthread_mutex_destroy(&plan->launch_lock);
     free(plan);
 }
 
@@ -184,28 +185,34 @@ void tri_matrix_free_plans(triage_bsr_matrix *matrix) {
     }
 }
 
+static triage_status take_kernel(tri_plan *plan, void *stream) {
+    plan->kernel = plan->loaded->kernel;
+    if (plan->launch->workspace_bytes == 0)
+        return TRIAGE_OK;
+    plan->stream = stream;
+    triage_status status = tri_kernel_load(&plan->kernel, plan->device, plan->loaded->image, plan->launch);
+    plan->own_kernel = status == TRIAGE_OK;
+    return status;
+}
+
 static triage_status build_plan(tri_plan **out, triage_bsr_matrix *matrix, const tri_problem *problem,
                                 void *stream) {
     triage_status status = TRIAGE_OK;
     triage_context *context = matrix->context;
     tri_plan *plan = NULL;
     TRI_TRY(tri_calloc(&plan, 1, sizeof *plan));
-    pthread_mutex_init(&plan->workspace_lock, NULL);
+    pthread_mutex_init(&plan->launch_lock, NULL);
     plan->key = tri_plan_key(problem);
     plan->device = context->device;
     plan->problem = *problem;
     TRI_TRY(loaded_for(&plan->loaded, context, problem));
-    plan->kernel = plan->loaded->kernel;
     plan->launch = &plan->loaded->found.candidate.launch;
+    TRI_TRY(take_kernel(plan, stream));
     plan->buffers.values = matrix->values;
     plan->buffers.row_ptr = matrix->row_ptr;
     plan->buffers.col_idx = matrix->col_idx;
     TRI_TRY(tri_matrix_schedule_for(&plan->buffers.schedule, matrix, plan->launch->panel_rows,
                                     plan->launch->reorder));
-    if (plan->launch->workspace_bytes > 0) {
-        TRI_TRY(tri_device_alloc(plan->device, &plan->buffers.workspace, plan->launch->workspace_bytes));
-        plan->stream = stream;
-    }
     /* uploads went through the default stream; the caller's may not wait for that one */
     TRI_TRY(tri_device_synchronize(plan->device));
     *out = plan;
@@ -261,11 +268,11 @@ triage_status tri_plan_launch(tri_plan *plan, const tri_operands *operands, void
             return status;
         tri_args_cache_put(&plan->cache, operands, &block);
     }
-    if (!plan->buffers.workspace)
+    if (!plan->own_kernel)
         return tri_kernel_launch(plan->kernel, &block.args, sizeof block.args, stream);
-    pthread_mutex_lock(&plan->workspace_lock);
+    pthread_mutex_lock(&plan->launch_lock);
     triage_status status = tri_kernel_launch(plan->kernel, &block.args, sizeof block.args, stream);
-    pthread_mutex_unlock(&plan->workspace_lock);
+    pthread_mutex_unlock(&plan->launch_lock);
     return status;
 }
 

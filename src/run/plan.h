@@ -42,15 +42,17 @@ void tri_args_cache_put(tri_args_cache *cache, const tri_operands *operands, con
 struct tri_plan {
     tri_plan *next;
     uint64_t key;       /* tri_plan_key of its problem */
-    void *stream;       /* with a workspace: the only stream that may use it; else NULL */
     tri_device *device; /* the context's */
-    tri_kernel *kernel; /* loaded's */
+    tri_kernel *kernel; /* loaded's, unless it has a workspace */
     const tri_launch *launch;
     const tri_loaded *loaded;
     tri_problem problem; /* ldb and ldc are those of the first call: a plan serves all of their alignment */
-    tri_bsr_buffers buffers;        /* b, c, bias and scales are a call's */
-    pthread_mutex_t workspace_lock; /* with a workspace: clearing it and the launch must stay together */
+    tri_bsr_buffers buffers; /* b, c, bias and scales are a call's */
     tri_args_cache cache;
+    /* A kernel owns its workspace, so one with a workspace is loaded for one matrix and one stream alone. */
+    bool own_kernel;
+    void *stream;                /* with own_kernel: the only one that may use it */
+    pthread_mutex_t launch_lock; /* with own_kernel: clearing the workspace and the launch stay together */
 };
 
 /* What tells apart the calls with one matrix, in one word: n, layouts, types, epilogue, and how far ldb and

@@ -1,0 +1,349 @@
+/* Which kernel is chosen: exact, nearest, default; and that outdated or foreign evidence is a miss. Nothing is
+ * compiled: the device is a description. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <ftw.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "run/lookup.h"
+
+/* ---- a world: the built-in space, a made-up GPU, an empty database ---- */
+
+static char folder[64], database[96];
+static tri_space *space;
+static tri_device_info info;
+static tri_store *store;
+static tri_configs configs; /* of problem_of(1024) */
+
+static tri_problem problem_of(int64_t size) {
+    tri_pattern pattern = {0};
+    assert_int_equal(tri_pattern_random(&pattern, size / 64, size / 64, 0.75, 1), TRIAGE_OK);
+    tri_problem problem = {.op = TRI_OP_BSR_GEMM,
+                           .in_type = TRIAGE_F16,
+                           .out_type = TRIAGE_F16,
+                           .m = size,
+                           .n = size,
+                           .k = size,
+                           .ldb = size,
+                           .ldc = size,
+                           .block_m = 64,
+                           .block_k = 64,
+                           .nnzb = pattern.nnzb};
+    tri_fingerprint_of(&problem.fingerprint, &pattern);
+    tri_pattern_free(&pattern);
+    return problem;
+}
+
+static int remove_entry(const char *path, const struct stat *entry, int flag, struct FTW *at) {
+    (void)entry, (void)flag, (void)at;
+    return remove(path);
+}
+
+static int open_space(void **state) {
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/triage-test-lookup-XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    assert_int_equal(tri_device_info_of_target(&info, "sm_90a"), TRIAGE_OK);
+    triage_status status = tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){0});
+    if (status != TRIAGE_OK)
+        fail_msg("%s", triage_last_error());
+    tri_problem problem = problem_of(1024);
+    assert_int_equal(tri_space_enumerate(&configs, space, &problem, &info), TRIAGE_OK);
+    return configs.count >= 4 ? 0 : -1;
+}
+
+static int close_space(void **state) {
+    (void)state;
+    tri_configs_free(&configs);
+    tri_space_free(space);
+    return nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static int open_store(void **state) {
+    (void)state;
+    static int number;
+    snprintf(database, sizeof database, "%s/%d.db", folder, number++);
+    return tri_store_open(&store, database, TRI_STORE_WRITE) == TRIAGE_OK ? 0 : -1;
+}
+
+static int close_store(void **state) {
+    (void)state;
+    tri_store_close(store);
+    store = NULL;
+    return 0;
+}
+
+/* ---- evidence ---- */
+
+/* The hash that config has today for a problem. */
+static void hash_of(char out[TRI_HASH_SIZE], const tri_problem *problem, const char *config) {
+    tri_candidate candidate = {0};
+    tri_source source = {0};
+    triage_status status = tri_space_candidate(&candidate, space, problem, &info, config);
+    if (status != TRIAGE_OK)
+        fail_msg("%s: %s", config, triage_last_error());
+    assert_int_equal(tri_render(&source, &candidate, NULL), TRIAGE_OK);
+    tri_source_hash(out, &source, info.target);
+    tri_source_free(&source);
+    tri_candidate_free(&candidate);
+}
+
+typedef struct claim { /* one row of evidence; NULLs are filled in truthfully */
+    const char *config, *source_hash, *device;
+    double median_ns;
+    tri_outcome outcome;
+} claim;
+
+static void add(const tri_problem *problem, claim claim) {
+    char hash[TRI_HASH_SIZE], *key = NULL, *device = NULL;
+    if (!claim.source_hash)
+        hash_of(hash, problem, claim.config);
+    assert_int_equal(tri_problem_key(&key, problem), TRIAGE_OK);
+    assert_int_equal(tri_device_key(&device, &info), TRIAGE_OK);
+    char kernel[64];
+    snprintf(kernel, sizeof kernel, "%.*s", (int)strcspn(claim.config, " "), claim.config);
+    tri_measurement row = {
+        .problem = key,
+        .device = claim.device ? (char *)claim.device : device,
+        .device_name = "paper",
+        .kernel = kernel,
+        .config = (char *)claim.config,
+        .source_hash = claim.source_hash ? (char *)claim.source_hash : hash,
+        .compiler = "nvrtc 13.0",
+        .stage = "search",
+        .outcome = claim.outcome,
+        .reason = claim.outcome == TRI_RIGHT ? "" : "made up",
+        .median_ns = claim.median_ns,
+        .low_ns = claim.median_ns * 0.999,
+        .high_ns = claim.median_ns * 1.001,
+        .min_ns = claim.median_ns * 0.99,
+        .samples = 30,
+        .cold_l2 = true,
+        .row_error = 1e-4,
+        .row_error_limit = 2e-4,
+        .registers = 100,
+        .smem_bytes = 1024,
+        .measured_at_ms = 1700000000000,
+        .host = "00000000000000000000000000000000",
+        .version = TRIAGE_VERSION,
+        .circumstances = "{}",
+    };
+    triage_status status = tri_store_add(store, &row);
+    if (status != TRIAGE_OK)
+        fail_msg("%s", triage_last_error());
+    free(device);
+    free(key);
+}
+
+/* The i-th configuration that is legal for problem and is not the default. */
+static const char *config_at(const tri_problem *problem, size_t i) {
+    for (size_t c = 0; c < configs.count; c++) {
+        tri_candidate candidate = {0};
+        if (c == configs.default_index ||
+            tri_space_candidate(&candidate, space, problem, &info, configs.text[c]) != TRIAGE_OK)
+            continue;
+        tri_candidate_free(&candidate);
+        if (i-- == 0)
+            return configs.text[c];
+    }
+    fail_msg("too few configurations");
+    return NULL;
+}
+
+static tri_found look_up(const tri_problem *problem, tri_store *from) {
+    tri_found found;
+    triage_status status = tri_lookup(&found, from, space, problem, &info, NULL);
+    if (status != TRIAGE_OK)
+        fail_msg("%s", triage_last_error());
+    return found;
+}
+
+static void expect_default(const tri_problem *problem, tri_store *from) {
+    tri_found found = look_up(problem, from);
+    assert_int_equal(found.source, TRIAGE_SOURCE_DEFAULT);
+    assert_string_equal(found.candidate.config, configs.text[configs.default_index]);
+    assert_string_equal(found.donor, "");
+    assert_true(found.median_ns == 0 && found.distance == 0 && found.expected_loss < 0);
+    assert_non_null(strstr(found.rendered.text, "triage_kernel"));
+    tri_found_free(&found);
+}
+
+static void expect(const tri_problem *problem, triage_source source, const char *config) {
+    tri_found found = look_up(problem, store);
+    char today[TRI_HASH_SIZE], made[TRI_HASH_SIZE];
+    assert_int_equal(found.source, source);
+    assert_string_equal(found.candidate.config, config);
+    hash_of(today, problem, config); /* what is returned is made for the asked problem */
+    tri_source_hash(made, &found.rendered, info.target);
+    assert_string_equal(made, today);
+    tri_found_free(&found);
+}
+
+/* ---- default ---- */
+
+static void default_without_a_store(void **state) {
+    (void)state;
+    tri_problem problem = problem_of(1024);
+    expect_default(&problem, NULL);
+}
+
+static void default_from_an_empty_store(void **state) {
+    (void)state;
+    tri_problem problem = problem_of(1024);
+    expect_default(&problem, store);
+}
+
+/* ---- exact ---- */
+
+static void exact_is_the_fastest(void **state) {
+    (void)state;
+    tri_problem problem = problem_of(1024);
+    const char *slow = config_at(&problem, 0), *fast = config_at(&problem, 1);
+    add(&problem, (claim){.config = slow, .median_ns = 2000});
+    add(&problem, (claim){.config = fast, .median_ns = 1000});
+    tri_found found = look_up(&problem, store);
+    assert_int_equal(found.source, TRIAGE_SOURCE_EXACT);
+    assert_string_equal(found.candidate.config, fast);
+    assert_true(found.median_ns == 1000 && found.distance == 0 && found.expected_loss == 0);
+    assert_string_equal(found.donor, "");
+    tri_found_free(&found);
+}
+
+static void exact_passes_over_changed_text(void **state) {
+    (void)state;
+    tri_problem problem = problem_of(1024);
+    const char *changed = config_at(&problem, 0), *current = config_at(&problem, 1);
+    add(&problem,
+        (claim){.config = changed, .source_hash = "0123456789abcdef0123456789abcdef", .median_ns = 10});
+    add(&problem, (claim){.config = "nosuch axis=1",
+                          .source_hash = "1123456789abcdef0123456789abcdef",
+                          .median_ns = 20});
+    add(&problem, (claim){.config = current, .median_ns = 1000});
+    expect(&problem, TRIAGE_SOURCE_EXACT, current);
+}
+
+static void changed_text_alone_is_a_miss(void **state) {
+    (void)state;
+    tri_problem problem = problem_of(1024), other = problem_of(2048);
+    const char *config = config_at(&problem, 0);
+    add(&problem,
+        (claim){.config = config, .source_hash = "0123456789abcdef0123456789abcdef", .median_ns = 10});
+    expect_default(&problem, store);
+    add(&other,
+        (claim){.config = config, .source_hash = "2123456789abcdef0123456789abcdef", .median_ns = 10});
+    expect_default(&problem, store);
+}
+
+static void failures_are_no_winners(void **state) {
+    (void)state;
+    tri_problem problem = problem_of(1024);
+    const tri_outcome outcomes[] = {TRI_NOT_COMPILED, TRI_WRONG, TRI_CRASHED, TRI_TIMED_OUT};
+    for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++)
+        add(&problem, (claim){.config = config_at(&problem, 0), .outcome = outcomes[i]});
+    expect_default(&problem, store);
+}
+
+static void other_devices_do_not_count(void **state) {
+    (void)state;
+    tri_problem problem = problem_of(1024);
+    tri_device_info other = info;
+    char *device = NULL;
+    other.sm_count--;
+    assert_int_equal(tri_device_key(&device, &other), TRIAGE_OK);
+    add(&problem, (claim){.config = config_at(&problem, 0), .device = device, .median_ns = 10});
+    free(device);
+    expect_default(&problem, store);
+}
+
+/* ---- nearest ---- */
+
+static void nearest_is_the_least_distance(void **state) {
+    (void)state;
+    tri_problem near = problem_of(1024), far = problem_of(8192), asked = problem_of(1152);
+    const char *near_config = config_at(&asked, 0), *far_config = config_at(&asked, 1);
+    add(&far, (claim){.config = far_config, .median_ns = 500});
+    add(&near, (claim){.config = near_config, .median_ns = 1000});
+    tri_found found = look_up(&asked, store);
+    char *key = NULL;
+    assert_int_equal(tri_problem_key(&key, &near), TRIAGE_OK);
+    assert_int_equal(found.source, TRIAGE_SOURCE_NEAREST);
+    assert_string_equal(found.candidate.config, near_config);
+    assert_string_equal(found.donor, key);
+    assert_true(found.distance > 0 && found.distance < tri_problem_distance(&asked, &far));
+    assert_true(found.median_ns == 1000);
+    free(key);
+    tri_found_free(&found);
+    expect(&asked, TRIAGE_SOURCE_NEAREST, near_config);
+}
+
+static void nearest_passes_over_changed_text(void **state) {
+    (void)state;
+    tri_problem near = problem_of(1024), far = problem_of(8192), asked = problem_of(1152);
+    add(&near, (claim){.config = config_at(&asked, 0),
+                       .source_hash = "0123456789abcdef0123456789abcdef",
+                       .median_ns = 10});
+    add(&far, (claim){.config = config_at(&asked, 1), .median_ns = 500});
+    expect(&asked, TRIAGE_SOURCE_NEAREST, config_at(&asked, 1));
+}
+
+static void other_kinds_are_no_donors(void **state) {
+    (void)state;
+    tri_problem asked = problem_of(1024);
+    for (int i = 0; i < 3; i++) {
+        tri_problem other = problem_of(2048);
+        if (i == 0)
+            other.in_type = other.out_type = TRIAGE_BF16;
+        if (i == 1)
+            other.block_m = other.block_k = 32, other.nnzb *= 4;
+        if (i == 2)
+            other.b_layout = other.c_layout = TRIAGE_COL_MAJOR;
+        tri_configs legal = {0};
+        assert_int_equal(tri_space_enumerate(&legal, space, &other, &info), TRIAGE_OK);
+        add(&other, (claim){.config = legal.text[0], .median_ns = 10});
+        tri_configs_free(&legal);
+    }
+    expect_default(&asked, store);
+}
+
+/* Leaving one out: 1024 served by 2048's winner loses 1 - 100/125, 2048 by 1024's 1 - 100/200. */
+static void nearest_estimates_its_loss(void **state) {
+    (void)state;
+    tri_problem a = problem_of(1024), b = problem_of(2048), asked = problem_of(1536);
+    const char *one = config_at(&asked, 0), *two = config_at(&asked, 1);
+    add(&a, (claim){.config = one, .median_ns = 100});
+    add(&a, (claim){.config = two, .median_ns = 125});
+    tri_found found = look_up(&asked, store);
+    assert_true(found.expected_loss < 0); /* one tuned problem tells nothing */
+    tri_found_free(&found);
+    add(&b, (claim){.config = two, .median_ns = 100});
+    add(&b, (claim){.config = one, .median_ns = 200});
+    found = look_up(&asked, store);
+    assert_float_equal(found.expected_loss, 0.35, 1e-6);
+    tri_found_free(&found);
+}
+
+#define IN_A_STORE(test) cmocka_unit_test_setup_teardown(test, open_store, close_store)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(default_without_a_store),
+        IN_A_STORE(default_from_an_empty_store),
+        IN_A_STORE(exact_is_the_fastest),
+        IN_A_STORE(exact_passes_over_changed_text),
+        IN_A_STORE(changed_text_alone_is_a_miss),
+        IN_A_STORE(failures_are_no_winners),
+        IN_A_STORE(other_devices_do_not_count),
+        IN_A_STORE(nearest_is_the_least_distance),
+        IN_A_STORE(nearest_passes_over_changed_text),
+        IN_A_STORE(other_kinds_are_no_donors),
+        IN_A_STORE(nearest_estimates_its_loss),
+    };
+    return cmocka_run_group_tests(tests, open_space, close_space);
+}
