@@ -10,22 +10,27 @@ typedef struct tri_tune_options {
     const char *device; /* "auto", "cuda:N", "host" */
     const char *target; /* compile_only: the architecture; else NULL */
     bool compile_only;  /* compile every candidate, run none */
-    const char *data_dir, *space_path, *strategy, *cache_dir;
+    const char *data_dir, *space_path, *cache_dir;
+    const char *strategy;    /* NULL: exhaustive for a small space, else local */
     const char *worker_path; /* the triage_worker program */
-    tri_store *store;        /* NULL: nothing is remembered (dry run, compile only) */
+    tri_store *store;        /* NULL: see db_path */
+    const char *db_path;     /* store NULL: opened, and made if need be, when the first row is there to be
+                              * stored; NULL: nothing is remembered */
     size_t budget;           /* candidates; 0: the whole space */
     double time_limit_s;     /* 0: none */
     uint64_t seed;
     int jobs;                        /* compile workers; 0: the cores */
     bool force;                      /* measure again what is already known */
     bool warm;                       /* warm instead of cold L2 */
+    double candidate_limit_s;        /* deadline of one candidate; 0: from the plain kernel's time */
     volatile const int *interrupted; /* set by a signal handler: finish the row in hand and stop */
 } tri_tune_options;
 
 /* One candidate's line in the table. Strings borrowed until the result is freed. */
 typedef struct tri_tune_row {
     char *config;
-    bool known; /* from the database, not measured now */
+    bool known;    /* from the database, not measured now */
+    bool compiled; /* compile_only: it compiled within its limits, and evidence.outcome says nothing */
     tri_measurement evidence;
     double compile_ms; /* 0 when it came from the cache */
 } tri_tune_row;
@@ -35,7 +40,8 @@ typedef struct tri_tune_result {
     char *problem_key, *device_key;
     tri_tune_row *rows; /* best first, failures last */
     size_t count;
-    size_t space_size;        /* legal configurations */
+    size_t space_size; /* legal configurations */
+    char strategy[64];
     int64_t winner;           /* index into rows; -1 none */
     size_t tie_set;           /* rows[0 .. tie_set-1] are within noise of the winner */
     bool answered_from_store; /* nothing had to be measured */
@@ -44,11 +50,15 @@ typedef struct tri_tune_result {
 } tri_tune_result;
 void tri_tune_result_free(tri_tune_result *result);
 
+/* Asks a worker what options->device is. TRIAGE_E_NO_DEVICE. */
+triage_status tri_tune_describe(tri_device_info *out, const tri_tune_options *options);
+
 /* Called after every candidate (and with row NULL when the total becomes known). */
 typedef void (*tri_tune_progress_fn)(void *user, size_t done, size_t total, const tri_tune_row *row);
 
-/* TRIAGE_E_WRONG when no candidate was right (the result is filled all the same), TRIAGE_E_INTERRUPTED with
- * results kept. The pattern gives problem->nnzb and fingerprint. */
+/* TRIAGE_E_WRONG when no candidate was right, TRIAGE_E_COMPILE when compile_only and one did not (the result
+ * is filled all the same), TRIAGE_E_INTERRUPTED with results kept. A passed time limit is no failure. The
+ * pattern is the one that problem->nnzb and fingerprint were taken from. */
 triage_status tri_tune_run(tri_tune_result *out, const tri_problem *problem, const tri_pattern *pattern,
                            const tri_tune_options *options, tri_tune_progress_fn progress, void *user);
 

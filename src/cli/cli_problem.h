@@ -1,0 +1,33 @@
+/* From the options that describe a problem to the problem and its pattern. */
+#ifndef TRIAGE_CLI_PROBLEM_H
+#define TRIAGE_CLI_PROBLEM_H
+
+#include "problem/problem.h"
+
+/* The options' texts as they were typed; NULL: not given. */
+typedef struct tri_cli_problem_options {
+    const char *shape;    /* M,N,K */
+    const char *sparsity; /* 0 .. 1 */
+    const char *block;    /* 64 (default) or 128x64 */
+    const char *dtype, *out_dtype, *op;
+    const char *pattern, *n; /* instead of shape and sparsity */
+    const char *layout;      /* row (default) or col: of B and C */
+    uint64_t seed;
+} tri_cli_problem_options;
+
+typedef struct tri_cli_problem {
+    tri_problem problem;
+    tri_pattern pattern;
+    bool dtype_given;
+} tri_cli_problem;
+void tri_cli_problem_free(tri_cli_problem *problem);
+
+/* Checks everything and makes the pattern. Without a dtype the types are those of the cuda device, f16;
+ * tri_cli_problem_for_host() corrects that. TRIAGE_E_INVALID: wrong options; TRIAGE_E_DATA: a bad file. */
+triage_status tri_cli_problem_make(tri_cli_problem *out, const tri_cli_problem_options *options);
+void tri_cli_problem_for_host(tri_cli_problem *problem);
+
+/* Does a run's host memory fit this machine? TRIAGE_E_INVALID when it clearly does not. */
+triage_status tri_cli_problem_fits(const tri_problem *problem);
+
+#endif

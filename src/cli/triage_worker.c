@@ -1,0 +1,40 @@
+/* The program that triage_tune starts to compile and to measure in. Not for hands: it talks over a socket
+ * that it inherits. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "cli/cli_common.h"
+#include "measure/worker.h"
+
+static bool is_socket(int fd) {
+    int type = 0;
+    socklen_t size = sizeof type;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
+}
+
+/* A candidate that crashes us must be seen to: no handler in between (a sanitizer's turns a signal into an
+ * exit code), and no core file of gigabytes. */
+static void die_plainly(void) {
+    static const int numbers[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        signal(numbers[i], SIG_DFL);
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+}
+
+int main(int argc, char **argv) {
+    if (argc != 2 || !is_socket(TRI_WORKER_SOCKET)) {
+        fprintf(stderr, "triage_worker: started by triage_tune, not by hand\n");
+        return TRI_EXIT_USAGE;
+    }
+    prctl(PR_SET_NAME, argv[1][0] == 'c' ? "triage_compile" : "triage_measure");
+    die_plainly();
+    signal(SIGPIPE, SIG_IGN);
+    fcntl(TRI_WORKER_SOCKET, F_SETFD, FD_CLOEXEC);
+    fcntl(TRI_WORKER_PATTERN, F_SETFD, FD_CLOEXEC);
+    return tri_worker_serve(TRI_WORKER_SOCKET, TRI_WORKER_PATTERN);
+}

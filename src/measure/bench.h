@@ -1,0 +1,68 @@
+/* The workbench: one problem on one device, its inputs, its reference, and the gate that every candidate
+ * goes through before it gets a number. Runs inside the measuring worker (and in tests of the gate).
+ *
+ * The inputs are drawn once from the seed. C lies between two red zones:
+ *
+ *     | guard | C as stored | guard |
+ *
+ * and each candidate runs on it three times: with (alpha, beta) = (1, 0) on a C full of NaN, with
+ * (1.25, -0.5) on a random C, and, after timing, what the last timed launch left. */
+#ifndef TRIAGE_MEASURE_BENCH_H
+#define TRIAGE_MEASURE_BENCH_H
+
+#include "device/device.h"
+#include "measure/stats.h"
+#include "store/store.h"
+
+/* A rendered candidate and how to launch it. Borrowed. */
+typedef struct tri_trial {
+    const tri_source *source;
+    const tri_launch *launch;
+} tri_trial;
+
+/* What became of it. */
+typedef struct tri_report {
+    tri_outcome outcome;
+    char reason[256]; /* "" when right */
+    tri_timing timing;
+    double row_error, row_error_limit; /* the case nearest to its limit */
+    int batch;                         /* launches per timed event pair */
+    bool damaged; /* an earlier candidate had damaged the inputs: nothing is known of this one */
+    bool lost;    /* the device is not to be used any more by this process */
+} tri_report;
+
+typedef struct tri_bench tri_bench;
+
+typedef struct tri_bench_setup {
+    const tri_problem *problem;
+    const tri_pattern *pattern; /* borrowed for the bench's life */
+    uint64_t seed;
+    bool warm;             /* leave the L2 warm, and batch launches shorter than 20 us */
+    const char *cache_dir; /* of compiled kernels, or NULL */
+    tri_trial reference;   /* the plain kernel */
+} tri_bench_setup;
+
+/* Draws the inputs, runs the plain kernel, computes the float64 rows and the yardstick. Fails when the
+ * plain kernel cannot be run or is itself wrong. The device is borrowed. */
+triage_status tri_bench_open(tri_bench **out, tri_device *device, const tri_bench_setup *setup);
+void tri_bench_close(tri_bench *bench);
+
+/* Milliseconds of one launch of the plain kernel, roughly: a scale for deadlines. */
+double tri_bench_plain_ms(const tri_bench *bench);
+
+/* Verifies, times and verifies again. A failure of the candidate is an outcome, not a status; the status
+ * is for what is wrong with the bench. best_median_ns: of the candidates so far, 0 none: one that is
+ * clearly slower (1.5 times) is timed no longer than it takes to see that. */
+triage_status tri_bench_measure(tri_report *out, tri_bench *bench, const tri_trial *trial,
+                                double best_median_ns);
+
+/* Called before trial `index` runs, so that a crash can be laid at its door. */
+typedef void (*tri_racing_fn)(void *user, size_t index);
+
+/* Times all trials interleaved, one launch each a round, in an order shuffled by the seed in every round;
+ * verifies each after the race. out: count reports. At most TRI_RACE_MAX. */
+#define TRI_RACE_MAX 8
+triage_status tri_bench_race(tri_report *out, tri_bench *bench, const tri_trial *trials, size_t count,
+                             uint64_t seed, tri_racing_fn racing, void *user);
+
+#endif

@@ -1,0 +1,252 @@
+/* The worker's side of the socket. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "measure/codec.h"
+#include "measure/wire.h"
+#include "measure/worker.h"
+
+typedef struct server {
+    tri_wire wire;
+    int pattern_fd;
+    tri_device *device;
+    tri_pattern pattern;
+    tri_bench *bench;
+    bool leaving; /* the device is lost: answer, then end */
+} server;
+
+/* ---- answers -------------------------------------------------------------------------------------------- */
+
+static json_t *failure(triage_status status) {
+    return json_pack("{s:s, s:i, s:o}", "event", "failed", "status", (int)status, "message",
+                     tri_json_text(triage_last_error()));
+}
+
+static triage_status answer(server *s, json_t *message) {
+    if (message && s->leaving)
+        json_object_set_new(message, "leaving", json_true());
+    return tri_wire_send(&s->wire, message);
+}
+
+/* ---- compile -------------------------------------------------------------------------------------------- */
+
+static json_t *compiled(triage_status status, const tri_image *image, const char *compiler, double ms) {
+    return json_pack("{s:s, s:i, s:o, s:s, s:i, s:i, s:i, s:b, s:f}", "event", "compiled", "status",
+                     (int)status, "message", tri_json_text(status == TRIAGE_OK ? "" : triage_last_error()),
+                     "compiler", compiler, "registers", image->registers, "spill", image->spill_bytes, "smem",
+                     image->static_smem_bytes, "cached", (int)image->from_cache, "ms", ms);
+}
+
+static triage_status do_compile(server *s, const json_t *job) {
+    const char *target = NULL, *cache = NULL;
+    json_t *source_json = NULL;
+    tri_source source = {0};
+    tri_image image = {.registers = -1, .spill_bytes = -1};
+    char compiler[64] = "";
+    int64_t start = tri_now_ns();
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(
+        tri_json_read(job, "{s:s, s:o, s?s}", "target", &target, "source", &source_json, "cache", &cache));
+    TRI_TRY(tri_source_from_json(&source, source_json));
+    TRI_TRY(tri_compiler_version(compiler, sizeof compiler, target));
+    start = tri_now_ns();
+    triage_status built = tri_compile(&image, target, &source, cache);
+    status = answer(s, compiled(built, &image, compiler, (double)(tri_now_ns() - start) / 1e6));
+done:
+    tri_image_free(&image);
+    tri_borrowed_source_free(&source);
+    return status;
+}
+
+/* ---- open, setup ------------------------------------------------------------------------------------------ */
+
+static triage_status do_open(server *s, const json_t *job) {
+    const char *spec = NULL;
+    char compiler[64] = "";
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_json_read(job, "{s:s}", "device", &spec));
+    TRI_TRY(tri_device_open(&s->device, spec, false));
+    TRI_TRY(tri_compiler_version(compiler, sizeof compiler, tri_device_describe(s->device)->target));
+    status = answer(s, json_pack("{s:s, s:o, s:s}", "event", "opened", "device",
+                                 tri_json_device(tri_device_describe(s->device)), "compiler", compiler));
+done:
+    return status;
+}
+
+typedef struct trial_copy { /* a trial whose source is borrowed from a document */
+    tri_source source;
+    tri_launch launch;
+} trial_copy;
+
+static triage_status read_trial(trial_copy *out, const json_t *json) {
+    json_t *source = NULL, *launch = NULL;
+    triage_status status = TRIAGE_OK;
+    *out = (trial_copy){0};
+    TRI_TRY(tri_json_read(json, "{s:o, s:o}", "source", &source, "launch", &launch));
+    TRI_TRY(tri_launch_from_json(&out->launch, launch));
+    TRI_TRY(tri_source_from_json(&out->source, source));
+done:
+    return status;
+}
+
+static triage_status do_setup(server *s, const json_t *job) {
+    json_t *problem_json = NULL, *reference_json = NULL;
+    const char *seed = NULL, *cache = NULL;
+    int warm = 0;
+    tri_problem problem;
+    trial_copy reference = {0};
+    int64_t start = tri_now_ns();
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(s->device && !s->bench ? TRIAGE_OK : tri_fail(TRIAGE_E_INVALID, "setup out of turn"));
+    TRI_TRY(tri_json_read(job, "{s:o, s:s, s:b, s?s, s:o}", "problem", &problem_json, "seed", &seed, "warm",
+                          &warm, "cache", &cache, "reference", &reference_json));
+    TRI_TRY(tri_problem_from_json(&problem, problem_json));
+    TRI_TRY(read_trial(&reference, reference_json));
+    TRI_TRY(tri_pattern_from_fd(&s->pattern, s->pattern_fd));
+    tri_bench_setup setup = {.problem = &problem,
+                             .pattern = &s->pattern,
+                             .seed = strtoull(seed, NULL, 10),
+                             .warm = warm,
+                             .cache_dir = cache,
+                             .reference = {&reference.source, &reference.launch}};
+    TRI_TRY(tri_bench_open(&s->bench, s->device, &setup));
+    status =
+        answer(s, json_pack("{s:s, s:f, s:f}", "event", "ready", "plain_ms", tri_bench_plain_ms(s->bench),
+                            "setup_ms", (double)(tri_now_ns() - start) / 1e6));
+done:
+    tri_borrowed_source_free(&reference.source);
+    return status;
+}
+
+/* ---- measure, race ------------------------------------------------------------------------------------------ */
+
+/* What the device says of itself, and how we launched. */
+static json_t *circumstances(server *s, const tri_report *report) {
+    char *text = NULL, *whole = NULL;
+    json_t *object = NULL;
+    if (!report->lost && tri_device_circumstances(&text, s->device) == TRIAGE_OK)
+        object = json_loads(text, 0, NULL);
+    if (!json_is_object(object)) {
+        json_decref(object);
+        object = json_object();
+    }
+    json_object_set_new(object, "launch", json_string(report->batch > 1 ? "graph" : "single"));
+    json_object_set_new(object, "batch", json_integer(report->batch));
+    json_object_set_new(object, "l2", json_string(report->timing.cold_l2 ? "cold" : "warm"));
+    whole = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_t *result = whole ? json_string(whole) : NULL;
+    json_decref(object);
+    free(whole);
+    free(text);
+    return result;
+}
+
+static triage_status answer_reports(server *s, const char *event, const tri_report *reports, size_t count) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        s->leaving = s->leaving || reports[i].lost;
+        json_array_append_new(list, tri_json_report(&reports[i]));
+    }
+    tri_report shown = reports[0];
+    shown.lost = s->leaving;
+    return answer(s, json_pack("{s:s, s:o, s:o}", "event", event, "reports", list, "circumstances",
+                               circumstances(s, &shown)));
+}
+
+static triage_status do_measure(server *s, const json_t *job) {
+    json_t *trial_json = NULL;
+    trial_copy trial = {0};
+    tri_report report;
+    double best = 0;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(s->bench ? TRIAGE_OK : tri_fail(TRIAGE_E_INVALID, "measure before setup"));
+    TRI_TRY(tri_json_read(job, "{s:o, s:F}", "trial", &trial_json, "best", &best));
+    TRI_TRY(read_trial(&trial, trial_json));
+    TRI_TRY(tri_bench_measure(&report, s->bench, &(tri_trial){&trial.source, &trial.launch}, best));
+    status = answer_reports(s, "measured", &report, 1);
+done:
+    tri_borrowed_source_free(&trial.source);
+    return status;
+}
+
+static void announce(void *user, size_t index) {
+    server *s = user;
+    /* If the parent is gone, so are we: the signal is on its way. */
+    (void)tri_wire_send(&s->wire, json_pack("{s:s, s:I}", "event", "racing", "index", (json_int_t)index));
+}
+
+static triage_status do_race(server *s, const json_t *job) {
+    json_t *list = NULL;
+    const char *seed = NULL;
+    trial_copy copies[TRI_RACE_MAX] = {0};
+    tri_trial trials[TRI_RACE_MAX];
+    tri_report reports[TRI_RACE_MAX];
+    size_t count = 0;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(s->bench ? TRIAGE_OK : tri_fail(TRIAGE_E_INVALID, "race before setup"));
+    TRI_TRY(tri_json_read(job, "{s:o, s:s}", "trials", &list, "seed", &seed));
+    TRI_TRY(json_array_size(list) >= 1 && json_array_size(list) <= TRI_RACE_MAX
+                ? TRIAGE_OK
+                : tri_fail(TRIAGE_E_DATA, "a race of %zu: 1 to %d", json_array_size(list), TRI_RACE_MAX));
+    for (; count < json_array_size(list); count++) {
+        TRI_TRY(read_trial(&copies[count], json_array_get(list, count)));
+        trials[count] = (tri_trial){&copies[count].source, &copies[count].launch};
+    }
+    TRI_TRY(tri_bench_race(reports, s->bench, trials, count, strtoull(seed, NULL, 10), announce, s));
+    status = answer_reports(s, "raced", reports, count);
+done:
+    for (size_t i = 0; i < TRI_RACE_MAX; i++)
+        tri_borrowed_source_free(&copies[i].source);
+    return status;
+}
+
+/* ---- the loop --------------------------------------------------------------------------------------------- */
+
+/* A job that cannot be done is answered; only a socket that is gone ends the loop. */
+static triage_status do_job(server *s, const json_t *job) {
+    static const struct {
+        const char *name;
+        triage_status (*run)(server *, const json_t *);
+    } jobs[] = {{"compile", do_compile},
+                {"open", do_open},
+                {"setup", do_setup},
+                {"measure", do_measure},
+                {"race", do_race}};
+    const char *name = json_string_value(json_object_get(job, "job"));
+    triage_status status = tri_fail(TRIAGE_E_INVALID, "unknown job '%.32s'", name ? name : "");
+    for (size_t i = 0; name && i < sizeof jobs / sizeof jobs[0]; i++)
+        if (strcmp(jobs[i].name, name) == 0)
+            status = jobs[i].run(s, job);
+    if (status == TRIAGE_OK)
+        return TRIAGE_OK;
+    s->leaving = s->leaving || status == TRIAGE_E_DEVICE;
+    return answer(s, failure(status));
+}
+
+static triage_status next_job(json_t **out, server *s) {
+    bool open = true;
+    triage_status status = tri_wire_next(out, &s->wire);
+    while (status == TRIAGE_OK && !*out && open) {
+        status = tri_wire_fill(&open, &s->wire, true);
+        if (status == TRIAGE_OK)
+            status = tri_wire_next(out, &s->wire);
+    }
+    return status;
+}
+
+int tri_worker_serve(int socket_fd, int pattern_fd) {
+    server s = {.wire.fd = socket_fd, .pattern_fd = pattern_fd};
+    json_t *job = NULL;
+    triage_status status = TRIAGE_OK;
+    while (status == TRIAGE_OK && !s.leaving && next_job(&job, &s) == TRIAGE_OK && job) {
+        status = do_job(&s, job);
+        json_decref(job);
+    }
+    if (!s.leaving) { /* a lost device is not to be touched again */
+        tri_bench_close(s.bench);
+        tri_device_close(s.device);
+    }
+    tri_pattern_free(&s.pattern);
+    tri_wire_free(&s.wire);
+    return status == TRIAGE_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}

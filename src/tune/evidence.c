@@ -1,0 +1,138 @@
+/* From what a worker reports to a row of evidence, and back. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tune/search.h"
+
+void tri_machine_hash(char out[TRI_HASH_SIZE]) {
+    char *id = NULL, host[256] = "";
+    size_t size = 0;
+    if (tri_file_read(&id, &size, "/etc/machine-id", 4096) != TRIAGE_OK || size == 0) {
+        free(id);
+        id = NULL;
+        gethostname(host, sizeof host - 1);
+    }
+    const char *text = id ? id : host;
+    tri_piece pieces[] = {{"triage machine", 14}, {text, strlen(text)}};
+    tri_hash_pieces(out, pieces, 2);
+    free(id);
+}
+
+static triage_status fill_texts(tri_measurement *out, const tri_search *search, const tri_search_trial *trial,
+                                const char *stage, const char *reason, const char *circumstances) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_strdup(&out->problem, search->problem_key));
+    TRI_TRY(tri_strdup(&out->device, search->device_key));
+    TRI_TRY(tri_strdup(&out->device_name, search->info.name));
+    TRI_TRY(tri_strdup(&out->kernel, trial->candidate.kernel));
+    TRI_TRY(tri_strdup(&out->config, trial->candidate.config));
+    TRI_TRY(tri_strdup(&out->source_hash, trial->hash));
+    TRI_TRY(tri_strdup(&out->compiler,
+                       trial->compiled.compiler[0] ? trial->compiled.compiler : search->compiler));
+    TRI_TRY(tri_strdup(&out->stage, stage));
+    TRI_TRY(tri_strdup(&out->reason, reason));
+    TRI_TRY(tri_strdup(&out->host, search->machine));
+    TRI_TRY(tri_strdup(&out->version, TRIAGE_VERSION));
+    TRI_TRY(tri_strdup(&out->circumstances, circumstances ? circumstances : "{}"));
+done:
+    return status;
+}
+
+static void fill_numbers(tri_measurement *out, const tri_search *search, const tri_search_trial *trial,
+                         const tri_report *report) {
+    const tri_timing *t = &report->timing;
+    out->outcome = report->outcome;
+    out->median_ns = t->median_ns;
+    out->low_ns = t->low_ns;
+    out->high_ns = t->high_ns;
+    out->min_ns = t->min_ns;
+    out->samples = t->samples;
+    out->cold_l2 = t->samples ? t->cold_l2 : !search->options->warm;
+    out->row_error = report->row_error;
+    out->row_error_limit = report->row_error_limit;
+    out->registers = trial->compiled.registers;
+    out->spill_bytes = trial->compiled.spill_bytes;
+    out->smem_bytes = (int64_t)trial->candidate.launch.smem_bytes + trial->compiled.static_smem_bytes;
+    out->seed = (int64_t)search->options->seed;
+    out->measured_at_ms = tri_wall_time_ms();
+}
+
+/* The folder of a database that is only now worth making. */
+static triage_status make_folder(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *folder = NULL;
+    if (!slash || slash == path)
+        return TRIAGE_OK;
+    triage_status status = tri_format(&folder, "%.*s", (int)(slash - path), path);
+    if (status == TRIAGE_OK)
+        status = tri_make_dirs(folder);
+    free(folder);
+    return status;
+}
+
+static triage_status store(tri_search *search, tri_measurement *row) {
+    const char *path = search->options->db_path;
+    triage_status status = TRIAGE_OK;
+    if (search->options->compile_only || (!search->store && !path))
+        return TRIAGE_OK;
+    if (!search->store) {
+        TRI_TRY(make_folder(path));
+        TRI_TRY(tri_store_open(&search->own_store, path, TRI_STORE_WRITE));
+        search->store = search->own_store;
+    }
+    TRI_TRY(tri_store_add(search->store, row));
+done:
+    return status;
+}
+
+triage_status tri_search_record(tri_search *search, tri_search_trial *trial, const tri_report *report,
+                                const char *stage, const char *circumstances) {
+    tri_measurement row = {0};
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(fill_texts(&row, search, trial, stage, report->reason, circumstances));
+    fill_numbers(&row, search, trial, report);
+    TRI_TRY(store(search, &row));
+    tri_measurement_clear(&trial->row.evidence);
+    trial->row.evidence = row;
+    trial->row.known = false;
+    row = (tri_measurement){0};
+done:
+    tri_measurement_clear(&row);
+    return status;
+}
+
+triage_status tri_search_record_failure(tri_search *search, tri_search_trial *trial, tri_outcome outcome,
+                                        const char *stage, const char *reason) {
+    tri_report report = {.outcome = outcome};
+    snprintf(report.reason, sizeof report.reason, "%.250s", reason);
+    return tri_search_record(search, trial, &report, stage, NULL);
+}
+
+/* Times taken with another state of the L2 answer another question. */
+static bool answers(const tri_search *search, const tri_measurement *row) {
+    bool timed = row->outcome == TRI_RIGHT || row->outcome == TRI_SLOW;
+    return !timed || row->cold_l2 == !search->options->warm;
+}
+
+triage_status tri_search_recall(bool *known, tri_search *search, tri_search_trial *trial) {
+    tri_measurement row = {0};
+    triage_status status = TRIAGE_OK;
+    *known = false;
+    if (!search->store || search->options->force || search->options->compile_only)
+        goto done;
+    status = tri_store_known(&row, search->store, search->problem_key, search->device_key, trial->hash,
+                             search->compiler);
+    if (status == TRIAGE_E_NOT_FOUND) {
+        status = TRIAGE_OK;
+        goto done;
+    }
+    if (status == TRIAGE_OK && answers(search, &row)) {
+        trial->row.evidence = row;
+        trial->row.known = *known = true;
+        row = (tri_measurement){0};
+    }
+done:
+    tri_measurement_clear(&row);
+    return status;
+}

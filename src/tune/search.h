@@ -1,0 +1,112 @@
+/* The state of one run, shared by search.c (the loop), finals.c (the race) and evidence.c. */
+#ifndef TRIAGE_TUNE_SEARCH_H
+#define TRIAGE_TUNE_SEARCH_H
+
+#include "measure/worker.h"
+#include "tune/tune.h"
+
+typedef enum tri_trial_state {
+    TRI_TRIAL_WAITING,   /* for a compiler */
+    TRI_TRIAL_COMPILING, /* in workers[worker] */
+    TRI_TRIAL_COMPILED,  /* waiting for the measurer */
+    TRI_TRIAL_MEASURING,
+    TRI_TRIAL_DONE
+} tri_trial_state;
+
+/* One candidate on its way. */
+typedef struct tri_search_trial {
+    int64_t index; /* into configs */
+    tri_candidate candidate;
+    tri_source source;
+    char hash[TRI_HASH_SIZE];
+    tri_trial_state state;
+    size_t worker;
+    bool proposed; /* the strategy waits for its result */
+    bool retried;  /* its first measurement was spoilt by somebody else's damage */
+    tri_compiled compiled;
+    tri_tune_row row;
+} tri_search_trial;
+
+typedef enum tri_measurer_state {
+    TRI_MEASURER_NONE, /* not started, or lost */
+    TRI_MEASURER_OPENING,
+    TRI_MEASURER_OPENED,
+    TRI_MEASURER_PREPARING,
+    TRI_MEASURER_READY,
+    TRI_MEASURER_BUSY
+} tri_measurer_state;
+
+typedef struct tri_search {
+    const tri_problem *problem; /* borrowed, like the next two */
+    const tri_pattern *pattern;
+    const tri_tune_options *options;
+    tri_tune_progress_fn progress;
+    void *user;
+
+    tri_device_info info;
+    char *problem_key, *device_key;
+    char compiler[64];
+    char machine[TRI_HASH_SIZE];
+    tri_store *store;      /* the caller's, or own_store; NULL: none yet */
+    tri_store *own_store;  /* opened from db_path */
+    const char *cache_dir; /* the caller's, or temporary_cache */
+    char *temporary_cache;
+    int jobs;
+    int64_t start_ns;
+
+    tri_space *space;
+    tri_configs configs;
+    tri_strategy *strategy;
+    const char *strategy_name;
+    bool exhausted; /* the strategy has nothing more to propose */
+    tri_candidate reference;
+    tri_source reference_source;
+
+    tri_worker **workers; /* [0] measures, [1 .. jobs] compile; NULL: not running */
+    size_t worker_count;
+    int pattern_fd;
+    tri_measurer_state measurer;
+    int failed_starts; /* of the measurer, in a row */
+    double plain_ms, setup_ms;
+
+    tri_search_trial **trials; /* in order of proposal */
+    size_t trial_count, trial_capacity, done_count;
+    tri_search_trial **by_config; /* [configs.count], NULL: not proposed yet */
+    size_t measured_now;
+    double best_median_ns; /* 0: none yet */
+    double compile_ms;
+    bool interrupted, out_of_time;
+} tri_search;
+
+/* ---- search.c ---- */
+triage_status tri_search_run(tri_search *search);
+/* Compiles the plain kernel too (compile_only): TRIAGE_E_COMPILE. */
+triage_status tri_search_compile_reference(tri_search *search);
+/* Has somebody or the clock said stop? Notes which. */
+bool tri_search_stopped(tri_search *search);
+/* Starts, opens and prepares the measurer as far as it is not; needs tri_search_event for the answers. */
+triage_status tri_search_feed_measurer(tri_search *search, bool prepare);
+/* What the measurer says while it starts; a status only when that is hopeless. */
+triage_status tri_search_starting(tri_search *search, const tri_event *event);
+void tri_search_drop_worker(tri_search *search, size_t worker);
+double tri_search_candidate_limit(const tri_search *search);
+bool tri_search_is_host(const tri_search *search);
+
+/* ---- finals.c ---- */
+triage_status tri_search_race(tri_search *search);
+/* Best first: raced, then searched, then slow, then failures; equal ones by configuration. */
+int tri_trial_order(const void *a, const void *b);
+
+/* ---- evidence.c ---- */
+/* The anonymous name of this machine. */
+void tri_machine_hash(char out[TRI_HASH_SIZE]);
+/* Fills the trial's row from a report and stores it; circumstances NULL: {}. */
+triage_status tri_search_record(tri_search *search, tri_search_trial *trial, const tri_report *report,
+                                const char *stage, const char *circumstances);
+/* The same for a candidate that never got as far as a report. */
+triage_status tri_search_record_failure(tri_search *search, tri_search_trial *trial, tri_outcome outcome,
+                                        const char *stage, const char *reason);
+/* Looks the trial up in the store: true and its row filled when it need not be measured again. */
+triage_status tri_search_recall(bool *known, tri_search *search, tri_search_trial *trial);
+
+#endif

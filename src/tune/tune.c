@@ -1,0 +1,267 @@
+#include "tune/tune.h"
+
+#include <ftw.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tune/search.h"
+
+#define JOBS_MAX 256
+#define SMALL_SPACE 400 /* configurations: a few minutes */
+
+/* ---- the run's surroundings --------------------------------------------------------------------------- */
+
+static int count_cores(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+static triage_status check_options(const tri_tune_options *options) {
+    if (options->jobs < 0 || options->jobs > JOBS_MAX)
+        return tri_fail(TRIAGE_E_INVALID, "%d jobs: allowed are 1 to %d, 0 for the number of cores",
+                        options->jobs, JOBS_MAX);
+    if (!(options->time_limit_s >= 0))
+        return tri_fail(TRIAGE_E_INVALID, "a time limit of %g s: it must not be negative",
+                        options->time_limit_s);
+    if (options->compile_only && !options->target)
+        return tri_fail(TRIAGE_E_INVALID, "compile-only needs a target, e.g. sm_90a or host");
+    return TRIAGE_OK;
+}
+
+/* Without a cache of the caller's, the workers still need a place to hand binaries over. */
+static triage_status choose_cache(tri_search *search) {
+    char path[] = P_tmpdir "/triage-XXXXXX";
+    search->cache_dir = search->options->cache_dir;
+    if (search->cache_dir)
+        return TRIAGE_OK;
+    if (!mkdtemp(path))
+        return tri_fail(TRIAGE_E_IO, "cannot make a temporary folder in " P_tmpdir);
+    triage_status status = tri_strdup(&search->temporary_cache, path);
+    search->cache_dir = search->temporary_cache;
+    return status;
+}
+
+static int remove_one(const char *path, const struct stat *about, int type, struct FTW *place) {
+    (void)about;
+    (void)type;
+    (void)place;
+    remove(path);
+    return 0;
+}
+
+static void free_trial(tri_search_trial *trial) {
+    tri_candidate_free(&trial->candidate);
+    tri_source_free(&trial->source);
+    tri_measurement_clear(&trial->row.evidence);
+    free(trial->row.config);
+    free(trial);
+}
+
+static void close_search(tri_search *search) {
+    for (size_t i = 0; i < search->worker_count; i++)
+        tri_worker_free(search->workers[i]);
+    for (size_t i = 0; i < search->trial_count; i++)
+        free_trial(search->trials[i]);
+    if (search->pattern_fd >= 0)
+        close(search->pattern_fd);
+    if (search->temporary_cache)
+        nftw(search->temporary_cache, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    tri_store_close(search->own_store);
+    tri_strategy_free(search->strategy);
+    tri_configs_free(&search->configs);
+    tri_candidate_free(&search->reference);
+    tri_source_free(&search->reference_source);
+    tri_space_free(search->space);
+    free(search->temporary_cache);
+    free(search->problem_key);
+    free(search->device_key);
+    free(search->workers);
+    free(search->trials);
+    free(search->by_config);
+    *search = (tri_search){.pattern_fd = -1};
+}
+
+static triage_status open_search(tri_search *search) {
+    const tri_tune_options *options = search->options;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(check_options(options));
+    search->store = options->store;
+    search->jobs = options->jobs ? options->jobs : count_cores();
+    search->start_ns = tri_now_ns();
+    search->worker_count = (size_t)search->jobs + 1;
+    TRI_TRY(tri_calloc(&search->workers, search->worker_count, sizeof(tri_worker *)));
+    tri_machine_hash(search->machine);
+    if (search->pattern)
+        TRI_TRY(tri_pattern_share(&search->pattern_fd, search->pattern));
+done:
+    return status;
+}
+
+/* ---- what there is to search -------------------------------------------------------------------------- */
+
+static triage_status find_device(tri_search *search) {
+    tri_event event = {0};
+    triage_status status = TRIAGE_OK;
+    if (search->options->compile_only)
+        return tri_device_info_of_target(&search->info, search->options->target);
+    TRI_TRY(tri_search_feed_measurer(search, false));
+    while (search->measurer == TRI_MEASURER_OPENING && !tri_search_stopped(search)) {
+        TRI_TRY(tri_workers_wait(&event, search->workers, 1, 200));
+        if (event.kind != TRI_EVENT_NONE)
+            TRI_TRY(tri_search_starting(search, &event));
+        tri_event_clear(&event);
+    }
+    if (search->interrupted)
+        status = tri_fail(TRIAGE_E_INTERRUPTED, "interrupted before anything was measured");
+    else if (search->measurer == TRI_MEASURER_OPENING)
+        status = tri_fail(TRIAGE_E_TIMEOUT, "the time limit of %g s passed before the device was open",
+                          search->options->time_limit_s);
+done:
+    tri_event_clear(&event);
+    return status;
+}
+
+static triage_status open_space(tri_search *search) {
+    const tri_tune_options *options = search->options;
+    tri_space_options space = {.data_dir = options->data_dir, .path = options->space_path};
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_problem_check(search->problem));
+    TRI_TRY(tri_problem_key(&search->problem_key, search->problem));
+    TRI_TRY(tri_device_key(&search->device_key, &search->info));
+    TRI_TRY(tri_space_open(&search->space, search->problem->op, &space));
+    TRI_TRY(tri_space_enumerate(&search->configs, search->space, search->problem, &search->info));
+    TRI_TRY(tri_calloc(&search->by_config, search->configs.count, sizeof(tri_search_trial *)));
+    search->strategy_name = options->strategy                      ? options->strategy
+                            : search->configs.count <= SMALL_SPACE ? "exhaustive"
+                                                                   : "local";
+    TRI_TRY(tri_strategy_open(&search->strategy, search->strategy_name, options->data_dir, &search->configs,
+                              options->seed, options->budget));
+    TRI_TRY(tri_space_reference(&search->reference, search->space, search->problem, &search->info));
+    TRI_TRY(tri_render(&search->reference_source, &search->reference, options->data_dir));
+done:
+    return status;
+}
+
+/* A database that is there is read from the start; one that is not waits for its first row. */
+static triage_status open_known_store(tri_search *search) {
+    const char *path = search->options->db_path;
+    if (search->store || !path || search->options->compile_only || access(path, F_OK) != 0)
+        return TRIAGE_OK;
+    triage_status status = tri_store_open(&search->own_store, path, TRI_STORE_WRITE);
+    search->store = search->own_store;
+    return status;
+}
+
+/* ---- the result ------------------------------------------------------------------------------------------ */
+
+static size_t count_ties(const tri_tune_result *result) {
+    size_t ties = 0;
+    while (ties < result->count && !result->rows[ties].compiled &&
+           result->rows[ties].evidence.outcome == TRI_RIGHT &&
+           result->rows[ties].evidence.low_ns <= result->rows[0].evidence.high_ns)
+        ties++;
+    return ties;
+}
+
+/* Moves the rows that are done out of the search, best first. */
+static triage_status fill_result(tri_tune_result *out, tri_search *search) {
+    triage_status status = TRIAGE_OK;
+    qsort(search->trials, search->trial_count, sizeof(tri_search_trial *), tri_trial_order);
+    TRI_TRY(tri_calloc(&out->rows, search->trial_count + 1, sizeof *out->rows));
+    for (size_t i = 0; i < search->trial_count; i++) {
+        tri_search_trial *trial = search->trials[i];
+        if (trial->state != TRI_TRIAL_DONE)
+            continue;
+        out->rows[out->count++] = trial->row;
+        trial->row = (tri_tune_row){0};
+    }
+    out->device = search->info;
+    out->problem_key = search->problem_key;
+    out->device_key = search->device_key;
+    search->problem_key = search->device_key = NULL;
+    out->space_size = search->configs.count;
+    snprintf(out->strategy, sizeof out->strategy, "%s", search->strategy_name);
+    out->tie_set = count_ties(out);
+    out->winner = out->tie_set > 0 ? 0 : -1;
+    out->answered_from_store = out->count > 0;
+    for (size_t i = 0; i < out->count; i++)
+        out->answered_from_store = out->answered_from_store && out->rows[i].known;
+    out->interrupted = search->interrupted;
+    out->out_of_time = search->out_of_time;
+    out->elapsed_s = (double)(tri_now_ns() - search->start_ns) / 1e9;
+    out->compile_s = search->compile_ms / 1e3;
+done:
+    return status;
+}
+
+static triage_status judge(const tri_tune_result *result, const tri_tune_options *options) {
+    size_t compiled = 0;
+    for (size_t i = 0; i < result->count; i++)
+        compiled += result->rows[i].compiled;
+    if (result->interrupted)
+        return tri_fail(TRIAGE_E_INTERRUPTED, "interrupted: the results of %zu candidates are kept",
+                        result->count);
+    if (options->compile_only && compiled < result->count)
+        return tri_fail(TRIAGE_E_COMPILE, "%zu of %zu candidates did not compile within their limits",
+                        result->count - compiled, result->count);
+    if (options->compile_only || result->winner >= 0)
+        return TRIAGE_OK;
+    if (result->out_of_time)
+        return tri_fail(TRIAGE_E_WRONG, "no candidate was found right within %g s", options->time_limit_s);
+    return tri_fail(TRIAGE_E_WRONG, "none of %zu candidates was right", result->count);
+}
+
+void tri_tune_result_free(tri_tune_result *result) {
+    if (!result)
+        return;
+    for (size_t i = 0; i < result->count; i++) {
+        tri_measurement_clear(&result->rows[i].evidence);
+        free(result->rows[i].config);
+    }
+    free(result->rows);
+    free(result->problem_key);
+    free(result->device_key);
+    *result = (tri_tune_result){.winner = -1};
+}
+
+/* ---- entries ------------------------------------------------------------------------------------------- */
+
+triage_status tri_tune_describe(tri_device_info *out, const tri_tune_options *options) {
+    tri_search search = {.options = options, .pattern_fd = -1};
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(open_search(&search));
+    TRI_TRY(find_device(&search));
+    *out = search.info;
+done:
+    close_search(&search);
+    return status;
+}
+
+triage_status tri_tune_run(tri_tune_result *out, const tri_problem *problem, const tri_pattern *pattern,
+                           const tri_tune_options *options, tri_tune_progress_fn progress, void *user) {
+    tri_search search = {.problem = problem,
+                         .pattern = pattern,
+                         .options = options,
+                         .progress = progress,
+                         .user = user,
+                         .pattern_fd = -1};
+    triage_status status = TRIAGE_OK;
+    *out = (tri_tune_result){.winner = -1};
+    TRI_TRY(open_search(&search));
+    TRI_TRY(find_device(&search));
+    TRI_TRY(open_space(&search));
+    TRI_TRY(open_known_store(&search));
+    TRI_TRY(choose_cache(&search));
+    if (options->compile_only)
+        TRI_TRY(tri_search_compile_reference(&search));
+    TRI_TRY(tri_search_run(&search));
+    if (!options->compile_only && !tri_search_stopped(&search))
+        TRI_TRY(tri_search_race(&search));
+    TRI_TRY(fill_result(out, &search));
+    status = judge(out, options);
+done:
+    close_search(&search);
+    return status;
+}
