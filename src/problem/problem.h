@@ -74,7 +74,8 @@ triage_status tri_problem_check(const tri_problem *problem);
  * "bsr_gemm f16 f16 row row none nobias m=8192 n=8192 k=8192 block=64x64 density=1000 imbalance=10 overlap=1".
  * *out owned by the caller. */
 triage_status tri_problem_key(char **out, const tri_problem *problem);
-/* The inverse, for imported evidence; refuses anything that tri_problem_key would not write. */
+/* The inverse, for imported evidence; refuses anything that tri_problem_key would not write (TRIAGE_E_DATA).
+ * What the key does not hold is filled in: ldb and ldc packed, nnzb what the density stands for. */
 triage_status tri_problem_parse(tri_problem *out, const char *key);
 
 double tri_problem_flops(const tri_problem *problem);       /* executed: 2 nnzb block_m block_k n */
@@ -120,6 +121,7 @@ void tri_reference_row(double *out, const tri_bsr_operands *operands, int64_t ro
 typedef struct tri_yardstick {
     double row_error;     /* worst over checked rows: |plain - f64|_2 / |f64|_2 */
     double element_error; /* worst over checked elements: |plain - f64| / (u * (|f64| + rms of the row)) */
+    /* neither is below the floor that float32 accumulation needs in any order: verdict.c derives it */
 } tri_yardstick;
 typedef struct tri_verdict {
     bool right;
@@ -127,7 +129,7 @@ typedef struct tri_verdict {
     double element_error;
     double row_distance; /* candidate against plain kernel, worst of all rows */
     double element_distance;
-    int64_t bad_row, bad_col; /* where the first violated bound was worst; -1 */
+    int64_t bad_row, bad_col; /* where the first violated bound was worst, or a NaN; -1 */
     char reason[160];         /* "" when right */
 } tri_verdict;
 
@@ -135,7 +137,8 @@ typedef struct tri_verdict {
 triage_status tri_checked_rows(int64_t **out, size_t *count, const tri_problem *problem,
                                const tri_pattern *pattern, uint64_t seed);
 /* plain: the plain kernel's whole C. references: count x n float64 rows. Fails (TRIAGE_E_WRONG) if the
- * plain kernel itself is off: row_error above 8 u sqrt(terms) or any NaN where the reference has none. */
+ * plain kernel itself is off: row_error above 8 (u + 2^-24 sqrt(terms)), or any NaN. References must be
+ * finite (TRIAGE_E_INVALID). */
 triage_status tri_yardstick_make(tri_yardstick *out, const tri_problem *problem, const void *plain,
                                  const double *references, const int64_t *rows, size_t count);
 /* candidate and plain: whole C as stored (layout and ldc of the problem). */

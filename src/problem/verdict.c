@@ -1,0 +1,266 @@
+/* The gate: is a result right?
+ *
+ * Notation: u unit roundoff of out_type, v = 2^-24 that of float32, T the products summed for an element of
+ * the longest row, rms that of a row. Errors of elements are in units of u (|value| + rms).
+ *
+ * A candidate passes when
+ *   on the checked rows, against float64:   row error <= 2 Yr,   element error <= 2 Ye
+ *   on every row, against the plain kernel: row gap   <= 3 Yr,   element gap   <= 3 Ye
+ * where Yr, Ye (the yardstick) are the plain kernel's own errors on the checked rows. The second line is the
+ * triangle inequality: |candidate - plain| <= |candidate - exact| + |plain - exact| <= 2 Y + Y.
+ *
+ * The floor. The plain kernel's errors on few elements may be small by luck (for a single element even 0), and
+ * twice nothing would refuse correct kernels. So Y is never below what makes room for X, the most that
+ * any correct kernel with float32 accumulation does in any order of summation:
+ *   X <= 2 Y and, for two such kernels against one another, 2 X <= 3 Y   =>   Y >= 2/3 X.
+ * Element:  the last rounding errs by at most u |value|: 1 in our unit. Summing: partial sums of t independent
+ *   terms are about sqrt(t) term sizes, and each of T additions errs by v/sqrt(3) of its partial sum in
+ *   the mean square, so the sum's error is v sqrt(T) / sqrt(6) of the rms = 0.41 v sqrt(T); six sigma: 2.5.
+ *   Alpha, beta, bias, scales and the activation are a few roundings more: 8 v covers them.
+ *       Xe = 1 + (8 + 2.5 sqrt(T)) v / u
+ * Row:  in the mean square over n elements the last rounding errs by at most u / sqrt(3) < 0.6 u, and a mean
+ *   of n values strays by a few 1 / sqrt(n):
+ *       Xr = u min(Xe, (0.6 + (8 + 0.41 sqrt(T)) v / u) (1 + 6 / sqrt(n)))
+ * For f16 and bf16 the floor is below what the plain kernel does anyway (v/u is 2^-13 and 2^-16); for f32 it
+ * counts.
+ *
+ * A row of fewer than 16 values says little about its own scale: one that cancels by chance would be held to
+ * an accuracy that no summation has. There the rms of all rows stands in where it is larger. */
+#include "problem/compare.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#define SHORT_ROW 16
+#define F32_UNIT 0x1p-24
+
+/* ---- scale and floor ---- */
+
+static double longest_terms(const tri_problem *problem) {
+    double block_rows = (double)(problem->m / problem->block_m), all = (double)problem->k;
+    if (problem->fingerprint.imbalance_e1 < 10)
+        return all; /* not known */
+    /* the imbalance is rounded to powers of 2^(1/2): it may be 2^(1/4) more */
+    double imbalance = 1.19 * problem->fingerprint.imbalance_e1 / 10;
+    double terms = imbalance * (double)problem->nnzb * problem->block_k / block_rows;
+    return terms < all ? terms : all;
+}
+
+static double element_floor(const tri_problem *problem, const tri_ruler *ruler) {
+    double worst = 1 + (8 + 2.5 * sqrt(longest_terms(problem))) * F32_UNIT / ruler->unit;
+    return worst * 2 / 3;
+}
+
+static double row_floor(const tri_problem *problem, const tri_ruler *ruler) {
+    double mean = 0.6 + (8 + 0.41 * sqrt(longest_terms(problem))) * F32_UNIT / ruler->unit;
+    double strayed = mean * (1 + 6 / sqrt((double)problem->n)) * 2 / 3;
+    return ruler->unit * fmin(element_floor(problem, ruler), strayed);
+}
+
+static void add_square(double *sum, double *count, double value, double largest) {
+    if (isnan(value))
+        return;
+    value = fmin(fabs(value), largest);
+    *sum += value * value;
+    *count += 1;
+}
+
+static tri_ruler ruler_for_references(const tri_problem *problem, const double *references, size_t count) {
+    tri_ruler ruler = tri_ruler_of(problem->out_type);
+    double sum = 0, seen = 0;
+    if (problem->n >= SHORT_ROW)
+        return ruler;
+    for (size_t i = 0; i < count * (size_t)problem->n; i++)
+        add_square(&sum, &seen, references[i], ruler.largest);
+    ruler.floor = seen > 0 ? sqrt(sum / seen) : 0;
+    return ruler;
+}
+
+static tri_ruler ruler_for_plain(const tri_problem *problem, const void *plain) {
+    tri_ruler ruler = tri_ruler_of(problem->out_type);
+    double sum = 0, seen = 0;
+    float row[SHORT_ROW];
+    if (problem->n >= SHORT_ROW)
+        return ruler;
+    for (int64_t i = 0; i < problem->m; i++) {
+        tri_load_rows(row, problem, plain, i, 1);
+        for (int64_t j = 0; j < problem->n; j++)
+            add_square(&sum, &seen, (double)row[j], ruler.largest);
+    }
+    ruler.floor = seen > 0 ? sqrt(sum / seen) : 0;
+    return ruler;
+}
+
+/* ---- checked rows against float64 (NaNs are found when all rows are looked at) ---- */
+
+typedef struct checked {
+    tri_gap worst;
+    size_t row_at, element_at; /* indexes into rows */
+} checked;
+
+static triage_status compare_checked(checked *out, const tri_problem *problem, const void *c,
+                                     const double *references, const int64_t *rows, size_t count,
+                                     const tri_ruler *ruler) {
+    float *got;
+    *out = (checked){0};
+    triage_status status = tri_calloc(&got, (size_t)problem->n, sizeof *got);
+    if (status != TRIAGE_OK)
+        return status;
+    for (size_t i = 0; i < count; i++) {
+        tri_load_rows(got, problem, c, rows[i], 1);
+        tri_gap gap = tri_gap_of_row(references + i * (size_t)problem->n, got, problem->n, ruler);
+        if (gap.row > out->worst.row) {
+            out->worst.row = gap.row;
+            out->row_at = i;
+        }
+        if (gap.element > out->worst.element) {
+            out->worst.element = gap.element;
+            out->element_at = i;
+        }
+    }
+    free(got);
+    return TRIAGE_OK;
+}
+
+/* ---- the yardstick ---- */
+
+static triage_status check_references(const tri_problem *problem, const double *references,
+                                      const int64_t *rows, size_t count) {
+    for (size_t i = 0; i < count * (size_t)problem->n; i++)
+        if (!isfinite(references[i]))
+            return tri_fail(TRIAGE_E_INVALID,
+                            "the reference of C[%" PRId64 "][%zu] is %g: inputs must be finite",
+                            rows[i / (size_t)problem->n], i % (size_t)problem->n, references[i]);
+    return TRIAGE_OK;
+}
+
+static triage_status check_plain_is_whole(const tri_problem *problem, const void *plain,
+                                          const tri_ruler *ruler) {
+    tri_spread self;
+    triage_status status = tri_spread_of(&self, problem, plain, plain, ruler);
+    if (status == TRIAGE_OK && self.nan_at >= 0)
+        status = tri_fail(TRIAGE_E_WRONG, "the plain kernel left a NaN in row %" PRId64, self.nan_at);
+    return status;
+}
+
+triage_status tri_yardstick_make(tri_yardstick *out, const tri_problem *problem, const void *plain,
+                                 const double *references, const int64_t *rows, size_t count) {
+    triage_status status;
+    checked errors;
+    tri_ruler ruler = ruler_for_references(problem, references, count);
+    double sane = 8 * (ruler.unit + F32_UNIT * sqrt(longest_terms(problem)));
+    *out = (tri_yardstick){0};
+    TRI_TRY(check_references(problem, references, rows, count));
+    TRI_TRY(check_plain_is_whole(problem, plain, &ruler));
+    TRI_TRY(compare_checked(&errors, problem, plain, references, rows, count, &ruler));
+    if (errors.worst.row > sane)
+        return tri_fail(TRIAGE_E_WRONG,
+                        "the plain kernel itself is wrong: row %" PRId64
+                        " is off by %.3g, at most %.3g allowed",
+                        rows[errors.row_at], errors.worst.row, sane);
+    out->row_error = fmax(errors.worst.row, row_floor(problem, &ruler));
+    out->element_error = fmax(errors.worst.element, element_floor(problem, &ruler));
+done:
+    return status;
+}
+
+/* ---- the verdict ---- */
+
+typedef struct inputs { /* the arguments of tri_verdict_make */
+    const tri_yardstick *yardstick;
+    const tri_problem *problem;
+    const void *candidate, *plain;
+    const double *references;
+    const int64_t *rows;
+    size_t count;
+} inputs;
+
+/* Row `row` of the candidate and of what it is held against: checked row `index`, or the plain kernel's. */
+static int64_t worst_column(const inputs *in, int64_t row, int64_t index, const tri_ruler *ruler) {
+    size_t n = (size_t)in->problem->n;
+    int64_t column = -1;
+    float *got = NULL, *plain = NULL;
+    double *truth = NULL;
+    triage_status status;
+    TRI_TRY(tri_calloc(&got, n, sizeof *got));
+    TRI_TRY(tri_calloc(&plain, n, sizeof *plain));
+    TRI_TRY(tri_calloc(&truth, n, sizeof *truth));
+    tri_load_rows(got, in->problem, in->candidate, row, 1);
+    tri_load_rows(plain, in->problem, in->plain, row, 1);
+    for (size_t j = 0; j < n; j++)
+        truth[j] = index >= 0 ? in->references[(size_t)index * n + j] : (double)plain[j];
+    column = tri_nan_column(got, in->problem->n);
+    if (column < 0)
+        column = tri_gap_worst_column(truth, got, in->problem->n, ruler);
+done:
+    free(got);
+    free(plain);
+    free(truth);
+    return column;
+}
+
+/* Keeps the first fault only. index: of the checked row, -1 when against the plain kernel. */
+static void refuse(tri_verdict *out, const inputs *in, int64_t row, int64_t index, const tri_ruler *ruler,
+                   const char *what, double value, double limit) {
+    if (out->reason[0])
+        return;
+    out->right = false;
+    out->bad_row = row;
+    out->bad_col = worst_column(in, row, index, ruler);
+    snprintf(out->reason, sizeof out->reason,
+             "%s %.3g, at most %.3g allowed, against %s; worst at row %" PRId64 ", column %" PRId64, what,
+             value, limit, index >= 0 ? "float64" : "the plain kernel", row, out->bad_col);
+}
+
+static void refuse_nan(tri_verdict *out, const inputs *in, int64_t row, const tri_ruler *ruler) {
+    out->right = false;
+    out->bad_row = row;
+    out->bad_col = worst_column(in, row, -1, ruler);
+    snprintf(out->reason, sizeof out->reason, "NaN at row %" PRId64 ", column %" PRId64, row, out->bad_col);
+}
+
+static void judge(tri_verdict *out, const inputs *in, const checked *errors, const tri_spread *gaps,
+                  const tri_ruler *to_exact, const tri_ruler *to_plain) {
+    const tri_yardstick *yard = in->yardstick;
+    if (gaps->nan_at >= 0)
+        refuse_nan(out, in, gaps->nan_at, to_plain);
+    /* written so that a yardstick that is no number refuses */
+    if (!(errors->worst.row <= 2 * yard->row_error))
+        refuse(out, in, in->rows[errors->row_at], (int64_t)errors->row_at, to_exact, "row error",
+               errors->worst.row, 2 * yard->row_error);
+    if (!(errors->worst.element <= 2 * yard->element_error))
+        refuse(out, in, in->rows[errors->element_at], (int64_t)errors->element_at, to_exact, "element error",
+               errors->worst.element, 2 * yard->element_error);
+    if (!(gaps->worst.row <= 3 * yard->row_error))
+        refuse(out, in, gaps->row_at, -1, to_plain, "row distance", gaps->worst.row, 3 * yard->row_error);
+    if (!(gaps->worst.element <= 3 * yard->element_error))
+        refuse(out, in, gaps->element_at, -1, to_plain, "element distance", gaps->worst.element,
+               3 * yard->element_error);
+}
+
+void tri_verdict_make(tri_verdict *out, const tri_yardstick *yardstick, const tri_problem *problem,
+                      const void *candidate, const void *plain, const double *references, const int64_t *rows,
+                      size_t count) {
+    inputs in = {yardstick, problem, candidate, plain, references, rows, count};
+    tri_ruler to_exact = ruler_for_references(problem, references, count);
+    tri_ruler to_plain = ruler_for_plain(problem, plain);
+    checked errors;
+    tri_spread gaps;
+    *out = (tri_verdict){.bad_row = -1, .bad_col = -1};
+    if (count == 0) {
+        snprintf(out->reason, sizeof out->reason, "no row was checked against float64");
+        return;
+    }
+    if (compare_checked(&errors, problem, candidate, references, rows, count, &to_exact) != TRIAGE_OK ||
+        tri_spread_of(&gaps, problem, candidate, plain, &to_plain) != TRIAGE_OK) {
+        snprintf(out->reason, sizeof out->reason, "%.150s", triage_last_error());
+        return;
+    }
+    out->right = true;
+    out->row_error = errors.worst.row;
+    out->element_error = errors.worst.element;
+    out->row_distance = gaps.worst.row;
+    out->element_distance = gaps.worst.element;
+    judge(out, &in, &errors, &gaps, &to_exact, &to_plain);
+}
