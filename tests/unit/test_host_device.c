@@ -17,10 +17,17 @@ static int close_host(void **state) {
     return 0;
 }
 
+/* In a sanitized test the kernels are sanitized too. */
 static tri_kernel *build_for(const tri_source *source, const char *target, const tri_launch *launch) {
     tri_image image;
     tri_kernel *kernel = NULL;
-    if (tri_compile(&image, target, source, NULL) != TRIAGE_OK)
+    tri_source checked = *source;
+#ifdef __SANITIZE_ADDRESS__
+    char *options[] = {"-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"};
+    checked.options = options;
+    checked.option_count = 2;
+#endif
+    if (tri_compile(&image, target, &checked, NULL) != TRIAGE_OK)
         fail_msg("compile: %s", triage_last_error());
     if (tri_kernel_load(&kernel, device, &image, launch) != TRIAGE_OK)
         fail_msg("load: %s", triage_last_error());
