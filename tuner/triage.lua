@@ -17,9 +17,14 @@ local native = ... -- where, is_name, is_text, is_target, resource_exists, regis
 
 local triage = {}
 
--- An error at the line of the space file that called us.
+-- An error at a line of the space file.
+local function fail_at(where, text, ...)
+   error(where .. string.format(text, ...), 0)
+end
+
+-- ... at the line that called us. (None after `return triage.space{...}`: Lua forgets a tail call's.)
 local function fail(text, ...)
-   error(native.where() .. string.format(text, ...), 0)
+   fail_at(native.where(), text, ...)
 end
 
 local function show(value)
@@ -166,7 +171,7 @@ function triage.kernel(t)
       fail("%s: spill_limit must be 0 .. 65536 bytes, not %s", what, show(spill_limit))
    end
    return {
-      is_kernel = true,
+      where = native.where(),
       name = name,
       template = template_of(t, what),
       targets = targets_of(t.targets, what),
@@ -206,14 +211,15 @@ end
 local function kernels_of(list, reference)
    local seen, out = {}, {}
    for i, kernel in ipairs(expect_list(list, "kernels")) do
-      if type(kernel) ~= "table" or not kernel.is_kernel then
+      if type(kernel) ~= "table" or not kernel.where then
          fail("kernels must be a list of triage.kernel{...}, not %s", show(kernel))
       end
       if seen[kernel.name] then
-         fail("kernel %s is there twice", kernel.name)
+         fail_at(kernel.where, "kernel %s is there twice", kernel.name)
       end
       if not reference[kernel.checked_against] then
-         fail("kernel %s: checked_against %s is not under reference", kernel.name, show(kernel.checked_against))
+         fail_at(kernel.where, "kernel %s: checked_against %s is not under reference", kernel.name,
+                 show(kernel.checked_against))
       end
       seen[kernel.name] = true
       out[i] = kernel

@@ -49,6 +49,7 @@ typedef struct tri_launch {
     uint32_t workspace_bytes;
     tri_tensor_box map_a, map_b, map_c; /* values as [nnzb*block_m][block_k], B and C as stored */
     int32_t panel_rows;                 /* block rows of a panel; 0: the kernel uses no panels */
+    int32_t panel_group; /* steps come in groups of so many neighbouring block columns; 0, 1: one by one */
     bool reorder;
 } tri_launch;
 

@@ -264,6 +264,11 @@ void tri_source_hash(char out[TRI_HASH_SIZE], const tri_source *source, const ch
 
 /* ---- flattening ---- */
 
+/* In one text every header is there once: the line means nothing, and compilers warn of it. */
+static bool is_pragma_once(const char *line) {
+    return !strncmp(line, "#pragma once", 12) && strchr("\r\n", line[12]);
+}
+
 /* Appends text without its quoted includes; an empty line stays in place of each, so lines keep numbers. */
 static triage_status append_without_includes(tri_text *out, const char *text, const char *name) {
     triage_status status = TRIAGE_OK;
@@ -272,7 +277,7 @@ static triage_status append_without_includes(tri_text *out, const char *text, co
         size_t size = 0;
         next = next_line(line);
         size_t length = next ? (size_t)(next - line) : strlen(line);
-        if (quoted_include(line, &size))
+        if (quoted_include(line, &size) || is_pragma_once(line))
             TRI_TRY(tri_text_append(out, "\n", 1));
         else
             TRI_TRY(tri_text_append(out, line, length));

@@ -68,7 +68,7 @@ local wmma = triage.kernel {
    axes = {
       { "tile_m", { 16, 32, 64, 128 } }, -- rows of C per CTA
       { "tile_n", { 64, 128, 256 } },    -- columns of C per CTA
-      { "tile_k", { 32, 64 } },          -- k per pipeline stage
+      { "tile_k", { 16, 32, 64 } },      -- k per pipeline stage
       { "stages", { 2, 3, 4 } },         -- pipeline depth
       { "warps_m", { 1, 2, 4 } },        -- warps along tile_m
       { "warps_n", { 1, 2, 4, 8 } },     -- warps along tile_n
@@ -78,9 +78,14 @@ local wmma = triage.kernel {
       { "blocks are multiples of 16", function(p) return p.block_m % 16 == 0 and p.block_k % 16 == 0 end },
       { "column tiles fit a CUDA grid", function(p, c) return ceil_div(p.n, c.tile_n) <= 65535 end },
       { "tile_m divides the block", function(p, c) return p.block_m % c.tile_m == 0 end },
-      { "the tile is a quarter of a block row at least", function(p, c) return c.tile_m * 4 >= p.block_m end },
+      { "the tile is a quarter of a block row, or as tall as divides it", function(p, c)
+         return c.tile_m * 4 >= p.block_m or p.block_m % (c.tile_m * 2) ~= 0
+      end },
       { "a stage is a part of a block or whole blocks", function(p, c)
          return c.tile_k % p.block_k == 0 or p.block_k % c.tile_k == 0
+      end },
+      { "a stage of 16 only where no longer one divides the block", function(p, c)
+         return c.tile_k > 16 or (p.block_k > 16 and p.block_k % 32 ~= 0)
       end },
       { "warps split the tile into 16 x 16", function(p, c)
          return c.tile_m % (16 * c.warps_m) == 0 and c.tile_n % (16 * c.warps_n) == 0

@@ -1,0 +1,2 @@
+-- line 1
+os.execute("touch /tmp/triage-was-here")

@@ -1,0 +1,4 @@
+local all = {}
+for i = 1, 1 << 40 do
+   all[i] = { i }
+end

@@ -1,0 +1,1 @@
+return { op = "bsr_gemm" }

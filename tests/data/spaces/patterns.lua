@@ -1,0 +1,1 @@
+local found = ("a"):rep(1000):find((".-"):rep(30) .. "b")

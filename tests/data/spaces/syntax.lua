@@ -1,0 +1,3 @@
+return triage.space {
+   op = = 1
+}

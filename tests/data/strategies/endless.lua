@@ -1,0 +1,6 @@
+return function()
+   return { tell = function() end, next = function()
+      while true do
+      end
+   end }
+end

@@ -1,0 +1,1 @@
+return function(space) return { next = function() return space.size + 1 end, tell = function() end } end
