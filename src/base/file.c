@@ -53,7 +53,7 @@ triage_status tri_file_read(char **out, size_t *size, const char *path, size_t l
     *out = NULL;
     if (size)
         *size = 0;
-    int fd;
+    int fd = -1;
     triage_status status = open_regular(&fd, path);
     if (status != TRIAGE_OK)
         return status;

@@ -293,7 +293,7 @@ static triage_status store_entries(tri_pattern *out, const reader *in, const ent
 static triage_status read_mtx(tri_pattern *out, reader *in) {
     triage_status status;
     entry *entries = NULL;
-    bool has_values;
+    bool has_values = false;
     TRI_TRY(read_banner(&has_values, in));
     skip_comments(in);
     TRI_TRY(read_mtx_sizes(out, in));
