@@ -1,0 +1,368 @@
+/* bsr_gemm for small blocks: C = act(alpha * A * B + beta * C + bias), sm_90 (TMA, mma.sync).
+ *
+ *   A   BSR, square blocks of 16 or 32, row-major, 16-bit
+ *   B   k x n, row-major or column-major; base 16-byte aligned, ldb a multiple of 8
+ *   C   m x n, row-major or column-major, any n >= 1, any ldc
+ *
+ * A small block does too few products per element of B to fetch B for each block row alone: 2 b T /
+ * (b + T) operations per element of a b x T tile. So a CTA owns a panel of kPanelRows block rows
+ * (a few hundred rows of C) and streams the union of their block columns past all of them once:
+ *
+ *   producer warp     steps ──► TMA: B[kGroup block columns][kTileN] + their row masks ─┐
+ *                                                                                       ▼
+ *                     ring of kStages slots, each with a full and an empty barrier  [slot][slot]..
+ *                                                                                       │
+ *   consumer warps    each owns kWarpRows rows x kWarpN columns of C in registers;      │
+ *                     for each slot:  masks ─ballot─► which of the kGroup columns my block rows have
+ *                       for each of these:  a fragment (loaded one block ahead, global to registers)
+ *                                           b fragments (ldmatrix) ──► mma ──► acc
+ *
+ * Warps drift apart by up to the depth of the ring, which evens out their random loads. The grid is
+ * persistent: the producer fills the ring for the next tile while consumers store the last one.
+ *
+ * Schedule, made by the host. Panel p is the block rows row_order[p * kPanelRows ...]. Its steps are
+ * panel_ptr[p] .. panel_ptr[p + 1], in groups of kGroup consecutive block columns: the first column
+ * of a group is a multiple of kGroup, a group is there if any row needs any of its columns, and
+ * columns of the group that no row needs (or past the end of B) have an empty mask. steps is
+ * 16-byte aligned. With kCluster > 1 the panels of a cluster (p / kCluster equal) list the same
+ * columns, and panels is rounded up to a multiple of kCluster (the last ones may have no rows).
+ *
+ * Order of k. The 16 k of a mma may come in any order if A and B agree on it. With B row-major the
+ * k of a lane's two register pairs are 4 consecutive ones, so that A loads 8 bytes at once. Which
+ * pair comes first differs between lanes q < 2 and q >= 2: so the eight rows of an 8 x 8 matrix of B
+ * are all different modulo 8, and the 128-byte swizzle keeps ldmatrix free of bank conflicts.
+ */
+#include "bsr_gemm/args.h"
+#include "lib/store.cuh"
+#include "lib/mma.cuh"
+#include "lib/ptx.cuh"
+#include "lib/tma.cuh"
+
+using in_t = {{in_type}};               // A and B: __half, __nv_bfloat16
+using out_t = {{out_type}};             // C and bias: float, __half, __nv_bfloat16
+constexpr int kBlock = {{block_m}};     // rows and columns of a block: 16 or 32
+constexpr int kWarpRows = {{warp_rows}}; // rows of C per warp, a multiple of kBlock
+constexpr int kWarpsM = {{warps_m}};    // consumer warps along the panel
+constexpr int kWarpsN = {{warps_n}};    // consumer warps along kTileN
+constexpr int kTileN = {{tile_n}};      // columns of C per CTA, a multiple of 64
+constexpr int kGroup = {{group}};       // block columns per stage: even, at most 32
+constexpr int kStages = {{stages}};     // slots of the ring
+constexpr int kCluster = {{cluster}};   // CTAs that share B by multicast: 1, 2, 4
+constexpr int kBLayout = {{b_layout}};  // 0 row-major, 1 column-major
+constexpr int kCLayout = {{c_layout}};  // 0 row-major, 1 column-major
+constexpr int kAct = {{act}};           // 0 none, 1 relu, 2 gelu (erf), 3 silu
+
+constexpr int kWarps = kWarpsM * kWarpsN;
+constexpr int kThreads = (kWarps + 4) * 32; // the last warpgroup holds the producer
+/* Registers: a quarter of the SM's file serves one warp of each warpgroup. What the launch gives is
+ * handed over: the producer's warpgroup keeps 24, the consumers share the rest. */
+constexpr int kLaunchRegisters = 512 / (kWarps / 4 + 1) / 8 * 8;
+constexpr int kShare = (kLaunchRegisters * (kWarps / 4 + 1) - 24) / (kWarps / 4) / 8 * 8;
+constexpr int kConsumerRegisters = kShare > 240 ? 240 : kShare;
+constexpr int kRows = kWarpRows / kBlock;   // block rows per warp
+constexpr int kPanelRows = kWarpsM * kRows; // block rows per panel
+constexpr int kHalves = kBlock / 16;        // mma tiles along either side of a block
+constexpr int kWarpN = kTileN / kWarpsN;
+constexpr int kNTiles = kWarpN / 8;
+constexpr int kStageK = kGroup * kBlock;
+constexpr int kStageBytes = kStageK * kTileN * 2;
+constexpr int kStepBytes = kGroup * 8;
+constexpr int kBoxes = kBLayout == 0 ? kTileN / 64 : kStageK / 64; // 128 bytes wide each
+constexpr int kBoxRows = kBLayout == 0 ? kStageK : kTileN;         // 128-byte rows of a box
+constexpr int kLoadRows = kBoxRows / kCluster;                     // of them, loaded by this CTA
+
+static_assert(sizeof(in_t) == 2, "16-bit inputs");
+static_assert(kBlock == 16 || kBlock == 32, "small blocks");
+static_assert(kWarpRows % kBlock == 0 && kPanelRows <= 32, "a step's mask has 32 bits");
+static_assert(kTileN % 64 == 0 && kWarpN % 16 == 0 && (kWarpN % 64 == 0 || 64 % kWarpN == 0),
+              "a warp's columns lie in whole boxes or inside one");
+static_assert(kGroup % 2 == 0 && kGroup <= 32, "16-byte copies of steps, one lane per step");
+static_assert(kBLayout == 0 || kStageK % 64 == 0, "a box of column-major B is 64 k wide");
+static_assert(kLoadRows <= 256 && kLoadRows % 8 == 0, "one TMA box");
+static_assert(kStages >= 2 && kThreads <= 1024 && kWarps % 4 == 0, "ring and warpgroups");
+static_assert(kStages * (kStageBytes + kStepBytes + 16) <= 227 * 1024, "shared memory");
+
+/* One 16 x 16 tile of a block of A, as mma registers in the order of k told above. `a` points at
+ * this lane's first element. */
+__device__ __forceinline__ void load_a_tile(unsigned (&r)[4], const char *a)
+{
+    constexpr int kEightRows = 8 * kBlock * 2;
+    if constexpr (kBLayout == 0) {
+        uint2 top = load_stream_8(a), bottom = load_stream_8(a + kEightRows);
+        r[0] = top.x;
+        r[1] = bottom.x;
+        r[2] = top.y;
+        r[3] = bottom.y;
+    } else {
+        r[0] = load_cached_4(a);
+        r[1] = load_cached_4(a + kEightRows);
+        r[2] = load_cached_4(a + 16);
+        r[3] = load_cached_4(a + kEightRows + 16);
+    }
+}
+
+/* Bytes from the start of a block to what lane reads first. */
+__device__ __forceinline__ int lane_offset_a(int lane)
+{
+    int g = lane / 4, q = lane % 4;
+    return g * kBlock * 2 + (kBLayout == 0 ? q * 8 : q * 4);
+}
+
+/* Bytes from the first k of a block column in a slot to the row that lane addresses for ldmatrix.
+ * Matrices 0, 1: columns 0..7 of sixteen, first and second pairs; matrices 2, 3: columns 8..15. */
+__device__ __forceinline__ int lane_offset_b(int lane, int warp_n)
+{
+    int in_matrix = lane % 8, pair = lane / 8 % 2, high = lane / 16;
+    int col = warp_n * kWarpN;
+    if constexpr (kBLayout == 0) {
+        int k = in_matrix / 2 * 4 + (pair ^ in_matrix / 4) * 2 + in_matrix % 2;
+        return col / 64 * kBoxRows * 128 + k * 128 + (((col % 64 / 8 + high) ^ k % 8) << 4);
+    } else {
+        return (col + high * 8 + in_matrix) * 128 + ((pair ^ in_matrix) << 4);
+    }
+}
+
+/* What is left of the stored blocks of one warp's block rows. */
+struct warp_rows {
+    int left[kRows]; /* blocks not yet loaded */
+    const char *a[kRows];
+};
+
+struct tile_position {
+    int panel, col; /* col: first column of C */
+};
+
+__device__ __forceinline__ tile_position locate(int unit, int units_m)
+{
+    /* panels first: CTAs that run together then share few columns of B, which stay in L2 */
+    tile_position t;
+    t.panel = unit % units_m * kCluster + (kCluster > 1 ? (int)cluster_ctarank() : 0);
+    t.col = unit / units_m * kTileN;
+    return t;
+}
+
+/* Block row r of a warp, -1 past the last. */
+__device__ __forceinline__ int block_row(const tri_bsr_gemm_args &args, int panel, int warp_m, int r)
+{
+    int i = panel * kPanelRows + warp_m * kRows + r;
+    return i < args.block_rows ? args.row_order[i] : -1;
+}
+
+__device__ __forceinline__ warp_rows fetch_rows(const tri_bsr_gemm_args &args, int panel, int warp_m,
+                                                int lane)
+{
+    warp_rows rows;
+    int row[kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; r++)
+        row[r] = block_row(args, panel, warp_m, r);
+#pragma unroll
+    for (int r = 0; r < kRows; r++) {
+        int first = row[r] < 0 ? 0 : args.row_ptr[row[r]];
+        rows.left[r] = row[r] < 0 ? 0 : args.row_ptr[row[r] + 1] - first;
+        rows.a[r] = static_cast<const char *>(args.values) + (long long)first * (kBlock * kBlock * 2) +
+                    lane_offset_a(lane);
+    }
+    return rows;
+}
+
+/* Producer: one thread. */
+__device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, unsigned char *ring,
+                                        unsigned char *ring_steps, unsigned long long *full,
+                                        unsigned long long *empty, int units, int units_m)
+{
+    int rank = kCluster > 1 ? (int)cluster_ctarank() : 0;
+    int slot = 0;
+    unsigned parity = 1; /* fresh slots are empty */
+    tma_prefetch_map(&args.map_b);
+    for (int unit = blockIdx.x / kCluster; unit < units; unit += gridDim.x / kCluster) {
+        tile_position tile = locate(unit, units_m);
+        const tri_panel_step *step = args.steps + args.panel_ptr[tile.panel];
+        const tri_panel_step *end = args.steps + args.panel_ptr[tile.panel + 1];
+        int next = step < end ? step->col : 0;
+        for (; step < end; step += kGroup) {
+            int k = next * kBlock;
+            if (step + kGroup < end)
+                next = step[kGroup].col;
+            if constexpr (kCluster > 1)
+                mbarrier_wait_cluster(&empty[slot], parity);
+            else
+                mbarrier_wait(&empty[slot], parity);
+            mbarrier_arrive_expect_tx(&full[slot], kStageBytes + kStepBytes);
+            bulk_load(ring_steps + slot * kStepBytes, step, kStepBytes, &full[slot]);
+#pragma unroll
+            for (int box = 0; box < kBoxes; box++) {
+                unsigned char *to = ring + slot * kStageBytes + (box * kBoxRows + rank * kLoadRows) * 128;
+                int c0 = kBLayout == 0 ? tile.col + box * 64 : k + box * 64;
+                int c1 = (kBLayout == 0 ? k : tile.col) + rank * kLoadRows;
+                if constexpr (kCluster > 1)
+                    tma_load_2d_multicast(to, &args.map_b, &full[slot], c0, c1, (1 << kCluster) - 1);
+                else
+                    tma_load_2d(to, &args.map_b, &full[slot], c0, c1);
+            }
+            if (++slot == kStages) {
+                slot = 0;
+                parity ^= 1;
+            }
+        }
+    }
+}
+
+/* acc += A block * B rows, for the block that raw holds; raw then fetches the row's next block. */
+__device__ __forceinline__ void multiply_block(float (&acc)[kHalves][kNTiles][4],
+                                               unsigned (&raw)[kHalves][kHalves][4], const char *&a,
+                                               int &left, unsigned b_address, unsigned b_flip,
+                                               bool swap)
+{
+#pragma unroll
+    for (int kt = 0; kt < kHalves; kt++) {
+        unsigned frag[kHalves][4];
+#pragma unroll
+        for (int mt = 0; mt < kHalves; mt++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                frag[mt][i] = kBLayout == 0 && swap ? raw[kt][mt][i ^ 2] : raw[kt][mt][i];
+        }
+        if (left > 0) {
+#pragma unroll
+            for (int mt = 0; mt < kHalves; mt++)
+                load_a_tile(raw[kt][mt], a + (mt * 16 * kBlock + kt * 16) * 2);
+        }
+#pragma unroll
+        for (int nj = 0; nj < kNTiles / 2; nj++) {
+            unsigned b[4];
+            if constexpr (kBLayout == 0)
+                ldmatrix_x4_trans(b, ((b_address + kt * 16 * 128) ^ (nj * 2 % 8 << 4)) +
+                                         nj * 16 / 64 * kBoxRows * 128);
+            else
+                ldmatrix_x4(b, (b_address + nj * 16 * 128) ^ ((b_flip ^ kt * 2) << 4));
+#pragma unroll
+            for (int mt = 0; mt < kHalves; mt++) {
+                mma_m16n8k16(acc[mt][nj * 2], frag[mt], b[0], b[1], in_t());
+                mma_m16n8k16(acc[mt][nj * 2 + 1], frag[mt], b[2], b[3], in_t());
+            }
+        }
+    }
+    a += kBlock * kBlock * 2;
+    left--;
+}
+
+/* Consumer: one warp. */
+__device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned ring,
+                                        const unsigned char *ring_steps, unsigned long long *full,
+                                        unsigned long long *empty, int units, int units_m)
+{
+    int lane = threadIdx.x % 32, warp = warp_uniform(threadIdx.x / 32);
+    int warp_m = warp / kWarpsN, warp_n = warp % kWarpsN;
+    bool swap = lane % 4 >= 2;
+    unsigned b_lane = ring + lane_offset_b(lane, warp_n);
+
+    int slot = 0;
+    unsigned parity = 0;
+    for (int unit = blockIdx.x / kCluster; unit < units; unit += gridDim.x / kCluster) {
+        tile_position tile = locate(unit, units_m);
+        int groups = (args.panel_ptr[tile.panel + 1] - args.panel_ptr[tile.panel]) / kGroup;
+
+        /* first blocks of A; left counts the blocks after the one in raw */
+        warp_rows rows = fetch_rows(args, tile.panel, warp_m, lane);
+        unsigned raw[kRows][kHalves][kHalves][4];
+#pragma unroll
+        for (int r = 0; r < kRows; r++) {
+            if (rows.left[r] > 0) {
+#pragma unroll
+                for (int i = 0; i < kHalves * kHalves; i++)
+                    load_a_tile(raw[r][i / kHalves][i % kHalves],
+                                rows.a[r] + (i % kHalves * 16 * kBlock + i / kHalves * 16) * 2);
+            }
+            rows.a[r] += kBlock * kBlock * 2;
+            rows.left[r]--;
+        }
+        float acc[kRows][kHalves][kNTiles][4] = {};
+
+        /* products */
+        for (int group = 0; group < groups; group++) {
+            mbarrier_wait(&full[slot], parity);
+            const tri_panel_step *steps =
+                reinterpret_cast<const tri_panel_step *>(ring_steps + slot * kStepBytes);
+            unsigned mine = lane < kGroup ? steps[lane].rows >> warp_m * kRows : 0;
+            unsigned b_slot = b_lane + slot * kStageBytes;
+#pragma unroll
+            for (int r = 0; r < kRows; r++) {
+                unsigned todo = __ballot_sync(0xffffffffu, mine >> r & 1);
+                while (todo) {
+                    int s = __ffs(todo) - 1;
+                    todo &= todo - 1;
+                    unsigned b_address, b_flip = 0;
+                    if constexpr (kBLayout == 0) {
+                        b_address = b_slot + s * (kBlock * 128);
+                    } else {
+                        b_address = b_slot + s * kBlock / 64 * (kBoxRows * 128);
+                        b_flip = s * kBlock % 64 / 8;
+                    }
+                    multiply_block(acc[r], raw[r], rows.a[r], rows.left[r], b_address, b_flip, swap);
+                }
+            }
+            __syncwarp(); /* every lane has read the slot */
+            if constexpr (kCluster > 1) {
+                if (lane < kCluster)
+                    mbarrier_arrive_cluster(&empty[slot], lane);
+            } else {
+                if (lane == 0)
+                    mbarrier_arrive(&empty[slot]);
+            }
+            if (++slot == kStages) {
+                slot = 0;
+                parity ^= 1;
+            }
+        }
+
+        /* store: the producer fills the ring for the next tile meanwhile */
+        output_view<out_t> out = make_output_view<out_t>(args);
+        int col0 = tile.col + warp_n * kWarpN;
+#pragma unroll
+        for (int r = 0; r < kRows; r++) {
+            int row = block_row(args, tile.panel, warp_m, r);
+            if (row >= 0 && col0 < args.n)
+                store_warp_tile<kAct, kCLayout>(out, acc[r], row * kBlock, col0, lane);
+        }
+    }
+}
+
+/* grid: a multiple of kCluster, at best min(SMs, panels * ceil(n / kTileN)); kThreads threads;
+ * dynamic shared memory: kStages * (kStageBytes + kStepBytes + 16) bytes, 1024-byte aligned.
+ * map_b: box of 64 x kLoadRows, 128-byte swizzle, over B as stored. */
+extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kCluster, 1, 1)
+    triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
+{
+    extern __shared__ __align__(1024) unsigned char smem[];
+    unsigned char *ring_steps = smem + kStages * kStageBytes;
+    unsigned long long *full =
+        reinterpret_cast<unsigned long long *>(ring_steps + kStages * kStepBytes);
+    unsigned long long *empty = full + kStages;
+
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < kStages; i++) {
+            mbarrier_init(&full[i], 1);
+            mbarrier_init(&empty[i], kWarps * kCluster);
+        }
+        mbarrier_init_fence();
+    }
+    if constexpr (kCluster > 1)
+        cluster_sync();
+    else
+        __syncthreads();
+
+    int units_m = args.panels / kCluster;
+    int units = units_m * ((args.n + kTileN - 1) / kTileN);
+    if (threadIdx.x / 32 >= kWarps) {
+        setmaxnreg_dec<24>();
+        if (threadIdx.x == kWarps * 32)
+            produce(args, smem, ring_steps, full, empty, units, units_m);
+        __syncwarp();
+    } else {
+        setmaxnreg_inc<kConsumerRegisters>();
+        consume(args, smem_u32(smem), ring_steps, full, empty, units, units_m);
+    }
+    if constexpr (kCluster > 1)
+        cluster_sync(); /* no copy or arrival may reach a CTA that has left */
+}
