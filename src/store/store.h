@@ -46,6 +46,7 @@ typedef struct tri_measurement {
 } tri_measurement;
 void tri_measurement_clear(tri_measurement *measurement); /* frees the strings */
 
+/* May be shared between threads; not across a fork. */
 typedef struct tri_store tri_store;
 typedef enum tri_store_mode { TRI_STORE_READ, TRI_STORE_WRITE /* creates and migrates */ } tri_store_mode;
 
@@ -55,15 +56,18 @@ typedef enum tri_store_mode { TRI_STORE_READ, TRI_STORE_WRITE /* creates and mig
 triage_status tri_store_open(tri_store **out, const char *url, tri_store_mode mode);
 void tri_store_close(tri_store *store);
 
-/* Adds one row in its own transaction: durable when it returns. A row already there is no error. */
+/* Adds one row in its own transaction: durable when it returns. A row already there is no error. What came
+ * from compilers and drivers (reason, device_name, circumstances) is made one line of UTF-8 in place, and a
+ * row whose result was not right loses its times. TRIAGE_E_DATA names a field out of its range. */
 triage_status tri_store_add(tri_store *store, tri_measurement *measurement);
 
 /* Calls fn for each row; a status other than TRIAGE_OK stops and is returned. Borrowed row. */
 typedef triage_status (*tri_row_fn)(void *user, const tri_measurement *row);
 
-/* Verified candidates of a problem on a device, the winner first: one row a source_hash, its newest race
- * row if it has one, else its newest search row; by median, ties (overlapping intervals) listed by median
- * then config. */
+/* Verified candidates of a problem on a device, the winner first, then its tie set, then the others by
+ * median: one row a candidate (source_hash and config), its newest race row if it has one, else its newest
+ * search row. What failed when run since, and warm times where there are cold ones, do not count; slow rows
+ * come last. "ranking" in db/queries.sql says how search times are held against race times. */
 triage_status tri_store_ranking(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                 void *user);
 
@@ -71,8 +75,19 @@ triage_status tri_store_ranking(tri_store *store, const char *problem, const cha
 triage_status tri_store_known(tri_measurement *out, tri_store *store, const char *problem, const char *device,
                               const char *source_hash, const char *compiler);
 
-/* The winners of all problems on a device whose key starts with the given family text (op, types, layouts,
- * ...: the words before "m="), and block: donors for the nearest lookup. */
+/* Is row within noise of best: do their intervals overlap? The rows of a ranking for which it holds with the
+ * first are its tie set. */
+bool tri_measurement_ties(const tri_measurement *best, const tri_measurement *row);
+
+/* All evidence of a problem, failures too, newest first. device NULL: any, one after the other. */
+triage_status tri_store_evidence(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
+                                 void *user);
+
+/* The row whose id begins with these 4 to 32 hex digits. TRIAGE_E_NOT_FOUND, TRIAGE_E_INVALID if several do. */
+triage_status tri_store_find(tri_measurement *out, tri_store *store, const char *id);
+
+/* The winners of all problems on a device whose key starts with the words of the given family text (op, types,
+ * layouts, ...: those before "m="): donors for the nearest lookup. device NULL: all devices; family "": all. */
 triage_status tri_store_winners(tri_store *store, const char *device, const char *family, tri_row_fn fn,
                                 void *user);
 

@@ -1,0 +1,186 @@
+-- Every statement of the SQLite store, loaded by name (src/store/sqlite.c). Parameters are named after the
+-- fields of a measurement.
+
+---- a connection ------------------------------------------------------------------------------------
+
+-- name: configure_common
+PRAGMA trusted_schema = OFF;
+PRAGMA cell_size_check = ON;
+PRAGMA mmap_size = 0;
+PRAGMA temp_store = MEMORY;
+
+-- name: configure_write
+PRAGMA synchronous = FULL;
+PRAGMA foreign_keys = ON;
+
+-- name: configure_read
+PRAGMA query_only = ON;
+
+-- name: journal_wal
+PRAGMA journal_mode = WAL;
+
+-- WAL needs memory shared between all who open the file: not so over a network.
+-- name: journal_delete
+PRAGMA journal_mode = DELETE;
+
+-- name: application_id
+PRAGMA application_id;
+
+-- name: schema_version
+PRAGMA user_version;
+
+-- Tables, views and triggers; indexes may be added by anyone.
+-- name: schema_objects
+SELECT type, name, sql FROM sqlite_schema
+WHERE type <> 'index' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'
+ORDER BY type, name, sql;
+
+-- name: begin
+BEGIN IMMEDIATE;
+
+-- name: commit
+COMMIT;
+
+-- name: rollback
+ROLLBACK;
+
+-- name: integrity
+PRAGMA integrity_check(1);
+
+-- name: dangling
+PRAGMA foreign_key_check;
+
+---- adding ------------------------------------------------------------------------------------------
+
+-- name: has_measurement
+SELECT 1 FROM measurement WHERE id = :id;
+
+-- name: add_problem
+INSERT INTO problem (key) VALUES (:problem) ON CONFLICT DO NOTHING;
+
+-- name: add_device
+INSERT INTO device (key) VALUES (:device) ON CONFLICT DO NOTHING;
+
+-- name: add_candidate
+INSERT INTO candidate (source_hash, config, kernel) VALUES (:source_hash, :config, :kernel)
+ON CONFLICT DO NOTHING;
+
+-- name: add_origin
+INSERT INTO origin (host, device_name, compiler, version) VALUES (:host, :device_name, :compiler, :version)
+ON CONFLICT DO NOTHING;
+
+-- name: add_measurement
+INSERT INTO measurement (id, problem, device, candidate, origin, stage, outcome, reason, median_ns, low_ns,
+                         high_ns, min_ns, samples, cold_l2, row_error, row_error_limit, registers, spill_bytes,
+                         smem_bytes, seed, measured_at_ms, circumstances)
+SELECT :id, p.id, d.id, c.id, o.id, :stage, :outcome, :reason, :median_ns, :low_ns, :high_ns, :min_ns,
+       :samples, :cold_l2, :row_error, :row_error_limit, :registers, :spill_bytes, :smem_bytes, :seed,
+       :measured_at_ms, :circumstances
+FROM problem p, device d, candidate c, origin o
+WHERE p.key = :problem AND d.key = :device
+  AND c.source_hash = :source_hash AND c.config = :config AND c.kernel = :kernel
+  AND o.host = :host AND o.device_name = :device_name AND o.compiler = :compiler AND o.version = :version;
+
+---- reading -----------------------------------------------------------------------------------------
+
+-- The verified candidates of one problem on one device, the winner first and its tie set after it: their ids
+-- only, so that a lookup reads one wide row and not all.
+--
+-- A candidate speaks by its newest race (interleaved with the other finalists), else by its newest search,
+-- of what was measured since it last failed when run. Cold and warm times do not compare: cold ones count if
+-- there are any. Nor do races and searches, in between which the device may have warmed up: what was only
+-- searched is charged the factor by which the best of the race was slower there than in its own search.
+-- Every order ends in columns that differ, so that equal evidence gives an equal ranking everywhere.
+-- name: ranking
+WITH ran AS (
+    SELECT id, candidate, outcome, stage, measured_at_ms, cold_l2, median_ns, low_ns, high_ns
+    FROM measurement
+    WHERE problem = (SELECT id FROM problem WHERE key = :problem)
+      AND device = (SELECT id FROM device WHERE key = :device)
+      AND outcome IN ('right', 'slow', 'wrong', 'crashed', 'timed_out', 'launch_failed')
+), failed AS (
+    SELECT candidate, max(measured_at_ms) AS at FROM ran WHERE outcome NOT IN ('right', 'slow') GROUP BY candidate
+), verified AS (
+    SELECT ran.* FROM ran LEFT JOIN failed USING (candidate)
+    WHERE outcome IN ('right', 'slow') AND measured_at_ms > coalesce(failed.at, -1)
+), comparable AS (
+    SELECT *, row_number() OVER (
+        PARTITION BY candidate, stage ORDER BY measured_at_ms DESC, median_ns, high_ns, low_ns, id) AS age
+    FROM verified
+    WHERE cold_l2 = (SELECT cold_l2 FROM verified ORDER BY outcome <> 'right', cold_l2 DESC LIMIT 1)
+), newest AS (
+    SELECT * FROM comparable WHERE age = 1
+), speaking AS (
+    SELECT * FROM newest
+    WHERE stage = 'race' OR candidate NOT IN (SELECT candidate FROM newest WHERE stage = 'race')
+), charge AS (
+    SELECT max(1.0, race.median_ns / search.median_ns) AS factor
+    FROM newest race JOIN newest search USING (candidate)
+    WHERE race.stage = 'race' AND race.outcome = 'right' AND search.stage = 'search' AND search.outcome = 'right'
+    ORDER BY race.median_ns, search.median_ns LIMIT 1
+), scored AS (
+    SELECT *, median_ns * iif(stage = 'race', 1.0, coalesce((SELECT factor FROM charge), 1.0)) AS score
+    FROM speaking
+), best AS (
+    SELECT low_ns, high_ns FROM scored WHERE outcome = 'right' ORDER BY score, median_ns, high_ns, low_ns LIMIT 1
+)
+SELECT s.id FROM scored s JOIN candidate c ON c.id = s.candidate LEFT JOIN best
+ORDER BY s.outcome <> 'right', s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score,
+         c.config, c.source_hash, c.kernel;
+
+-- name: measurement
+SELECT e.* FROM evidence e WHERE e.id = :id;
+
+-- Problems with evidence on a device, those whose key is in [first, last): the ranking of each has the winner.
+-- name: tuned
+SELECT p.key, d.key FROM problem p CROSS JOIN device d
+WHERE p.key >= :first AND p.key < :last AND (:device IS NULL OR d.key = :device)
+  AND EXISTS (SELECT 1 FROM measurement m WHERE m.problem = p.id AND m.device = d.id AND m.outcome = 'right')
+ORDER BY p.key, d.key;
+
+-- name: known
+SELECT e.* FROM candidate c
+JOIN measurement m ON m.candidate = c.id
+JOIN evidence e ON e.id = m.id
+WHERE c.source_hash = :source_hash
+  AND m.problem = (SELECT id FROM problem WHERE key = :problem)
+  AND m.device = (SELECT id FROM device WHERE key = :device)
+  AND (:compiler IS NULL OR e.compiler = :compiler)
+ORDER BY m.measured_at_ms DESC, m.stage, m.id
+LIMIT 1;
+
+-- name: evidence_of_problem
+SELECT e.* FROM evidence e
+WHERE e.problem = :problem AND (:device IS NULL OR e.device = :device)
+ORDER BY e.device, e.measured_at_ms DESC, e.id;
+
+-- name: find
+SELECT e.* FROM evidence e WHERE e.id >= :first AND e.id < :last ORDER BY e.id LIMIT 2;
+
+-- name: each
+SELECT e.* FROM evidence e ORDER BY e.id;
+
+-- name: ids
+SELECT id FROM measurement ORDER BY id;
+
+---- a file from elsewhere: nothing in it is believed, neither its views nor that its rows refer to others ---
+
+-- name: foreign_tables
+SELECT count(*) FROM sqlite_schema
+WHERE type = 'table' AND name IN ('problem', 'device', 'candidate', 'origin', 'measurement')
+  AND sql NOT LIKE 'CREATE VIRTUAL%';
+
+-- name: foreign_rows
+SELECT row FROM measurement ORDER BY row;
+
+-- name: foreign_row
+SELECT m.id, p.key AS problem, d.key AS device, o.device_name, c.kernel, c.config, c.source_hash, o.compiler,
+       m.stage, m.outcome, m.reason, m.median_ns, m.low_ns, m.high_ns, m.min_ns, m.samples, m.cold_l2,
+       m.row_error, m.row_error_limit, m.registers, m.spill_bytes, m.smem_bytes, m.seed, m.measured_at_ms,
+       o.host, o.version, m.circumstances
+FROM measurement m
+LEFT JOIN problem p ON p.id = m.problem
+LEFT JOIN device d ON d.id = m.device
+LEFT JOIN candidate c ON c.id = m.candidate
+LEFT JOIN origin o ON o.id = m.origin
+WHERE m.row = :row;

@@ -1,0 +1,258 @@
+/* Evidence from and to elsewhere: SQLite files and JSON Lines. A set union: a row that is there already is
+ * no change, and the order of sources does not matter. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/sqlite.h"
+
+/* Rows in one transaction: each costs an fsync, and keeps other writers waiting. */
+enum { BATCH = 256, LINE_LIMIT = 64 * 1024 };
+
+typedef struct intake {
+    tri_store *into;
+    const char *from; /* for messages */
+    tri_check_fn check;
+    void *user;
+    const tri_log *log;
+    tri_merge_result result;
+    int open; /* rows in the open transaction; 0: none is open */
+} intake;
+
+/* Failures of the row, not of the machine: the next row may be good. */
+static bool is_refusal(triage_status status) {
+    switch (status) {
+    case TRIAGE_E_MEMORY:
+    case TRIAGE_E_IO:
+    case TRIAGE_E_DB:
+    case TRIAGE_E_INTERRUPTED:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static triage_status refuse(intake *in, triage_status status, const char *unit, int64_t number,
+                            const char *id) {
+    if (!is_refusal(status))
+        return status;
+    in->result.refused++;
+    tri_log_line(in->log, TRIAGE_LOG_WARNING, "%s: %s %lld%s%.32s refused: %s", in->from, unit,
+                 (long long)number, id[0] ? ", measurement " : "", id, triage_last_error());
+    return TRIAGE_OK;
+}
+
+static triage_status close_batch(intake *in, triage_status status) {
+    if (!in->open)
+        return status;
+    in->open = 0;
+    return tri_sql_end(in->into, status);
+}
+
+/* A checked row: the caller's own check, then into the database. */
+static triage_status take_row(intake *in, const tri_measurement *row) {
+    triage_status status = TRIAGE_OK;
+    bool added = false;
+    if (in->check)
+        TRI_TRY(in->check(in->user, row));
+    if (!in->open)
+        TRI_TRY(tri_sql_begin(in->into));
+    in->open++;
+    status = tri_sql_add(&added, in->into, row);
+    if (status != TRIAGE_OK || in->open == BATCH)
+        TRI_TRY(close_batch(in, status));
+    in->result.added += added;
+    in->result.present += !added;
+done:
+    return status;
+}
+
+/* ---- merge ---- */
+
+static bool is_same_file(const char *a, const char *b) {
+    struct stat left, right;
+    return stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_dev == right.st_dev &&
+           left.st_ino == right.st_ino;
+}
+
+static triage_status read_foreign_row(tri_measurement *row, tri_store *from, sqlite3_stmt *sql,
+                                      int64_t number) {
+    triage_status status = TRIAGE_OK;
+    bool found;
+    *row = (tri_measurement){0};
+    TRI_TRY(tri_sql_bind_integer(from, sql, ":row", number));
+    TRI_TRY(tri_sql_step(&found, from, sql));
+    if (!found)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "it cannot be found again"));
+    TRI_TRY(tri_sql_row(row, sql));
+    TRI_TRY(tri_measurement_check_foreign(row));
+done:
+    return status;
+}
+
+/* Row by row through its number: a giant or damaged one fails alone. */
+static triage_status merge_rows(intake *in, tri_store *from, sqlite3_stmt *numbers) {
+    triage_status status = TRIAGE_OK;
+    bool more;
+    TRI_TRY(tri_sql_step(&more, from, numbers));
+    while (more) {
+        sqlite3_stmt *sql = NULL;
+        tri_measurement row = {0};
+        const int64_t number = sqlite3_column_int64(numbers, 0);
+        in->result.read++;
+        TRI_TRY(tri_sql_take(&sql, from, "foreign_row"));
+        status = read_foreign_row(&row, from, sql, number);
+        if (status == TRIAGE_OK)
+            status = take_row(in, &row);
+        if (status != TRIAGE_OK)
+            status = refuse(in, status, "row", number, row.id);
+        tri_sql_give(from, sql);
+        if (status != TRIAGE_OK)
+            break;
+        TRI_TRY(tri_sql_step(&more, from, numbers));
+    }
+done:
+    return status;
+}
+
+triage_status tri_store_merge(tri_merge_result *out, tri_store *into, const char *from_path,
+                              tri_check_fn check, void *user, const tri_log *log) {
+    triage_status status = TRIAGE_OK;
+    tri_store *from = NULL;
+    sqlite3_stmt *numbers = NULL;
+    intake in = {.into = into, .from = from_path, .check = check, .user = user, .log = log};
+    *out = in.result;
+    if (is_same_file(into->path, from_path))
+        TRI_TRY(tri_fail(TRIAGE_E_INVALID, "%s: cannot merge a database into itself", from_path));
+    TRI_TRY(tri_sqlite_open(&from, from_path, TRI_ACCESS_FOREIGN));
+    TRI_TRY(tri_schema_check_foreign(from));
+    TRI_TRY(tri_sql_take(&numbers, from, "foreign_rows"));
+    TRI_TRY(merge_rows(&in, from, numbers));
+done:
+    status = close_batch(&in, status);
+    tri_sql_give(from, numbers);
+    tri_sqlite_close(from);
+    *out = in.result;
+    return status;
+}
+
+/* ---- export ---- */
+
+typedef struct outlet {
+    FILE *file;
+    const char *path;
+    int64_t rows;
+} outlet;
+
+static triage_status export_row(void *user, const tri_measurement *row) {
+    outlet *out = user;
+    char *line = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_measurement_check_foreign(row));
+    TRI_TRY(tri_measurement_to_json(&line, row));
+    if (fprintf(out->file, "%s\n", line) < 0)
+        TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: %s", out->path, strerror(errno)));
+    out->rows++;
+done:
+    free(line);
+    return status;
+}
+
+/* Written beside its place and renamed: a reader sees all of it or none. */
+triage_status tri_store_export(int64_t *rows, tri_store *store, const char *jsonl_path) {
+    triage_status status = TRIAGE_OK;
+    char *partial = NULL;
+    outlet out = {.path = jsonl_path};
+    *rows = 0;
+    TRI_TRY(tri_format(&partial, "%s.XXXXXX", jsonl_path));
+    int fd = mkostemp(partial, O_CLOEXEC);
+    if (fd < 0)
+        TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: %s", jsonl_path, strerror(errno)));
+    out.file = fdopen(fd, "w");
+    if (!out.file) {
+        close(fd);
+        TRI_TRY(tri_fail(TRIAGE_E_MEMORY, "%s: out of memory", jsonl_path));
+    }
+    TRI_TRY(tri_store_each(store, export_row, &out));
+    if (fflush(out.file) != 0 || fchmod(fd, 0644) != 0 || fsync(fd) != 0 || rename(partial, jsonl_path) != 0)
+        TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: %s", jsonl_path, strerror(errno)));
+    *rows = out.rows;
+done:
+    if (status != TRIAGE_OK && out.file)
+        unlink(partial);
+    if (out.file)
+        fclose(out.file);
+    free(partial);
+    return status;
+}
+
+/* ---- import ---- */
+
+/* Reads a line without its end into a buffer of LINE_LIMIT + 2. A longer line, or one with a zero byte, is
+ * read to its end and refused. */
+static triage_status read_line(bool *more, char *line, FILE *file) {
+    size_t size = 0;
+    bool zero = false;
+    int c;
+    while ((c = getc_unlocked(file)) != EOF && c != '\n') {
+        zero = zero || c == '\0';
+        if (size <= LINE_LIMIT)
+            line[size++] = (char)c;
+    }
+    *more = c == '\n' || size > 0;
+    line[size] = '\0';
+    if (size > LINE_LIMIT)
+        return tri_fail(TRIAGE_E_DATA, "the line is longer than %d bytes", LINE_LIMIT);
+    return zero ? tri_fail(TRIAGE_E_DATA, "the line has a zero byte") : TRIAGE_OK;
+}
+
+static triage_status import_line(intake *in, const char *line) {
+    tri_measurement row = {0};
+    triage_status status = tri_measurement_from_json(&row, line);
+    if (status == TRIAGE_OK)
+        status = take_row(in, &row);
+    tri_measurement_clear(&row);
+    return status;
+}
+
+static triage_status import_lines(intake *in, FILE *file, char *line) {
+    triage_status status = TRIAGE_OK;
+    for (int64_t number = 1; status == TRIAGE_OK; number++) {
+        bool more;
+        status = read_line(&more, line, file);
+        if (!more)
+            break;
+        in->result.read++;
+        if (status == TRIAGE_OK)
+            status = import_line(in, line);
+        if (status != TRIAGE_OK)
+            status = refuse(in, status, "line", number, "");
+    }
+    if (status == TRIAGE_OK && ferror(file))
+        status = tri_fail(TRIAGE_E_IO, "%s: %s", in->from, strerror(errno));
+    return status;
+}
+
+triage_status tri_store_import(tri_merge_result *out, tri_store *into, const char *jsonl_path,
+                               tri_check_fn check, void *user, const tri_log *log) {
+    triage_status status = TRIAGE_OK;
+    FILE *file = NULL;
+    char *line = NULL;
+    intake in = {.into = into, .from = jsonl_path, .check = check, .user = user, .log = log};
+    *out = in.result;
+    TRI_TRY(tri_calloc(&line, LINE_LIMIT + 2, 1));
+    file = fopen(jsonl_path, "re");
+    if (!file)
+        TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: %s", jsonl_path, strerror(errno)));
+    TRI_TRY(import_lines(&in, file, line));
+done:
+    status = close_batch(&in, status);
+    if (file)
+        fclose(file);
+    free(line);
+    *out = in.result;
+    return status;
+}

@@ -1,0 +1,214 @@
+/* The schema of a file: made and migrated by db/migrations/NNNN_*.sql, one transaction each, and compared
+ * with what those files make. */
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <time.h>
+
+#include "store/sqlite.h"
+
+#define APPLICATION_ID 0x54524941 /* "TRIA", as in the first migration */
+#define MIGRATION_PREFIX "db/migrations/"
+
+/* ---- migrations ---- */
+
+/* The name of the version-th migration; NULL after the last. Resources are in order of name. */
+static const char *migration_name(int64_t version) {
+    const char *name;
+    for (size_t i = 0; (name = tri_resource_name(i)); i++)
+        if (strncmp(name, MIGRATION_PREFIX, strlen(MIGRATION_PREFIX)) == 0 && --version == 0)
+            return name;
+    return NULL;
+}
+
+static int64_t newest_version(void) {
+    int64_t version = 0;
+    while (migration_name(version + 1))
+        version++;
+    return version;
+}
+
+static triage_status run_migration(tri_store *store, int64_t version) {
+    char *text = NULL;
+    triage_status status = tri_resource_read(&text, NULL, NULL, migration_name(version));
+    if (status == TRIAGE_OK)
+        status = tri_sql_error(store, sqlite3_exec(store->db, text, NULL, NULL, NULL));
+    free(text);
+    return status;
+}
+
+/* Another process may have done it since we looked: the version is read again within the transaction. */
+static triage_status migrate_once(int64_t *version, tri_store *store) {
+    triage_status status = tri_sql_begin(store);
+    if (status != TRIAGE_OK)
+        return status;
+    int64_t before = *version;
+    status = tri_sql_integer(version, store, "schema_version");
+    if (status == TRIAGE_OK && *version == before)
+        status = run_migration(store, before + 1);
+    if (status == TRIAGE_OK)
+        status = tri_sql_integer(version, store, "schema_version");
+    if (status == TRIAGE_OK && *version <= before)
+        status = tri_fail(TRIAGE_E_DB, "%s does not set its user_version", migration_name(before + 1));
+    return tri_sql_end(store, status);
+}
+
+/* ---- comparison with the schema that the migrations make ---- */
+
+/* A store in memory with the newest schema. */
+static triage_status make_expected(tri_store *expected) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_sql_error(expected, sqlite3_open_v2(":memory:", &expected->db,
+                                                    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL)));
+    for (int64_t version = 1; version <= newest_version(); version++)
+        TRI_TRY(run_migration(expected, version));
+done:
+    return status;
+}
+
+static bool same_object(sqlite3_stmt *ours, sqlite3_stmt *theirs) {
+    for (int i = 0; i < 3; i++) {
+        const char *a = (const char *)sqlite3_column_text(ours, i),
+                   *b = (const char *)sqlite3_column_text(theirs, i);
+        if (!a || !b || strcmp(a, b) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Steps through both lists, which are in the same order; the first difference is the error. */
+static triage_status compare_objects(tri_store *store, sqlite3_stmt *ours, sqlite3_stmt *theirs) {
+    bool our_row = true, their_row = true;
+    while (our_row && their_row) {
+        triage_status status = TRIAGE_OK;
+        our_row = sqlite3_step(ours) == SQLITE_ROW;
+        status = tri_sql_step(&their_row, store, theirs);
+        if (status != TRIAGE_OK)
+            return status;
+        if (our_row == their_row && (!our_row || same_object(ours, theirs)))
+            continue;
+        sqlite3_stmt *odd = their_row ? theirs : ours;
+        return tri_fail(TRIAGE_E_DATA, "%s: its schema is not that of triage: see %s %.64s", store->path,
+                        (const char *)sqlite3_column_text(odd, 0), (const char *)sqlite3_column_text(odd, 1));
+    }
+    return TRIAGE_OK;
+}
+
+static triage_status check_objects(tri_store *store) {
+    triage_status status = TRIAGE_OK;
+    tri_store expected = {.path = store->path, .queries = store->queries};
+    sqlite3_stmt *ours = NULL, *theirs = NULL;
+    pthread_mutex_init(&expected.mutex, NULL);
+    TRI_TRY(make_expected(&expected));
+    TRI_TRY(tri_sql_take(&ours, &expected, "schema_objects"));
+    TRI_TRY(tri_sql_take(&theirs, store, "schema_objects"));
+    TRI_TRY(compare_objects(store, ours, theirs));
+done:
+    tri_sql_give(store, theirs);
+    tri_sql_give(&expected, ours);
+    for (size_t i = 0; i < expected.statement_count; i++)
+        sqlite3_finalize(expected.statements[i].sql);
+    sqlite3_close(expected.db);
+    pthread_mutex_destroy(&expected.mutex);
+    return status;
+}
+
+triage_status tri_schema_check_foreign(tri_store *store) {
+    int64_t id, version, tables;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_sql_integer(&id, store, "application_id"));
+    TRI_TRY(tri_sql_integer(&version, store, "schema_version"));
+    if (id != APPLICATION_ID)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: not a database of triage", store->path));
+    if (version < 1 || version > newest_version())
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: has schema %lld, this version reads 1 .. %lld", store->path,
+                         (long long)version, (long long)newest_version()));
+    TRI_TRY(tri_sql_integer(&tables, store, "foreign_tables"));
+    if (tables != 5)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA,
+                         "%s: problem, device, candidate, origin and measurement are not all ordinary tables",
+                         store->path));
+done:
+    return status;
+}
+
+/* ---- journal ---- */
+
+/* f_type values (statfs(2) and the kernel's sources): linux/magic.h lacks some. FUSE may be sshfs. */
+bool tri_is_network_file_system(long type) {
+    static const unsigned long network[] = {
+        NFS_SUPER_MAGIC,         SMB_SUPER_MAGIC,        0xFF534D42 /* cifs */,   0xFE534D42 /* smb2 */,
+        0x65735546 /* fuse */,   0x00C36400 /* ceph */,  0x0BD00BD0 /* lustre */, 0x47504653 /* gpfs */,
+        0x19830326 /* beegfs */, 0xAAD7AAEA /* panfs */, 0x01161970 /* gfs2 */,   0x7461636F /* ocfs2 */,
+        0x786F4256 /* vboxsf */, 0x01021997 /* 9p */,    AFS_SUPER_MAGIC,         0x6B414653 /* kafs */,
+        CODA_SUPER_MAGIC};
+    for (size_t i = 0; i < sizeof network / sizeof network[0]; i++)
+        if (((unsigned long)type & 0xFFFFFFFFul) == network[i])
+            return true;
+    return false;
+}
+
+/* Changing the journal needs the file for oneself, and SQLite does not wait for it: several processes that
+ * create a database together meet here. */
+static triage_status set_journal(tri_store *store) {
+    struct statfs info;
+    const bool network = statfs(store->path, &info) == 0 && tri_is_network_file_system((long)info.f_type);
+    const int64_t deadline = tri_now_ns() + TRI_BUSY_MS * INT64_C(1000000);
+    for (;;) {
+        triage_status status = tri_sql_run(store, network ? "journal_delete" : "journal_wal");
+        if (status != TRIAGE_E_DB || tri_now_ns() > deadline)
+            return status;
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+}
+
+/* ---- opening ---- */
+
+/* Another process may be creating the file: what is made first is looked at last, so that a half-seen file
+ * looks empty, never foreign. */
+static triage_status identify(int64_t *version, tri_store *store) {
+    triage_status status = TRIAGE_OK;
+    sqlite3_stmt *objects = NULL;
+    int64_t id = 0;
+    bool any = false;
+    TRI_TRY(tri_sql_take(&objects, store, "schema_objects"));
+    TRI_TRY(tri_sql_step(&any, store, objects));
+    TRI_TRY(tri_sql_integer(version, store, "schema_version"));
+    TRI_TRY(tri_sql_integer(&id, store, "application_id"));
+    if (id != APPLICATION_ID && (any || id != 0))
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: a database, but not of triage", store->path));
+    if (*version > newest_version())
+        TRI_TRY(tri_fail(TRIAGE_E_DATA,
+                         "%s: written by a newer version of triage (schema %lld, this one reads 1 .. %lld)",
+                         store->path, (long long)*version, (long long)newest_version()));
+done:
+    tri_sql_give(store, objects);
+    return status;
+}
+
+static triage_status prepare_writer(tri_store *store, int64_t version) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(set_journal(store));
+    TRI_TRY(tri_sql_run(store, "configure_write"));
+    while (version < newest_version())
+        TRI_TRY(migrate_once(&version, store));
+done:
+    return status;
+}
+
+triage_status tri_schema_prepare(tri_store *store, tri_access access) {
+    triage_status status = TRIAGE_OK;
+    int64_t version;
+    TRI_TRY(identify(&version, store));
+    if (access == TRI_ACCESS_WRITE)
+        TRI_TRY(prepare_writer(store, version));
+    else if (version == 0)
+        TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "%s: an empty database", store->path));
+    else if (version < newest_version())
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: schema %lld; any program that writes to it brings it to %lld",
+                         store->path, (long long)version, (long long)newest_version()));
+    TRI_TRY(check_objects(store));
+done:
+    return status;
+}

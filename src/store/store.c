@@ -1,0 +1,296 @@
+/* The evidence in a SQLite file: adding, reading, ranking. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/sqlite.h"
+
+/* ---- opening ---- */
+
+triage_status tri_store_open(tri_store **out, const char *url, tri_store_mode mode) {
+    triage_status status = TRIAGE_OK;
+    tri_store *store = NULL;
+    const tri_access access = mode == TRI_STORE_WRITE ? TRI_ACCESS_WRITE : TRI_ACCESS_READ;
+    *out = NULL;
+    if (strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0)
+        TRI_TRY(tri_fail(TRIAGE_E_INVALID, "a PostgreSQL database is not supported yet: give a file"));
+    TRI_TRY(tri_sqlite_open(&store, url, access));
+    TRI_TRY(tri_schema_prepare(store, access));
+    *out = store;
+    store = NULL;
+done:
+    tri_sqlite_close(store);
+    return status;
+}
+
+void tri_store_close(tri_store *store) {
+    tri_sqlite_close(store);
+}
+
+/* ---- adding ---- */
+
+triage_status tri_store_add(tri_store *store, tri_measurement *measurement) {
+    bool added;
+    tri_measurement_clean(measurement);
+    triage_status status = tri_measurement_check(measurement);
+    if (status != TRIAGE_OK)
+        return status;
+    tri_measurement_id(measurement->id, measurement);
+    status = tri_sql_begin(store);
+    if (status != TRIAGE_OK)
+        return status;
+    return tri_sql_end(store, tri_sql_add(&added, store, measurement));
+}
+
+/* ---- reading ---- */
+
+/* Calls fn for every row of a statement that has its parameters. */
+static triage_status each_row(tri_store *store, sqlite3_stmt *sql, tri_row_fn fn, void *user) {
+    triage_status status = TRIAGE_OK;
+    bool more = false;
+    TRI_TRY(tri_sql_step(&more, store, sql));
+    while (more) {
+        tri_measurement row;
+        TRI_TRY(tri_sql_row(&row, sql));
+        TRI_TRY(fn(user, &row));
+        TRI_TRY(tri_sql_step(&more, store, sql));
+    }
+done:
+    return status;
+}
+
+static triage_status query(tri_store *store, const char *name, const char *problem, const char *device,
+                           tri_row_fn fn, void *user) {
+    triage_status status = TRIAGE_OK;
+    sqlite3_stmt *sql = NULL;
+    TRI_TRY(tri_sql_take(&sql, store, name));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":problem", problem));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":device", device));
+    TRI_TRY(each_row(store, sql, fn, user));
+done:
+    tri_sql_give(store, sql);
+    return status;
+}
+
+static triage_status visit(tri_store *store, const char *id, tri_row_fn fn, void *user) {
+    triage_status status = TRIAGE_OK;
+    sqlite3_stmt *sql = NULL;
+    TRI_TRY(tri_sql_take(&sql, store, "measurement"));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":id", id));
+    TRI_TRY(each_row(store, sql, fn, user));
+done:
+    tri_sql_give(store, sql);
+    return status;
+}
+
+triage_status tri_store_ranking(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
+                                void *user) {
+    triage_status status = TRIAGE_OK;
+    sqlite3_stmt *sql = NULL;
+    bool more;
+    TRI_TRY(tri_sql_take(&sql, store, "ranking"));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":problem", problem));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":device", device));
+    TRI_TRY(tri_sql_step(&more, store, sql));
+    while (more) {
+        TRI_TRY(visit(store, (const char *)sqlite3_column_text(sql, 0), fn, user));
+        TRI_TRY(tri_sql_step(&more, store, sql));
+    }
+done:
+    tri_sql_give(store, sql);
+    return status;
+}
+
+triage_status tri_store_evidence(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
+                                 void *user) {
+    return query(store, "evidence_of_problem", problem, device, fn, user);
+}
+
+triage_status tri_store_each(tri_store *store, tri_row_fn fn, void *user) {
+    return query(store, "each", NULL, NULL, fn, user);
+}
+
+triage_status tri_store_known(tri_measurement *out, tri_store *store, const char *problem, const char *device,
+                              const char *source_hash, const char *compiler) {
+    triage_status status = TRIAGE_OK;
+    sqlite3_stmt *sql = NULL;
+    tri_measurement row;
+    bool found;
+    TRI_TRY(tri_sql_take(&sql, store, "known"));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":problem", problem));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":device", device));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":source_hash", source_hash));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":compiler", compiler));
+    TRI_TRY(tri_sql_step(&found, store, sql));
+    if (!found)
+        TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "no evidence for the kernel %s", source_hash));
+    TRI_TRY(tri_sql_row(&row, sql));
+    TRI_TRY(tri_measurement_copy(out, &row));
+done:
+    tri_sql_give(store, sql);
+    return status;
+}
+
+/* [first, last) holds every text that begins with prefix. The prefix is ASCII, or ends in a byte that can be
+ * increased. */
+static triage_status prefix_range(char **first, char **last, const char *prefix) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_strdup(first, prefix));
+    if (!prefix[0]) {
+        TRI_TRY(tri_strdup(last, "\xf4\x90")); /* above all UTF-8 */
+    } else {
+        TRI_TRY(tri_strdup(last, prefix));
+        (*last)[strlen(prefix) - 1]++;
+    }
+done:
+    return status;
+}
+
+triage_status tri_store_find(tri_measurement *out, tri_store *store, const char *id) {
+    triage_status status = TRIAGE_OK;
+    sqlite3_stmt *sql = NULL;
+    char *first = NULL, *last = NULL;
+    tri_measurement row;
+    bool found, second = false;
+    const size_t size = strlen(id);
+    *out = (tri_measurement){0};
+    if (size < 4 || size >= TRI_HASH_SIZE || strspn(id, "0123456789abcdef") != size)
+        TRI_TRY(tri_fail(TRIAGE_E_INVALID, "\"%.40s\": an id has 4 .. %d lower-case hex digits", id,
+                         TRI_HASH_SIZE - 1));
+    TRI_TRY(prefix_range(&first, &last, id));
+    TRI_TRY(tri_sql_take(&sql, store, "find"));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":first", first));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":last", last));
+    TRI_TRY(tri_sql_step(&found, store, sql));
+    if (!found)
+        TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "%s: no measurement has that id", id));
+    TRI_TRY(tri_sql_row(&row, sql));
+    TRI_TRY(tri_measurement_copy(out, &row));
+    TRI_TRY(tri_sql_step(&second, store, sql));
+    if (second)
+        TRI_TRY(tri_fail(TRIAGE_E_INVALID, "%s: more than one measurement has an id that begins so", id));
+done:
+    if (status != TRIAGE_OK)
+        tri_measurement_clear(out);
+    tri_sql_give(store, sql);
+    free(first);
+    free(last);
+    return status;
+}
+
+/* ---- winners ---- */
+
+typedef struct first_row {
+    tri_row_fn fn;
+    void *user;
+    triage_status status; /* of fn */
+} first_row;
+
+/* Ends the ranking after its first row; a slow one is first only where nothing may win. */
+static triage_status visit_first(void *user, const tri_measurement *row) {
+    first_row *first = user;
+    first->status = row->outcome == TRI_RIGHT ? first->fn(first->user, row) : TRIAGE_OK;
+    return TRIAGE_E_INTERRUPTED;
+}
+
+static triage_status visit_winner(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
+                                  void *user) {
+    first_row first = {fn, user, TRIAGE_E_NOT_FOUND};
+    triage_status status = tri_store_ranking(store, problem, device, visit_first, &first);
+    if (status == TRIAGE_E_INTERRUPTED)
+        return first.status;
+    return status;
+}
+
+triage_status tri_store_winners(tri_store *store, const char *device, const char *family, tri_row_fn fn,
+                                void *user) {
+    triage_status status = TRIAGE_OK;
+    sqlite3_stmt *sql = NULL;
+    char *prefix = NULL, *first = NULL, *last = NULL;
+    bool more;
+    const size_t size = strlen(family);
+    TRI_TRY(
+        tri_format(&prefix, "%s%s", family, size && family[size - 1] != ' ' ? " " : "")); /* whole words */
+    TRI_TRY(prefix_range(&first, &last, prefix));
+    TRI_TRY(tri_sql_take(&sql, store, "tuned"));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":first", first));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":last", last));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":device", device));
+    TRI_TRY(tri_sql_step(&more, store, sql));
+    while (more) {
+        TRI_TRY(visit_winner(store, (const char *)sqlite3_column_text(sql, 0),
+                             (const char *)sqlite3_column_text(sql, 1), fn, user));
+        TRI_TRY(tri_sql_step(&more, store, sql));
+    }
+done:
+    tri_sql_give(store, sql);
+    free(prefix);
+    free(first);
+    free(last);
+    return status;
+}
+
+/* ---- the whole ---- */
+
+/* A chain over chunks of sorted ids, so that no list of all of them is held. */
+triage_status tri_store_hash(char out[TRI_HASH_SIZE], tri_store *store) {
+    enum { CHUNK = 1024, ID = TRI_HASH_SIZE - 1 };
+    triage_status status = TRIAGE_OK;
+    sqlite3_stmt *sql = NULL;
+    char(*chunk)[ID] = NULL;
+    bool more = true;
+    tri_hash(out, "triage evidence 1", 17);
+    TRI_TRY(tri_calloc(&chunk, CHUNK, ID));
+    TRI_TRY(tri_sql_take(&sql, store, "ids"));
+    while (more) {
+        size_t count = 0;
+        for (; count < CHUNK; count++) {
+            TRI_TRY(tri_sql_step(&more, store, sql));
+            if (!more)
+                break;
+            memcpy(chunk[count], sqlite3_column_text(sql, 0), ID); /* 32 long: the schema checks it */
+        }
+        tri_piece pieces[] = {{out, ID}, {chunk, count * ID}};
+        if (count)
+            tri_hash_pieces(out, pieces, 2);
+    }
+done:
+    tri_sql_give(store, sql);
+    free(chunk);
+    return status;
+}
+
+static triage_status verify_row(void *user, const tri_measurement *row) {
+    int64_t *rows = user;
+    triage_status status = tri_measurement_check_foreign(row);
+    if (status == TRIAGE_OK)
+        ++*rows;
+    return status;
+}
+
+static triage_status verify_file(tri_store *store) {
+    triage_status status = TRIAGE_OK;
+    sqlite3_stmt *sql = NULL;
+    bool row;
+    TRI_TRY(tri_sql_take(&sql, store, "integrity"));
+    TRI_TRY(tri_sql_step(&row, store, sql));
+    const char *verdict = row ? (const char *)sqlite3_column_text(sql, 0) : "no answer";
+    if (!verdict || strcmp(verdict, "ok") != 0)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: the database is damaged (%s)", store->path, verdict));
+    tri_sql_give(store, sql);
+    TRI_TRY(tri_sql_take(&sql, store, "dangling"));
+    TRI_TRY(tri_sql_step(&row, store, sql));
+    if (row)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: row %lld of %s refers to a row of %s that is not there",
+                         store->path, (long long)sqlite3_column_int64(sql, 1),
+                         (const char *)sqlite3_column_text(sql, 0),
+                         (const char *)sqlite3_column_text(sql, 2)));
+done:
+    tri_sql_give(store, sql);
+    return status;
+}
+
+triage_status tri_store_verify(int64_t *rows, tri_store *store) {
+    *rows = 0;
+    triage_status status = verify_file(store);
+    return status == TRIAGE_OK ? tri_store_each(store, verify_row, rows) : status;
+}
