@@ -74,8 +74,9 @@ typedef struct triage_context triage_context;
 /* Every pointer may be NULL for its default; strings are copied. */
 typedef struct triage_context_options {
     uint32_t version;       /* TRIAGE_CONTEXT_OPTIONS_VERSION */
-    const char *device;     /* "auto" (default), "cuda", "cuda:N" or "host"; "cuda" takes the CUDA
-                               * context current in the calling thread, else device N's primary one */
+    const char *device;     /* "auto" (default), "cuda", "cuda:N" or "host"; "auto" and "cuda" take the CUDA
+                               * context current in the calling thread, else the primary one of device 0;
+                               * "cuda:N" takes the primary one of device N */
     const char *db_path;    /* the tuning database; NULL: no database, defaults only */
     const char *cache_dir;  /* compiled kernels, created 0700; NULL: none is kept on disk */
     const char *data_dir;   /* templates/ and tuner/ read from here; NULL: those built in */

@@ -1,5 +1,6 @@
 /* Opening and closing a context, and device memory for programs without CUDA headers. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "run/context.h"
 
@@ -43,7 +44,9 @@ triage_status triage_context_open(triage_context **out, const triage_context_opt
     TRI_TRY(open_store(context, options->db_path));
     TRI_TRY(tri_space_open(&context->space, TRI_OP_BSR_GEMM,
                            &(tri_space_options){.data_dir = options->data_dir, .path = options->space_path}));
-    TRI_TRY(tri_device_open(&context->device, options->device ? options->device : "auto", true));
+    const char *device = options->device ? options->device : "auto";
+    /* "cuda:N" names a device, whatever is current in this thread */
+    TRI_TRY(tri_device_open(&context->device, device, strncmp(device, "cuda:", 5) != 0));
     *out = context;
     context = NULL;
 done:
@@ -104,7 +107,9 @@ triage_status triage_device_upload(triage_context *context, void *to_device, con
     triage_status status = check_copy(context, to_device, from_host);
     if (status != TRIAGE_OK || bytes == 0)
         return status;
-    return tri_device_upload(context->device, (tri_address)(uintptr_t)to_device, from_host, bytes);
+    status = tri_device_upload(context->device, (tri_address)(uintptr_t)to_device, from_host, bytes);
+    /* the driver may return while the last part of pageable memory is still on its way */
+    return status == TRIAGE_OK ? tri_device_synchronize(context->device) : status;
 }
 
 triage_status triage_device_download(triage_context *context, void *to_host, const void *from_device,

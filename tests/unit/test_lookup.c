@@ -101,29 +101,29 @@ typedef struct claim { /* one row of evidence; NULLs are filled in truthfully */
     tri_outcome outcome;
 } claim;
 
-static void add(const tri_problem *problem, claim claim) {
+static void add(const tri_problem *problem, claim said) {
     char hash[TRI_HASH_SIZE], *key = NULL, *device = NULL;
-    if (!claim.source_hash)
-        hash_of(hash, problem, claim.config);
+    if (!said.source_hash)
+        hash_of(hash, problem, said.config);
     assert_int_equal(tri_problem_key(&key, problem), TRIAGE_OK);
     assert_int_equal(tri_device_key(&device, &info), TRIAGE_OK);
     char kernel[64];
-    snprintf(kernel, sizeof kernel, "%.*s", (int)strcspn(claim.config, " "), claim.config);
+    snprintf(kernel, sizeof kernel, "%.*s", (int)strcspn(said.config, " "), said.config);
     tri_measurement row = {
         .problem = key,
-        .device = claim.device ? (char *)claim.device : device,
+        .device = said.device ? (char *)said.device : device,
         .device_name = "paper",
         .kernel = kernel,
-        .config = (char *)claim.config,
-        .source_hash = claim.source_hash ? (char *)claim.source_hash : hash,
+        .config = (char *)said.config,
+        .source_hash = said.source_hash ? (char *)said.source_hash : hash,
         .compiler = "nvrtc 13.0",
         .stage = "search",
-        .outcome = claim.outcome,
-        .reason = claim.outcome == TRI_RIGHT ? "" : "made up",
-        .median_ns = claim.median_ns,
-        .low_ns = claim.median_ns * 0.999,
-        .high_ns = claim.median_ns * 1.001,
-        .min_ns = claim.median_ns * 0.99,
+        .outcome = said.outcome,
+        .reason = said.outcome == TRI_RIGHT ? "" : "made up",
+        .median_ns = said.median_ns,
+        .low_ns = said.median_ns * 0.999,
+        .high_ns = said.median_ns * 1.001,
+        .min_ns = said.median_ns * 0.99,
         .samples = 30,
         .cold_l2 = true,
         .row_error = 1e-4,
