@@ -137,7 +137,7 @@ triage_status tri_nvrtc_set_tools(const char *path) {
 }
 
 triage_status tri_nvrtc_version(char *out, size_t size) {
-    nvrtc rtc;
+    nvrtc rtc = {0};
     int major = 0, minor = 0;
     triage_status status = get(&rtc, NULL);
     if (status != TRIAGE_OK)
@@ -279,7 +279,7 @@ done:
 
 triage_status tri_nvrtc_compile(tri_image *out, const char *target, const tri_source *source) {
     triage_status status = TRIAGE_OK;
-    nvrtc rtc;
+    nvrtc rtc = {0};
     nvrtcProgram program = NULL;
     nvrtcResult result = NVRTC_SUCCESS;
     char headers_path[PATH_MAX];

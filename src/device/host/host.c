@@ -18,7 +18,7 @@ static triage_status open_device(tri_device **out, int ordinal, bool use_current
     triage_status status = TRIAGE_OK;
     tri_device *device = NULL;
     (void)ordinal, (void)use_current;
-    TRI_TRY(tri_calloc(&device, 1, sizeof *device));
+    TRI_TRY(tri_calloc(&device, 1, sizeof(tri_host_device)));
     device->backend = &tri_host_backend;
     TRI_TRY(tri_host_describe(&device->info));
     *out = device;
@@ -29,6 +29,7 @@ done:
 }
 
 static void close_device(tri_device *device) {
+    free(((tri_host_device *)device)->flush);
     free(device);
 }
 

@@ -4,6 +4,12 @@
 
 #include "device/backend.h"
 
+typedef struct tri_host_device {
+    tri_device base;
+    unsigned char *flush; /* what is overwritten to empty the caches; kept, since its page faults cost more */
+    int64_t flush_bytes;
+} tri_host_device;
+
 triage_status tri_host_describe(tri_device_info *out);
 
 triage_status tri_host_set_tools(const char *path);

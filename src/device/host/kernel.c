@@ -107,21 +107,30 @@ static void flush_caches(unsigned char *buffer, int64_t bytes, unsigned char wor
         buffer[i] = word;
 }
 
+static triage_status grow_flush(tri_host_device *device, int64_t bytes) {
+    if (bytes <= device->flush_bytes)
+        return TRIAGE_OK;
+    free(device->flush);
+    device->flush = NULL;
+    device->flush_bytes = 0;
+    triage_status status = tri_calloc(&device->flush, (size_t)bytes, 1);
+    device->flush_bytes = status == TRIAGE_OK ? bytes : 0;
+    return status;
+}
+
 triage_status tri_host_time(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
                             int count) {
     triage_status status = TRIAGE_OK;
-    unsigned char *flush = NULL;
-    if (flush_bytes > 0)
-        TRI_TRY(tri_calloc(&flush, (size_t)flush_bytes, 1));
+    tri_host_device *device = (tri_host_device *)kernel->device;
+    TRI_TRY(grow_flush(device, flush_bytes));
     for (int i = 0; i < count; i++) {
-        if (flush)
-            flush_caches(flush, flush_bytes, (unsigned char)(i + 1));
+        if (flush_bytes > 0)
+            flush_caches(device->flush, flush_bytes, (unsigned char)(i + 1));
         int64_t start = tri_now_ns();
         for (int launch = 0; launch < batch; launch++)
             TRI_TRY(tri_host_launch(kernel, args, NULL));
         ns[i] = (double)(tri_now_ns() - start) / batch;
     }
 done:
-    free(flush);
     return status;
 }

@@ -1,0 +1,838 @@
+/* The cuda device over a fake driver: every call fails once, in turn, and everything that was taken is
+ * given back exactly once. Runs without a GPU. */
+#include <stdio.h>
+
+#ifndef TRI_HAVE_CUDA
+
+int main(void) {
+    puts("skipped: built without CUDA");
+    return 77;
+}
+
+#else
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bsr_gemm/args.h"
+#include "device/cuda/driver.h"
+
+/* ---- the fake: handles are indexes into `live`, so a leak, a double free or a stranger shows ---- */
+
+enum kind { kMemory = 1, kModule, kStream, kEvent, kGraph, kExec, kContext, kKinds };
+enum { kHandles = 4096, kFunction = 77 };
+
+static struct fake {
+    int kind_of[kHandles]; /* 0: freed or never made */
+    int next;
+    int live[kKinds];
+    int stack[16], depth; /* contexts pushed */
+    int calls, fail_at;   /* fail_at 0: none */
+    CUresult failure;
+    bool tearing;        /* the scenario cleans up: its calls are not to fail one by one */
+    bool teardown_fails; /* every destroying call reports a failure (and destroys) */
+    char failed[64];     /* the call that failed */
+    bool capturing;
+    int captured; /* launches inside the last capture */
+    int mistakes; /* double frees, strangers, destroying while capturing */
+    int ordinal_of_context;
+    /* what was asked for last */
+    CUlaunchConfig config;
+    CUlaunchAttribute attribute;
+    unsigned char args[sizeof(tri_bsr_gemm_args)];
+    CUstream fill_stream;
+    CUdeviceptr fill_at;
+    size_t fill_bytes;
+    int launches, graph_launches, nonportable, dynamic_smem;
+    unsigned flush_words[64];
+    int flushes;
+    CUtensorMapDataType map_type;
+    cuuint32_t map_rank, map_box[3];
+    cuuint64_t map_dims[3], map_strides[2];
+    CUtensorMapSwizzle map_swizzle;
+    CUtensorMapL2promotion map_promotion;
+    int devices;
+} fake;
+
+static bool fails(const char *name) {
+    if (fake.tearing || ++fake.calls != fake.fail_at)
+        return false;
+    snprintf(fake.failed, sizeof fake.failed, "%s", name);
+    return true;
+}
+
+#define STEP(name)                                                                                           \
+    if (fails(name))                                                                                         \
+    return fake.failure
+
+static int make(int kind) {
+    assert_true(fake.next + 1 < kHandles);
+    fake.kind_of[++fake.next] = kind;
+    fake.live[kind]++;
+    return fake.next;
+}
+
+static CUresult unmake(int handle, int kind) {
+    if (handle <= 0 || handle >= kHandles || fake.kind_of[handle] != kind || fake.capturing) {
+        fake.mistakes++;
+        return CUDA_ERROR_INVALID_HANDLE;
+    }
+    fake.kind_of[handle] = 0;
+    fake.live[kind]--;
+    return fake.teardown_fails ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
+}
+
+static void expect_kind(uintptr_t handle, int kind) {
+    if (handle == 0 || handle >= kHandles || fake.kind_of[handle] != kind)
+        fake.mistakes++;
+}
+
+#define ADDRESS(handle) ((CUdeviceptr)(handle) << 20)
+#define HANDLE_OF(address) ((int)((address) >> 20))
+#define POINTER(type, handle) ((type)(uintptr_t)(handle))
+#define NUMBER(pointer) ((uintptr_t)(pointer))
+
+/* Everything but the first and the cleaning calls needs a current context. */
+static void expect_context(void) {
+    if (fake.depth == 0)
+        fake.mistakes++;
+}
+
+static CUresult f_init(unsigned flags) {
+    (void)flags;
+    STEP("cuInit");
+    return CUDA_SUCCESS;
+}
+static CUresult f_driver_version(int *out) {
+    STEP("cuDriverGetVersion");
+    *out = 13000;
+    return CUDA_SUCCESS;
+}
+static CUresult f_error_name(CUresult error, const char **out) {
+    *out = error == CUDA_ERROR_ILLEGAL_ADDRESS ? "CUDA_ERROR_ILLEGAL_ADDRESS"
+           : error == CUDA_ERROR_OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY"
+           : error == CUDA_ERROR_NO_DEVICE     ? "CUDA_ERROR_NO_DEVICE"
+                                               : NULL;
+    return *out ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+static CUresult f_error_string(CUresult error, const char **out) {
+    *out = error == CUDA_ERROR_ILLEGAL_ADDRESS ? "an illegal memory access was encountered" : "some text";
+    return CUDA_SUCCESS;
+}
+static CUresult f_device_count(int *out) {
+    STEP("cuDeviceGetCount");
+    *out = fake.devices;
+    return CUDA_SUCCESS;
+}
+static CUresult f_device_get(CUdevice *out, int ordinal) {
+    STEP("cuDeviceGet");
+    *out = ordinal;
+    return CUDA_SUCCESS;
+}
+static CUresult f_device_name(char *out, int size, CUdevice device) {
+    (void)device;
+    STEP("cuDeviceGetName");
+    snprintf(out, (size_t)size, "NVIDIA Fake");
+    return CUDA_SUCCESS;
+}
+static CUresult f_device_attribute(int *out, CUdevice_attribute name, CUdevice device) {
+    (void)device;
+    STEP("cuDeviceGetAttribute");
+    *out = name == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR            ? 9
+           : name == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR          ? 0
+           : name == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT              ? 132
+           : name == CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE                     ? 62914560
+           : name == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN ? 232448
+           : name == CU_DEVICE_ATTRIBUTE_CLOCK_RATE                        ? 1980000
+           : name == CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE                 ? 3201000
+           : name == CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH           ? 6144
+                                                                           : -1;
+    return CUDA_SUCCESS;
+}
+static CUresult f_device_memory(size_t *out, CUdevice device) {
+    (void)device;
+    STEP("cuDeviceTotalMem");
+    *out = (size_t)1 << 37;
+    return CUDA_SUCCESS;
+}
+static CUresult f_device_bus_id(char *out, int size, CUdevice device) {
+    (void)device;
+    STEP("cuDeviceGetPCIBusId");
+    snprintf(out, (size_t)size, "ffff:ff:1f.7");
+    return CUDA_SUCCESS;
+}
+static CUresult f_primary_retain(CUcontext *out, CUdevice device) {
+    STEP("cuDevicePrimaryCtxRetain");
+    fake.ordinal_of_context = device;
+    *out = POINTER(CUcontext, make(kContext));
+    return CUDA_SUCCESS;
+}
+static CUresult f_primary_release(CUdevice device) {
+    for (int i = 1; i <= fake.next; i++)
+        if (fake.kind_of[i] == kContext && device == fake.ordinal_of_context)
+            return unmake(i, kContext);
+    fake.mistakes++;
+    return CUDA_ERROR_INVALID_CONTEXT;
+}
+static CUresult f_context_current(CUcontext *out) {
+    STEP("cuCtxGetCurrent");
+    *out = POINTER(CUcontext, fake.depth ? fake.stack[fake.depth - 1] : 0);
+    return CUDA_SUCCESS;
+}
+static CUresult f_context_device(CUdevice *out) {
+    STEP("cuCtxGetDevice");
+    *out = fake.ordinal_of_context;
+    return CUDA_SUCCESS;
+}
+static CUresult f_context_push(CUcontext context) {
+    STEP("cuCtxPushCurrent");
+    expect_kind(NUMBER(context), kContext);
+    assert_true(fake.depth < 16);
+    fake.stack[fake.depth++] = (int)NUMBER(context);
+    return CUDA_SUCCESS;
+}
+static CUresult f_context_pop(CUcontext *out) {
+    if (fake.depth == 0) {
+        fake.mistakes++;
+        return CUDA_ERROR_INVALID_CONTEXT;
+    }
+    *out = POINTER(CUcontext, fake.stack[--fake.depth]);
+    return fake.teardown_fails ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
+}
+static CUresult f_context_synchronize(void) {
+    expect_context();
+    STEP("cuCtxSynchronize");
+    return CUDA_SUCCESS;
+}
+static CUresult f_memory_alloc(CUdeviceptr *out, size_t bytes) {
+    expect_context();
+    STEP("cuMemAlloc");
+    assert_true(bytes > 0);
+    *out = ADDRESS(make(kMemory));
+    return CUDA_SUCCESS;
+}
+static CUresult f_memory_free(CUdeviceptr address) {
+    expect_context();
+    return unmake(HANDLE_OF(address), kMemory);
+}
+static CUresult f_upload(CUdeviceptr to, const void *from, size_t bytes) {
+    expect_context();
+    expect_kind((uintptr_t)HANDLE_OF(to), kMemory);
+    (void)from, (void)bytes;
+    STEP("cuMemcpyHtoD");
+    return CUDA_SUCCESS;
+}
+static CUresult f_download(void *to, CUdeviceptr from, size_t bytes) {
+    expect_context();
+    expect_kind((uintptr_t)HANDLE_OF(from), kMemory);
+    STEP("cuMemcpyDtoH");
+    memset(to, 0x5a, bytes);
+    return CUDA_SUCCESS;
+}
+static CUresult f_fill_bytes(CUdeviceptr to, unsigned char byte, size_t count, CUstream stream) {
+    expect_context();
+    expect_kind((uintptr_t)HANDLE_OF(to), kMemory);
+    STEP("cuMemsetD8Async");
+    if (byte != 0)
+        fake.mistakes++;
+    fake.fill_at = to;
+    fake.fill_bytes = count;
+    fake.fill_stream = stream;
+    return CUDA_SUCCESS;
+}
+static CUresult f_fill_words(CUdeviceptr to, unsigned word, size_t count, CUstream stream) {
+    expect_context();
+    expect_kind((uintptr_t)HANDLE_OF(to), kMemory);
+    (void)count, (void)stream;
+    STEP("cuMemsetD32Async");
+    if (fake.flushes < 64)
+        fake.flush_words[fake.flushes++] = word;
+    return CUDA_SUCCESS;
+}
+static CUresult f_module_load(CUmodule *out, const void *image) {
+    expect_context();
+    (void)image;
+    STEP("cuModuleLoadData");
+    *out = POINTER(CUmodule, make(kModule));
+    return CUDA_SUCCESS;
+}
+static CUresult f_module_unload(CUmodule module) {
+    expect_context();
+    return unmake((int)NUMBER(module), kModule);
+}
+static CUresult f_module_function(CUfunction *out, CUmodule module, const char *name) {
+    expect_kind(NUMBER(module), kModule);
+    STEP("cuModuleGetFunction");
+    assert_string_equal(name, "triage_kernel");
+    *out = POINTER(CUfunction, kFunction);
+    return CUDA_SUCCESS;
+}
+static CUresult f_function_set(CUfunction function, CUfunction_attribute attribute, int value) {
+    (void)function;
+    STEP("cuFuncSetAttribute");
+    if (attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)
+        fake.dynamic_smem = value;
+    if (attribute == CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED)
+        fake.nonportable = value;
+    return CUDA_SUCCESS;
+}
+static CUresult f_launch(const CUlaunchConfig *config, CUfunction function, void **params, void **extra) {
+    expect_context();
+    STEP("cuLaunchKernelEx");
+    if (NUMBER(function) != kFunction || extra)
+        fake.mistakes++;
+    fake.config = *config;
+    if (config->numAttrs)
+        fake.attribute = config->attrs[0];
+    memcpy(fake.args, params[0], sizeof fake.args);
+    fake.launches++;
+    fake.captured += fake.capturing;
+    return CUDA_SUCCESS;
+}
+static CUresult f_tensor_map(CUtensorMap *out, CUtensorMapDataType type, cuuint32_t rank, void *address,
+                             const cuuint64_t *dims, const cuuint64_t *strides, const cuuint32_t *box,
+                             const cuuint32_t *steps, CUtensorMapInterleave interleave,
+                             CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion,
+                             CUtensorMapFloatOOBfill fill) {
+    (void)address, (void)interleave, (void)fill;
+    STEP("cuTensorMapEncodeTiled");
+    fake.map_type = type;
+    fake.map_rank = rank;
+    for (cuuint32_t i = 0; i < rank; i++) {
+        fake.map_dims[i] = dims[i];
+        fake.map_box[i] = box[i];
+        fake.mistakes += steps[i] != 1;
+    }
+    for (cuuint32_t i = 0; i + 1 < rank; i++)
+        fake.map_strides[i] = strides[i];
+    fake.map_swizzle = swizzle;
+    fake.map_promotion = promotion;
+    memset(out, 0xab, sizeof *out);
+    return CUDA_SUCCESS;
+}
+static CUresult f_stream_create(CUstream *out, unsigned flags) {
+    expect_context();
+    STEP("cuStreamCreate");
+    assert_int_equal(flags, CU_STREAM_NON_BLOCKING);
+    *out = POINTER(CUstream, make(kStream));
+    return CUDA_SUCCESS;
+}
+static CUresult f_stream_destroy(CUstream stream) {
+    expect_context();
+    return unmake((int)NUMBER(stream), kStream);
+}
+static CUresult f_stream_synchronize(CUstream stream) {
+    expect_kind(NUMBER(stream), kStream);
+    STEP("cuStreamSynchronize");
+    return CUDA_SUCCESS;
+}
+static CUresult f_event_create(CUevent *out, unsigned flags) {
+    (void)flags;
+    expect_context();
+    STEP("cuEventCreate");
+    *out = POINTER(CUevent, make(kEvent));
+    return CUDA_SUCCESS;
+}
+static CUresult f_event_destroy(CUevent event) {
+    return unmake((int)NUMBER(event), kEvent);
+}
+static CUresult f_event_record(CUevent event, CUstream stream) {
+    expect_kind(NUMBER(event), kEvent);
+    expect_kind(NUMBER(stream), kStream);
+    STEP("cuEventRecord");
+    return CUDA_SUCCESS;
+}
+static CUresult f_event_elapsed(float *out, CUevent start, CUevent end) {
+    expect_kind(NUMBER(start), kEvent);
+    expect_kind(NUMBER(end), kEvent);
+    STEP("cuEventElapsedTime");
+    *out = 0.5f;
+    return CUDA_SUCCESS;
+}
+static CUresult f_capture_begin(CUstream stream, CUstreamCaptureMode mode) {
+    expect_kind(NUMBER(stream), kStream);
+    (void)mode;
+    STEP("cuStreamBeginCapture");
+    fake.capturing = true;
+    fake.captured = 0;
+    return CUDA_SUCCESS;
+}
+/* As the real one: a failing end still ends, and gives no graph. */
+static CUresult f_capture_end(CUstream stream, CUgraph *out) {
+    expect_kind(NUMBER(stream), kStream);
+    fake.mistakes += !fake.capturing;
+    fake.capturing = false;
+    *out = NULL;
+    STEP("cuStreamEndCapture");
+    *out = POINTER(CUgraph, make(kGraph));
+    return CUDA_SUCCESS;
+}
+static CUresult f_graph_instantiate(CUgraphExec *out, CUgraph graph, unsigned long long flags) {
+    expect_kind(NUMBER(graph), kGraph);
+    (void)flags;
+    STEP("cuGraphInstantiateWithFlags");
+    *out = POINTER(CUgraphExec, make(kExec));
+    return CUDA_SUCCESS;
+}
+static CUresult f_graph_launch(CUgraphExec exec, CUstream stream) {
+    expect_kind(NUMBER(exec), kExec);
+    expect_kind(NUMBER(stream), kStream);
+    STEP("cuGraphLaunch");
+    fake.graph_launches++;
+    return CUDA_SUCCESS;
+}
+static CUresult f_graph_exec_destroy(CUgraphExec exec) {
+    return unmake((int)NUMBER(exec), kExec);
+}
+static CUresult f_graph_destroy(CUgraph graph) {
+    return unmake((int)NUMBER(graph), kGraph);
+}
+
+/* A symbol that is added to the list and not here does not compile. */
+static const tri_cuda_driver table = {
+#define TRI_SYMBOL(field, prototype, symbol) .field = f_##field,
+#include "device/cuda/driver.def"
+#undef TRI_SYMBOL
+};
+
+static int reset(void **state) {
+    (void)state;
+    memset(&fake, 0, sizeof fake);
+    fake.failure = CUDA_ERROR_ILLEGAL_ADDRESS;
+    fake.devices = 2;
+    tri_cuda_driver_replace(&table);
+    return 0;
+}
+
+static int put_back(void **state) {
+    (void)state;
+    tri_cuda_driver_replace(NULL);
+    return 0;
+}
+
+static void expect_nothing_left(const char *after) {
+    for (int kind = 1; kind < kKinds; kind++) {
+        if (fake.live[kind] != 0)
+            fail_msg("after %s: %d of kind %d are left", after, fake.live[kind], kind);
+    }
+    if (fake.mistakes || fake.depth || fake.capturing)
+        fail_msg("after %s: %d wrong handles, %d contexts pushed, capturing %d", after, fake.mistakes,
+                 fake.depth, fake.capturing);
+}
+
+/* ---- a device's whole life ---- */
+
+static const tri_launch big_launch = {
+    .grid = {32, 4, 1},
+    .block = {384, 1, 1},
+    .cluster = {16, 1, 1},
+    .smem_bytes = 200000,
+    .workspace_bytes = 4096,
+    .map_a = {.rank = 2, .box = {64, 64, 0}, .swizzle = 128},
+    .map_b = {.rank = 3, .box = {64, 64, 4}, .inner_split = 64, .swizzle = 128, .l2_promotion = 256}};
+static const tri_problem problem = {.in_type = TRIAGE_F16,
+                                    .out_type = TRIAGE_F16,
+                                    .m = 128,
+                                    .n = 512,
+                                    .k = 256,
+                                    .ldb = 520,
+                                    .ldc = 512,
+                                    .block_m = 64,
+                                    .block_k = 64,
+                                    .nnzb = 3};
+
+static char cubin[] = "not really a cubin";
+
+typedef struct life {
+    tri_device *device;
+    tri_kernel *kernel;
+    tri_address memory;
+    char *circumstances;
+} life;
+
+static triage_status live(life *l) {
+    triage_status status = TRIAGE_OK;
+    tri_image image = {.data = cubin, .size = sizeof cubin};
+    tri_bsr_gemm_args args;
+    double ns[3];
+    unsigned char bytes[64] = {0};
+    TRI_TRY(tri_device_open(&l->device, "cuda:1", true));
+    TRI_TRY(tri_device_alloc(l->device, &l->memory, 1 << 16));
+    TRI_TRY(tri_device_upload(l->device, l->memory, bytes, sizeof bytes));
+    TRI_TRY(tri_device_fill(l->device, l->memory, 0x7fc00000u, 16, NULL));
+    TRI_TRY(tri_kernel_load(&l->kernel, l->device, &image, &big_launch));
+    tri_bsr_buffers buffers = {.values = l->memory, .b = l->memory, .c = l->memory};
+    TRI_TRY(tri_bsr_args_make(&args, l->device, &big_launch, &problem, &buffers, 1.0f, 0.0f));
+    TRI_TRY(tri_kernel_launch(l->kernel, &args, sizeof args, NULL));
+    TRI_TRY(tri_kernel_time(l->kernel, &args, sizeof args, 1 << 20, 1, ns, 3));
+    TRI_TRY(tri_kernel_time(l->kernel, &args, sizeof args, 1 << 21, 4, ns, 2));
+    TRI_TRY(tri_device_download(l->device, bytes, l->memory, sizeof bytes));
+    TRI_TRY(tri_device_circumstances(&l->circumstances, l->device));
+    TRI_TRY(tri_device_synchronize(l->device));
+done:
+    return status;
+}
+
+static void end(life *l) {
+    fake.tearing = true;
+    tri_kernel_unload(l->kernel);
+    if (l->device)
+        tri_device_release(l->device, l->memory);
+    tri_device_close(l->device);
+    free(l->circumstances);
+}
+
+static int calls_of_a_life(void) {
+    life l = {0};
+    assert_int_equal(live(&l), TRIAGE_OK);
+    int calls = fake.calls;
+    end(&l);
+    expect_nothing_left("a life without failure");
+    return calls;
+}
+
+static void fail_each_call(CUresult failure, triage_status want, const char *text) {
+    reset(NULL);
+    int calls = calls_of_a_life();
+    assert_true(calls > 60);
+    for (int i = 1; i <= calls; i++) {
+        life l = {0};
+        reset(NULL);
+        fake.failure = failure;
+        fake.fail_at = i;
+        triage_status status = live(&l);
+        if (status != want)
+            fail_msg("call %d (%s): status %d, not %d: %s", i, fake.failed, status, want,
+                     triage_last_error());
+        const char *message = triage_last_error();
+        if (strncmp(message, fake.failed, strlen(fake.failed)) != 0 || !strstr(message, text))
+            fail_msg("call %d (%s): message '%s'", i, fake.failed, message);
+        end(&l);
+        expect_nothing_left(fake.failed);
+    }
+}
+
+static void test_each_call_fails_once(void **state) {
+    (void)state;
+    fail_each_call(CUDA_ERROR_ILLEGAL_ADDRESS, TRIAGE_E_DEVICE,
+                   ": CUDA_ERROR_ILLEGAL_ADDRESS (an illegal memory access was encountered)");
+    fail_each_call(CUDA_ERROR_OUT_OF_MEMORY, TRIAGE_E_MEMORY, ": CUDA_ERROR_OUT_OF_MEMORY (");
+    fail_each_call(CUDA_ERROR_NO_DEVICE, TRIAGE_E_NO_DEVICE, ": CUDA_ERROR_NO_DEVICE (");
+    fail_each_call((CUresult)12345, TRIAGE_E_DEVICE, ": CUDA error 12345"); /* unknown to the driver itself */
+}
+
+static void test_failing_teardown_frees_once(void **state) {
+    (void)state;
+    life l = {0};
+    assert_int_equal(live(&l), TRIAGE_OK);
+    fake.teardown_fails = true;
+    end(&l);
+    expect_nothing_left("a failing teardown");
+}
+
+/* ---- devices ---- */
+
+static void test_no_devices(void **state) {
+    (void)state;
+    tri_device *device = NULL;
+    int count = -1;
+    fake.devices = 0;
+    assert_int_equal(tri_device_count(&count, "cuda"), TRIAGE_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_E_NO_DEVICE);
+    assert_int_equal(tri_device_open(&device, "auto", false), TRIAGE_OK);
+    assert_string_equal(tri_device_describe(device)->backend, "host");
+    tri_device_close(device);
+    fake.devices = 2;
+    assert_int_equal(tri_device_open(&device, "cuda:2", false), TRIAGE_E_NO_DEVICE);
+    assert_non_null(strstr(triage_last_error(), "allowed 0 to 1"));
+    expect_nothing_left("absent devices");
+}
+
+/* A GPU in trouble is not silently replaced by the CPU. */
+static void test_auto_reports_trouble(void **state) {
+    (void)state;
+    tri_device *device = NULL;
+    fake.fail_at = 3;
+    assert_int_equal(tri_device_open(&device, "auto", false), TRIAGE_E_DEVICE);
+    assert_null(device);
+    expect_nothing_left("auto");
+}
+
+static void test_description(void **state) {
+    (void)state;
+    tri_device *device = NULL;
+    char *key = NULL;
+    assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_OK);
+    const tri_device_info *info = tri_device_describe(device);
+    assert_string_equal(info->target, "sm_90a");
+    assert_string_equal(info->name, "NVIDIA Fake");
+    assert_int_equal(info->driver_version, 13000);
+    assert_int_equal(tri_device_key(&key, info), TRIAGE_OK);
+    assert_string_equal(
+        key, "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448");
+    free(key);
+    tri_device_close(device);
+    expect_nothing_left("description");
+}
+
+/* An application's own context is used and neither retained nor released. */
+static void test_current_context(void **state) {
+    (void)state;
+    tri_device *device = NULL;
+    tri_address memory = 0;
+    int own = make(kContext);
+    fake.stack[fake.depth++] = own;
+    fake.ordinal_of_context = 1;
+    assert_int_equal(tri_device_open(&device, "cuda", true), TRIAGE_OK);
+    assert_int_equal(fake.live[kContext], 1);
+    assert_int_equal(tri_device_alloc(device, &memory, 100), TRIAGE_OK);
+    assert_int_equal(fake.depth, 1);
+
+    fake.depth = 0; /* another thread, without a context: pushed for the call and popped */
+    assert_int_equal(tri_device_synchronize(device), TRIAGE_OK);
+    assert_int_equal(fake.depth, 0);
+    fake.stack[fake.depth++] = own;
+
+    tri_device_release(device, memory);
+    tri_device_close(device);
+    assert_int_equal(fake.live[kContext], 1);
+    fake.depth = 0;
+    unmake(own, kContext);
+    expect_nothing_left("a borrowed context");
+}
+
+/* ---- launch and time ---- */
+
+static void open_and_load(life *l, const tri_launch *launch) {
+    tri_image image = {.data = cubin, .size = sizeof cubin};
+    assert_int_equal(tri_device_open(&l->device, "cuda", false), TRIAGE_OK);
+    assert_int_equal(tri_kernel_load(&l->kernel, l->device, &image, launch), TRIAGE_OK);
+}
+
+static void test_launch_is_as_asked(void **state) {
+    (void)state;
+    life l = {0};
+    tri_bsr_gemm_args args, seen;
+    memset(&args, 0, sizeof args);
+    args.m = 4711;
+    open_and_load(&l, &big_launch);
+    assert_int_equal(fake.dynamic_smem, 200000);
+    assert_int_equal(fake.nonportable, 1);
+    int calls = fake.calls;
+    assert_int_equal(tri_kernel_launch(l.kernel, &args, sizeof args, POINTER(void *, 99)), TRIAGE_OK);
+    assert_int_equal(fake.calls - calls, 4); /* current context, push, workspace, launch: nothing else */
+    assert_true(fake.config.gridDimX == 32 && fake.config.gridDimY == 4 && fake.config.gridDimZ == 1);
+    assert_true(fake.config.blockDimX == 384 && fake.config.sharedMemBytes == 200000);
+    assert_int_equal(NUMBER(fake.config.hStream), 99);
+    assert_int_equal(fake.config.numAttrs, 1);
+    assert_int_equal(fake.attribute.id, CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION);
+    assert_int_equal(fake.attribute.value.clusterDim.x, 16);
+    memcpy(&seen, fake.args, sizeof seen);
+    assert_int_equal(seen.m, 4711);
+    assert_int_equal(NUMBER(seen.workspace), fake.fill_at); /* zeroed on the same stream, all of it */
+    assert_int_equal(fake.fill_bytes, 4096);
+    assert_int_equal(NUMBER(fake.fill_stream), 99);
+    end(&l);
+
+    reset(NULL);
+    life plain = {0};
+    tri_launch launch = {.grid = {1, 1, 1}, .block = {32, 1, 1}, .cluster = {1, 1, 1}};
+    open_and_load(&plain, &launch);
+    assert_int_equal(fake.nonportable, 0);
+    assert_int_equal(tri_kernel_launch(plain.kernel, &args, sizeof args, NULL), TRIAGE_OK);
+    assert_int_equal(fake.config.numAttrs, 0);
+    assert_int_equal(fake.fill_bytes, 0);
+    end(&plain);
+    expect_nothing_left("launch");
+}
+
+static void test_bad_launches(void **state) {
+    (void)state;
+    static const tri_launch bad[] = {
+        {.grid = {0, 1, 1}, .block = {32, 1, 1}, .cluster = {1, 1, 1}},
+        {.grid = {1, 65536, 1}, .block = {32, 1, 1}, .cluster = {1, 1, 1}},
+        {.grid = {1, 1, 1}, .block = {1025, 1, 1}, .cluster = {1, 1, 1}},
+        {.grid = {1, 1, 1}, .block = {32, 32, 2}, .cluster = {1, 1, 1}},
+        {.grid = {1, 1, 1}, .block = {0, 1, 1}, .cluster = {1, 1, 1}},
+        {.grid = {4, 1, 1}, .block = {32, 1, 1}, .cluster = {0, 1, 1}},
+        {.grid = {4, 1, 1}, .block = {32, 1, 1}, .cluster = {3, 1, 1}},
+        {.grid = {32, 1, 1}, .block = {32, 1, 1}, .cluster = {32, 1, 1}},
+    };
+    life l = {0};
+    tri_image image = {.data = cubin, .size = sizeof cubin};
+    assert_int_equal(tri_device_open(&l.device, "cuda", false), TRIAGE_OK);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(tri_kernel_load(&l.kernel, l.device, &image, &bad[i]), TRIAGE_E_INVALID);
+        assert_null(l.kernel);
+    }
+    end(&l);
+    expect_nothing_left("bad launches");
+}
+
+static void test_time_uses_events_and_graphs(void **state) {
+    (void)state;
+    life l = {0};
+    tri_bsr_gemm_args args;
+    double ns[600];
+    memset(&args, 0, sizeof args);
+    open_and_load(&l, &big_launch);
+    assert_int_equal(tri_kernel_time(l.kernel, &args, sizeof args, 1 << 20, 1, ns, 5), TRIAGE_OK);
+    assert_int_equal(fake.launches, 5);
+    assert_int_equal(fake.flushes, 5);
+    for (int i = 0; i < 5; i++) {
+        assert_true(ns[i] == 0.5e6);
+        assert_true(i == 0 || fake.flush_words[i] != fake.flush_words[i - 1]);
+    }
+    fake.flushes = 0;
+    assert_int_equal(tri_kernel_time(l.kernel, &args, sizeof args, 0, 4, ns, 3), TRIAGE_OK);
+    assert_int_equal(fake.captured, 4);
+    assert_int_equal(fake.graph_launches, 3);
+    assert_int_equal(fake.flushes, 0);
+    assert_true(ns[0] == 0.125e6 && ns[2] == 0.125e6);
+    assert_int_equal(tri_kernel_time(l.kernel, &args, sizeof args, 0, 1, ns, 600), TRIAGE_OK); /* in chunks */
+    assert_int_equal(fake.launches, 5 + 4 + 600);
+    assert_int_equal(fake.live[kEvent], 0);
+    end(&l);
+    expect_nothing_left("timing");
+}
+
+/* ---- tensor maps ---- */
+
+static void test_tensor_maps(void **state) {
+    (void)state;
+    tri_device *device = NULL;
+    unsigned char map[128] = {0};
+    tri_tensor_box flat = {.rank = 2, .box = {64, 32, 0}, .swizzle = 64, .l2_promotion = 128};
+    tri_tensor_box split = {.rank = 3, .box = {64, 16, 4}, .inner_split = 64, .swizzle = 128};
+    tri_tensor_box none = {0};
+    assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_OK);
+
+    assert_int_equal(tri_tensor_map_make(map, device, &none, TRIAGE_F16, 0, 0, 0, 0), TRIAGE_OK);
+    assert_int_equal(map[0], 0);
+    assert_int_equal(tri_tensor_map_make(map, device, &flat, TRIAGE_BF16, 0x1000, 1000, 77, 1008), TRIAGE_OK);
+    assert_int_equal(map[127], 0xab);
+    assert_int_equal(fake.map_type, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16);
+    assert_int_equal(fake.map_rank, 2);
+    assert_true(fake.map_dims[0] == 1000 && fake.map_dims[1] == 77 && fake.map_strides[0] == 2016);
+    assert_true(fake.map_box[0] == 64 && fake.map_box[1] == 32);
+    assert_int_equal(fake.map_swizzle, CU_TENSOR_MAP_SWIZZLE_64B);
+    assert_int_equal(fake.map_promotion, CU_TENSOR_MAP_L2_PROMOTION_L2_128B);
+
+    assert_int_equal(tri_tensor_map_make(map, device, &split, TRIAGE_F32, 0x1000, 512, 77, 516), TRIAGE_OK);
+    assert_true(fake.map_dims[0] == 64 && fake.map_dims[1] == 77 && fake.map_dims[2] == 8);
+    assert_true(fake.map_strides[0] == 516 * 4 && fake.map_strides[1] == 64 * 4);
+    assert_true(fake.map_box[2] == 4);
+
+    const struct {
+        tri_tensor_box box;
+        tri_address base;
+        int64_t inner, outer, ld;
+    } bad[] = {
+        {flat, 0x1008, 64, 64, 64},
+        {flat, 0, 64, 64, 64},
+        {flat, 0x1000, 64, 64, 65},
+        {flat, 0x1000, 64, 64, 56},
+        {flat, 0x1000, 0, 64, 64},
+        {flat, 0x1000, 64, INT64_C(1) << 33, 64},
+        {split, 0x1000, 100, 64, 104},
+        {{.rank = 1}, 0x1000, 64, 64, 64},
+        {{.rank = 2, .box = {257, 1, 0}}, 0x1000, 512, 64, 512},
+        {{.rank = 2, .box = {64, 1, 0}, .swizzle = 16}, 0x1000, 512, 64, 512},
+        {{.rank = 2, .box = {64, 1, 0}, .l2_promotion = 32}, 0x1000, 512, 64, 512},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        triage_status status = tri_tensor_map_make(map, device, &bad[i].box, TRIAGE_F16, bad[i].base,
+                                                   bad[i].inner, bad[i].outer, bad[i].ld);
+        if (status != TRIAGE_E_INVALID)
+            fail_msg("bad map %zu: status %d", i, status);
+    }
+    tri_device_close(device);
+    expect_nothing_left("tensor maps");
+}
+
+static void test_args_maps(void **state) {
+    (void)state;
+    tri_device *device = NULL;
+    tri_bsr_gemm_args args;
+    tri_bsr_buffers buffers = {.values = 0x10000, .b = 0x20000, .c = 0x30000};
+    tri_problem p = problem;
+    const unsigned char zero[128] = {0};
+    assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_OK);
+    assert_int_equal(tri_bsr_args_make(&args, device, &big_launch, &p, &buffers, 1, 0), TRIAGE_OK);
+    assert_true(fake.map_dims[0] == 64 && fake.map_dims[1] == 256 &&
+                fake.map_dims[2] == 8); /* B: n split, k */
+    assert_int_equal(fake.map_strides[0], 520 * 2);
+    assert_memory_not_equal(args.map_a.bytes, zero, 128);
+    assert_memory_equal(args.map_c.bytes, zero, 128);
+
+    p.b_layout = TRIAGE_COL_MAJOR;
+    p.ldb = 256;
+    assert_int_equal(tri_bsr_args_make(&args, device, &big_launch, &p, &buffers, 1, 0), TRIAGE_OK);
+    assert_true(fake.map_dims[1] == 512 && fake.map_dims[2] == 4); /* B: k split, n */
+
+    p.nnzb = 0; /* no values: no map of them, and no error */
+    buffers.values = 0;
+    assert_int_equal(tri_bsr_args_make(&args, device, &big_launch, &p, &buffers, 1, 0), TRIAGE_OK);
+    assert_memory_equal(args.map_a.bytes, zero, 128);
+    tri_device_close(device);
+}
+
+/* ---- NVRTC's log ---- */
+
+static void test_log_is_read(void **state) {
+    (void)state;
+    tri_image image = {
+        .log = "ptxas info    : Function properties for triage_kernel\n"
+               "ptxas         .     816 bytes stack frame, 1640 bytes spill stores, 1844 bytes spill loads\n"
+               "ptxas info    : Used 168 registers, used 16 barriers, 816 bytes cumulative stack size, "
+               "1024 bytes smem, 360 bytes cmem[0]\n"};
+    tri_nvrtc_read_log(&image);
+    assert_int_equal(image.registers, 168);
+    assert_int_equal(image.spill_bytes, 3484);
+    assert_int_equal(image.static_smem_bytes, 1024);
+    image.log = "";
+    tri_nvrtc_read_log(&image);
+    assert_true(image.registers == -1 && image.spill_bytes == -1 && image.static_smem_bytes == 0);
+
+    const char *codes[] = {"C7504", "C7508", "C7509", "C7510", "C7511"};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        char log[200], line[200], want[100];
+        snprintf(want, sizeof want, "ptxas info    : (%s) Potential Performance Loss: of some kind",
+                 codes[i]);
+        snprintf(log, sizeof log, "ptxas info : 0 bytes gmem\n%s\nptxas info : more\n", want);
+        tri_nvrtc_bad_warning(line, sizeof line, log);
+        assert_string_equal(line, want);
+    }
+    char line[100];
+    tri_nvrtc_bad_warning(line, sizeof line, "ptxas info    : (C7505) something harmless\n");
+    assert_string_equal(line, "");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, reset, put_back)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_each_call_fails_once),
+        TEST(test_failing_teardown_frees_once),
+        TEST(test_no_devices),
+        TEST(test_auto_reports_trouble),
+        TEST(test_description),
+        TEST(test_current_context),
+        TEST(test_launch_is_as_asked),
+        TEST(test_bad_launches),
+        TEST(test_time_uses_events_and_graphs),
+        TEST(test_tensor_maps),
+        TEST(test_args_maps),
+        TEST(test_log_is_read),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+#endif
