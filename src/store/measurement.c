@@ -227,7 +227,7 @@ triage_status tri_measurement_check_foreign(const tri_measurement *row) {
     TRI_TRY(tri_measurement_check(row));
     tri_measurement_id(id, row);
     if (strcmp(id, row->id) != 0)
-        status = tri_fail(TRIAGE_E_DATA, "id: its content has the id %s: the row was changed", id);
+        status = tri_fail(TRIAGE_E_DATA, "id: %s was changed, its content has the id %s", row->id, id);
 done:
     return status;
 }

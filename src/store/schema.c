@@ -67,32 +67,32 @@ done:
     return status;
 }
 
-static bool same_object(sqlite3_stmt *ours, sqlite3_stmt *theirs) {
-    for (int i = 0; i < 3; i++) {
+/* By type, then name, as the statement orders them, then text. */
+static int compare_object(sqlite3_stmt *ours, sqlite3_stmt *theirs) {
+    int order = 0;
+    for (int i = 0; i < 3 && order == 0; i++) {
         const char *a = (const char *)sqlite3_column_text(ours, i),
                    *b = (const char *)sqlite3_column_text(theirs, i);
-        if (!a || !b || strcmp(a, b) != 0)
-            return false;
+        order = strcmp(a ? a : "", b ? b : "");
     }
-    return true;
+    return order;
 }
 
-/* Steps through both lists, which are in the same order; the first difference is the error. */
+/* Steps through both lists: the first object that only one of them has is the error. */
 static triage_status compare_objects(tri_store *store, sqlite3_stmt *ours, sqlite3_stmt *theirs) {
-    bool our_row = true, their_row = true;
-    while (our_row && their_row) {
-        triage_status status = TRIAGE_OK;
-        our_row = sqlite3_step(ours) == SQLITE_ROW;
-        status = tri_sql_step(&their_row, store, theirs);
-        if (status != TRIAGE_OK)
+    for (;;) {
+        bool our_row = sqlite3_step(ours) == SQLITE_ROW, their_row;
+        triage_status status = tri_sql_step(&their_row, store, theirs);
+        if (status != TRIAGE_OK || (!our_row && !their_row))
             return status;
-        if (our_row == their_row && (!our_row || same_object(ours, theirs)))
+        int order = !our_row ? 1 : !their_row ? -1 : compare_object(ours, theirs);
+        if (order == 0)
             continue;
-        sqlite3_stmt *odd = their_row ? theirs : ours;
-        return tri_fail(TRIAGE_E_DATA, "%s: its schema is not that of triage: see %s %.64s", store->path,
-                        (const char *)sqlite3_column_text(odd, 0), (const char *)sqlite3_column_text(odd, 1));
+        sqlite3_stmt *odd = order < 0 ? ours : theirs;
+        return tri_fail(TRIAGE_E_DATA, "%s: its schema is not that of triage: %s %.64s %s", store->path,
+                        (const char *)sqlite3_column_text(odd, 0), (const char *)sqlite3_column_text(odd, 1),
+                        order < 0 ? "is missing or changed" : "does not belong there");
     }
-    return TRIAGE_OK;
 }
 
 static triage_status check_objects(tri_store *store) {
@@ -114,21 +114,33 @@ done:
     return status;
 }
 
+static triage_status check_foreign_columns(tri_store *store) {
+    sqlite3_stmt *sql = NULL;
+    triage_status status = tri_sql_take(&sql, store, "foreign_row");
+    tri_sql_give(store, sql);
+    if (status == TRIAGE_E_DB)
+        status = tri_fail(TRIAGE_E_DATA, "%s: its tables are not those of triage: %s", store->path,
+                          sqlite3_errmsg(store->db));
+    return status;
+}
+
 triage_status tri_schema_check_foreign(tri_store *store) {
     int64_t id, version, tables;
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_sql_integer(&id, store, "application_id"));
     TRI_TRY(tri_sql_integer(&version, store, "schema_version"));
     if (id != APPLICATION_ID)
-        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: not a database of triage", store->path));
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: a database, but not of triage", store->path));
     if (version < 1 || version > newest_version())
-        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: has schema %lld, this version reads 1 .. %lld", store->path,
-                         (long long)version, (long long)newest_version()));
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: has schema %lld, this version of triage reads 1 .. %lld",
+                         store->path, (long long)version, (long long)newest_version()));
     TRI_TRY(tri_sql_integer(&tables, store, "foreign_tables"));
     if (tables != 5)
-        TRI_TRY(tri_fail(TRIAGE_E_DATA,
-                         "%s: problem, device, candidate, origin and measurement are not all ordinary tables",
-                         store->path));
+        TRI_TRY(tri_fail(
+            TRIAGE_E_DATA,
+            "%s: problem, device, candidate, origin and measurement are not all tables with their keys",
+            store->path));
+    TRI_TRY(check_foreign_columns(store));
 done:
     return status;
 }

@@ -17,7 +17,8 @@
 #include "store/store.h"
 
 #define PROBLEM                                                                                              \
-    "bsr_gemm f16 f16 row row none nobias m=4096 n=4096 k=4096 block=64x64 density=1000 imbalance=10 overlap=1"
+    "bsr_gemm f16 f16 row row none nobias m=4096 n=4096 k=4096 block=64x64 density=1000 imbalance=10 "       \
+    "overlap=1"
 #define DEVICE "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448"
 
 #define assert_ok(expr)                                                                                      \
@@ -73,14 +74,14 @@ static inline tri_measurement row_of(const char *config, double median_ns) {
     tri_hash(hash, config, strlen(config));
     return (tri_measurement){.problem = (char *)(uintptr_t)PROBLEM,
                              .device = (char *)(uintptr_t)DEVICE,
-                             .device_name = (char *)(uintptr_t)"NVIDIA H200",
-                             .kernel = (char *)(uintptr_t)"wgmma",
+                             .device_name = (char *)(uintptr_t) "NVIDIA H200",
+                             .kernel = (char *)(uintptr_t) "wgmma",
                              .config = (char *)(uintptr_t)config,
                              .source_hash = hash,
-                             .compiler = (char *)(uintptr_t)"nvrtc 13.0",
-                             .stage = (char *)(uintptr_t)"search",
+                             .compiler = (char *)(uintptr_t) "nvrtc 13.0",
+                             .stage = (char *)(uintptr_t) "search",
                              .outcome = TRI_RIGHT,
-                             .reason = (char *)(uintptr_t)"",
+                             .reason = (char *)(uintptr_t) "",
                              .median_ns = median_ns,
                              .low_ns = median_ns * 0.995,
                              .high_ns = median_ns * 1.005,
@@ -93,9 +94,9 @@ static inline tri_measurement row_of(const char *config, double median_ns) {
                              .smem_bytes = 196608,
                              .seed = 7,
                              .measured_at_ms = 1790000000000,
-                             .host = (char *)(uintptr_t)"00112233445566778899aabbccddeeff",
-                             .version = (char *)(uintptr_t)TRIAGE_VERSION,
-                             .circumstances = (char *)(uintptr_t)"{\"driver\": 13000}"};
+                             .host = (char *)(uintptr_t) "00112233445566778899aabbccddeeff",
+                             .version = (char *)(uintptr_t) "0.1.0",
+                             .circumstances = (char *)(uintptr_t) "{\"driver\": 13000}"};
 }
 
 static inline tri_measurement failed_row(const char *config, tri_outcome outcome, const char *reason) {
@@ -129,6 +130,5 @@ static inline triage_status count_rows(void *user, const tri_measurement *row) {
     ++*(int64_t *)user;
     return TRIAGE_OK;
 }
-
 
 #endif

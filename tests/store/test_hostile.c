@@ -1,0 +1,309 @@
+// links: base store
+/* Files made to deceive: each bad row is refused and named, the good ones beside it arrive, nothing else
+ * happens. */
+#include "store/fixture.h"
+
+#include <sqlite3.h>
+
+static tri_text said;
+
+static void collect(void *user, triage_log_level level, const char *line) {
+    (void)user, (void)level;
+    assert_ok(tri_text_format(&said, "%s\n", line));
+}
+
+static const tri_log log_here = {collect, NULL};
+
+static void change(const char *name, const char *text) {
+    sqlite3 *db = NULL;
+    char *error = NULL;
+    assert_int_equal(sqlite3_open(in_folder(name), &db), SQLITE_OK);
+    if (sqlite3_exec(db, text, NULL, NULL, &error) != SQLITE_OK)
+        fail_msg("%s: %s", text, error);
+    sqlite3_close(db);
+}
+
+/* ---- hostile SQLite files ---- */
+
+/* The tables as ours but without a type or a check: any value fits. Rows 1 and 3 are good, row 2 is spoiled. */
+static void make_loose(const char *name, const char *spoil) {
+    tri_store *store = NULL;
+    if (access(in_folder("good.db"), F_OK) != 0)
+        store = open_store("good.db", TRI_STORE_WRITE);
+    for (int i = 1; i <= 3 && store; i++) {
+        tri_measurement row = row_of(i == 1 ? "one" : i == 2 ? "two" : "three", 100 * i);
+        add(store, row);
+    }
+    tri_store_close(store);
+    unlink(in_folder(name));
+    tri_text text = TRI_TEXT_INIT;
+    assert_ok(tri_text_format(
+        &text,
+        "PRAGMA synchronous = OFF; PRAGMA application_id = 1414678849; PRAGMA user_version = 1; ATTACH '%s' "
+        "AS g;"
+        "CREATE TABLE problem (id INTEGER PRIMARY KEY, key);"
+        "CREATE TABLE device (id INTEGER PRIMARY KEY, key);"
+        "CREATE TABLE candidate (id INTEGER PRIMARY KEY, source_hash, config, kernel);"
+        "CREATE TABLE origin (id INTEGER PRIMARY KEY, host, device_name, compiler, version);"
+        "CREATE TABLE measurement (row INTEGER PRIMARY KEY, id, problem, device, candidate, origin, stage, "
+        "outcome,"
+        " reason, median_ns, low_ns, high_ns, min_ns, samples, cold_l2, row_error, row_error_limit, "
+        "registers,"
+        " spill_bytes, smem_bytes, seed, measured_at_ms, circumstances);"
+        "INSERT INTO problem SELECT * FROM g.problem; INSERT INTO device SELECT * FROM g.device;"
+        "INSERT INTO candidate SELECT * FROM g.candidate; INSERT INTO origin SELECT * FROM g.origin;"
+        "INSERT INTO measurement SELECT * FROM g.measurement; DETACH g; %s",
+        in_folder("good.db"), spoil));
+    change(name, text.data);
+    tri_text_free(&text);
+}
+
+static void expect_one_refused(const char *spoil, const char *words) {
+    tri_merge_result result;
+    make_loose("loose.db", spoil);
+    tri_store *store = open_store("into.db", TRI_STORE_WRITE);
+    assert_ok(tri_store_merge(&result, store, in_folder("loose.db"), NULL, NULL, &log_here));
+    if (result.refused != 1 || !said.data || !strstr(said.data, words) || !strstr(said.data, "row 2"))
+        fail_msg("%s: refused %d: %s", spoil, (int)result.refused, said.data ? said.data : "");
+    assert_int_equal(result.read, 3);
+    assert_int_equal(result.added + result.present, 2);
+    tri_text_free(&said);
+    tri_store_close(store);
+}
+
+static void test_spoiled_rows(void **state) {
+    (void)state;
+#define SPOIL(set) "UPDATE measurement SET " set " WHERE row = 2"
+    expect_one_refused(SPOIL("median_ns = 1.0"), "median_ns: 1 is not within");
+    expect_one_refused(SPOIL("median_ns = 200.0000001"), "was changed");
+    expect_one_refused(SPOIL("median_ns = NULL"), "median_ns: not a real number");
+    expect_one_refused(SPOIL("median_ns = 'fast'"), "median_ns: not a real number");
+    expect_one_refused(SPOIL("high_ns = 9e999"), "high_ns: inf");
+    expect_one_refused(SPOIL("min_ns = -5.5"), "min_ns: -5.5");
+    expect_one_refused(SPOIL("samples = 2.5"), "samples: not an integer");
+    expect_one_refused(SPOIL("samples = -1"), "samples: -1");
+    expect_one_refused(SPOIL("cold_l2 = 2"), "cold_l2: neither 0 nor 1");
+    expect_one_refused(SPOIL("cold_l2 = -9223372036854775808"), "cold_l2: neither 0 nor 1");
+    expect_one_refused(SPOIL("outcome = 'splendid'"), "outcome: \"splendid\"");
+    expect_one_refused(SPOIL("outcome = x'72'"), "outcome: not a text");
+    expect_one_refused(SPOIL("outcome = 'wrong'"), "reason: none");
+    expect_one_refused(SPOIL("stage = 'final'"), "stage: \"final\"");
+    expect_one_refused(SPOIL("row_error = 0.9"), "above its limit");
+    expect_one_refused(SPOIL("problem = 99"), "problem: not a text");
+    expect_one_refused(SPOIL("origin = NULL"), "device_name: not a text");
+    expect_one_refused(SPOIL("circumstances = '{\"a\": ]'"), "circumstances: not JSON");
+    expect_one_refused(SPOIL("circumstances = '{\"x\": \"' || char(27) || '[2J\"}'"),
+                       "circumstances: not one line");
+    expect_one_refused(SPOIL("reason = CAST(x'6100' AS TEXT)"), "reason: a text with a zero byte");
+    expect_one_refused(SPOIL("id = 'short'"), "id: \"short\"");
+    expect_one_refused(SPOIL("id = 'GGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGG'"), "id: \"GGGG");
+    expect_one_refused(SPOIL("id = (SELECT id FROM measurement WHERE row = 1)"), "was changed");
+    expect_one_refused(SPOIL("circumstances = '{' || hex(zeroblob(10000)) || '}'"),
+                       "circumstances: at least");
+    expect_one_refused(SPOIL("reason = hex(zeroblob(3000000))"), "larger than any");
+    expect_one_refused("UPDATE candidate SET config = 'four' WHERE config = 'two'", "was changed");
+    expect_one_refused("UPDATE candidate SET config = hex(zeroblob(5000000)) WHERE config = 'two'",
+                       "larger than any");
+    expect_one_refused("UPDATE candidate SET source_hash = '../../etc/passwd' WHERE config = 'two'",
+                       "source_hash");
+#undef SPOIL
+}
+
+static void expect_file_refused(triage_status wanted, const char *words) {
+    tri_merge_result result;
+    unlink(in_folder("into.db"));
+    tri_store *store = open_store("into.db", TRI_STORE_WRITE);
+    assert_fails(wanted, words,
+                 tri_store_merge(&result, store, in_folder("loose.db"), NULL, NULL, &log_here));
+    int64_t rows = 0;
+    assert_ok(tri_store_each(store, count_rows, &rows));
+    assert_int_equal(rows, 0);
+    tri_store_close(store);
+}
+
+/* Views and virtual tables under our names run their author's SQL: none is read. */
+static void test_disguised_tables(void **state) {
+    (void)state;
+    make_loose("loose.db", "ALTER TABLE measurement RENAME TO m; CREATE VIEW measurement AS SELECT * FROM m");
+    expect_file_refused(TRIAGE_E_DATA, "not all tables");
+    make_loose("loose.db", "DROP TABLE device; CREATE VIEW device AS SELECT 1 AS id, randomblob(1e9) AS key");
+    expect_file_refused(TRIAGE_E_DATA, "not all tables");
+    make_loose("loose.db", "DROP TABLE origin");
+    expect_file_refused(TRIAGE_E_DATA, "not all tables");
+    make_loose("loose.db", "ALTER TABLE measurement DROP COLUMN seed");
+    expect_file_refused(TRIAGE_E_DATA, "seed");
+    make_loose("loose.db", "DROP TABLE device; CREATE TABLE device AS SELECT 1 AS id, 'x' AS key");
+    expect_file_refused(TRIAGE_E_DATA, "not all tables");
+    make_loose("loose.db", "PRAGMA user_version = 7");
+    expect_file_refused(TRIAGE_E_DATA, "schema 7");
+    make_loose("loose.db", "PRAGMA application_id = 1");
+    expect_file_refused(TRIAGE_E_DATA, "not of triage");
+}
+
+/* A computed column could work for ever or fill the memory. */
+static void test_generated_columns(void **state) {
+    (void)state;
+    make_loose(
+        "loose.db",
+        "DROP TABLE device; CREATE TABLE device (id INTEGER PRIMARY KEY, key TEXT AS (hex(zeroblob(1e8))));"
+        "INSERT INTO device (id) VALUES (1)");
+    tri_merge_result result;
+    unlink(in_folder("into.db"));
+    tri_store *store = open_store("into.db", TRI_STORE_WRITE);
+    assert_ok(tri_store_merge(&result, store, in_folder("loose.db"), NULL, NULL, &log_here));
+    assert_int_equal(result.refused, 3);
+    assert_non_null(strstr(said.data, "larger than any"));
+    tri_text_free(&said);
+    tri_store_close(store);
+}
+
+/* A trigger in the source must not run, one in an own file is no own file. */
+static void test_triggers(void **state) {
+    (void)state;
+    tri_merge_result result;
+    make_loose("loose.db", "CREATE TRIGGER t AFTER INSERT ON measurement BEGIN DELETE FROM problem; END;"
+                           "CREATE VIEW evidence AS SELECT 'lies'");
+    unlink(in_folder("into.db"));
+    tri_store *store = open_store("into.db", TRI_STORE_WRITE);
+    assert_ok(tri_store_merge(&result, store, in_folder("loose.db"), NULL, NULL, &log_here));
+    assert_int_equal(result.added, 3);
+    tri_store_close(store);
+}
+
+/* Every byte of a good file, spoiled in turn at many places: never a crash, never a row that was changed. */
+static void test_damaged_files(void **state) {
+    (void)state;
+    char *data = NULL;
+    size_t size;
+    tri_random random;
+    make_loose("loose.db", "");
+    assert_ok(tri_file_read(&data, &size, in_folder("good.db"), 0));
+    tri_random_seed(&random, 4);
+    tri_store *store = open_store("damage.db", TRI_STORE_WRITE);
+    int arrived = 0;
+    for (int i = 0; i < 300; i++) {
+        size_t at = (size_t)tri_random_below(&random, size),
+               count = 1 + (size_t)tri_random_below(&random, 64);
+        char saved[64];
+        count = count < size - at ? count : size - at;
+        memcpy(saved, data + at, count);
+        for (size_t j = 0; j < count; j++)
+            data[at + j] = (char)tri_random_next(&random);
+        assert_ok(tri_file_write_atomic(in_folder("damaged.db"), data, i % 10 ? size : at, 0644));
+        memcpy(data + at, saved, count);
+        tri_merge_result result;
+        triage_status status = tri_store_merge(&result, store, in_folder("damaged.db"), NULL, NULL, NULL);
+        arrived += status == TRIAGE_OK && result.refused == 0;
+    }
+    int64_t rows;
+    assert_ok(tri_store_verify(&rows, store));
+    assert_int_equal(rows, 3); /* the three good ones, however often they came, and no other */
+    assert_true(arrived > 0);
+    tri_store_close(store);
+    free(data);
+}
+
+/* ---- hostile JSON ---- */
+
+/* The good line with one text replaced by another. */
+static char *line_with(const char *old, const char *new) {
+    static char *good;
+    if (!good) {
+        tri_store *store = open_store("line.db", TRI_STORE_WRITE);
+        tri_measurement row = row_of("one", 100);
+        assert_ok(tri_store_add(store, &row));
+        assert_ok(tri_measurement_to_json(&good, &row));
+        tri_store_close(store);
+    }
+    const char *at = old[0] ? strstr(good, old) : good + strlen(good);
+    assert_non_null(at);
+    char *line = NULL;
+    assert_ok(tri_format(&line, "%.*s%s%s", (int)(at - good), good, new, at + strlen(old)));
+    return line;
+}
+
+static void expect_bad_line(const char *old, const char *new, const char *words) {
+    tri_measurement row = {0};
+    char *line = line_with(old, new);
+    assert_fails(TRIAGE_E_DATA, words, tri_measurement_from_json(&row, line));
+    assert_null(row.problem);
+    free(line);
+}
+
+static void test_spoiled_json(void **state) {
+    (void)state;
+    tri_measurement row = {0};
+    char *good = line_with("", "");
+    assert_ok(tri_measurement_from_json(&row, good));
+    tri_measurement_clear(&row);
+    free(good);
+    expect_bad_line("\"schema\":1", "\"schema\":2", "schema: 2");
+    expect_bad_line("\"schema\":1", "\"schema\":\"1\"", "schema: missing or not an integer");
+    expect_bad_line("\"seed\":7", "\"seed\":7,\"evil\":1", "\"evil\": unknown key");
+    expect_bad_line("\"seed\":7", "\"seed\":7,\"seed\":7", "not JSON");
+    expect_bad_line("\"seed\":7,", "", "seed: missing");
+    expect_bad_line("\"seed\":7", "\"seed\":7.0", "seed: not an integer");
+    expect_bad_line("\"seed\":7", "\"seed\":99999999999999999999", "not JSON");
+    expect_bad_line("\"seed\":7", "\"seed\":8", "was changed");
+    expect_bad_line("\"samples\":30", "\"samples\":-1", "samples: -1");
+    expect_bad_line("\"cold_l2\":true", "\"cold_l2\":1", "cold_l2: not true or false");
+    expect_bad_line("\"median_ns\":100.0", "\"median_ns\":null", "median_ns: not a number");
+    expect_bad_line("\"median_ns\":100.0", "\"median_ns\":NaN", "not JSON");
+    expect_bad_line("\"median_ns\":100.0", "\"median_ns\":-0.0", "median_ns: -0");
+    expect_bad_line("\"median_ns\":100.0", "\"median_ns\":1e999", "not JSON");
+    expect_bad_line("\"outcome\":\"right\"", "\"outcome\":\"Right\"", "outcome: \"Right\"");
+    expect_bad_line("\"stage\":\"search\"", "\"stage\":[]", "stage: not a string");
+    expect_bad_line("\"config\":\"one\"", "\"config\":\"\\u0000\"", "not JSON");
+    expect_bad_line("\"config\":\"one\"", "\"config\":\"\\u001b[2J\"", "config: not one line");
+    expect_bad_line("\"config\":\"one\"", "\"config\":\"\xff\"", "not JSON");
+    expect_bad_line("{\"schema\"", "[{\"schema\"", "not JSON");
+    assert_fails(TRIAGE_E_DATA, "not JSON", tri_measurement_from_json(&row, ""));
+    assert_fails(TRIAGE_E_DATA, "not a JSON object", tri_measurement_from_json(&row, "[]"));
+    assert_fails(TRIAGE_E_DATA, "schema", tri_measurement_from_json(&row, "{}"));
+}
+
+static void test_spoiled_lines_in_a_file(void **state) {
+    (void)state;
+    tri_text text = TRI_TEXT_INIT;
+    tri_merge_result result;
+    char *good = line_with("", ""), *changed = line_with("\"seed\":7", "\"seed\":8");
+    assert_ok(tri_text_format(&text, "%s\n\n{\"schema\":1", changed));
+    for (int i = 0; i < 200000; i++)
+        assert_ok(tri_text_append(&text, " ", 1));
+    assert_ok(tri_text_append(&text, "\n{\0}\n", 5));
+    for (int i = 0; i < 30000; i++)
+        assert_ok(tri_text_append(&text, "[", 1));
+    assert_ok(tri_text_format(&text, "\n%s", good)); /* the last line has no end */
+    assert_ok(tri_file_write_atomic(in_folder("bad.jsonl"), text.data, text.size, 0644));
+    tri_store *store = open_store("lines.db", TRI_STORE_WRITE);
+    assert_ok(tri_store_import(&result, store, in_folder("bad.jsonl"), NULL, NULL, &log_here));
+    assert_int_equal(result.read, 6);
+    assert_int_equal(result.refused, 5);
+    assert_int_equal(result.added, 1);
+    assert_non_null(strstr(said.data, "bad.jsonl: line 1 refused: id: "));
+    assert_non_null(strstr(said.data, "line 2 refused: not JSON"));
+    assert_non_null(strstr(said.data, "line 3 refused: the line is longer than 65536 bytes"));
+    assert_non_null(strstr(said.data, "line 4 refused: the line has a zero byte"));
+    assert_non_null(strstr(said.data, "line 5 refused: not JSON"));
+    assert_fails(TRIAGE_E_IO, "nowhere.jsonl",
+                 tri_store_import(&result, store, in_folder("nowhere.jsonl"), NULL, NULL, NULL));
+    assert_fails(TRIAGE_E_IO, folder, tri_store_import(&result, store, folder, NULL, NULL, NULL));
+    tri_store_close(store);
+    tri_text_free(&said);
+    tri_text_free(&text);
+    free(good);
+    free(changed);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_spoiled_rows),
+        cmocka_unit_test(test_disguised_tables),
+        cmocka_unit_test(test_generated_columns),
+        cmocka_unit_test(test_triggers),
+        cmocka_unit_test(test_damaged_files),
+        cmocka_unit_test(test_spoiled_json),
+        cmocka_unit_test(test_spoiled_lines_in_a_file),
+    };
+    return cmocka_run_group_tests_name("hostile", tests, make_folder, remove_folder);
+}
