@@ -1,0 +1,251 @@
+// links: base problem
+/* The order of work and panels. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bsr_gemm/args.h"
+#include "problem/problem.h"
+
+#define SMALL TRI_SOURCE_DIR "/tests/data/dlmc/variational_0.9_encoder1_ffn2.smtx"
+
+static int64_t length(const tri_pattern *p, int64_t row) {
+    return p->row_ptr[row + 1] - p->row_ptr[row];
+}
+
+static void assert_permutation(const tri_schedule *s, int64_t rows) {
+    bool *seen = calloc((size_t)rows, 1);
+    for (int64_t i = 0; i < rows; i++) {
+        assert_in_range(s->row_order[i], 0, rows - 1);
+        assert_false(seen[s->row_order[i]]);
+        seen[s->row_order[i]] = true;
+    }
+    free(seen);
+}
+
+/* Every block is in exactly one step, at the bit of its row; columns ascend; no step is empty. */
+static void assert_panels(const tri_schedule *s, const tri_pattern *p, int32_t panel_rows) {
+    int64_t found = 0;
+    assert_int_equal(s->panels, (p->block_rows + panel_rows - 1) / panel_rows);
+    assert_int_equal(s->panel_ptr[0], 0);
+    for (int64_t panel = 0; panel < s->panels; panel++) {
+        int32_t at[32], rows = 0;
+        for (; rows < panel_rows && panel * panel_rows + rows < p->block_rows; rows++)
+            at[rows] = p->row_ptr[s->row_order[panel * panel_rows + rows]];
+        for (int32_t i = s->panel_ptr[panel]; i < s->panel_ptr[panel + 1]; i++) {
+            const tri_panel_step *step = &s->steps[i];
+            assert_true(step->rows != 0 && (uint64_t)step->rows < UINT64_C(1) << rows);
+            if (i > s->panel_ptr[panel])
+                assert_true(step->col > step[-1].col);
+            for (int32_t r = 0; r < rows; r++)
+                if (step->rows >> r & 1) {
+                    assert_true(at[r] < p->row_ptr[s->row_order[panel * panel_rows + r] + 1]);
+                    assert_int_equal(p->col_idx[at[r]++], step->col);
+                    found++;
+                }
+        }
+    }
+    assert_int_equal(found, p->nnzb);
+}
+
+static int64_t build_and_check(const tri_pattern *p, int32_t panel_rows, bool reorder) {
+    tri_schedule s;
+    assert_int_equal(tri_schedule_build(&s, p, panel_rows, reorder), TRIAGE_OK);
+    assert_permutation(&s, p->block_rows);
+    int64_t steps = 0;
+    if (panel_rows) {
+        assert_panels(&s, p, panel_rows);
+        steps = s.panel_ptr[s.panels];
+        for (int64_t i = 1; i < p->block_rows / panel_rows; i++) /* the heaviest first */
+            assert_true(s.panel_ptr[i] - s.panel_ptr[i - 1] >= s.panel_ptr[i + 1] - s.panel_ptr[i]);
+    } else {
+        assert_int_equal(s.panels, 0);
+        assert_null(s.panel_ptr);
+        assert_null(s.steps);
+    }
+    tri_schedule_free(&s);
+    assert_null(s.row_order);
+    return steps;
+}
+
+static void rows_go_longest_first(void **state) {
+    (void)state;
+    tri_pattern p;
+    tri_schedule s;
+    const int32_t row_ptr[] = {0, 1, 3, 3, 5, 6}, col_idx[] = {0, 0, 1, 2, 3, 1}, order[] = {1, 3, 0, 4, 2};
+    assert_int_equal(tri_pattern_copy(&p, 5, 4, 6, row_ptr, col_idx), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, &p, 0, false), TRIAGE_OK);
+    assert_memory_equal(s.row_order, order, sizeof order);
+    tri_schedule_free(&s);
+    tri_pattern_free(&p);
+}
+
+static void panels_hold_every_block_once(void **state) {
+    (void)state;
+    const double sparsities[] = {0, 0.5, 0.9, 0.99, 1};
+    const int64_t sizes[][2] = {{1, 1}, {5, 9}, {64, 64}, {67, 33}, {33, 200}};
+    const int32_t panel_rows[] = {0, 1, 2, 3, 4, 8, 31, 32};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (size_t j = 0; j < sizeof sparsities / sizeof *sparsities; j++) {
+            tri_pattern p;
+            assert_int_equal(tri_pattern_random(&p, sizes[i][0], sizes[i][1], sparsities[j], 5), TRIAGE_OK);
+            for (size_t k = 0; k < sizeof panel_rows / sizeof *panel_rows; k++) {
+                build_and_check(&p, panel_rows[k], false);
+                build_and_check(&p, panel_rows[k], true);
+            }
+            tri_pattern_free(&p);
+        }
+}
+
+static void panels_of_a_known_pattern(void **state) {
+    (void)state;
+    tri_pattern p;
+    tri_schedule s;
+    const int32_t row_ptr[] = {0, 2, 4, 5}, col_idx[] = {0, 2, 1, 2, 0};
+    const int32_t panel_ptr[] = {0, 3, 4};
+    const tri_panel_step steps[] = {{0, 1}, {1, 2}, {2, 3}, {0, 1}};
+    assert_int_equal(tri_pattern_copy(&p, 3, 3, 5, row_ptr, col_idx), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, &p, 2, false), TRIAGE_OK);
+    assert_int_equal(s.panels, 2);
+    assert_memory_equal(s.panel_ptr, panel_ptr, sizeof panel_ptr);
+    assert_memory_equal(s.steps, steps, sizeof steps);
+    tri_schedule_free(&s);
+    tri_pattern_free(&p);
+}
+
+static void refuses_panels_that_do_not_fit_the_mask(void **state) {
+    (void)state;
+    tri_pattern p;
+    tri_schedule s;
+    assert_int_equal(tri_pattern_random(&p, 4, 4, 0.5, 1), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, &p, 33, false), TRIAGE_E_INVALID);
+    assert_string_equal(triage_last_error(), "panel_rows is 33; allowed 0 .. 32");
+    assert_int_equal(tri_schedule_build(&s, &p, -1, true), TRIAGE_E_INVALID);
+    assert_null(s.row_order);
+    tri_schedule_free(&s);
+    tri_schedule_free(NULL);
+    tri_pattern_free(&p);
+}
+
+/* `kinds` different random rows of `per_row` columns, each `copies` times, dealt out in random order. */
+static void make_copies(tri_pattern *out, int kinds, int copies, int32_t cols, double sparsity,
+                        uint64_t seed) {
+    tri_pattern kind;
+    tri_random random;
+    int rows = kinds * copies, *deck = malloc((size_t)rows * sizeof *deck);
+    assert_int_equal(tri_pattern_random(&kind, kinds, cols, sparsity, seed), TRIAGE_OK);
+    int32_t *row_ptr = calloc((size_t)rows + 1, 4);
+    int32_t *col_idx = calloc((size_t)(kind.nnzb * copies), 4);
+    tri_random_seed(&random, seed);
+    for (int i = 0; i < rows; i++) {
+        int j = (int)tri_random_below(&random, (uint64_t)i + 1);
+        deck[i] = deck[j];
+        deck[j] = i / copies;
+    }
+    for (int i = 0; i < rows; i++) {
+        int32_t from = kind.row_ptr[deck[i]], count = kind.row_ptr[deck[i] + 1] - from;
+        memcpy(col_idx + row_ptr[i], kind.col_idx + from, (size_t)count * 4);
+        row_ptr[i + 1] = row_ptr[i] + count;
+    }
+    assert_int_equal(tri_pattern_copy(out, rows, cols, kind.nnzb * copies, row_ptr, col_idx), TRIAGE_OK);
+    tri_pattern_free(&kind);
+    free(row_ptr);
+    free(col_idx);
+    free(deck);
+}
+
+static void reorder_puts_identical_rows_together(void **state) {
+    (void)state;
+    const struct {
+        int kinds, copies;
+        int32_t cols, panel_rows;
+        double sparsity;
+    } cases[] = {{16, 4, 64, 4, 0.9},
+                 {50, 2, 100, 2, 0.8},
+                 {7, 8, 30, 4, 0.7},
+                 {20, 8, 500, 8, 0.95},
+                 {3, 400, 3000, 8, 0.5}}; /* the last: columns of more rows than a window */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tri_pattern p;
+        make_copies(&p, cases[i].kinds, cases[i].copies, cases[i].cols, cases[i].sparsity, 11);
+        int64_t steps = build_and_check(&p, cases[i].panel_rows, true);
+        assert_int_equal(steps * cases[i].panel_rows, p.nnzb); /* each step serves all rows of its panel */
+        assert_true(steps < build_and_check(&p, cases[i].panel_rows, false));
+        tri_pattern_free(&p);
+    }
+}
+
+static void reorder_saves_steps_on_a_real_pattern(void **state) {
+    (void)state;
+    tri_pattern p;
+    assert_int_equal(tri_pattern_read(&p, SMALL), TRIAGE_OK);
+    int64_t plain = build_and_check(&p, 4, false), grouped = build_and_check(&p, 4, true);
+    assert_true(grouped < 0.95 * (double)plain);
+    tri_pattern_free(&p);
+}
+
+static void reorder_gives_the_same_order_each_time(void **state) {
+    (void)state;
+    tri_pattern p;
+    tri_schedule a, b;
+    assert_int_equal(tri_pattern_read(&p, SMALL), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&a, &p, 4, true), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&b, &p, 4, true), TRIAGE_OK);
+    assert_memory_equal(a.row_order, b.row_order, (size_t)p.block_rows * 4);
+    tri_schedule_free(&a);
+    tri_schedule_free(&b);
+    tri_pattern_free(&p);
+}
+
+/* 1000 dense rows, then the same number of empty ones: heavy panels come first, empty ones last. */
+static void empty_rows_come_last(void **state) {
+    (void)state;
+    tri_pattern p;
+    tri_schedule s;
+    int32_t row_ptr[2001] = {0}, col_idx[2000];
+    for (int i = 0; i < 2000; i++) {
+        row_ptr[i + 1] = row_ptr[i] + 2 * (i % 2);
+        col_idx[i] = i % 2;
+    }
+    assert_int_equal(tri_pattern_copy(&p, 2000, 3, 2000, row_ptr, col_idx), TRIAGE_OK);
+    for (int reorder = 0; reorder < 2; reorder++) {
+        assert_int_equal(tri_schedule_build(&s, &p, 4, reorder), TRIAGE_OK);
+        assert_permutation(&s, 2000);
+        for (int i = 0; i < 1000; i++)
+            assert_int_equal(length(&p, s.row_order[i]), 2);
+        assert_int_equal(s.panel_ptr[s.panels], 500);
+        tri_schedule_free(&s);
+    }
+    tri_pattern_free(&p);
+}
+
+/* A quarter of a million blocks in a few columns: near linear, or this runs for minutes. */
+static void reorder_is_near_linear(void **state) {
+    (void)state;
+    tri_pattern p;
+    assert_int_equal(tri_pattern_random(&p, 65536, 40, 0.9, 3), TRIAGE_OK);
+    int64_t before = tri_now_ns();
+    build_and_check(&p, 4, true);
+    assert_true(tri_now_ns() - before < INT64_C(10000000000));
+    tri_pattern_free(&p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_go_longest_first),
+        cmocka_unit_test(panels_hold_every_block_once),
+        cmocka_unit_test(panels_of_a_known_pattern),
+        cmocka_unit_test(refuses_panels_that_do_not_fit_the_mask),
+        cmocka_unit_test(reorder_puts_identical_rows_together),
+        cmocka_unit_test(reorder_saves_steps_on_a_real_pattern),
+        cmocka_unit_test(reorder_gives_the_same_order_each_time),
+        cmocka_unit_test(empty_rows_come_last),
+        cmocka_unit_test(reorder_is_near_linear),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
