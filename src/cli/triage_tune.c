@@ -227,6 +227,15 @@ static triage_status check_strategy(const char *name) {
     return tri_cli_usage("--strategy %.32s is not one of exhaustive, random, local, or a .lua file", name);
 }
 
+/* A Lua file of the user's: bad input when it cannot be read, not a failure of ours. */
+static triage_status check_lua(const char *path, const char *option) {
+    size_t size = path ? strlen(path) : 0;
+    bool is_file = size > 0 && (strchr(path, '/') || (size > 4 && strcmp(path + size - 4, ".lua") == 0));
+    if (!is_file || access(path, R_OK) == 0)
+        return TRIAGE_OK;
+    return tri_fail(TRIAGE_E_DATA, "%s %s cannot be read: a Lua file is wanted", option, path);
+}
+
 /* Found before a minute is spent on measuring: can a database be written there? Makes nothing. */
 static triage_status check_db(const char *path) {
     char *folder = NULL;
@@ -291,6 +300,8 @@ static triage_status make_setup(setup *out, const options *o) {
     TRI_TRY(check_modes(o));
     TRI_TRY(check_device(tune->device));
     TRI_TRY(check_strategy(o->strategy));
+    TRI_TRY(check_lua(o->strategy, "--strategy"));
+    TRI_TRY(check_lua(o->space, "--space"));
     TRI_TRY(parse_numbers(tune, o));
     TRI_TRY(worker_path(&out->worker));
     TRI_TRY(tri_cli_default_cache(&out->cache));

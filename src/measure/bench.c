@@ -230,10 +230,11 @@ done:
     return status;
 }
 
-/* Twice the last-level cache leaves nothing of it; more only costs time. */
+/* Twice the cache leaves nothing of it; more only costs time. A CPU's last level may be shared by a rack of
+ * neighbours and far larger than any use: there the private caches are what is emptied for certain. */
 static int64_t flush_size(const tri_device_info *info) {
-    const int64_t least = (int64_t)32 << 20, most = (int64_t)256 << 20;
-    int64_t wanted = info->l2_bytes > 0 ? 2 * info->l2_bytes : 64 << 20;
+    const int64_t least = (int64_t)32 << 20, most = (int64_t)(info->cc ? 256 : 64) << 20;
+    int64_t wanted = info->l2_bytes > 0 ? 2 * info->l2_bytes : most;
     return wanted < least ? least : wanted > most ? most : wanted;
 }
 
@@ -247,6 +248,7 @@ triage_status tri_bench_open(tri_bench **out, tri_device *device, const tri_benc
     bench->seed = setup->seed;
     bench->warm = setup->warm;
     bench->flush_bytes = setup->warm ? 0 : flush_size(tri_device_describe(device));
+    bench->sampling_limit_ns = (int64_t)(1e9 * (setup->sampling_limit_s > 0 ? setup->sampling_limit_s : 1.5));
     bench->reference_launch = *setup->reference.launch;
     bench->cases[0] = (tri_bench_case){.alpha = 1.0f, .beta = 0.0f};
     bench->cases[1] = (tri_bench_case){.alpha = 1.25f, .beta = -0.5f};

@@ -37,9 +37,10 @@ typedef struct tri_bench_setup {
     const tri_problem *problem;
     const tri_pattern *pattern; /* borrowed for the bench's life */
     uint64_t seed;
-    bool warm;             /* leave the L2 warm, and batch launches shorter than 20 us */
-    const char *cache_dir; /* of compiled kernels, or NULL */
-    tri_trial reference;   /* the plain kernel */
+    bool warm;               /* leave the L2 warm, and batch launches shorter than 20 us */
+    double sampling_limit_s; /* of one candidate's samples, a quarter of a race's; 0: 1.5 */
+    const char *cache_dir;   /* of compiled kernels, or NULL */
+    tri_trial reference;     /* the plain kernel */
 } tri_bench_setup;
 
 /* Draws the inputs, runs the plain kernel, computes the float64 rows and the yardstick. Fails when the

@@ -24,6 +24,7 @@ struct tri_bench {
     char *cache_dir;
     bool warm;
     int64_t flush_bytes;
+    int64_t sampling_limit_ns;
     uint64_t seed;
     void *values, *b, *c_in, *bias; /* on the host */
     size_t c_bytes;

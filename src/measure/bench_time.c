@@ -8,14 +8,13 @@
 #define FIRST_LOOK 3 /* samples before a candidate can be called clearly slower */
 #define CHUNK 8
 #define SAMPLES_CAP 200
-#define TIME_CAP_NS 1500000000LL
 #define CLEARLY_SLOWER 1.5
 #define WIDTH_WANTED 0.02 /* the whole interval: +- 1 % */
 #define SHORT_LAUNCH_NS 20000.0
 #define BATCH_NS 200000.0 /* what a batch of short launches should take together */
 #define RACE_ROUNDS_LEAST 20
 #define RACE_ROUNDS_CAP 200
-#define RACE_TIME_CAP_NS 6000000000LL
+#define RACE_LIMIT 4 /* times the sampling limit of one */
 
 typedef struct samples {
     double ns[TRI_SAMPLES_MAX];
@@ -73,7 +72,7 @@ static triage_status sample(tri_bench *bench, tri_mounted *mounted, double best_
             break;
         }
         bool enough = taken.count > FIRST_LOOK && tri_timing_width(&report->timing) < WIDTH_WANTED;
-        bool late = taken.count > FIRST_LOOK && tri_now_ns() - start > TIME_CAP_NS;
+        bool late = taken.count > FIRST_LOOK && tri_now_ns() - start > bench->sampling_limit_ns;
         if (enough || late || taken.count + CHUNK > SAMPLES_CAP)
             break;
         TRI_TRY(take(bench, mounted, report->batch, &taken, CHUNK));
@@ -206,7 +205,8 @@ static bool run_rounds(race *r, uint64_t seed) {
             return false;
     int64_t start = tri_now_ns();
     for (int rounds = 0; rounds < RACE_ROUNDS_CAP; rounds++) {
-        if (rounds >= RACE_ROUNDS_LEAST && (all_known(r) || tri_now_ns() - start > RACE_TIME_CAP_NS))
+        if (rounds >= RACE_ROUNDS_LEAST &&
+            (all_known(r) || tri_now_ns() - start > RACE_LIMIT * r->bench->sampling_limit_ns))
             break;
         shuffle(r, &random);
         if (!run_round(r, false))

@@ -93,13 +93,15 @@ static triage_status do_setup(server *s, const json_t *job) {
     json_t *problem_json = NULL, *reference_json = NULL;
     const char *seed = NULL, *cache = NULL;
     int warm = 0;
+    double sampling = 0;
     tri_problem problem;
     trial_copy reference = {0};
     int64_t start = tri_now_ns();
     triage_status status = TRIAGE_OK;
     TRI_TRY(s->device && !s->bench ? TRIAGE_OK : tri_fail(TRIAGE_E_INVALID, "setup out of turn"));
-    TRI_TRY(tri_json_read(job, "{s:o, s:s, s:b, s?s, s:o}", "problem", &problem_json, "seed", &seed, "warm",
-                          &warm, "cache", &cache, "reference", &reference_json));
+    TRI_TRY(tri_json_read(job, "{s:o, s:s, s:b, s:F, s?s, s:o}", "problem", &problem_json, "seed", &seed,
+                          "warm", &warm, "sampling", &sampling, "cache", &cache, "reference",
+                          &reference_json));
     TRI_TRY(tri_problem_from_json(&problem, problem_json));
     TRI_TRY(read_trial(&reference, reference_json));
     TRI_TRY(tri_pattern_from_fd(&s->pattern, s->pattern_fd));
@@ -107,6 +109,7 @@ static triage_status do_setup(server *s, const json_t *job) {
                              .pattern = &s->pattern,
                              .seed = strtoull(seed, NULL, 10),
                              .warm = warm,
+                             .sampling_limit_s = sampling,
                              .cache_dir = cache,
                              .reference = {&reference.source, &reference.launch}};
     TRI_TRY(tri_bench_open(&s->bench, s->device, &setup));

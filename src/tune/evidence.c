@@ -136,3 +136,27 @@ done:
     tri_measurement_clear(&row);
     return status;
 }
+
+typedef struct ranking {
+    tri_search *search;
+    size_t next;
+} ranking;
+
+static triage_status take_rank(void *user, const tri_measurement *row) {
+    ranking *r = user;
+    for (size_t i = 0; i < r->search->trial_count; i++)
+        if (strcmp(r->search->trials[i]->hash, row->source_hash) == 0)
+            r->search->trials[i]->rank = r->next;
+    r->next++;
+    return TRIAGE_OK;
+}
+
+triage_status tri_search_rank(tri_search *search) {
+    for (size_t i = 0; i < search->trial_count; i++)
+        search->trials[i]->rank = SIZE_MAX;
+    /* The store prefers cold times: a warm run is ranked by its own. */
+    if (!search->store || search->options->compile_only || search->options->warm)
+        return TRIAGE_OK;
+    return tri_store_ranking(search->store, search->problem_key, search->device_key, take_rank,
+                             &(ranking){search, 0});
+}

@@ -23,7 +23,11 @@ static int class_of(const tri_search_trial *trial) {
 int tri_trial_order(const void *a, const void *b) {
     const tri_search_trial *x = *(tri_search_trial *const *)a, *y = *(tri_search_trial *const *)b;
     const tri_measurement *m = &x->row.evidence, *n = &y->row.evidence;
+    if (x->state != TRI_TRIAL_DONE || y->state != TRI_TRIAL_DONE) /* without a row */
+        return (x->state != TRI_TRIAL_DONE) - (y->state != TRI_TRIAL_DONE);
     int by_class = class_of(x) - class_of(y);
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
     if (by_class)
         return by_class;
     if (m->median_ns != n->median_ns)
@@ -176,6 +180,8 @@ triage_status tri_search_race(tri_search *search) {
     for (size_t i = 0; i < search->trial_count; i++)
         if (is_right(search->trials[i]))
             right[count++] = search->trials[i];
+    if (count == 0)
+        goto done;
     qsort(right, count, sizeof(tri_search_trial *), by_median);
     chosen = choose(finalists, right, count, search->by_config[search->configs.default_index]);
     if (!worth_racing(finalists, chosen))

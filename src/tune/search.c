@@ -272,6 +272,7 @@ static triage_status prepare(tri_search *search) {
     tri_bench_setup setup = {.problem = search->problem,
                              .seed = search->options->seed,
                              .warm = search->options->warm,
+                             .sampling_limit_s = search->options->sampling_limit_s,
                              .cache_dir = search->cache_dir,
                              .reference = {&search->reference_source, &search->reference.launch}};
     search->measurer = TRI_MEASURER_PREPARING;

@@ -23,6 +23,7 @@ typedef struct tri_search_trial {
     size_t worker;
     bool proposed; /* the strategy waits for its result */
     bool retried;  /* its first measurement was spoilt by somebody else's damage */
+    size_t rank;   /* in the store's ranking; SIZE_MAX: not in it */
     tri_compiled compiled;
     tri_tune_row row;
 } tri_search_trial;
@@ -94,7 +95,8 @@ bool tri_search_is_host(const tri_search *search);
 
 /* ---- finals.c ---- */
 triage_status tri_search_race(tri_search *search);
-/* Best first: raced, then searched, then slow, then failures; equal ones by configuration. */
+/* Best first: in the store's ranking if there is one, so that the table's winner is what a lookup finds; then
+ * raced, searched, slow, failures; equal ones by configuration. */
 int tri_trial_order(const void *a, const void *b);
 
 /* ---- evidence.c ---- */
@@ -108,5 +110,8 @@ triage_status tri_search_record_failure(tri_search *search, tri_search_trial *tr
                                         const char *stage, const char *reason);
 /* Looks the trial up in the store: true and its row filled when it need not be measured again. */
 triage_status tri_search_recall(bool *known, tri_search *search, tri_search_trial *trial);
+
+/* Fills in the ranks. */
+triage_status tri_search_rank(tri_search *search);
 
 #endif

@@ -168,7 +168,9 @@ static size_t count_ties(const tri_tune_result *result) {
 /* Moves the rows that are done out of the search, best first. */
 static triage_status fill_result(tri_tune_result *out, tri_search *search) {
     triage_status status = TRIAGE_OK;
-    qsort(search->trials, search->trial_count, sizeof(tri_search_trial *), tri_trial_order);
+    TRI_TRY(tri_search_rank(search));
+    if (search->trial_count > 0)
+        qsort(search->trials, search->trial_count, sizeof(tri_search_trial *), tri_trial_order);
     TRI_TRY(tri_calloc(&out->rows, search->trial_count + 1, sizeof *out->rows));
     for (size_t i = 0; i < search->trial_count; i++) {
         tri_search_trial *trial = search->trials[i];

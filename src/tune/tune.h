@@ -23,6 +23,7 @@ typedef struct tri_tune_options {
     bool force;                      /* measure again what is already known */
     bool warm;                       /* warm instead of cold L2 */
     double candidate_limit_s;        /* deadline of one candidate; 0: from the plain kernel's time */
+    double sampling_limit_s;         /* of one candidate's samples, a quarter of the race's; 0: 1.5 */
     volatile const int *interrupted; /* set by a signal handler: finish the row in hand and stop */
 } tri_tune_options;
 

@@ -1,0 +1,361 @@
+/* triage_tune from outside: exit codes, one clear line for bad input, nothing left behind, and a real run on
+ * the host device. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/scratch.h"
+
+#define TUNE TRI_BINARY_DIR "/bin/triage_tune"
+#define PROBLEM "--shape 64,40,64 --sparsity 0.5 --block 16 "
+
+static char folder[64];
+
+static int set_up(void **state) {
+    (void)state;
+    scratch_make(folder);
+    mkdir(scratch_path(folder, "home"), 0700);
+    setenv("HOME", scratch_path(folder, "home"), 1);
+    unsetenv("XDG_DATA_HOME");
+    setenv("XDG_CACHE_HOME", scratch_path(folder, "cache"), 1);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    scratch_remove(folder);
+    return 0;
+}
+
+/* ---- running it ----------------------------------------------------------------------------------------- */
+
+typedef struct outcome {
+    int code;
+    char *out, *err;
+} outcome;
+
+static char *slurp(const char *path) {
+    FILE *stream = fopen(path, "r");
+    char *text = calloc(1, 1 << 20);
+    if (!stream || !text)
+        abort();
+    text[fread(text, 1, (1 << 20) - 1, stream)] = '\0';
+    fclose(stream);
+    return text;
+}
+
+static outcome tune(const char *arguments) {
+    char command[4096];
+    snprintf(command, sizeof command, "cd '%s' && " TUNE " %s >'%s' 2>'%s' </dev/null", folder, arguments,
+             scratch_path(folder, "out"), scratch_path(folder, "err"));
+    int state = system(command);
+    return (outcome){WIFEXITED(state) ? WEXITSTATUS(state) : -1, slurp(scratch_path(folder, "out")),
+                     slurp(scratch_path(folder, "err"))};
+}
+
+static void drop(outcome *o) {
+    free(o->out);
+    free(o->err);
+}
+
+/* One line on stderr that holds `needle`, nothing on stdout, nothing made. */
+static void refuse(int code, const char *needle, const char *arguments) {
+    outcome o = tune(arguments);
+    const char *line = strchr(o.err, '\n');
+    if (o.code != code || !line || line[1] || !strstr(o.err, needle) || o.out[0])
+        fail_msg("triage_tune %s\nexit %d (expected %d) with '%s' (expected %s), stdout '%s'", arguments,
+                 o.code, code, o.err, needle, o.out);
+    assert_int_equal(scratch_count(scratch_path(folder, "home")), 0);
+    assert_int_equal(access(scratch_path(folder, "x.db"), F_OK), -1);
+    drop(&o);
+}
+
+/* ---- bad input -------------------------------------------------------------------------------------------- */
+
+static void test_shapes(void **state) {
+    (void)state;
+    refuse(64, "--shape", "");
+    refuse(64, "-5", "--shape=-5,64,64 --sparsity 0.5");
+    refuse(64, "0", "--shape 64,0,64 --sparsity 0.5");
+    refuse(64, "99999999999999999999", "--shape 64,64,99999999999999999999 --sparsity 0.5");
+    refuse(64, "2147483648", "--shape 2147483648,64,64 --sparsity 0.5");
+    refuse(64, "2 numbers", "--shape 64,64 --sparsity 0.5");
+    refuse(64, "4 numbers", "--shape 64,64,64,64 --sparsity 0.5");
+    refuse(64, "64x", "--shape 64x,64,64 --sparsity 0.5");
+    refuse(64, "100", "--shape 100,64,64 --sparsity 0.5");
+    refuse(64, "33", "--shape 66,64,64 --sparsity 0.5 --block 33");
+    refuse(64, "blocks", "--shape 2147483632,64,2147483632 --sparsity 0.5 --block 16 --device host");
+    refuse(64, "memory", "--shape 1048576,2147483647,64 --sparsity 0.99 --block 64 --device host --db x.db");
+}
+
+static void test_numbers(void **state) {
+    (void)state;
+    refuse(64, "1.5", "--shape 64,64,64 --sparsity 1.5");
+    refuse(64, "-0.1", "--shape 64,64,64 --sparsity=-0.1");
+    refuse(64, "nan", "--shape 64,64,64 --sparsity nan");
+    refuse(64, "much", "--shape 64,64,64 --sparsity much");
+    refuse(64, "0", "--shape 64,64,64 --sparsity 0.5 --block 0");
+    refuse(64, "1025", "--shape 64,64,64 --sparsity 0.5 --block 1025");
+    refuse(64, "--block", "--shape 64,64,64 --sparsity 0.5 --block 16x16x16");
+    refuse(64, "--budget", PROBLEM "--budget 0");
+    refuse(64, "--jobs", PROBLEM "--jobs 257");
+    refuse(64, "--seed", PROBLEM "--seed=-1");
+    refuse(64, "--time-limit", PROBLEM "--time-limit 0");
+    refuse(64, "--time-limit", PROBLEM "--time-limit nan");
+}
+
+static void test_names_and_combinations(void **state) {
+    (void)state;
+    refuse(64, "f64", PROBLEM "--dtype f64");
+    refuse(64, "conv", PROBLEM "--op conv");
+    refuse(64, "diagonal", PROBLEM "--layout diagonal");
+    refuse(64, "abacus", PROBLEM "--device abacus");
+    refuse(64, "'x'", PROBLEM "--device cuda:x");
+    refuse(64, "annealing", PROBLEM "--strategy annealing");
+    refuse(64, "--sparsity", "--shape 64,64,64");
+    refuse(64, "--n", PROBLEM "--n 4");
+    refuse(64, "--pattern", "--pattern a.smtx");
+    refuse(64, "--shape", "--pattern a.smtx --n 4 --shape 1,1,1");
+    refuse(64, "--target", PROBLEM "--compile-only");
+    refuse(64, "--target", PROBLEM "--target sm_90a");
+    refuse(64, "sm_12", PROBLEM "--target sm_12 --compile-only");
+    refuse(64, "exclude", PROBLEM "--target host --device host --compile-only");
+    refuse(64, "only one", PROBLEM "--target host --compile-only --dry-run");
+    outcome o = tune("--no-such-option");
+    assert_int_equal(o.code, 64);
+    drop(&o);
+    o = tune(PROBLEM "stray");
+    assert_int_equal(o.code, 64);
+    drop(&o);
+}
+
+static void test_files(void **state) {
+    (void)state;
+    refuse(65, "missing.smtx", "--pattern missing.smtx --n 4 --block 16");
+    scratch_write(folder, "cut.smtx", "2, 2, 3\n0 2 3\n0 1\n", 0600);
+    refuse(65, "cut.smtx", "--pattern cut.smtx --n 4 --block 16");
+    scratch_write(folder, "range.smtx", "2, 2, 2\n0 1 2\n0 7\n", 0600);
+    refuse(65, "7", "--pattern range.smtx --n 4 --block 16");
+    if (geteuid() != 0) /* root may write anywhere, and finds out later */
+        refuse(65, "folder", PROBLEM "--device host --db /proc/none/x.db");
+    scratch_write(folder, "text", "this is no database, only a text that is long enough to look like one\n",
+                  0600);
+    refuse(65, "text", PROBLEM "--device host --db text");
+    refuse(65, "folder", PROBLEM "--device host --db text/x.db");
+    refuse(65, "nowhere.lua", PROBLEM "--device host --db x.db --space nowhere.lua");
+    refuse(65, "no_kernel", PROBLEM "--target host --emit 'no_kernel a=1'");
+}
+
+static void test_no_device(void **state) {
+    (void)state;
+    refuse(69, "", PROBLEM "--device cuda:1000 --db x.db");
+}
+
+static void test_hostile_spaces(void **state) {
+    (void)state;
+    refuse(65, "os",
+           PROBLEM "--device host --db x.db --space " TRI_SOURCE_DIR "/tests/data/spaces/executes.lua");
+    refuse(65, "",
+           PROBLEM "--device host --db x.db --space " TRI_SOURCE_DIR "/tests/data/spaces/endless.lua");
+    refuse(65, "", PROBLEM "--device host --db x.db --space " TRI_SOURCE_DIR "/tests/data/spaces/greedy.lua");
+}
+
+/* ---- good input --------------------------------------------------------------------------------------------- */
+
+static json_t *json_of(const outcome *o) {
+    json_error_t error;
+    json_t *json = json_loads(o->out, 0, &error);
+    if (!json)
+        fail_msg("no JSON (%s): '%.300s' '%s'", error.text, o->out, o->err);
+    assert_int_equal(json_integer_value(json_object_get(json, "schema")), 1);
+    return json;
+}
+
+static void test_help(void **state) {
+    (void)state;
+    outcome o = tune("--help");
+    assert_int_equal(o.code, 0);
+    static const char *const names[] = {
+        "--shape",  "--sparsity",   "--block",  "--dtype",  "--out-dtype",    "--op",       "--pattern",
+        "--n=",     "--layout",     "--device", "--target", "--compile-only", "--space",    "--strategy",
+        "--budget", "--time-limit", "--seed",   "--jobs",   "--db",           "--force",    "--dry-run",
+        "--emit",   "--warm",       "--json",   "--quiet",  "--verbose",      "--no-color", "--data-dir"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!strstr(o.out, names[i]))
+            fail_msg("--help does not name %s", names[i]);
+    drop(&o);
+}
+
+static void test_a_run_twice(void **state) {
+    (void)state;
+    const char *arguments = PROBLEM "--device host --warm --budget 3 --db made/here/t.db --json --quiet";
+    outcome o = tune(arguments);
+    assert_int_equal(o.code, 0);
+    assert_string_equal(o.err, "");
+    json_t *first = json_of(&o);
+    drop(&o);
+    assert_int_equal(json_array_size(json_object_get(first, "rows")), 3);
+    assert_true(json_is_false(json_object_get(first, "answered_from_store")));
+    assert_true(json_is_string(json_object_get(first, "winner")));
+    json_t *row = json_array_get(json_object_get(first, "rows"), 0);
+    assert_true(json_real_value(json_object_get(row, "median_ns")) > 0);
+    assert_int_equal(access(scratch_path(folder, "made/here/t.db"), F_OK), 0);
+
+    o = tune(arguments);
+    assert_int_equal(o.code, 0);
+    json_t *second = json_of(&o);
+    drop(&o);
+    assert_true(json_is_true(json_object_get(second, "answered_from_store")));
+    assert_true(json_equal(json_object_get(first, "winner"), json_object_get(second, "winner")));
+    json_decref(first);
+    json_decref(second);
+
+    o = tune(PROBLEM "--device host --warm --budget 3 --db made/here/t.db --no-color");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, "winner: host"));
+    assert_non_null(strstr(o.out, "answered from the database"));
+    assert_null(strchr(o.out, '\033'));
+    drop(&o);
+}
+
+static void test_a_pattern(void **state) {
+    (void)state;
+    scratch_write(folder, "ok.smtx", "3, 4, 4\n0 2 2 4\n0 3 1 2\n", 0600);
+    outcome o = tune("--pattern ok.smtx --n 24 --block 16 --dtype bf16 --device host --warm --budget 2 "
+                     "--db p.db --json -q");
+    assert_int_equal(o.code, 0);
+    json_t *json = json_of(&o);
+    assert_int_equal(json_integer_value(json_object_get(json, "nnzb")), 4);
+    assert_non_null(strstr(json_string_value(json_object_get(json, "problem")), "m=48 n=24 k=64"));
+    json_decref(json);
+    drop(&o);
+}
+
+static void test_dry_run_and_emit(void **state) {
+    char arguments[1024], command[2048];
+    (void)state;
+    outcome o = tune(PROBLEM "--target host --dry-run --json");
+    assert_int_equal(o.code, 0);
+    json_t *json = json_of(&o);
+    drop(&o);
+    const char *config = json_string_value(json_object_get(json, "default"));
+    assert_non_null(config);
+    assert_true(json_array_size(json_object_get(json, "configs")) > 3);
+    snprintf(arguments, sizeof arguments, PROBLEM "--target host --emit '%s'", config);
+    o = tune(arguments);
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, "triage_kernel"));
+    assert_null(strstr(o.out, "{{"));
+    drop(&o);
+    snprintf(command, sizeof command, "gcc -x c -std=gnu17 -fopenmp -c -o '%s' '%s'",
+             scratch_path(folder, "emitted.o"), scratch_path(folder, "out"));
+    assert_int_equal(system(command), 0); /* what it prints compiles by itself */
+    json_decref(json);
+    assert_int_equal(scratch_count(scratch_path(folder, "home")), 0);
+}
+
+static void test_compile_only(void **state) {
+    (void)state;
+    outcome o = tune(PROBLEM "--target host --compile-only --budget 3 --json");
+    assert_int_equal(o.code, 0);
+    json_t *json = json_of(&o);
+    assert_int_equal(json_array_size(json_object_get(json, "rows")), 3);
+    assert_string_equal(
+        json_string_value(json_object_get(json_array_get(json_object_get(json, "rows"), 0), "outcome")),
+        "compiled");
+    assert_true(json_is_null(json_object_get(json, "winner")));
+    json_decref(json);
+    drop(&o);
+    assert_int_equal(scratch_count(scratch_path(folder, "home")), 0);
+}
+
+/* No candidate of a space is right: 70, and the failures are told. */
+static void test_none_right(void **state) {
+    (void)state;
+    scratch_fault_tree(folder, TRI_SOURCE_DIR);
+    char *space = slurp(TRI_SOURCE_DIR "/tests/data/faults/space.lua"), *from = strstr(space, "{ \"right\"");
+    char *end = strstr(from, "} },"), *word = strstr(space, "fault = \"right\" },");
+    FILE *stream = fopen(scratch_path(folder, "wrong.lua"), "w");
+    fprintf(stream, "%.*s{ \"zeros\", \"broken\" %.*sfault = \"zeros\" },%s", (int)(from - space), space,
+            (int)(word - end), end, word + strlen("fault = \"right\" },"));
+    fclose(stream);
+    free(space);
+    outcome o = tune(PROBLEM "--device host --space wrong.lua --data-dir data --db wrong.db -q");
+    if (o.code != 70)
+        fail_msg("exit %d: %s%s", o.code, o.out, o.err);
+    assert_non_null(strstr(o.out, "1 wrong: "));
+    assert_non_null(strstr(o.out, "1 not_compiled: "));
+    assert_null(strstr(o.out, "winner"));
+    drop(&o);
+    o = tune(PROBLEM "--target host --compile-only --space wrong.lua --data-dir data");
+    assert_int_equal(o.code, 70);
+    drop(&o);
+}
+
+/* Ctrl-C: 130, and what was reported is kept. */
+static void test_interrupt(void **state) {
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (chdir(folder) != 0 || !freopen(scratch_path(folder, "out"), "w", stdout) ||
+            !freopen(scratch_path(folder, "err"), "w", stderr))
+            _exit(99);
+        execl(TUNE, "triage_tune", "--shape", "128,128,128", "--sparsity", "0.5", "--block", "16", "--device",
+              "host", "--db", "int.db", "--verbose", "--warm", "--strategy", "exhaustive", NULL);
+        _exit(98);
+    }
+    char *err = NULL;
+    for (int i = 0; i < 1500; i++) { /* until two are reported */
+        usleep(20000);
+        free(err);
+        err = slurp(scratch_path(folder, "err"));
+        if (strstr(err, "\n2/"))
+            break;
+    }
+    assert_non_null(strstr(err, "\n2/"));
+    free(err);
+    int status = 0;
+    kill(pid, SIGINT);
+    waitpid(pid, &status, 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 130);
+    char *out = slurp(scratch_path(folder, "out"));
+    assert_non_null(strstr(out, "interrupted"));
+    free(out);
+    outcome o = tune("--shape 128,128,128 --sparsity 0.5 --block 16 --device host --db int.db --json "
+                     "--budget 2 --warm -q");
+    assert_int_equal(o.code, 0);
+    json_t *json = json_of(&o); /* both are known already; at most the race is new */
+    assert_int_equal(json_array_size(json_object_get(json, "rows")), 2);
+    json_decref(json);
+    drop(&o);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_names_and_combinations),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_no_device),
+        cmocka_unit_test(test_hostile_spaces),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_dry_run_and_emit),
+        cmocka_unit_test(test_a_run_twice),
+        cmocka_unit_test(test_a_pattern),
+        cmocka_unit_test(test_compile_only),
+        cmocka_unit_test(test_none_right),
+        cmocka_unit_test(test_interrupt),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,19 @@
+/* A temporary folder of a test, with what the tuner's tests need in it. Plain libc. */
+#ifndef TRIAGE_TESTS_SUPPORT_SCRATCH_H
+#define TRIAGE_TESTS_SUPPORT_SCRATCH_H
+
+#include <stddef.h>
+
+/* Makes a folder; path: 64 bytes. Aborts the test program when it cannot. */
+void scratch_make(char path[64]);
+/* Removes it with everything in it. */
+void scratch_remove(const char *path);
+/* path/name in a static buffer, one of eight in turn. */
+const char *scratch_path(const char *path, const char *name);
+void scratch_write(const char *path, const char *name, const char *text, unsigned mode);
+/* A data folder: the project's templates/ and tuner/, and the faulty kernel of tests/data/faults. */
+void scratch_fault_tree(const char *path, const char *source_dir);
+/* How many entries a folder has; -1: it is not there. */
+int scratch_count(const char *path);
+
+#endif

@@ -1,0 +1,335 @@
+/* The search on the host device, end to end, with the real space; and the statistics under it. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "measure/stats.h"
+#include "support/scratch.h"
+#include "tune/tune.h"
+
+#define WORKER TRI_BINARY_DIR "/bin/triage_worker"
+
+static char folder[64];
+
+static int set_up(void **state) {
+    (void)state;
+    scratch_make(folder);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    scratch_remove(folder);
+    return 0;
+}
+
+static void must(triage_status status) {
+    if (status != TRIAGE_OK)
+        fail_msg("%s: %s", triage_status_name(status), triage_last_error());
+}
+
+/* ---- statistics --------------------------------------------------------------------------------------- */
+
+static void test_interval_of_few(void **state) {
+    double five[] = {5, 1, 4, 2, 3}, six[] = {6, 5, 4, 3, 2, 1};
+    tri_timing timing = {0};
+    (void)state;
+    tri_timing_of(&timing, five, 5);
+    assert_true(timing.median_ns == 3 && timing.low_ns == 1 && timing.high_ns == 5 && timing.min_ns == 1);
+    tri_timing_of(&timing, six, 6); /* 2 / 2^6 = 3.1 %: the range is the 95 % interval */
+    assert_true(timing.median_ns == 3.5 && timing.low_ns == 1 && timing.high_ns == 6);
+    assert_int_equal(timing.samples, 6);
+}
+
+/* From tables of the sign test at 5 % two-sided: n = 20 excludes 5 on each side, n = 100 excludes 39. */
+static void test_interval_of_many(void **state) {
+    double ns[1000];
+    tri_timing timing = {0};
+    (void)state;
+    for (int i = 0; i < 20; i++)
+        ns[i] = i + 1;
+    tri_timing_of(&timing, ns, 20);
+    assert_true(timing.low_ns == 6 && timing.high_ns == 15);
+    for (int i = 0; i < 100; i++)
+        ns[i] = i + 1;
+    tri_timing_of(&timing, ns, 100);
+    assert_true(timing.low_ns == 40 && timing.high_ns == 61);
+    for (int i = 0; i < 1000; i++)
+        ns[i] = i + 1;
+    tri_timing_of(&timing, ns, 1000);
+    assert_true(timing.low_ns > 460 && timing.low_ns < 475 && timing.high_ns + timing.low_ns == 1001);
+    assert_true(tri_timing_width(&timing) < 0.15);
+}
+
+/* How often does the interval hold the true median? */
+static void test_interval_covers(void **state) {
+    tri_random random;
+    int held = 0;
+    (void)state;
+    tri_random_seed(&random, 4);
+    for (int trial = 0; trial < 2000; trial++) {
+        double ns[25];
+        tri_timing timing = {0};
+        for (int i = 0; i < 25; i++) {
+            double u = (double)(tri_random_next(&random) >> 11) / 9007199254740992.0;
+            ns[i] = u * u * u; /* skewed, median 0.125 */
+        }
+        tri_timing_of(&timing, ns, 25);
+        held += timing.low_ns <= 0.125 && timing.high_ns >= 0.125;
+    }
+    assert_true(held >= 1880 && held < 1999); /* 95 % and more, but not always */
+}
+
+/* ---- runs ----------------------------------------------------------------------------------------------- */
+
+static void make_problem(tri_problem *problem, tri_pattern *pattern) {
+    must(tri_pattern_random(pattern, 4, 6, 0.5, 1));
+    *problem = (tri_problem){.op = TRI_OP_BSR_GEMM,
+                             .m = 64,
+                             .n = 50,
+                             .k = 96,
+                             .ldb = 50,
+                             .ldc = 50,
+                             .block_m = 16,
+                             .block_k = 16,
+                             .nnzb = pattern->nnzb};
+    tri_fingerprint_of(&problem->fingerprint, pattern);
+}
+
+typedef struct seen {
+    size_t calls, last_done, total;
+    bool ordered;
+} seen;
+
+static void watch(void *user, size_t done, size_t total, const tri_tune_row *row) {
+    seen *s = user;
+    s->ordered = s->ordered && done == s->last_done + (row ? 1 : 0);
+    s->last_done = done;
+    s->total = total;
+    s->calls++;
+}
+
+static tri_tune_options defaults(void) {
+    return (tri_tune_options){.device = "host",
+                              .data_dir = TRI_SOURCE_DIR,
+                              .cache_dir = scratch_path(folder, "cache"),
+                              .worker_path = WORKER,
+                              .strategy = "random",
+                              .budget = 4,
+                              .jobs = 2,
+                              .sampling_limit_s = 0.1,
+                              .seed = 7};
+}
+
+static triage_status tune(tri_tune_result *out, const tri_tune_options *options, seen *s) {
+    tri_problem problem;
+    tri_pattern pattern;
+    make_problem(&problem, &pattern);
+    triage_status status = tri_tune_run(out, &problem, &pattern, options, s ? watch : NULL, s);
+    tri_pattern_free(&pattern);
+    return status;
+}
+
+static void test_a_run_and_its_memory(void **state) {
+    tri_tune_result first, second, third;
+    seen s = {.ordered = true};
+    (void)state;
+    tri_tune_options options = defaults();
+    options.db_path = scratch_path(folder, "new/folder/t.db");
+    must(tune(&first, &options, &s));
+    assert_int_equal(first.count, 4);
+    assert_true(s.ordered && s.calls == 5 && s.last_done == 4 && s.total == 4);
+    assert_int_equal(first.winner, 0);
+    assert_false(first.answered_from_store);
+    assert_true(first.tie_set >= 1 && first.space_size >= 4);
+    for (size_t i = 0; i < first.count; i++) {
+        const tri_measurement *m = &first.rows[i].evidence;
+        assert_true(m->outcome == TRI_RIGHT || m->outcome == TRI_SLOW);
+        assert_true(m->median_ns > 0 && m->low_ns <= m->median_ns && m->median_ns <= m->high_ns);
+        assert_true(m->row_error > 0 && m->row_error <= m->row_error_limit);
+        assert_true(m->cold_l2);
+        assert_string_equal(m->problem, first.problem_key);
+        assert_int_equal(strlen(m->source_hash), TRI_HASH_SIZE - 1);
+        assert_int_equal(m->circumstances[0], '{');
+    }
+    assert_string_equal(first.rows[0].evidence.stage, "race");
+
+    must(tune(&second, &options, NULL));
+    assert_true(second.answered_from_store);
+    assert_int_equal(second.count, first.count);
+    assert_true(second.compile_s == 0);
+    for (size_t i = 0; i < first.count; i++) { /* the same rows in the same order, number for number */
+        assert_string_equal(second.rows[i].evidence.config, first.rows[i].evidence.config);
+        assert_true(second.rows[i].evidence.median_ns == first.rows[i].evidence.median_ns);
+        assert_true(second.rows[i].known);
+    }
+
+    options.budget = 6; /* goes on where the last one stopped */
+    must(tune(&third, &options, NULL));
+    size_t known = 0;
+    for (size_t i = 0; i < third.count; i++)
+        known += third.rows[i].known;
+    assert_int_equal(third.count, 6);
+    assert_false(third.answered_from_store);
+    assert_true(known >= 1 && known <= 4); /* finalists were raced again */
+    tri_tune_result_free(&first);
+    tri_tune_result_free(&second);
+    tri_tune_result_free(&third);
+}
+
+static void test_the_same_seed_tries_the_same(void **state) {
+    tri_tune_result first, second;
+    (void)state;
+    tri_tune_options options = defaults();
+    must(tune(&first, &options, NULL));
+    must(tune(&second, &options, NULL));
+    assert_int_equal(first.count, second.count);
+    for (size_t i = 0; i < first.count; i++) {
+        bool there = false;
+        for (size_t j = 0; j < second.count; j++)
+            there = there || strcmp(first.rows[i].config, second.rows[j].config) == 0;
+        assert_true(there);
+    }
+    assert_int_equal(scratch_count(scratch_path(folder, "t.db")), -1);
+    tri_tune_result_free(&first);
+    tri_tune_result_free(&second);
+}
+
+static void test_a_temporary_cache_goes_away(void **state) {
+    tri_tune_result result;
+    (void)state;
+    tri_tune_options options = defaults();
+    options.cache_dir = NULL;
+    options.budget = 1;
+    must(tune(&result, &options, NULL));
+    assert_int_equal(result.count, 1);
+    assert_int_equal(result.rows[0].evidence.outcome, TRI_RIGHT);
+    tri_tune_result_free(&result);
+}
+
+static volatile int flag;
+
+static void interrupt_after_first(void *user, size_t done, size_t total, const tri_tune_row *row) {
+    (void)user;
+    (void)total;
+    (void)row;
+    flag = done >= 1;
+}
+
+static void test_interruption_keeps_results(void **state) {
+    tri_problem problem;
+    tri_pattern pattern;
+    tri_tune_result result;
+    (void)state;
+    make_problem(&problem, &pattern);
+    tri_tune_options options = defaults();
+    options.db_path = scratch_path(folder, "i.db");
+    options.interrupted = &flag;
+    flag = 0;
+    assert_int_equal(tri_tune_run(&result, &problem, &pattern, &options, interrupt_after_first, NULL),
+                     TRIAGE_E_INTERRUPTED);
+    assert_true(result.interrupted);
+    assert_int_equal(result.count, 1);
+    tri_tune_result_free(&result);
+    flag = 0;
+    must(tri_tune_run(&result, &problem, &pattern, &options, NULL, NULL));
+    assert_int_equal(result.count, 4);
+    tri_tune_result_free(&result);
+    tri_pattern_free(&pattern);
+}
+
+static void test_the_time_limit_is_no_failure(void **state) {
+    tri_tune_result result;
+    (void)state;
+    tri_tune_options options = defaults();
+    options.budget = 0;
+    options.time_limit_s = 3;
+    int64_t start = tri_now_ns();
+    must(tune(&result, &options, NULL));
+    assert_true(tri_now_ns() - start < 9000000000);
+    assert_true(result.out_of_time);
+    assert_true(result.count >= 1 && result.count < result.space_size);
+    tri_tune_result_free(&result);
+}
+
+static void test_compile_only(void **state) {
+    tri_tune_result result;
+    (void)state;
+    tri_tune_options options = defaults();
+    options.compile_only = true;
+    options.target = "host";
+    options.device = NULL;
+    options.db_path = scratch_path(folder, "never.db");
+    must(tune(&result, &options, NULL));
+    assert_int_equal(result.count, 4);
+    assert_int_equal(result.winner, -1);
+    for (size_t i = 0; i < result.count; i++)
+        assert_true(result.rows[i].compiled && result.rows[i].evidence.median_ns == 0);
+    assert_int_equal(access(options.db_path, F_OK), -1);
+    tri_tune_result_free(&result);
+}
+
+static void expect(triage_status wanted, const tri_tune_options *options, const char *message) {
+    tri_tune_result result;
+    triage_status status = tune(&result, options, NULL);
+    if (status != wanted || !strstr(triage_last_error(), message))
+        fail_msg("%s: %s; expected %s: %s", triage_status_name(status), triage_last_error(),
+                 triage_status_name(wanted), message);
+    tri_tune_result_free(&result);
+}
+
+static void test_bad_options(void **state) {
+    (void)state;
+    tri_tune_options options = defaults();
+    options.db_path = scratch_path(folder, "bad.db");
+    options.device = "cuda:1000";
+    expect(TRIAGE_E_NO_DEVICE, &options, "");
+    options.device = "abacus";
+    expect(TRIAGE_E_INVALID, &options, "abacus");
+    options.device = "host";
+    options.jobs = 1000;
+    expect(TRIAGE_E_INVALID, &options, "1000");
+    options.jobs = 1;
+    options.strategy = "no_such_strategy";
+    expect(TRIAGE_E_INVALID, &options, "no_such_strategy");
+    options.strategy = "random";
+    options.worker_path = "/no/worker";
+    expect(TRIAGE_E_IO, &options, "/no/worker");
+    options.worker_path = WORKER;
+    options.compile_only = true;
+    options.target = "sm_12";
+    expect(TRIAGE_E_INVALID, &options, "sm_12");
+    assert_int_equal(access(options.db_path, F_OK), -1);
+}
+
+static void test_describe(void **state) {
+    tri_device_info info;
+    (void)state;
+    tri_tune_options options = defaults();
+    must(tri_tune_describe(&info, &options));
+    assert_string_equal(info.backend, "host");
+    assert_int_equal(info.cc, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_interval_of_few),
+        cmocka_unit_test(test_interval_of_many),
+        cmocka_unit_test(test_interval_covers),
+        cmocka_unit_test(test_describe),
+        cmocka_unit_test(test_a_run_and_its_memory),
+        cmocka_unit_test(test_the_same_seed_tries_the_same),
+        cmocka_unit_test(test_a_temporary_cache_goes_away),
+        cmocka_unit_test(test_interruption_keeps_results),
+        cmocka_unit_test(test_the_time_limit_is_no_failure),
+        cmocka_unit_test(test_compile_only),
+        cmocka_unit_test(test_bad_options),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
