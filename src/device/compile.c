@@ -72,7 +72,6 @@ triage_status tri_compile(tri_image *out, const char *target, const tri_source *
         status = tri_cache_read(out, cache_dir, key);
         if (status != TRIAGE_E_NOT_FOUND)
             goto done;
-        status = TRIAGE_OK;
     }
     TRI_TRY(backend->compile(out, target, source));
     if (cache_dir)

@@ -20,12 +20,12 @@ void tri_cuda_driver_replace(const tri_cuda_driver *fake);
 /* TRIAGE_OK, or the failure of call, e.g. "cuLaunchKernelEx: CUDA_ERROR_ILLEGAL_ADDRESS (an illegal ...)". */
 triage_status tri_cuda_check(const tri_cuda_driver *driver, CUresult result, const char *call);
 
-/* Opens the first library of names (NULL-terminated) and fills table with its symbols. */
+/* A library's function and the place of its pointer in a table of them. */
 typedef struct tri_cuda_symbol {
     const char *name;
     size_t offset; /* of its pointer in the table */
 } tri_cuda_symbol;
-/* NULL: all are there; else the first that is missing. */
+/* Fills table with the library's symbols. NULL: all are there; else the first that is missing. */
 const char *tri_cuda_resolve(void *table, void *library, const tri_cuda_symbol *symbols, size_t count);
 
 /* ---- a device ---- */

@@ -185,6 +185,8 @@ static bool map_promotion(CUtensorMapL2promotion *out, int32_t bytes) {
     return bytes == 0 || *out != CU_TENSOR_MAP_L2_PROMOTION_NONE;
 }
 
+static const int64_t kMaxStride = INT64_C(1) << 40; /* bytes, exclusive: cuTensorMapEncodeTiled */
+
 static triage_status check_map(const tri_tensor_box *box, size_t element, tri_address base, int64_t inner,
                                int64_t outer, int64_t ld) {
     if (box->rank != 2 && box->rank != 3)
@@ -192,14 +194,15 @@ static triage_status check_map(const tri_tensor_box *box, size_t element, tri_ad
     if (base == 0 || base % 16 != 0)
         return tri_fail(TRIAGE_E_INVALID, "tensor map: address 0x%llx is not 16-byte aligned",
                         (unsigned long long)base);
-    if (inner < 1 || outer < 1 || inner > UINT32_MAX || outer > UINT32_MAX || ld < inner)
+    if (inner < 1 || outer < 1 || inner > UINT32_MAX || outer > UINT32_MAX || ld < inner ||
+        ld >= kMaxStride / 4)
         return tri_fail(TRIAGE_E_INVALID,
-                        "tensor map: %lld x %lld with ld %lld, allowed 1 to 2^32-1, ld >= inner",
+                        "tensor map: %lld x %lld with ld %lld, allowed 1 to 2^32-1, ld from inner to 2^38-1",
                         (long long)inner, (long long)outer, (long long)ld);
-    if (ld * (int64_t)element % 16 != 0)
+    long long stride = (long long)ld * (long long)element;
+    if (stride % 16 != 0)
         return tri_fail(TRIAGE_E_INVALID,
-                        "tensor map: a leading dimension of %lld bytes is not a multiple of 16",
-                        (long long)(ld * (int64_t)element));
+                        "tensor map: a leading dimension of %lld bytes is not a multiple of 16", stride);
     if (box->rank == 3 && (box->inner_split < 1 || inner % box->inner_split != 0))
         return tri_fail(TRIAGE_E_INVALID, "tensor map: inner_split %d does not divide %lld", box->inner_split,
                         (long long)inner);

@@ -40,7 +40,7 @@ done:
 static triage_status make_events(sampler *s, int count) {
     triage_status status = TRIAGE_OK;
     int wanted = 2 * (count < kChunk ? count : kChunk);
-    TRI_TRY(tri_calloc(&s->events, (size_t)wanted, sizeof *s->events));
+    TRI_TRY(tri_calloc(&s->events, (size_t)wanted, sizeof(CUevent)));
     for (; s->event_count < wanted; s->event_count++)
         TRI_TRY(tri_cuda_check(s->driver,
                                s->driver->event_create(&s->events[s->event_count], CU_EVENT_DEFAULT),
