@@ -14,9 +14,11 @@
  *                                                                                       │
  *   consumer warps    each owns kWarpRows rows x kWarpN columns of C in registers;      │
  *                     for each slot:  masks ─ballot─► which of the kGroup columns my block rows have
- *                       for each of these:  a fragment (loaded one block ahead, global to registers)
+ *                       for each of these:  a fragments (ldmatrix) from the warp's own ring, which its
+ *                                             cp.async keep kAhead blocks of each row ahead
  *                                           b fragments (ldmatrix) ──► mma ──► acc
  *
+ * The blocks of a block row are contiguous in A: each warp reads its own stream of them, and only it.
  * Warps drift apart by up to the depth of the ring, which evens out their random loads. The grid is
  * persistent: the producer fills the ring for the next tile while consumers store the last one.
  *
@@ -27,10 +29,9 @@
  * 16-byte aligned. With kCluster > 1 the panels of a cluster (p / kCluster equal) list the same
  * columns, and panels is rounded up to a multiple of kCluster (the last ones may have no rows).
  *
- * Order of k. The 16 k of a mma may come in any order if A and B agree on it. With B row-major the
- * k of a lane's two register pairs are 4 consecutive ones, so that A loads 8 bytes at once. Which
- * pair comes first differs between lanes q < 2 and q >= 2: so the eight rows of an 8 x 8 matrix of B
- * are all different modulo 8, and the 128-byte swizzle keeps ldmatrix free of bank conflicts.
+ * Shared memory. B lies in boxes 128 bytes wide with TMA's 128-byte swizzle: 16-byte chunk c of row r
+ * is at c ^ r % 8. Rows of an A block are 32 or 64 bytes; their chunks are permuted so that the eight
+ * rows of an 8 x 8 matrix lie in different banks: c ^ row / 4 % 2 and c ^ row / 2 % 4.
  */
 #include "bsr_gemm/args.h"
 #include "lib/store.cuh"
@@ -47,6 +48,7 @@ constexpr int kWarpsN = {{warps_n}};    // consumer warps along kTileN
 constexpr int kTileN = {{tile_n}};      // columns of C per CTA, a multiple of 64
 constexpr int kGroup = {{group}};       // block columns per stage: even, at most 32
 constexpr int kStages = {{stages}};     // slots of the ring
+constexpr int kAhead = {{ahead}};       // blocks of each block row under way, 2, 4 or 8
 constexpr int kCluster = {{cluster}};   // CTAs that share B by multicast: 1, 2, 4
 constexpr int kBLayout = {{b_layout}};  // 0 row-major, 1 column-major
 constexpr int kCLayout = {{c_layout}};  // 0 row-major, 1 column-major
@@ -67,6 +69,8 @@ constexpr int kNTiles = kWarpN / 8;
 constexpr int kStageK = kGroup * kBlock;
 constexpr int kStageBytes = kStageK * kTileN * 2;
 constexpr int kStepBytes = kGroup * 8;
+constexpr int kBlockBytes = kBlock * kBlock * 2;
+constexpr int kRingABytes = kRows * kAhead * kBlockBytes; // of one warp
 constexpr int kBoxes = kBLayout == 0 ? kTileN / 64 : kStageK / 64; // 128 bytes wide each
 constexpr int kBoxRows = kBLayout == 0 ? kStageK : kTileN;         // 128-byte rows of a box
 constexpr int kLoadRows = kBoxRows / kCluster;                     // of them, loaded by this CTA
@@ -80,52 +84,35 @@ static_assert(kGroup % 2 == 0 && kGroup <= 32, "16-byte copies of steps, one lan
 static_assert(kBLayout == 0 || kStageK % 64 == 0, "a box of column-major B is 64 k wide");
 static_assert(kLoadRows <= 256 && kLoadRows % 8 == 0, "one TMA box");
 static_assert(kStages >= 2 && kThreads <= 1024 && kWarps % 4 == 0, "ring and warpgroups");
-static_assert(kStages * (kStageBytes + kStepBytes + 16) <= 227 * 1024, "shared memory");
+static_assert((kAhead & (kAhead - 1)) == 0 && kAhead >= 2, "a slot is the blocks left modulo kAhead");
+static_assert(kStages * (kStageBytes + kStepBytes + 16) + kWarps * kRingABytes <= 227 * 1024,
+              "shared memory");
 
-/* One 16 x 16 tile of a block of A, as mma registers in the order of k told above. `a` points at
- * this lane's first element. */
-__device__ __forceinline__ void load_a_tile(unsigned (&r)[4], const char *a)
+/* Where 16-byte chunk `chunk` of row `row` lies in a block of A in shared memory, in bytes. */
+__device__ __forceinline__ int swizzle_a(int row, int chunk)
 {
-    constexpr int kEightRows = 8 * kBlock * 2;
-    if constexpr (kBLayout == 0) {
-        uint2 top = load_stream_8(a), bottom = load_stream_8(a + kEightRows);
-        r[0] = top.x;
-        r[1] = bottom.x;
-        r[2] = top.y;
-        r[3] = bottom.y;
-    } else {
-        r[0] = load_cached_4(a);
-        r[1] = load_cached_4(a + kEightRows);
-        r[2] = load_cached_4(a + 16);
-        r[3] = load_cached_4(a + kEightRows + 16);
-    }
-}
-
-/* Bytes from the start of a block to what lane reads first. */
-__device__ __forceinline__ int lane_offset_a(int lane)
-{
-    int g = lane / 4, q = lane % 4;
-    return g * kBlock * 2 + (kBLayout == 0 ? q * 8 : q * 4);
+    int flip = kBlock == 16 ? row / 4 % 2 : row / 2 % 4;
+    return row * (kBlock * 2) + ((chunk ^ flip) << 4);
 }
 
 /* Bytes from the first k of a block column in a slot to the row that lane addresses for ldmatrix.
- * Matrices 0, 1: columns 0..7 of sixteen, first and second pairs; matrices 2, 3: columns 8..15. */
+ * Matrices 0, 1: columns 0..7 of sixteen, k 0..7 and 8..15; matrices 2, 3: columns 8..15. */
 __device__ __forceinline__ int lane_offset_b(int lane, int warp_n)
 {
-    int in_matrix = lane % 8, pair = lane / 8 % 2, high = lane / 16;
+    int in_matrix = lane % 8, half = lane / 8 % 2, high = lane / 16;
     int col = warp_n * kWarpN;
     if constexpr (kBLayout == 0) {
-        int k = in_matrix / 2 * 4 + (pair ^ in_matrix / 4) * 2 + in_matrix % 2;
-        return col / 64 * kBoxRows * 128 + k * 128 + (((col % 64 / 8 + high) ^ k % 8) << 4);
+        int k = half * 8 + in_matrix;
+        return col / 64 * kBoxRows * 128 + k * 128 + (((col % 64 / 8 + high) ^ in_matrix) << 4);
     } else {
-        return (col + high * 8 + in_matrix) * 128 + ((pair ^ in_matrix) << 4);
+        return (col + high * 8 + in_matrix) * 128 + ((half ^ in_matrix) << 4);
     }
 }
 
-/* What is left of the stored blocks of one warp's block rows. */
+/* The stored blocks of one warp's block rows in a tile. */
 struct warp_rows {
-    int left[kRows]; /* blocks not yet loaded */
-    const char *a[kRows];
+    int first[kRows]; /* index of the first block */
+    int count[kRows];
 };
 
 struct tile_position {
@@ -148,22 +135,54 @@ __device__ __forceinline__ int block_row(const tri_bsr_gemm_args &args, int pane
     return i < args.block_rows ? args.row_order[i] : -1;
 }
 
-__device__ __forceinline__ warp_rows fetch_rows(const tri_bsr_gemm_args &args, int panel, int warp_m,
-                                                int lane)
+__device__ __forceinline__ warp_rows fetch_rows(const tri_bsr_gemm_args &args, int panel, int warp_m)
 {
     warp_rows rows;
-    int row[kRows];
-#pragma unroll
-    for (int r = 0; r < kRows; r++)
-        row[r] = block_row(args, panel, warp_m, r);
 #pragma unroll
     for (int r = 0; r < kRows; r++) {
-        int first = row[r] < 0 ? 0 : args.row_ptr[row[r]];
-        rows.left[r] = row[r] < 0 ? 0 : args.row_ptr[row[r] + 1] - first;
-        rows.a[r] = static_cast<const char *>(args.values) + (long long)first * (kBlock * kBlock * 2) +
-                    lane_offset_a(lane);
+        int row = block_row(args, panel, warp_m, r);
+        rows.first[r] = row < 0 ? 0 : args.row_ptr[row];
+        rows.count[r] = row < 0 ? 0 : args.row_ptr[row + 1] - rows.first[r];
     }
     return rows;
+}
+
+/* Reads the blocks of one block row, kAhead at a time under way. The block that has `left` blocks
+ * from itself to the end of its row lies in slot left % kAhead. */
+struct stream_a {
+    int left;         /* blocks not yet multiplied */
+    const char *next; /* what this lane copies next */
+};
+
+__device__ __forceinline__ void copy_block_a(stream_a &stream, int left, unsigned ring_to)
+{
+    unsigned to = ring_to + (left & (kAhead - 1)) * kBlockBytes;
+#pragma unroll
+    for (int i = 0; i < kBlockBytes / 512; i++)
+        cp_async_16(to + i * 512, stream.next + i * 512, 16);
+    stream.next += kBlockBytes;
+}
+
+/* Starts the streams of a tile: kAhead groups of copies per row. */
+__device__ __forceinline__ void start_streams(stream_a (&streams)[kRows], const warp_rows &rows,
+                                              const void *values, unsigned ring_to, int lane)
+{
+#pragma unroll
+    for (int r = 0; r < kRows; r++) {
+        streams[r].left = rows.count[r];
+        streams[r].next = static_cast<const char *>(values) +
+                          (long long)rows.first[r] * kBlockBytes + lane * 16;
+    }
+#pragma unroll
+    for (int i = 0; i < kAhead; i++) {
+#pragma unroll
+        for (int r = 0; r < kRows; r++) {
+            if (streams[r].left > i)
+                copy_block_a(streams[r], streams[r].left - i + kAhead,
+                             ring_to + r * kAhead * kBlockBytes);
+            cp_async_commit();
+        }
+    }
 }
 
 /* Producer: one thread. */
@@ -184,10 +203,7 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, unsigned 
             int k = next * kBlock;
             if (step + kGroup < end)
                 next = step[kGroup].col;
-            if constexpr (kCluster > 1)
-                mbarrier_wait_cluster(&empty[slot], parity);
-            else
-                mbarrier_wait(&empty[slot], parity);
+            mbarrier_wait(&empty[slot], parity);
             mbarrier_arrive_expect_tx(&full[slot], kStageBytes + kStepBytes);
             bulk_load(ring_steps + slot * kStepBytes, step, kStepBytes, &full[slot]);
 #pragma unroll
@@ -208,75 +224,72 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, unsigned 
     }
 }
 
-/* acc += A block * B rows, for the block that raw holds; raw then fetches the row's next block. */
-__device__ __forceinline__ void multiply_block(float (&acc)[kHalves][kNTiles][4],
-                                               unsigned (&raw)[kHalves][kHalves][4], const char *&a,
-                                               int &left, unsigned b_address, unsigned b_flip,
-                                               bool swap)
+/* acc += A block * B rows for the next block of a stream, whose slot is then filled again.
+ * from, to: what this lane reads and writes of the first slot of the row's ring. */
+__device__ __forceinline__ void multiply_block(float (&acc)[kHalves][kNTiles][4], stream_a &stream,
+                                               unsigned from, unsigned to, unsigned b_address,
+                                               unsigned b_flip)
 {
+    /* At least kAhead - 1 groups were committed after the one that brought this block: those of
+     * the blocks of the same row in between. */
+    cp_async_wait<kAhead - 1>();
+    __syncwarp();
+    unsigned a_address = from + (stream.left & (kAhead - 1)) * kBlockBytes;
 #pragma unroll
     for (int kt = 0; kt < kHalves; kt++) {
-        unsigned frag[kHalves][4];
+        unsigned a[kHalves][4];
 #pragma unroll
-        for (int mt = 0; mt < kHalves; mt++) {
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                frag[mt][i] = kBLayout == 0 && swap ? raw[kt][mt][i ^ 2] : raw[kt][mt][i];
-        }
-        if (left > 0) {
-#pragma unroll
-            for (int mt = 0; mt < kHalves; mt++)
-                load_a_tile(raw[kt][mt], a + (mt * 16 * kBlock + kt * 16) * 2);
+        for (int mt = 0; mt < kHalves; mt++)
+            ldmatrix_x4(a[mt], (a_address ^ kt << 5) + mt * 16 * kBlock * 2);
+        if (kt == kHalves - 1) {
+            __syncwarp(); /* every lane has read the slot */
+            if (stream.left > kAhead)
+                copy_block_a(stream, stream.left, to);
+            cp_async_commit();
         }
 #pragma unroll
         for (int nj = 0; nj < kNTiles / 2; nj++) {
             unsigned b[4];
             if constexpr (kBLayout == 0)
-                ldmatrix_x4_trans(b, ((b_address + kt * 16 * 128) ^ (nj * 2 % 8 << 4)) +
+                ldmatrix_x4_trans(b, ((b_address + kt * 16 * 128) ^ ((nj * 2 % 8) << 4)) +
                                          nj * 16 / 64 * kBoxRows * 128);
             else
                 ldmatrix_x4(b, (b_address + nj * 16 * 128) ^ ((b_flip ^ kt * 2) << 4));
 #pragma unroll
             for (int mt = 0; mt < kHalves; mt++) {
-                mma_m16n8k16(acc[mt][nj * 2], frag[mt], b[0], b[1], in_t());
-                mma_m16n8k16(acc[mt][nj * 2 + 1], frag[mt], b[2], b[3], in_t());
+                mma_m16n8k16(acc[mt][nj * 2], a[mt], b[0], b[1], in_t());
+                mma_m16n8k16(acc[mt][nj * 2 + 1], a[mt], b[2], b[3], in_t());
             }
         }
     }
-    a += kBlock * kBlock * 2;
-    left--;
+    stream.left--;
 }
 
 /* Consumer: one warp. */
-__device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned ring,
+__device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned ring, unsigned ring_a,
                                         const unsigned char *ring_steps, unsigned long long *full,
                                         unsigned long long *empty, int units, int units_m)
 {
     int lane = threadIdx.x % 32, warp = warp_uniform(threadIdx.x / 32);
     int warp_m = warp / kWarpsN, warp_n = warp % kWarpsN;
-    bool swap = lane % 4 >= 2;
     unsigned b_lane = ring + lane_offset_b(lane, warp_n);
+    constexpr int kChunks = kBlock / 8;
+    unsigned a_from = ring_a + warp * kRingABytes + swizzle_a(lane % 16, lane / 16);
+    unsigned a_to = ring_a + warp * kRingABytes + swizzle_a(lane / kChunks, lane % kChunks);
 
-    int slot = 0;
+    int slot = 0, unit = blockIdx.x / kCluster;
     unsigned parity = 0;
-    for (int unit = blockIdx.x / kCluster; unit < units; unit += gridDim.x / kCluster) {
+    stream_a streams[kRows];
+    if (unit < units)
+        start_streams(streams, fetch_rows(args, locate(unit, units_m).panel, warp_m), args.values,
+                      a_to, lane);
+    while (unit < units) {
         tile_position tile = locate(unit, units_m);
         int groups = (args.panel_ptr[tile.panel + 1] - args.panel_ptr[tile.panel]) / kGroup;
-
-        /* first blocks of A; left counts the blocks after the one in raw */
-        warp_rows rows = fetch_rows(args, tile.panel, warp_m, lane);
-        unsigned raw[kRows][kHalves][kHalves][4];
-#pragma unroll
-        for (int r = 0; r < kRows; r++) {
-            if (rows.left[r] > 0) {
-#pragma unroll
-                for (int i = 0; i < kHalves * kHalves; i++)
-                    load_a_tile(raw[r][i / kHalves][i % kHalves],
-                                rows.a[r] + (i % kHalves * 16 * kBlock + i / kHalves * 16) * 2);
-            }
-            rows.a[r] += kBlock * kBlock * 2;
-            rows.left[r]--;
-        }
+        unit += gridDim.x / kCluster;
+        warp_rows next_rows = {};
+        if (unit < units)
+            next_rows = fetch_rows(args, locate(unit, units_m).panel, warp_m);
         float acc[kRows][kHalves][kNTiles][4] = {};
 
         /* products */
@@ -299,7 +312,8 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned 
                         b_address = b_slot + s * kBlock / 64 * (kBoxRows * 128);
                         b_flip = s * kBlock % 64 / 8;
                     }
-                    multiply_block(acc[r], raw[r], rows.a[r], rows.left[r], b_address, b_flip, swap);
+                    multiply_block(acc[r], streams[r], a_from + r * kAhead * kBlockBytes,
+                                   a_to + r * kAhead * kBlockBytes, b_address, b_flip);
                 }
             }
             __syncwarp(); /* every lane has read the slot */
@@ -316,7 +330,9 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned 
             }
         }
 
-        /* store: the producer fills the ring for the next tile meanwhile */
+        /* store: A and B of the next tile arrive meanwhile */
+        if (unit < units)
+            start_streams(streams, next_rows, args.values, a_to, lane);
         output_view<out_t> out = make_output_view<out_t>(args);
         int col0 = tile.col + warp_n * kWarpN;
 #pragma unroll
@@ -329,13 +345,15 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned 
 }
 
 /* grid: a multiple of kCluster, at best min(SMs, panels * ceil(n / kTileN)); kThreads threads;
- * dynamic shared memory: kStages * (kStageBytes + kStepBytes + 16) bytes, 1024-byte aligned.
+ * dynamic shared memory, 1024-byte aligned:
+ * kStages * (kStageBytes + kStepBytes + 16) + kWarps * kRingABytes bytes.
  * map_b: box of 64 x kLoadRows, 128-byte swizzle, over B as stored. */
 extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kCluster, 1, 1)
     triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
 {
     extern __shared__ __align__(1024) unsigned char smem[];
-    unsigned char *ring_steps = smem + kStages * kStageBytes;
+    unsigned char *ring_a = smem + kStages * kStageBytes;
+    unsigned char *ring_steps = ring_a + kWarps * kRingABytes;
     unsigned long long *full =
         reinterpret_cast<unsigned long long *>(ring_steps + kStages * kStepBytes);
     unsigned long long *empty = full + kStages;
@@ -361,7 +379,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClus
         __syncwarp();
     } else {
         setmaxnreg_inc<kConsumerRegisters>();
-        consume(args, smem_u32(smem), ring_steps, full, empty, units, units_m);
+        consume(args, smem_u32(smem), smem_u32(ring_a), ring_steps, full, empty, units, units_m);
     }
     if constexpr (kCluster > 1)
         cluster_sync(); /* no copy or arrival may reach a CTA that has left */
