@@ -18,7 +18,6 @@ local function shared(p, types, more)
       { "in_type", types[p.in_type] },
       { "out_type", types[p.out_type] },
       { "block_m", p.block_m },
-      { "block_k", p.block_k },
       { "b_layout", layout[p.b_layout] },
       { "c_layout", layout[p.c_layout] },
       { "act", act[p.activation] },
@@ -37,6 +36,260 @@ local function is_half(p)
    return p.in_type == "f16" or p.in_type == "bf16"
 end
 
+-- TMA reads rows that are multiples of 16 bytes.
+local function tma_reads_b(p)
+   return p.ldb % 8 == 0
+end
+
+-- ---- wgmma: TMA + wgmma, warp-specialised ----------------------------------------------------------
+
+local SM_SMEM = 233472       -- bytes of an SM, 1024 of them kept by the driver for each CTA
+local SM_REGISTERS = 65536
+
+local function wgmma_covers(p)
+   return is_half(p) and (p.out_type == "f16" or p.out_type == "bf16") and (p.block_m == 64 or p.block_m == 128) and
+          p.block_k % 32 == 0 and tma_reads_b(p) and p.ldc % 8 == 0
+end
+
+local function wgmma_consumers(p, c)
+   return p.block_m // 64 * c.wg_n -- warpgroups
+end
+
+-- bytes: the stage ring, a store buffer of 64 x 64 for each slab, barriers and two tile slots
+local function wgmma_smem(p, c, stages)
+   local stage = (p.block_m + c.tile_n) * c.step_k * 2
+   return stages * stage + wgmma_consumers(p, c) * c.c_slabs * 8192 + stages * 16 + 64
+end
+
+local function wgmma_fits(p, c, stages)
+   return (wgmma_smem(p, c, stages) + 1024) * c.ctas_per_sm <= SM_SMEM
+end
+
+-- Registers of a thread at launch, which is what ptxas compiles for.
+local function wgmma_launch_registers(p, c)
+   return SM_REGISTERS // c.ctas_per_sm // (128 * (wgmma_consumers(p, c) + 1)) // 8 * 8
+end
+
+-- ... and of a consumer's thread after the producer has handed its own over.
+local function wgmma_consumer_registers(p, c)
+   local consumers = wgmma_consumers(p, c)
+   return math.min(240, (wgmma_launch_registers(p, c) * (consumers + 1) - 24) // consumers // 8 * 8)
+end
+
+-- A row-major B is read in slabs of 64 columns by one copy where there are only whole ones.
+local function wgmma_b_rank(p)
+   return p.b_layout == "row" and p.n % 64 == 0 and 3 or 2
+end
+
+local function wgmma_map_b(p, c)
+   if p.b_layout == "col" then
+      return { rank = 2, box = { c.step_k, math.min(c.tile_n, 256) }, swizzle = c.step_k * 2, l2_promotion = 256 }
+   end
+   if wgmma_b_rank(p) == 3 then
+      return { rank = 3, box = { 64, c.step_k, c.tile_n // 64 }, inner_split = 64, swizzle = 128, l2_promotion = 256 }
+   end
+   return { rank = 2, box = { 64, c.step_k }, swizzle = 128, l2_promotion = 256 }
+end
+
+local wgmma = triage.kernel {
+   name = "wgmma",
+   template = "templates/bsr_gemm/wgmma.cu",
+   targets = { "sm_90a" },
+   checked_against = "cuda",
+   axes = {
+      { "tile_n", { 128, 192, 256, 384, 512 } }, -- columns of C per CTA
+      { "wg_n", { 1, 2, 4 } },                   -- consumer warpgroups side by side in a tile
+      { "step_k", { 32, 64 } },                  -- k per pipeline stage
+      { "stages", { 2, 3, 4, 5, 6, 7, 8 } },     -- pipeline depth
+      { "c_slabs", { 1, 2, 4 } },                -- store buffers of 64 x 64 per warpgroup
+      { "cluster_n", { 1, 2 } },                 -- CTAs that bring A's blocks to each other
+      { "ctas_per_sm", { 1, 2 } },
+      { "raster", { 1, 2 } },                    -- width of a band of columns, in clusters
+   },
+   constraints = {
+      { "f16 or bf16, in and out", function(p)
+         return is_half(p) and (p.out_type == "f16" or p.out_type == "bf16")
+      end },
+      { "blocks of 64 or 128 rows", function(p) return p.block_m == 64 or p.block_m == 128 end },
+      { "whole stages in a block", function(p, c) return p.block_k % c.step_k == 0 end },
+      { "rows of B and C are multiples of 16 bytes", function(p) return tma_reads_b(p) and p.ldc % 8 == 0 end },
+      { "a warpgroup has 64 to 256 columns, in slabs of 64", function(p, c)
+         local columns = c.tile_n // c.wg_n
+         return columns % 64 == 0 and columns <= 256
+      end },
+      { "columns of B come in boxes of one size", function(p, c)
+         return p.b_layout == "row" or c.tile_n <= 256 or c.tile_n % 256 == 0
+      end },
+      { "1 to 4 consumer warpgroups", function(p, c) return wgmma_consumers(p, c) <= 4 end },
+      { "a warpgroup's store buffers divide its slabs", function(p, c)
+         return c.tile_n // c.wg_n // 64 % c.c_slabs == 0
+      end },
+      { "the sums leave a thread enough registers", function(p, c)
+         local sums = c.tile_n // c.wg_n // 2
+         return sums + 26 <= wgmma_launch_registers(p, c) and sums + 72 <= wgmma_consumer_registers(p, c)
+      end },
+      { "shared memory fits the SM", function(p, c, d)
+         return wgmma_fits(p, c, c.stages) and wgmma_smem(p, c, c.stages) <= d.smem_bytes_max
+      end },
+      -- from here on: what is legal but not worth a try
+      { "no deeper pipeline would fit", function(p, c)
+         return c.stages == 8 or not wgmma_fits(p, c, c.stages + 1)
+      end },
+      { "at least 64 KiB are on their way", function(p, c)
+         return c.ctas_per_sm * c.stages * (p.block_m + c.tile_n) * c.step_k * 2 >= 65536
+      end },
+      { "a short stage only where a long one leaves fewer than four", function(p, c)
+         return c.step_k == 64 or p.block_k % 64 ~= 0 or c.stages < 8
+      end },
+      { "two store buffers, or one or four where the tile asks for it", function(p, c)
+         local slabs = c.tile_n // c.wg_n // 64
+         return c.c_slabs == (slabs % 2 == 1 and 1 or 2) or (c.c_slabs == slabs and c.stages >= 4)
+      end },
+      { "two CTAs per SM only for small tiles", function(p, c)
+         return c.ctas_per_sm == 1 or (c.cluster_n == 1 and c.tile_n <= 256)
+      end },
+      { "the tile is not mostly past the last column", function(p, c)
+         return (c.tile_n == 128 and c.cluster_n == 1) or c.tile_n * c.cluster_n < 2 * p.n
+      end },
+   },
+   params = function(p, c)
+      return shared(p, cuda_type, {
+         { "block_k", p.block_k },
+         { "tile_n", c.tile_n },
+         { "wg_n", c.wg_n },
+         { "step_k", c.step_k },
+         { "stages", c.stages },
+         { "c_slabs", c.c_slabs },
+         { "cluster_n", c.cluster_n },
+         { "ctas_per_sm", c.ctas_per_sm },
+         { "raster", c.raster },
+         { "b_rank", wgmma_b_rank(p) },
+         { "prefetch", 0 },
+         { "hint_a", 0 },
+         { "hint_c", 0 },
+      })
+   end,
+   launch = function(p, c, d)
+      local tiles = p.block_rows * ceil_div(p.n, c.tile_n * c.cluster_n) -- one a cluster
+      local clusters = math.max(1, d.sm_count * c.ctas_per_sm // c.cluster_n)
+      return {
+         grid = { math.min(tiles, clusters) * c.cluster_n },
+         block = { 128 * (wgmma_consumers(p, c) + 1) },
+         cluster = { c.cluster_n },
+         smem_bytes = wgmma_smem(p, c, c.stages),
+         map_a = { rank = 2, box = { c.step_k, p.block_m // c.cluster_n }, swizzle = c.step_k * 2, l2_promotion = 256 },
+         map_b = wgmma_map_b(p, c),
+         map_c = { rank = 2, box = { 64, 64 }, swizzle = 128 },
+      }
+   end,
+   default = {
+      { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
+      { tile_n = 256, wg_n = 1, step_k = 64, stages = 5, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
+      { tile_n = 128, wg_n = 1, step_k = 64, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
+      { tile_n = 128, wg_n = 1, step_k = 64, stages = 6, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
+      { tile_n = 128, wg_n = 1, step_k = 32, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
+   },
+}
+
+-- ---- panel: several small block rows share what they read of B -------------------------------------
+
+local function panel_rows(p, c)
+   return c.warps_m * c.warp_rows // p.block_m -- block rows
+end
+
+local function panel_warps(c)
+   return c.warps_m * c.warps_n
+end
+
+-- bytes: the ring of B with its steps and barriers, and each warp's ring of A blocks
+local function panel_smem(p, c)
+   local stage = c.group * p.block_m * c.tile_n * 2 + c.group * 8 + 16
+   local ring_a = c.warp_rows // p.block_m * c.ahead * p.block_m * p.block_m * 2
+   return c.stages * stage + panel_warps(c) * ring_a
+end
+
+-- Registers of a consumer's thread after the producer's warpgroup has handed its own over.
+local function panel_registers(c)
+   local warpgroups = panel_warps(c) // 4
+   local launched = 512 // (warpgroups + 1) // 8 * 8
+   return math.min(240, (launched * (warpgroups + 1) - 24) // warpgroups // 8 * 8)
+end
+
+-- NOT in the list of kernels below until the host's schedule can group steps (launch.panel_group).
+local panel = triage.kernel {
+   name = "panel",
+   template = "templates/bsr_gemm/panel.cu",
+   targets = { "sm_90a" },
+   checked_against = "cuda",
+   axes = {
+      { "warp_rows", { 32, 64 } },            -- rows of C per warp
+      { "warps_m", { 8, 12, 16 } },           -- consumer warps along the panel
+      { "warps_n", { 1, 2 } },                -- consumer warps along tile_n
+      { "tile_n", { 64, 128 } },              -- columns of C per CTA
+      { "group", { 4, 8, 16 } },              -- block columns per stage
+      { "stages", { 3, 4, 5, 6, 8, 10, 12 } }, -- pipeline depth
+      { "ahead", { 2, 4, 8 } },               -- blocks of A under way for each block row
+   },
+   constraints = {
+      { "f16 or bf16 inputs", function(p) return is_half(p) end },
+      { "square blocks of 16 or 32", function(p)
+         return p.block_m == p.block_k and (p.block_m == 16 or p.block_m == 32)
+      end },
+      { "rows of B are multiples of 16 bytes", function(p) return tma_reads_b(p) end },
+      { "at most 32 block rows in a panel", function(p, c) return panel_rows(p, c) <= 32 end },
+      { "a stage is one TMA box high", function(p, c) return c.group * p.block_m <= 256 end },
+      { "a stage of column-major B is 64 k wide", function(p, c)
+         return p.b_layout == "row" or c.group * p.block_m % 64 == 0
+      end },
+      { "consumers are whole warpgroups, at most 1024 threads", function(p, c)
+         return panel_warps(c) % 4 == 0 and (panel_warps(c) + 4) * 32 <= 1024
+      end },
+      { "the sums leave a thread 40 registers", function(p, c)
+         return c.warp_rows * c.tile_n // c.warps_n // 32 + 40 <= panel_registers(c)
+      end },
+      { "shared memory fits the SM", function(p, c, d) return panel_smem(p, c) <= d.smem_bytes_max end },
+      -- from here on: what is legal but not worth a try
+      { "8 to 16 consumer warps", function(p, c) return panel_warps(c) >= 8 and panel_warps(c) <= 16 end },
+      { "two warps share a row only of a wide tile", function(p, c) return c.tile_n == 64 * c.warps_n end },
+      { "a stage is 128 or 256 k", function(p, c) return c.group * p.block_m >= 128 end },
+      { "nearly all of shared memory is used", function(p, c, d)
+         return 4 * panel_smem(p, c) >= 3 * d.smem_bytes_max
+      end },
+      { "4 block rows of A ahead hide their loads", function(p, c)
+         return c.ahead * p.block_m >= 64 and c.ahead * p.block_m <= 128
+      end },
+   },
+   params = function(p, c)
+      return shared(p, cuda_type, {
+         { "warp_rows", c.warp_rows },
+         { "warps_m", c.warps_m },
+         { "warps_n", c.warps_n },
+         { "tile_n", c.tile_n },
+         { "group", c.group },
+         { "stages", c.stages },
+         { "ahead", c.ahead },
+         { "cluster", 1 },
+      })
+   end,
+   launch = function(p, c, d)
+      local tiles = ceil_div(p.block_rows, panel_rows(p, c)) * ceil_div(p.n, c.tile_n)
+      local box_rows = p.b_layout == "row" and c.group * p.block_m or c.tile_n
+      return {
+         grid = { math.min(tiles, d.sm_count) },
+         block = { (panel_warps(c) + 4) * 32 },
+         smem_bytes = panel_smem(p, c),
+         map_b = { rank = 2, box = { 64, box_rows }, swizzle = 128, l2_promotion = 256 },
+         panel_rows = panel_rows(p, c),
+         panel_group = c.group,
+         reorder = true,
+      }
+   end,
+   default = {
+      { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 16, stages = 5, ahead = 4 },
+      { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 8, stages = 5, ahead = 2 },
+   },
+}
+
 -- ---- wmma: mma.sync + cp.async ---------------------------------------------------------------------
 
 -- bytes: kStages stages of A [tile_m][tile_k + 8] and B, row-major [tile_k][tile_n + 8],
@@ -52,12 +305,14 @@ local function wmma_copy_bytes(p)
    return p.ldb % 8 == 0 and 16 or 2
 end
 
--- CTAs per SM for which registers are kept: two when both fit in shared memory and in 64 k registers.
+-- CTAs per SM for which registers are kept: those that shared memory holds, if 72 registers a thread beside
+-- the sums are left.
 local function wmma_min_blocks(p, c, d)
-   local accumulators = c.tile_m * c.tile_n // (c.warps_m * c.warps_n * 32)
    local threads = c.warps_m * c.warps_n * 32
-   local fits = 2 * (wmma_smem(p, c) + 1024) <= d.smem_bytes_max + 1024
-   return fits and accumulators <= 64 and threads <= 256 and 2 or 1
+   local sums = c.tile_m * c.tile_n // threads
+   local by_smem = (d.smem_bytes_max + 1024) // (wmma_smem(p, c) + 1024)
+   local by_registers = SM_REGISTERS // (threads * (sums + 72))
+   return math.max(1, math.min(4, by_smem, by_registers))
 end
 
 local wmma = triage.kernel {
@@ -105,9 +360,13 @@ local wmma = triage.kernel {
          return c.tile_n == 64 or c.tile_n < 2 * p.n
       end },
       { "shared memory fits the SM", function(p, c, d) return wmma_smem(p, c) <= d.smem_bytes_max end },
+      { "where wgmma runs, one depth and width is enough to compare", function(p, c, d)
+         return d.target ~= "sm_90a" or not wgmma_covers(p) or (c.tile_n == 128 and c.stages == 3)
+      end },
    },
    params = function(p, c, d)
       return shared(p, cuda_type, {
+         { "block_k", p.block_k },
          { "tile_m", c.tile_m },
          { "tile_n", c.tile_n },
          { "tile_k", c.tile_k },
@@ -190,6 +449,7 @@ local host = triage.kernel {
    },
    params = function(p, c)
       return shared(p, host_type, {
+         { "block_k", p.block_k },
          { "tile_n", c.tile_n },
          { "tile_m", c.tile_m },
          { "unroll", c.unroll },
@@ -210,7 +470,7 @@ local host = triage.kernel {
 local reference = {
    cuda = {
       template = "templates/bsr_gemm/reference.cu",
-      params = function(p) return shared(p, cuda_type, { { "scale_per_block", 0 } }) end,
+      params = function(p) return shared(p, cuda_type, { { "block_k", p.block_k }, { "scale_per_block", 0 } }) end,
       launch = function(p)
          local rows, cols = 8, 32 -- threads: 32 along the contiguous direction of C
          if p.c_layout == "col" then
@@ -221,7 +481,7 @@ local reference = {
    },
    host = {
       template = "templates/bsr_gemm/reference.c",
-      params = function(p) return shared(p, host_type, {}) end,
+      params = function(p) return shared(p, host_type, { { "block_k", p.block_k } }) end,
       launch = function() return {} end,
    },
 }
@@ -229,5 +489,5 @@ local reference = {
 return triage.space {
    op = "bsr_gemm",
    reference = reference,
-   kernels = { wmma, host },
+   kernels = { wgmma, wmma, host },
 }
