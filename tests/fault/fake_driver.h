@@ -258,6 +258,7 @@ static CUresult f_module_unload(CUmodule module) {
     return unmake((int)NUMBER(module), kModule);
 }
 static CUresult f_module_function(CUfunction *out, CUmodule module, const char *name) {
+    expect_context();
     expect_kind(NUMBER(module), kModule);
     STEP("cuModuleGetFunction");
     assert_string_equal(name, "triage_kernel");
@@ -265,6 +266,7 @@ static CUresult f_module_function(CUfunction *out, CUmodule module, const char *
     return CUDA_SUCCESS;
 }
 static CUresult f_function_set(CUfunction function, CUfunction_attribute attribute, int value) {
+    expect_context();
     (void)function;
     STEP("cuFuncSetAttribute");
     if (attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)
@@ -291,6 +293,7 @@ static CUresult f_tensor_map(CUtensorMap *out, CUtensorMapDataType type, cuuint3
                              const cuuint32_t *steps, CUtensorMapInterleave interleave,
                              CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion,
                              CUtensorMapFloatOOBfill fill) {
+    expect_context();
     (void)address, (void)interleave, (void)fill;
     STEP("cuTensorMapEncodeTiled");
     fake.map_type = type;
@@ -319,6 +322,7 @@ static CUresult f_stream_destroy(CUstream stream) {
     return unmake((int)NUMBER(stream), kStream);
 }
 static CUresult f_stream_synchronize(CUstream stream) {
+    expect_context();
     expect_kind(NUMBER(stream), kStream);
     STEP("cuStreamSynchronize");
     return CUDA_SUCCESS;
@@ -331,15 +335,18 @@ static CUresult f_event_create(CUevent *out, unsigned flags) {
     return CUDA_SUCCESS;
 }
 static CUresult f_event_destroy(CUevent event) {
+    expect_context();
     return unmake((int)NUMBER(event), kEvent);
 }
 static CUresult f_event_record(CUevent event, CUstream stream) {
+    expect_context();
     expect_kind(NUMBER(event), kEvent);
     expect_kind(NUMBER(stream), kStream);
     STEP("cuEventRecord");
     return CUDA_SUCCESS;
 }
 static CUresult f_event_elapsed(float *out, CUevent start, CUevent end) {
+    expect_context();
     expect_kind(NUMBER(start), kEvent);
     expect_kind(NUMBER(end), kEvent);
     STEP("cuEventElapsedTime");
@@ -347,6 +354,7 @@ static CUresult f_event_elapsed(float *out, CUevent start, CUevent end) {
     return CUDA_SUCCESS;
 }
 static CUresult f_capture_begin(CUstream stream, CUstreamCaptureMode mode) {
+    expect_context();
     expect_kind(NUMBER(stream), kStream);
     (void)mode;
     STEP("cuStreamBeginCapture");
@@ -356,6 +364,7 @@ static CUresult f_capture_begin(CUstream stream, CUstreamCaptureMode mode) {
 }
 /* As the real one: a failing end still ends, and gives no graph. */
 static CUresult f_capture_end(CUstream stream, CUgraph *out) {
+    expect_context();
     expect_kind(NUMBER(stream), kStream);
     fake.mistakes += !fake.capturing;
     fake.capturing = false;
@@ -365,6 +374,7 @@ static CUresult f_capture_end(CUstream stream, CUgraph *out) {
     return CUDA_SUCCESS;
 }
 static CUresult f_graph_instantiate(CUgraphExec *out, CUgraph graph, unsigned long long flags) {
+    expect_context();
     expect_kind(NUMBER(graph), kGraph);
     (void)flags;
     STEP("cuGraphInstantiateWithFlags");
@@ -372,6 +382,7 @@ static CUresult f_graph_instantiate(CUgraphExec *out, CUgraph graph, unsigned lo
     return CUDA_SUCCESS;
 }
 static CUresult f_graph_launch(CUgraphExec exec, CUstream stream) {
+    expect_context();
     expect_kind(NUMBER(exec), kExec);
     expect_kind(NUMBER(stream), kStream);
     STEP("cuGraphLaunch");
@@ -379,9 +390,11 @@ static CUresult f_graph_launch(CUgraphExec exec, CUstream stream) {
     return CUDA_SUCCESS;
 }
 static CUresult f_graph_exec_destroy(CUgraphExec exec) {
+    expect_context();
     return unmake((int)NUMBER(exec), kExec);
 }
 static CUresult f_graph_destroy(CUgraph graph) {
+    expect_context();
     return unmake((int)NUMBER(graph), kGraph);
 }
 

@@ -218,7 +218,8 @@ triage_status tri_cuda_map_make(void *out_128_bytes, tri_device *base_device, co
                                 triage_dtype dtype, tri_address base, int64_t inner, int64_t outer,
                                 int64_t ld) {
     triage_status status = TRIAGE_OK;
-    const tri_cuda_driver *driver = ((tri_cuda_device *)base_device)->driver;
+    tri_cuda_device *device = (tri_cuda_device *)base_device;
+    bool pushed = false;
     size_t element = dtype == TRIAGE_F32 ? 4 : dtype == TRIAGE_E4M3 ? 1 : 2;
     CUtensorMapDataType type;
     CUtensorMapSwizzle swizzle;
@@ -237,12 +238,15 @@ triage_status tri_cuda_map_make(void *out_128_bytes, tri_device *base_device, co
     cuuint64_t strides[2] = {(cuuint64_t)ld * element, (cuuint64_t)split * element}; /* bytes, of dims 1, 2 */
     cuuint32_t boxes[3] = {(cuuint32_t)box->box[0], (cuuint32_t)box->box[1], (cuuint32_t)box->box[2]};
     cuuint32_t steps[3] = {1, 1, 1};
-    TRI_TRY(tri_cuda_check(driver,
-                           driver->tensor_map(&map, type, (cuuint32_t)box->rank, (void *)(uintptr_t)base,
-                                              dims, strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                                              swizzle, promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
-                           "cuTensorMapEncodeTiled"));
+    TRI_TRY(tri_cuda_enter(device, &pushed)); /* encoding asks for a context although it touches no memory */
+    TRI_TRY(
+        tri_cuda_check(device->driver,
+                       device->driver->tensor_map(&map, type, (cuuint32_t)box->rank, (void *)(uintptr_t)base,
+                                                  dims, strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                                                  swizzle, promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+                       "cuTensorMapEncodeTiled"));
     memcpy(out_128_bytes, &map, sizeof map);
 done:
+    tri_cuda_leave(device, pushed);
     return status;
 }
