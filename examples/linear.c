@@ -25,7 +25,7 @@ typedef union number {
     uint16_t bf16[2]; /* [1] is the upper half: little-endian */
 } number;
 
-static float load(const void *data, triage_dtype dtype, size_t i) {
+static float load(const void *data, triage_dtype dtype, int i) {
     number value = {0};
     if (dtype == TRIAGE_F32)
         return ((const float *)data)[i];
@@ -61,12 +61,12 @@ static void make_pattern(int32_t *row_ptr, int32_t *col_idx) {
 /* One element of Y in float64. */
 static double reference_of(const int32_t *col_idx, const void *w, const void *x, const void *bias,
                            triage_dtype dtype, int token, int out) {
-    double sum = load(bias, dtype, (size_t)out);
+    double sum = load(bias, dtype, out);
     for (int i = 0; i < BLOCKS_A_ROW; i++) {
         int block = out / BLOCK * BLOCKS_A_ROW + i;
         for (int k = 0; k < BLOCK; k++)
-            sum += (double)load(w, dtype, (size_t)((block * BLOCK + out % BLOCK) * BLOCK + k)) *
-                   load(x, dtype, (size_t)(token * IN + col_idx[block] * BLOCK + k));
+            sum += (double)load(w, dtype, (block * BLOCK + out % BLOCK) * BLOCK + k) *
+                   load(x, dtype, token * IN + col_idx[block] * BLOCK + k);
     }
     return sum / (1 + exp(-sum));
 }
@@ -120,7 +120,7 @@ int main(int argc, char **argv) {
     for (int token = 0; token < TOKENS; token++) {
         for (int out = 0; out < OUT; out++) {
             double want = reference_of(col_idx, weights, inputs, biases, dtype, token, out);
-            double got = load(outputs, dtype, (size_t)(token * OUT + out));
+            double got = load(outputs, dtype, token * OUT + out);
             double allowed = dtype == TRIAGE_F32 ? 1e-4 : 1e-3 + fabs(want) / 128; /* bf16: 8 bits */
             wrong += !(fabs(got - want) <= allowed);
         }

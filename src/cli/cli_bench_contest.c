@@ -1,11 +1,12 @@
 /* The contest: verify, time in rounds, verify what the last timed round left. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "cli/cli_bench.h"
 
 #define WARM_UP 3
-/* Above this share of the result's norm it is another result, not a rougher one. */
-#define WRONG_ROW_ERROR 0.05
+/* Of an element's size and its line's: a larger difference is another result, not a rougher sum. */
+#define ROUGH_SHARE 0.05
 
 static void drop(tri_contestant *c, tri_standing standing, const char *reason) {
     c->standing = standing;
@@ -16,6 +17,33 @@ static bool runs(const tri_contestant *c) {
     return c->standing == TRI_VERIFIED || c->standing == TRI_OVER_BOUND;
 }
 
+/* A line of C as stored; NaN is no number near any other. */
+static bool is_rough_line(const tri_arena *arena, size_t first, size_t count) {
+    triage_dtype dtype = arena->problem.out_type;
+    double sum = 0;
+    for (size_t i = first; i < first + count; i++) {
+        double value = tri_to_float(arena->plain, dtype, i);
+        sum += value * value;
+    }
+    double rms = sqrt(sum / (double)count);
+    for (size_t i = first; i < first + count; i++) {
+        double plain = tri_to_float(arena->plain, dtype, i), got = tri_to_float(arena->got, dtype, i);
+        if (!(fabs(got - plain) <= ROUGH_SHARE * (fabs(plain) + rms)))
+            return false;
+    }
+    return true;
+}
+
+/* Of a result that the gate refuses: is it this product all the same, summed with less care? */
+static bool is_rough_product(const tri_arena *arena) {
+    size_t line = (size_t)arena->problem.ldc;
+    size_t count = arena->c_bytes / tri_dtype_size(arena->problem.out_type);
+    for (size_t first = 0; first < count; first += line)
+        if (!is_rough_line(arena, first, line))
+            return false;
+    return true;
+}
+
 /* Into the contestant: the worse of what it was and of what C holds now. */
 static triage_status judge(tri_contestant *c, tri_arena *arena) {
     tri_verdict verdict;
@@ -24,12 +52,10 @@ static triage_status judge(tri_contestant *c, tri_arena *arena) {
         return status;
     if (c->standing == TRI_ABSENT || !verdict.right || verdict.row_error > c->verdict.row_error)
         c->verdict = verdict;
-    if (verdict.right && c->standing == TRI_ABSENT)
+    if (!verdict.right)
+        drop(c, is_rough_product(arena) ? TRI_OVER_BOUND : TRI_WRONG_SUM, verdict.reason);
+    else if (c->standing == TRI_ABSENT)
         c->standing = TRI_VERIFIED;
-    if (!verdict.right) {
-        bool another = !(verdict.row_error <= WRONG_ROW_ERROR) || !(verdict.row_distance <= WRONG_ROW_ERROR);
-        drop(c, another || c->standing == TRI_WRONG_SUM ? TRI_WRONG_SUM : TRI_OVER_BOUND, verdict.reason);
-    }
     return TRIAGE_OK;
 }
 

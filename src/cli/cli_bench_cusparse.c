@@ -74,9 +74,11 @@ static void close_state(void *opaque) {
         s->api.destroy_dense(s->c);
     if (s->handle)
         s->api.destroy(s->handle);
-    triage_device_release(s->arena->context, s->ell_indices);
-    triage_device_release(s->arena->context, s->ell_values);
-    triage_device_release(s->arena->context, s->buffer);
+    if (s->arena) {
+        triage_device_release(s->arena->context, s->ell_indices);
+        triage_device_release(s->arena->context, s->ell_values);
+        triage_device_release(s->arena->context, s->buffer);
+    }
     free(s);
 }
 
@@ -92,28 +94,23 @@ done:
     return status;
 }
 
-static triage_status open_common(cusparse_state **out, int *version, const tri_arena *arena, void *stream) {
+/* Everything but A. state is zeroed; on failure the caller closes it. */
+static triage_status open_common(cusparse_state *s, int *version, const tri_arena *arena, void *stream) {
     static const char *const libraries[] = {"libcusparse.so.12", "libcusparse.so.13", "libcusparse.so", NULL};
     triage_status status = TRIAGE_OK;
-    cusparse_state *s = NULL;
-    void *library = tri_peer_library(libraries);
-    if (!library)
-        return tri_fail(TRIAGE_E_NOT_FOUND, "libcusparse.so.12 is not found");
-    TRI_TRY(tri_calloc(&s, 1, sizeof *s));
     s->arena = arena;
-    s->library = library;
     s->alpha = 1;
-    TRI_TRY(tri_peer_symbols(&s->api, library, cusparse_names, CUSPARSE_SYMBOLS));
+    s->library = tri_peer_library(libraries);
+    if (!s->library)
+        return tri_fail(TRIAGE_E_NOT_FOUND, "libcusparse.so.12 is not found");
+    TRI_TRY(tri_peer_symbols(&s->api, s->library, cusparse_names, CUSPARSE_SYMBOLS));
     TRI_TRY(tri_peer_cuda_type(&s->in_type, arena->problem.in_type));
     TRI_TRY(check(s, s->api.create(&s->handle), "cusparseCreate"));
     TRI_TRY(check(s, s->api.set_stream(s->handle, stream), "cusparseSetStream"));
     TRI_TRY(check(s, s->api.get_version(s->handle, version), "cusparseGetVersion"));
     TRI_TRY(open_dense(&s->b, s, &arena->b_dense));
     TRI_TRY(open_dense(&s->c, s, &arena->c_dense));
-    *out = s;
-    s = NULL;
 done:
-    close_state(s);
     return status;
 }
 
@@ -167,8 +164,9 @@ static triage_status open_bsr(void **out, char detail[256], const tri_arena *are
     triage_status status = TRIAGE_OK;
     cusparse_state *s = NULL;
     int version = 0;
-    TRI_TRY(open_common(&s, &version, arena, stream));
+    TRI_TRY(tri_calloc(&s, 1, sizeof *s));
     s->algorithm = kAlgorithmBsr;
+    TRI_TRY(open_common(s, &version, arena, stream));
     TRI_TRY(create_bsr(s));
     TRI_TRY(prepare(s));
     snprintf(detail, 256, "cusparseSpMM %d, BSR", version);
@@ -251,8 +249,9 @@ static triage_status open_ell(void **out, char detail[256], const tri_arena *are
     triage_status status = TRIAGE_OK;
     cusparse_state *s = NULL;
     int version = 0;
-    TRI_TRY(open_common(&s, &version, arena, stream));
+    TRI_TRY(tri_calloc(&s, 1, sizeof *s));
     s->algorithm = kAlgorithmEll;
+    TRI_TRY(open_common(s, &version, arena, stream));
     TRI_TRY(create_ell(s));
     TRI_TRY(prepare(s));
     snprintf(detail, 256, "cusparseSpMM %d, Blocked-ELL of %lld columns", version, (long long)s->ell_cols);

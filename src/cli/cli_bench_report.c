@@ -54,8 +54,7 @@ static triage_status add_row(tri_cli_table *table, const tri_contestant *c, cons
     }
     for (int i = 0; i < 5 && !shown; i++)
         TRI_TRY(tri_cli_table_cell(table, "-"));
-    TRI_TRY(c->standing == TRI_ABSENT ? tri_cli_table_cell(table, "-")
-                                      : tri_cli_table_cell(table, "%.2e", c->verdict.row_error));
+    TRI_TRY(shown ? tri_cli_table_cell(table, "%.2e", c->verdict.row_error) : tri_cli_table_cell(table, "-"));
     TRI_TRY(tri_cli_table_cell(table, "%s", standing_name(c)));
     TRI_TRY(tri_cli_table_cell(table, "%s", c->reason[0] ? c->reason : c->detail));
 done:
@@ -121,12 +120,9 @@ static json_t *timing_json(const tri_contestant *c, const tri_arena *arena) {
 static json_t *contestant_json(const tri_contestant *c, const tri_arena *arena) {
     json_t *row = json_pack("{s:s, s:s, s:s, s:b, s:s}", "name", c->type->name, "detail", c->detail, "result",
                             standing_name(c), "dense", c->type->dense, "reason", c->reason);
-    if (c->standing != TRI_ABSENT) {
-        /* JSON knows no NaN: null stands for it */
-        json_object_set_new(row, "row_error",
-                            c->verdict.row_error >= 0 ? json_real(c->verdict.row_error) : json_null());
-        json_object_set_new(row, "row_distance",
-                            c->verdict.row_distance >= 0 ? json_real(c->verdict.row_distance) : json_null());
+    if (has_number(c)) {
+        json_object_set_new(row, "row_error", json_real(c->verdict.row_error));
+        json_object_set_new(row, "row_distance", json_real(c->verdict.row_distance));
     }
     json_object_set_new(row, "timing", has_number(c) ? timing_json(c, arena) : json_null());
     return row;

@@ -128,9 +128,10 @@ static const struct argp parser = {
 
 /* ---- who takes part ---- */
 
-static const tri_contestant_type *const peers[] = {&tri_contestant_cublas, &tri_contestant_cusparse_bsr,
-                                                   &tri_contestant_cusparse_ell, &tri_contestant_openblas};
-enum { kPeers = sizeof peers / sizeof *peers, kContestants = 1 + kPeers };
+enum { kPeers = 4, kContestants = 1 + kPeers };
+static const tri_contestant_type *const peers[kPeers] = {&tri_contestant_cublas, &tri_contestant_cusparse_bsr,
+                                                         &tri_contestant_cusparse_ell,
+                                                         &tri_contestant_openblas};
 
 /* Is name one of the words of a comma-separated list? */
 static bool listed(const char *list, const char *name) {

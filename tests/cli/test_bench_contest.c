@@ -1,0 +1,202 @@
+/* The contest of triage_bench on the host: who is not right gets no number, whoever fails is out with a reason.
+ * The contest's files are the program's, in no library, so they are included here. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "cli/cli_bench.h"
+#include "../../src/cli/cli_bench_arena.c"
+#include "../../src/cli/cli_bench_contest.c"
+
+/* ---- a world: a small problem on the host ---- */
+
+static triage_context *context;
+static tri_arena arena;
+static tri_stopwatch *watch;
+
+/* Instead of cli_bench_watch.c, whose statics have the names of other files'. */
+struct tri_stopwatch {
+    int timings;
+};
+void *tri_stopwatch_stream(const tri_stopwatch *self) {
+    (void)self;
+    return NULL;
+}
+triage_status tri_stopwatch_time(double *ns, tri_stopwatch *self, tri_call_fn call, void *user) {
+    self->timings++;
+    *ns = 1000 + self->timings % 3;
+    return call(user);
+}
+
+static int open_world(void **state) {
+    (void)state;
+    static tri_stopwatch still;
+    triage_context_options options = TRIAGE_CONTEXT_OPTIONS_INIT;
+    tri_pattern pattern = {0};
+    tri_problem problem = {.op = TRI_OP_BSR_GEMM,
+                           .m = 96,
+                           .n = 40,
+                           .k = 128,
+                           .ldb = 40,
+                           .ldc = 40,
+                           .block_m = 32,
+                           .block_k = 32};
+    watch = &still;
+    options.device = "host";
+    if (triage_context_open(&context, &options) != TRIAGE_OK ||
+        tri_pattern_random(&pattern, 3, 4, 0.5, 1) != TRIAGE_OK)
+        return -1;
+    problem.nnzb = pattern.nnzb;
+    tri_fingerprint_of(&problem.fingerprint, &pattern);
+    triage_status status = tri_arena_open(&arena, context, &problem, &pattern, 1);
+    if (status != TRIAGE_OK)
+        fail_msg("%s", triage_last_error());
+    return 0;
+}
+
+static int close_world(void **state) {
+    (void)state;
+    tri_arena_close(&arena);
+    triage_context_free(context);
+    return 0;
+}
+
+/* ---- contestants: the right product, and then something is done to it ---- */
+
+typedef enum misdeed { HONEST, LAZY, ROUGH, ONE_ELEMENT, ONE_NAN, TIRED, REFUSING, FAILING } misdeed;
+typedef struct player {
+    misdeed misdeed;
+    int calls;
+} player;
+static player players[8];
+
+static triage_status open_as(void **out, misdeed wanted) {
+    players[wanted] = (player){wanted, 0};
+    *out = &players[wanted];
+    return TRIAGE_OK;
+}
+
+static triage_status play(void *user) {
+    player *self = user;
+    float *c = arena.c_dense.data;
+    const triage_dense *b = &arena.b_dense;
+    self->calls++;
+    if (self->misdeed == FAILING)
+        return tri_fail(TRIAGE_E_DEVICE, "out of breath");
+    if (self->misdeed == LAZY || (self->misdeed == TIRED && self->calls > 5))
+        return TRIAGE_OK; /* leaves what is there */
+    triage_status status = triage_bsr_gemm(context, 1, arena.a, b, 0, &arena.c_dense, NULL, NULL);
+    for (size_t i = 0; self->misdeed == ROUGH && i < arena.c_bytes / 4; i++)
+        c[i] *= 1 + (i % 2 ? 1e-3f : -1e-3f);
+    if (self->misdeed == ONE_ELEMENT)
+        c[41] += 100;
+    if (self->misdeed == ONE_NAN)
+        c[3839] = NAN;
+    return status;
+}
+
+static void leave(void *state) {
+    ((player *)state)->calls = -1;
+}
+
+#define OPENER(name, wanted)                                                                                 \
+    static triage_status name(void **out, char detail[256], const tri_arena *in, void *stream) {             \
+        (void)in, (void)stream;                                                                              \
+        snprintf(detail, 256, "player %d", wanted);                                                          \
+        return wanted == REFUSING ? tri_fail(TRIAGE_E_UNSUPPORTED, "not today") : open_as(out, wanted);      \
+    }
+OPENER(open_honest, HONEST)
+OPENER(open_lazy, LAZY)
+OPENER(open_rough, ROUGH)
+OPENER(open_one_element, ONE_ELEMENT)
+OPENER(open_one_nan, ONE_NAN)
+OPENER(open_tired, TIRED)
+OPENER(open_refusing, REFUSING)
+OPENER(open_failing, FAILING)
+
+static void hold(tri_contestant *out, triage_status (*open)(void **, char *, const tri_arena *, void *)) {
+    static tri_contestant_type types[2];
+    static const int quiet = 0;
+    types[0] = (tri_contestant_type){.name = "honest", .open = open_honest, .run = play, .close = leave};
+    types[1] = (tri_contestant_type){.name = "other", .open = open, .run = play, .close = leave};
+    out[0] = (tri_contestant){.type = &types[0]};
+    out[1] = (tri_contestant){.type = &types[1]};
+    triage_status status = tri_contest(out, 2, &arena, watch, 6, 1, &quiet);
+    if (status != TRIAGE_OK)
+        fail_msg("%s", triage_last_error());
+    assert_int_equal(out[0].standing, TRI_VERIFIED); /* whatever the other one did */
+    assert_int_equal(out[0].timing.samples, 6);
+}
+
+static void expect(triage_status (*open)(void **, char *, const tri_arena *, void *), tri_standing standing,
+                   bool timed) {
+    tri_contestant pair[2];
+    hold(pair, open);
+    if (pair[1].standing != standing)
+        fail_msg("standing %d instead of %d: %s", pair[1].standing, standing, pair[1].reason);
+    assert_true((pair[1].reason[0] == '\0') == (standing == TRI_VERIFIED));
+    assert_true((pair[1].timing.median_ns > 0) == timed);
+    tri_contestants_close(pair, 2);
+}
+
+static void the_right_product_is_verified(void **state) {
+    (void)state;
+    expect(open_honest, TRI_VERIFIED, true);
+}
+
+static void who_writes_nothing_is_wrong(void **state) {
+    (void)state;
+    expect(open_lazy, TRI_WRONG_SUM, false);
+}
+
+static void a_rough_sum_is_marked_not_hidden(void **state) {
+    (void)state;
+    expect(open_rough, TRI_OVER_BOUND, true);
+}
+
+static void one_wrong_element_is_wrong(void **state) {
+    (void)state;
+    expect(open_one_element, TRI_WRONG_SUM, false);
+}
+
+static void one_nan_is_wrong(void **state) {
+    (void)state;
+    expect(open_one_nan, TRI_WRONG_SUM, false);
+}
+
+/* Right when it was looked at first, and not in the last timed round. */
+static void the_timed_result_counts(void **state) {
+    (void)state;
+    expect(open_tired, TRI_WRONG_SUM, false);
+}
+
+static void a_refusal_is_an_absence(void **state) {
+    (void)state;
+    tri_contestant pair[2];
+    hold(pair, open_refusing);
+    assert_int_equal(pair[1].standing, TRI_ABSENT);
+    assert_string_equal(pair[1].reason, "not today");
+    tri_contestants_close(pair, 2);
+    hold(pair, open_failing);
+    assert_int_equal(pair[1].standing, TRI_ABSENT);
+    assert_string_equal(pair[1].reason, "out of breath");
+    tri_contestants_close(pair, 2);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_right_product_is_verified),
+        cmocka_unit_test(who_writes_nothing_is_wrong),
+        cmocka_unit_test(a_rough_sum_is_marked_not_hidden),
+        cmocka_unit_test(one_wrong_element_is_wrong),
+        cmocka_unit_test(one_nan_is_wrong),
+        cmocka_unit_test(the_timed_result_counts),
+        cmocka_unit_test(a_refusal_is_an_absence),
+    };
+    return cmocka_run_group_tests(tests, open_world, close_world);
+}
