@@ -294,8 +294,11 @@ void tri_measurement_clean(tri_measurement *row) {
     clean_line(row->device_name, 128);
     clean_line(row->reason, 1024);
     clean_line(row->circumstances, 16384);
-    if (!(row->row_error < MAX_ERROR)) /* NaN and infinity too: as wrong as can be */
+    if (!(row->row_error >= 0 && row->row_error < MAX_ERROR)) /* NaN, infinity: as wrong as can be */
         row->row_error = MAX_ERROR;
+    if (!(row->row_error_limit >= 0 &&
+          row->row_error_limit < MAX_ERROR)) /* no yardstick: nothing is allowed */
+        row->row_error_limit = 0;
     if (!is_timed(row->outcome)) {
         row->median_ns = row->low_ns = row->high_ns = row->min_ns = 0;
         row->samples = 0;

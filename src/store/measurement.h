@@ -50,8 +50,8 @@ void tri_measurement_id(char out[TRI_HASH_SIZE], const tri_measurement *row);
 triage_status tri_measurement_check_foreign(const tri_measurement *row);
 
 /* Makes a row that was measured here fit to be stored: texts that come from compilers and drivers (name,
- * reason, circumstances) lose what is not one line of UTF-8, an infinite error becomes the largest that can
- * be stored, and a time whose result was not right is dropped. */
+ * reason, circumstances) lose what is not one line of UTF-8, an error without a number becomes the
+ * largest that can be stored, and a time whose result was not right is dropped. */
 void tri_measurement_clean(tri_measurement *row);
 
 triage_status tri_measurement_copy(tri_measurement *out, const tri_measurement *row);

@@ -1,0 +1,379 @@
+/* triage_db: what the tuning database knows, and how it travels. */
+#include <argp.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli_cache.h"
+#include "cli/cli_common.h"
+#include "cli/cli_evidence.h"
+#include "problem/problem.h"
+#include "store/store.h"
+
+/* ---- the command line --------------------------------------------------------------------------------- */
+
+enum { ARGUMENTS_MAX = 4096 };
+
+/* Options, as bits: each command names those that mean something to it. */
+enum {
+    HAS_DB = 1 << 0,
+    HAS_DEVICE = 1 << 1,
+    HAS_OP = 1 << 2,
+    HAS_JSON = 1 << 3,
+    HAS_CACHE = 1 << 4,
+    HAS_MAX_AGE = 1 << 5,
+    HAS_MAX_SIZE = 1 << 6,
+    HAS_DRY_RUN = 1 << 7,
+    HAS_NO_COLOR = 1 << 8
+};
+
+typedef struct options {
+    const char *db, *device, *op, *cache, *max_age, *max_size;
+    bool json, dry_run, no_color;
+    unsigned given;
+    const char *arguments[ARGUMENTS_MAX]; /* the command first */
+    size_t count;
+} options;
+
+enum {
+    KEY_DB = 1000,
+    KEY_DEVICE,
+    KEY_OP,
+    KEY_JSON,
+    KEY_CACHE,
+    KEY_MAX_AGE,
+    KEY_MAX_SIZE,
+    KEY_DRY_RUN,
+    KEY_NO_COLOR
+};
+
+static const struct argp_option argp_options[] = {
+    {"db", KEY_DB, "PATH", 0,
+     "The tuning database (default $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/...)", 1},
+    {"device", KEY_DEVICE, "TEXT", 0,
+     "list, show: only devices with TEXT in their name or key (default: all)", 1},
+    {"op", KEY_OP, "OP", 0, "list: only this operation, e.g. bsr_gemm (default: all)", 1},
+    {"json", KEY_JSON, NULL, 0, "JSON on stdout; times in nanoseconds, sizes in bytes", 1},
+    {"cache", KEY_CACHE, "DIR", 0,
+     "gc: the cache of compiled kernels (default $XDG_CACHE_HOME/triage, else ~/.cache/triage)", 1},
+    {"max-age", KEY_MAX_AGE, "DAYS", 0,
+     "gc: remove what was not used for so long, 0 to 36500 days (default 30)", 1},
+    {"max-size", KEY_MAX_SIZE, "MIB", 0,
+     "gc: keep at most so much, the last used, 0 to 1048576 MiB (default 1024)", 1},
+    {"dry-run", KEY_DRY_RUN, NULL, 0, "gc: say what would go, remove nothing", 1},
+    {"no-color", KEY_NO_COLOR, NULL, 0, "No colour (also: NO_COLOR)", 1},
+    {0}};
+
+static error_t parse_option(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    const char **const texts[] = {&o->db,      &o->device,   &o->op, NULL, &o->cache,
+                                  &o->max_age, &o->max_size, NULL,   NULL};
+    bool *const flags[] = {NULL, NULL, NULL, &o->json, NULL, NULL, NULL, &o->dry_run, &o->no_color};
+    static const unsigned bits[] = {HAS_DB,      HAS_DEVICE,   HAS_OP,      HAS_JSON,    HAS_CACHE,
+                                    HAS_MAX_AGE, HAS_MAX_SIZE, HAS_DRY_RUN, HAS_NO_COLOR};
+    if (key == ARGP_KEY_ARG) {
+        if (o->count == ARGUMENTS_MAX)
+            argp_error(state, "more than %d arguments", ARGUMENTS_MAX);
+        o->arguments[o->count++] = argument;
+        return 0;
+    }
+    if (key < KEY_DB || key > KEY_NO_COLOR)
+        return ARGP_ERR_UNKNOWN;
+    o->given |= bits[key - KEY_DB];
+    if (texts[key - KEY_DB])
+        *texts[key - KEY_DB] = argument;
+    else
+        *flags[key - KEY_DB] = true;
+    return 0;
+}
+
+static const struct argp parser = {
+    .options = argp_options,
+    .parser = parse_option,
+    .args_doc = "COMMAND [ARGUMENT...]",
+    .doc =
+        "Shows and moves what triage has measured.\n"
+        "\n"
+        "  list                 the winner of each problem on each device\n"
+        "  show ID              one measurement: its id, or 4 digits and more of it\n"
+        "  show PROBLEM         all that is known of a problem, as list prints it:\n"
+        "                       ranking, tie set, failures with their reasons\n"
+        "  verify               is the file sound, and every row as it was measured?\n"
+        "  export FILE.jsonl    writes every measurement, a JSON object on a line\n"
+        "  import FILE.jsonl    adds those of a file; bad lines are named, skipped\n"
+        "  merge INTO.db FROM.db...\n"
+        "                       adds the measurements of other databases: in any\n"
+        "                       order, any number of times, the result is the same\n"
+        "  hash [FILE.db]       equal for equal sets of measurements\n"
+        "  gc                   removes compiled kernels that were not used for\n"
+        "                       long; never a measurement\v"
+        "Exit codes: 0 done, 64 wrong usage, 65 bad input data (some rows refused, too), 70 out of memory, "
+        "74 input/output."};
+
+/* ---- what commands share -------------------------------------------------------------------------------- */
+
+static triage_status open_db(tri_store **out, const options *o, tri_store_mode mode) {
+    char *path = NULL;
+    triage_status status = o->db ? tri_strdup(&path, o->db) : tri_cli_default_db(&path);
+    if (status == TRIAGE_OK)
+        status = tri_store_open(out, path, mode);
+    free(path);
+    return status;
+}
+
+static tri_cli_evidence_options evidence_options(const options *o) {
+    return (tri_cli_evidence_options){
+        .device = o->device, .op = o->op, .json = o->json, .color = tri_cli_color(stdout, o->no_color)};
+}
+
+/* A source that is not there must not leave an empty database behind. */
+static triage_status check_readable(const char *path) {
+    return access(path, R_OK) == 0 ? TRIAGE_OK : tri_fail(TRIAGE_E_IO, "%s: %s", path, strerror(errno));
+}
+
+/* Rows from elsewhere must be about a problem that this version can read. */
+static triage_status check_row(void *user, const tri_measurement *row) {
+    (void)user;
+    tri_problem problem;
+    return tri_problem_parse(&problem, row->problem);
+}
+
+static triage_status print_result(const options *o, const char *kind, const tri_merge_result *result) {
+    if (o->json) {
+        json_t *document = tri_cli_json_new(kind);
+        json_object_set_new(document, "read", json_integer(result->read));
+        json_object_set_new(document, "added", json_integer(result->added));
+        json_object_set_new(document, "present", json_integer(result->present));
+        json_object_set_new(document, "refused", json_integer(result->refused));
+        return tri_cli_json_print(document);
+    }
+    printf("%" PRId64 " measurements read: %" PRId64 " added, %" PRId64 " already there, %" PRId64
+           " refused\n",
+           result->read, result->added, result->present, result->refused);
+    return TRIAGE_OK;
+}
+
+static triage_status refusal(const tri_merge_result *result) {
+    return result->refused == 0
+               ? TRIAGE_OK
+               : tri_fail(TRIAGE_E_DATA, "%" PRId64 " of %" PRId64 " measurements were refused",
+                          result->refused, result->read);
+}
+
+/* ---- the commands ------------------------------------------------------------------------------------------ */
+
+static triage_status run_list(const options *o) {
+    tri_store *store = NULL;
+    triage_status status = TRIAGE_OK;
+    const tri_cli_evidence_options evidence = evidence_options(o);
+    TRI_TRY(open_db(&store, o, TRI_STORE_READ));
+    TRI_TRY(tri_cli_list(store, &evidence));
+done:
+    tri_store_close(store);
+    return status;
+}
+
+static triage_status run_show(const options *o) {
+    tri_store *store = NULL;
+    triage_status status = TRIAGE_OK;
+    const tri_cli_evidence_options evidence = evidence_options(o);
+    TRI_TRY(open_db(&store, o, TRI_STORE_READ));
+    TRI_TRY(tri_cli_show(store, o->arguments[1], &evidence));
+done:
+    tri_store_close(store);
+    return status;
+}
+
+static triage_status run_verify(const options *o) {
+    tri_store *store = NULL;
+    int64_t rows = 0;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(open_db(&store, o, TRI_STORE_READ));
+    TRI_TRY(tri_store_verify(&rows, store));
+    if (o->json) {
+        json_t *document = tri_cli_json_new("verify");
+        json_object_set_new(document, "measurements", json_integer(rows));
+        TRI_TRY(tri_cli_json_print(document));
+    } else {
+        printf("%" PRId64 " measurements, all as they were measured\n", rows);
+    }
+done:
+    tri_store_close(store);
+    return status;
+}
+
+static triage_status run_export(const options *o) {
+    tri_store *store = NULL;
+    int64_t rows = 0;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(open_db(&store, o, TRI_STORE_READ));
+    TRI_TRY(tri_store_export(&rows, store, o->arguments[1]));
+    if (o->json) {
+        json_t *document = tri_cli_json_new("export");
+        json_object_set_new(document, "measurements", json_integer(rows));
+        TRI_TRY(tri_cli_json_print(document));
+    } else {
+        printf("%" PRId64 " measurements written to %s\n", rows, o->arguments[1]);
+    }
+done:
+    tri_store_close(store);
+    return status;
+}
+
+static triage_status run_import(const options *o) {
+    const tri_log log = {tri_cli_log, NULL};
+    tri_store *store = NULL;
+    tri_merge_result result;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(check_readable(o->arguments[1]));
+    TRI_TRY(open_db(&store, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_store_import(&result, store, o->arguments[1], check_row, NULL, &log));
+    TRI_TRY(print_result(o, "import", &result));
+    TRI_TRY(refusal(&result));
+done:
+    tri_store_close(store);
+    return status;
+}
+
+static triage_status run_merge(const options *o) {
+    const tri_log log = {tri_cli_log, NULL};
+    tri_store *store = NULL;
+    tri_merge_result total = {0}, one;
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 2; i < o->count; i++)
+        TRI_TRY(check_readable(o->arguments[i]));
+    TRI_TRY(tri_store_open(&store, o->arguments[1], TRI_STORE_WRITE));
+    for (size_t i = 2; i < o->count; i++) {
+        TRI_TRY(tri_store_merge(&one, store, o->arguments[i], check_row, NULL, &log));
+        total.read += one.read;
+        total.added += one.added;
+        total.present += one.present;
+        total.refused += one.refused;
+    }
+    TRI_TRY(print_result(o, "merge", &total));
+    TRI_TRY(refusal(&total));
+done:
+    tri_store_close(store);
+    return status;
+}
+
+static triage_status run_hash(const options *o) {
+    tri_store *store = NULL;
+    char hash[TRI_HASH_SIZE];
+    triage_status status = TRIAGE_OK;
+    if (o->count == 2 && o->db)
+        TRI_TRY(tri_cli_usage("hash takes FILE.db or --db, not both"));
+    if (o->count == 2)
+        TRI_TRY(tri_store_open(&store, o->arguments[1], TRI_STORE_READ));
+    else
+        TRI_TRY(open_db(&store, o, TRI_STORE_READ));
+    TRI_TRY(tri_store_hash(hash, store));
+    if (o->json) {
+        json_t *document = tri_cli_json_new("hash");
+        json_object_set_new(document, "hash", json_string(hash));
+        TRI_TRY(tri_cli_json_print(document));
+    } else {
+        printf("%s\n", hash);
+    }
+done:
+    tri_store_close(store);
+    return status;
+}
+
+static triage_status print_collected(const options *o, const tri_cli_cache_result *result) {
+    char freed[TRI_CLI_NUMBER], kept[TRI_CLI_NUMBER];
+    if (o->json) {
+        json_t *document = tri_cli_json_new("gc");
+        json_object_set_new(document, "dry_run", json_boolean(o->dry_run));
+        json_object_set_new(document, "removed", json_integer(result->removed));
+        json_object_set_new(document, "freed_bytes", json_integer(result->freed_bytes));
+        json_object_set_new(document, "kept", json_integer(result->entries - result->removed));
+        json_object_set_new(document, "kept_bytes", json_integer(result->bytes - result->freed_bytes));
+        return tri_cli_json_print(document);
+    }
+    printf("%s %" PRId64 " compiled kernels (%s), %" PRId64 " kept (%s)\n",
+           o->dry_run ? "would remove" : "removed", result->removed,
+           tri_cli_bytes(freed, result->freed_bytes), result->entries - result->removed,
+           tri_cli_bytes(kept, result->bytes - result->freed_bytes));
+    return TRIAGE_OK;
+}
+
+static triage_status run_gc(const options *o) {
+    tri_cli_cache_result result;
+    char *cache = NULL;
+    double days = 30;
+    int64_t mib = 1024;
+    triage_status status = TRIAGE_OK;
+    if (o->max_age)
+        TRI_TRY(tri_parse_double(&days, o->max_age, 0, 36500, "--max-age"));
+    if (o->max_size)
+        TRI_TRY(tri_parse_int64(&mib, o->max_size, 0, 1048576, "--max-size"));
+    TRI_TRY(o->cache ? tri_strdup(&cache, o->cache) : tri_cli_default_cache(&cache));
+    const tri_cli_cache_limits limits = {days * 86400, mib << 20, o->dry_run};
+    TRI_TRY(tri_cli_cache_collect(&result, cache, &limits));
+    TRI_TRY(print_collected(o, &result));
+done:
+    free(cache);
+    return status;
+}
+
+typedef struct command {
+    const char *name;
+    size_t least, most; /* arguments after the name */
+    const char *arguments;
+    unsigned allowed; /* options, beside --no-color */
+    triage_status (*run)(const options *o);
+} command;
+
+static const command commands[] = {
+    {"list", 0, 0, "no arguments", HAS_DB | HAS_DEVICE | HAS_OP | HAS_JSON, run_list},
+    {"show", 1, 1, "an id or a problem (in quotes)", HAS_DB | HAS_DEVICE | HAS_JSON, run_show},
+    {"verify", 0, 0, "no arguments", HAS_DB | HAS_JSON, run_verify},
+    {"export", 1, 1, "FILE.jsonl", HAS_DB | HAS_JSON, run_export},
+    {"import", 1, 1, "FILE.jsonl", HAS_DB | HAS_JSON, run_import},
+    {"merge", 2, ARGUMENTS_MAX, "INTO.db FROM.db...", HAS_JSON, run_merge},
+    {"hash", 0, 1, "at most one FILE.db", HAS_DB | HAS_JSON, run_hash},
+    {"gc", 0, 0, "no arguments", HAS_CACHE | HAS_MAX_AGE | HAS_MAX_SIZE | HAS_DRY_RUN | HAS_JSON, run_gc},
+};
+
+static triage_status find_command(const command **out, const options *o) {
+    if (o->count == 0)
+        return tri_cli_usage(
+            "a command is wanted: list, show, verify, export, import, merge, hash or gc (see --help)");
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        const command *c = &commands[i];
+        if (strcmp(c->name, o->arguments[0]) != 0)
+            continue;
+        if (o->count - 1 < c->least || o->count - 1 > c->most)
+            return tri_cli_usage("%s takes %s; %zu arguments given", c->name, c->arguments, o->count - 1);
+        *out = c;
+        return TRIAGE_OK;
+    }
+    return tri_cli_usage(
+        "unknown command \"%.40s\": not list, show, verify, export, import, merge, hash or gc",
+        o->arguments[0]);
+}
+
+static triage_status check_options(const command *c, const options *o) {
+    const unsigned odd = o->given & ~(c->allowed | HAS_NO_COLOR);
+    for (size_t i = 0; argp_options[i].name; i++)
+        if (odd >> i & 1)
+            return tri_cli_usage("--%s means nothing to %s", argp_options[i].name, c->name);
+    return TRIAGE_OK;
+}
+
+int main(int argc, char **argv) {
+    static options o;
+    const command *c = NULL;
+    triage_status status = TRIAGE_OK;
+    tri_cli_start();
+    argp_program_version = "triage_db " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
+    argp_parse(&parser, argc, argv, 0, NULL, &o);
+    TRI_TRY(find_command(&c, &o));
+    TRI_TRY(check_options(c, &o));
+    TRI_TRY(c->run(&o));
+done:
+    return tri_cli_finish(tri_cli_report(status));
+}

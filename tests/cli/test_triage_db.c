@@ -1,0 +1,356 @@
+// links: base store
+/* The built program: every command, its output as JSON, and its exit code when it is used wrongly. */
+#include "store/fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <utime.h>
+
+#define OTHER_PROBLEM                                                                                        \
+    "bsr_gemm bf16 bf16 row row none nobias m=2048 n=512 k=4096 block=32x32 density=500 imbalance=10 "       \
+    "overlap=0"
+
+static char *out_text, *err_text;
+
+static char *slurp(const char *name) {
+    char *text = NULL;
+    assert_ok(tri_file_read(&text, NULL, in_folder(name), 0));
+    return text;
+}
+
+/* Runs triage_db with the words of a shell command; {} is the folder. Keeps what it printed. */
+static int run(const char *words) {
+    tri_text command = TRI_TEXT_INIT;
+    assert_ok(tri_text_format(&command,
+                              "env -u NO_COLOR XDG_DATA_HOME=%s/data XDG_CACHE_HOME=%s/cache HOME=%s "
+                              "%s/bin/triage_db ",
+                              folder, folder, folder, TRI_BINARY_DIR));
+    for (const char *c = words; *c; c++) {
+        if (c[0] == '{' && c[1] == '}') {
+            assert_ok(tri_text_format(&command, "%s", folder));
+            c++;
+        } else {
+            assert_ok(tri_text_append(&command, c, 1));
+        }
+    }
+    assert_ok(tri_text_format(&command, " >%s/out 2>%s/err", folder, folder));
+    int code = system(command.data);
+    tri_text_free(&command);
+    free(out_text);
+    free(err_text);
+    out_text = slurp("out");
+    err_text = slurp("err");
+    assert_true(WIFEXITED(code));
+    return WEXITSTATUS(code);
+}
+
+static void expect_run(int code, const char *words) {
+    int got = run(words);
+    if (got != code)
+        fail_msg("triage_db %s: exit code %d, not %d: %s%s", words, got, code, out_text, err_text);
+}
+
+/* Fails with this code, one line on stderr that begins with the program's name, nothing on stdout. */
+static void expect_error(int code, const char *words, const char *message) {
+    expect_run(code, words);
+    if (strncmp(err_text, "triage_db: ", 11) != 0 || !strstr(err_text, message) ||
+        strchr(err_text, '\n') != err_text + strlen(err_text) - 1)
+        fail_msg("triage_db %s: \"%s\" is not one line with \"%s\"", words, err_text, message);
+    assert_string_equal(out_text, "");
+}
+
+static json_t *run_json(const char *words, const char *kind) {
+    expect_run(0, words);
+    json_t *document = json_loads(out_text, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(document);
+    assert_int_equal(json_integer_value(json_object_get(document, "schema")), 1);
+    assert_string_equal(json_string_value(json_object_get(document, "kind")), kind);
+    return document;
+}
+
+static int64_t integer_of(const json_t *object, const char *key) {
+    assert_true(json_is_integer(json_object_get(object, key)));
+    return json_integer_value(json_object_get(object, key));
+}
+
+static const char *string_of(const json_t *object, const char *key) {
+    assert_true(json_is_string(json_object_get(object, key)));
+    return json_string_value(json_object_get(object, key));
+}
+
+/* The default database: two problems, three candidates and two failures of the first. */
+static int make_database(void **state) {
+    if (make_folder(state) != 0)
+        return -1;
+    tri_store *store = open_store("data/triage/triage.db", TRI_STORE_WRITE);
+    add(store, row_of("wgmma tile_n=256", 100000));
+    add(store, row_of("wgmma tile_n=128", 100200));
+    add(store, row_of("wgmma tile_n=64", 250000));
+    add(store, failed_row("wgmma tile_n=512", TRI_SPILLED, "spills 96 bytes, 0 allowed"));
+    add(store, failed_row("wmma tile_n=32", TRI_WRONG, "row 3 column 7 is off"));
+    tri_measurement other = row_of("wmma tile_n=32", 5000);
+    other.problem = (char *)(uintptr_t)OTHER_PROBLEM;
+    other.device = (char *)(uintptr_t) "host x86_64-avx2 cores=16";
+    other.device_name = (char *)(uintptr_t) "host: a CPU";
+    add(store, other);
+    tri_store_close(store);
+    return 0;
+}
+
+static int remove_all(void **state) {
+    free(out_text);
+    free(err_text);
+    return remove_folder(state);
+}
+
+static size_t lines_of(const char *text) {
+    size_t lines = 0;
+    for (; *text; text++)
+        lines += *text == '\n';
+    return lines;
+}
+
+static void test_list(void **state) {
+    (void)state;
+    expect_run(0, "list");
+    assert_int_equal(lines_of(out_text), 3);
+    assert_non_null(strstr(out_text, PROBLEM "  "));
+    assert_non_null(strstr(out_text, "wgmma tile_n=256"));
+    assert_non_null(strstr(out_text, "100 us"));
+    assert_non_null(strstr(out_text, "1.4e+02")); /* 2 * 4096^3 / 10 in 100 us: 137 TFLOP/s */
+    assert_null(strchr(out_text, '\033'));        /* no terminal, no colour */
+    expect_run(0, "list --device H200");
+    assert_int_equal(lines_of(out_text), 2);
+    expect_run(0, "list --device sm_75");
+    assert_string_equal(out_text, "");
+    expect_run(0, "list --op attention");
+    assert_string_equal(out_text, "");
+    json_t *document = run_json("list --json --op bsr_gemm --device avx2", "list");
+    json_t *winners = json_object_get(document, "winners");
+    assert_int_equal(json_array_size(winners), 1);
+    json_t *winner = json_array_get(winners, 0);
+    assert_string_equal(string_of(winner, "problem"), OTHER_PROBLEM);
+    assert_string_equal(string_of(winner, "config"), "wmma tile_n=32");
+    assert_true(json_number_value(json_object_get(winner, "median_ns")) == 5000);
+    assert_int_equal(integer_of(json_object_get(winner, "circumstances"), "driver"), 13000);
+    json_decref(document);
+}
+
+static void test_show(void **state) {
+    (void)state;
+    expect_run(0, "show '" PROBLEM "'");
+    const char *winner = strstr(out_text, "winner"), *tie = strstr(out_text, "tie ");
+    assert_non_null(winner);
+    assert_non_null(tie);
+    assert_non_null(strstr(winner, "wgmma tile_n=256"));
+    assert_non_null(strstr(tie, "wgmma tile_n=128"));
+    assert_non_null(strstr(out_text, "spills 96 bytes, 0 allowed"));
+    assert_non_null(strstr(out_text, "row 3 column 7 is off"));
+    json_t *document = run_json("show --json '" PROBLEM "'", "problem");
+    json_t *device = json_array_get(json_object_get(document, "devices"), 0);
+    assert_int_equal(json_array_size(json_object_get(document, "devices")), 1);
+    assert_string_equal(string_of(device, "device"), DEVICE);
+    json_t *ranking = json_object_get(device, "ranking");
+    assert_int_equal(json_array_size(ranking), 3);
+    assert_true(json_is_true(json_object_get(json_array_get(ranking, 1), "tie")));
+    assert_true(json_is_false(json_object_get(json_array_get(ranking, 2), "tie")));
+    assert_int_equal(json_array_size(json_object_get(device, "evidence")), 5);
+    char command[64];
+    snprintf(command, sizeof command, "show --json %.8s", string_of(json_array_get(ranking, 0), "id"));
+    json_t *one = run_json(command, "measurement");
+    assert_string_equal(string_of(json_object_get(one, "measurement"), "config"), "wgmma tile_n=256");
+    json_decref(one);
+    snprintf(command, sizeof command, "show %.8s", string_of(json_array_get(ranking, 0), "id"));
+    expect_run(0, command);
+    assert_non_null(strstr(out_text, "source_hash"));
+    json_decref(document);
+    expect_error(65, "show 0123456789abcdef", "no measurement has that id");
+    expect_error(65, "show 'bsr_gemm of something'", "nothing is known");
+    expect_error(65, "show --device sm_75 '" PROBLEM "'", "on such a device");
+    expect_error(64, "show abc", "4 .. 32");
+}
+
+static void test_verify_and_hash(void **state) {
+    (void)state;
+    json_t *document = run_json("verify --json", "verify");
+    assert_int_equal(integer_of(document, "measurements"), 6);
+    json_decref(document);
+    expect_run(0, "hash");
+    char *hash = NULL;
+    assert_ok(tri_strdup(&hash, out_text));
+    assert_int_equal(strlen(hash), 33);
+    expect_run(0, "hash {}/data/triage/triage.db");
+    assert_string_equal(out_text, hash);
+    expect_run(0, "hash --db {}/data/triage/triage.db");
+    assert_string_equal(out_text, hash);
+    expect_error(64, "hash --db a b", "not both");
+    free(hash);
+}
+
+static void test_export_import_merge(void **state) {
+    (void)state;
+    expect_run(0, "hash");
+    char *hash = NULL;
+    assert_ok(tri_strdup(&hash, out_text));
+    expect_run(0, "export {}/all.jsonl");
+    assert_non_null(strstr(out_text, "6 measurements written"));
+    json_t *document = run_json("--db {}/imported.db import --json {}/all.jsonl", "import");
+    assert_int_equal(integer_of(document, "added"), 6);
+    assert_int_equal(integer_of(document, "refused"), 0);
+    json_decref(document);
+    expect_run(0, "hash {}/imported.db");
+    assert_string_equal(out_text, hash);
+    document = run_json("merge --json {}/merged.db {}/imported.db {}/data/triage/triage.db", "merge");
+    assert_int_equal(integer_of(document, "read"), 12);
+    assert_int_equal(integer_of(document, "added"), 6);
+    assert_int_equal(integer_of(document, "present"), 6);
+    json_decref(document);
+    expect_run(0, "hash {}/merged.db");
+    assert_string_equal(out_text, hash);
+    free(hash);
+}
+
+static void test_bad_lines_are_named_and_skipped(void **state) {
+    (void)state;
+    expect_run(0, "export {}/some.jsonl");
+    char *good = slurp("some.jsonl");
+    tri_text text = TRI_TEXT_INIT;
+    assert_ok(tri_text_format(&text, "%s{\"schema\": 1}\n", good));
+    assert_ok(tri_file_write_atomic(in_folder("some.jsonl"), text.data, text.size, 0600));
+    expect_run(65, "import --db {}/some.db {}/some.jsonl");
+    assert_non_null(strstr(out_text, "7 measurements read: 6 added, 0 already there, 1 refused"));
+    assert_non_null(strstr(err_text, "some.jsonl: line 7 refused: id: missing"));
+    assert_non_null(strstr(err_text, "1 of 7 measurements were refused"));
+    tri_text_free(&text);
+    free(good);
+    /* Sound rows about a problem that no kernel is for. */
+    tri_store *store = open_store("strange.db", TRI_STORE_WRITE);
+    tri_measurement row = row_of("a", 100);
+    row.problem = (char *)(uintptr_t) "bsr_gemm of something";
+    add(store, row);
+    tri_store_close(store);
+    expect_run(65, "merge {}/target.db {}/strange.db");
+    assert_non_null(strstr(out_text, "0 added"));
+}
+
+static void test_wrong_usage(void **state) {
+    (void)state;
+    expect_error(64, "", "a command is wanted");
+    expect_error(64, "frobnicate", "unknown command \"frobnicate\"");
+    expect_error(64, "list more", "list takes no arguments; 1 arguments given");
+    expect_error(64, "show", "show takes an id");
+    expect_error(64, "merge {}/a.db", "merge takes INTO.db FROM.db...");
+    expect_error(64, "export", "export takes FILE.jsonl");
+    expect_error(64, "merge --db x {}/a.db {}/b.db", "--db means nothing to merge");
+    expect_error(64, "list --max-age 3", "--max-age means nothing to list");
+    expect_error(64, "gc --max-age -1", "--max-age");
+    expect_error(64, "gc --max-size many", "--max-size");
+    expect_run(64, "--no-such-option");
+    assert_string_equal(out_text, "");
+    expect_run(0, "--help");
+    assert_non_null(strstr(out_text, "merge INTO.db FROM.db..."));
+    expect_run(0, "--version");
+    assert_string_equal(out_text, "triage_db " TRIAGE_VERSION "\n");
+}
+
+static void test_bad_files_leave_nothing_behind(void **state) {
+    (void)state;
+    assert_ok(
+        tri_file_write_atomic(in_folder("poem.db"), "This is a poem, not a database file.\n", 37, 0600));
+    expect_error(74, "list --db {}/nowhere.db", "no such database");
+    expect_error(74, "merge {}/new.db {}/nowhere.db", "No such file");
+    expect_error(74, "import --db {}/new.db {}/nowhere.jsonl", "No such file");
+    expect_error(65, "list --db {}/poem.db", "not a database");
+    expect_error(65, "merge {}/poem.db {}/data/triage/triage.db", "not a database");
+    expect_error(65, "hash {}", "not a regular file");
+    expect_error(74, "export {}/no/such/folder.jsonl", "folder.jsonl");
+    expect_error(64, "merge {}/data/triage/triage.db {}/data/triage/triage.db", "into itself");
+    assert_int_equal(access(in_folder("new.db"), F_OK), -1);
+    assert_int_equal(access(in_folder("nowhere.db"), F_OK), -1);
+}
+
+/* A full disk is no success. */
+static void test_output_that_cannot_be_written(void **state) {
+    (void)state;
+    char command[512];
+    snprintf(command, sizeof command,
+             "%s/bin/triage_db list --db %s/data/triage/triage.db >/dev/full 2>%s/err", TRI_BINARY_DIR,
+             folder, folder);
+    int code = system(command);
+    assert_true(WIFEXITED(code) && WEXITSTATUS(code) == 74);
+    char *said = slurp("err");
+    assert_non_null(strstr(said, "No space left"));
+    free(said);
+}
+
+/* ---- gc ---- */
+
+static void make_entry(const char *name, size_t size, int days) {
+    char *bytes = NULL, path[192];
+    snprintf(path, sizeof path, "%s", in_folder(name));
+    assert_ok(tri_calloc(&bytes, size, 1));
+    memcpy(bytes, "TRICACHE", 8);
+    *strrchr(path, '/') = '\0';
+    assert_ok(tri_make_dirs(path));
+    assert_ok(tri_file_write_atomic(in_folder(name), bytes, size, 0600));
+    free(bytes);
+    struct utimbuf times = {.actime = time(NULL) - days * 86400, .modtime = time(NULL) - days * 86400};
+    assert_int_equal(utime(in_folder(name), &times), 0);
+}
+
+static bool is_there(const char *name) {
+    return access(in_folder(name), F_OK) == 0;
+}
+
+#define NEW_ENTRY "cache/triage/kernels/ab/ab000000000000000000000000000000.bin"
+#define OLD_ENTRY "cache/triage/kernels/cd/cd000000000000000000000000000000.bin"
+#define LEFTOVER "cache/triage/kernels/cd/cd000000000000000000000000000000.bin.x7Gh2k"
+#define STRANGER "cache/triage/kernels/cd/cd000000000000000000000000000000.txt"
+#define NO_ENTRY "cache/triage/kernels/cd/cd000000000000000000000000000001.bin"
+
+static void test_gc(void **state) {
+    (void)state;
+    expect_run(0, "gc"); /* no cache: nothing to do */
+    make_entry(NEW_ENTRY, 1 << 20, 1);
+    make_entry(OLD_ENTRY, 1 << 20, 40);
+    make_entry(LEFTOVER, 100, 2);
+    make_entry(STRANGER, 100, 400);
+    assert_ok(tri_file_write_atomic(in_folder(NO_ENTRY), "my own file", 11, 0600));
+    struct utimbuf long_ago = {0};
+    assert_int_equal(utime(in_folder(NO_ENTRY), &long_ago), 0);
+    json_t *document = run_json("gc --dry-run --json", "gc");
+    assert_int_equal(integer_of(document, "removed"), 2);
+    assert_int_equal(integer_of(document, "freed_bytes"), (1 << 20) + 100);
+    json_decref(document);
+    assert_true(is_there(OLD_ENTRY) && is_there(LEFTOVER));
+    expect_run(0, "gc");
+    assert_string_equal(out_text, "removed 2 compiled kernels (1.00 MiB), 1 kept (1.00 MiB)\n");
+    assert_true(is_there(NEW_ENTRY) && is_there(STRANGER) && is_there(NO_ENTRY));
+    assert_false(is_there(OLD_ENTRY) || is_there(LEFTOVER));
+    make_entry(OLD_ENTRY, 1 << 20, 10);
+    expect_run(0, "gc --max-size 1"); /* the least recently used goes */
+    assert_true(is_there(NEW_ENTRY));
+    assert_false(is_there(OLD_ENTRY));
+    expect_run(0, "gc --cache {}/cache/triage --max-age 0.5");
+    assert_false(is_there(NEW_ENTRY));
+    assert_true(is_there("data/triage/triage.db"));
+    expect_run(0, "verify");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_show),
+        cmocka_unit_test(test_verify_and_hash),
+        cmocka_unit_test(test_export_import_merge),
+        cmocka_unit_test(test_bad_lines_are_named_and_skipped),
+        cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_bad_files_leave_nothing_behind),
+        cmocka_unit_test(test_output_that_cannot_be_written),
+        cmocka_unit_test(test_gc),
+    };
+    return cmocka_run_group_tests_name("triage_db", tests, make_database, remove_all);
+}
