@@ -3,6 +3,7 @@
  *   A   BSR, blocks kBlockM x kBlockK row-major, both multiples of 16
  *   B   k x n, row-major or column-major     kCopyBytes 16: base and ldb 16-byte aligned
  *                                            kCopyBytes  2: any base, any ldb (slower)
+ *                                            ldb < 2^31 in both cases
  *   C   m x n, row-major or column-major, any n >= 1, any ldc
  *
  * A CTA computes kTileM x kTileN of C: a block row or a part of one. It walks the k of the block
@@ -74,51 +75,82 @@ __device__ __forceinline__ void copy_8(in_t *smem, const in_t *gmem, int valid)
     }
 }
 
+/* How the threads share a kRows x kChunks array of 16-byte chunks: chunk i goes to thread i % kThreads
+ * in turn i / kThreads. Where kChunks divides kThreads a thread keeps to one column of chunks, and
+ * the addresses of its turns differ by constants. */
+template <int kRows, int kChunks> struct chunk_share {
+    static constexpr int kTotal = kRows * kChunks;
+    static constexpr int kTurns = (kTotal + kThreads - 1) / kThreads;
+    static constexpr bool kOneColumn = kThreads % kChunks == 0;
+    int row0, chunk0;
+
+    __device__ __forceinline__ chunk_share()
+        : row0(threadIdx.x / kChunks), chunk0(threadIdx.x % kChunks)
+    {
+    }
+    __device__ __forceinline__ bool has(int turn) const
+    {
+        return kTotal % kThreads == 0 || threadIdx.x + turn * kThreads < kTotal;
+    }
+    __device__ __forceinline__ int row(int turn) const
+    {
+        return kOneColumn ? row0 + turn * (kThreads / kChunks)
+                          : (int)(threadIdx.x + turn * kThreads) / kChunks;
+    }
+    __device__ __forceinline__ int chunk(int turn) const
+    {
+        return kOneColumn ? chunk0 : (int)(threadIdx.x + turn * kThreads) % kChunks;
+    }
+};
+
 /* Where one stage comes from. */
 struct source {
-    const in_t *values;
+    const in_t *values; /* row `row` of the first block of the block row */
     const in_t *b;
-    const int *col_idx;
-    long long ldb;
+    const int *col_idx; /* of the first block of the block row */
+    int ldb;
     int n;
-    int first_block; /* of the block row */
-    int slices;      /* of the block row */
-    int row;         /* first row of the tile within its blocks */
-    int col;         /* first column of the tile */
+    int slices; /* of the block row */
+    int col;    /* first column of the tile */
 };
 
 __device__ __forceinline__ void load_a(in_t *smem, const source &src, int slice0)
 {
-    constexpr int kChunks = kTileK / 8;
+    chunk_share<kTileM, kTileK / 8> share;
 #pragma unroll
-    for (int i = threadIdx.x; i < kTileM * kChunks; i += kThreads) {
-        int row = i / kChunks, k = i % kChunks * 8;
+    for (int turn = 0; turn < share.kTurns; turn++) {
+        if (!share.has(turn))
+            break;
+        int row = share.row(turn), k = share.chunk(turn) * 8;
         int slice = slice0 + k / kSlice;
         bool inside = slice < src.slices;
-        long long block = src.first_block + (inside ? slice / kSlicesPerBlock : 0);
-        int inner_k = slice % kSlicesPerBlock * kSlice + k % kSlice;
-        const in_t *from = src.values + (block * kBlockM + src.row + row) * kBlockK + inner_k;
+        const in_t *from = src.values + (long long)(slice / kSlicesPerBlock) * (kBlockM * kBlockK) +
+                           (slice % kSlicesPerBlock * kSlice + k % kSlice) + row * kBlockK;
         /* values is an allocation of its own: always 16-byte aligned */
-        cp_async_16(mma_smem_address(smem + row * kPitchA + k), from, inside ? 16 : 0);
+        cp_async_16(mma_smem_address(smem + row * kPitchA + k), inside ? from : src.values,
+                    inside ? 16 : 0);
     }
 }
 
 __device__ __forceinline__ void load_b(in_t *smem, const source &src, int slice0)
 {
-    constexpr int kChunks = (kBLayout == 0 ? kTileN : kTileK) / 8;
+    chunk_share<kRowsB, (kBLayout == 0 ? kTileN : kTileK) / 8> share;
 #pragma unroll
-    for (int i = threadIdx.x; i < kRowsB * kChunks; i += kThreads) {
-        int row = i / kChunks, chunk = i % kChunks * 8;
+    for (int turn = 0; turn < share.kTurns; turn++) {
+        if (!share.has(turn))
+            break;
+        int row = share.row(turn), chunk = share.chunk(turn) * 8;
         int k = kBLayout == 0 ? row : chunk;
         int col = src.col + (kBLayout == 0 ? chunk : row);
         int slice = slice0 + k / kSlice;
         bool inside = slice < src.slices && col < src.n;
-        int block = src.first_block + (slice < src.slices ? slice / kSlicesPerBlock : 0);
-        long long at_k = (long long)src.col_idx[block] * kBlockK +
-                         slice % kSlicesPerBlock * kSlice + k % kSlice;
-        long long at = kBLayout == 0 ? at_k * src.ldb + col : col * src.ldb + at_k;
+        int at_k = slice % kSlicesPerBlock * kSlice + k % kSlice;
+        if (inside)
+            at_k += src.col_idx[slice / kSlicesPerBlock] * kBlockK;
+        const in_t *from = kBLayout == 0 ? src.b + (long long)at_k * src.ldb + col
+                                         : src.b + (long long)col * src.ldb + at_k;
         int valid = kBLayout == 0 ? min(8, src.n - col) : 8;
-        copy_8(smem + row * kPitchB + chunk, src.b + (inside ? at : 0), inside ? valid : 0);
+        copy_8(smem + row * kPitchB + chunk, inside ? from : src.b, inside ? valid : 0);
     }
 }
 
@@ -164,15 +196,16 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     constexpr int kParts = kBlockM / kTileM;
 
     int block_row = args.row_order[blockIdx.x / kParts];
+    int first_block = args.row_ptr[block_row];
+    int row_in_block = blockIdx.x % kParts * kTileM;
     source src;
-    src.values = static_cast<const in_t *>(args.values);
+    src.values = static_cast<const in_t *>(args.values) +
+                 ((long long)first_block * kBlockM + row_in_block) * kBlockK;
     src.b = static_cast<const in_t *>(args.b);
-    src.col_idx = args.col_idx;
-    src.ldb = args.ldb;
+    src.col_idx = args.col_idx + first_block;
+    src.ldb = (int)args.ldb;
     src.n = args.n;
-    src.first_block = args.row_ptr[block_row];
-    src.slices = (args.row_ptr[block_row + 1] - src.first_block) * kSlicesPerBlock;
-    src.row = blockIdx.x % kParts * kTileM;
+    src.slices = (args.row_ptr[block_row + 1] - first_block) * kSlicesPerBlock;
     src.col = blockIdx.y * kTileN;
 
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -211,7 +244,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
 
     /* store */
     output_view<out_t> out = make_output_view<out_t>(args);
-    int row0 = block_row * kBlockM + src.row + warp_m * kWarpM;
+    int row0 = block_row * kBlockM + row_in_block + warp_m * kWarpM;
     int col0 = src.col + warp_n * kWarpN;
     if (col0 < args.n)
         store_warp_tile<kAct, kCLayout>(out, acc, row0, col0, lane);
