@@ -64,6 +64,11 @@ static void operands_may_change(void **state) {
     api_run_changing_operands(gpu, &small);
 }
 
+static void widths_have_plans_of_their_own(void **state) {
+    (void)state;
+    api_run_widths(gpu, &small);
+}
+
 static void linear_is_the_transposed_product(void **state) {
     (void)state;
     api_run_linear(gpu, TRIAGE_BF16);
@@ -131,9 +136,13 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(context_is_the_gpu),        cmocka_unit_test(products_are_right),
-        cmocka_unit_test(operands_may_change),       cmocka_unit_test(linear_is_the_transposed_product),
-        cmocka_unit_test(later_calls_take_no_lock),  cmocka_unit_test(threads_share_a_matrix),
+        cmocka_unit_test(context_is_the_gpu),
+        cmocka_unit_test(products_are_right),
+        cmocka_unit_test(operands_may_change),
+        cmocka_unit_test(widths_have_plans_of_their_own),
+        cmocka_unit_test(linear_is_the_transposed_product),
+        cmocka_unit_test(later_calls_take_no_lock),
+        cmocka_unit_test(threads_share_a_matrix),
         cmocka_unit_test(matrix_from_device_arrays),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

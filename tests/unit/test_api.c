@@ -259,6 +259,11 @@ static void operands_may_change(void **state) {
     api_run_changing_operands(host, &small);
 }
 
+static void widths_have_plans_of_their_own(void **state) {
+    (void)state;
+    api_run_widths(host, &small);
+}
+
 static void linear_is_the_transposed_product(void **state) {
     (void)state;
     api_run_linear(host, TRIAGE_F32);
@@ -364,6 +369,7 @@ int main(void) {
         cmocka_unit_test(matrix_copies_or_borrows),
         cmocka_unit_test(products_are_right),
         cmocka_unit_test(operands_may_change),
+        cmocka_unit_test(widths_have_plans_of_their_own),
         cmocka_unit_test(linear_is_the_transposed_product),
         cmocka_unit_test(later_calls_take_no_lock),
         cmocka_unit_test(threads_share_a_matrix),
