@@ -11,10 +11,11 @@
  *              -> stage ring (kStages), full[] by bytes, empty[] by warps       |
  *   consumers  warpgroups of 64 rows x kWgN columns of the tile  <--------------+
  *              wgmma from shared memory, sums in registers
- *              -> alpha, beta, bias, act -> stmatrix -> slabs of 64 x 64 -> TMA store
+ *              -> alpha, beta, bias, act -> packed in registers; under the next tile's products:
+ *              stmatrix -> slabs of 64 x 64 -> TMA store
  *
  * The producer runs ahead into the next tiles while the consumers finish this one. The consumers do
- * not wait for each other: one stores while the others multiply. A cluster holds kClusterN tiles
+ * not wait for each other. A cluster holds kClusterN tiles
  * side by side in N; each CTA loads its part of the A block and multicasts it to all.
  *
  * Shared operand layouts (rows as TMA writes them, see lib/wgmma.cuh):
@@ -221,10 +222,7 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args)
             for (int i = 0; i < count; ++i) {
                 const int k0 = __shfl_sync(0xffffffffu, columns, i) * kBlockK;
                 for (int k = 0; k < kBlockK; k += kStepK) {
-                    if constexpr (kClusterN == 1)
-                        mbarrier_wait(&sync().empty[ring.slot], ring.parity ^ 1);
-                    else
-                        mbarrier_wait_cluster(&sync().empty[ring.slot], ring.parity ^ 1);
+                    mbarrier_wait(&sync().empty[ring.slot], ring.parity ^ 1);
                     if (elect_one()) load_stage(args, ring.slot, first + i, k, k0 + k, n0, rank);
                     __syncwarp();
                     ring.advance();
@@ -267,8 +265,115 @@ __device__ __forceinline__ void release_stage(int slot)
     }
 }
 
-__device__ __forceinline__ void multiply(float (&sum)[kWgN / 2], ring_t<kStages> &ring, int steps,
-                                         int wg_m, int wg_n)
+/* ---- store: every consumer warpgroup by itself ---- */
+
+/* A finished tile, 64 x kWgN of C, that waits in registers: of column group j (8 columns),
+ * values[2j] holds the rows lane / 4 of each warp, values[2j + 1] those 8 below. */
+struct finished_t {
+    unsigned values[kWgN / 4];
+    int m0 = -1, n0 = 0; // -1: nothing waits
+};
+
+/* Column group j of a finished tile; c: what is added to its four sums. */
+__device__ __forceinline__ void finish_group(const tri_bsr_gemm_args &args, finished_t &finished,
+                                             const float (&sum)[kWgN / 2], int j,
+                                             const float (&bias)[2], const float (&c)[4])
+{
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        const int i = 4 * j + 2 * half;
+        const float x0 = sum[i] * args.alpha + (bias[half] + c[2 * half]);
+        const float x1 = sum[i + 1] * args.alpha + (bias[half] + c[2 * half + 1]);
+        finished.values[i / 2] = pack2<out_t>(activate<kAct>(x0), activate<kAct>(x1));
+    }
+}
+
+__device__ __forceinline__ void finish_tile(const tri_bsr_gemm_args &args, finished_t &finished,
+                                            const float (&sum)[kWgN / 2], int m0, int n0)
+{
+    const int lane = threadIdx.x % 32, m = m0 + threadIdx.x % 128 / 32 * 16 + lane / 4;
+    const out_t *bias_of = static_cast<const out_t *>(args.bias);
+    const float bias[2] = {bias_of ? static_cast<float>(bias_of[m]) : 0.0f,
+                           bias_of ? static_cast<float>(bias_of[m + 8]) : 0.0f};
+    if (args.beta == 0.0f) { // apart, so that no branch stands between the values
+#pragma unroll
+        for (int j = 0; j < kWgN / 8; ++j) finish_group(args, finished, sum, j, bias, {0, 0, 0, 0});
+    } else {
+        const long long row = kCLayout == 0 ? args.ldc : 1, column = kCLayout == 0 ? 1 : args.ldc;
+        int n = n0 + lane % 4 * 2;
+        const out_t *at = static_cast<const out_t *>(args.c) + m * row + n * column;
+#pragma unroll
+        for (int j = 0; j < kWgN / 8; ++j) {
+            float c[4];
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+                c[i] = n + i % 2 < args.n
+                           ? args.beta * static_cast<float>(at[i / 2 * 8 * row + i % 2 * column])
+                           : 0.0f;
+            finish_group(args, finished, sum, j, bias, c);
+            at = opaque(at + 8 * column); // else all addresses and reads come first, and spill
+            n = opaque(n + 8);
+        }
+    }
+    finished.m0 = m0;
+    finished.n0 = n0;
+}
+
+/* A slab of row-major C by ordinary writes, up to the last column. */
+__device__ __forceinline__ void copy_slab(const tri_bsr_gemm_args &args, const unsigned char *slab,
+                                          int m0, int n0)
+{
+    for (int i = threadIdx.x % 128; i < 64 * 64; i += 128) {
+        const int m = i / 64, n = i % 64;
+        if (n0 + n < args.n)
+            static_cast<out_t *>(args.c)[(m0 + m) * args.ldc + n0 + n] =
+                *reinterpret_cast<const out_t *>(slab + m * 128 + (n / 8 ^ m % 8) * 16 + n % 8 * 2);
+    }
+}
+
+/* 64 columns of the finished tile. stmatrix: lanes 0-7 address the 8x8 piece at rows 0-7 of column
+ * group j, 8-15 rows 8-15 of j, 16-23 rows 0-7 of j + 1, 24-31 rows 8-15 of j + 1. A slab's rows are
+ * 128 bytes, their 16-byte pieces swizzled by the row's number. */
+__device__ __forceinline__ void store_slab(const tri_bsr_gemm_args &args, const finished_t &finished,
+                                           int s, int wg)
+{
+    const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
+    const int low = lane / 8 % 2, group = lane / 16, in_piece = lane % 8;
+    unsigned char *slab = shared + kCOffset + (wg * kCSlabs + s % kCSlabs) * kCSlabBytes;
+    const int m = finished.m0, n = finished.n0 + s * 64;
+
+    if (thread == 0) tma_store_wait_read<kCSlabs - 1>(); // this buffer's last store is out
+    named_barrier_sync(1 + wg, 128);
+#pragma unroll
+    for (int j = 0; j < 8; j += 2) {
+        const int i = (s * 8 + j) * 2;
+        if constexpr (kCLayout == 0) {
+            unsigned char *row = slab + (warp * 16 + low * 8 + in_piece) * 128;
+            stmatrix_x4(row + ((j + group) ^ in_piece) * 16, finished.values[i],
+                        finished.values[i + 1], finished.values[i + 2], finished.values[i + 3]);
+        } else {
+            unsigned char *row = slab + ((j + group) * 8 + in_piece) * 128;
+            stmatrix_x4_trans(row + ((warp * 2 + low) ^ in_piece) * 16, finished.values[i],
+                              finished.values[i + 1], finished.values[i + 2],
+                              finished.values[i + 3]);
+        }
+    }
+    fence_proxy_async();
+    named_barrier_sync(1 + wg, 128);
+    if (kCLayout == 0 && args.n % 8 != 0 && n + 64 > args.n) {
+        copy_slab(args, slab, m, n); // TMA would write past the last column: whole 16-byte pieces
+    } else if (thread == 0) {
+        tma_store_2d(&args.map_c, slab, kCLayout == 0 ? n : m, kCLayout == 0 ? m : n);
+        tma_store_commit();
+    }
+}
+
+/* ---- compute and store ---- */
+
+/* The products of a tile; under those of its first stages, the stores of the tile before. */
+__device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&sum)[kWgN / 2],
+                                         const finished_t &finished, ring_t<kStages> &ring,
+                                         int steps, int wg)
 {
 #pragma unroll
     for (int i = 0; i < kWgN / 2; ++i) sum[i] = 0.0f;
@@ -277,85 +382,35 @@ __device__ __forceinline__ void multiply(float (&sum)[kWgN / 2], ring_t<kStages>
         mbarrier_wait(&sync().full[ring.slot], ring.parity);
         wgmma_fence_registers(sum);
         wgmma_fence();
-        multiply_stage(sum, ring.slot, wg_m, wg_n);
+        multiply_stage(sum, ring.slot, wg % kWgsM, wg / kWgsM);
         wgmma_commit();
+        if (finished.m0 >= 0) {
+#pragma unroll
+            for (int s = 0; s < kWgN / 64; ++s)
+                if (step == s) store_slab(args, finished, s, wg);
+        }
         wgmma_fence_registers(sum);
         wgmma_wait<1>(); // the previous stage has been read
         if (step > 0) release_stage(previous);
         previous = ring.slot;
         ring.advance();
     }
+    if (finished.m0 >= 0) {
+#pragma unroll
+        for (int s = 0; s < kWgN / 64; ++s)
+            if (s >= steps) store_slab(args, finished, s, wg);
+    }
     wgmma_wait<0>();
     wgmma_fence_registers(sum);
     if (steps > 0) release_stage(previous);
 }
 
-/* ---- store: every consumer warpgroup by itself ---- */
-
-__device__ __forceinline__ float load_c(const tri_bsr_gemm_args &args, int m, int n)
-{
-    const out_t *c = static_cast<const out_t *>(args.c);
-    if (n >= args.n) return 0.0f;
-    return static_cast<float>(kCLayout == 0 ? c[m * args.ldc + n] : c[n * args.ldc + m]);
-}
-
-__device__ __forceinline__ void store_tile(const tri_bsr_gemm_args &args,
-                                           const float (&sum)[kWgN / 2], int m0, int n0, int wg)
-{
-    const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
-    const int m = m0 + warp * 16 + lane / 4; // of sum[4j], sum[4j + 1]; the next two 8 below
-    const out_t *bias = static_cast<const out_t *>(args.bias);
-    const float bias0 = bias ? static_cast<float>(bias[m]) : 0.0f;
-    const float bias8 = bias ? static_cast<float>(bias[m + 8]) : 0.0f;
-    // stmatrix: lanes 0-7 address the 8x8 piece at rows 0-7 of column group j, 8-15 rows 8-15 of j,
-    // 16-23 rows 0-7 of j + 1, 24-31 rows 8-15 of j + 1. A slab's rows are 128 bytes, their 16-byte
-    // pieces swizzled by the row's number.
-    const int low = lane / 8 % 2, group = lane / 16, in_piece = lane % 8;
-
-#pragma unroll
-    for (int s = 0; s < kWgN / 64; ++s) {
-        unsigned char *slab = shared + kCOffset + (wg * kCSlabs + s % kCSlabs) * kCSlabBytes;
-        if (thread == 0) tma_store_wait_read<kCSlabs - 1>(); // this buffer's last store is out
-        named_barrier_sync(1 + wg, 128);
-#pragma unroll
-        for (int j = 0; j < 8; j += 2) {
-            unsigned r[4];
-#pragma unroll
-            for (int t = 0; t < 4; ++t) {
-                const int i = (s * 8 + j) * 4 + t * 2;
-                const float b = t % 2 == 0 ? bias0 : bias8;
-                float x0 = sum[i] * args.alpha + b, x1 = sum[i + 1] * args.alpha + b;
-                if (args.beta != 0.0f) {
-                    const int n = n0 + s * 64 + (j + t / 2) * 8 + lane % 4 * 2;
-                    x0 += args.beta * load_c(args, m + t % 2 * 8, n);
-                    x1 += args.beta * load_c(args, m + t % 2 * 8, n + 1);
-                }
-                r[t] = pack2<out_t>(activate<kAct>(x0), activate<kAct>(x1));
-            }
-            if constexpr (kCLayout == 0) {
-                unsigned char *row = slab + (warp * 16 + low * 8 + in_piece) * 128;
-                stmatrix_x4(row + ((j + group) ^ in_piece) * 16, r[0], r[1], r[2], r[3]);
-            } else {
-                unsigned char *row = slab + ((j + group) * 8 + in_piece) * 128;
-                stmatrix_x4_trans(row + ((warp * 2 + low) ^ in_piece) * 16, r[0], r[1], r[2], r[3]);
-            }
-        }
-        fence_proxy_async();
-        named_barrier_sync(1 + wg, 128);
-        if (thread == 0) {
-            const int n = n0 + s * 64;
-            tma_store_2d(&args.map_c, slab, kCLayout == 0 ? n : m0, kCLayout == 0 ? m0 : n);
-            tma_store_commit();
-        }
-    }
-}
-
 __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
 {
-    const int wg_m = wg % kWgsM, wg_n = wg / kWgsM;
     ring_t<kStages> ring;
     ring_t<kTileSlots> tile_ring;
     float sum[kWgN / 2];
+    finished_t finished;
 
     for (;;) {
         mbarrier_wait(&sync().tile_full[tile_ring.slot], tile_ring.parity);
@@ -363,9 +418,10 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
         __syncwarp();
         if (threadIdx.x % 32 == 0) mbarrier_arrive(&sync().tile_empty[tile_ring.slot]);
         tile_ring.advance();
+        multiply(args, sum, finished, ring, tile.steps, wg); // of the last "tile": stores only
         if (tile.row < 0) break;
-        multiply(sum, ring, tile.steps, wg_m, wg_n);
-        store_tile(args, sum, tile.row * kBlockM + wg_m * 64, tile.n0 + wg_n * kWgN, wg);
+        finish_tile(args, finished, sum, tile.row * kBlockM + wg % kWgsM * 64,
+                    tile.n0 + wg / kWgsM * kWgN);
     }
     if (threadIdx.x % 128 == 0) tma_store_wait<0>();
 }

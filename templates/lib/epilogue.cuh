@@ -5,13 +5,27 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+/* x times the normal distribution function. erfc by Abramowitz and Stegun 7.1.26, absolute error
+ * 1.5e-7, far below 16-bit rounding, and a third of erff's instructions. */
+__device__ __forceinline__ float gelu(float x)
+{
+    const float z = fabsf(x) * 0.70710678118654752f;
+    const float t = __fdividef(1.0f, fmaf(0.3275911f, z, 1.0f));
+    float tail = fmaf(1.061405429f, t, -1.453152027f);
+    tail = fmaf(tail, t, 1.421413741f);
+    tail = fmaf(tail, t, -0.284496736f);
+    tail = fmaf(tail, t, 0.254829592f);
+    tail *= 0.5f * t * __expf(-z * z); // 1 - cdf(|x|)
+    return x * (x < 0.0f ? tail : 1.0f - tail);
+}
+
 /* act: 0 none, 1 relu, 2 gelu (erf form), 3 silu */
 template <int act>
 __device__ __forceinline__ float activate(float x)
 {
     if constexpr (act == 1) return x < 0.0f ? 0.0f : x; /* NaN stays NaN */
-    if constexpr (act == 2) return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
-    if constexpr (act == 3) return x / (1.0f + __expf(-x));
+    if constexpr (act == 2) return gelu(x);
+    if constexpr (act == 3) return __fdividef(x, 1.0f + __expf(-x));
     return x;
 }
 

@@ -37,13 +37,14 @@ __device__ __forceinline__ void mbarrier_arrive_expect_tx(unsigned long long *ba
                  : "memory");
 }
 
-/* Arrives at the barrier of the same address in CTA `rank` of this cluster. */
+/* Arrives at the barrier of the same address in CTA `rank` of this cluster. It orders what the
+ * asynchronous proxy does (wgmma reads that were waited for, copies), not ordinary writes: those
+ * would need the dearer .release.cluster. */
 __device__ __forceinline__ void mbarrier_arrive_cluster(unsigned long long *bar, unsigned rank)
 {
     asm volatile("{\n\t.reg .b32 remote;\n\t"
                  "mapa.shared::cluster.u32 remote, %0, %1;\n\t"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n\t}" ::"r"(
-                     smem_u32(bar)),
+                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n\t}" ::"r"(smem_u32(bar)),
                  "r"(rank)
                  : "memory");
 }
@@ -64,20 +65,6 @@ __device__ __forceinline__ void mbarrier_wait(unsigned long long *bar, unsigned 
 {
     while (!mbarrier_try_wait(bar, parity)) {
     }
-}
-
-/* The same, when the arrivals come from other CTAs of the cluster (mbarrier_arrive_cluster). */
-__device__ __forceinline__ void mbarrier_wait_cluster(unsigned long long *bar, unsigned parity)
-{
-    unsigned done;
-    do {
-        asm volatile("{\n\t.reg .pred p;\n\t"
-                     "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n\t"
-                     "selp.u32 %0, 1, 0, p;\n\t}"
-                     : "=r"(done)
-                     : "r"(smem_u32(bar)), "r"(parity)
-                     : "memory");
-    } while (!done);
 }
 
 #endif

@@ -49,6 +49,21 @@ __device__ __forceinline__ void named_barrier_arrive(int id, int threads)
     asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
+/* x, of which the compiler knows nothing here: what depends on it stays behind this point, as do
+ * memory accesses. */
+__device__ __forceinline__ int opaque(int x)
+{
+    asm volatile("" : "+r"(x)::"memory");
+    return x;
+}
+
+template <class type>
+__device__ __forceinline__ type *opaque(type *x)
+{
+    asm volatile("" : "+l"(x)::"memory");
+    return x;
+}
+
 /* ---- clusters ---- */
 
 __device__ __forceinline__ unsigned cluster_ctarank()

@@ -3,7 +3,9 @@
  * `map` is the address of a CUtensorMap in a __grid_constant__ parameter; coordinates are in
  * elements, fastest dimension first. Shared addresses are 128-byte aligned (1024 with the 128-byte
  * swizzle, so that the pattern starts at the box). What lies outside the tensor loads as zero and
- * is not stored, yet the load always counts the whole box in bytes. One thread issues each copy.
+ * is not stored, yet the load always counts the whole box in bytes. A store is cut in whole 16-byte
+ * pieces: it overwrites what follows the tensor's edge within the piece (seen on an H200). One
+ * thread issues each copy.
  */
 #ifndef TRIAGE_LIB_TMA_CUH
 #define TRIAGE_LIB_TMA_CUH
@@ -88,6 +90,35 @@ __device__ __forceinline__ void tma_load_2d_multicast(void *dst, const void *map
                  : "memory");
 }
 
+/* The same with an L2 hint. */
+__device__ __forceinline__ void tma_load_2d_multicast(void *dst, const void *map,
+                                                      unsigned long long *bar, int c0, int c1,
+                                                      unsigned short cta_mask,
+                                                      unsigned long long policy)
+{
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 ".multicast::cluster.L2::cache_hint [%0], [%1, {%3, %4}], [%2], %5, %6;" ::"r"(
+                     smem_u32(dst)),
+                 "l"(map), "r"(smem_u32(bar)), "r"(c0), "r"(c1), "h"(cta_mask), "l"(policy)
+                 : "memory");
+}
+
+/* ---- global -> L2, so that a later load finds it there ---- */
+
+__device__ __forceinline__ void tma_prefetch_2d(const void *map, int c0, int c1)
+{
+    asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global [%0, {%1, %2}];" ::"l"(map), "r"(c0),
+                 "r"(c1)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_prefetch_3d(const void *map, int c0, int c1, int c2)
+{
+    asm volatile("cp.async.bulk.prefetch.tensor.3d.L2.global [%0, {%1, %2, %3}];" ::"l"(map),
+                 "r"(c0), "r"(c1), "r"(c2)
+                 : "memory");
+}
+
 /* A plain run of bytes (a multiple of 16, both ends 16-byte aligned); no tensor map. */
 __device__ __forceinline__ void bulk_load(void *dst, const void *src, unsigned bytes,
                                           unsigned long long *bar)
@@ -107,6 +138,15 @@ __device__ __forceinline__ void tma_store_2d(const void *map, const void *src, i
     asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(
                      map),
                  "r"(smem_u32(src)), "r"(c0), "r"(c1)
+                 : "memory");
+}
+
+__device__ __forceinline__ void tma_store_2d(const void *map, const void *src, int c0, int c1,
+                                             unsigned long long policy)
+{
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group.L2::cache_hint "
+                 "[%0, {%2, %3}], [%1], %4;" ::"l"(map),
+                 "r"(smem_u32(src)), "r"(c0), "r"(c1), "l"(policy)
                  : "memory");
 }
 
