@@ -112,7 +112,7 @@ static triage_status launch_plain(tri_arena *arena, tri_kernel *kernel, const tr
                                .col_idx = arena->a->col_idx,
                                .b = (tri_address)(uintptr_t)arena->b_dense.data,
                                .c = (tri_address)(uintptr_t)arena->c_dense.data};
-    TRI_TRY(tri_matrix_schedule_for(&buffers.schedule, arena->a, launch->panel_rows, launch->reorder));
+    TRI_TRY(tri_matrix_schedule_for(&buffers.schedule, arena->a, launch));
     TRI_TRY(tri_bsr_args_make(&args, arena->context->device, launch, &arena->problem, &buffers, 1, 0));
     TRI_TRY(tri_arena_poison(arena));
     TRI_TRY(tri_kernel_launch(kernel, &args, sizeof args, NULL));

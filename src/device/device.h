@@ -53,6 +53,14 @@ typedef struct tri_launch {
     bool reorder;
 } tri_launch;
 
+/* The panels that a launch asks the schedule for; with panels, a cluster's CTAs walk neighbouring ones. */
+static inline tri_panel_shape tri_launch_panels(const tri_launch *launch) {
+    return (tri_panel_shape){.rows = launch->panel_rows,
+                             .group = launch->panel_group > 1 ? launch->panel_group : 1,
+                             .cluster = launch->cluster[0] > 1 ? (int32_t)launch->cluster[0] : 1,
+                             .reorder = launch->reorder};
+}
+
 /* ---- compile (no device needed) -------------------------------------------------------------------- */
 
 typedef struct tri_include {

@@ -72,7 +72,8 @@ static triage_status place_schedule(tri_mounted *out, tri_bench *bench, const tr
     tri_schedule schedule = {0};
     tri_device_schedule *placed = &out->buffers.schedule;
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_schedule_build(&schedule, bench->pattern, launch->panel_rows, launch->reorder));
+    tri_panel_shape shape = tri_launch_panels(launch);
+    TRI_TRY(tri_schedule_build(&schedule, bench->pattern, &shape));
     TRI_TRY(place(&placed->row_order, bench, schedule.row_order,
                   (size_t)bench->pattern->block_rows * sizeof *schedule.row_order));
     placed->panels = schedule.panels;

@@ -38,16 +38,22 @@ typedef struct tri_fingerprint {
 } tri_fingerprint;
 void tri_fingerprint_of(tri_fingerprint *out, const tri_pattern *pattern);
 
-/* Work order and panels, as templates/bsr_gemm/args.h describes them. panel_rows 0: no panels. */
+/* How a kernel takes the block rows together; rows 0: one by one. */
+typedef struct tri_panel_shape {
+    int32_t rows;    /* block rows of a panel, 0 .. 32 */
+    int32_t group;   /* block columns that are there together: a multiple of it begins each group */
+    int32_t cluster; /* consecutive panels that list the same columns */
+    bool reorder;    /* bring rows with common columns together within panels */
+} tri_panel_shape;
+
+/* Work order and panels, as templates/bsr_gemm/args.h describes them. */
 typedef struct tri_schedule {
-    int32_t *row_order; /* [block_rows]: longest rows first, ties by index; with reorder, rows with common
-                         * columns are brought together within panels */
-    int32_t panels;
+    int32_t *row_order; /* [block_rows]: longest rows first, ties by index; panels: most steps first */
+    int32_t panels;     /* a multiple of the shape's cluster; the last ones may have no rows */
     int32_t *panel_ptr; /* [panels + 1] or NULL */
     struct tri_panel_step *steps;
 } tri_schedule;
-triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern, int32_t panel_rows,
-                                 bool reorder);
+triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern, const tri_panel_shape *shape);
 void tri_schedule_free(tri_schedule *schedule);
 
 /* ---- problem ------------------------------------------------------------------------------------ */

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define PANEL_ROWS_LIMIT 32 /* the bits of tri_panel_step.rows */
+#define GROUP_LIMIT 1024
+#define CLUSTER_LIMIT 16 /* CTAs of the largest cluster there is */
 
 void tri_schedule_free(tri_schedule *schedule) {
     if (!schedule)
@@ -41,35 +43,43 @@ static triage_status order_by_length(int32_t *row_order, const tri_pattern *patt
     return TRIAGE_OK;
 }
 
-/* The union of the rows' columns in ascending order, with who has which: a merge of at most 32 sorted
- * lists. Returns the number of steps; steps may be NULL to count only. */
-static int64_t merge_rows(tri_panel_step *steps, const tri_pattern *pattern, const int32_t *rows, int count) {
-    int32_t at[PANEL_ROWS_LIMIT], end[PANEL_ROWS_LIMIT];
-    for (int i = 0; i < count; i++) {
-        at[i] = pattern->row_ptr[rows[i]];
-        end[i] = pattern->row_ptr[rows[i] + 1];
-    }
-    for (int64_t made = 0;; made++) {
-        int32_t col = INT32_MAX;
-        for (int i = 0; i < count; i++)
-            if (at[i] < end[i] && pattern->col_idx[at[i]] < col)
-                col = pattern->col_idx[at[i]];
-        if (col == INT32_MAX)
-            return made;
-        unsigned mask = 0;
-        for (int i = 0; i < count; i++)
-            if (at[i] < end[i] && pattern->col_idx[at[i]] == col) {
-                mask |= 1u << i;
-                at[i]++;
-            }
-        if (steps)
-            steps[made] = (tri_panel_step){col, mask};
-    }
+/* Which groups of block columns some rows need, and where each one's steps begin. */
+typedef struct group_map {
+    int32_t *at; /* [groups]: index of the group among those needed, or -1 */
+    int64_t groups;
+    int32_t needed;
+} group_map;
+
+static void map_rows(group_map *map, const tri_pattern *pattern, const int32_t *rows, int64_t count,
+                     int32_t group) {
+    for (int64_t g = 0; g < map->groups; g++)
+        map->at[g] = -1;
+    for (int64_t i = 0; i < count; i++)
+        for (int32_t j = pattern->row_ptr[rows[i]]; j < pattern->row_ptr[rows[i] + 1]; j++)
+            map->at[pattern->col_idx[j] / group] = 0;
+    map->needed = 0;
+    for (int64_t g = 0; g < map->groups; g++)
+        if (map->at[g] == 0)
+            map->at[g] = map->needed++;
 }
 
-static int rows_of_panel(const tri_pattern *pattern, int64_t panel, int32_t panel_rows) {
-    int64_t left = pattern->block_rows - panel * panel_rows;
-    return (int)(left < panel_rows ? left : panel_rows);
+/* The steps of one panel: every column of every needed group, and which of the panel's rows have it. */
+static void fill_steps(tri_panel_step *steps, const group_map *map, const tri_pattern *pattern,
+                       const int32_t *rows, int64_t count, int32_t group) {
+    for (int64_t g = 0; g < map->groups; g++)
+        for (int32_t c = 0; map->at[g] >= 0 && c < group; c++)
+            steps[(int64_t)map->at[g] * group + c] = (tri_panel_step){(int32_t)(g * group + c), 0};
+    for (int64_t i = 0; i < count; i++)
+        for (int32_t j = pattern->row_ptr[rows[i]]; j < pattern->row_ptr[rows[i] + 1]; j++) {
+            int32_t col = pattern->col_idx[j];
+            steps[(int64_t)map->at[col / group] * group + col % group].rows |= 1u << i;
+        }
+}
+
+/* How many of `rows` rows, from `first` on, there are. */
+static int64_t rows_from(const tri_pattern *pattern, int64_t first, int64_t rows) {
+    int64_t left = pattern->block_rows - first;
+    return left < 0 ? 0 : left < rows ? left : rows;
 }
 
 typedef struct panel_rank {
@@ -84,60 +94,96 @@ static int compare_rank(const void *left, const void *right) {
     return a->panel < b->panel ? -1 : a->panel > b->panel;
 }
 
-/* Longest first again, now by steps. A short last panel stays last: panel p begins at p * panel_rows. */
-static triage_status sort_panels(int32_t *row_order, const tri_pattern *pattern, int32_t panel_rows) {
+/* Longest first again, now by steps. A short last panel stays last: panel p begins at p * shape->rows. */
+static triage_status sort_panels(int32_t *row_order, group_map *map, const tri_pattern *pattern,
+                                 const tri_panel_shape *shape) {
     triage_status status;
     panel_rank *ranks = NULL;
     int32_t *sorted = NULL;
-    int64_t full = pattern->block_rows / panel_rows;
+    int64_t full = pattern->block_rows / shape->rows;
     TRI_TRY(tri_calloc(&ranks, (size_t)full, sizeof *ranks));
-    TRI_TRY(tri_calloc(&sorted, (size_t)(full * panel_rows), sizeof *sorted));
-    for (int64_t p = 0; p < full; p++)
-        ranks[p] = (panel_rank){merge_rows(NULL, pattern, row_order + p * panel_rows, panel_rows), p};
+    TRI_TRY(tri_calloc(&sorted, (size_t)(full * shape->rows), sizeof *sorted));
+    for (int64_t p = 0; p < full; p++) {
+        map_rows(map, pattern, row_order + p * shape->rows, shape->rows, shape->group);
+        ranks[p] = (panel_rank){map->needed, p};
+    }
     qsort(ranks, (size_t)full, sizeof *ranks, compare_rank);
     for (int64_t p = 0; p < full; p++)
-        memcpy(sorted + p * panel_rows, row_order + ranks[p].panel * panel_rows,
-               (size_t)panel_rows * sizeof *sorted);
-    memcpy(row_order, sorted, (size_t)(full * panel_rows) * sizeof *sorted);
+        memcpy(sorted + p * shape->rows, row_order + ranks[p].panel * shape->rows,
+               (size_t)shape->rows * sizeof *sorted);
+    memcpy(row_order, sorted, (size_t)(full * shape->rows) * sizeof *sorted);
 done:
     free(ranks);
     free(sorted);
     return status;
 }
 
-static triage_status build_panels(tri_schedule *out, const tri_pattern *pattern, int32_t panel_rows) {
+/* Panels that a cluster of CTAs walks together list the columns of all of them. */
+static triage_status build_panels(tri_schedule *out, group_map *map, const tri_pattern *pattern,
+                                  const tri_panel_shape *shape) {
     triage_status status;
-    int64_t panels = (pattern->block_rows + panel_rows - 1) / panel_rows;
+    int64_t cluster_rows = (int64_t)shape->rows * shape->cluster;
+    int64_t panels = (pattern->block_rows + cluster_rows - 1) / cluster_rows * shape->cluster;
+    int64_t steps = 0;
     TRI_TRY(tri_calloc(&out->panel_ptr, (size_t)panels + 1, sizeof *out->panel_ptr));
-    for (int64_t p = 0; p < panels; p++)
-        out->panel_ptr[p + 1] =
-            out->panel_ptr[p] + (int32_t)merge_rows(NULL, pattern, out->row_order + p * panel_rows,
-                                                    rows_of_panel(pattern, p, panel_rows));
-    TRI_TRY(tri_calloc(&out->steps, (size_t)out->panel_ptr[panels], sizeof *out->steps));
-    for (int64_t p = 0; p < panels; p++)
-        merge_rows(out->steps + out->panel_ptr[p], pattern, out->row_order + p * panel_rows,
-                   rows_of_panel(pattern, p, panel_rows));
+    for (int64_t p = 0; p < panels; p++) {
+        int64_t first = p / shape->cluster * cluster_rows;
+        if (p % shape->cluster == 0)
+            map_rows(map, pattern, out->row_order + first, rows_from(pattern, first, cluster_rows),
+                     shape->group);
+        steps += (int64_t)map->needed * shape->group;
+        if (steps > INT32_MAX) {
+            status =
+                tri_fail(TRIAGE_E_UNSUPPORTED, "the panels of this matrix need more than 2^31 - 1 steps");
+            goto done;
+        }
+        out->panel_ptr[p + 1] = (int32_t)steps;
+    }
+    TRI_TRY(tri_calloc(&out->steps, (size_t)steps, sizeof *out->steps));
+    for (int64_t p = 0; p < panels; p++) {
+        int64_t first = p / shape->cluster * cluster_rows, row = p * shape->rows;
+        if (p % shape->cluster == 0)
+            map_rows(map, pattern, out->row_order + first, rows_from(pattern, first, cluster_rows),
+                     shape->group);
+        fill_steps(out->steps + out->panel_ptr[p], map, pattern, out->row_order + row,
+                   rows_from(pattern, row, shape->rows), shape->group);
+    }
     out->panels = (int32_t)panels;
 done:
     return status;
 }
 
-triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern, int32_t panel_rows,
-                                 bool reorder) {
-    triage_status status;
-    *out = (tri_schedule){0};
-    if (panel_rows < 0 || panel_rows > PANEL_ROWS_LIMIT)
-        return tri_fail(TRIAGE_E_INVALID, "panel_rows is %" PRId32 "; allowed 0 .. %d", panel_rows,
+static triage_status check_shape(const tri_panel_shape *shape) {
+    if (shape->rows < 0 || shape->rows > PANEL_ROWS_LIMIT)
+        return tri_fail(TRIAGE_E_INVALID, "panel_rows is %" PRId32 "; allowed 0 .. %d", shape->rows,
                         PANEL_ROWS_LIMIT);
+    if (shape->rows > 0 && (shape->group < 1 || shape->group > GROUP_LIMIT))
+        return tri_fail(TRIAGE_E_INVALID, "panel_group is %" PRId32 "; allowed 1 .. %d", shape->group,
+                        GROUP_LIMIT);
+    if (shape->rows > 0 && (shape->cluster < 1 || shape->cluster > CLUSTER_LIMIT))
+        return tri_fail(TRIAGE_E_INVALID, "a cluster of %" PRId32 " panels; allowed 1 .. %d", shape->cluster,
+                        CLUSTER_LIMIT);
+    return TRIAGE_OK;
+}
+
+triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern,
+                                 const tri_panel_shape *shape) {
+    triage_status status;
+    group_map map = {0};
+    *out = (tri_schedule){0};
+    TRI_TRY(check_shape(shape));
     TRI_TRY(tri_calloc(&out->row_order, (size_t)pattern->block_rows, sizeof *out->row_order));
     TRI_TRY(order_by_length(out->row_order, pattern));
-    if (panel_rows == 0)
+    if (shape->rows == 0)
         goto done;
-    if (reorder && panel_rows > 1)
-        TRI_TRY(tri_group_rows(out->row_order, pattern, panel_rows));
-    TRI_TRY(sort_panels(out->row_order, pattern, panel_rows));
-    TRI_TRY(build_panels(out, pattern, panel_rows));
+    if (shape->reorder && shape->rows > 1)
+        TRI_TRY(tri_group_rows(out->row_order, pattern, shape->rows));
+    map.groups = (pattern->block_cols + shape->group - 1) / shape->group;
+    TRI_TRY(tri_calloc(&map.at, (size_t)map.groups, sizeof *map.at));
+    TRI_TRY(sort_panels(out->row_order, &map, pattern, shape));
+    TRI_TRY(build_panels(out, &map, pattern, shape));
 done:
+    free(map.at);
     if (status != TRIAGE_OK)
         tri_schedule_free(out);
     return status;

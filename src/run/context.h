@@ -29,11 +29,11 @@ struct triage_context {
     tri_compiled *compiled;
 };
 
-/* A schedule on the device; a matrix has one for each panel height that a kernel of its plans asks for. */
+/* A schedule on the device; a matrix has one for each panel shape that a kernel of its plans asks for. */
 typedef struct tri_matrix_schedule {
     struct tri_matrix_schedule *next;
-    int32_t panel_rows;
-    bool reorder;
+    bool whole; /* false: its upload failed; kept only to be freed */
+    tri_panel_shape shape;
     tri_device_schedule device;
 } tri_matrix_schedule;
 
@@ -59,7 +59,7 @@ struct triage_bsr_matrix {
 void tri_context_free_kernels(triage_context *context);
 
 /* The schedule for a kernel's panels, made and uploaded on the first request. Under context->lock. */
-triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matrix *matrix, int32_t panel_rows,
-                                      bool reorder);
+triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matrix *matrix,
+                                      const tri_launch *launch);
 
 #endif

@@ -171,21 +171,25 @@ done:
     return status;
 }
 
-triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matrix *matrix, int32_t panel_rows,
-                                      bool reorder) {
+static bool same_shape(const tri_panel_shape *a, const tri_panel_shape *b) {
+    return a->rows == b->rows && a->group == b->group && a->cluster == b->cluster && a->reorder == b->reorder;
+}
+
+triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matrix *matrix,
+                                      const tri_launch *launch) {
     triage_status status = TRIAGE_OK;
     tri_schedule built = {0};
+    tri_panel_shape shape = tri_launch_panels(launch);
     tri_matrix_schedule *entry = matrix->schedules;
-    while (entry && (entry->panel_rows != panel_rows || entry->reorder != reorder))
+    while (entry && (!entry->whole || !same_shape(&entry->shape, &shape)))
         entry = entry->next;
     if (!entry) {
-        TRI_TRY(tri_schedule_build(&built, &matrix->pattern, panel_rows, reorder));
+        TRI_TRY(tri_schedule_build(&built, &matrix->pattern, &shape));
         TRI_TRY(tri_calloc(&entry, 1, sizeof *entry));
-        *entry = (tri_matrix_schedule){matrix->schedules, panel_rows, reorder, {0}};
-        status = upload_schedule(&entry->device, matrix->context->device, &built, matrix->pattern.block_rows);
-        if (status != TRIAGE_OK)
-            entry->panel_rows = -1; /* never found; freed with the matrix */
+        *entry = (tri_matrix_schedule){.next = matrix->schedules, .shape = shape};
         matrix->schedules = entry;
+        TRI_TRY(upload_schedule(&entry->device, matrix->context->device, &built, matrix->pattern.block_rows));
+        entry->whole = true;
     }
     *out = entry->device;
 done:

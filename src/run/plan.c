@@ -211,8 +211,7 @@ static triage_status build_plan(tri_plan **out, triage_bsr_matrix *matrix, const
     plan->buffers.values = matrix->values;
     plan->buffers.row_ptr = matrix->row_ptr;
     plan->buffers.col_idx = matrix->col_idx;
-    TRI_TRY(tri_matrix_schedule_for(&plan->buffers.schedule, matrix, plan->launch->panel_rows,
-                                    plan->launch->reorder));
+    TRI_TRY(tri_matrix_schedule_for(&plan->buffers.schedule, matrix, plan->launch));
     /* uploads went through the default stream; the caller's may not wait for that one */
     TRI_TRY(tri_device_synchronize(plan->device));
     *out = plan;

@@ -55,7 +55,7 @@ static void assert_panels(const tri_schedule *s, const tri_pattern *p, int32_t p
 
 static int64_t build_and_check(const tri_pattern *p, int32_t panel_rows, bool reorder) {
     tri_schedule s;
-    assert_int_equal(tri_schedule_build(&s, p, panel_rows, reorder), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, p, &(tri_panel_shape){panel_rows, 1, 1, reorder}), TRIAGE_OK);
     assert_permutation(&s, p->block_rows);
     int64_t steps = 0;
     if (panel_rows) {
@@ -73,13 +73,63 @@ static int64_t build_and_check(const tri_pattern *p, int32_t panel_rows, bool re
     return steps;
 }
 
+/* Groups: whole, aligned, all their columns listed, needed by some row of the cluster; and a cluster's panels
+ * list the same columns. */
+static void groups_are_whole(void **state) {
+    (void)state;
+    tri_pattern p;
+    tri_schedule s;
+    const tri_panel_shape shape = {.rows = 4, .group = 8, .cluster = 2, .reorder = true};
+    assert_int_equal(tri_pattern_random(&p, 37, 93, 0.9, 7), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
+    assert_int_equal(s.panels, 10); /* 37 rows: 10 panels, already a multiple of the cluster */
+    int64_t found = 0;
+    for (int32_t panel = 0; panel < s.panels; panel++) {
+        const int32_t first = s.panel_ptr[panel], count = s.panel_ptr[panel + 1] - first;
+        assert_int_equal(count % shape.group, 0);
+        for (int32_t i = 0; i < count; i++) {
+            const tri_panel_step *step = &s.steps[first + i];
+            assert_int_equal(step->col % shape.group, i % shape.group);
+            assert_true(i % shape.group == 0 || step->col == step[-1].col + 1);
+            if (panel % 2 == 1)
+                assert_int_equal(step->col, s.steps[s.panel_ptr[panel - 1] + i].col);
+            for (int32_t r = 0; r < shape.rows; r++) {
+                if (!(step->rows >> r & 1))
+                    continue;
+                const int32_t row = s.row_order[panel * shape.rows + r];
+                bool has = false;
+                for (int32_t j = p.row_ptr[row]; j < p.row_ptr[row + 1]; j++)
+                    has = has || p.col_idx[j] == step->col;
+                assert_true(has);
+                found++;
+            }
+        }
+    }
+    assert_int_equal(found, p.nnzb);
+    tri_schedule_free(&s);
+    tri_pattern_free(&p);
+}
+
+static void bad_shapes_are_named(void **state) {
+    (void)state;
+    tri_pattern p;
+    tri_schedule s;
+    assert_int_equal(tri_pattern_random(&p, 8, 8, 0.5, 1), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){4, 0, 1, false}), TRIAGE_E_INVALID);
+    assert_non_null(strstr(triage_last_error(), "panel_group is 0"));
+    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){4, 1, 17, false}), TRIAGE_E_INVALID);
+    assert_non_null(strstr(triage_last_error(), "cluster of 17"));
+    assert_null(s.row_order);
+    tri_pattern_free(&p);
+}
+
 static void rows_go_longest_first(void **state) {
     (void)state;
     tri_pattern p;
     tri_schedule s;
     const int32_t row_ptr[] = {0, 1, 3, 3, 5, 6}, col_idx[] = {0, 0, 1, 2, 3, 1}, order[] = {1, 3, 0, 4, 2};
     assert_int_equal(tri_pattern_copy(&p, 5, 4, 6, row_ptr, col_idx), TRIAGE_OK);
-    assert_int_equal(tri_schedule_build(&s, &p, 0, false), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){0, 1, 1, false}), TRIAGE_OK);
     assert_memory_equal(s.row_order, order, sizeof order);
     tri_schedule_free(&s);
     tri_pattern_free(&p);
@@ -110,7 +160,7 @@ static void panels_of_a_known_pattern(void **state) {
     const int32_t panel_ptr[] = {0, 3, 4};
     const tri_panel_step steps[] = {{0, 1}, {1, 2}, {2, 3}, {0, 1}};
     assert_int_equal(tri_pattern_copy(&p, 3, 3, 5, row_ptr, col_idx), TRIAGE_OK);
-    assert_int_equal(tri_schedule_build(&s, &p, 2, false), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){2, 1, 1, false}), TRIAGE_OK);
     assert_int_equal(s.panels, 2);
     assert_memory_equal(s.panel_ptr, panel_ptr, sizeof panel_ptr);
     assert_memory_equal(s.steps, steps, sizeof steps);
@@ -123,9 +173,9 @@ static void refuses_panels_that_do_not_fit_the_mask(void **state) {
     tri_pattern p;
     tri_schedule s;
     assert_int_equal(tri_pattern_random(&p, 4, 4, 0.5, 1), TRIAGE_OK);
-    assert_int_equal(tri_schedule_build(&s, &p, 33, false), TRIAGE_E_INVALID);
+    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){33, 1, 1, false}), TRIAGE_E_INVALID);
     assert_string_equal(triage_last_error(), "panel_rows is 33; allowed 0 .. 32");
-    assert_int_equal(tri_schedule_build(&s, &p, -1, true), TRIAGE_E_INVALID);
+    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){-1, 1, 1, true}), TRIAGE_E_INVALID);
     assert_null(s.row_order);
     tri_schedule_free(&s);
     tri_schedule_free(NULL);
@@ -194,8 +244,8 @@ static void reorder_gives_the_same_order_each_time(void **state) {
     tri_pattern p;
     tri_schedule a, b;
     assert_int_equal(tri_pattern_read(&p, SMALL), TRIAGE_OK);
-    assert_int_equal(tri_schedule_build(&a, &p, 4, true), TRIAGE_OK);
-    assert_int_equal(tri_schedule_build(&b, &p, 4, true), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&a, &p, &(tri_panel_shape){4, 1, 1, true}), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&b, &p, &(tri_panel_shape){4, 1, 1, true}), TRIAGE_OK);
     assert_memory_equal(a.row_order, b.row_order, (size_t)p.block_rows * 4);
     tri_schedule_free(&a);
     tri_schedule_free(&b);
@@ -214,7 +264,7 @@ static void empty_rows_come_last(void **state) {
     }
     assert_int_equal(tri_pattern_copy(&p, 2000, 3, 2000, row_ptr, col_idx), TRIAGE_OK);
     for (int reorder = 0; reorder < 2; reorder++) {
-        assert_int_equal(tri_schedule_build(&s, &p, 4, reorder), TRIAGE_OK);
+        assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){4, 1, 1, reorder}), TRIAGE_OK);
         assert_permutation(&s, 2000);
         for (int i = 0; i < 1000; i++)
             assert_int_equal(length(&p, s.row_order[i]), 2);
@@ -238,6 +288,8 @@ static void reorder_is_near_linear(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_go_longest_first),
+        cmocka_unit_test(groups_are_whole),
+        cmocka_unit_test(bad_shapes_are_named),
         cmocka_unit_test(panels_hold_every_block_once),
         cmocka_unit_test(panels_of_a_known_pattern),
         cmocka_unit_test(refuses_panels_that_do_not_fit_the_mask),

@@ -164,9 +164,6 @@ local wgmma = triage.kernel {
          { "ctas_per_sm", c.ctas_per_sm },
          { "raster", c.raster },
          { "b_rank", wgmma_b_rank(p) },
-         { "prefetch", 0 },
-         { "hint_a", 0 },
-         { "hint_c", 0 },
       })
    end,
    launch = function(p, c, d)
@@ -215,7 +212,6 @@ local function panel_registers(c)
    return math.min(240, (launched * (warpgroups + 1) - 24) // warpgroups // 8 * 8)
 end
 
--- NOT in the list of kernels below until the host's schedule can group steps (launch.panel_group).
 local panel = triage.kernel {
    name = "panel",
    template = "templates/bsr_gemm/panel.cu",
@@ -489,5 +485,5 @@ local reference = {
 return triage.space {
    op = "bsr_gemm",
    reference = reference,
-   kernels = { wgmma, wmma, host },
+   kernels = { panel, wgmma, wmma, host },
 }
