@@ -327,6 +327,33 @@ static void render_all(const char *target, int64_t smem_bytes, triage_dtype type
     tri_space_free(space);
 }
 
+/* What --emit prints needs no -I: the CPU's compiler takes it as it is. */
+static void flattened_text_compiles_by_itself(void **state) {
+    (void)state;
+    tri_space *space = NULL;
+    tri_space_options options = {.data_dir = TRI_SOURCE_DIR};
+    tri_problem problem = {.in_type = TRIAGE_F32, .out_type = TRIAGE_F32, .m = 64, .n = 64, .k = 64};
+    problem.ldb = problem.ldc = 64;
+    problem.block_m = problem.block_k = 16;
+    problem.nnzb = 4;
+    tri_device_info info = device_of("x86_64", 0);
+    tri_candidate candidate;
+    tri_source source;
+    char *flat = NULL, command[400];
+    assert_int_equal(tri_space_open(&space, TRI_OP_BSR_GEMM, &options), TRIAGE_OK);
+    assert_int_equal(tri_space_reference(&candidate, space, &problem, &info), TRIAGE_OK);
+    assert_int_equal(tri_render(&source, &candidate, TRI_SOURCE_DIR), TRIAGE_OK);
+    assert_int_equal(tri_source_flatten(&flat, &source), TRIAGE_OK);
+    put("secret.h", flat);
+    snprintf(command, sizeof command, "cc -x c -std=gnu17 -fopenmp -fsyntax-only -Werror %s/secret.h",
+             folder);
+    assert_int_equal(system(command), 0);
+    free(flat);
+    tri_source_free(&source);
+    tri_candidate_free(&candidate);
+    tri_space_free(space);
+}
+
 static void renders_every_candidate_that_ships(void **state) {
     (void)state;
     for (int32_t block = 16; block <= 128; block *= 2) {
@@ -349,6 +376,7 @@ int main(void) {
         cmocka_unit_test(flattens_headers_before_their_users),
         cmocka_unit_test(hash_covers_all_that_is_compiled),
         cmocka_unit_test(hash_keeps_headers_and_options_apart),
+        cmocka_unit_test(flattened_text_compiles_by_itself),
         cmocka_unit_test(renders_every_candidate_that_ships),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

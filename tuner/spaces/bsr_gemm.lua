@@ -225,6 +225,7 @@ local panel = triage.kernel {
       { "group", { 4, 8, 16 } },              -- block columns per stage
       { "stages", { 3, 4, 5, 6, 8, 10, 12 } }, -- pipeline depth
       { "ahead", { 2, 4, 8 } },               -- blocks of A under way for each block row
+      { "cluster", { 1, 2 } },                -- CTAs that bring B to each other
    },
    constraints = {
       { "f16 or bf16 inputs", function(p) return is_half(p) end },
@@ -251,6 +252,9 @@ local panel = triage.kernel {
       { "nearly all of shared memory is used", function(p, c, d)
          return 4 * panel_smem(p, c) >= 3 * d.smem_bytes_max
       end },
+      { "clusters share tiles of 512 rows x 64 columns", function(p, c)
+         return c.cluster == 1 or (c.warp_rows * c.warps_m == 512 and c.tile_n == 64)
+      end },
       { "4 block rows of A ahead hide their loads", function(p, c)
          return c.ahead * p.block_m >= 64 and c.ahead * p.block_m <= 128
       end },
@@ -264,14 +268,15 @@ local panel = triage.kernel {
          { "group", c.group },
          { "stages", c.stages },
          { "ahead", c.ahead },
-         { "cluster", 1 },
+         { "cluster", c.cluster },
       })
    end,
    launch = function(p, c, d)
-      local tiles = ceil_div(p.block_rows, panel_rows(p, c)) * ceil_div(p.n, c.tile_n)
-      local box_rows = p.b_layout == "row" and c.group * p.block_m or c.tile_n
+      local clusters = ceil_div(ceil_div(p.block_rows, panel_rows(p, c)), c.cluster) * ceil_div(p.n, c.tile_n)
+      local box_rows = (p.b_layout == "row" and c.group * p.block_m or c.tile_n) // c.cluster
       return {
-         grid = { math.min(tiles, d.sm_count) },
+         grid = { math.min(clusters, d.sm_count // c.cluster) * c.cluster },
+         cluster = { c.cluster },
          block = { (panel_warps(c) + 4) * 32 },
          smem_bytes = panel_smem(p, c),
          map_b = { rank = 2, box = { 64, box_rows }, swizzle = 128, l2_promotion = 256 },
@@ -281,8 +286,10 @@ local panel = triage.kernel {
       }
    end,
    default = {
-      { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 16, stages = 5, ahead = 4 },
-      { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 8, stages = 5, ahead = 2 },
+      { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 16, stages = 5, ahead = 4,
+        cluster = 1 },
+      { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 8, stages = 5, ahead = 2,
+        cluster = 2 },
    },
 }
 
