@@ -121,10 +121,13 @@ struct tile_position {
 
 __device__ __forceinline__ tile_position locate(int unit, int units_m)
 {
-    /* panels first: CTAs that run together then share few columns of B, which stay in L2 */
+    /* Panels first: CTAs that run together then share few columns of B, which stay in L2. Each
+     * column tile starts with another panel: a CTA, whose units are a fixed step apart, then meets
+     * long and short panels alike. */
     tile_position t;
-    t.panel = unit % units_m * kCluster + (kCluster > 1 ? (int)cluster_ctarank() : 0);
-    t.col = unit / units_m * kTileN;
+    int tile_n = unit / units_m;
+    t.panel = (unit + tile_n) % units_m * kCluster + (kCluster > 1 ? (int)cluster_ctarank() : 0);
+    t.col = tile_n * kTileN;
     return t;
 }
 
