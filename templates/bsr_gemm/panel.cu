@@ -211,7 +211,8 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, unsigned 
             bulk_load(ring_steps + slot * kStepBytes, step, kStepBytes, &full[slot]);
 #pragma unroll
             for (int box = 0; box < kBoxes; box++) {
-                unsigned char *to = ring + slot * kStageBytes + (box * kBoxRows + rank * kLoadRows) * 128;
+                unsigned char *to =
+                    ring + slot * kStageBytes + (box * kBoxRows + rank * kLoadRows) * 128;
                 int c0 = kBLayout == 0 ? tile.col + box * 64 : k + box * 64;
                 int c1 = (kBLayout == 0 ? k : tile.col) + rank * kLoadRows;
                 if constexpr (kCluster > 1)

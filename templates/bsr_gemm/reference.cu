@@ -5,7 +5,7 @@
  *   C   m x n, row-major or column-major, any ldc
  *
  * Sums in float32, in ascending k, with no tricks: the plain kernel whose error the others may at
- * most double. Runs on sm_70 and later (bf16 conversions included; fp8 is converted in software).
+ * most double. Runs wherever the compiler goes (NVRTC 13: sm_75 and later; fp8 and bf16 convert in software there).
  *
  *   thread (row, col):  for each block of the block row:  for each k:  acc += a * b
  */

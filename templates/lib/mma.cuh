@@ -86,21 +86,4 @@ template <int kPending> __device__ __forceinline__ void cp_async_wait()
     asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
 }
 
-/* Streaming load of data that this SM reads once: kept out of L1. */
-__device__ __forceinline__ uint2 load_stream_8(const void *p)
-{
-    uint2 v;
-    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];\n"
-                 : "=r"(v.x), "=r"(v.y)
-                 : "l"(__cvta_generic_to_global(p)));
-    return v;
-}
-
-__device__ __forceinline__ unsigned load_cached_4(const void *p)
-{
-    unsigned v;
-    asm volatile("ld.global.nc.u32 %0, [%1];\n" : "=r"(v) : "l"(__cvta_generic_to_global(p)));
-    return v;
-}
-
 #endif
