@@ -306,7 +306,18 @@ static void other_kinds_are_no_donors(void **state) {
             other.b_layout = other.c_layout = TRIAGE_COL_MAJOR;
         tri_configs legal = {0};
         assert_int_equal(tri_space_enumerate(&legal, space, &other, &info), TRIAGE_OK);
-        add(&other, (claim){.config = legal.text[0], .median_ns = 10});
+        for (size_t c = 0; c < legal.count;
+             c++) /* whatever could tempt: the asked problem may run some of them */
+            add(&other, (claim){.config = legal.text[c], .median_ns = 10 + (double)c});
+        bool tempting = false;
+        for (size_t c = 0; c < legal.count && !tempting; c++) {
+            tri_candidate candidate = {0};
+            tempting = tri_space_candidate(&candidate, space, &asked, &info, legal.text[c]) == TRIAGE_OK;
+            tri_candidate_free(&candidate);
+            if (tempting)
+                add(&other, (claim){.config = legal.text[c], .median_ns = 1}); /* the winner there */
+        }
+        assert_true(tempting);
         tri_configs_free(&legal);
     }
     expect_default(&asked, store);
