@@ -16,6 +16,8 @@
 
 #define SEND_TIMEOUT_S 10
 #define EXIT_CANNOT_RUN 127
+#define LAST_WORDS_MS 1000
+#define KILLED_MS 15000
 
 struct tri_worker {
     pid_t pid; /* 0 when reaped */
@@ -92,6 +94,16 @@ triage_status tri_worker_start(tri_worker **out, const char *program, tri_worker
     return status;
 }
 
+/* The process when it has ended within the time, else 0. */
+static pid_t await_end(pid_t pid, int *state, int milliseconds) {
+    for (int waited = 0;; waited += 5) {
+        pid_t got = waitpid(pid, state, WNOHANG);
+        if (got != 0 || waited >= milliseconds)
+            return got;
+        usleep(5000);
+    }
+}
+
 /* What became of the process, as text: kills it first if it is still there. */
 static void reap(tri_worker *worker, char *how, size_t size) {
     int state = 0;
@@ -99,18 +111,17 @@ static void reap(tri_worker *worker, char *how, size_t size) {
     if (!worker->pid)
         return;
     /* A closed socket comes a moment before the end of the process: let it end by itself. */
-    for (int i = 0; i < 200 && how && got == 0; i++) {
-        got = waitpid(worker->pid, &state, WNOHANG);
-        if (got == 0)
-            usleep(5000);
-    }
+    if (how)
+        got = await_end(worker->pid, &state, LAST_WORDS_MS);
     kill(-worker->pid, SIGKILL);
-    while (got <= 0 && (got = waitpid(worker->pid, &state, 0)) < 0 && errno == EINTR)
-        ;
+    if (got == 0)
+        got = await_end(worker->pid, &state, KILLED_MS);
     worker->pid = 0;
     if (!how)
         return;
-    if (WIFSIGNALED(state))
+    if (got <= 0) /* a driver that does not let go of it: nobody waits for that */
+        snprintf(how, size, "does not end, even when killed");
+    else if (WIFSIGNALED(state))
         snprintf(how, size, "killed by SIG%s (%s)", sigabbrev_np(WTERMSIG(state)),
                  sigdescr_np(WTERMSIG(state)));
     else if (WEXITSTATUS(state) == EXIT_CANNOT_RUN)

@@ -1,0 +1,68 @@
+/* A plain product on the GPU with one fault in it, for tests of the workers and of the gate. */
+#include "bsr_gemm/args.h"
+#include "lib/store.cuh"
+
+using in_t = {{in_type}};                            // A and B: float, __half, __nv_bfloat16, fp8
+using out_t = {{out_type}};                          // C and bias: float, __half, __nv_bfloat16
+constexpr int kBlockM = {{block_m}};                 // rows of a block
+constexpr int kBlockK = {{block_k}};                 // columns of a block
+constexpr int kBLayout = {{b_layout}};               // 0 row-major, 1 column-major
+constexpr int kCLayout = {{c_layout}};               // 0 row-major, 1 column-major
+constexpr int kAct = {{act}};                        // 0 none, 1 relu, 2 gelu (erf), 3 silu
+constexpr int kScalePerBlock = 0;
+enum fault { right, zeros, illegal, hangs, traps, outside };
+constexpr fault kFault = {{fault}};
+constexpr int kVariant = {{variant}}; // makes another text of the same fault
+
+constexpr int kThreadsFast = 32; // along the contiguous direction of C
+constexpr int kThreadsSlow = 8;
+
+static_assert(kBlockM >= 1 && kBlockK >= 1, "blocks are not empty");
+static_assert(kAct >= 0 && kAct <= 3, "unknown activation");
+
+/* grid: (ceil(m / rows), ceil(n / cols)), rows x cols = 8 x 32 row-major C, 32 x 8 column-major. */
+extern "C" __global__ void __launch_bounds__(kThreadsFast * kThreadsSlow)
+    triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
+{
+    if (kFault == illegal)
+        *(volatile int *)(threadIdx.x * 4 + 16) = 1;
+    if (kFault == traps)
+        __trap();
+    __shared__ volatile int forever; /* a local one is optimised away */
+    if (kFault == hangs)
+        for (forever = 1; forever;)
+            __nanosleep(1000);
+    int fast = threadIdx.x % kThreadsFast, slow = threadIdx.x / kThreadsFast;
+    int row = kCLayout == 0 ? blockIdx.x * kThreadsSlow + slow : blockIdx.x * kThreadsFast + fast;
+    int col = kCLayout == 0 ? blockIdx.y * kThreadsFast + fast : blockIdx.y * kThreadsSlow + slow;
+    if (row >= args.m || col >= args.n)
+        return;
+
+    const in_t *values = static_cast<const in_t *>(args.values);
+    const in_t *b = static_cast<const in_t *>(args.b);
+    int block_row = row / kBlockM, inner_row = row % kBlockM;
+    float acc = 0.0f;
+    for (int i = args.row_ptr[block_row]; i < args.row_ptr[block_row + 1]; i++) {
+        const in_t *a = values + ((long long)i * kBlockM + inner_row) * kBlockK;
+        long long k0 = (long long)args.col_idx[i] * kBlockK;
+        float sum = kScalePerBlock ? 0.0f : acc;
+        for (int k = 0; k < kBlockK; k++) {
+            long long at = kBLayout == 0 ? (k0 + k) * args.ldb + col : col * args.ldb + k0 + k;
+            sum = fmaf(to_float(a[k]), to_float(b[at]), sum);
+        }
+        acc = kScalePerBlock ? fmaf(args.scale_a ? args.scale_a[i] : 1.0f, sum, acc) : sum;
+    }
+    if (!kScalePerBlock && args.scale_a)
+        acc *= args.scale_a[0];
+    if (args.scale_b)
+        acc *= args.scale_b[0];
+
+    if (kFault == outside && row == 0 && col == 0)
+        static_cast<out_t *>(args.c)[-1] = out_t(0.0f);
+    if (kFault == zeros)
+        acc = 0.0f;
+    output_view<out_t> out = make_output_view<out_t>(args);
+    float bias = out.bias ? to_float(out.bias[row]) : 0.0f;
+    out.c[output_index<kCLayout>(out, row, col)] =
+        out_t(finish<kAct, kCLayout>(out, acc, bias, row, col));
+}
