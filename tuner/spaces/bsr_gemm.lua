@@ -179,8 +179,14 @@ local wgmma = triage.kernel {
          map_c = { rank = 2, box = { 64, 64 }, swizzle = 128 },
       }
    end,
+   -- 8 to 24 bytes with column-major C, where the thread holds a finished tile beside the sums: measured
+   -- 631 TFLOP/s all the same (8192^3, blocks of 128, one in ten)
+   spill_limit = 32,
    default = {
+      -- measured best at 8192^3, one block in ten: blocks of 128, of 64
       { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
+      { tile_n = 512, wg_n = 2, step_k = 32, stages = 5, c_slabs = 2, cluster_n = 2, ctas_per_sm = 1, raster = 1 },
+      -- few columns
       { tile_n = 256, wg_n = 1, step_k = 64, stages = 5, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
       { tile_n = 128, wg_n = 1, step_k = 64, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
       { tile_n = 128, wg_n = 1, step_k = 64, stages = 6, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
@@ -210,6 +216,10 @@ local function panel_registers(c)
    local warpgroups = panel_warps(c) // 4
    local launched = 512 // (warpgroups + 1) // 8 * 8
    return math.min(240, (launched * (warpgroups + 1) - 24) // warpgroups // 8 * 8)
+end
+
+local function panel_covers(p)
+   return is_half(p) and p.block_m == p.block_k and (p.block_m == 16 or p.block_m == 32) and tma_reads_b(p)
 end
 
 local panel = triage.kernel {
@@ -252,8 +262,11 @@ local panel = triage.kernel {
       { "nearly all of shared memory is used", function(p, c, d)
          return 4 * panel_smem(p, c) >= 3 * d.smem_bytes_max
       end },
-      { "clusters share tiles of 512 rows x 64 columns", function(p, c)
-         return c.cluster == 1 or (c.warp_rows * c.warps_m == 512 and c.tile_n == 64)
+      { "clusters share tiles of 512 rows x 64 columns, one warp to 32 rows", function(p, c)
+         return c.cluster == 1 or (c.warp_rows == 32 and c.warps_m == 16 and c.tile_n == 64)
+      end },
+      { "64 rows a warp only with the shallowest A", function(p, c)
+         return c.warp_rows == 32 or c.ahead * p.block_m == 64
       end },
       { "4 block rows of A ahead hide their loads", function(p, c)
          return c.ahead * p.block_m >= 64 and c.ahead * p.block_m <= 128
@@ -275,7 +288,7 @@ local panel = triage.kernel {
       local clusters = ceil_div(ceil_div(p.block_rows, panel_rows(p, c)), c.cluster) * ceil_div(p.n, c.tile_n)
       local box_rows = (p.b_layout == "row" and c.group * p.block_m or c.tile_n) // c.cluster
       return {
-         grid = { math.min(clusters, d.sm_count // c.cluster) * c.cluster },
+         grid = { math.min(clusters, math.max(1, d.sm_count // c.cluster)) * c.cluster },
          cluster = { c.cluster },
          block = { (panel_warps(c) + 4) * 32 },
          smem_bytes = panel_smem(p, c),
@@ -363,8 +376,9 @@ local wmma = triage.kernel {
          return c.tile_n == 64 or c.tile_n < 2 * p.n
       end },
       { "shared memory fits the SM", function(p, c, d) return wmma_smem(p, c) <= d.smem_bytes_max end },
-      { "where wgmma runs, one depth and width is enough to compare", function(p, c, d)
-         return d.target ~= "sm_90a" or not wgmma_covers(p) or (c.tile_n == 128 and c.stages == 3)
+      { "where TMA kernels run, one depth and width is enough to compare", function(p, c, d)
+         return d.target ~= "sm_90a" or not (wgmma_covers(p) or panel_covers(p)) or
+                (c.tile_n == 128 and c.stages == 3)
       end },
    },
    params = function(p, c, d)
