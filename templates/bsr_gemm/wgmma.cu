@@ -83,6 +83,8 @@ static_assert(kTileN % kWgsN == 0 && kWgN % 64 == 0 && kWgN <= 256, "whole slabs
 static_assert(kTileN % kBBox == 0, "whole boxes of B");
 static_assert(kWgN / 64 % kCSlabs == 0, "a slab of C always has the same buffer");
 static_assert(kConsumers <= 4, "1 to 4 consumer warpgroups");
+static_assert(kLaunchRegs >= kWgN / 2 + 26,
+              "ptxas wants each wgmma to fit in the registers of the launch");
 static_assert(kABytes / kClusterN % 1024 == 0, "parts of A keep the swizzle");
 
 struct tile_t {
@@ -110,7 +112,10 @@ __device__ __forceinline__ unsigned char *stage_b(int slot)
 {
     return shared + kStages * kABytes + slot * kBBytes;
 }
-__device__ __forceinline__ sync_t &sync() { return *reinterpret_cast<sync_t *>(shared + kSyncOffset); }
+__device__ __forceinline__ sync_t &sync()
+{
+    return *reinterpret_cast<sync_t *>(shared + kSyncOffset);
+}
 
 /* A position in a ring: the slot, and the parity of the phase in which it is used. */
 template <int slots>
