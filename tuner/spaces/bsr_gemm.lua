@@ -179,9 +179,9 @@ local wgmma = triage.kernel {
          map_c = { rank = 2, box = { 64, 64 }, swizzle = 128 },
       }
    end,
-   -- 8 to 24 bytes with column-major C, where the thread holds a finished tile beside the sums: measured
-   -- 631 TFLOP/s all the same (8192^3, blocks of 128, one in ten)
-   spill_limit = 32,
+   -- bytes, stores and loads: with column-major B and C 8 to 24 each way, where a thread holds a finished tile
+   -- beside the sums (lab notes: 631 TFLOP/s there, 626 row-major, which does not spill)
+   spill_limit = 64,
    default = {
       -- measured best at 8192^3, one block in ten: blocks of 128, of 64
       { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
@@ -378,7 +378,7 @@ local wmma = triage.kernel {
       { "shared memory fits the SM", function(p, c, d) return wmma_smem(p, c) <= d.smem_bytes_max end },
       { "where TMA kernels run, one depth and width is enough to compare", function(p, c, d)
          return d.target ~= "sm_90a" or not (wgmma_covers(p) or panel_covers(p)) or
-                (c.tile_n == 128 and c.stages == 3)
+                (c.stages == 3 and c.tile_n == (p.n > 64 and 128 or 64))
       end },
    },
    params = function(p, c, d)
