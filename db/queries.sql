@@ -92,40 +92,36 @@ WHERE p.key = :problem AND d.key = :device
 -- searched is charged the factor by which the best of the race was slower there than in its own search.
 -- Every order ends in columns that differ, so that equal evidence gives an equal ranking everywhere.
 -- name: ranking
-WITH ran AS (
-    SELECT id, candidate, outcome, stage, measured_at_ms, cold_l2, median_ns, low_ns, high_ns
-    FROM measurement
+WITH failed AS (
+    SELECT candidate, max(measured_at_ms) AS at FROM measurement
     WHERE problem = (SELECT id FROM problem WHERE key = :problem)
       AND device = (SELECT id FROM device WHERE key = :device)
-      AND outcome IN ('right', 'slow', 'wrong', 'crashed', 'timed_out', 'launch_failed')
-), failed AS (
-    SELECT candidate, max(measured_at_ms) AS at FROM ran WHERE outcome NOT IN ('right', 'slow') GROUP BY candidate
+      AND outcome IN ('wrong', 'crashed', 'timed_out', 'launch_failed')
+    GROUP BY candidate
 ), verified AS (
-    SELECT ran.* FROM ran LEFT JOIN failed USING (candidate)
-    WHERE outcome IN ('right', 'slow') AND measured_at_ms > coalesce(failed.at, -1)
-), comparable AS (
-    SELECT *, row_number() OVER (
-        PARTITION BY candidate, stage ORDER BY measured_at_ms DESC, median_ns, high_ns, low_ns, id) AS age
-    FROM verified
-    WHERE cold_l2 = (SELECT cold_l2 FROM verified ORDER BY outcome <> 'right', cold_l2 DESC LIMIT 1)
-), newest AS (
-    SELECT * FROM comparable WHERE age = 1
-), speaking AS (
-    SELECT * FROM newest
-    WHERE stage = 'race' OR candidate NOT IN (SELECT candidate FROM newest WHERE stage = 'race')
+    SELECT id, candidate, outcome = 'right' AS is_right, stage = 'race' AS is_race, cold_l2, measured_at_ms,
+           median_ns, low_ns, high_ns
+    FROM measurement LEFT JOIN failed USING (candidate)
+    WHERE problem = (SELECT id FROM problem WHERE key = :problem)
+      AND device = (SELECT id FROM device WHERE key = :device)
+      AND outcome IN ('right', 'slow') AND measured_at_ms > coalesce(failed.at, -1)
+), ordered AS (
+    SELECT *, row_number() OVER (PARTITION BY candidate ORDER BY is_race DESC, measured_at_ms DESC, median_ns,
+                                 high_ns, low_ns, id) AS turn
+    FROM verified WHERE cold_l2 = (SELECT cold_l2 FROM verified ORDER BY is_right DESC, cold_l2 DESC LIMIT 1)
 ), charge AS (
     SELECT max(1.0, race.median_ns / search.median_ns) AS factor
-    FROM newest race JOIN newest search USING (candidate)
-    WHERE race.stage = 'race' AND race.outcome = 'right' AND search.stage = 'search' AND search.outcome = 'right'
-    ORDER BY race.median_ns, search.median_ns LIMIT 1
+    FROM ordered race JOIN ordered search USING (candidate)
+    WHERE race.turn = 1 AND race.is_race AND race.is_right AND NOT search.is_race AND search.is_right
+    ORDER BY race.median_ns, search.turn, search.median_ns LIMIT 1
 ), scored AS (
-    SELECT *, median_ns * iif(stage = 'race', 1.0, coalesce((SELECT factor FROM charge), 1.0)) AS score
-    FROM speaking
+    SELECT *, median_ns * iif(is_race, 1.0, coalesce((SELECT factor FROM charge), 1.0)) AS score
+    FROM ordered WHERE turn = 1
 ), best AS (
-    SELECT low_ns, high_ns FROM scored WHERE outcome = 'right' ORDER BY score, median_ns, high_ns, low_ns LIMIT 1
+    SELECT low_ns, high_ns FROM scored WHERE is_right ORDER BY score, median_ns, high_ns, low_ns LIMIT 1
 )
 SELECT s.id FROM scored s JOIN candidate c ON c.id = s.candidate LEFT JOIN best
-ORDER BY s.outcome <> 'right', s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score,
+ORDER BY s.is_right DESC, s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score,
          c.config, c.source_hash, c.kernel;
 
 -- name: measurement

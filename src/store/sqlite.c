@@ -92,8 +92,11 @@ static triage_status connect(tri_store *store, tri_access access, const char *qu
     triage_status status = file_uri(&uri, store->path, query);
     if (status != TRIAGE_OK)
         return status;
-    int flags =
-        access == TRI_ACCESS_WRITE ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+    int flags = SQLITE_OPEN_READWRITE; /* the URI's mode narrows it */
+    if (access == TRI_ACCESS_FOREIGN)
+        flags = SQLITE_OPEN_READONLY;
+    if (access == TRI_ACCESS_WRITE)
+        flags |= SQLITE_OPEN_CREATE;
     int code = sqlite3_open_v2(uri, &store->db,
                                flags | SQLITE_OPEN_URI | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_EXRESCODE |
                                    SQLITE_OPEN_PRIVATECACHE,
@@ -102,7 +105,10 @@ static triage_status connect(tri_store *store, tri_access access, const char *qu
     if (code != SQLITE_OK)
         return tri_sql_error(store, code);
     set_limits(store->db, access);
-    return tri_sql_run(store, access == TRI_ACCESS_WRITE ? "configure_common" : "configure_read");
+    status = tri_sql_run(store, "configure_common");
+    if (status == TRIAGE_OK && access != TRI_ACCESS_WRITE)
+        status = tri_sql_run(store, "configure_read");
+    return status;
 }
 
 static void disconnect(tri_store *store) {
@@ -122,20 +128,22 @@ static bool has_log(const tri_store *store, const char *suffix) {
     return there;
 }
 
-/* A database that nobody writes to can be read as it lies: without locks, and without the -shm file that
- * WAL wants to make beside it, in a folder that may be read-only or not ours. */
-static triage_status connect_reader(tri_store *store, tri_access access) {
+/* A reader that may write can remove the -shm and -wal files that WAL makes beside the database; it still
+ * changes nothing (query_only). A database that nobody writes to can be read as it lies, without locks and
+ * such files: for a file from elsewhere, and in a folder that is read-only. */
+static triage_status connect_reader(tri_store *store, tri_access access_kind) {
     const bool at_rest = !has_log(store, "-wal") && !has_log(store, "-journal");
-    if (at_rest && access == TRI_ACCESS_FOREIGN)
-        return connect(store, access, "mode=ro&immutable=1");
-    triage_status status = connect(store, access, "mode=ro");
+    const bool own = access_kind == TRI_ACCESS_READ && access(store->path, W_OK) == 0;
+    if (at_rest && access_kind == TRI_ACCESS_FOREIGN)
+        return connect(store, access_kind, "mode=ro&immutable=1");
+    triage_status status = connect(store, access_kind, own ? "mode=rw" : "mode=ro");
     int64_t id;
     if (status == TRIAGE_OK)
         status = tri_sql_integer(&id, store, "application_id");
     if (status != TRIAGE_E_IO || !at_rest)
         return status;
     disconnect(store);
-    return connect(store, access, "mode=ro&immutable=1");
+    return connect(store, access_kind, "mode=ro&immutable=1");
 }
 
 static triage_status make_parent(const char *path) {

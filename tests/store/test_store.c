@@ -470,6 +470,50 @@ static void test_hash_is_of_the_set(void **state) {
     tri_store_close(two);
 }
 
+/* A lookup must not read a million rows to find a hundred: no plan walks the whole of measurement. */
+static void test_queries_use_indexes(void **state) {
+    (void)state;
+    static const char *const names[] = {"ranking", "measurement", "known", "evidence_of_problem",
+                                        "find",    "tuned"};
+    char *queries = NULL;
+    sqlite3 *db = NULL;
+    tri_store_close(open_store("plan.db", TRI_STORE_WRITE));
+    assert_ok(tri_resource_read(&queries, NULL, NULL, "db/queries.sql"));
+    assert_int_equal(sqlite3_open(in_folder("plan.db"), &db), SQLITE_OK);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        tri_text mark = TRI_TEXT_INIT, explain = TRI_TEXT_INIT;
+        sqlite3_stmt *plan = NULL;
+        assert_ok(tri_text_format(&mark, "-- name: %s\n", names[i]));
+        const char *text = strstr(queries, mark.data);
+        assert_non_null(text);
+        assert_ok(tri_text_format(&explain, "EXPLAIN QUERY PLAN %s", text + mark.size));
+        assert_int_equal(sqlite3_prepare_v2(db, explain.data, -1, &plan, NULL), SQLITE_OK);
+        while (sqlite3_step(plan) == SQLITE_ROW) {
+            const char *step = (const char *)sqlite3_column_text(plan, 3);
+            if (strncmp(step, "SCAN measurement", 16) == 0 || strcmp(step, "SCAN m") == 0)
+                fail_msg("%s: %s", names[i], step);
+        }
+        sqlite3_finalize(plan);
+        tri_text_free(&explain);
+        tri_text_free(&mark);
+    }
+    sqlite3_close(db);
+    free(queries);
+}
+
+/* A reader leaves nothing beside the file. */
+static void test_reader_leaves_no_files(void **state) {
+    (void)state;
+    tri_store *store = open_store("read.db", TRI_STORE_WRITE);
+    add(store, row_of("a", 100));
+    tri_store_close(store);
+    store = open_store("read.db", TRI_STORE_READ);
+    expect_rows(store, 1);
+    tri_store_close(store);
+    assert_int_equal(access(in_folder("read.db-shm"), F_OK), -1);
+    assert_int_equal(access(in_folder("read.db-wal"), F_OK), -1);
+}
+
 /* ---- files that are not ours, or not for us ---- */
 
 static void write_text(const char *name, const char *text) {
@@ -697,6 +741,8 @@ int main(void) {
         cmocka_unit_test(test_evidence_is_append_only),
         cmocka_unit_test(test_verify_finds_a_changed_row),
         cmocka_unit_test(test_hash_is_of_the_set),
+        cmocka_unit_test(test_queries_use_indexes),
+        cmocka_unit_test(test_reader_leaves_no_files),
         cmocka_unit_test(test_what_is_no_database),
         cmocka_unit_test(test_absent_and_empty),
         cmocka_unit_test(test_databases_of_others),
