@@ -20,6 +20,13 @@ static double useful_tflops(const tri_measurement *row) {
     return tri_problem_flops(&problem) / row->median_ns * 1e-3;
 }
 
+/* Two significant digits, no exponent: "140", "0.13". */
+static const char *approximate(char out[TRI_CLI_NUMBER], double value) {
+    snprintf(out, TRI_CLI_NUMBER, "%.1e", value);
+    snprintf(out, TRI_CLI_NUMBER, "%g", strtod(out, NULL));
+    return out;
+}
+
 static bool is_wanted(const tri_cli_evidence_options *options, const tri_measurement *row) {
     return !options->device || strstr(row->device, options->device) ||
            strstr(row->device_name, options->device);
@@ -32,7 +39,8 @@ static triage_status time_cells(tri_cli_table *table, const tri_measurement *row
     const double tflops = useful_tflops(row);
     TRI_TRY(tri_cli_table_cell(table, "%s", tri_cli_time(text, row->median_ns)));
     TRI_TRY(is_timed(row) ? tri_cli_table_cell(table, "%.1f %%", half) : tri_cli_table_cell(table, "-"));
-    TRI_TRY(tflops > 0 ? tri_cli_table_cell(table, "%.2g", tflops) : tri_cli_table_cell(table, "-"));
+    TRI_TRY(tflops > 0 ? tri_cli_table_cell(table, "%s", approximate(text, tflops))
+                       : tri_cli_table_cell(table, "-"));
 done:
     return status;
 }
@@ -109,7 +117,7 @@ done:
 /* ---- show: one measurement ---- */
 
 static void show_line(const char *name, const char *text) {
-    printf("%-16s%s\n", name, text);
+    printf("%-26s%s\n", name, text);
 }
 
 static triage_status show_measurement(const tri_measurement *row, const tri_cli_evidence_options *options) {
