@@ -10,7 +10,7 @@ typedef struct tri_ruler {
     double smallest; /* the smallest normal number: below it rounding is absolute, so no scale is smaller */
     double
         largest;  /* finite; both sides are cut there, so that the infinity of a correct overflow is right */
-    double floor; /* no row's rms counts as less; 0 but for short rows */
+    double floor; /* no row's rms counts as less: verdict.c tells when it is not 0 */
 } tri_ruler;
 
 /* u is half the distance from 1 to the next number: 2^-p for p significant bits, the hidden one included:

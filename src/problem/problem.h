@@ -143,7 +143,7 @@ typedef struct tri_verdict {
 triage_status tri_checked_rows(int64_t **out, size_t *count, const tri_problem *problem,
                                const tri_pattern *pattern, uint64_t seed);
 /* plain: the plain kernel's whole C. references: count x n float64 rows. Fails (TRIAGE_E_WRONG) if the
- * plain kernel itself is off: row_error above 8 (u + 2^-24 sqrt(terms)), or any NaN. References must be
+ * plain kernel itself is off: row_error above 8 (u + 2^-24 (8 + sqrt(terms))), or any NaN. References must be
  * finite (TRIAGE_E_INVALID). */
 triage_status tri_yardstick_make(tri_yardstick *out, const tri_problem *problem, const void *plain,
                                  const double *references, const int64_t *rows, size_t count);
