@@ -6,110 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <stdlib.h>
-#include <string.h>
-
-#include "measure/bench.h"
-#include "render/render.h"
-#include "support/mutate.h"
-
-#define ROWS 64
-#define COLS 37 /* no multiple of any tile */
-#define DEPTH 96
-#define BLOCK 16
-
-typedef struct world {
-    tri_device *device;
-    tri_problem problem;
-    tri_pattern pattern;
-    tri_space *space;
-    tri_candidate reference, candidate;
-    tri_source reference_source, source;
-    tri_bench *bench;
-} world;
-
-static void must(triage_status status) {
-    if (status != TRIAGE_OK)
-        fail_msg("%s: %s", triage_status_name(status), triage_last_error());
-}
-
-static void open_world(world *w, triage_dtype dtype, triage_layout layout) {
-    bool row = layout == TRIAGE_ROW_MAJOR;
-    tri_configs configs = {0};
-    *w = (world){0};
-    must(tri_device_open(&w->device, "host", false));
-    must(tri_pattern_random(&w->pattern, ROWS / BLOCK, DEPTH / BLOCK, 0.5, 3));
-    w->problem = (tri_problem){.op = TRI_OP_BSR_GEMM,
-                               .in_type = dtype,
-                               .out_type = dtype,
-                               .b_layout = layout,
-                               .c_layout = layout,
-                               .m = ROWS,
-                               .n = COLS,
-                               .k = DEPTH,
-                               .ldb = row ? COLS : DEPTH,
-                               .ldc = row ? COLS : ROWS,
-                               .block_m = BLOCK,
-                               .block_k = BLOCK,
-                               .nnzb = w->pattern.nnzb};
-    tri_fingerprint_of(&w->problem.fingerprint, &w->pattern);
-    must(tri_space_open(&w->space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
-    const tri_device_info *info = tri_device_describe(w->device);
-    must(tri_space_reference(&w->reference, w->space, &w->problem, info));
-    must(tri_render(&w->reference_source, &w->reference, TRI_SOURCE_DIR));
-    must(tri_space_enumerate(&configs, w->space, &w->problem, info));
-    must(
-        tri_space_candidate(&w->candidate, w->space, &w->problem, info, configs.text[configs.default_index]));
-    must(tri_render(&w->source, &w->candidate, TRI_SOURCE_DIR));
-    tri_configs_free(&configs);
-    tri_bench_setup setup = {.problem = &w->problem,
-                             .pattern = &w->pattern,
-                             .seed = 11,
-                             .warm = true,
-                             .reference = {&w->reference_source, &w->reference.launch}};
-    must(tri_bench_open(&w->bench, w->device, &setup));
-}
-
-static void close_world(world *w) {
-    tri_bench_close(w->bench);
-    tri_source_free(&w->source);
-    tri_source_free(&w->reference_source);
-    tri_candidate_free(&w->candidate);
-    tri_candidate_free(&w->reference);
-    tri_space_free(w->space);
-    tri_pattern_free(&w->pattern);
-    tri_device_close(w->device);
-}
-
-static tri_outcome measure(tri_report *report, world *w, const tri_source *source, const tri_launch *launch,
-                           const mutation *how) {
-    tri_source broken = *source;
-    broken.text = mutate(source->text, how);
-    if (!broken.text)
-        fail_msg("%s: the template no longer has: %s", how->name, how->find);
-    must(tri_bench_measure(report, w->bench, &(tri_trial){&broken, launch}, 0));
-    free(broken.text);
-    return report->outcome;
-}
-
-/* The first mutation of a table is none. */
-static void check_table(world *w, const tri_source *source, const tri_launch *launch, const mutation *table,
-                        size_t count) {
-    tri_report report;
-    assert_null(table[0].find);
-    assert_int_equal(measure(&report, w, source, launch, &table[0]), TRI_RIGHT);
-    assert_string_equal(report.reason, "");
-    assert_true(report.timing.samples > 0 && report.timing.median_ns > 0);
-    assert_true(report.row_error <= report.row_error_limit);
-    for (size_t i = 1; i < count; i++) {
-        tri_outcome outcome = measure(&report, w, source, launch, &table[i]);
-        if (outcome != TRI_WRONG)
-            fail_msg("%s: the gate said %s (%s)", table[i].name, tri_outcome_name(outcome), report.reason);
-        assert_true(report.reason[0] != '\0');
-        assert_true(report.timing.samples == 0 && report.timing.median_ns == 0); /* no number for it */
-        assert_false(report.damaged);
-    }
-}
+#include "support/gate_world.h"
 
 #define AFTER_PRODUCT "multiply_strip(tile, args, block_row, inner_row, b, ldb);"
 
@@ -152,7 +49,8 @@ static const mutation of_plain[] = {
 
 static void check_both(triage_dtype dtype, triage_layout layout, bool with_host) {
     world w;
-    open_world(&w, dtype, layout);
+    /* 37 columns: no multiple of any tile */
+    open_world(&w, &(world_shape){"host", NULL, dtype, layout, 64, 37, 96, 16});
     check_table(&w, &w.reference_source, &w.reference.launch, of_plain, sizeof of_plain / sizeof of_plain[0]);
     if (with_host)
         check_table(&w, &w.source, &w.candidate.launch, of_host, sizeof of_host / sizeof of_host[0]);

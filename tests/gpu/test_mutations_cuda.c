@@ -1,0 +1,151 @@
+/* The same on a GPU: each CUDA template broken in ways that the gate must refuse. Without a device the mutated
+ * texts are compiled only, which shows that the mutations still apply and are CUDA. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "support/gate_world.h"
+
+#define NOT_A_NUMBER "__int_as_float(0x7fffffff)"
+
+/* The mma.sync kernels end in store_warp_tile on what acc holds. */
+#define WMMA_STORE "store_warp_tile<kAct, kCLayout>(out, acc, row0, col0, lane);"
+#define PANEL_STORE "store_warp_tile<kAct, kCLayout>(out, acc[r], row * kBlock, col0, lane);"
+#define OUT_VIEW "output_view<out_t> out = make_output_view<out_t>(args);"
+#define ZERO(acc) "{ for (auto &m : " acc ") for (auto &n : m) for (auto &v : n) v = 0.0f; "
+
+static const mutation of_wmma[] = {
+    {"none", NULL, NULL},
+    {"zero output", WMMA_STORE, ZERO("acc") WMMA_STORE "}"},
+    {"one dropped block", "(args.row_ptr[block_row + 1] - first_block) * kSlicesPerBlock;",
+     "(args.row_ptr[block_row + 1] - first_block - (block_row == 1)) * kSlicesPerBlock;"},
+    {"one row 1 % off", WMMA_STORE,
+     "{ if (blockIdx.x == 0 && threadIdx.x / 4 == 2) acc[0][0][0] *= 1.01f, acc[0][0][1] *= "
+     "1.01f; " WMMA_STORE "}"},
+    {"NaN in one element", WMMA_STORE,
+     "{ if (blockIdx.x == 0 && threadIdx.x == 5) acc[0][0][1] = " NOT_A_NUMBER "; " WMMA_STORE "}"},
+    {"alpha ignored", OUT_VIEW, OUT_VIEW " out.alpha = 1.0f;"},
+    {"beta ignored", OUT_VIEW, OUT_VIEW " out.beta = 0.0f;"},
+    {"last column unwritten", OUT_VIEW, OUT_VIEW " out.n -= 1;"},
+};
+
+static const mutation of_panel[] = {
+    {"none", NULL, NULL},
+    {"zero output", PANEL_STORE, ZERO("acc[r]") PANEL_STORE "}"},
+    {"blocks of one row taken one too early", "args.row_ptr[row + 1] - rows.first[r];",
+     "args.row_ptr[row + 1] - rows.first[r]; if (row == 3) rows.first[r] -= 1;"},
+    {"one row 1 % off", PANEL_STORE,
+     "{ if (row == 1 && lane / 4 == 2) acc[r][0][0][0] *= 1.01f, acc[r][0][0][1] *= 1.01f; " PANEL_STORE "}"},
+    {"NaN in one element", PANEL_STORE,
+     "{ if (row == 2 && lane == 5) acc[r][0][0][1] = " NOT_A_NUMBER "; " PANEL_STORE "}"},
+    {"one block row unwritten", "if (row >= 0 && col0 < args.n)",
+     "if (row >= 0 && row != 4 && col0 < args.n)"},
+    {"alpha ignored", OUT_VIEW, OUT_VIEW " out.alpha = 1.0f;"},
+    {"beta ignored", OUT_VIEW, OUT_VIEW " out.beta = 0.0f;"},
+};
+
+#define WGMMA_X1 "const float x1 = sum[i + 1] * args.alpha"
+
+static const mutation of_wgmma[] = {
+    {"none", NULL, NULL},
+    {"zero output", "pack2<out_t>(activate<kAct>(x0), activate<kAct>(x1))", "pack2<out_t>(0.0f, 0.0f)"},
+    {"one dropped block", "int begin = args.row_ptr[row], end = args.row_ptr[row + 1];",
+     "int begin = args.row_ptr[row], end = args.row_ptr[row + 1] - (row == 1);"},
+    {"one row 1 % off", WGMMA_X1,
+     "const float x1 = (blockIdx.x == 0 && threadIdx.x / 4 == 2 ? 1.01f : 1.0f) * sum[i + 1] * args.alpha"},
+    {"NaN in one element", WGMMA_X1,
+     "const float x1 = (blockIdx.x == 0 && threadIdx.x == 5 && i == 4 ? " NOT_A_NUMBER
+     " : 1.0f) * sum[i + 1] * args.alpha"},
+    {"alpha ignored", "* args.alpha", "* 1.0f"},
+    {"beta ignored", "args.beta * static_cast<float>", "0.0f * static_cast<float>"},
+};
+
+#define TABLE(table) table, sizeof table / sizeof table[0]
+
+static const struct {
+    const char *kernel;
+    int32_t block;
+    int64_t cols;
+    const mutation *table;
+    size_t count;
+} cases[] = {
+    {"wmma", 32, 77, TABLE(of_wmma)},     {"panel", 16, 136, TABLE(of_panel)},
+    {"panel", 32, 72, TABLE(of_panel)},   {"wgmma", 64, 328, TABLE(of_wgmma)},
+    {"wgmma", 128, 200, TABLE(of_wgmma)},
+};
+
+static bool has_device;
+
+/* What can be said without a GPU: the text is found and the broken kernel compiles for sm_90a. */
+static void compile_only(const world_shape *shape, const mutation *table, size_t count) {
+    tri_problem problem = {.in_type = shape->dtype,
+                           .out_type = shape->dtype,
+                           .m = shape->rows,
+                           .n = shape->cols,
+                           .k = shape->depth,
+                           .ldb = shape->cols,
+                           .ldc = shape->cols,
+                           .block_m = shape->block,
+                           .block_k = shape->block,
+                           .nnzb = 8};
+    tri_device_info info;
+    tri_space *space = NULL;
+    tri_configs configs = {0};
+    tri_candidate candidate = {0};
+    tri_source source = {0};
+    must(tri_device_info_of_target(&info, "sm_90a"));
+    must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
+    must(tri_space_enumerate(&configs, space, &problem, &info));
+    const char *config = configs.text[first_of_kernel(&configs, shape->kernel)];
+    must(tri_space_candidate(&candidate, space, &problem, &info, config));
+    must(tri_render(&source, &candidate, TRI_SOURCE_DIR));
+    for (size_t i = 0; i < count; i++) {
+        tri_image image = {0};
+        tri_source broken = source;
+        broken.text = mutate(source.text, &table[i]);
+        if (!broken.text)
+            fail_msg("%s: the template no longer has: %s", table[i].name, table[i].find);
+        triage_status status = tri_compile(&image, "sm_90a", &broken, NULL);
+        if (status != TRIAGE_E_NO_DEVICE) /* no NVRTC here */
+            must(status);
+        tri_image_free(&image);
+        free(broken.text);
+    }
+    tri_source_free(&source);
+    tri_candidate_free(&candidate);
+    tri_configs_free(&configs);
+    tri_space_free(space);
+}
+
+static void test_templates(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const world_shape shape = {
+            "cuda",        cases[i].kernel,     TRIAGE_F16,    TRIAGE_ROW_MAJOR, 16 * cases[i].block,
+            cases[i].cols, 12 * cases[i].block, cases[i].block};
+        if (!has_device) {
+            compile_only(&shape, cases[i].table, cases[i].count);
+            continue;
+        }
+        world w;
+        open_world(&w, &shape);
+        check_table(&w, &w.source, &w.candidate.launch, cases[i].table, cases[i].count);
+        printf("%s, block %d: %zu mutations refused\n", cases[i].kernel, (int)cases[i].block,
+               cases[i].count - 1);
+        close_world(&w);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_templates)};
+    int count = 0;
+    has_device = tri_device_count(&count, "cuda") == TRIAGE_OK && count > 0;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (failed == 0 && !has_device) {
+        printf("skipped: no CUDA device (mutations compiled only)\n");
+        return 77;
+    }
+    return failed;
+}
