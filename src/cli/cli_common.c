@@ -54,13 +54,13 @@ int tri_cli_finish(int code) {
 
 void tri_cli_error(const char *format, ...) {
     va_list arguments;
-    va_start(arguments, format);
     flockfile(stderr);
     fprintf(stderr, "%s: ", program_invocation_short_name);
+    va_start(arguments, format);
     vfprintf(stderr, format, arguments);
+    va_end(arguments);
     fputc('\n', stderr);
     funlockfile(stderr);
-    va_end(arguments);
 }
 
 int tri_cli_report(triage_status status) {

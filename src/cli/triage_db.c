@@ -338,22 +338,25 @@ static const command commands[] = {
     {"gc", 0, 0, "no arguments", HAS_CACHE | HAS_MAX_AGE | HAS_MAX_SIZE | HAS_DRY_RUN | HAS_JSON, run_gc},
 };
 
-static triage_status find_command(const command **out, const options *o) {
-    if (o->count == 0)
-        return tri_cli_usage(
-            "a command is wanted: list, show, verify, export, import, merge, hash or gc (see --help)");
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+/* NULL if there is none, with the message set. */
+static const command *find_command(const options *o) {
+    const size_t given = o->count ? o->count - 1 : 0;
+    for (size_t i = 0; o->count && i < sizeof commands / sizeof commands[0]; i++) {
         const command *c = &commands[i];
         if (strcmp(c->name, o->arguments[0]) != 0)
             continue;
-        if (o->count - 1 < c->least || o->count - 1 > c->most)
-            return tri_cli_usage("%s takes %s; %zu arguments given", c->name, c->arguments, o->count - 1);
-        *out = c;
-        return TRIAGE_OK;
+        if (given >= c->least && given <= c->most)
+            return c;
+        tri_cli_usage("%s takes %s; %zu arguments given", c->name, c->arguments, given);
+        return NULL;
     }
-    return tri_cli_usage(
-        "unknown command \"%.40s\": not list, show, verify, export, import, merge, hash or gc",
-        o->arguments[0]);
+    if (o->count)
+        tri_cli_usage("unknown command \"%.40s\": not list, show, verify, export, import, merge, hash or gc",
+                      o->arguments[0]);
+    else
+        tri_cli_usage(
+            "a command is wanted: list, show, verify, export, import, merge, hash or gc (see --help)");
+    return NULL;
 }
 
 static triage_status check_options(const command *c, const options *o) {
@@ -366,14 +369,12 @@ static triage_status check_options(const command *c, const options *o) {
 
 int main(int argc, char **argv) {
     static options o;
-    const command *c = NULL;
-    triage_status status = TRIAGE_OK;
     tri_cli_start();
     argp_program_version = "triage_db " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
     argp_parse(&parser, argc, argv, 0, NULL, &o);
-    TRI_TRY(find_command(&c, &o));
-    TRI_TRY(check_options(c, &o));
-    TRI_TRY(c->run(&o));
-done:
+    const command *c = find_command(&o);
+    triage_status status = c ? check_options(c, &o) : TRIAGE_E_INVALID;
+    if (c && status == TRIAGE_OK)
+        status = c->run(&o);
     return tri_cli_finish(tri_cli_report(status));
 }

@@ -107,8 +107,10 @@ triage_status tri_measurement_from_json(tri_measurement *out, const char *line) 
     TRI_TRY(parse_object(&object, line));
     TRI_TRY(check_keys(object));
     const char *id = json_string_value(json_object_get(object, "id"));
-    if (!id || strlen(id) != TRI_HASH_SIZE - 1)
-        TRI_TRY(tri_fail(TRIAGE_E_DATA, "id: missing or not %d hex digits", TRI_HASH_SIZE - 1));
+    if (!id || strlen(id) != TRI_HASH_SIZE - 1) {
+        status = tri_fail(TRIAGE_E_DATA, "id: missing or not %d hex digits", TRI_HASH_SIZE - 1);
+        goto done;
+    }
     memcpy(row.id, id, TRI_HASH_SIZE);
     for (size_t i = 0; i < TRI_FIELD_COUNT; i++) {
         const json_t *value = json_object_get(object, tri_fields[i].name);

@@ -222,8 +222,8 @@ static triage_status find_query(const char **text, size_t *size, const tri_store
 }
 
 triage_status tri_sql_run(tri_store *store, const char *name) {
-    const char *text;
-    size_t size;
+    const char *text = NULL;
+    size_t size = 0;
     char *copy = NULL;
     triage_status status = TRIAGE_OK;
     TRI_TRY(find_query(&text, &size, store, name));
@@ -235,8 +235,8 @@ done:
 }
 
 static triage_status prepare(sqlite3_stmt **out, tri_store *store, const char *name) {
-    const char *text;
-    size_t size;
+    const char *text = NULL;
+    size_t size = 0;
     triage_status status = find_query(&text, &size, store, name);
     if (status != TRIAGE_OK)
         return status;
@@ -387,7 +387,7 @@ triage_status tri_sql_row(tri_measurement *out, sqlite3_stmt *sql) {
         TRI_TRY(tri_fail(TRIAGE_E_DB, "a statement gives %d columns, a measurement has %d",
                          sqlite3_column_count(sql), TRI_FIELD_COUNT + 1));
     TRI_TRY(read_text(&id, sql, 0, "id"));
-    if (strlen(id) != TRI_HASH_SIZE - 1)
+    if (!id || strlen(id) != TRI_HASH_SIZE - 1)
         TRI_TRY(tri_fail(TRIAGE_E_DATA, "id: \"%.40s\" is not %d hex digits", id, TRI_HASH_SIZE - 1));
     memcpy(out->id, id, TRI_HASH_SIZE);
     for (int i = 0; i < TRI_FIELD_COUNT; i++)
