@@ -53,14 +53,12 @@ int tri_cli_finish(int code) {
 }
 
 void tri_cli_error(const char *format, ...) {
+    char line[4096];
     va_list arguments;
-    flockfile(stderr);
-    fprintf(stderr, "%s: ", program_invocation_short_name);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    vsnprintf(line, sizeof line, format, arguments); /* NOLINT(clang-analyzer-valist.Uninitialized): it is */
     va_end(arguments);
-    fputc('\n', stderr);
-    funlockfile(stderr);
+    fprintf(stderr, "%s: %s\n", program_invocation_short_name, line); /* one write: lines stay whole */
 }
 
 int tri_cli_report(triage_status status) {

@@ -387,8 +387,11 @@ triage_status tri_sql_row(tri_measurement *out, sqlite3_stmt *sql) {
         TRI_TRY(tri_fail(TRIAGE_E_DB, "a statement gives %d columns, a measurement has %d",
                          sqlite3_column_count(sql), TRI_FIELD_COUNT + 1));
     TRI_TRY(read_text(&id, sql, 0, "id"));
-    if (!id || strlen(id) != TRI_HASH_SIZE - 1)
-        TRI_TRY(tri_fail(TRIAGE_E_DATA, "id: \"%.40s\" is not %d hex digits", id, TRI_HASH_SIZE - 1));
+    if (!id || strlen(id) != TRI_HASH_SIZE - 1) {
+        status =
+            tri_fail(TRIAGE_E_DATA, "id: \"%.40s\" is not %d hex digits", id ? id : "", TRI_HASH_SIZE - 1);
+        goto done;
+    }
     memcpy(out->id, id, TRI_HASH_SIZE);
     for (int i = 0; i < TRI_FIELD_COUNT; i++)
         TRI_TRY(read_field(out, sql, i + 1, &tri_fields[i]));
