@@ -40,8 +40,7 @@ triage_status tri_text_append(tri_text *text, const char *bytes, size_t size) {
 }
 
 static triage_status format_to(char **out, const char *format, va_list args) {
-    *out = NULL;
-    if (vasprintf(out, format, args) < 0) {
+    if (vasprintf(out, format, args) < 0 || !*out) {
         *out = NULL;
         return tri_fail(TRIAGE_E_MEMORY, "out of memory while formatting a text");
     }

@@ -112,9 +112,10 @@ triage_status tri_problem_parse(tri_problem *out, const char *key) {
     char text[KEY_LIMIT], *rest = text;
     triage_status status;
     tri_problem problem = {.op = TRI_OP_BSR_GEMM};
-    if (strlen(key) >= sizeof text)
+    size_t size = strlen(key);
+    if (size >= sizeof text)
         return tri_fail(TRIAGE_E_DATA, "problem key: longer than %d bytes", KEY_LIMIT - 1);
-    strcpy(text, key);
+    memcpy(text, key, size + 1);
     TRI_TRY(parse_words(&problem, &rest));
     TRI_TRY(parse_numbers(&problem, &rest));
     TRI_TRY(check_canonical(&problem, key));

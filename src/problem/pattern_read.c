@@ -140,7 +140,7 @@ done:
 
 static triage_status read_offsets(tri_pattern *out, reader *in) {
     for (int64_t row = 0; row <= out->block_rows; row++) {
-        int64_t offset;
+        int64_t offset = 0;
         triage_status status = read_number(&offset, in, 0, SIZE_LIMIT, "a row offset");
         if (status != TRIAGE_OK)
             return status;
@@ -160,7 +160,7 @@ static triage_status read_indices(tri_pattern *out, reader *in) {
     for (int64_t row = 0; row < out->block_rows; row++) {
         int64_t last = -1;
         for (int32_t i = out->row_ptr[row]; i < out->row_ptr[row + 1]; i++) {
-            int64_t col;
+            int64_t col = 0;
             triage_status status = read_number(&col, in, 0, out->block_cols - 1, "a column index");
             if (status != TRIAGE_OK)
                 return status;
@@ -254,7 +254,7 @@ static triage_status read_value(reader *in) {
 
 static triage_status read_entry(entry *out, reader *in, const tri_pattern *pattern, bool has_values) {
     triage_status status;
-    int64_t row, col;
+    int64_t row = 0, col = 0;
     while (in->at < in->end && at_line_end(in))
         next_line(in);
     TRI_TRY(read_number(&row, in, 1, pattern->block_rows, "a row"));

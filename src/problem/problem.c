@@ -88,7 +88,8 @@ double tri_problem_dense_flops(const tri_problem *problem) {
 double tri_problem_bytes(const tri_problem *problem) {
     double in = (double)tri_dtype_size(problem->in_type), out = (double)tri_dtype_size(problem->out_type);
     double values = (double)problem->nnzb * problem->block_m * problem->block_k * in;
-    double indices = 4.0 * ((double)problem->nnzb + (double)(problem->m / problem->block_m) + 1);
+    int64_t block_rows = problem->m / problem->block_m;
+    double indices = 4.0 * ((double)problem->nnzb + (double)block_rows + 1);
     double b = (double)problem->k * (double)problem->n * in,
            c = (double)problem->m * (double)problem->n * out;
     return values + indices + b + c + (problem->bias ? (double)problem->m * out : 0);

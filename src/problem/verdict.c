@@ -43,12 +43,13 @@
 /* ---- scale and floor ---- */
 
 static double longest_terms(const tri_problem *problem) {
-    double block_rows = (double)(problem->m / problem->block_m), all = (double)problem->k;
+    int64_t block_rows = problem->m / problem->block_m;
+    double all = (double)problem->k;
     if (problem->fingerprint.imbalance_e1 < 10)
         return all; /* not known */
     /* the imbalance is rounded to powers of 2^(1/2): it may be 2^(1/4) more */
     double imbalance = 1.19 * problem->fingerprint.imbalance_e1 / 10;
-    double terms = imbalance * (double)problem->nnzb * problem->block_k / block_rows;
+    double terms = imbalance * (double)problem->nnzb * problem->block_k / (double)block_rows;
     return terms < all ? terms : all;
 }
 
