@@ -48,7 +48,7 @@ def library_rows(document):
 def table(name, document, rows):
     rows = sorted(rows)
     peers = [peer for peer in TITLES if any(peer in cells for _, cells in rows)]
-    lines = [f"{document['device']}, driver {document['driver']}, CUDA {document['toolkit']}, commit "
+    lines = [f"{document['device']}, driver {document['driver']}, CUDA {document['toolkit'].removeprefix('nvrtc ')}, commit "
              f"`{document['commit'][:10]}`, [{name}](docs/results/{name}):", "",
              "| block | " + " | ".join(TITLES[peer] for peer in peers) + " | triage, ms |",
              "|---:|" + "---:|" * (len(peers) + 1)]
