@@ -2,7 +2,8 @@
 # Builds with warnings as errors and runs every test that this machine can run.
 #
 #   sh tests/run.sh            everything
-#   sh tests/run.sh NAME...    only those steps: format rooms tables build tidy asan unit compile install
+#   sh tests/run.sh NAME...    only those steps: format rooms tables build tidy asan unit postgres compile
+#                              install
 #
 # Installs what is missing. GPU tests say "skipped: no CUDA device" when there is none.
 set -eu
@@ -60,12 +61,19 @@ run_tests() {
         ctest --test-dir "$1" --output-on-failure -j "$jobs"
 }
 
+# Everything that needs a server, on one of its own. The package is tried for; without it the step is skipped.
+check_postgres() {
+    (need_packages postgresql) || echo "the package postgresql cannot be installed"
+    sh tests/support/postgres.sh ctest --test-dir build --output-on-failure -R 'postgres|fleet'
+}
+
 step format check_format
 step rooms sh tests/check_rooms.sh
 step tables python3 docs/tables.py --check
 step build build_default
 step tidy check_tidy
 step unit run_tests build
+step postgres check_postgres
 step asan build_asan
 step unit-asan run_tests build-asan
 step compile sh tests/compile_space.sh

@@ -46,26 +46,30 @@ static triage_status refuse(intake *in, triage_status status, const char *unit, 
 }
 
 static triage_status close_batch(intake *in, triage_status status) {
-    if (!in->open)
+    int64_t added;
+    const int count = in->open;
+    if (!count)
         return status;
     in->open = 0;
-    return tri_sql_end(in->into, status);
+    status = in->into->backend->end(&added, in->into, status);
+    if (status == TRIAGE_OK) {
+        in->result.added += added;
+        in->result.present += count - added;
+    }
+    return status;
 }
 
 /* A checked row: the caller's own check, then into the database. */
 static triage_status take_row(intake *in, const tri_measurement *row) {
     triage_status status = TRIAGE_OK;
-    bool added = false;
     if (in->check)
         TRI_TRY(in->check(in->user, row));
     if (!in->open)
-        TRI_TRY(tri_sql_begin(in->into));
+        TRI_TRY(in->into->backend->begin(in->into));
     in->open++;
-    status = tri_sql_add(&added, in->into, row);
+    status = in->into->backend->put(in->into, row);
     if (status != TRIAGE_OK || in->open == BATCH)
         TRI_TRY(close_batch(in, status));
-    in->result.added += added;
-    in->result.present += !added;
 done:
     return status;
 }

@@ -166,7 +166,7 @@ static triage_status check_file(const char *path, tri_access access) {
     return tri_fail(TRIAGE_E_NOT_FOUND, "%s: no such database", path);
 }
 
-static triage_status init_mutex(tri_store *store) {
+triage_status tri_store_init_mutex(tri_store *store) {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
@@ -180,7 +180,8 @@ triage_status tri_sqlite_open(tri_store **out, const char *path, tri_access acce
     tri_store *store = NULL;
     TRI_TRY(check_file(path, access));
     TRI_TRY(tri_calloc(&store, 1, sizeof *store));
-    TRI_TRY(init_mutex(store));
+    store->backend = &tri_sqlite_backend;
+    TRI_TRY(tri_store_init_mutex(store));
     TRI_TRY(tri_strdup(&store->path, path));
     TRI_TRY(tri_resource_read(&store->queries, NULL, NULL, "db/queries.sql"));
     TRI_TRY(access == TRI_ACCESS_WRITE ? connect(store, access, "mode=rwc") : connect_reader(store, access));
@@ -205,8 +206,7 @@ void tri_sqlite_close(tri_store *store) {
 
 /* ---- statements ---- */
 
-/* The text from below "-- name: NAME" to the next name. */
-static triage_status find_query(const char **text, size_t *size, const tri_store *store, const char *name) {
+triage_status tri_find_query(const char **text, size_t *size, const tri_store *store, const char *name) {
     static const char mark[] = "\n-- name: ";
     const size_t mark_size = sizeof mark - 1, name_size = strlen(name);
     for (const char *at = strstr(store->queries, mark); at; at = strstr(at + mark_size, mark)) {
@@ -218,7 +218,7 @@ static triage_status find_query(const char **text, size_t *size, const tri_store
         *size = next ? (size_t)(next - *text) : strlen(*text);
         return TRIAGE_OK;
     }
-    return tri_fail(TRIAGE_E_NOT_FOUND, "db/queries.sql has no statement %s", name);
+    return tri_fail(TRIAGE_E_INVALID, "%s: this kind of database has no statement %s", store->path, name);
 }
 
 triage_status tri_sql_run(tri_store *store, const char *name) {
@@ -226,7 +226,7 @@ triage_status tri_sql_run(tri_store *store, const char *name) {
     size_t size = 0;
     char *copy = NULL;
     triage_status status = TRIAGE_OK;
-    TRI_TRY(find_query(&text, &size, store, name));
+    TRI_TRY(tri_find_query(&text, &size, store, name));
     TRI_TRY(tri_format(&copy, "%.*s", (int)size, text));
     TRI_TRY(tri_sql_error(store, sqlite3_exec(store->db, copy, NULL, NULL, NULL)));
 done:
@@ -237,7 +237,7 @@ done:
 static triage_status prepare(sqlite3_stmt **out, tri_store *store, const char *name) {
     const char *text = NULL;
     size_t size = 0;
-    triage_status status = find_query(&text, &size, store, name);
+    triage_status status = tri_find_query(&text, &size, store, name);
     if (status != TRIAGE_OK)
         return status;
     return tri_sql_error(
@@ -383,7 +383,7 @@ triage_status tri_sql_row(tri_measurement *out, sqlite3_stmt *sql) {
     triage_status status = TRIAGE_OK;
     char *id = NULL;
     *out = (tri_measurement){0};
-    if (sqlite3_column_count(sql) != TRI_FIELD_COUNT + 1)
+    if (sqlite3_column_count(sql) < TRI_FIELD_COUNT + 1)
         TRI_TRY(tri_fail(TRIAGE_E_DB, "a statement gives %d columns, a measurement has %d",
                          sqlite3_column_count(sql), TRI_FIELD_COUNT + 1));
     TRI_TRY(read_text(&id, sql, 0, "id"));

@@ -2,31 +2,12 @@
 #ifndef TRIAGE_STORE_SQLITE_H
 #define TRIAGE_STORE_SQLITE_H
 
-#include <pthread.h>
 #include <sqlite3.h>
 
-#include "store/measurement.h"
+#include "store/backend.h"
 
 /* How long one process waits for another's transaction. */
 #define TRI_BUSY_MS 10000
-
-#define TRI_STATEMENT_LIMIT 32
-typedef struct tri_statement {
-    const char *name; /* borrowed: a literal */
-    sqlite3_stmt *sql;
-    bool taken;
-} tri_statement;
-
-struct tri_store {
-    sqlite3 *db;
-    char *path;    /* for messages */
-    char *queries; /* db/queries.sql */
-    tri_statement statements[TRI_STATEMENT_LIMIT];
-    size_t statement_count;
-    /* Recursive, held while a statement is taken or a transaction is open: a store may be shared between
-     * threads, and a row function may use the store that calls it. */
-    pthread_mutex_t mutex;
-};
 
 typedef enum tri_access {
     TRI_ACCESS_READ,

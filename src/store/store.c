@@ -1,4 +1,4 @@
-/* The evidence in a SQLite file: adding, reading, ranking. */
+/* The evidence in a database of either kind: adding, reading, ranking. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,13 +6,21 @@
 
 /* ---- opening ---- */
 
+bool tri_store_is_url(const char *url) {
+    return strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0;
+}
+
+const char *tri_store_name(const tri_store *store) {
+    return store->path;
+}
+
 triage_status tri_store_open(tri_store **out, const char *url, tri_store_mode mode) {
     triage_status status = TRIAGE_OK;
     tri_store *store = NULL;
     const tri_access access = mode == TRI_STORE_WRITE ? TRI_ACCESS_WRITE : TRI_ACCESS_READ;
     *out = NULL;
-    if (strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0)
-        TRI_TRY(tri_fail(TRIAGE_E_INVALID, "a PostgreSQL database is not supported yet: give a file"));
+    if (tri_store_is_url(url))
+        return tri_postgres_open(out, url, mode);
     TRI_TRY(tri_sqlite_open(&store, url, access));
     TRI_TRY(tri_schema_prepare(store, access));
     *out = store;
@@ -23,36 +31,37 @@ done:
 }
 
 void tri_store_close(tri_store *store) {
-    tri_sqlite_close(store);
+    if (store)
+        store->backend->close(store);
 }
 
 /* ---- adding ---- */
 
 triage_status tri_store_add(tri_store *store, tri_measurement *measurement) {
-    bool added;
+    int64_t added;
     tri_measurement_clean(measurement);
     triage_status status = tri_measurement_check(measurement);
     if (status != TRIAGE_OK)
         return status;
     tri_measurement_id(measurement->id, measurement);
-    status = tri_sql_begin(store);
+    status = store->backend->begin(store);
     if (status != TRIAGE_OK)
         return status;
-    return tri_sql_end(store, tri_sql_add(&added, store, measurement));
+    return store->backend->end(&added, store, store->backend->put(store, measurement));
 }
 
 /* ---- reading ---- */
 
 /* Calls fn for every row of a statement that has its parameters. */
-static triage_status each_row(tri_store *store, sqlite3_stmt *sql, tri_row_fn fn, void *user) {
+static triage_status each_row(tri_store *store, tri_query *sql, tri_row_fn fn, void *user) {
     triage_status status = TRIAGE_OK;
     bool more = false;
-    TRI_TRY(tri_sql_step(&more, store, sql));
+    TRI_TRY(store->backend->step(&more, store, sql));
     while (more) {
         tri_measurement row;
-        TRI_TRY(tri_sql_row(&row, sql));
+        TRI_TRY(store->backend->row(&row, sql));
         TRI_TRY(fn(user, &row));
-        TRI_TRY(tri_sql_step(&more, store, sql));
+        TRI_TRY(store->backend->step(&more, store, sql));
     }
 done:
     return status;
@@ -61,43 +70,54 @@ done:
 static triage_status query(tri_store *store, const char *name, const char *problem, const char *device,
                            tri_row_fn fn, void *user) {
     triage_status status = TRIAGE_OK;
-    sqlite3_stmt *sql = NULL;
-    TRI_TRY(tri_sql_take(&sql, store, name));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":problem", problem));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":device", device));
+    tri_query *sql = NULL;
+    TRI_TRY(store->backend->take(&sql, store, name));
+    TRI_TRY(store->backend->bind_text(store, sql, ":problem", problem));
+    TRI_TRY(store->backend->bind_text(store, sql, ":device", device));
     TRI_TRY(each_row(store, sql, fn, user));
 done:
-    tri_sql_give(store, sql);
+    store->backend->give(store, sql);
     return status;
 }
 
 static triage_status visit(tri_store *store, const char *id, tri_row_fn fn, void *user) {
     triage_status status = TRIAGE_OK;
-    sqlite3_stmt *sql = NULL;
-    TRI_TRY(tri_sql_take(&sql, store, "measurement"));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":id", id));
+    tri_query *sql = NULL;
+    TRI_TRY(store->backend->take(&sql, store, "measurement"));
+    TRI_TRY(store->backend->bind_text(store, sql, ":id", id));
     TRI_TRY(each_row(store, sql, fn, user));
 done:
-    tri_sql_give(store, sql);
+    store->backend->give(store, sql);
+    return status;
+}
+
+/* limit 0: all; a hint, which a local file does not need. */
+static triage_status rank(tri_store *store, const char *problem, const char *device, int64_t limit,
+                          tri_row_fn fn, void *user) {
+    triage_status status = TRIAGE_OK;
+    tri_query *sql = NULL;
+    bool more;
+    TRI_TRY(store->backend->take(&sql, store, "ranking"));
+    TRI_TRY(store->backend->bind_text(store, sql, ":problem", problem));
+    TRI_TRY(store->backend->bind_text(store, sql, ":device", device));
+    TRI_TRY(store->backend->bind_integer(store, sql, ":limit", limit ? limit : INT64_MAX));
+    if (store->backend->wide_ranking) {
+        status = each_row(store, sql, fn, user);
+        goto done;
+    }
+    TRI_TRY(store->backend->step(&more, store, sql));
+    while (more) {
+        TRI_TRY(visit(store, store->backend->text(sql, 0), fn, user));
+        TRI_TRY(store->backend->step(&more, store, sql));
+    }
+done:
+    store->backend->give(store, sql);
     return status;
 }
 
 triage_status tri_store_ranking(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                 void *user) {
-    triage_status status = TRIAGE_OK;
-    sqlite3_stmt *sql = NULL;
-    bool more;
-    TRI_TRY(tri_sql_take(&sql, store, "ranking"));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":problem", problem));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":device", device));
-    TRI_TRY(tri_sql_step(&more, store, sql));
-    while (more) {
-        TRI_TRY(visit(store, (const char *)sqlite3_column_text(sql, 0), fn, user));
-        TRI_TRY(tri_sql_step(&more, store, sql));
-    }
-done:
-    tri_sql_give(store, sql);
-    return status;
+    return rank(store, problem, device, 0, fn, user);
 }
 
 triage_status tri_store_evidence(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
@@ -112,21 +132,21 @@ triage_status tri_store_each(tri_store *store, tri_row_fn fn, void *user) {
 triage_status tri_store_known(tri_measurement *out, tri_store *store, const char *problem, const char *device,
                               const char *source_hash, const char *compiler) {
     triage_status status = TRIAGE_OK;
-    sqlite3_stmt *sql = NULL;
+    tri_query *sql = NULL;
     tri_measurement row;
     bool found;
-    TRI_TRY(tri_sql_take(&sql, store, "known"));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":problem", problem));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":device", device));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":source_hash", source_hash));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":compiler", compiler));
-    TRI_TRY(tri_sql_step(&found, store, sql));
+    TRI_TRY(store->backend->take(&sql, store, "known"));
+    TRI_TRY(store->backend->bind_text(store, sql, ":problem", problem));
+    TRI_TRY(store->backend->bind_text(store, sql, ":device", device));
+    TRI_TRY(store->backend->bind_text(store, sql, ":source_hash", source_hash));
+    TRI_TRY(store->backend->bind_text(store, sql, ":compiler", compiler));
+    TRI_TRY(store->backend->step(&found, store, sql));
     if (!found)
         TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "no evidence for the kernel %s", source_hash));
-    TRI_TRY(tri_sql_row(&row, sql));
+    TRI_TRY(store->backend->row(&row, sql));
     TRI_TRY(tri_measurement_copy(out, &row));
 done:
-    tri_sql_give(store, sql);
+    store->backend->give(store, sql);
     return status;
 }
 
@@ -136,7 +156,7 @@ static triage_status prefix_range(char **first, char **last, const char *prefix)
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_strdup(first, prefix));
     if (!prefix[0]) {
-        TRI_TRY(tri_strdup(last, "\xf4\x90")); /* above all UTF-8 */
+        TRI_TRY(tri_strdup(last, "\xf4\x8f\xbf\xbf")); /* U+10FFFF: no key begins so */
     } else {
         TRI_TRY(tri_strdup(last, prefix));
         (*last)[strlen(prefix) - 1]++;
@@ -147,7 +167,7 @@ done:
 
 triage_status tri_store_find(tri_measurement *out, tri_store *store, const char *id) {
     triage_status status = TRIAGE_OK;
-    sqlite3_stmt *sql = NULL;
+    tri_query *sql = NULL;
     char *first = NULL, *last = NULL;
     tri_measurement row;
     bool found, second = false;
@@ -157,21 +177,21 @@ triage_status tri_store_find(tri_measurement *out, tri_store *store, const char 
         TRI_TRY(tri_fail(TRIAGE_E_INVALID, "\"%.40s\": an id has 4 .. %d lower-case hex digits", id,
                          TRI_HASH_SIZE - 1));
     TRI_TRY(prefix_range(&first, &last, id));
-    TRI_TRY(tri_sql_take(&sql, store, "find"));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":first", first));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":last", last));
-    TRI_TRY(tri_sql_step(&found, store, sql));
+    TRI_TRY(store->backend->take(&sql, store, "find"));
+    TRI_TRY(store->backend->bind_text(store, sql, ":first", first));
+    TRI_TRY(store->backend->bind_text(store, sql, ":last", last));
+    TRI_TRY(store->backend->step(&found, store, sql));
     if (!found)
         TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "%s: no measurement has that id", id));
-    TRI_TRY(tri_sql_row(&row, sql));
+    TRI_TRY(store->backend->row(&row, sql));
     TRI_TRY(tri_measurement_copy(out, &row));
-    TRI_TRY(tri_sql_step(&second, store, sql));
+    TRI_TRY(store->backend->step(&second, store, sql));
     if (second)
         TRI_TRY(tri_fail(TRIAGE_E_INVALID, "%s: more than one measurement has an id that begins so", id));
 done:
     if (status != TRIAGE_OK)
         tri_measurement_clear(out);
-    tri_sql_give(store, sql);
+    store->backend->give(store, sql);
     free(first);
     free(last);
     return status;
@@ -195,7 +215,7 @@ static triage_status visit_first(void *user, const tri_measurement *row) {
 static triage_status visit_winner(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                   void *user) {
     first_row first = {fn, user, TRIAGE_E_NOT_FOUND};
-    triage_status status = tri_store_ranking(store, problem, device, visit_first, &first);
+    triage_status status = rank(store, problem, device, 1, visit_first, &first);
     if (status == TRIAGE_E_INTERRUPTED)
         return first.status;
     return status;
@@ -204,25 +224,24 @@ static triage_status visit_winner(tri_store *store, const char *problem, const c
 triage_status tri_store_winners(tri_store *store, const char *device, const char *family, tri_row_fn fn,
                                 void *user) {
     triage_status status = TRIAGE_OK;
-    sqlite3_stmt *sql = NULL;
+    tri_query *sql = NULL;
     char *prefix = NULL, *first = NULL, *last = NULL;
     bool more;
     const size_t size = strlen(family);
     TRI_TRY(
         tri_format(&prefix, "%s%s", family, size && family[size - 1] != ' ' ? " " : "")); /* whole words */
     TRI_TRY(prefix_range(&first, &last, prefix));
-    TRI_TRY(tri_sql_take(&sql, store, "tuned"));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":first", first));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":last", last));
-    TRI_TRY(tri_sql_bind_text(store, sql, ":device", device));
-    TRI_TRY(tri_sql_step(&more, store, sql));
+    TRI_TRY(store->backend->take(&sql, store, "tuned"));
+    TRI_TRY(store->backend->bind_text(store, sql, ":first", first));
+    TRI_TRY(store->backend->bind_text(store, sql, ":last", last));
+    TRI_TRY(store->backend->bind_text(store, sql, ":device", device));
+    TRI_TRY(store->backend->step(&more, store, sql));
     while (more) {
-        TRI_TRY(visit_winner(store, (const char *)sqlite3_column_text(sql, 0),
-                             (const char *)sqlite3_column_text(sql, 1), fn, user));
-        TRI_TRY(tri_sql_step(&more, store, sql));
+        TRI_TRY(visit_winner(store, store->backend->text(sql, 0), store->backend->text(sql, 1), fn, user));
+        TRI_TRY(store->backend->step(&more, store, sql));
     }
 done:
-    tri_sql_give(store, sql);
+    store->backend->give(store, sql);
     free(prefix);
     free(first);
     free(last);
@@ -235,26 +254,26 @@ done:
 triage_status tri_store_hash(char out[TRI_HASH_SIZE], tri_store *store) {
     enum { CHUNK = 1024, ID = TRI_HASH_SIZE - 1 };
     triage_status status = TRIAGE_OK;
-    sqlite3_stmt *sql = NULL;
+    tri_query *sql = NULL;
     char(*chunk)[ID] = NULL;
     bool more = true;
     tri_hash(out, "triage evidence 1", 17);
     TRI_TRY(tri_calloc(&chunk, CHUNK, ID));
-    TRI_TRY(tri_sql_take(&sql, store, "ids"));
+    TRI_TRY(store->backend->take(&sql, store, "ids"));
     while (more) {
         size_t count = 0;
         for (; count < CHUNK; count++) {
-            TRI_TRY(tri_sql_step(&more, store, sql));
+            TRI_TRY(store->backend->step(&more, store, sql));
             if (!more)
                 break;
-            memcpy(chunk[count], sqlite3_column_text(sql, 0), ID); /* 32 long: the schema checks it */
+            memcpy(chunk[count], store->backend->text(sql, 0), ID); /* 32 long: the schema checks it */
         }
         tri_piece pieces[] = {{out, ID}, {chunk, count * ID}};
         if (count)
             tri_hash_pieces(out, pieces, 2);
     }
 done:
-    tri_sql_give(store, sql);
+    store->backend->give(store, sql);
     free(chunk);
     return status;
 }
@@ -267,30 +286,8 @@ static triage_status verify_row(void *user, const tri_measurement *row) {
     return status;
 }
 
-static triage_status verify_file(tri_store *store) {
-    triage_status status = TRIAGE_OK;
-    sqlite3_stmt *sql = NULL;
-    bool row;
-    TRI_TRY(tri_sql_take(&sql, store, "integrity"));
-    TRI_TRY(tri_sql_step(&row, store, sql));
-    const char *verdict = row ? (const char *)sqlite3_column_text(sql, 0) : "no answer";
-    if (!verdict || strcmp(verdict, "ok") != 0)
-        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: the database is damaged (%s)", store->path, verdict));
-    tri_sql_give(store, sql);
-    TRI_TRY(tri_sql_take(&sql, store, "dangling"));
-    TRI_TRY(tri_sql_step(&row, store, sql));
-    if (row)
-        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: row %lld of %s refers to a row of %s that is not there",
-                         store->path, (long long)sqlite3_column_int64(sql, 1),
-                         (const char *)sqlite3_column_text(sql, 0),
-                         (const char *)sqlite3_column_text(sql, 2)));
-done:
-    tri_sql_give(store, sql);
-    return status;
-}
-
 triage_status tri_store_verify(int64_t *rows, tri_store *store) {
     *rows = 0;
-    triage_status status = verify_file(store);
+    triage_status status = store->backend->verify(store);
     return status == TRIAGE_OK ? tri_store_each(store, verify_row, rows) : status;
 }

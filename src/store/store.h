@@ -1,5 +1,5 @@
-/* The evidence: append-only measurements in SQLite (PostgreSQL later, behind the same interface), and the
- * winners as a view over them. All SQL is in db/. */
+/* The evidence: append-only measurements in a SQLite file or on a PostgreSQL server, and the winners as a view
+ * over them. All SQL is in db/. */
 #ifndef TRIAGE_STORE_STORE_H
 #define TRIAGE_STORE_STORE_H
 
@@ -50,11 +50,23 @@ void tri_measurement_clear(tri_measurement *measurement); /* frees the strings *
 typedef struct tri_store tri_store;
 typedef enum tri_store_mode { TRI_STORE_READ, TRI_STORE_WRITE /* creates and migrates */ } tri_store_mode;
 
-/* A path (or, later, a postgresql:// URL). Errors: not a database and written by a newer version are
+/* A path, or a postgresql:// URL. Errors: not a database and written by a newer version are
  * TRIAGE_E_DATA; read-only file or folder opened for writing TRIAGE_E_IO; absent file opened for reading
- * TRIAGE_E_NOT_FOUND. A file from elsewhere is treated as hostile (defensive, trusted_schema off). */
+ * TRIAGE_E_NOT_FOUND. A file from elsewhere is treated as hostile (defensive, trusted_schema off).
+ *
+ * A server: TLS with its certificate verified, unless it is on this machine or the URL has an sslmode. No call
+ * waits longer than TRI_SERVER_MS; one that cannot be reached is TRIAGE_E_IO, and is tried again by the next
+ * call. A server of a newer version is read if that version says that it can be, never written. No message
+ * has the URL's password. */
+#define TRI_CONNECT_MS 5000
+#define TRI_SERVER_MS 20000
 triage_status tri_store_open(tri_store **out, const char *url, tri_store_mode mode);
 void tri_store_close(tri_store *store);
+bool tri_store_is_url(const char *url); /* postgresql:// or postgres:// */
+/* Is there a password in the URL? On a command line everyone could read it. */
+bool tri_store_url_has_password(const char *url);
+/* For messages: the path, or the URL without its password. */
+const char *tri_store_name(const tri_store *store);
 
 /* Adds one row in its own transaction: durable when it returns. A row already there is no error. What came
  * from compilers and drivers (reason, device_name, circumstances) is made one line of UTF-8 in place, and a

@@ -1,0 +1,118 @@
+-- Every statement of the PostgreSQL store, loaded by name (src/store/postgres.c): the same names, parameters and
+-- columns as in db/queries.sql.
+
+---- a connection ------------------------------------------------------------------------------------
+
+-- A client that is gone holds nothing for long: every wait has an end.
+-- name: configure
+SET search_path = triage; SET statement_timeout = '20s'; SET lock_timeout = '15s';
+SET idle_in_transaction_session_timeout = '15s'; SET client_min_messages = warning;
+
+-- name: installed
+SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = 'triage' AND tablename = 'schema_version';
+
+-- name: schema_version
+SELECT version, oldest_reader FROM triage.schema_version ORDER BY version DESC LIMIT 1;
+
+-- name: begin_migration
+BEGIN; SELECT pg_advisory_xact_lock(1414678849, 0);
+
+-- name: commit
+COMMIT;
+
+-- name: rollback
+ROLLBACK;
+
+-- name: server_id
+SELECT id FROM server;
+
+-- name: last_row
+SELECT coalesce(max(seq), 0) FROM measurement;
+
+-- name: may_add
+SELECT has_function_privilege('triage.add_evidence(jsonb)', 'EXECUTE')::int;
+
+---- adding ------------------------------------------------------------------------------------------
+
+-- name: add
+SELECT triage.add_evidence(:lines::jsonb);
+
+---- reading -----------------------------------------------------------------------------------------
+
+-- db/queries.sql says what this means. Whole rows: one journey instead of one for each.
+-- name: ranking
+WITH failed AS (
+    SELECT candidate, max(measured_at_ms) AS last_ms FROM measurement
+    WHERE problem = (SELECT id FROM problem WHERE key = :problem)
+      AND device = (SELECT id FROM device WHERE key = :device)
+      AND outcome IN ('wrong', 'crashed', 'timed_out', 'launch_failed')
+    GROUP BY candidate
+), verified AS (
+    SELECT id, candidate, outcome = 'right' AS is_right, stage = 'race' AS is_race, cold_l2, measured_at_ms,
+           median_ns, low_ns, high_ns
+    FROM measurement LEFT JOIN failed USING (candidate)
+    WHERE problem = (SELECT id FROM problem WHERE key = :problem)
+      AND device = (SELECT id FROM device WHERE key = :device)
+      AND outcome IN ('right', 'slow') AND measured_at_ms > coalesce(failed.last_ms, -1)
+), ordered AS (
+    SELECT *, row_number() OVER (PARTITION BY candidate ORDER BY is_race DESC, measured_at_ms DESC, median_ns,
+                                 high_ns, low_ns, id) AS turn
+    FROM verified WHERE cold_l2 = (SELECT cold_l2 FROM verified ORDER BY is_right DESC, cold_l2 DESC LIMIT 1)
+), charge AS (
+    SELECT greatest(1.0::float8, race.median_ns / search.median_ns) AS factor
+    FROM ordered race JOIN ordered search USING (candidate)
+    WHERE race.turn = 1 AND race.is_race AND race.is_right AND NOT search.is_race AND search.is_right
+    ORDER BY race.median_ns, search.turn, search.median_ns LIMIT 1
+), scored AS (
+    SELECT *, median_ns * CASE WHEN is_race THEN 1.0::float8
+                               ELSE coalesce((SELECT factor FROM charge), 1.0::float8) END AS score
+    FROM ordered WHERE turn = 1
+), best AS (
+    SELECT low_ns, high_ns FROM scored WHERE is_right ORDER BY score, median_ns, high_ns, low_ns LIMIT 1
+), ranked AS (
+    SELECT s.id, row_number() OVER (
+        ORDER BY s.is_right DESC, s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score,
+                 c.config, c.source_hash, c.kernel) AS place
+    FROM scored s JOIN candidate c ON c.id = s.candidate LEFT JOIN best ON true
+)
+SELECT e.* FROM (SELECT * FROM ranked ORDER BY place LIMIT :limit::bigint) r
+CROSS JOIN LATERAL (SELECT * FROM evidence WHERE id = r.id) e ORDER BY r.place;
+
+-- name: measurement
+SELECT e.* FROM evidence e WHERE e.id = :id;
+
+-- name: tuned
+SELECT p.key, d.key FROM problem p CROSS JOIN device d
+WHERE p.key >= :first AND p.key < :last AND (:device::text IS NULL OR d.key = :device)
+  AND EXISTS (SELECT FROM measurement m WHERE m.problem = p.id AND m.device = d.id AND m.outcome = 'right')
+ORDER BY p.key, d.key;
+
+-- name: known
+SELECT e.* FROM candidate c
+JOIN measurement m ON m.candidate = c.id
+JOIN evidence e ON e.id = m.id
+WHERE c.source_hash = :source_hash
+  AND m.problem = (SELECT id FROM problem WHERE key = :problem)
+  AND m.device = (SELECT id FROM device WHERE key = :device)
+  AND (:compiler::text IS NULL OR e.compiler = :compiler)
+ORDER BY m.measured_at_ms DESC, m.stage, m.id
+LIMIT 1;
+
+-- name: evidence_of_problem
+SELECT e.* FROM evidence e
+WHERE e.problem = :problem AND (:device::text IS NULL OR e.device = :device)
+ORDER BY e.device, e.measured_at_ms DESC, e.id;
+
+-- name: find
+SELECT e.* FROM evidence e WHERE e.id >= :first AND e.id < :last ORDER BY e.id LIMIT 2;
+
+-- What can be long comes in pages: :page is the first column of the last row, "" before the first.
+-- name: each
+SELECT e.* FROM evidence e WHERE e.id > :page ORDER BY e.id LIMIT 1000;
+
+-- name: ids
+SELECT id FROM measurement WHERE id > :page ORDER BY id LIMIT 1000;
+
+-- In the order of arrival, for those who have all up to :after.
+-- name: rows_after
+SELECT e.* FROM evidence e WHERE e.seq > :after::bigint ORDER BY e.seq LIMIT :limit::bigint;

@@ -1,0 +1,70 @@
+/* What a database must be able to do for the shared code of the store: SQLite (sqlite.c) and PostgreSQL
+ * (postgres.c) side by side. Statements are known by the same names in db/queries.sql and
+ * db/postgres/queries.sql, with the same parameters and columns. */
+#ifndef TRIAGE_STORE_BACKEND_H
+#define TRIAGE_STORE_BACKEND_H
+
+#include <pthread.h>
+
+#include "store/measurement.h"
+
+typedef struct tri_query tri_query; /* a taken statement */
+
+typedef struct tri_backend {
+    bool wide_ranking; /* "ranking" gives whole rows, to spare a journey for each; else ids */
+    void (*close)(tri_store *store);
+
+    /* Takes a statement (locks the store until it is given back). name is a literal. */
+    triage_status (*take)(tri_query **out, tri_store *store, const char *name);
+    void (*give)(tri_store *store, tri_query *query); /* NULL: nothing */
+    /* Borrowed until the statement is given back. A parameter that the statement lacks is no error. */
+    triage_status (*bind_text)(tri_store *store, tri_query *query, const char *name, const char *text);
+    triage_status (*bind_integer)(tri_store *store, tri_query *query, const char *name, int64_t value);
+    triage_status (*step)(bool *row, tri_store *store, tri_query *query);
+    const char *(*text)(tri_query *query, int column); /* "" for NULL; until the next step */
+    int64_t (*integer)(tri_query *query, int column);
+    /* The first columns of the row, as the view "evidence" has them. Never clear it. */
+    triage_status (*row)(tri_measurement *out, tri_query *query);
+
+    /* Rows are added between begin and end; *added counts those that were not there. end commits if status is
+     * TRIAGE_OK, else rolls back; it returns the first failure. */
+    triage_status (*begin)(tri_store *store);
+    triage_status (*put)(tri_store *store, const tri_measurement *row);
+    triage_status (*end)(int64_t *added, tri_store *store, triage_status status);
+
+    triage_status (*verify)(tri_store *store); /* the database itself, not the rows */
+} tri_backend;
+
+extern const tri_backend tri_sqlite_backend;
+
+#define TRI_STATEMENT_LIMIT 32
+typedef struct tri_statement {
+    const char *name; /* borrowed: a literal */
+    struct sqlite3_stmt *sql;
+    bool taken;
+} tri_statement;
+
+struct tri_store {
+    const tri_backend *backend;
+    char *path;    /* for messages; of a server: its URL without a password */
+    char *queries; /* the backend's queries.sql */
+    /* Recursive, held while a statement is taken or a transaction is open: a store may be shared between
+     * threads, and a row function may use the store that calls it. */
+    pthread_mutex_t mutex;
+    int64_t added; /* in the open transaction */
+
+    struct sqlite3 *db; /* SQLite */
+    tri_statement statements[TRI_STATEMENT_LIMIT];
+    size_t statement_count;
+
+    struct tri_server *server; /* PostgreSQL */
+};
+
+/* The text from below "-- name: NAME" to the next name. */
+triage_status tri_find_query(const char **text, size_t *size, const tri_store *store, const char *name);
+triage_status tri_store_init_mutex(tri_store *store);
+triage_status tri_postgres_open(tri_store **out, const char *url, tri_store_mode mode);
+/* Runs a script of built-in SQL, e.g. "db/postgres/roles.sql", on a server. */
+triage_status tri_postgres_run(tri_store *store, const char *resource);
+
+#endif
