@@ -9,6 +9,7 @@ function(tri_write_resources asm_path c_path)
   set(depends "")
   foreach(file ${ARGN})
     string(APPEND asm "    .balign 16\n    .globl tri_resource_${index}\n    .globl tri_resource_${index}_end\n"
+                      "    .hidden tri_resource_${index}\n    .hidden tri_resource_${index}_end\n"
                       "tri_resource_${index}:\n    .incbin \"${CMAKE_SOURCE_DIR}/${file}\"\n"
                       "tri_resource_${index}_end:\n    .byte 0\n")
     string(APPEND externs "extern const char tri_resource_${index}[], tri_resource_${index}_end[];\n")

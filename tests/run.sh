@@ -52,7 +52,7 @@ build_asan() { cmake --preset asan >/dev/null && cmake --build --preset asan -j 
 
 # Every warning of .clang-tidy is an error.
 check_tidy() {
-    git ls-files 'src/*.c' 'examples/*.c' | xargs -P "$jobs" -n 4 clang-tidy --quiet -p build
+    git ls-files 'src/*.c' 'examples/*.c' | xargs -P "$jobs" -n 1 clang-tidy --quiet -p build
 }
 
 run_tests() {

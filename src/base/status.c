@@ -16,7 +16,7 @@ static void flatten(char *text) {
             *c = ' ';
 }
 
-triage_status tri_fail(triage_status status, const char *format, ...) {
+void tri_set_error(const char *format, ...) {
     char text[MESSAGE_SIZE]; /* apart from message, which may be among the arguments */
     va_list args;
     va_start(args, format);
@@ -24,7 +24,6 @@ triage_status tri_fail(triage_status status, const char *format, ...) {
     va_end(args);
     flatten(text);
     memcpy(message, text, strlen(text) + 1);
-    return status;
 }
 
 const char *triage_last_error(void) {

@@ -9,8 +9,14 @@
 
 #include "triage.h"
 
-/* Sets this thread's message (one line; control characters become spaces) and returns status. */
-triage_status tri_fail(triage_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Sets this thread's message: one line; control characters become spaces. */
+void tri_set_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Sets the message and is the status: in the open, so that an analyser sees which status it is. */
+#define tri_fail(status, ...) (tri_set_error(__VA_ARGS__), tri_status(status))
+static inline triage_status tri_status(triage_status status) {
+    return status;
+}
 
 /* Expects `triage_status status` and a label `done` in the function. */
 #define TRI_TRY(expr)                                                                                        \

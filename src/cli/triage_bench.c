@@ -6,8 +6,6 @@
 #include "cli/cli_bench.h"
 #include "cli/cli_problem.h"
 
-const char *argp_program_version = "triage_bench " TRIAGE_VERSION;
-
 typedef struct options {
     tri_cli_problem_options problem;
     const char *device, *db, *space, *data_dir, *against, *samples, *seed;
@@ -256,6 +254,8 @@ int main(int argc, char **argv) {
     tri_cli_problem asked = {0};
     int64_t samples = 30, seed = 1;
     tri_cli_start();
+    argp_program_version =
+        "triage_bench " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
     argp_parse(&parser, argc, argv, 0, NULL, &o);
     if (o.samples)
         TRI_TRY(tri_parse_int64(&samples, o.samples, 6, TRI_SAMPLES_MAX, "--samples"));

@@ -43,13 +43,12 @@ static triage_status do_compile(server *s, const json_t *job) {
     tri_source source = {0};
     tri_image image = {.registers = -1, .spill_bytes = -1};
     char compiler[64] = "";
-    int64_t start = tri_now_ns();
     triage_status status = TRIAGE_OK;
     TRI_TRY(
         tri_json_read(job, "{s:s, s:o, s?s}", "target", &target, "source", &source_json, "cache", &cache));
     TRI_TRY(tri_source_from_json(&source, source_json));
     TRI_TRY(tri_compiler_version(compiler, sizeof compiler, target));
-    start = tri_now_ns();
+    int64_t start = tri_now_ns();
     triage_status built = tri_compile(&image, target, &source, cache);
     status = answer(s, compiled(built, &image, compiler, (double)(tri_now_ns() - start) / 1e6));
 done:

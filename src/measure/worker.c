@@ -388,7 +388,7 @@ static triage_status wait_and_read(tri_event *out, tri_worker *const *workers, s
         goto done;
     for (size_t i = 0; i < count; i++) {
         bool open = true;
-        if (!files[i].revents)
+        if (!workers[i] || !files[i].revents)
             continue;
         TRI_TRY(tri_wire_fill(&open, &workers[i]->wire, false));
         out->worker = i;

@@ -106,7 +106,7 @@ static triage_status send_race(tri_search *search, tri_search_trial *const *fina
 }
 
 static void remove_finalist(tri_search_trial **finalists, size_t *count, size_t at) {
-    memmove(&finalists[at], &finalists[at + 1], (*count - at - 1) * sizeof *finalists);
+    memmove(&finalists[at], &finalists[at + 1], (*count - at - 1) * sizeof(tri_search_trial *));
     (*count)--;
 }
 

@@ -86,7 +86,7 @@ static triage_status make_room(tri_search *search) {
     if (search->trial_count < search->trial_capacity)
         return TRIAGE_OK;
     size_t capacity = search->trial_capacity ? 2 * search->trial_capacity : 64;
-    tri_search_trial **trials = reallocarray(search->trials, capacity, sizeof *trials);
+    tri_search_trial **trials = reallocarray(search->trials, capacity, sizeof(tri_search_trial *));
     if (!trials)
         return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu candidates", capacity);
     search->trials = trials;
@@ -224,7 +224,7 @@ static tri_outcome fit(const tri_search *search, const tri_search_trial *trial, 
     }
     if (c->registers > 0 && c->registers * threads > REGISTERS_PER_BLOCK) {
         snprintf(reason, size, "needs %lld registers a block: a multiprocessor has %d",
-                 (long long)(c->registers * threads), REGISTERS_PER_BLOCK);
+                 (long long)c->registers * threads, REGISTERS_PER_BLOCK);
         return TRI_TOO_LARGE;
     }
     return TRI_RIGHT;
