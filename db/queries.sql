@@ -182,3 +182,28 @@ LEFT JOIN device d ON d.id = m.device
 LEFT JOIN candidate c ON c.id = m.candidate
 LEFT JOIN origin o ON o.id = m.origin
 WHERE m.row = :row;
+
+---- a server: what it has of us, and we of it -------------------------------------------------------------
+
+-- In the order of arrival, for those who have all up to :after. The number is the last column.
+-- name: rows_after
+SELECT e.*, m.row FROM measurement m JOIN evidence e ON e.id = m.id
+WHERE m.row > :after ORDER BY m.row LIMIT :limit;
+
+-- name: last_row
+SELECT coalesce(max(row), 0) FROM measurement;
+
+-- name: sync_state
+SELECT pulled, pushed FROM server WHERE id = :server;
+
+-- Never backwards: another process may have come further meanwhile.
+-- name: set_pulled
+INSERT INTO server (id, pulled, pushed) VALUES (:server, :number, 0)
+ON CONFLICT (id) DO UPDATE SET pulled = max(pulled, excluded.pulled);
+
+-- name: set_pushed
+INSERT INTO server (id, pulled, pushed) VALUES (:server, 0, :number)
+ON CONFLICT (id) DO UPDATE SET pushed = max(pushed, excluded.pushed);
+
+-- name: forget_server
+DELETE FROM server WHERE id = :server;

@@ -116,3 +116,66 @@ SELECT id FROM measurement WHERE id > :page ORDER BY id LIMIT 1000;
 -- In the order of arrival, for those who have all up to :after.
 -- name: rows_after
 SELECT e.* FROM evidence e WHERE e.seq > :after::bigint ORDER BY e.seq LIMIT :limit::bigint;
+
+---- jobs ------------------------------------------------------------------------------------------------
+
+-- In one order, or two who queue the same would wait for each other.
+-- name: enqueue
+INSERT INTO job (spec, device_class)
+SELECT DISTINCT value, :device_class FROM jsonb_array_elements_text(:specs::jsonb) ORDER BY value
+ON CONFLICT (spec, device_class) WHERE state IN ('queued', 'running') DO NOTHING
+RETURNING id;
+
+-- A job that killed so many workers kills the next one, too.
+-- name: give_up_jobs
+UPDATE job SET state = 'failed', ends = ends + 1, ended_at = now(),
+               note = 'given up: ' || attempt || ' workers took it and were not heard of again'
+WHERE id IN (SELECT id FROM job WHERE state = 'running' AND lease_until < now() AND attempt >= :most::integer
+             FOR UPDATE SKIP LOCKED);
+
+-- name: claim_job
+UPDATE job SET state = 'running', attempt = attempt + 1, worker = :worker, started_at = now(),
+               lease_until = now() + :lease_ms::bigint * interval '1 millisecond'
+WHERE id = (SELECT id FROM job
+            WHERE (state = 'queued' OR (state = 'running' AND lease_until < now()))
+              AND strpos(lower(:device), lower(device_class)) > 0
+            ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1)
+RETURNING id, attempt, spec, device_class;
+
+-- name: renew_job
+UPDATE job SET lease_until = now() + :lease_ms::bigint * interval '1 millisecond'
+WHERE id = :id::bigint AND attempt = :attempt::bigint AND state = 'running' RETURNING id;
+
+-- Given back, for others: the worker was told to stop.
+-- name: release_job
+UPDATE job SET state = 'queued', lease_until = NULL, worker = ''
+WHERE id = :id::bigint AND attempt = :attempt::bigint AND state = 'running' RETURNING id;
+
+-- name: finish_job
+UPDATE job SET state = :state, ends = ends + 1, ended_at = now(), note = :note
+WHERE id = :id::bigint AND attempt = :attempt::bigint AND state = 'running' RETURNING id;
+
+-- The answer to the finish may have been lost: it was ours if it ended in our attempt.
+-- name: job_ended
+SELECT (state = :state)::int FROM job WHERE id = :id::bigint AND attempt = :attempt::bigint;
+
+-- name: jobs
+SELECT id, state, attempt, worker, note, spec, device_class,
+       (extract(epoch FROM coalesce(ended_at, now()) - started_at) * 1000)::bigint,
+       (state = 'running' AND lease_until < now())::int
+FROM job ORDER BY CASE state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'failed' THEN 2 ELSE 3 END, id
+LIMIT :limit::bigint;
+
+-- The estimate: what is left, at the pace of the last hour's ended jobs (since the first of them was started).
+-- name: job_counts
+SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running'),
+       count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'failed'),
+       count(DISTINCT worker) FILTER (WHERE state = 'running' AND lease_until >= now()),
+       coalesce((count(*) FILTER (WHERE state IN ('queued', 'running'))
+                 * extract(epoch FROM now() - min(started_at) FILTER (WHERE ended_at > now() - interval '1 hour'))
+                 / nullif(count(*) FILTER (WHERE ended_at > now() - interval '1 hour'), 0) * 1000)::bigint, -1)
+FROM job;
+
+-- name: evidence_counts
+SELECT count(*), (SELECT count(*) FROM problem), (SELECT count(*) FROM device),
+       pg_database_size(current_database()) FROM measurement;

@@ -9,8 +9,7 @@
 #include "cli/cli_cache.h"
 #include "cli/cli_common.h"
 #include "cli/cli_evidence.h"
-#include "problem/problem.h"
-#include "store/store.h"
+#include "cli/cli_fleet.h"
 
 /* ---- the command line --------------------------------------------------------------------------------- */
 
@@ -26,11 +25,14 @@ enum {
     HAS_MAX_AGE = 1 << 5,
     HAS_MAX_SIZE = 1 << 6,
     HAS_DRY_RUN = 1 << 7,
-    HAS_NO_COLOR = 1 << 8
+    HAS_NO_COLOR = 1 << 8,
+    HAS_SERVER = 1 << 9,
+    HAS_SHAPES = 1 << 10,
+    HAS_DEVICE_CLASS = 1 << 11
 };
 
 typedef struct options {
-    const char *db, *device, *op, *cache, *max_age, *max_size;
+    const char *db, *device, *op, *cache, *max_age, *max_size, *server, *shapes, *device_class;
     bool json, dry_run, no_color;
     unsigned given;
     const char *arguments[ARGUMENTS_MAX]; /* the command first */
@@ -46,12 +48,17 @@ enum {
     KEY_MAX_AGE,
     KEY_MAX_SIZE,
     KEY_DRY_RUN,
-    KEY_NO_COLOR
+    KEY_NO_COLOR,
+    KEY_SERVER,
+    KEY_SHAPES,
+    KEY_DEVICE_CLASS
 };
 
 static const struct argp_option argp_options[] = {
-    {"db", KEY_DB, "PATH", 0,
-     "The tuning database (default $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/...)", 1},
+    {"db", KEY_DB, "PATH|URL", 0,
+     "The tuning database: a file (default $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/...) or "
+     "postgresql://USER@HOST/DATABASE",
+     1},
     {"device", KEY_DEVICE, "TEXT", 0,
      "list, show: only devices with TEXT in their name or key (default: all)", 1},
     {"op", KEY_OP, "OP", 0, "list: only this operation, e.g. bsr_gemm (default: all)", 1},
@@ -64,22 +71,33 @@ static const struct argp_option argp_options[] = {
      "gc: keep at most so much, the last used, 0 to 1048576 MiB (default 1024)", 1},
     {"dry-run", KEY_DRY_RUN, NULL, 0, "gc: say what would go, remove nothing", 1},
     {"no-color", KEY_NO_COLOR, NULL, 0, "No colour (also: NO_COLOR)", 1},
+    {"server", KEY_SERVER, "URL", 0,
+     "setup, sync, enqueue, jobs, status: postgresql://USER@HOST/DATABASE; its password goes into ~/.pgpass",
+     1},
+    {"shapes", KEY_SHAPES, "FILE.csv", 0,
+     "enqueue: a line m,n,k,sparsity (and block, dtype, out_dtype, layout, seed), and a shape on each other "
+     "line",
+     1},
+    {"device-class", KEY_DEVICE_CLASS, "NAME", 0,
+     "enqueue: only for devices with NAME in their name or key, e.g. H200 (default: any)", 1},
     {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
-    const char **const texts[] = {&o->db,      &o->device,   &o->op, NULL, &o->cache,
-                                  &o->max_age, &o->max_size, NULL,   NULL};
-    bool *const flags[] = {NULL, NULL, NULL, &o->json, NULL, NULL, NULL, &o->dry_run, &o->no_color};
-    static const unsigned bits[] = {HAS_DB,      HAS_DEVICE,   HAS_OP,      HAS_JSON,    HAS_CACHE,
-                                    HAS_MAX_AGE, HAS_MAX_SIZE, HAS_DRY_RUN, HAS_NO_COLOR};
+    const char **const texts[] = {&o->db,       &o->device, &o->op, NULL,       &o->cache,  &o->max_age,
+                                  &o->max_size, NULL,       NULL,   &o->server, &o->shapes, &o->device_class};
+    bool *const flags[] = {NULL, NULL,        NULL,         &o->json, NULL, NULL,
+                           NULL, &o->dry_run, &o->no_color, NULL,     NULL, NULL};
+    static const unsigned bits[] = {HAS_DB,       HAS_DEVICE,  HAS_OP,       HAS_JSON,
+                                    HAS_CACHE,    HAS_MAX_AGE, HAS_MAX_SIZE, HAS_DRY_RUN,
+                                    HAS_NO_COLOR, HAS_SERVER,  HAS_SHAPES,   HAS_DEVICE_CLASS};
     if (key == ARGP_KEY_ARG) {
         if (o->count == ARGUMENTS_MAX)
             argp_error(state, "more than %d arguments", ARGUMENTS_MAX);
         o->arguments[o->count++] = argument;
         return 0;
     }
-    if (key < KEY_DB || key > KEY_NO_COLOR)
+    if (key < KEY_DB || key > KEY_DEVICE_CLASS)
         return ARGP_ERR_UNKNOWN;
     o->given |= bits[key - KEY_DB];
     if (texts[key - KEY_DB])
@@ -107,6 +125,13 @@ static const struct argp parser = {
         "                       adds the measurements of other databases: in any\n"
         "                       order, any number of times, the result is the same\n"
         "  hash [FILE.db]       equal for equal sets of measurements\n"
+        "  setup                makes or updates the tables and roles on a server\n"
+        "  sync                 moves measurements between the local file and a\n"
+        "                       server, both ways, until both have all\n"
+        "  enqueue              puts shapes on a server, for workers to tune\n"
+        "                       (triage_tune --worker)\n"
+        "  jobs                 who works on what, what came of it, what failed\n"
+        "  status               how much a server knows, how far its jobs are\n"
         "  gc                   removes compiled kernels that were not used for\n"
         "                       long; never a measurement\v"
         "Exit codes: 0 done, 64 wrong usage, 65 bad input data (some rows refused, too), 70 out of memory, "
@@ -131,13 +156,6 @@ static tri_cli_evidence_options evidence_options(const options *o) {
 /* A source that is not there must not leave an empty database behind. */
 static triage_status check_readable(const char *path) {
     return access(path, R_OK) == 0 ? TRIAGE_OK : tri_fail(TRIAGE_E_IO, "%s: %s", path, strerror(errno));
-}
-
-/* Rows from elsewhere must be about a problem that this version can read. */
-static triage_status check_row(void *user, const tri_measurement *row) {
-    (void)user;
-    tri_problem problem;
-    return tri_problem_parse(&problem, row->problem);
 }
 
 static triage_status print_result(const options *o, const char *kind, const tri_merge_result *result) {
@@ -229,7 +247,7 @@ static triage_status run_import(const options *o) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(check_readable(o->arguments[1]));
     TRI_TRY(open_db(&store, o, TRI_STORE_WRITE));
-    TRI_TRY(tri_store_import(&result, store, o->arguments[1], check_row, NULL, &log));
+    TRI_TRY(tri_store_import(&result, store, o->arguments[1], tri_cli_check_row, NULL, &log));
     TRI_TRY(print_result(o, "import", &result));
     TRI_TRY(refusal(&result));
 done:
@@ -243,10 +261,12 @@ static triage_status run_merge(const options *o) {
     tri_merge_result total = {0}, one;
     triage_status status = TRIAGE_OK;
     for (size_t i = 2; i < o->count; i++)
-        TRI_TRY(check_readable(o->arguments[i]));
+        TRI_TRY(tri_store_is_url(o->arguments[i])
+                    ? tri_cli_usage("merge reads files; a server is read with sync --server URL")
+                    : check_readable(o->arguments[i]));
     TRI_TRY(tri_store_open(&store, o->arguments[1], TRI_STORE_WRITE));
     for (size_t i = 2; i < o->count; i++) {
-        TRI_TRY(tri_store_merge(&one, store, o->arguments[i], check_row, NULL, &log));
+        TRI_TRY(tri_store_merge(&one, store, o->arguments[i], tri_cli_check_row, NULL, &log));
         total.read += one.read;
         total.added += one.added;
         total.present += one.present;
@@ -319,6 +339,42 @@ done:
     return status;
 }
 
+/* ---- with a server ---- */
+
+static tri_cli_fleet_options fleet_options(const options *o) {
+    return (tri_cli_fleet_options){.db = o->db,
+                                   .server = o->server,
+                                   .shapes = o->shapes,
+                                   .device_class = o->device_class,
+                                   .json = o->json,
+                                   .color = tri_cli_color(stdout, o->no_color)};
+}
+
+static triage_status run_setup(const options *o) {
+    const tri_cli_fleet_options fleet = fleet_options(o);
+    return tri_cli_setup(&fleet);
+}
+
+static triage_status run_sync(const options *o) {
+    const tri_cli_fleet_options fleet = fleet_options(o);
+    return tri_cli_sync(&fleet);
+}
+
+static triage_status run_enqueue(const options *o) {
+    const tri_cli_fleet_options fleet = fleet_options(o);
+    return tri_cli_enqueue(&fleet);
+}
+
+static triage_status run_jobs(const options *o) {
+    const tri_cli_fleet_options fleet = fleet_options(o);
+    return tri_cli_jobs(&fleet);
+}
+
+static triage_status run_status(const options *o) {
+    const tri_cli_fleet_options fleet = fleet_options(o);
+    return tri_cli_status(&fleet);
+}
+
 typedef struct command {
     const char *name;
     size_t least, most; /* arguments after the name */
@@ -335,6 +391,12 @@ static const command commands[] = {
     {"import", 1, 1, "FILE.jsonl", HAS_DB | HAS_JSON, run_import},
     {"merge", 2, ARGUMENTS_MAX, "INTO.db FROM.db...", HAS_JSON, run_merge},
     {"hash", 0, 1, "at most one FILE.db", HAS_DB | HAS_JSON, run_hash},
+    {"setup", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_setup},
+    {"sync", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_sync},
+    {"enqueue", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_SHAPES | HAS_DEVICE_CLASS | HAS_JSON,
+     run_enqueue},
+    {"jobs", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_jobs},
+    {"status", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_status},
     {"gc", 0, 0, "no arguments", HAS_CACHE | HAS_MAX_AGE | HAS_MAX_SIZE | HAS_DRY_RUN | HAS_JSON, run_gc},
 };
 
@@ -351,12 +413,23 @@ static const command *find_command(const options *o) {
         return NULL;
     }
     if (o->count)
-        tri_cli_usage("unknown command \"%.40s\": not list, show, verify, export, import, merge, hash or gc",
+        tri_cli_usage("unknown command \"%.40s\": not list, show, verify, export, import, merge, hash, "
+                      "setup, sync, enqueue, jobs, status or gc",
                       o->arguments[0]);
     else
-        tri_cli_usage(
-            "a command is wanted: list, show, verify, export, import, merge, hash or gc (see --help)");
+        tri_cli_usage("a command is wanted: list, show, verify, export, import, merge, hash, setup, sync, "
+                      "enqueue, jobs, status or gc (see --help)");
     return NULL;
+}
+
+static triage_status check_urls(const options *o) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_cli_check_url(o->db));
+    TRI_TRY(tri_cli_check_url(o->server));
+    for (size_t i = 1; i < o->count; i++)
+        TRI_TRY(tri_cli_check_url(o->arguments[i]));
+done:
+    return status;
 }
 
 static triage_status check_options(const command *c, const options *o) {
@@ -374,6 +447,8 @@ int main(int argc, char **argv) {
     argp_parse(&parser, argc, argv, 0, NULL, &o);
     const command *c = find_command(&o);
     triage_status status = c ? check_options(c, &o) : TRIAGE_E_INVALID;
+    if (c && status == TRIAGE_OK)
+        status = check_urls(&o);
     if (c && status == TRIAGE_OK)
         status = c->run(&o);
     return tri_cli_finish(tri_cli_report(status));

@@ -6,16 +6,18 @@
 #include <unistd.h>
 
 #include "cli/cli_common.h"
+#include "cli/cli_fleet.h"
 #include "cli/cli_problem.h"
 #include "cli/cli_progress.h"
 #include "cli/cli_tune_report.h"
-
-const char *argp_program_version = "triage_tune " TRIAGE_VERSION;
+#include "cli/cli_worker.h"
+#include "store/courier.h"
 
 typedef struct options {
     tri_cli_problem_options problem;
-    const char *device, *target, *space, *strategy, *budget, *time_limit, *seed, *jobs, *db, *emit, *data_dir;
-    bool compile_only, force, dry_run, warm, json, quiet, verbose, no_color;
+    const char *device, *target, *space, *strategy, *budget, *time_limit, *seed, *jobs, *db, *emit, *data_dir,
+        *server, *lease;
+    bool worker, stay, compile_only, force, dry_run, warm, json, quiet, verbose, no_color;
 } options;
 
 /* ---- the command line ------------------------------------------------------------------------------------- */
@@ -46,6 +48,10 @@ enum {
     KEY_WARM,
     KEY_JSON,
     KEY_NO_COLOR,
+    KEY_SERVER,
+    KEY_WORKER,
+    KEY_STAY,
+    KEY_LEASE,
     KEY_DATA_DIR
 };
 
@@ -82,8 +88,20 @@ static const struct argp_option argp_options[] = {
     {"force", KEY_FORCE, NULL, 0, "Measure again what the database knows", 2},
     {"dry-run", KEY_DRY_RUN, NULL, 0, "List the candidates; compile and measure nothing", 2},
     {"emit", KEY_EMIT, "CONFIG", 0, "Print the exact source of a candidate, e.g. \"wmma tile_m=64 ...\"", 2},
+    {"worker", KEY_WORKER, NULL, 0,
+     "Tune the jobs of a server (triage_db enqueue) one after the other, instead of one problem", 2},
+    {"stay", KEY_STAY, NULL, 0, "With --worker: wait for more jobs when there are none", 2},
+    {"lease", KEY_LEASE, "S", 0,
+     "With --worker: a job whose worker is not heard of for S seconds, 1 to 86400, is another's (default "
+     "120)",
+     2},
     {NULL, 0, NULL, 0, "Files and output", 3},
-    {"db", KEY_DB, "PATH", 0, "The tuning database (default $XDG_DATA_HOME/triage/triage.db)", 3},
+    {"db", KEY_DB, "PATH|URL", 0,
+     "The tuning database (default $XDG_DATA_HOME/triage/triage.db); postgresql://USER@HOST/DATABASE: that "
+     "file, "
+     "and a server that it is kept in step with in the background",
+     3},
+    {"server", KEY_SERVER, "URL", 0, "That server, when --db names another file", 3},
     {"data-dir", KEY_DATA_DIR, "DIR", 0, "Read templates/ and tuner/ from here (default: those built in)", 3},
     {"json", KEY_JSON, NULL, 0, "JSON on stdout; times in nanoseconds, sizes in bytes", 3},
     {"quiet", 'q', NULL, 0, "No talk and no progress on stderr", 3},
@@ -92,10 +110,10 @@ static const struct argp_option argp_options[] = {
     {0}};
 
 static void set_flag(options *o, int key) {
-    bool *const flags[] = {&o->compile_only, &o->force,    &o->dry_run, &o->warm,
-                           &o->json,         &o->no_color, &o->quiet,   &o->verbose};
-    static const int keys[] = {KEY_COMPILE_ONLY, KEY_FORCE,    KEY_DRY_RUN, KEY_WARM,
-                               KEY_JSON,         KEY_NO_COLOR, 'q',         'v'};
+    bool *const flags[] = {&o->worker, &o->stay, &o->compile_only, &o->force, &o->dry_run,
+                           &o->warm,   &o->json, &o->no_color,     &o->quiet, &o->verbose};
+    static const int keys[] = {KEY_WORKER, KEY_STAY, KEY_COMPILE_ONLY, KEY_FORCE, KEY_DRY_RUN,
+                               KEY_WARM,   KEY_JSON, KEY_NO_COLOR,     'q',       'v'};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (keys[i] == key)
             *flags[i] = true;
@@ -143,6 +161,10 @@ static const char **text_of(options *o, int key) {
         return &o->emit;
     case KEY_DATA_DIR:
         return &o->data_dir;
+    case KEY_SERVER:
+        return &o->server;
+    case KEY_LEASE:
+        return &o->lease;
     default:
         return NULL;
     }
@@ -186,6 +208,40 @@ static triage_status check_modes(const options *o) {
     if (o->quiet && o->verbose)
         return tri_cli_usage("--quiet and --verbose exclude each other");
     return TRIAGE_OK;
+}
+
+static triage_status check_worker(const options *o) {
+    const bool url = o->server || (o->db && tri_store_is_url(o->db));
+    const tri_cli_problem_options *p = &o->problem;
+    if ((o->stay || o->lease) && !o->worker)
+        return tri_cli_usage("--stay and --lease go with --worker");
+    if (!o->worker)
+        return TRIAGE_OK;
+    if (!url)
+        return tri_cli_usage("--worker needs a server: --db postgresql://USER@HOST/DATABASE");
+    if (p->shape || p->pattern || p->sparsity || p->n)
+        return tri_cli_usage("--worker takes its problems from the server: leave out %s",
+                             p->shape     ? "--shape"
+                             : p->pattern ? "--pattern"
+                             : p->n       ? "--n"
+                                          : "--sparsity");
+    if (o->compile_only || o->dry_run || o->emit)
+        return tri_cli_usage("--worker measures: leave out %s", o->compile_only ? "--compile-only"
+                                                                : o->dry_run    ? "--dry-run"
+                                                                                : "--emit");
+    return TRIAGE_OK;
+}
+
+static triage_status check_server(const options *o) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_cli_check_url(o->db));
+    TRI_TRY(tri_cli_check_url(o->server));
+    if (o->server && !tri_store_is_url(o->server))
+        TRI_TRY(tri_cli_usage("--server is a postgresql:// URL; a file goes with --db"));
+    if (o->server && o->db && tri_store_is_url(o->db))
+        TRI_TRY(tri_cli_usage("--db and --server are both servers: --db is the local file"));
+done:
+    return status;
 }
 
 static triage_status check_device(const char *device) {
@@ -278,6 +334,7 @@ static triage_status worker_path(char **out) {
 typedef struct setup {
     tri_tune_options tune;
     char *worker, *db, *cache;
+    const char *server; /* NULL: none */
 } setup;
 
 static void free_setup(setup *s) {
@@ -298,6 +355,8 @@ static triage_status make_setup(setup *out, const options *o) {
                                .force = o->force,
                                .warm = o->warm};
     TRI_TRY(check_modes(o));
+    TRI_TRY(check_server(o));
+    TRI_TRY(check_worker(o));
     TRI_TRY(check_device(tune->device));
     TRI_TRY(check_strategy(o->strategy));
     TRI_TRY(check_lua(o->strategy, "--strategy"));
@@ -309,7 +368,9 @@ static triage_status make_setup(setup *out, const options *o) {
     tune->cache_dir = out->cache;
     if (o->compile_only || o->dry_run || o->emit)
         goto done; /* nothing to remember */
-    TRI_TRY(o->db ? tri_strdup(&out->db, o->db) : tri_cli_default_db(&out->db));
+    const bool is_url = o->db && tri_store_is_url(o->db);
+    out->server = is_url ? o->db : o->server;
+    TRI_TRY(o->db && !is_url ? tri_strdup(&out->db, o->db) : tri_cli_default_db(&out->db));
     TRI_TRY(check_db(out->db));
     tune->db_path = out->db;
 done:
@@ -430,7 +491,32 @@ done:
     return status;
 }
 
+/* The server gets and gives evidence while the run goes on; the run itself only knows the local file. */
+static triage_status start_courier(tri_courier **out, const options *o, const setup *s) {
+    static tri_log log;
+    log = (tri_log){tri_cli_log, (void *)(uintptr_t)&o->quiet};
+    if (!s->server || !s->db || o->compile_only)
+        return TRIAGE_OK;
+    return tri_courier_new(
+        out, &(tri_courier_options){
+                 .local_path = s->db, .server_url = s->server, .check = tri_cli_check_row, .log = &log});
+}
+
+/* A server that is gone is no failure of the run: what was measured is here, and goes there with the next sync. */
+static void end_courier(tri_courier *courier, const options *o) {
+    tri_sync_result moved;
+    if (!courier)
+        return;
+    if (tri_courier_free(courier, &moved) != TRIAGE_OK)
+        tri_cli_error("warning: not all is on the server (%s): triage_db sync sends the rest",
+                      triage_last_error());
+    else if (!o->quiet)
+        tri_cli_error("server: %lld measurements sent, %lld received", (long long)moved.sent,
+                      (long long)moved.received);
+}
+
 static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
+    tri_courier *courier = NULL;
     tri_tune_result result = {.winner = -1};
     talk t = {.problem = &problem->problem, .verbose = o->verbose};
     triage_status status = TRIAGE_OK, printed = TRIAGE_OK;
@@ -438,6 +524,7 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     TRI_TRY(settle_types(s, problem));
     if (!o->compile_only)
         TRI_TRY(tri_cli_problem_fits(&problem->problem));
+    TRI_TRY(start_courier(&courier, o, s));
     tri_cli_progress_start(&t.progress, o->quiet || o->verbose);
     status = tri_tune_run(&result, &problem->problem, &problem->pattern, &s->tune, on_progress, &t);
     tri_cli_progress_clear(&t.progress);
@@ -454,6 +541,30 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     status = status != TRIAGE_OK ? status : printed;
 done:
     tri_tune_result_free(&result);
+    if (courier) { /* its own messages must not replace the run's */
+        char message[512];
+        snprintf(message, sizeof message, "%s", triage_last_error());
+        end_courier(courier, o);
+        status = status == TRIAGE_OK ? status : tri_fail(status, "%s", message);
+    }
+    return status;
+}
+
+/* ---- the jobs of a fleet ------------------------------------------------------------------------------------------ */
+
+static triage_status work(const options *o, setup *s) {
+    double lease_s = 120;
+    triage_status status = TRIAGE_OK;
+    if (o->lease)
+        TRI_TRY(tri_parse_double(&lease_s, o->lease, 1, 86400, "--lease"));
+    s->tune.interrupted = tri_cli_catch_interrupts();
+    TRI_TRY(tri_cli_work(&(tri_cli_worker_options){.tune = &s->tune,
+                                                   .server = s->server,
+                                                   .lease_s = lease_s,
+                                                   .stay = o->stay,
+                                                   .quiet = o->quiet,
+                                                   .json = o->json}));
+done:
     return status;
 }
 
@@ -463,8 +574,13 @@ int main(int argc, char **argv) {
     tri_cli_problem problem = {0};
     triage_status status = TRIAGE_OK;
     tri_cli_start();
+    argp_program_version = "triage_tune " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
     argp_parse(&parser, argc, argv, 0, NULL, &o);
     TRI_TRY(make_setup(&s, &o));
+    if (o.worker) {
+        status = work(&o, &s);
+        goto done;
+    }
     o.problem.seed = s.tune.seed;
     TRI_TRY(tri_cli_problem_make(&problem, &o.problem));
     status = o.dry_run || o.emit ? show(&o, &s, &problem) : run(&o, &s, &problem);

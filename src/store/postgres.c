@@ -17,6 +17,10 @@ bool tri_store_url_has_password(const char *url) {
     return tri_store_is_url(url) && strchr(url, '@'); /* cautious: it is not read further */
 }
 
+triage_status tri_postgres_run(tri_store *store, const char *resource) {
+    return tri_fail(TRIAGE_E_UNSUPPORTED, "%s: %s is for PostgreSQL", store->path, resource);
+}
+
 #else
 
 #include <errno.h>
@@ -143,6 +147,8 @@ static triage_status connection_error(tri_store *store) {
     size_t size = 0;
     for (; *text && size < sizeof line - 1; text++) /* its lines as one */
         line[size++] = *text == '\n' && text[1] ? ';' : *text == '\n' || *text == '\t' ? ' ' : *text;
+    while (size > 0 && line[size - 1] == ' ')
+        size--;
     line[size] = '\0';
     drop_connection(store->server);
     return tri_fail(TRIAGE_E_IO, "%s: %s", store->path, line[0] ? line : "the connection was lost");

@@ -65,6 +65,8 @@ void tri_store_close(tri_store *store);
 bool tri_store_is_url(const char *url); /* postgresql:// or postgres:// */
 /* Is there a password in the URL? On a command line everyone could read it. */
 bool tri_store_url_has_password(const char *url);
+/* Makes the roles of db/postgres/roles.sql on a server, and what they may do; as often as one likes. */
+triage_status tri_store_make_roles(tri_store *server);
 /* For messages: the path, or the URL without its password. */
 const char *tri_store_name(const tri_store *store);
 
@@ -117,6 +119,28 @@ triage_status tri_store_merge(tri_merge_result *out, tri_store *into, const char
 triage_status tri_store_export(int64_t *rows, tri_store *store, const char *jsonl_path);
 triage_status tri_store_import(tri_merge_result *out, tri_store *into, const char *jsonl_path,
                                tri_check_fn check, void *user, const tri_log *log);
+
+/* ---- two databases as one ---- */
+
+typedef struct tri_sync_result {
+    int64_t sent, received; /* rows that were new there, and here */
+    int64_t refused;        /* rows of the server that failed a check: named in the log, skipped */
+    bool read_only;         /* the server lets us read, but not add */
+} tri_sync_result;
+
+typedef struct tri_sync_options {
+    tri_check_fn check; /* as for a merge */
+    void *user;
+    const tri_log *log;
+    volatile const int *interrupted; /* looked at between batches */
+    double time_limit_s;             /* of the whole, looked at between batches; 0: none */
+} tri_sync_options;
+
+/* Moves evidence both ways until each has what the other has. Incremental: the local file remembers how far it
+ * has read the server, and what it has sent. What was moved before a failure stays moved, and nothing arrives
+ * twice. TRIAGE_E_IO: the server cannot be reached; TRIAGE_E_TIMEOUT, TRIAGE_E_INTERRUPTED. local is a file. */
+triage_status tri_store_sync(tri_sync_result *out, tri_store *local, tri_store *server,
+                             const tri_sync_options *options);
 
 /* Over the sorted ids: equal sets of evidence, equal hash. */
 triage_status tri_store_hash(char out[TRI_HASH_SIZE], tri_store *store);

@@ -1,0 +1,409 @@
+#include "cli/cli_fleet.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli_common.h"
+
+/* ---- what the commands share ---- */
+
+triage_status tri_cli_check_url(const char *url) {
+    if (!url || !tri_store_url_has_password(url))
+        return TRIAGE_OK;
+    return tri_cli_usage(
+        "a password on the command line can be read by everybody here: put it into ~/.pgpass, or "
+        "into a file that PGPASSFILE names");
+}
+
+triage_status tri_cli_check_row(void *user, const tri_measurement *row) {
+    (void)user;
+    tri_problem problem;
+    return tri_problem_parse(&problem, row->problem);
+}
+
+static triage_status open_server(tri_store **out, const tri_cli_fleet_options *o, tri_store_mode mode) {
+    const char *url = o->server ? o->server : o->db && tri_store_is_url(o->db) ? o->db : NULL;
+    if (!url || !tri_store_is_url(url))
+        return tri_cli_usage("a server is wanted: --server postgresql://USER@HOST/DATABASE");
+    triage_status status = tri_cli_check_url(url);
+    return status == TRIAGE_OK ? tri_store_open(out, url, mode) : status;
+}
+
+/* ---- setup ---- */
+
+triage_status tri_cli_setup(const tri_cli_fleet_options *o) {
+    triage_status status = TRIAGE_OK;
+    tri_store *server = NULL;
+    TRI_TRY(open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_store_make_roles(server));
+    if (o->json) {
+        json_t *document = tri_cli_json_new("setup");
+        json_object_set_new(document, "server", json_string(tri_store_name(server)));
+        TRI_TRY(tri_cli_json_print(document));
+    } else {
+        printf("%s is ready: grant triage_reader, triage_contributor or triage_admin to who shall use it\n",
+               tri_store_name(server));
+    }
+done:
+    tri_store_close(server);
+    return status;
+}
+
+/* ---- sync ---- */
+
+static triage_status open_local(tri_store **out, const tri_cli_fleet_options *o) {
+    char *path = NULL;
+    triage_status status = TRIAGE_OK;
+    if (o->db && tri_store_is_url(o->db) && o->server)
+        TRI_TRY(tri_cli_usage("--db is the local file, --server the server"));
+    TRI_TRY(o->db && !tri_store_is_url(o->db) ? tri_strdup(&path, o->db) : tri_cli_default_db(&path));
+    TRI_TRY(tri_store_open(out, path, TRI_STORE_WRITE));
+done:
+    free(path);
+    return status;
+}
+
+static triage_status print_sync(const tri_cli_fleet_options *o, const tri_sync_result *result) {
+    if (o->json) {
+        json_t *document = tri_cli_json_new("sync");
+        json_object_set_new(document, "sent", json_integer(result->sent));
+        json_object_set_new(document, "received", json_integer(result->received));
+        json_object_set_new(document, "refused", json_integer(result->refused));
+        json_object_set_new(document, "read_only", json_boolean(result->read_only));
+        return tri_cli_json_print(document);
+    }
+    printf("%" PRId64 " measurements sent, %" PRId64 " received, %" PRId64 " refused%s\n", result->sent,
+           result->received, result->refused, result->read_only ? "; this user may only read" : "");
+    return TRIAGE_OK;
+}
+
+triage_status tri_cli_sync(const tri_cli_fleet_options *o) {
+    const tri_log log = {tri_cli_log, NULL};
+    const tri_sync_options options = {
+        .check = tri_cli_check_row, .log = &log, .interrupted = tri_cli_catch_interrupts()};
+    triage_status status = TRIAGE_OK;
+    tri_store *local = NULL, *server = NULL;
+    tri_sync_result result;
+    TRI_TRY(tri_cli_check_url(o->db));
+    TRI_TRY(open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(open_local(&local, o));
+    status = tri_store_sync(&result, local, server, &options);
+    if (status != TRIAGE_OK && result.sent + result.received == 0)
+        goto done;
+    const triage_status printed = print_sync(o, &result);
+    status = status != TRIAGE_OK ? status : printed;
+    if (status == TRIAGE_OK && result.refused)
+        status = tri_fail(TRIAGE_E_DATA, "%" PRId64 " measurements were refused", result.refused);
+done:
+    tri_store_close(local);
+    tri_store_close(server);
+    return status;
+}
+
+/* ---- enqueue: a file of shapes ---- */
+
+enum { COLUMNS = 9, LINE_MAX_SIZE = 1024 };
+static const char *const column_names[COLUMNS] = {"m",     "n",         "k",      "sparsity", "block",
+                                                  "dtype", "out_dtype", "layout", "seed"};
+
+/* Cuts a line at its commas and trims the cells; how many there were. */
+static int split(char **cells, char *line) {
+    int count = 0;
+    for (char *at = line, *next; at; at = next) {
+        next = strchr(at, ',');
+        if (next)
+            *next++ = '\0';
+        at += strspn(at, " \t");
+        for (size_t size = strlen(at); size > 0 && strchr(" \t\r\n", at[size - 1]); size--)
+            at[size - 1] = '\0';
+        if (count < COLUMNS)
+            cells[count] = at;
+        count++;
+    }
+    return count;
+}
+
+static triage_status read_header(int *columns, int *count, char *line) {
+    char *cells[COLUMNS];
+    bool seen[COLUMNS] = {false};
+    *count = split(cells, line);
+    for (int i = 0; i < *count; i++) {
+        columns[i] = -1;
+        for (int j = 0; j < COLUMNS && i < COLUMNS; j++)
+            if (strcmp(cells[i], column_names[j]) == 0 && !seen[j]) {
+                columns[i] = j;
+                seen[j] = true;
+                break;
+            }
+        if (i >= COLUMNS || columns[i] < 0)
+            return tri_fail(TRIAGE_E_DATA,
+                            "column \"%.40s\" is not one of m, n, k, sparsity, block, dtype, out_dtype, "
+                            "layout, seed, each once",
+                            i < COLUMNS ? cells[i] : "");
+    }
+    for (int j = 0; j < 4; j++)
+        if (!seen[j])
+            return tri_fail(TRIAGE_E_DATA, "the first line has no column %s", column_names[j]);
+    return TRIAGE_OK;
+}
+
+static triage_status spec_of_line(char **out, char *line, const int *columns, int count) {
+    char *cells[COLUMNS], *values[COLUMNS] = {NULL};
+    triage_status status = TRIAGE_OK;
+    json_t *spec = json_object();
+    if (split(cells, line) != count)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "it has not %d values, like the first line", count));
+    for (int i = 0; i < count; i++)
+        values[columns[i]] = cells[i];
+    for (int j = 0; j < COLUMNS; j++)
+        if (values[j] && values[j][0])
+            json_object_set_new(spec, column_names[j], json_string(values[j]));
+    *out = json_dumps(spec, JSON_COMPACT);
+    if (!*out)
+        status = tri_fail(TRIAGE_E_DATA, "it is not UTF-8");
+done:
+    json_decref(spec);
+    return status;
+}
+
+triage_status tri_cli_problem_of_job(tri_cli_problem *out, tri_cli_problem_options *options, json_t **texts,
+                                     const char *spec) {
+    const char *const keys[] = {"sparsity", "block", "dtype", "out_dtype", "layout"};
+    const char **const fields[] = {&options->sparsity, &options->block, &options->dtype, &options->out_dtype,
+                                   &options->layout};
+    triage_status status = TRIAGE_OK;
+    char *shape = NULL;
+    int64_t seed = 1;
+    *options = (tri_cli_problem_options){0};
+    *texts = json_loads(spec, JSON_REJECT_DUPLICATES, NULL);
+    const char *m = json_string_value(json_object_get(*texts, "m")),
+               *n = json_string_value(json_object_get(*texts, "n")),
+               *k = json_string_value(json_object_get(*texts, "k")),
+               *drawn = json_string_value(json_object_get(*texts, "seed"));
+    if (!m || !n || !k)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "m, n or k is missing"));
+    TRI_TRY(tri_format(&shape, "%s,%s,%s", m, n, k));
+    json_object_set_new(*texts, "shape", json_string(shape));
+    options->shape = json_string_value(json_object_get(*texts, "shape"));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        *fields[i] = json_string_value(json_object_get(*texts, keys[i]));
+    if (drawn)
+        TRI_TRY(tri_parse_int64(&seed, drawn, 0, INT64_MAX, "seed"));
+    options->seed = (uint64_t)seed;
+    TRI_TRY(tri_cli_problem_make(out, options));
+done:
+    free(shape);
+    return status;
+}
+
+/* What a worker could not make into a problem is found here, not on four machines. */
+static triage_status check_spec(const char *spec) {
+    tri_cli_problem problem = {0};
+    tri_cli_problem_options options;
+    json_t *texts = NULL;
+    triage_status status = tri_cli_problem_of_job(&problem, &options, &texts, spec);
+    tri_cli_problem_free(&problem);
+    json_decref(texts);
+    return status == TRIAGE_E_INVALID ? TRIAGE_E_DATA : status;
+}
+
+typedef struct spec_list {
+    char **specs;
+    size_t count, capacity;
+} spec_list;
+
+static triage_status add_spec(spec_list *list, char *spec) {
+    if (list->count == list->capacity) {
+        const size_t capacity = list->capacity ? 2 * list->capacity : 64;
+        char **specs = reallocarray(list->specs, capacity, sizeof *specs);
+        if (!specs)
+            return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu jobs", capacity);
+        list->specs = specs;
+        list->capacity = capacity;
+    }
+    list->specs[list->count++] = spec;
+    return TRIAGE_OK;
+}
+
+static triage_status read_shapes(spec_list *out, const char *path) {
+    triage_status status = TRIAGE_OK;
+    char *text = NULL, *spec = NULL;
+    int columns[COLUMNS] = {0}, count = 0, number = 1;
+    TRI_TRY(tri_file_read(&text, NULL, path, 16 << 20));
+    for (char *line = text, *next; line; line = next, number++) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        if (line[strspn(line, " \t\r")] == '\0' || line[0] == '#')
+            continue;
+        if (count == 0) {
+            TRI_TRY(read_header(columns, &count, line));
+            continue;
+        }
+        TRI_TRY(spec_of_line(&spec, line, columns, count));
+        TRI_TRY(check_spec(spec));
+        TRI_TRY(add_spec(out, spec));
+        spec = NULL;
+    }
+    if (out->count == 0)
+        status = tri_fail(TRIAGE_E_DATA, "it has no shapes");
+done:
+    if (status == TRIAGE_E_DATA) {
+        char message[400];
+        snprintf(message, sizeof message, "%s", triage_last_error());
+        (void)tri_fail(status, "%s, line %d: %s", path, number, message);
+    }
+    free(spec);
+    free(text);
+    return status;
+}
+
+triage_status tri_cli_enqueue(const tri_cli_fleet_options *o) {
+    triage_status status = TRIAGE_OK;
+    tri_store *server = NULL;
+    spec_list list = {0};
+    int64_t added = 0;
+    if (!o->shapes)
+        TRI_TRY(
+            tri_cli_usage("enqueue needs --shapes FILE.csv: a line m,n,k,sparsity,block,dtype and a shape on "
+                          "each other line"));
+    TRI_TRY(read_shapes(&list, o->shapes));
+    TRI_TRY(open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_job_enqueue(&added, server, (const char *const *)list.specs, list.count,
+                            o->device_class ? o->device_class : ""));
+    if (o->json) {
+        json_t *document = tri_cli_json_new("enqueue");
+        json_object_set_new(document, "shapes", json_integer((json_int_t)list.count));
+        json_object_set_new(document, "added", json_integer(added));
+        TRI_TRY(tri_cli_json_print(document));
+    } else {
+        printf("%zu shapes: %" PRId64 " jobs added, the others were waiting already\n", list.count, added);
+    }
+done:
+    for (size_t i = 0; i < list.count; i++)
+        free(list.specs[i]);
+    free(list.specs);
+    tri_store_close(server);
+    return status;
+}
+
+/* ---- jobs ---- */
+
+typedef struct job_list {
+    json_t *jobs;
+    tri_cli_table *table;
+} job_list;
+
+static triage_status job_to_json(job_list *list, const tri_job_row *row) {
+    json_t *job =
+        json_pack("{s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:b, s:o}", "id", (json_int_t)row->id, "state",
+                  row->state, "attempts", (json_int_t)row->attempt, "worker", row->worker, "note", row->note,
+                  "device_class", row->device_class, "elapsed_ms", (json_int_t)row->elapsed_ms, "worker_lost",
+                  (int)row->expired, "spec", json_loads(row->spec, 0, NULL));
+    return json_array_append_new(list->jobs, job) == 0
+               ? TRIAGE_OK
+               : tri_fail(TRIAGE_E_MEMORY, "out of memory for the jobs");
+}
+
+/* "4096,4096,4096 sparsity 0.9 ..." */
+static triage_status spec_cell(tri_cli_table *table, const char *spec) {
+    json_t *texts = json_loads(spec, 0, NULL);
+    tri_text out = TRI_TEXT_INIT;
+    triage_status status = TRIAGE_OK;
+    for (int j = 0; j < COLUMNS; j++) {
+        const char *value = json_string_value(json_object_get(texts, column_names[j]));
+        if (value)
+            TRI_TRY(tri_text_format(&out, "%s%s=%s", out.size ? " " : "", column_names[j], value));
+    }
+    TRI_TRY(tri_cli_table_cell(table, "%s", out.size ? out.data : spec));
+done:
+    tri_text_free(&out);
+    json_decref(texts);
+    return status;
+}
+
+static triage_status add_job(void *user, const tri_job_row *row) {
+    job_list *list = user;
+    char time[TRI_CLI_NUMBER];
+    triage_status status = TRIAGE_OK;
+    const bool failed = strcmp(row->state, "failed") == 0;
+    if (list->jobs)
+        return job_to_json(list, row);
+    TRI_TRY(tri_cli_table_row(list->table, failed || row->expired ? TRI_STYLE_BAD : TRI_STYLE_NONE));
+    TRI_TRY(tri_cli_table_cell(list->table, "%" PRId64, row->id));
+    TRI_TRY(tri_cli_table_cell(list->table, "%s", row->expired ? "lost" : row->state));
+    TRI_TRY(tri_cli_table_cell(list->table, "%" PRId64, row->attempt));
+    TRI_TRY(tri_cli_table_cell(list->table, "%s", tri_cli_time(time, (double)row->elapsed_ms * 1e6)));
+    TRI_TRY(tri_cli_table_cell(list->table, "%s", row->device_class[0] ? row->device_class : "any"));
+    TRI_TRY(tri_cli_table_cell(list->table, "%s", row->worker));
+    TRI_TRY(spec_cell(list->table, row->spec));
+    TRI_TRY(tri_cli_table_cell(list->table, "%s", row->note));
+done:
+    return status;
+}
+
+triage_status tri_cli_jobs(const tri_cli_fleet_options *o) {
+    static const tri_cli_column columns[] = {{"job", true},    {"state", false},  {"tries", true},
+                                             {"time", true},   {"device", false}, {"worker", false},
+                                             {"shape", false}, {"result", false}};
+    triage_status status = TRIAGE_OK;
+    tri_store *server = NULL;
+    job_list list = {.jobs = o->json ? json_array() : NULL};
+    TRI_TRY(tri_cli_table_new(&list.table, columns, sizeof columns / sizeof columns[0]));
+    TRI_TRY(open_server(&server, o, TRI_STORE_READ));
+    TRI_TRY(tri_job_each(server, 10000, add_job, &list));
+    if (o->json) {
+        json_t *document = tri_cli_json_new("jobs");
+        json_object_set(document, "jobs", list.jobs);
+        TRI_TRY(tri_cli_json_print(document));
+    } else {
+        tri_cli_table_print(list.table, stdout, o->color);
+    }
+done:
+    json_decref(list.jobs);
+    tri_cli_table_free(list.table);
+    tri_store_close(server);
+    return status;
+}
+
+/* ---- status ---- */
+
+static triage_status status_json(const tri_store *server, const tri_fleet_counts *c) {
+    json_t *document = tri_cli_json_new("status");
+    json_object_set_new(document, "server", json_string(tri_store_name(server)));
+    json_object_set_new(document, "measurements", json_integer(c->measurements));
+    json_object_set_new(document, "problems", json_integer(c->problems));
+    json_object_set_new(document, "devices", json_integer(c->devices));
+    json_object_set_new(document, "bytes", json_integer(c->bytes));
+    json_object_set_new(document, "queued", json_integer(c->queued));
+    json_object_set_new(document, "running", json_integer(c->running));
+    json_object_set_new(document, "done", json_integer(c->done));
+    json_object_set_new(document, "failed", json_integer(c->failed));
+    json_object_set_new(document, "workers", json_integer(c->workers));
+    json_object_set_new(document, "left_ms", c->left_ms < 0 ? json_null() : json_integer(c->left_ms));
+    return tri_cli_json_print(document);
+}
+
+triage_status tri_cli_status(const tri_cli_fleet_options *o) {
+    triage_status status = TRIAGE_OK;
+    tri_store *server = NULL;
+    tri_fleet_counts c;
+    char size[TRI_CLI_NUMBER];
+    TRI_TRY(open_server(&server, o, TRI_STORE_READ));
+    TRI_TRY(tri_fleet_count(&c, server));
+    if (o->json) {
+        status = status_json(server, &c);
+        goto done;
+    }
+    printf("%s: %" PRId64 " measurements of %" PRId64 " problems on %" PRId64 " devices, %s\n",
+           tri_store_name(server), c.measurements, c.problems, c.devices, tri_cli_bytes(size, c.bytes));
+    printf("jobs: %" PRId64 " waiting, %" PRId64 " running on %" PRId64 " workers, %" PRId64 " done, %" PRId64
+           " failed\n",
+           c.queued, c.running, c.workers, c.done, c.failed);
+    if (c.queued + c.running > 0 && c.left_ms >= 0)
+        printf("at the pace of the last hour: %.0f min left\n", (double)c.left_ms / 60000);
+done:
+    tri_store_close(server);
+    return status;
+}

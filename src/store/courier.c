@@ -1,0 +1,160 @@
+#include "store/courier.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct tri_courier {
+    tri_courier_options options;
+    char *local_path, *server_url;
+    pthread_t thread;
+    pthread_mutex_t mutex; /* of the next four */
+    pthread_cond_t changed;
+    bool stop;
+    tri_job job;               /* id 0: none in hand; spec unused */
+    tri_store *local, *server; /* the thread's own, opened when they can be */
+    tri_sync_result total;
+    triage_status last;
+    char message[512]; /* of last */
+};
+
+/* ---- the thread ---- */
+
+static triage_status open_both(tri_courier *c) {
+    triage_status status = TRIAGE_OK;
+    if (!c->local)
+        TRI_TRY(tri_store_open(&c->local, c->local_path, TRI_STORE_WRITE));
+    if (!c->server)
+        TRI_TRY(tri_store_open(&c->server, c->server_url, TRI_STORE_WRITE));
+done:
+    return status;
+}
+
+static triage_status travel(tri_courier *c, double limit_s) {
+    tri_sync_result moved = {0};
+    const tri_sync_options options = {
+        .check = c->options.check, .log = c->options.log, .time_limit_s = limit_s};
+    triage_status status = open_both(c);
+    if (status == TRIAGE_OK)
+        status = tri_store_sync(&moved, c->local, c->server, &options);
+    c->total.sent += moved.sent;
+    c->total.received += moved.received;
+    c->total.refused += moved.refused;
+    c->total.read_only = moved.read_only;
+    if (status != TRIAGE_OK && c->last == TRIAGE_OK) /* said once, not every half minute */
+        tri_log_line(c->options.log, TRIAGE_LOG_WARNING, "%s; going on without the server",
+                     triage_last_error());
+    snprintf(c->message, sizeof c->message, "%s", status == TRIAGE_OK ? "" : triage_last_error());
+    c->last = status;
+    return status;
+}
+
+static void renew(tri_courier *c, const tri_job *job) {
+    bool held;
+    if (open_both(c) == TRIAGE_OK && tri_job_renew(&held, c->server, job, c->options.lease_ms) == TRIAGE_OK &&
+        !held)
+        tri_log_line(c->options.log, TRIAGE_LOG_INFO, "job %lld is another worker's by now",
+                     (long long)job->id);
+}
+
+/* True: told to stop. */
+static bool wait_until(tri_courier *c, int64_t when_ns, tri_job *job) {
+    const struct timespec until = {.tv_sec = when_ns / 1000000000, .tv_nsec = when_ns % 1000000000};
+    pthread_mutex_lock(&c->mutex);
+    if (!c->stop && tri_now_ns() < when_ns)
+        pthread_cond_timedwait(&c->changed, &c->mutex, &until);
+    const bool stop = c->stop;
+    *job = c->job;
+    pthread_mutex_unlock(&c->mutex);
+    return stop;
+}
+
+static void *run(void *user) {
+    tri_courier *c = user;
+    tri_job job = {0};
+    const int64_t lease_ns = c->options.lease_ms * INT64_C(1000000) / 3;
+    const int64_t interval_ns = (int64_t)((c->options.interval_s > 0 ? c->options.interval_s : 30) * 1e9);
+    int64_t renewed = 0, travelled = 0;
+    for (bool stop = false; !stop;) {
+        int64_t now = tri_now_ns();
+        if (job.id && now >= renewed + lease_ns) {
+            renew(c, &job);
+            renewed = now = tri_now_ns();
+        }
+        if (now >= travelled + interval_ns || travelled == 0) {
+            (void)travel(c, lease_ns ? (double)lease_ns / 2e9 : 30);
+            travelled = tri_now_ns();
+        }
+        int64_t next = travelled + interval_ns;
+        if (lease_ns && renewed + lease_ns < next)
+            next = renewed + lease_ns > now ? renewed + lease_ns : now + lease_ns;
+        stop = wait_until(c, next, &job);
+    }
+    (void)travel(c, 30);
+    return NULL;
+}
+
+/* ---- the owner's side ---- */
+
+static void free_parts(tri_courier *c) {
+    tri_store_close(c->local);
+    tri_store_close(c->server);
+    free(c->local_path);
+    free(c->server_url);
+    free(c);
+}
+
+static triage_status start(tri_courier *c) {
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* tri_now_ns */
+    pthread_mutex_init(&c->mutex, NULL);
+    pthread_cond_init(&c->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return pthread_create(&c->thread, NULL, run, c) == 0
+               ? TRIAGE_OK
+               : tri_fail(TRIAGE_E_MEMORY, "cannot start the thread that syncs");
+}
+
+triage_status tri_courier_new(tri_courier **out, const tri_courier_options *options) {
+    triage_status status = TRIAGE_OK;
+    tri_courier *c = NULL;
+    *out = NULL;
+    TRI_TRY(tri_calloc(&c, 1, sizeof *c));
+    c->options = *options;
+    TRI_TRY(tri_strdup(&c->local_path, options->local_path));
+    TRI_TRY(tri_strdup(&c->server_url, options->server_url));
+    TRI_TRY(start(c));
+    *out = c;
+    c = NULL;
+done:
+    if (c)
+        free_parts(c);
+    return status;
+}
+
+void tri_courier_hold(tri_courier *courier, const tri_job *job) {
+    pthread_mutex_lock(&courier->mutex);
+    courier->job = job ? (tri_job){.id = job->id, .attempt = job->attempt} : (tri_job){0};
+    pthread_cond_signal(&courier->changed);
+    pthread_mutex_unlock(&courier->mutex);
+}
+
+triage_status tri_courier_free(tri_courier *courier, tri_sync_result *total) {
+    if (!courier)
+        return TRIAGE_OK;
+    pthread_mutex_lock(&courier->mutex);
+    courier->stop = true;
+    pthread_cond_signal(&courier->changed);
+    pthread_mutex_unlock(&courier->mutex);
+    pthread_join(courier->thread, NULL);
+    if (total)
+        *total = courier->total;
+    const triage_status status =
+        courier->last == TRIAGE_OK ? TRIAGE_OK : tri_fail(courier->last, "%s", courier->message);
+    pthread_cond_destroy(&courier->changed);
+    pthread_mutex_destroy(&courier->mutex);
+    free_parts(courier);
+    return status;
+}

@@ -1,0 +1,29 @@
+/* A thread that carries evidence between a local file and a server while its owner works, and keeps the lease of
+ * the job in hand. Its owner never waits for the network, but for the last journey in tri_courier_free. */
+#ifndef TRIAGE_STORE_COURIER_H
+#define TRIAGE_STORE_COURIER_H
+
+#include "store/jobs.h"
+
+typedef struct tri_courier tri_courier;
+
+typedef struct tri_courier_options {
+    const char *local_path, *server_url; /* copied */
+    tri_check_fn check;                  /* of what arrives; called in the thread */
+    const tri_log *log;                  /* called in the thread; borrowed */
+    double interval_s;                   /* between journeys; 0: 30 */
+    int64_t lease_ms;                    /* of the jobs in hand */
+} tri_courier_options;
+
+/* Starts with a journey. Whether the server can be reached is found out later, and logged. */
+triage_status tri_courier_new(tri_courier **out, const tri_courier_options *options);
+
+/* From now on the lease of this job is renewed (NULL: of none). Borrowed until the next call. */
+void tri_courier_hold(tri_courier *courier, const tri_job *job);
+
+/* One last journey, at most 30 s and what its last call takes (TRI_SERVER_MS; TRI_CONNECT_MS when the server is
+ * gone), and the end. *total: what was moved in all (may be NULL). The status is that of the last journey:
+ * what it did not move, the next sync will. */
+triage_status tri_courier_free(tri_courier *courier, tri_sync_result *total);
+
+#endif
