@@ -4,10 +4,11 @@
  *   B   k x n, row-major or column-major, any ldb
  *   C   m x n, row-major or column-major, any ldc
  *
- * Sums in float32, in ascending k, with no tricks: the plain kernel whose error the others may at
- * most double.
+ * Each element is summed by itself in float32, in ascending k: the plain kernel whose error the
+ * others may at most double. Neighbours along a row are summed side by side, or real layers would
+ * take minutes.
  *
- *   (row, col):  for each block of the block row:  for each k:  acc += a * b
+ *   row, kStrip columns:  for each block of the block row:  for each k:  acc[column] += a * b[column]
  *
  * Parameters, all set by the problem:
  *   in_type, out_type   float, f16_t, bf16_t
@@ -26,25 +27,27 @@ enum {
     kBLayout = {{b_layout}}, // 0 row-major, 1 column-major
     kCLayout = {{c_layout}}, // 0 row-major, 1 column-major
     kAct = {{act}},          // 0 none, 1 relu, 2 gelu (erf), 3 silu
+    kStrip = 64,             // columns summed side by side
 };
 
 _Static_assert(kBlockM >= 1 && kBlockK >= 1, "blocks are not empty");
 _Static_assert(kAct >= 0 && kAct <= 3, "unknown activation");
 
-static float dot(const tri_bsr_gemm_args *args, int row, int col)
+static void sum_strip(float *acc, const tri_bsr_gemm_args *args, int row, int col0, int cols)
 {
     const in_t *values = (const in_t *)args->values, *b = (const in_t *)args->b;
     int block_row = row / kBlockM, inner_row = row % kBlockM;
-    float acc = 0.0f;
+    for (int j = 0; j < kStrip; j++)
+        acc[j] = 0.0f;
     for (int i = args->row_ptr[block_row]; i < args->row_ptr[block_row + 1]; i++) {
         const in_t *a = values + ((long long)i * kBlockM + inner_row) * kBlockK;
         long long k0 = (long long)args->col_idx[i] * kBlockK;
         for (int k = 0; k < kBlockK; k++) {
-            long long at = kBLayout == 0 ? (k0 + k) * args->ldb + col : col * args->ldb + k0 + k;
-            acc += to_float(a[k]) * to_float(b[at]);
+            const in_t *at = b + (kBLayout == 0 ? (k0 + k) * args->ldb + col0 : col0 * args->ldb + k0 + k);
+            for (int j = 0; j < cols; j++)
+                acc[j] += to_float(a[k]) * to_float(at[kBLayout == 0 ? j : j * args->ldb]);
         }
     }
-    return acc;
 }
 
 void triage_kernel(const tri_bsr_gemm_args *args);
@@ -56,12 +59,17 @@ void triage_kernel(const tri_bsr_gemm_args *args)
 #pragma omp parallel for schedule(dynamic)
     for (int row = 0; row < args->m; row++) {
         float offset = bias ? to_float(bias[row]) : 0.0f;
-        for (int col = 0; col < args->n; col++) {
-            out_t *at = c + (kCLayout == 0 ? row * args->ldc + col : col * args->ldc + row);
-            float v = args->alpha * dot(args, row, col) + offset;
-            if (args->beta != 0.0f)
-                v += args->beta * to_float(*at);
-            store_float(at, activate(kAct, v));
+        for (int col0 = 0; col0 < args->n; col0 += kStrip) {
+            int cols = args->n - col0 < kStrip ? args->n - col0 : kStrip;
+            float acc[kStrip];
+            sum_strip(acc, args, row, col0, cols);
+            for (int col = col0; col < col0 + cols; col++) {
+                out_t *at = c + (kCLayout == 0 ? row * args->ldc + col : col * args->ldc + row);
+                float v = args->alpha * acc[col - col0] + offset;
+                if (args->beta != 0.0f)
+                    v += args->beta * to_float(*at);
+                store_float(at, activate(kAct, v));
+            }
         }
     }
 }

@@ -41,7 +41,7 @@ static const mutation of_plain[] = {
      "store_float(at, row == 3 && col == 7 ? __builtin_nanf(\"\") : v);"},
     {"beta ignored", "v += args->beta * to_float(*at);", "v += 0.0f;"},
     {"beta read when it is 0", "if (args->beta != 0.0f)", "if (1)"},
-    {"last column unwritten", "col < args->n; col++", "col < args->n - 1; col++"},
+    {"last column unwritten", "col < col0 + cols; col++", "col < col0 + cols && col < args->n - 1; col++"},
     {"last row unwritten", "row < args->m; row++", "row < args->m - 1; row++"},
     {"a row written twice, shifted", "store_float(at, activate(kAct, v));",
      "store_float(row == 9 && col > 0 ? at - 1 : at, v);"},
