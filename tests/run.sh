@@ -58,7 +58,8 @@ check_tidy() {
 
 run_tests() {
     # The sanitizers keep their own signal stack and shadow; CUDA reserves address space that ASan would refuse.
-    ASAN_OPTIONS=protect_shadow_gap=0:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    # OpenMP threads that spin would starve each other where tests share two cores.
+    OMP_WAIT_POLICY=passive ASAN_OPTIONS=protect_shadow_gap=0:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
         ctest --test-dir "$1" --output-on-failure -j "$jobs"
 }
 

@@ -1,0 +1,360 @@
+/* bsr_gemm for few columns (decoding): C = act(alpha * A * B + beta * C + bias), bound by the time
+ * that A's blocks take from device memory. mma.sync; sm_80 and later, kClusterK > 1 sm_90.
+ *
+ *   A   BSR, blocks kBlockM x kBlockK row-major, multiples of 8 and 16
+ *   B   k x n, row-major or column-major     kCopyBytes 16: base and ldb 16-byte aligned and, where
+ *                                                           row-major, n a multiple of kTileN / 8
+ *                                            kCopyBytes  2: any base, ldb and n (slower)
+ *                                            ldb < 2^31 in both cases
+ *   C   m x n, row-major or column-major, any n >= 1 (A is read once for each kTileN), any ldc
+ *
+ * A CTA, or a cluster of kClusterK, computes kTileM x kTileN of C: a block row or a part of one.
+ * Its warps stand kWarpsM high; the blocks of the row are dealt to kClusterK * kWarpsK of them.
+ *
+ *   A blocks ──16 bytes a lane──► registers, kStages deep ──┐                    warps      CTAs
+ *   B rows ──L1─────────────────► registers, kStagesB deep ─┴─ mma ─► partial C ───► shared ───► C
+ *
+ * Nothing is staged in shared memory, for no byte of A is used twice: a warp has kStages steps of
+ * 32 k under way. The products are those of the transpose, C' = B' A': 16 columns of B meet 8 rows
+ * of A, and a lane's load of A is an operand as it lies. The order of k within a step is free as
+ * long as A and B agree, so lane (g, q) = (lane / 4, lane % 4) takes 8 consecutive k, those from
+ * 8q, of row g of A. They are its share of two products of 16 k: k 8q+4s .. 8q+4s+3 of product s,
+ * in the places of 2q, 2q+1, 2q+8 and 2q+9. It needs the same k of B. Columns are dealt alike, so
+ * that a lane's are neighbours: places g and g + 8 of product j are columns g * kColumns + 2j and
+ * the next.
+ *
+ * The warps of an SM walk their rows' columns at one pace, and so find most of B in L1. Places past
+ * the last column read the last one again and are not stored. The sums are added in a fixed order:
+ * the result does not change between runs.
+ */
+#include "bsr_gemm/args.h"
+#include "lib/mma.cuh"
+#include "lib/ptx.cuh"
+#include "lib/store.cuh"
+#include "lib/stream.cuh"
+
+using in_t = {{in_type}};                   // A and B: __half, __nv_bfloat16
+using out_t = {{out_type}};                 // C and bias: float, __half, __nv_bfloat16
+constexpr int kBlockM = {{block_m}};        // rows of a block
+constexpr int kBlockK = {{block_k}};        // columns of a block
+constexpr int kTileM = {{tile_m}};          // rows of C per CTA, divides kBlockM
+constexpr int kTileN = {{tile_n}};          // columns of C per CTA: 8, 16, 32, 64
+constexpr int kWarpsM = {{warps_m}};        // warps along kTileM
+constexpr int kWarpsK = {{warps_k}};        // warps that share the blocks of a row
+constexpr int kClusterK = {{cluster_k}};    // CTAs that share the blocks of a row
+constexpr int kStages = {{stages}};         // steps of 32 k of A under way per warp
+constexpr int kStagesB = {{stages_b}};      // ... and of B, divides kStages
+constexpr int kMinBlocks = {{min_blocks}};  // CTAs per SM to leave registers for
+constexpr int kCopyBytes = {{copy_bytes}};  // 16 or 2, see above
+constexpr int kBLayout = {{b_layout}};      // 0 row-major, 1 column-major
+constexpr int kCLayout = {{c_layout}};      // 0 row-major, 1 column-major
+constexpr int kAct = {{act}};               // 0 none, 1 relu, 2 gelu (erf), 3 silu
+
+constexpr int kThreads = kWarpsM * kWarpsK * 32;
+constexpr int kWarpRows = kTileM / kWarpsM;
+constexpr int kRowTiles = kWarpRows / 8;
+constexpr int kColumns = kTileN / 8;                   // of a lane
+constexpr int kProducts = (kColumns + 1) / 2;          // of 16 columns, side by side
+constexpr int kSlices = kBlockK / 16;                  // of a block; a step takes two slices of 16 k
+constexpr int kRun = kSlices % 2 ? 1 : kSlices / 2;    // consecutive steps of one warp: a block
+constexpr int kWorkers = kClusterK * kWarpsK;          // warps that share the blocks of a row
+
+/* Partial sums in shared memory, [kWarpsK][lines][kPitch], lines along the contiguous direction of
+ * C; the padding spreads the rows of a fragment over the banks. */
+constexpr int kLines = kCLayout == 0 ? kTileM : kTileN;
+constexpr int kPitch = (kCLayout == 0 ? kTileN : kTileM) + 4;
+constexpr int kPartial = kLines * kPitch; // floats
+
+static_assert(sizeof(in_t) == 2, "16-bit inputs");
+static_assert(kBlockM % 8 == 0 && kBlockK % 16 == 0, "blocks are multiples of 8 x 16");
+static_assert(kBlockM % kTileM == 0 && kTileM % (8 * kWarpsM) == 0, "warps split a block row");
+static_assert(kTileN == 8 || kTileN == 16 || kTileN == 32 || kTileN == 64, "columns of a lane: 2^i");
+static_assert(kStagesB >= 1 && kStages % kStagesB == 0, "rings of whole turns");
+static_assert(kClusterK >= 1 && kClusterK <= 8, "a portable cluster");
+static_assert(kCopyBytes == 16 || kCopyBytes == 2, "copy width");
+
+/* What a lane holds of one step: the 8 k of each of its rows of A and of each of its columns of B. */
+struct step_a {
+    unsigned r[kRowTiles][4]; /* row g of each 8: k 2i, 2i+1 of the eight at i */
+};
+struct step_b {
+    unsigned r[kColumns * 4]; /* column-major: column j, k 2i, 2i+1 at 4j + i; row-major: see b_pair */
+};
+
+/* Where a lane finds its part of the steps. */
+struct source {
+    const in_t *values; /* row g, k 8 * (q % 2) of the first block's part */
+    const in_t *b;      /* k 8 * (q % 2), first column of the lane */
+    const int *col_idx; /* of the first block of the block row */
+    int ldb;
+    int last_column; /* that exists, counted from the lane's first: may be under 0, or past kColumns */
+    unsigned slices; /* of the block row */
+    unsigned worker; /* 0 .. kWorkers - 1 */
+    unsigned half;   /* q / 2: which slice of a step */
+};
+
+/* The slice, counted from the start of the block row, of this lane in the warp's step t. */
+__device__ __forceinline__ unsigned slice_of(const source &src, unsigned t)
+{
+    return ((t / kRun * kWorkers + src.worker) * kRun + t % kRun) * 2 + src.half;
+}
+
+/* Where blocks are whole steps, a step that exists has both of its slices. */
+__device__ __forceinline__ bool has_slice(const source &src, unsigned slice)
+{
+    return kSlices % 2 == 0 || slice < src.slices;
+}
+
+__device__ __forceinline__ unsigned load_column(const source &src, unsigned slice)
+{
+    return slice < src.slices ? load_cached_4(src.col_idx + slice / kSlices) : 0;
+}
+
+__device__ __forceinline__ void load_a(step_a &to, const source &src, unsigned slice)
+{
+    /* of a block row: under 2^32 elements */
+    unsigned at = slice / kSlices * (kBlockM * kBlockK) + slice % kSlices * 16;
+    const in_t *from = src.values + at;
+    bool has = has_slice(src, slice);
+#pragma unroll
+    for (int i = 0; i < kRowTiles; i++) {
+        if (has)
+            load_once_16(to.r[i], from + i * 8 * kBlockK);
+        else
+            to.r[i][0] = to.r[i][1] = to.r[i][2] = to.r[i][3] = 0;
+    }
+}
+
+/* The lane's neighbouring columns of one row of B, two a register. */
+__device__ __forceinline__ void load_b_row(unsigned *to, const in_t *from, int last)
+{
+    constexpr bool kWhole = kCopyBytes == 16;
+    if constexpr (kWhole && kColumns == 8) {
+        load_cached_16(to, from);
+    } else if constexpr (kWhole && kColumns == 4) {
+        load_cached_8(to, from);
+    } else if constexpr (kWhole && kColumns == 2) {
+        to[0] = load_cached_4(from);
+    } else if constexpr (kColumns == 1) {
+        to[0] = load_cached_2(from + min(0, last));
+    } else {
+#pragma unroll
+        for (int j = 0; j < kColumns; j += 2)
+            to[j / 2] = load_cached_2(from + min(j, last)) |
+                        load_cached_2(from + min(j + 1, last)) << 16;
+    }
+}
+
+/* 8 consecutive k of the lane's columns, row-major. */
+__device__ __forceinline__ void load_b_rows(step_b &to, const in_t *from, int ldb, int last)
+{
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        unsigned row[kProducts];
+        load_b_row(row, from + (long long)i * ldb, last);
+        if constexpr (kColumns == 1) {
+            to.r[i / 2] = i % 2 ? to.r[i / 2] | row[0] << 16 : row[0];
+        } else {
+#pragma unroll
+            for (int r = 0; r < kProducts; r++)
+                to.r[i * kProducts + r] = row[r];
+        }
+    }
+}
+
+/* 8 consecutive k of one column of B. */
+__device__ __forceinline__ void load_b_column(unsigned *to, const in_t *from)
+{
+    if constexpr (kCopyBytes == 16) {
+        load_cached_16(to, from);
+    } else {
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            to[i] = load_cached_2(from + 2 * i) | load_cached_2(from + 2 * i + 1) << 16;
+    }
+}
+
+__device__ __forceinline__ void load_b(step_b &to, const source &src, unsigned slice,
+                                       unsigned block_col)
+{
+    int k = block_col * kBlockK + slice % kSlices * 16;
+    if (!has_slice(src, slice)) {
+#pragma unroll
+        for (int i = 0; i < kColumns * 4; i++)
+            to.r[i] = 0; /* A is zero there, but 0 * NaN is not */
+    } else if constexpr (kBLayout == 1) {
+#pragma unroll
+        for (int j = 0; j < kColumns; j++)
+            load_b_column(to.r + 4 * j, src.b + (long long)min(j, src.last_column) * src.ldb + k);
+    } else {
+        load_b_rows(to, src.b + (long long)k * src.ldb, src.ldb, src.last_column);
+    }
+}
+
+/* k 2i, 2i+1 of the eight, column j, from the registers of a step. */
+__device__ __forceinline__ unsigned b_pair(const step_b &from, int j, int i)
+{
+    if constexpr (kBLayout == 1 || kColumns == 1) {
+        return from.r[4 * j + i];
+    } else {
+        /* row k of the eight stands at k * kProducts, two columns a register */
+        unsigned even = from.r[2 * i * kProducts + j / 2];
+        unsigned odd = from.r[(2 * i + 1) * kProducts + j / 2];
+        return __byte_perm(even, odd, j % 2 ? 0x7632 : 0x5410);
+    }
+}
+
+/* acc' += B' * A' over one step */
+__device__ __forceinline__ void multiply(float (&acc)[kRowTiles][kProducts][4], const step_a &a,
+                                         const step_b &b)
+{
+#pragma unroll
+    for (int s = 0; s < 2; s++) {
+#pragma unroll
+        for (int j = 0; j < kProducts; j++) {
+            unsigned columns[4] = {b_pair(b, 2 * j, 2 * s), 0, b_pair(b, 2 * j, 2 * s + 1), 0};
+            if constexpr (kColumns > 1) {
+                columns[1] = b_pair(b, 2 * j + 1, 2 * s);
+                columns[3] = b_pair(b, 2 * j + 1, 2 * s + 1);
+            }
+#pragma unroll
+            for (int i = 0; i < kRowTiles; i++)
+                mma_m16n8k16(acc[i][j], columns, a.r[i][2 * s], a.r[i][2 * s + 1], in_t());
+        }
+    }
+}
+
+/* Place of an element of the tile in a partial sum. */
+__device__ __forceinline__ int place(int row, int col)
+{
+    return kCLayout == 0 ? row * kPitch + col : col * kPitch + row;
+}
+
+/* grid: (block_rows * kBlockM / kTileM * kClusterK, ceil(n / kTileN)), cluster kClusterK;
+ * dynamic shared memory: kWarpsK * kPartial * 4 bytes. */
+extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
+    triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
+{
+    extern __shared__ __align__(16) float smem[];
+    constexpr int kParts = kBlockM / kTileM;
+
+    int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
+    int warp = warp_uniform(threadIdx.x / 32);
+    int warp_m = warp % kWarpsM, warp_k = warp / kWarpsM;
+    int rank = kClusterK == 1 ? 0 : blockIdx.x % kClusterK;
+    int tile = blockIdx.x / kClusterK;
+    int block_row = args.row_order[tile / kParts];
+    int row_in_block = tile % kParts * kTileM;
+    int first_block = args.row_ptr[block_row];
+    int tile_col = blockIdx.y * kTileN;
+
+    source src;
+    int k_lane = q % 2 * 8, col_lane = tile_col + g * kColumns;
+    if (kBLayout == 0 && kCopyBytes == 16)
+        col_lane = min(col_lane, args.n - kColumns); /* all of them exist */
+    src.values = static_cast<const in_t *>(args.values) +
+                 ((long long)first_block * kBlockM + row_in_block + warp_m * kWarpRows + g) * kBlockK +
+                 k_lane;
+    src.b = static_cast<const in_t *>(args.b) +
+            (kBLayout == 0 ? k_lane * args.ldb + col_lane : col_lane * args.ldb + k_lane);
+    src.col_idx = args.col_idx + first_block;
+    src.ldb = (int)args.ldb;
+    src.last_column = args.n - 1 - col_lane;
+    src.slices = (args.row_ptr[block_row + 1] - first_block) * kSlices;
+    src.worker = rank * kWarpsK + warp_k;
+    src.half = q / 2;
+
+    int runs = (src.slices + 2 * kRun - 1) / (2 * kRun);
+    int steps = (max(runs - (int)src.worker, 0) + kWorkers - 1) / kWorkers * kRun; /* of this warp */
+
+    /* fill: kStages steps of A under way, kStagesB of B, the block columns of the kStages after those */
+    step_a a[kStages];
+    step_b b[kStagesB];
+    unsigned column[kStages]; /* step t's at t % kStages */
+#pragma unroll
+    for (int s = 0; s < kStages; s++)
+        column[s] = load_column(src, slice_of(src, s));
+#pragma unroll
+    for (int s = 0; s < kStages; s++)
+        if (s < steps)
+            load_a(a[s], src, slice_of(src, s));
+#pragma unroll
+    for (int s = 0; s < kStagesB; s++)
+        if (s < steps) {
+            load_b(b[s], src, slice_of(src, s), column[s]);
+            column[s] = load_column(src, slice_of(src, s + kStages));
+        }
+
+    /* steady state: a step's registers are refilled as soon as it is multiplied */
+    float acc[kRowTiles][kProducts][4] = {};
+    for (int t0 = 0; t0 < steps; t0 += kStages) {
+#pragma unroll
+        for (int s = 0; s < kStages; s++) {
+            int t = t0 + s;
+            if (t >= steps)
+                break;
+            multiply(acc, a[s], b[s % kStagesB]);
+            if (t + kStages < steps)
+                load_a(a[s], src, slice_of(src, t + kStages));
+            if (t + kStagesB < steps) {
+                unsigned &next = column[(s + kStagesB) % kStages];
+                load_b(b[s % kStagesB], src, slice_of(src, t + kStagesB), next);
+                next = load_column(src, slice_of(src, t + kStagesB + kStages));
+            }
+        }
+    }
+
+    /* reduce: the warps of the CTA in shared memory */
+    float *mine = smem + warp_k * kPartial;
+#pragma unroll
+    for (int i = 0; i < kRowTiles; i++) {
+#pragma unroll
+        for (int j = 0; j < kProducts; j++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int col = g * kColumns + 2 * j + e / 2;
+                if (2 * j + e / 2 < kColumns)
+                    mine[place(warp_m * kWarpRows + i * 8 + 2 * q + e % 2, col)] = acc[i][j][e];
+            }
+        }
+    }
+    __syncthreads();
+
+    /* ... and the CTAs of the cluster, each of which finishes a part of the tile */
+    constexpr int kElements = kTileM * kTileN, kFast = kCLayout == 0 ? kTileN : kTileM;
+    if constexpr (kClusterK > 1) {
+        for (int i = threadIdx.x; i < kElements; i += kThreads) {
+            int at = i / kFast * kPitch + i % kFast;
+            float sum = smem[at];
+#pragma unroll
+            for (int w = 1; w < kWarpsK; w++)
+                sum += smem[w * kPartial + at];
+            smem[at] = sum;
+        }
+        cluster_sync();
+    }
+
+    output_view<out_t> out = make_output_view<out_t>(args);
+    for (int i = rank * kThreads + threadIdx.x; i < kElements; i += kClusterK * kThreads) {
+        int at = i / kFast * kPitch + i % kFast;
+        float sum = 0.0f;
+        if constexpr (kClusterK > 1) {
+#pragma unroll
+            for (int r = 0; r < kClusterK; r++)
+                sum += load_cluster(smem + at, r);
+        } else {
+#pragma unroll
+            for (int w = 0; w < kWarpsK; w++)
+                sum += smem[w * kPartial + at];
+        }
+        int row = block_row * kBlockM + row_in_block + (kCLayout == 0 ? i / kFast : i % kFast);
+        int col = tile_col + (kCLayout == 0 ? i % kFast : i / kFast);
+        if (col < args.n)
+            out.c[output_index<kCLayout>(out, row, col)] =
+                out_t(finish<kAct, kCLayout>(out, sum, out.bias ? to_float(out.bias[row]) : 0.0f, row, col));
+    }
+    if constexpr (kClusterK > 1) {
+        __syncwarp();
+        cluster_sync(); /* the others still read this CTA's sums */
+    }
+}
