@@ -42,7 +42,8 @@ static triage_status travel(tri_courier *c, double limit_s) {
     c->total.received += moved.received;
     c->total.refused += moved.refused;
     c->total.read_only = moved.read_only;
-    if (status != TRIAGE_OK && c->last == TRIAGE_OK) /* said once, not every half minute */
+    if (status != TRIAGE_OK && status != TRIAGE_E_TIMEOUT &&
+        c->last == TRIAGE_OK) /* said once, not every half minute */
         tri_log_line(c->options.log, TRIAGE_LOG_WARNING, "%s; going on without the server",
                      triage_last_error());
     snprintf(c->message, sizeof c->message, "%s", status == TRIAGE_OK ? "" : triage_last_error());
@@ -50,12 +51,11 @@ static triage_status travel(tri_courier *c, double limit_s) {
     return status;
 }
 
+/* That another has the job by now is found out when it is finished. */
 static void renew(tri_courier *c, const tri_job *job) {
     bool held;
-    if (open_both(c) == TRIAGE_OK && tri_job_renew(&held, c->server, job, c->options.lease_ms) == TRIAGE_OK &&
-        !held)
-        tri_log_line(c->options.log, TRIAGE_LOG_INFO, "job %lld is another worker's by now",
-                     (long long)job->id);
+    if (open_both(c) == TRIAGE_OK)
+        (void)tri_job_renew(&held, c->server, job, c->options.lease_ms);
 }
 
 /* True: told to stop. */
@@ -83,8 +83,9 @@ static void *run(void *user) {
             renewed = now = tri_now_ns();
         }
         if (now >= travelled + interval_ns || travelled == 0) {
-            (void)travel(c, lease_ns ? (double)lease_ns / 2e9 : 30);
-            travelled = tri_now_ns();
+            /* out of time: the rest goes after the lease was seen to */
+            const bool rest = travel(c, lease_ns ? (double)lease_ns / 2e9 : 30) == TRIAGE_E_TIMEOUT;
+            travelled = rest ? 1 : tri_now_ns();
         }
         int64_t next = travelled + interval_ns;
         if (lease_ns && renewed + lease_ns < next)

@@ -340,6 +340,60 @@ static void test_gc(void **state) {
     expect_run(0, "verify");
 }
 
+/* 13.7 GFLOP in a nanosecond: no device did that, whoever says so. */
+static void test_impossible_times_are_refused(void **state) {
+    (void)state;
+    tri_store *store = open_store("liar.db", TRI_STORE_WRITE);
+    add(store, row_of("wgmma tile_n=1", 1));
+    add(store, row_of("wgmma tile_n=2", 100000));
+    tri_store_close(store);
+    expect_run(0, "export {}/liar.jsonl --db {}/liar.db");
+    expect_run(65, "import {}/liar.jsonl --db {}/believer.db");
+    assert_non_null(strstr(out_text, "1 added, 0 already there, 1 refused"));
+    assert_non_null(strstr(err_text, "min_ns: 0.99 ns for 1.3"));
+    assert_non_null(strstr(err_text, "line "));
+}
+
+/* What needs a server says so, and a password on the command line goes no further. */
+static void test_servers(void **state) {
+    (void)state;
+    expect_error(64, "sync", "a server is wanted");
+    expect_error(64, "jobs --server {}/x.db", "a server is wanted");
+    expect_error(64, "enqueue --server postgresql://u@127.0.0.1:1/x", "--shapes");
+    expect_error(64, "list --server postgresql://u@h/x", "means nothing");
+    expect_error(64, "merge {}/into.db postgresql://u@127.0.0.1:1/x", "sync");
+    static const char *const words[] = {"list --db postgresql://u:secret@127.0.0.1:1/x",
+                                        "sync --server 'postgresql://u@127.0.0.1:1/x?password=secret'",
+                                        "merge postgresql://u:secret@127.0.0.1:1/x {}/data/triage/triage.db",
+                                        "hash postgresql://u:secret@127.0.0.1:1/x"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        expect_run(64, words[i]);
+        assert_null(strstr(err_text, "secret"));
+        assert_null(strstr(out_text, "secret"));
+    }
+}
+
+static void expect_bad_shapes(const char *text, const char *message) {
+    FILE *file = fopen(in_folder("shapes.csv"), "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+    expect_error(65, "enqueue --shapes {}/shapes.csv --server postgresql://u@127.0.0.1:1/x", message);
+}
+
+static void test_bad_shapes(void **state) {
+    (void)state;
+    expect_bad_shapes("", "no shapes");
+    expect_bad_shapes("m,n,k\n1,1,1\n", "no column sparsity");
+    expect_bad_shapes("m,n,k,sparsity,m\n", "column \"m\"");
+    expect_bad_shapes("m,n,k,sparsity,speed\n", "column \"speed\"");
+    expect_bad_shapes("m,n,k,sparsity\n64,64,64,0.5\n64,64,64\n", "line 3");
+    expect_bad_shapes("m,n,k,sparsity\n64,64,x,0.5\n", "line 2");
+    expect_bad_shapes("m,n,k,sparsity\n64,64,64,1.5\n", "1.5");
+    expect_bad_shapes("m,n,k,sparsity,block\n64,64,64,0.5,48\n", "48");
+    expect_error(74, "enqueue --shapes {}/none.csv --server postgresql://u@127.0.0.1:1/x", "none.csv");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_list),
@@ -351,6 +405,9 @@ int main(void) {
         cmocka_unit_test(test_bad_files_leave_nothing_behind),
         cmocka_unit_test(test_output_that_cannot_be_written),
         cmocka_unit_test(test_gc),
+        cmocka_unit_test(test_impossible_times_are_refused),
+        cmocka_unit_test(test_servers),
+        cmocka_unit_test(test_bad_shapes),
     };
     return cmocka_run_group_tests_name("triage_db", tests, make_database, remove_all);
 }

@@ -21,7 +21,8 @@ if [ ! -x "$bin/pg_ctl" ]; then
     exit 77
 fi
 if [ "${1:-}" = --restart ]; then
-    control restart -m "${2:-fast}" -w -t 30
+    # The server keeps what it inherits: a caller that reads our output would wait for its end.
+    control restart -m "${2:-fast}" -w -t 30 -l "$TRIAGE_TEST_PG_DATA/server.log" >/dev/null 2>&1
     exit 0
 fi
 if [ "$(id -u)" -eq 0 ] && ! id postgres >/dev/null 2>&1; then
