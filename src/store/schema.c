@@ -56,12 +56,12 @@ static triage_status migrate_once(int64_t *version, tri_store *store) {
 
 /* ---- comparison with the schema that the migrations make ---- */
 
-/* A store in memory with the newest schema. */
-static triage_status make_expected(tri_store *expected) {
+/* A store in memory with the schema of a version. */
+static triage_status make_expected(tri_store *expected, int64_t newest) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_sql_error(expected, sqlite3_open_v2(":memory:", &expected->db,
                                                     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL)));
-    for (int64_t version = 1; version <= newest_version(); version++)
+    for (int64_t version = 1; version <= newest; version++)
         TRI_TRY(run_migration(expected, version));
 done:
     return status;
@@ -95,12 +95,12 @@ static triage_status compare_objects(tri_store *store, sqlite3_stmt *ours, sqlit
     }
 }
 
-static triage_status check_objects(tri_store *store) {
+static triage_status check_objects(tri_store *store, int64_t version) {
     triage_status status = TRIAGE_OK;
     tri_store expected = {.path = store->path, .queries = store->queries};
     sqlite3_stmt *ours = NULL, *theirs = NULL;
     pthread_mutex_init(&expected.mutex, NULL);
-    TRI_TRY(make_expected(&expected));
+    TRI_TRY(make_expected(&expected, version));
     TRI_TRY(tri_sql_take(&ours, &expected, "schema_objects"));
     TRI_TRY(tri_sql_take(&theirs, store, "schema_objects"));
     TRI_TRY(compare_objects(store, ours, theirs));
@@ -217,10 +217,8 @@ triage_status tri_schema_prepare(tri_store *store, tri_access access) {
         TRI_TRY(prepare_writer(store, version));
     else if (version == 0)
         TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "%s: an empty database", store->path));
-    else if (version < newest_version())
-        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: schema %lld; any program that writes to it brings it to %lld",
-                         store->path, (long long)version, (long long)newest_version()));
-    TRI_TRY(check_objects(store));
+    /* What is read is in every version: an older file needs no migration for it. */
+    TRI_TRY(check_objects(store, access == TRI_ACCESS_WRITE ? newest_version() : version));
 done:
     return status;
 }

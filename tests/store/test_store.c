@@ -595,6 +595,24 @@ static void test_changed_schemas(void **state) {
     tri_store_close(open_store("index.db", TRI_STORE_READ));
 }
 
+/* What an older version wrote is read as it is, and brought up by the first writer. */
+static void test_older_schema(void **state) {
+    (void)state;
+    tri_measurement row = row_of("old", 100), known;
+    tri_store *store = open_store("old.db", TRI_STORE_WRITE);
+    assert_ok(tri_store_add(store, &row));
+    tri_store_close(store);
+    sql("old.db", "DROP TABLE server; PRAGMA user_version = 1");
+    for (int mode = TRI_STORE_READ; mode <= TRI_STORE_WRITE; mode++) {
+        store = open_store("old.db", mode);
+        assert_ok(tri_store_known(&known, store, PROBLEM, DEVICE, row.source_hash, NULL));
+        assert_string_equal(known.config, "old");
+        tri_measurement_clear(&known);
+        tri_store_close(store);
+    }
+    sql("old.db", "SELECT pulled FROM server"); /* there again */
+}
+
 /* Root may write everywhere: the child gives that up. */
 static int as_nobody(triage_status wanted, const char *name, tri_store_mode mode) {
     pid_t child = fork();
@@ -748,6 +766,7 @@ int main(void) {
         cmocka_unit_test(test_absent_and_empty),
         cmocka_unit_test(test_databases_of_others),
         cmocka_unit_test(test_changed_schemas),
+        cmocka_unit_test(test_older_schema),
         cmocka_unit_test(test_read_only_places),
         cmocka_unit_test(test_journal),
         cmocka_unit_test(test_processes_write_at_once),
