@@ -77,7 +77,7 @@ typedef struct triage_context_options {
     const char *device;     /* "auto" (default), "cuda", "cuda:N" or "host"; "auto" and "cuda" take the CUDA
                                * context current in the calling thread, else the primary one of device 0;
                                * "cuda:N" takes the primary one of device N */
-    const char *db_path;    /* the tuning database; NULL: no database, defaults only */
+    const char *db_path;    /* the tuning database, a file or postgresql://...; NULL: none, defaults only */
     const char *cache_dir;  /* compiled kernels, created 0700; NULL: none is kept on disk */
     const char *data_dir;   /* templates/ and tuner/ read from here; NULL: those built in */
     const char *space_path; /* a space file of your own; NULL: the operation's built-in one */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli_bench.h"
+#include "cli/cli_fleet.h"
 #include "cli/cli_problem.h"
 
 typedef struct options {
@@ -59,7 +60,7 @@ static const struct argp_option argp_options[] = {
      "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host", 2},
     {"seed", KEY_SEED, "N", 0, "Of the pattern, the inputs and the order, 0 to 2^63-1 (default 1)", 2},
     {NULL, 0, NULL, 0, "Files and output", 3},
-    {"db", KEY_DB, "PATH", 0, "The tuning database (default $XDG_DATA_HOME/triage/triage.db)", 3},
+    {"db", KEY_DB, "PATH|URL", 0, "The tuning database (default $XDG_DATA_HOME/triage/triage.db)", 3},
     {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 3},
     {"data-dir", KEY_DATA_DIR, "DIR", 0, "Read templates/ and tuner/ from here (default: those built in)", 3},
     {"json", KEY_JSON, NULL, 0, "JSON on stdout; times in nanoseconds, sizes in bytes", 3},
@@ -219,7 +220,8 @@ static triage_status run(const options *o, tri_cli_problem *asked, int samples) 
     char *db = NULL, *cache = NULL;
     uint64_t seed = o->problem.seed;
     volatile const int *interrupted = tri_cli_catch_interrupts();
-    if (o->db)
+    TRI_TRY(tri_cli_check_url(o->db));
+    if (o->db && !tri_store_is_url(o->db))
         TRI_TRY(check_db(o->db));
     TRI_TRY(o->db ? tri_strdup(&db, o->db) : tri_cli_default_db(&db));
     TRI_TRY(tri_cli_default_cache(&cache));

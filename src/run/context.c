@@ -15,13 +15,20 @@ static triage_status copy_text(char **out, const char *text) {
     return text ? tri_strdup(out, text) : TRIAGE_OK;
 }
 
-/* A database that is not there yet is no error: everything is answered with defaults. */
+/* A database that is not there yet, and a server that is gone, is no error: everything is answered with
+ * defaults. */
 static triage_status open_store(triage_context *context, const char *path) {
     if (!path)
         return TRIAGE_OK;
     triage_status status = tri_store_open(&context->store, path, TRI_STORE_READ);
+    if (status == TRIAGE_E_IO && tri_store_is_url(path)) {
+        tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: using default kernels", triage_last_error());
+        return TRIAGE_OK;
+    }
     if (status != TRIAGE_E_NOT_FOUND)
         return status;
+    if (tri_store_is_url(path)) /* its password, if it has one, is nobody's to read */
+        path = "that server";
     tri_log_line(&context->log, TRIAGE_LOG_INFO, "no database at %s: using default kernels", path);
     return TRIAGE_OK;
 }

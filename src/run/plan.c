@@ -70,12 +70,22 @@ done:
     return status;
 }
 
+/* As tri_lookup; a server that cannot be reached now knows nothing now. */
+static triage_status look_up(tri_found *out, const triage_context *context, const tri_problem *problem,
+                             const tri_device_info *info) {
+    triage_status status = tri_lookup(out, context->store, context->space, problem, info, context->data_dir);
+    if (status != TRIAGE_E_IO || !context->store || !tri_store_is_server(context->store))
+        return status;
+    tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: using the default kernel", triage_last_error());
+    return tri_lookup(out, NULL, context->space, problem, info, context->data_dir);
+}
+
 /* A kernel that was proven elsewhere may still fail here (another compiler, a problem that is only near): then
  * the space's default takes its place. */
 static triage_status find_and_load(tri_loaded *loaded, triage_context *context, const tri_problem *problem) {
     const tri_device_info *info = tri_device_describe(context->device);
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_lookup(&loaded->found, context->store, context->space, problem, info, context->data_dir));
+    TRI_TRY(look_up(&loaded->found, context, problem, info));
     status = compile_and_load(loaded, context);
     if (status != TRIAGE_OK && loaded->found.source != TRIAGE_SOURCE_DEFAULT) {
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s does not load here, using the default: %s",

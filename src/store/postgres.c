@@ -14,7 +14,10 @@ triage_status tri_postgres_open(tri_store **out, const char *url, tri_store_mode
 }
 
 bool tri_store_url_has_password(const char *url) {
-    return tri_store_is_url(url) && strchr(url, '@'); /* cautious: it is not read further */
+    const char *user = tri_store_is_url(url) ? strstr(url, "//") + 2 : "";
+    const size_t size = strcspn(user, "/?");
+    const char *at = memrchr(user, '@', size);
+    return (at && memchr(user, ':', (size_t)(at - user))) || strstr(user, "password=");
 }
 
 triage_status tri_postgres_run(tri_store *store, const char *resource) {

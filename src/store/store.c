@@ -10,6 +10,10 @@ bool tri_store_is_url(const char *url) {
     return strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0;
 }
 
+bool tri_store_is_server(const tri_store *store) {
+    return store->server != NULL;
+}
+
 const char *tri_store_name(const tri_store *store) {
     return store->path;
 }

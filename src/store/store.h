@@ -63,6 +63,7 @@ typedef enum tri_store_mode { TRI_STORE_READ, TRI_STORE_WRITE /* creates and mig
 triage_status tri_store_open(tri_store **out, const char *url, tri_store_mode mode);
 void tri_store_close(tri_store *store);
 bool tri_store_is_url(const char *url); /* postgresql:// or postgres:// */
+bool tri_store_is_server(const tri_store *store);
 /* Is there a password in the URL? On a command line everyone could read it. */
 bool tri_store_url_has_password(const char *url);
 /* Makes the roles of db/postgres/roles.sql on a server, and what they may do; as often as one likes. */
