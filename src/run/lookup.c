@@ -16,10 +16,11 @@
 /* ---- evidence, copied out of the store ---- */
 
 typedef struct evidence {
-    char *key, *config, *source_hash;
+    char *key, *config, *source_hash; /* of a donor config and source_hash are NULL until it is asked */
     double median_ns;
-    tri_problem problem; /* donors only, as is distance */
+    tri_problem problem; /* donors only, as are the next two */
     double distance;
+    bool silent; /* asked, and has no winner */
 } evidence;
 
 typedef struct evidence_list {
@@ -182,13 +183,45 @@ static int by_distance(const void *left, const void *right) {
     return strcmp(a->key, b->key); /* the same order on every machine */
 }
 
+/* A tri_key_fn. */
+static triage_status collect_key(void *user, const char *problem, const char *device) {
+    evidence_list *list = user;
+    evidence item = {0};
+    (void)device;
+    triage_status status = evidence_list_grow(list);
+    if (status == TRIAGE_OK)
+        status = tri_strdup(&item.key, problem);
+    if (status == TRIAGE_OK)
+        list->items[list->count++] = item;
+    return status;
+}
+
+/* A donor's winner, read when it is needed: there may be thousands of donors, and the nearest few count. */
+static triage_status ask_donor(const inquiry *asked, evidence *donor) {
+    triage_status status = TRIAGE_OK;
+    evidence_list winner = {0};
+    if (donor->config || donor->silent)
+        return TRIAGE_OK;
+    TRI_TRY(tri_store_winner(asked->store, donor->key, asked->device_key, collect, &winner));
+    donor->silent = winner.count == 0;
+    if (!donor->silent) {
+        donor->config = winner.items[0].config;
+        donor->source_hash = winner.items[0].source_hash;
+        donor->median_ns = winner.items[0].median_ns;
+        winner.items[0].config = winner.items[0].source_hash = NULL;
+    }
+done:
+    evidence_list_free(&winner);
+    return status;
+}
+
 /* Donors with their distances, near ones first; those that cannot serve are dropped. Measurements are made
  * with packed leading dimensions, which the key does not carry. */
 static triage_status collect_donors(evidence_list *out, const inquiry *asked) {
     triage_status status = TRIAGE_OK;
     char *family = NULL;
     TRI_TRY(family_of(&family, asked->key));
-    TRI_TRY(tri_store_winners(asked->store, asked->device_key, family, collect, out));
+    TRI_TRY(tri_store_tuned(asked->store, asked->device_key, family, collect_key, out));
     size_t kept = 0;
     for (size_t i = 0; i < out->count; i++) {
         evidence *item = &out->items[i];
@@ -212,9 +245,13 @@ done:
 }
 
 /* The configuration of another problem's winner, made for the asked one. */
-static triage_status try_donor(rendering *out, bool *hit, const inquiry *asked, const evidence *donor) {
+static triage_status try_donor(rendering *out, bool *hit, const inquiry *asked, evidence *donor) {
     rendering at_donor = {0};
-    triage_status status = render_if_current(&at_donor, hit, asked, &donor->problem, donor);
+    triage_status status = ask_donor(asked, donor);
+    *hit = false;
+    if (status != TRIAGE_OK || donor->silent)
+        return status;
+    status = render_if_current(&at_donor, hit, asked, &donor->problem, donor);
     rendering_free(&at_donor);
     if (status != TRIAGE_OK || !*hit)
         return status;
@@ -227,11 +264,11 @@ static triage_status try_donor(rendering *out, bool *hit, const inquiry *asked, 
  * Pretend that a stored problem was not tuned, serve it by its own nearest donor, and see in its evidence how
  * that configuration did there. The mean over the stored problems around the asked one is the estimate. */
 
-static const evidence *nearest_other(const evidence_list *donors, size_t self) {
-    const evidence *best = NULL;
+static evidence *nearest_other(const evidence_list *donors, size_t self) {
+    evidence *best = NULL;
     double least = INFINITY;
     for (size_t i = 0; i < donors->count; i++) {
-        double distance = i == self
+        double distance = i == self || donors->items[i].silent
                               ? INFINITY
                               : tri_problem_distance(&donors->items[self].problem, &donors->items[i].problem);
         if (distance < least) {
@@ -260,24 +297,40 @@ done:
     return status;
 }
 
+/* The nearest donor of a donor that has a winner; NULL: none. */
+static triage_status find_other(evidence **out, const inquiry *asked, const evidence_list *donors,
+                                size_t self) {
+    triage_status status = TRIAGE_OK;
+    do {
+        *out = nearest_other(donors, self);
+        if (*out)
+            status = ask_donor(asked, *out);
+    } while (status == TRIAGE_OK && *out && (*out)->silent);
+    return status;
+}
+
 static triage_status expected_loss(double *out, const inquiry *asked, const evidence_list *donors) {
+    triage_status status = TRIAGE_OK;
     double sum = 0;
-    int known = 0;
-    for (size_t i = 0; i < donors->count && i < LOSS_SAMPLES; i++) {
-        const evidence *other = nearest_other(donors, i);
+    int known = 0, asked_of = 0;
+    for (size_t i = 0; i < donors->count && asked_of < LOSS_SAMPLES; i++) {
+        evidence *other = NULL;
         double loss = -1;
-        if (other) {
-            triage_status status = loss_of(&loss, asked, &donors->items[i], other);
-            if (status != TRIAGE_OK)
-                return status;
-        }
+        TRI_TRY(ask_donor(asked, &donors->items[i]));
+        if (donors->items[i].silent)
+            continue;
+        asked_of++;
+        TRI_TRY(find_other(&other, asked, donors, i));
+        if (other)
+            TRI_TRY(loss_of(&loss, asked, &donors->items[i], other));
         if (loss >= 0) {
             sum += loss;
             known++;
         }
     }
     *out = known > 0 ? sum / known : -1;
-    return TRIAGE_OK;
+done:
+    return status;
 }
 
 static triage_status find_nearest(tri_found *out, bool *found, const inquiry *asked) {

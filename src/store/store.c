@@ -216,8 +216,8 @@ static triage_status visit_first(void *user, const tri_measurement *row) {
     return TRIAGE_E_INTERRUPTED;
 }
 
-static triage_status visit_winner(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
-                                  void *user) {
+triage_status tri_store_winner(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
+                               void *user) {
     first_row first = {fn, user, TRIAGE_E_NOT_FOUND};
     triage_status status = rank(store, problem, device, 1, visit_first, &first);
     if (status == TRIAGE_E_INTERRUPTED)
@@ -225,8 +225,8 @@ static triage_status visit_winner(tri_store *store, const char *problem, const c
     return status;
 }
 
-triage_status tri_store_winners(tri_store *store, const char *device, const char *family, tri_row_fn fn,
-                                void *user) {
+triage_status tri_store_tuned(tri_store *store, const char *device, const char *family, tri_key_fn fn,
+                              void *user) {
     triage_status status = TRIAGE_OK;
     tri_query *sql = NULL;
     char *prefix = NULL, *first = NULL, *last = NULL;
@@ -241,7 +241,7 @@ triage_status tri_store_winners(tri_store *store, const char *device, const char
     TRI_TRY(store->backend->bind_text(store, sql, ":device", device));
     TRI_TRY(store->backend->step(&more, store, sql));
     while (more) {
-        TRI_TRY(visit_winner(store, store->backend->text(sql, 0), store->backend->text(sql, 1), fn, user));
+        TRI_TRY(fn(user, store->backend->text(sql, 0), store->backend->text(sql, 1)));
         TRI_TRY(store->backend->step(&more, store, sql));
     }
 done:
@@ -250,6 +250,22 @@ done:
     free(first);
     free(last);
     return status;
+}
+
+typedef struct winners {
+    tri_store *store;
+    tri_row_fn fn;
+    void *user;
+} winners;
+
+static triage_status visit_winner(void *user, const char *problem, const char *device) {
+    const winners *w = user;
+    return tri_store_winner(w->store, problem, device, w->fn, w->user);
+}
+
+triage_status tri_store_winners(tri_store *store, const char *device, const char *family, tri_row_fn fn,
+                                void *user) {
+    return tri_store_tuned(store, device, family, visit_winner, &(winners){store, fn, user});
 }
 
 /* ---- the whole ---- */

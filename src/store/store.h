@@ -106,6 +106,14 @@ triage_status tri_store_find(tri_measurement *out, tri_store *store, const char 
 triage_status tri_store_winners(tri_store *store, const char *device, const char *family, tri_row_fn fn,
                                 void *user);
 
+/* The keys of those problems and devices, without ranking any: cheap where there are thousands. */
+typedef triage_status (*tri_key_fn)(void *user, const char *problem, const char *device);
+triage_status tri_store_tuned(tri_store *store, const char *device, const char *family, tri_key_fn fn,
+                              void *user);
+/* The winner of one of them; fn is not called where a failure since has disqualified all. */
+triage_status tri_store_winner(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
+                               void *user);
+
 /* All rows, by id. */
 triage_status tri_store_each(tri_store *store, tri_row_fn fn, void *user);
 
