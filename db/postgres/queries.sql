@@ -81,10 +81,12 @@ CROSS JOIN LATERAL (SELECT * FROM evidence WHERE id = r.id) e ORDER BY r.place;
 -- name: measurement
 SELECT e.* FROM evidence e WHERE e.id = :id;
 
+-- LIMIT 1: one look into the index for each problem, where EXISTS may become a join with all measurements.
 -- name: tuned
 SELECT p.key, d.key FROM problem p CROSS JOIN device d
+CROSS JOIN LATERAL (SELECT FROM measurement m
+                    WHERE m.problem = p.id AND m.device = d.id AND m.outcome = 'right' LIMIT 1) one
 WHERE p.key >= :first AND p.key < :last AND (:device::text IS NULL OR d.key = :device)
-  AND EXISTS (SELECT FROM measurement m WHERE m.problem = p.id AND m.device = d.id AND m.outcome = 'right')
 ORDER BY p.key, d.key;
 
 -- name: known
