@@ -194,7 +194,7 @@ TRIAGE_API triage_status triage_bsr_linear(triage_context *context, const triage
                                            const triage_epilogue *epilogue, void *stream);
 
 typedef enum triage_source {
-    TRIAGE_SOURCE_EXACT = 0,   /* tuned for this problem on this GPU */
+    TRIAGE_SOURCE_EXACT = 0,   /* tuned for this problem on this GPU: your database, else what is shipped */
     TRIAGE_SOURCE_NEAREST = 1, /* tuned for a near problem on this GPU */
     TRIAGE_SOURCE_DEFAULT = 2  /* nothing near is stored */
 } triage_source;

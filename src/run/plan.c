@@ -70,14 +70,16 @@ done:
     return status;
 }
 
-/* As tri_lookup; a server that cannot be reached now knows nothing now. */
+/* The user's evidence, below it what is shipped; a server that cannot be reached now knows nothing now. */
 static triage_status look_up(tri_found *out, const triage_context *context, const tri_problem *problem,
                              const tri_device_info *info) {
-    triage_status status = tri_lookup(out, context->store, context->space, problem, info, context->data_dir);
+    tri_store *const layers[] = {context->store, context->pretuned};
+    triage_status status =
+        tri_lookup_layers(out, layers, 2, context->space, problem, info, context->data_dir);
     if (status != TRIAGE_E_IO || !context->store || !tri_store_is_server(context->store))
         return status;
     tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: using the default kernel", triage_last_error());
-    return tri_lookup(out, NULL, context->space, problem, info, context->data_dir);
+    return tri_lookup(out, context->pretuned, context->space, problem, info, context->data_dir);
 }
 
 /* A kernel that was proven elsewhere may still fail here (another compiler, a problem that is only near): then

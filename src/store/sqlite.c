@@ -175,18 +175,42 @@ triage_status tri_store_init_mutex(tri_store *store) {
     return failed ? tri_fail(TRIAGE_E_MEMORY, "cannot make a mutex") : TRIAGE_OK;
 }
 
-triage_status tri_sqlite_open(tri_store **out, const char *path, tri_access access) {
+/* A store without its connection. */
+static triage_status make_store(tri_store **out, const char *path) {
     triage_status status = TRIAGE_OK;
     tri_store *store = NULL;
-    TRI_TRY(check_file(path, access));
     TRI_TRY(tri_calloc(&store, 1, sizeof *store));
     store->backend = &tri_sqlite_backend;
     TRI_TRY(tri_store_init_mutex(store));
     TRI_TRY(tri_strdup(&store->path, path));
     TRI_TRY(tri_resource_read(&store->queries, NULL, NULL, "db/queries.sql"));
+    *out = store;
+    store = NULL;
+done:
+    tri_sqlite_close(store);
+    return status;
+}
+
+triage_status tri_sqlite_open(tri_store **out, const char *path, tri_access access) {
+    triage_status status = TRIAGE_OK;
+    tri_store *store = NULL;
+    TRI_TRY(check_file(path, access));
+    TRI_TRY(make_store(&store, path));
     TRI_TRY(access == TRI_ACCESS_WRITE ? connect(store, access, "mode=rwc") : connect_reader(store, access));
     if (access == TRI_ACCESS_WRITE && sqlite3_db_readonly(store->db, "main") == 1)
         TRI_TRY(tri_sql_error(store, SQLITE_READONLY));
+    *out = store;
+    store = NULL;
+done:
+    tri_sqlite_close(store);
+    return status;
+}
+
+triage_status tri_sqlite_open_memory(tri_store **out) {
+    triage_status status = TRIAGE_OK;
+    tri_store *store = NULL;
+    TRI_TRY(make_store(&store, "(memory)"));
+    TRI_TRY(connect(store, TRI_ACCESS_WRITE, "mode=memory"));
     *out = store;
     store = NULL;
 done:

@@ -17,6 +17,8 @@ typedef enum tri_access {
 
 /* Opens the connection and sets its limits; reads nothing but the file's header. */
 triage_status tri_sqlite_open(tri_store **out, const char *path, tri_access access);
+/* A private database in memory, without its schema. */
+triage_status tri_sqlite_open_memory(tri_store **out);
 void tri_sqlite_close(tri_store *store);
 
 /* Brings an own file to the newest schema (write) or checks that it has it (read), and that its tables, views

@@ -34,6 +34,19 @@ done:
     return status;
 }
 
+triage_status tri_store_open_memory(tri_store **out) {
+    triage_status status = TRIAGE_OK;
+    tri_store *store = NULL;
+    *out = NULL;
+    TRI_TRY(tri_sqlite_open_memory(&store));
+    TRI_TRY(tri_schema_prepare(store, TRI_ACCESS_WRITE));
+    *out = store;
+    store = NULL;
+done:
+    tri_sqlite_close(store);
+    return status;
+}
+
 void tri_store_close(tri_store *store) {
     if (store)
         store->backend->close(store);

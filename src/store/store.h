@@ -61,6 +61,8 @@ typedef enum tri_store_mode { TRI_STORE_READ, TRI_STORE_WRITE /* creates and mig
 #define TRI_CONNECT_MS 5000
 #define TRI_SERVER_MS 20000
 triage_status tri_store_open(tri_store **out, const char *url, tri_store_mode mode);
+/* An empty store in memory, gone when it is closed. */
+triage_status tri_store_open_memory(tri_store **out);
 void tri_store_close(tri_store *store);
 bool tri_store_is_url(const char *url); /* postgresql:// or postgres:// */
 bool tri_store_is_server(const tri_store *store);

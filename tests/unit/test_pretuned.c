@@ -1,0 +1,198 @@
+/* What is shipped (db/pretuned): every row passes the checks of an import, speaks of today's kernels, and is
+ * found by a device like the one it was measured on, below the user's own evidence. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/lookup.h"
+#include "run/pretuned.h"
+
+#define H200 "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6016 l2=62914560 smem=232448"
+
+static tri_device_info info;
+static tri_store *shipped;
+static tri_space *space;
+
+static void must(triage_status status) {
+    if (status != TRIAGE_OK)
+        fail_msg("%s: %s", triage_status_name(status), triage_last_error());
+}
+
+static int open_all(void **state) {
+    (void)state;
+    char *key = NULL;
+    must(tri_device_info_of_target(&info, "sm_90a"));
+    info.sm_count = 132;
+    info.clock_khz = 1980000;
+    info.memory_clock_khz = 3201000;
+    info.memory_bus_bits = 6016;
+    info.l2_bytes = 62914560;
+    info.smem_bytes_max = 232448;
+    must(tri_device_key(&key, &info));
+    assert_string_equal(key, H200);
+    free(key);
+    must(tri_pretuned_open(&shipped, &info, NULL));
+    must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
+    return 0;
+}
+
+static int close_all(void **state) {
+    (void)state;
+    tri_store_close(shipped);
+    tri_space_free(space);
+    return 0;
+}
+
+typedef struct census {
+    int rows, current;
+} census;
+
+static triage_status count_row(void *user, const tri_measurement *row) {
+    census *seen = user;
+    tri_problem problem;
+    tri_candidate candidate = {0};
+    tri_source source = {0};
+    char hash[TRI_HASH_SIZE];
+    must(tri_problem_parse(&problem, row->problem));
+    must(tri_space_knows(space, row->config));
+    must(tri_space_candidate(&candidate, space, &problem, &info, row->config));
+    must(tri_render(&source, &candidate, NULL));
+    tri_source_hash(hash, &source, info.target);
+    seen->rows++;
+    seen->current += strcmp(hash, row->source_hash) == 0;
+    /* no faster than the chip: 989 TFLOP/s dense in 16 bits, 4.8 TB/s (NVIDIA's data sheet of the H200) */
+    assert_true(tri_problem_flops(&problem) / row->median_ns < 989e3);
+    assert_true(tri_problem_bytes(&problem) / row->median_ns < 4800);
+    tri_source_free(&source);
+    tri_candidate_free(&candidate);
+    return TRIAGE_OK;
+}
+
+static void rows_are_sound(void **state) {
+    (void)state;
+    census seen = {0};
+    assert_non_null(shipped);
+    must(tri_store_each(shipped, count_row, &seen));
+    assert_true(seen.rows > 0);
+    /* An edited template makes rows stale, which is a miss and no defect: it is said, not failed. */
+    print_message("%d of %d shipped rows speak of today's kernels\n", seen.current, seen.rows);
+}
+
+static tri_problem benchmark(int32_t block, int64_t size) {
+    tri_pattern pattern;
+    tri_problem problem = {.op = TRI_OP_BSR_GEMM,
+                           .in_type = TRIAGE_F16,
+                           .out_type = TRIAGE_F16,
+                           .m = size,
+                           .n = size,
+                           .k = size,
+                           .ldb = size,
+                           .ldc = size,
+                           .block_m = block,
+                           .block_k = block};
+    must(tri_pattern_random(&pattern, size / block, size / block, 0.9,
+                            5)); /* another seed than the tuned one */
+    problem.nnzb = pattern.nnzb;
+    tri_fingerprint_of(&problem.fingerprint, &pattern);
+    tri_pattern_free(&pattern);
+    return problem;
+}
+
+static tri_found find(tri_store *own, const tri_problem *problem) {
+    tri_store *const layers[] = {own, shipped};
+    tri_found found;
+    must(tri_lookup_layers(&found, layers, 2, space, problem, &info, NULL));
+    return found;
+}
+
+static void a_new_user_has_it(void **state) {
+    (void)state;
+    for (int32_t block = 16; block <= 128; block *= 2) {
+        tri_problem problem = benchmark(block, 8192);
+        tri_found found = find(NULL, &problem);
+        if (found.source == TRIAGE_SOURCE_DEFAULT)
+            print_message("block %d: the shipped rows are stale\n", (int)block);
+        else
+            assert_int_equal(found.source, TRIAGE_SOURCE_EXACT);
+        assert_true(found.source == TRIAGE_SOURCE_DEFAULT || found.median_ns > 0);
+        tri_found_free(&found);
+    }
+}
+
+/* Takes the first row that lookup would use and stores it as one's own, slower: one's own wins all the same. */
+static void ones_own_comes_first(void **state) {
+    (void)state;
+    tri_store *own = NULL;
+    tri_problem problem = benchmark(64, 8192);
+    tri_found found = find(NULL, &problem);
+    if (found.source != TRIAGE_SOURCE_EXACT) {
+        tri_found_free(&found);
+        skip(); /* stale rows */
+    }
+    char *key = NULL, hash[TRI_HASH_SIZE], device[] = H200, kernel[] = "wgmma", search[] = "search",
+         empty[] = "", object[] = "{}", compiler[] = "nvrtc 13.0", version[] = TRIAGE_VERSION,
+         host[] = "00000000000000000000000000000000", name[] = "mine";
+    must(tri_problem_key(&key, &problem));
+    tri_source_hash(hash, &found.rendered, info.target);
+    tri_measurement row = {.problem = key,
+                           .device = device,
+                           .device_name = name,
+                           .kernel = kernel,
+                           .config = found.candidate.config,
+                           .source_hash = hash,
+                           .compiler = compiler,
+                           .stage = search,
+                           .reason = empty,
+                           .outcome = TRI_RIGHT,
+                           .median_ns = 1e9,
+                           .low_ns = 0.99e9,
+                           .high_ns = 1.01e9,
+                           .min_ns = 0.98e9,
+                           .samples = 20,
+                           .cold_l2 = true,
+                           .row_error = 1e-4,
+                           .row_error_limit = 2e-4,
+                           .measured_at_ms = 1700000000000,
+                           .host = host,
+                           .version = version,
+                           .circumstances = object};
+    must(tri_store_open_memory(&own));
+    must(tri_store_add(own, &row));
+    tri_found mine = find(own, &problem);
+    assert_int_equal(mine.source, TRIAGE_SOURCE_EXACT);
+    assert_true(mine.median_ns == 1e9);
+    /* what one's own evidence does not know exactly is still looked for below it */
+    tri_problem other = benchmark(64, 4096);
+    tri_found below = find(own, &other);
+    assert_int_equal(below.source, TRIAGE_SOURCE_EXACT);
+    assert_true(below.median_ns < 1e6);
+    tri_found_free(&below);
+    tri_found_free(&mine);
+    tri_found_free(&found);
+    tri_store_close(own);
+    free(key);
+}
+
+static void other_devices_get_nothing(void **state) {
+    (void)state;
+    tri_device_info other = info;
+    tri_store *nothing = NULL;
+    other.sm_count = 114;
+    must(tri_pretuned_open(&nothing, &other, NULL));
+    assert_null(nothing);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_are_sound),
+        cmocka_unit_test(a_new_user_has_it),
+        cmocka_unit_test(ones_own_comes_first),
+        cmocka_unit_test(other_devices_get_nothing),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
