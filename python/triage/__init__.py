@@ -2,7 +2,7 @@
 
     import torch, triage
     ctx = triage.Context(db_path="triage.db")
-    w = triage.BsrMatrix(ctx, row_ptr, col_idx, values)        # int32, int32, [nnzb, bm, bk] on the GPU
+    w = triage.BsrMatrix(ctx, row_ptr, col_idx, values, cols)  # int32, int32, [nnzb, bm, bk] on the GPU
     c = triage.bsr_gemm(ctx, w, b)                             # C = A @ B
     y = triage.linear(ctx, w, x, bias=bias, activation="silu")  # Y = act(X @ W.T + bias)
 
