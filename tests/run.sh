@@ -9,7 +9,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 . cmake/dependencies.sh
-need_packages $build_packages libcmocka-dev libpq-dev clang-format clang-tidy python3
+# One version of these two on every distribution: another one formats and warns differently.
+need_packages $build_packages libcmocka-dev libpq-dev clang-format-14 clang-tidy-14 python3
 
 passed=0
 failed=0
@@ -45,7 +46,7 @@ wanted=${*:-}
 # Templates are laid out by hand: their text is a kernel's identity.
 c_files() { git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'tests/*.h' 'examples/*.c' | grep -v '^tests/data/'; }
 
-check_format() { c_files | xargs clang-format --dry-run -Werror; }
+check_format() { c_files | xargs clang-format-14 --dry-run -Werror; }
 
 build_default() { cmake --preset default >/dev/null && cmake --build --preset default -j "$jobs"; }
 
@@ -53,7 +54,7 @@ build_asan() { cmake --preset asan >/dev/null && cmake --build --preset asan -j 
 
 # Every warning of .clang-tidy is an error.
 check_tidy() {
-    git ls-files 'src/*.c' 'examples/*.c' | xargs -P "$jobs" -n 1 clang-tidy --quiet -p build
+    git ls-files 'src/*.c' 'examples/*.c' | xargs -P "$jobs" -n 1 clang-tidy-14 --quiet -p build
 }
 
 run_tests() {
