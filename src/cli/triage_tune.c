@@ -492,14 +492,12 @@ done:
 }
 
 /* The server gets and gives evidence while the run goes on; the run itself only knows the local file. */
-static triage_status start_courier(tri_courier **out, const options *o, const setup *s) {
-    static tri_log log;
-    log = (tri_log){tri_cli_log, (void *)(uintptr_t)&o->quiet};
+static triage_status start_courier(tri_courier **out, const options *o, const setup *s, const tri_log *log) {
     if (!s->server || !s->db || o->compile_only)
         return TRIAGE_OK;
     return tri_courier_new(
         out, &(tri_courier_options){
-                 .local_path = s->db, .server_url = s->server, .check = tri_cli_check_row, .log = &log});
+                 .local_path = s->db, .server_url = s->server, .check = tri_cli_check_row, .log = log});
 }
 
 /* A server that is gone is no failure of the run: what was measured is here, and goes there with the next sync. */
@@ -515,7 +513,19 @@ static void end_courier(tri_courier *courier, const options *o) {
                       (long long)moved.received);
 }
 
+/* On the CPU whatever else runs there is in every time. */
+static void warn_if_busy(const options *o, const setup *s) {
+    double load = 0;
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (o->quiet || o->compile_only || !s->tune.device || strcmp(s->tune.device, "host") != 0 ||
+        getloadavg(&load, 1) != 1 || load < 0.5 * (double)cores)
+        return;
+    fprintf(stderr, "triage_tune: this machine is busy (load %.1f on %ld cores): times will be too long\n", load,
+            cores);
+}
+
 static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
+    const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->quiet};
     tri_courier *courier = NULL;
     tri_tune_result result = {.winner = -1};
     talk t = {.problem = &problem->problem, .verbose = o->verbose};
@@ -524,7 +534,8 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     TRI_TRY(settle_types(s, problem));
     if (!o->compile_only)
         TRI_TRY(tri_cli_problem_fits(&problem->problem));
-    TRI_TRY(start_courier(&courier, o, s));
+    TRI_TRY(start_courier(&courier, o, s, &log));
+    warn_if_busy(o, s);
     tri_cli_progress_start(&t.progress, o->quiet || o->verbose);
     status = tri_tune_run(&result, &problem->problem, &problem->pattern, &s->tune, on_progress, &t);
     tri_cli_progress_clear(&t.progress);
