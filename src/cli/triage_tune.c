@@ -517,11 +517,12 @@ static void end_courier(tri_courier *courier, const options *o) {
 static void warn_if_busy(const options *o, const setup *s) {
     double load = 0;
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    if (o->quiet || o->compile_only || !s->tune.device || strcmp(s->tune.device, "host") != 0 ||
-        getloadavg(&load, 1) != 1 || load < 0.5 * (double)cores)
+    const bool host = strcmp(s->tune.device, "host") == 0 ||
+                      (strcmp(s->tune.device, "auto") == 0 && access("/dev/nvidiactl", F_OK) != 0);
+    if (o->quiet || o->compile_only || !host || getloadavg(&load, 1) != 1 || load < 0.5 * (double)cores)
         return;
-    fprintf(stderr, "triage_tune: this machine is busy (load %.1f on %ld cores): times will be too long\n", load,
-            cores);
+    fprintf(stderr, "triage_tune: this machine is busy (load %.1f on %ld cores): times may be too long\n",
+            load, cores);
 }
 
 static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
@@ -535,12 +536,13 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     if (!o->compile_only)
         TRI_TRY(tri_cli_problem_fits(&problem->problem));
     TRI_TRY(start_courier(&courier, o, s, &log));
-    warn_if_busy(o, s);
     tri_cli_progress_start(&t.progress, o->quiet || o->verbose);
     status = tri_tune_run(&result, &problem->problem, &problem->pattern, &s->tune, on_progress, &t);
     tri_cli_progress_clear(&t.progress);
     if (!result.problem_key) /* it never came to a result */
         goto done;
+    if (!result.answered_from_store)
+        warn_if_busy(o, s);
     tri_cli_tune_view view = {.problem = &problem->problem,
                               .result = &result,
                               .compile_only = o->compile_only,
