@@ -35,7 +35,7 @@ def main():
         where = document["best"][0] if "best" in document else (document.get("rows") or [document])[0]
         circumstances = where.get("circumstances") or document.get("circumstances")
         device = document["device_name"] if "device_name" in document else document["device"]["name"]
-        places.add((device, circumstances["driver"], circumstances["compiler"]))
+        places.add((device, circumstances.get("driver", "none"), circumstances.get("compiler", "none")))
         runs.append(tune_run(document) if "rows" in document else document)
     if len(places) != 1:
         sys.exit(f"runs of different places: {sorted(places)}")

@@ -16,11 +16,12 @@ TITLES = {"triage": "triage", "triton": "torch Triton BSR", "tuned": "the same, 
           "cusparse-bsr": "cuSPARSE BSR", "cusparse-ell": "cuSPARSE Blocked-ELL", "cublas": "dense cuBLAS"}
 
 
-def newest(what):
+def newest(what, rows):
+    """(name, document) of the newest file that has the benchmark problem."""
     found = []
     for path in (ROOT / "docs/results").glob("*.json"):
         document = json.loads(path.read_text())
-        if document.get("what") == what:
+        if document.get("what") == what and any(rows(document)):
             found.append((document["date"], path.name, document))
     return max(found, key=lambda item: item[:2])[1:] if found else None
 
@@ -64,7 +65,7 @@ def table(name, document, rows):
 def make():
     parts = []
     for what, rows in (("triage_bench", library_rows), ("bsr_gemm against torch", torch_rows)):
-        found = newest(what)
+        found = newest(what, rows)
         if found:
             parts.append(table(found[0], found[1], rows(found[1])))
     if not parts:
