@@ -2,8 +2,8 @@
 # Builds with warnings as errors and runs every test that this machine can run.
 #
 #   sh tests/run.sh            everything
-#   sh tests/run.sh NAME...    only those steps: format rooms tables build tidy asan unit postgres compile
-#                              install
+#   sh tests/run.sh NAME...    only those steps: format rooms tables build tidy unit postgres asan unit-asan
+#                              compile install
 #
 # Installs what is missing. GPU tests say "skipped: no CUDA device" when there is none.
 set -eu
