@@ -52,7 +52,6 @@ triage_status tri_path_join(char **out, const char *a, const char *b);
 
 /* 128-bit BLAKE2b (libsodium) as 32 hex digits: the id of everything here. */
 #define TRI_HASH_SIZE 33
-typedef struct tri_hash_state tri_hash_state;
 void tri_hash(char out[TRI_HASH_SIZE], const void *data, size_t size);
 /* Of several pieces, each preceded by its length, so that moving a boundary changes the hash. */
 typedef struct tri_piece {

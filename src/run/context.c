@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "run/context.h"
-#include "run/pretuned.h"
 
 static triage_status check_options(const triage_context_options *options) {
     if (options->version != TRIAGE_CONTEXT_OPTIONS_VERSION)
@@ -55,7 +54,6 @@ triage_status triage_context_open(triage_context **out, const triage_context_opt
     const char *device = options->device ? options->device : "auto";
     /* "cuda:N" names a device, whatever is current in this thread */
     TRI_TRY(tri_device_open(&context->device, device, strncmp(device, "cuda:", 5) != 0));
-    TRI_TRY(tri_pretuned_open(&context->pretuned, tri_device_describe(context->device), options->data_dir));
     *out = context;
     context = NULL;
 done:

@@ -25,7 +25,8 @@ struct triage_context {
     pthread_mutex_t lock; /* held while a plan is made; never by a call that finds its plan */
     tri_space *space;     /* under lock, as are all below */
     tri_store *store;     /* NULL: no database */
-    tri_store *pretuned;  /* shipped evidence for this device; NULL: none */
+    tri_store *pretuned;  /* shipped evidence for this device, once asked; NULL: none */
+    bool asked_pretuned;
     tri_loaded *loaded;
     tri_compiled *compiled;
 };

@@ -400,22 +400,16 @@ void tri_found_free(tri_found *found) {
     *found = (tri_found){0};
 }
 
-triage_status tri_lookup_layers(tri_found *out, tri_store *const *stores, size_t count, tri_space *space,
-                                const tri_problem *problem, const tri_device_info *info,
-                                const char *data_dir) {
-    triage_status status = tri_lookup(out, count ? stores[0] : NULL, space, problem, info, data_dir);
-    for (size_t i = 1; i < count && status == TRIAGE_OK && out->source != TRIAGE_SOURCE_EXACT; i++) {
-        tri_found found = {0};
-        if (!stores[i])
-            continue;
-        status = tri_lookup(&found, stores[i], space, problem, info, data_dir);
-        /* a lower layer counts for what the layers above it do not know */
-        if (status == TRIAGE_OK && found.source < out->source) {
-            tri_found_free(out);
-            *out = found;
-        } else {
-            tri_found_free(&found);
-        }
+triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *space,
+                               const tri_problem *problem, const tri_device_info *info,
+                               const char *data_dir) {
+    tri_found other = {0};
+    triage_status status = tri_lookup(&other, below, space, problem, info, data_dir);
+    if (status == TRIAGE_OK && other.source < found->source) {
+        tri_found_free(found);
+        *found = other;
+        return TRIAGE_OK;
     }
+    tri_found_free(&other);
     return status;
 }

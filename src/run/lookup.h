@@ -14,14 +14,13 @@ typedef struct tri_found {
 } tri_found;
 void tri_found_free(tri_found *found);
 
-/* The same over several stores, the first one's evidence before the next one's: exact evidence of any of them,
- * else the nearest of the first that has some, else the default. A store may be NULL. */
-triage_status tri_lookup_layers(tri_found *out, tri_store *const *stores, size_t count, tri_space *space,
-                                const tri_problem *problem, const tri_device_info *info,
-                                const char *data_dir);
-
 /* store may be NULL. Evidence whose template has changed since (another source hash) is a miss. */
 triage_status tri_lookup(tri_found *out, tri_store *store, tri_space *space, const tri_problem *problem,
                          const tri_device_info *info, const char *data_dir);
+
+/* Below what was found: another store's evidence takes its place where that is closer (exact before nearest
+ * before default); what the store above knows as well stays. */
+triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *space,
+                               const tri_problem *problem, const tri_device_info *info, const char *data_dir);
 
 #endif

@@ -51,7 +51,7 @@ void tri_candidate_free(tri_candidate *candidate);
 /* All legal configurations for a problem on a device, in the order of the file. configs is an array of
  * *count strings, freed with tri_space_configs_free. default_index: the first kernel's default that is legal
  * (TRIAGE_E_UNSUPPORTED with the violated constraints when nothing is legal).
- * coordinates: for strategies, *count * tri_space_axes() values: kernel index, then the axis value
+ * coordinates: for strategies, *count * axes values: kernel index, then the axis value
  * indexes of its kernel, padded with -1. */
 typedef struct tri_configs {
     char **text;
