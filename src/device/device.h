@@ -49,15 +49,18 @@ typedef struct tri_launch {
     uint32_t workspace_bytes;
     tri_tensor_box map_a, map_b, map_c; /* values as [nnzb*block_m][block_k], B and C as stored */
     int32_t panel_rows;                 /* block rows of a panel; 0: the kernel uses no panels */
-    int32_t panel_group; /* steps come in groups of so many neighbouring block columns; 0, 1: one by one */
+    int32_t panel_group;                /* block columns that are there together; 0, 1: one by one */
+    int32_t panel_cluster; /* neighbouring panels that list the same columns; 0, 1: each its own */
+    bool gather;           /* a group is any columns that are needed, else whole neighbours */
     bool reorder;
 } tri_launch;
 
-/* The panels that a launch asks the schedule for; with panels, a cluster's CTAs walk neighbouring ones. */
+/* The panels that a launch asks the schedule for. */
 static inline tri_panel_shape tri_launch_panels(const tri_launch *launch) {
     return (tri_panel_shape){.rows = launch->panel_rows,
                              .group = launch->panel_group > 1 ? launch->panel_group : 1,
-                             .cluster = launch->cluster[0] > 1 ? (int32_t)launch->cluster[0] : 1,
+                             .cluster = launch->panel_cluster > 1 ? launch->panel_cluster : 1,
+                             .gather = launch->gather,
                              .reorder = launch->reorder};
 }
 

@@ -50,7 +50,7 @@ static const mutation of_plain[] = {
 static void check_both(triage_dtype dtype, triage_layout layout, bool with_host) {
     world w;
     /* 37 columns: no multiple of any tile */
-    open_world(&w, &(world_shape){"host", NULL, dtype, layout, 64, 37, 96, 16});
+    open_world(&w, &(world_shape){"host", NULL, dtype, layout, 64, 37, 96, 16, NULL});
     check_table(&w, &w.reference_source, &w.reference.launch, of_plain, sizeof of_plain / sizeof of_plain[0]);
     if (with_host)
         check_table(&w, &w.source, &w.candidate.launch, of_host, sizeof of_host / sizeof of_host[0]);
