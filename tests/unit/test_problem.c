@@ -544,7 +544,7 @@ static double define(const tri_bsr_operands *o, int64_t row, int64_t col) {
             if (o->pattern->col_idx[i] == k / p->block_k) {
                 int64_t a = (i * p->block_m + row % p->block_m) * p->block_k + k % p->block_k;
                 int64_t b = p->b_layout == TRIAGE_ROW_MAJOR ? k * p->ldb + col : col * p->ldb + k;
-                double scale = o->scale_a ? (double)o->scale_a[o->scale_a_per_block ? i : 0] : 1;
+                double scale = o->scale_a ? (double)o->scale_a[p->scale_per_block ? i : 0] : 1;
                 sum += scale * (double)tri_to_float(o->values, p->in_type, (size_t)a) *
                        (double)tri_to_float(o->b, p->in_type, (size_t)b);
             }
@@ -601,7 +601,7 @@ static void reference_follows_the_definition(void **state) {
         o.scale_a = s.scale_a;
         o.scale_b = &s.scale_b;
         assert_reference(&o);
-        o.scale_a_per_block = true;
+        s.problem.scale_per_block = true;
         assert_reference(&o);
         setup_free(&s);
     }
