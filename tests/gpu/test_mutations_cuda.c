@@ -80,21 +80,13 @@ static bool has_device;
 
 /* What can be said without a GPU: the text is found and the broken kernel compiles for sm_90a. */
 static void compile_only(const world_shape *shape, const mutation *table, size_t count) {
-    tri_problem problem = {.in_type = shape->dtype,
-                           .out_type = shape->dtype,
-                           .m = shape->rows,
-                           .n = shape->cols,
-                           .k = shape->depth,
-                           .ldb = shape->cols,
-                           .ldc = shape->cols,
-                           .block_m = shape->block,
-                           .block_k = shape->block,
-                           .nnzb = 8};
+    tri_problem problem = problem_of_shape(shape);
     tri_device_info info;
     tri_space *space = NULL;
     tri_configs configs = {0};
     tri_candidate candidate = {0};
     tri_source source = {0};
+    problem.nnzb = 8;
     must(tri_device_info_of_target(&info, "sm_90a"));
     must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
     must(tri_space_enumerate(&configs, space, &problem, &info));
@@ -122,9 +114,13 @@ static void compile_only(const world_shape *shape, const mutation *table, size_t
 static void test_templates(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const world_shape shape = {
-            "cuda",        cases[i].kernel,     TRIAGE_F16,    TRIAGE_ROW_MAJOR, 16 * cases[i].block,
-            cases[i].cols, 12 * cases[i].block, cases[i].block};
+        const world_shape shape = {.device = "cuda",
+                                   .kernel = cases[i].kernel,
+                                   .dtype = TRIAGE_F16,
+                                   .rows = 16 * cases[i].block,
+                                   .cols = cases[i].cols,
+                                   .depth = 12 * cases[i].block,
+                                   .block = cases[i].block};
         if (!has_device) {
             compile_only(&shape, cases[i].table, cases[i].count);
             continue;
