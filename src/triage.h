@@ -167,9 +167,11 @@ typedef struct triage_epilogue {
     uint32_t version; /* TRIAGE_EPILOGUE_VERSION */
     const void *bias; /* [rows of C] in C's type, device memory, or NULL */
     triage_activation activation;
-    const float *scale_a; /* e4m3 only, device memory: [1], or [nnzb] if scale_a_per_block */
-    const float *scale_b; /* e4m3 only, device memory: [1] */
-    int scale_a_per_block;
+    /* e4m3 only, device memory, 4-byte aligned; what A and B are multiplied with. NULL: 1. The numbers are read
+     * when the kernel runs, so they may be computed on the stream before it. */
+    const float *scale_a;  /* [1], or [nnzb] in the order of the blocks if scale_a_per_block */
+    const float *scale_b;  /* [1] */
+    int scale_a_per_block; /* not 0: a scale for each block; other kernels, tuned for themselves */
 } triage_epilogue;
 
 #define TRIAGE_EPILOGUE_VERSION 1u
@@ -178,7 +180,9 @@ typedef struct triage_epilogue {
 
 /* C = act(alpha A B + beta C + bias), enqueued on the caller's stream (host device: done on return).
  *
- * A is m x k block-sparse, B k x n, C m x n; B and C must not overlap. If beta is 0, C is not read.
+ * A is m x k block-sparse, B k x n, C m x n; B and C must not overlap. If beta is 0, C is not read. A and B have
+ * one type, C that or another of f32, f16, bf16. For e4m3 A and B, C is f16, bf16 or f32, A B is
+ * (scale_a A) (scale_b B), and the tensor-core kernels want a column-major B, as in triage_bsr_linear.
  * The kernel is the one tuned for this GPU and problem, else the nearest tuned one, else the space's
  * default: triage_bsr_gemm_choice() tells which. The first call for a problem may compile (seconds);
  * later ones do no compile, no allocation, no database access and take no lock.

@@ -27,6 +27,7 @@ struct tri_bench {
     int64_t sampling_limit_ns;
     uint64_t seed;
     void *values, *b, *c_in, *bias; /* on the host */
+    float *scale_a, scale_b;        /* e4m3: on the host; else NULL */
     size_t c_bytes;
     void *got;   /* the result under examination */
     void *first; /* the verified result of case 0 of the candidate at hand */

@@ -73,9 +73,6 @@ static triage_status check_scales(const triage_epilogue *epilogue, const triage_
                         (uintptr_t)epilogue->scale_a % sizeof(float) != 0 ? "a" : "b",
                         (uintptr_t)epilogue->scale_a % sizeof(float) != 0 ? (const void *)epilogue->scale_a
                                                                           : (const void *)epilogue->scale_b);
-    if (epilogue->scale_a_per_block)
-        return tri_fail(TRIAGE_E_UNSUPPORTED,
-                        "epilogue.scale_a_per_block is set; no kernel has per-block scales yet");
     return TRIAGE_OK;
 }
 
@@ -119,6 +116,7 @@ static void describe_problem(tri_problem *out, const triage_bsr_matrix *a, const
         .op = TRI_OP_BSR_GEMM,
         .in_type = a->dtype,
         .out_type = c->dtype,
+        .scale_per_block = epilogue && epilogue->scale_a_per_block, /* refused before unless e4m3 */
         .b_layout = b->layout,
         .c_layout = c->layout,
         .activation = epilogue ? epilogue->activation : TRIAGE_ACT_NONE,

@@ -174,6 +174,7 @@ uint64_t tri_plan_key(const tri_problem *problem) {
     key = key << 1 | (uint64_t)problem->c_layout;
     key = key << 2 | (uint64_t)problem->activation;
     key = key << 1 | (uint64_t)problem->bias;
+    key = key << 1 | (uint64_t)problem->scale_per_block;
     key = key << 4 | alignment_class(problem->ldb, problem->in_type);
     key = key << 4 | alignment_class(problem->ldc, problem->out_type);
     return key;

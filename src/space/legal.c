@@ -34,6 +34,10 @@ static void push_sizes(lua_State *L, const tri_problem *problem) {
     set_number(L, "overlap", problem->fingerprint.overlap_e1 / 10.0);
 }
 
+static const char *scale_name(const tri_problem *problem) {
+    return problem->in_type != TRIAGE_E4M3 ? "none" : problem->scale_per_block ? "block" : "tensor";
+}
+
 static void push_problem(lua_State *L, const tri_problem *problem) {
     lua_createtable(L, 0, 24);
     push_sizes(L, problem);
@@ -41,6 +45,7 @@ static void push_problem(lua_State *L, const tri_problem *problem) {
     set_text(L, "out_type", tri_dtype_name(problem->out_type));
     set_integer(L, "in_size", (int64_t)tri_dtype_size(problem->in_type));
     set_integer(L, "out_size", (int64_t)tri_dtype_size(problem->out_type));
+    set_text(L, "scale", scale_name(problem));
     set_text(L, "b_layout", tri_layout_name(problem->b_layout));
     set_text(L, "c_layout", tri_layout_name(problem->c_layout));
     set_text(L, "activation", tri_activation_name(problem->activation));

@@ -84,6 +84,14 @@ static const mutation of_gathered[] = {
      "if (row >= 0 && row != 4 && col0 < args.n)"},
 };
 
+static const mutation of_e4m3[] = {
+    {"none", NULL, NULL},
+    {"a block's scale is its neighbour's", "next = scales[block + 1];", "next = scales[block];"},
+    {"scale of B ignored", "if (args.scale_b) alpha", "if (false) alpha"},
+    {"the last block's sums not added", "const float scale = next;",
+     "const float scale = block == 2 && tile.row[0] == 1 ? 0.0f : next;"},
+};
+
 #define TABLE(table) table, sizeof table / sizeof table[0]
 
 static const struct {
@@ -93,32 +101,30 @@ static const struct {
     const mutation *table;
     size_t count;
     const char *with;
+    bool e4m3; /* column-major, a scale for each block */
 } cases[] = {
-    {"wmma", 32, 77, TABLE(of_wmma), NULL},         {"panel", 16, 136, TABLE(of_panel), NULL},
-    {"panel", 32, 72, TABLE(of_panel), NULL},       {"panel", 16, 136, TABLE(of_gathered), "gather=1"},
-    {"wgmma", 64, 328, TABLE(of_wgmma), "share=1"}, {"wgmma", 64, 328, TABLE(of_shared), "share=2"},
-    {"wgmma", 128, 200, TABLE(of_wgmma), NULL},
+    {"wmma", 32, 77, TABLE(of_wmma), NULL, false},
+    {"panel", 16, 136, TABLE(of_panel), NULL, false},
+    {"panel", 32, 72, TABLE(of_panel), NULL, false},
+    {"panel", 16, 136, TABLE(of_gathered), "gather=1", false},
+    {"wgmma", 64, 328, TABLE(of_wgmma), "share=1", false},
+    {"wgmma", 64, 328, TABLE(of_shared), "share=2", false},
+    {"wgmma", 128, 200, TABLE(of_wgmma), NULL, false},
+    {"wgmma", 128, 208, TABLE(of_e4m3), "promote=1", true},
+    {"wgmma", 64, 128, TABLE(of_e4m3), "promote=1", true},
 };
 
 static bool has_device;
 
 /* What can be said without a GPU: the text is found and the broken kernel compiles for sm_90a. */
 static void compile_only(const world_shape *shape, const mutation *table, size_t count) {
-    tri_problem problem = {.in_type = shape->dtype,
-                           .out_type = shape->dtype,
-                           .m = shape->rows,
-                           .n = shape->cols,
-                           .k = shape->depth,
-                           .ldb = shape->cols,
-                           .ldc = shape->cols,
-                           .block_m = shape->block,
-                           .block_k = shape->block,
-                           .nnzb = 8};
+    tri_problem problem = problem_of_shape(shape);
     tri_device_info info;
     tri_space *space = NULL;
     tri_configs configs = {0};
     tri_candidate candidate = {0};
     tri_source source = {0};
+    problem.nnzb = 8;
     must(tri_device_info_of_target(&info, "sm_90a"));
     must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
     must(tri_space_enumerate(&configs, space, &problem, &info));
@@ -146,9 +152,17 @@ static void compile_only(const world_shape *shape, const mutation *table, size_t
 static void test_templates(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const world_shape shape = {
-            "cuda",        cases[i].kernel,     TRIAGE_F16,     TRIAGE_ROW_MAJOR, 16 * cases[i].block,
-            cases[i].cols, 12 * cases[i].block, cases[i].block, cases[i].with};
+        const world_shape shape = {.device = "cuda",
+                                   .kernel = cases[i].kernel,
+                                   .dtype = cases[i].e4m3 ? TRIAGE_E4M3 : TRIAGE_F16,
+                                   .out = TRIAGE_F16,
+                                   .layout = cases[i].e4m3 ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR,
+                                   .scale_per_block = cases[i].e4m3,
+                                   .rows = 16 * cases[i].block,
+                                   .cols = cases[i].cols,
+                                   .depth = 12 * cases[i].block,
+                                   .block = cases[i].block,
+                                   .with = cases[i].with};
         if (!has_device) {
             compile_only(&shape, cases[i].table, cases[i].count);
             continue;

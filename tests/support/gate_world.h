@@ -17,7 +17,9 @@ typedef struct world_shape {
     triage_layout layout;
     int64_t rows, cols, depth;
     int32_t block;
-    const char *with; /* ... that has these words, e.g. "share=2"; NULL: any */
+    triage_dtype out;     /* e4m3: the type of C; other types: that of A and B */
+    bool scale_per_block; /* e4m3 */
+    const char *with;     /* ... that has these words, e.g. "share=2"; NULL: any */
 } world_shape;
 
 typedef struct world {
@@ -46,25 +48,31 @@ static size_t first_of_kernel(const tri_configs *configs, const char *kernel, co
     return configs->default_index;
 }
 
-static void open_world(world *w, const world_shape *shape) {
+/* All but what the pattern gives. */
+static tri_problem problem_of_shape(const world_shape *shape) {
     bool row = shape->layout == TRIAGE_ROW_MAJOR;
+    return (tri_problem){.op = TRI_OP_BSR_GEMM,
+                         .in_type = shape->dtype,
+                         .out_type = shape->dtype == TRIAGE_E4M3 ? shape->out : shape->dtype,
+                         .scale_per_block = shape->scale_per_block,
+                         .b_layout = shape->layout,
+                         .c_layout = shape->layout,
+                         .m = shape->rows,
+                         .n = shape->cols,
+                         .k = shape->depth,
+                         .ldb = row ? shape->cols : shape->depth,
+                         .ldc = row ? shape->cols : shape->rows,
+                         .block_m = shape->block,
+                         .block_k = shape->block};
+}
+
+static void open_world(world *w, const world_shape *shape) {
     tri_configs configs = {0};
     *w = (world){0};
     must(tri_device_open(&w->device, shape->device, false));
     must(tri_pattern_random(&w->pattern, shape->rows / shape->block, shape->depth / shape->block, 0.5, 3));
-    w->problem = (tri_problem){.op = TRI_OP_BSR_GEMM,
-                               .in_type = shape->dtype,
-                               .out_type = shape->dtype,
-                               .b_layout = shape->layout,
-                               .c_layout = shape->layout,
-                               .m = shape->rows,
-                               .n = shape->cols,
-                               .k = shape->depth,
-                               .ldb = row ? shape->cols : shape->depth,
-                               .ldc = row ? shape->cols : shape->rows,
-                               .block_m = shape->block,
-                               .block_k = shape->block,
-                               .nnzb = w->pattern.nnzb};
+    w->problem = problem_of_shape(shape);
+    w->problem.nnzb = w->pattern.nnzb;
     tri_fingerprint_of(&w->problem.fingerprint, &w->pattern);
     must(tri_space_open(&w->space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
     const tri_device_info *info = tri_device_describe(w->device);

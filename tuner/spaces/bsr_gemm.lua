@@ -9,6 +9,7 @@
 
 local cuda_type = { f32 = "float", f16 = "__half", bf16 = "__nv_bfloat16", e4m3 = "__nv_fp8_e4m3" }
 local host_type = { f32 = "float", f16 = "f16_t", bf16 = "bf16_t" }
+local host_fp8_type = { f32 = "float", f16 = "f16_t", bf16 = "bf16_t", e4m3 = "e4m3_t" } -- lib/host_fp8.h
 local layout = { row = 0, col = 1 }
 local act = { none = 0, relu = 1, gelu = 2, silu = 3 }
 
@@ -26,6 +27,11 @@ local function shared(p, types, more)
       table.insert(list, param)
    end
    return list
+end
+
+-- e4m3: has scale_a one number (0) or one for each block (1)?
+local function scale_per_block(p)
+   return { "scale_per_block", p.scale == "block" and 1 or 0 }
 end
 
 local function ceil_div(a, b)
@@ -194,7 +200,7 @@ local wgmma = triage.kernel {
          { "raster", c.raster },
          { "share", c.share },
          { "promote", c.promote },
-         { "scale_per_block", p.scale == "block" and 1 or 0 },
+         scale_per_block(p),
          { "b_rank", wgmma_b_rank(p) },
       })
    end,
@@ -691,12 +697,43 @@ local host = triage.kernel {
    },
 }
 
+local host_fp8 = triage.kernel {
+   name = "host_fp8",
+   template = "templates/bsr_gemm/host_fp8.c",
+   targets = { "host" },
+   checked_against = "host",
+   axes = {
+      { "tile_n", { 16, 32 } },            -- columns of a panel
+      { "tile_m", { 1, 2, 3, 4, 6, 8, 12 } }, -- rows of a register tile
+   },
+   constraints = {
+      { "e4m3", function(p) return p.in_type == "e4m3" end },
+      { "tile_m divides the block", function(p, c) return p.block_m % c.tile_m == 0 end },
+      { "the tile stays in registers", function(p, c, d) return host_fits(c.tile_m, c.tile_n, d) end },
+   },
+   params = function(p, c)
+      return shared(p, host_fp8_type, {
+         { "block_k", p.block_k },
+         scale_per_block(p),
+         { "tile_n", c.tile_n },
+         { "tile_m", c.tile_m },
+      })
+   end,
+   launch = function() return {} end,
+   default = {
+      { tile_n = 32, tile_m = 8 },
+      { tile_n = 16, tile_m = 4 },
+      { tile_n = 16, tile_m = 2 },
+      { tile_n = 16, tile_m = 1 },
+   },
+}
+
 -- ---- the plain kernels of verification -------------------------------------------------------------
 
 local reference = {
    cuda = {
       template = "templates/bsr_gemm/reference.cu",
-      params = function(p) return shared(p, cuda_type, { { "block_k", p.block_k }, { "scale_per_block", 0 } }) end,
+      params = function(p) return shared(p, cuda_type, { { "block_k", p.block_k }, scale_per_block(p) }) end,
       launch = function(p)
          local rows, cols = 8, 32 -- threads: 32 along the contiguous direction of C
          if p.c_layout == "col" then
@@ -707,7 +744,7 @@ local reference = {
    },
    host = {
       template = "templates/bsr_gemm/reference.c",
-      params = function(p) return shared(p, host_type, { { "block_k", p.block_k } }) end,
+      params = function(p) return shared(p, host_fp8_type, { { "block_k", p.block_k }, scale_per_block(p) }) end,
       launch = function() return {} end,
    },
 }
@@ -715,5 +752,5 @@ local reference = {
 return triage.space {
    op = "bsr_gemm",
    reference = reference,
-   kernels = { panel, wgmma, wmma, skinny, host },
+   kernels = { panel, wgmma, wmma, skinny, host, host_fp8 },
 }
