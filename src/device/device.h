@@ -155,6 +155,16 @@ triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, size_t arg
 triage_status tri_kernel_time(tri_kernel *kernel, const void *args, size_t args_size, int64_t flush_bytes,
                               int batch, double *ns, int count);
 
+/* ---- the dense product of the device's library, as a kernel ------------------------------------------- */
+
+/* Which one there is: "cublas 13.1.0", "openblas"; out: 64 bytes. TRIAGE_E_NOT_FOUND says what was looked for. */
+triage_status tri_dense_library(char *out, size_t size, tri_device *device);
+/* C = alpha A B + beta C for the problem's shape, types and layouts with A dense: m x k, row-major, packed.
+ * Launched, timed and unloaded like any kernel; of the argument block it takes values (A), b, c, ldb, ldc, alpha
+ * and beta. The problem's bias and activation are not computed. TRIAGE_E_NOT_FOUND; TRIAGE_E_UNSUPPORTED: the
+ * library has not these types. */
+triage_status tri_dense_load(tri_kernel **out, tri_device *device, const tri_problem *problem);
+
 /* What cannot be keyed but explains a time: JSON object text, owned by the caller: driver, runtime, clocks
  * seen, throttle reasons, power cap, MIG, MPS, other processes (through NVML when it can be found). */
 triage_status tri_device_circumstances(char **out, tri_device *device);
