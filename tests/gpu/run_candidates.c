@@ -2,8 +2,10 @@
  * tests/gpu/sanitize.sh puts under compute-sanitizer. Each goes through the house's gate (alpha 1 on a C full of
  * NaN, then alpha 1.25 and beta -0.5; red zones; float64) and is not timed.
  *
- *   run_candidates [--device cuda|host] [--part I/N] [--time-limit S] [--cache DIR] [--log FILE]
+ *   run_candidates [--device cuda|host] [--part I/N] [--once] [--time-limit S] [--cache DIR] [--log FILE]
  *   run_candidates --compile-only [--target sm_90a]    fills the cache; no GPU
+ *   --once: each configuration by the text of its first problem alone; other problems only rerun texts that
+ *   they share. A quarter of the compilations, and still every candidate.
  *   run_candidates --coverage                          is every configuration of the space on the list? no GPU
  *   run_candidates --plant memcheck|racecheck|synccheck|initcheck
  *                                                      a kernel with that defect: the tool must find it
@@ -24,7 +26,7 @@
 
 typedef struct options {
     const char *device, *target, *cache, *log, *plant;
-    bool compile_only, coverage;
+    bool compile_only, coverage, once;
     unsigned part, parts; /* part is 0 .. parts - 1 */
     double time_limit_s;
 } options;
@@ -152,7 +154,8 @@ static void make_problem(tri_problem *out, const probe *from, int64_t nnzb) {
                          .k = (int64_t)from->cols * from->block_k,
                          .block_m = from->block_m,
                          .block_k = from->block_k,
-                         .nnzb = nnzb};
+                         .nnzb = nnzb,
+                         .scale_per_block = from->scale_per_block};
     out->ldb = (from->b_layout == TRIAGE_ROW_MAJOR ? out->n : out->k) + from->pad_b;
     out->ldc = (from->c_layout == TRIAGE_ROW_MAJOR ? out->n : out->m) + from->pad_c;
 }
@@ -231,26 +234,36 @@ static void run(session *s, place *p, const tri_candidate *candidate, const tri_
     }
 }
 
-static bool is_of_part(const session *s, const char *hash) {
-    char head[9] = "";
+/* By the hash of a text: all sources of a configuration are of one part. */
+static bool is_of_part(const session *s, const char *text) {
+    char hash[TRI_HASH_SIZE], head[9] = "";
+    tri_hash(hash, text, strlen(text));
     memcpy(head, hash, 8);
     return strtoul(head, NULL, 16) % s->o->parts == s->o->part;
 }
 
+static void name_config(char text[400], const place *p, const char *config) {
+    snprintf(text, 400, "%s %dx%d %s", p->problem.in_type == TRIAGE_E4M3 ? "e4m3" : "half",
+             p->problem.block_m, p->problem.block_k, config);
+}
+
 static void note_config(session *s, const place *p, const char *config) {
     char text[400];
-    snprintf(text, sizeof text, "%dx%d %s", p->problem.block_m, p->problem.block_k, config);
+    name_config(text, p, config);
     meet(&s->t.configs, text);
 }
 
 static void take(session *s, place *p, const char *config) {
     tri_candidate candidate = {0};
     tri_source source = {0};
-    char hash[TRI_HASH_SIZE];
+    char hash[TRI_HASH_SIZE], name[400];
+    name_config(name, p, config);
+    if (!is_of_part(s, name))
+        return;
     must(tri_space_candidate(&candidate, s->space, &p->problem, &s->info, config));
     must(tri_render(&source, &candidate, NULL));
     tri_source_hash(hash, &source, s->info.target);
-    if (!is_of_part(s, hash))
+    if (s->o->once && has(&s->t.configs, name) && !has(&s->t.sources, hash))
         goto done;
     if (s->o->time_limit_s > 0 && (double)(tri_now_ns() - s->start_ns) > s->o->time_limit_s * 1e9)
         s->stopped = true;
@@ -340,7 +353,10 @@ static void check_block(session *s, const probe *from) {
         tri_problem problem;
         tri_configs configs = {0};
         large.b_layout = large.c_layout = i % 2 ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR;
-        large.in = large.out = TRIAGE_F16;
+        if (large.in == TRIAGE_E4M3)
+            large.b_layout = TRIAGE_COL_MAJOR; /* there is no other */
+        else
+            large.in = large.out = TRIAGE_F16;
         large.n = columns[i / 2];
         large.pad_b = large.pad_c = 0;
         large.rows = large.n <= 64 ? 4 : 64;
@@ -349,7 +365,7 @@ static void check_block(session *s, const probe *from) {
         must(tri_space_enumerate(&configs, s->space, &problem, &s->info));
         for (size_t j = 0; j < configs.count; j++) {
             char text[400];
-            snprintf(text, sizeof text, "%dx%d %s", large.block_m, large.block_k, configs.text[j]);
+            name_config(text, &(place){.problem = problem}, configs.text[j]);
             s->t.runs++;
             if (has(&s->t.configs, text))
                 continue;
@@ -378,7 +394,8 @@ static int check_coverage(session *s) {
         bool first = true;
         for (size_t j = 0; j < i; j++)
             first =
-                first && !(probes[j].block_m == probes[i].block_m && probes[j].block_k == probes[i].block_k);
+                first && !(probes[j].block_m == probes[i].block_m && probes[j].block_k == probes[i].block_k &&
+                           (probes[j].in == TRIAGE_E4M3) == (probes[i].in == TRIAGE_E4M3));
         if (first)
             check_block(s, &probes[i]);
     }
@@ -451,11 +468,17 @@ static int usage(const char *what) {
 }
 
 static int parse(options *o, int argc, char **argv) {
-    static const struct option names[] = {{"device", 1, 0, 'd'},   {"target", 1, 0, 't'},
-                                          {"part", 1, 0, 'p'},     {"time-limit", 1, 0, 'l'},
-                                          {"cache", 1, 0, 'c'},    {"compile-only", 0, 0, 'o'},
-                                          {"coverage", 0, 0, 'v'}, {"log", 1, 0, 'g'},
-                                          {"plant", 1, 0, 'x'},    {0}};
+    static const struct option names[] = {{"device", 1, 0, 'd'},
+                                          {"target", 1, 0, 't'},
+                                          {"part", 1, 0, 'p'},
+                                          {"time-limit", 1, 0, 'l'},
+                                          {"cache", 1, 0, 'c'},
+                                          {"compile-only", 0, 0, 'o'},
+                                          {"coverage", 0, 0, 'v'},
+                                          {"log", 1, 0, 'g'},
+                                          {"plant", 1, 0, 'x'},
+                                          {"once", 0, 0, '1'},
+                                          {0}};
     char rest = 0;
     for (int key; (key = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (key) {
@@ -483,6 +506,9 @@ static int parse(options *o, int argc, char **argv) {
             break;
         case 'x':
             o->plant = optarg;
+            break;
+        case '1':
+            o->once = true;
             break;
         case 'o':
             o->compile_only = true;

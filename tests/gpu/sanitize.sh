@@ -2,7 +2,7 @@
 # Every candidate of the space on small ragged problems under the four tools of compute-sanitizer.
 #
 #   sh tests/gpu/sanitize.sh [--build DIR] [--out DIR] [--tools "memcheck racecheck synccheck initcheck"]
-#                            [--jobs N] [--per-tool N] [--part I/N] [--time-limit S] [--cache DIR]
+#                            [--jobs N] [--per-tool N] [--part I/N] [--time-limit S] [--cache DIR] [--once 1]
 #
 #   --build      where bin/run_candidates is (default: build, else build-portable)
 #   --out        sanitize.json, sanitize.log (all that is not clean) and the parts (default: sanitize-out)
@@ -10,6 +10,7 @@
 #   --per-tool   processes that share one tool's candidates (default: jobs / tools, at least 1)
 #   --part I/N   only that part of the candidates: several calls make the whole
 #   --time-limit seconds for all; what it leaves out is counted, and is a failure (default 600)
+#   --once 1     each configuration by one text, not by one for each problem: see run_candidates.c
 #   --cache      compiled kernels; a second call compiles nothing (default: OUT/cache)
 #
 # Each tool must first find a planted defect of its kind: a tool that cannot fail says nothing. Exit codes: 0 no
@@ -17,7 +18,7 @@
 set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
 
-build= out=sanitize-out tools="memcheck racecheck synccheck initcheck" per_tool= part=1/1 limit=600 cache=
+build= out=sanitize-out tools="memcheck racecheck synccheck initcheck" per_tool= part=1/1 limit=600 cache= once=
 jobs=$(nproc)
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || { echo "sanitize.sh: $1 wants a value" >&2; exit 64; }
@@ -30,6 +31,7 @@ while [ $# -gt 0 ]; do
         --part) part=$2 ;;
         --time-limit) limit=$2 ;;
         --cache) cache=$2 ;;
+        --once) once=--once ;;
         *) echo "sanitize.sh: no option $1" >&2; exit 64 ;;
     esac
     shift 2
@@ -76,7 +78,7 @@ i=${part%/*}
 n=${part#*/}
 part_of() { echo "$((i + n * ($1 - 1)))/$((n * $2))"; } # the $1-th of $2 shares of our part
 for job in $(seq "$jobs"); do
-    "$program" --compile-only --cache "$cache" --part "$(part_of "$job" "$jobs")" --time-limit "$(remaining)" \
+    "$program" --compile-only $once --cache "$cache" --part "$(part_of "$job" "$jobs")" --time-limit "$(remaining)" \
         >"$out/compile.$job.txt" 2>&1 &
 done
 wait
@@ -126,7 +128,7 @@ start=$(date +%s)
 for tool in $tools; do
     for share in $(seq "$per_tool"); do
         under "$tool" "$out/$tool.$share.tool.txt" \
-            "$program" --cache "$cache" --part "$(part_of "$share" "$per_tool")" --time-limit "$(remaining)" \
+            "$program" $once --cache "$cache" --part "$(part_of "$share" "$per_tool")" --time-limit "$(remaining)" \
             --log "$out/$tool.$share.tsv" >"$out/$tool.$share.run.txt" 2>&1 &
     done
 done
