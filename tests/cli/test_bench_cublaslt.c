@@ -273,6 +273,7 @@ static void failures_are_absences(void **state) {
             tri_contestant_cublaslt.close(peer);
         assert_int_equal(fake.live, 0);
     }
+    fake.fail_at = 0;
     fake.no_algorithm = true;
     assert_int_equal(tri_contestant_cublaslt.open(&peer, detail, &arena, NULL), TRIAGE_E_UNSUPPORTED);
     assert_non_null(strstr(triage_last_error(), "no algorithm"));
