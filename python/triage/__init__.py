@@ -98,6 +98,7 @@ class Context:
         options = _ContextOptions(1, text(device), text(db_path), text(cache_dir), text(data_dir),
                                   text(space_path), None, None)
         self._handle = ctypes.c_void_p()
+        self._matrices = {}  # handles by address, freed before ours: the garbage collector keeps no order
         _check(_library.triage_context_open(ctypes.byref(self._handle), ctypes.byref(options)))
 
     @property
@@ -105,6 +106,9 @@ class Context:
         return _library.triage_context_device_name(self._handle).decode()
 
     def __del__(self):
+        for handle in list(getattr(self, "_matrices", {}).values()):
+            _library.triage_bsr_matrix_free(handle)
+            handle.value = None
         if getattr(self, "_handle", None):
             _library.triage_context_free(self._handle)
             self._handle = None
@@ -133,6 +137,8 @@ class BsrMatrix:
         self._handle = ctypes.c_void_p()
         _check(_library.triage_bsr_matrix_create(ctypes.byref(self._handle), context._handle,
                                                  ctypes.byref(desc)))
+        self._siblings = context._matrices
+        self._siblings[self._handle.value] = self._handle
 
     @classmethod
     def from_torch(cls, context, bsr):
@@ -141,6 +147,7 @@ class BsrMatrix:
 
     def __del__(self):
         if getattr(self, "_handle", None):
+            self._siblings.pop(self._handle.value, None)
             _library.triage_bsr_matrix_free(self._handle)
             self._handle = None
 
