@@ -203,9 +203,10 @@ typedef enum triage_source {
     TRIAGE_SOURCE_DEFAULT = 2  /* nothing near is stored */
 } triage_source;
 
-/* What a call with the same arguments runs. */
+/* What a call with the same arguments runs. Callers with version 1 get the fields up to expected_loss, as
+ * before; the rest came with version 2. */
 typedef struct triage_choice {
-    uint32_t version; /* TRIAGE_CHOICE_VERSION */
+    uint32_t version; /* TRIAGE_CHOICE_VERSION, or 1 */
     triage_source source;
     char kernel[64];      /* e.g. "wgmma" */
     char config[512];     /* e.g. "wgmma tile_n=256 stages=4" */
@@ -213,9 +214,14 @@ typedef struct triage_choice {
     double distance;      /* nearest: 0 near .. large far; else 0 */
     double median_ns;     /* the stored time for the donor or the exact problem; 0: none */
     double expected_loss; /* nearest: expected fraction of time lost against tuning; negative: unknown */
+    /* version 2: the dense product of the same m, n, k, types and layouts by the GPU vendor's library, without
+     * epilogue, as triage_tune measured it on this device */
+    double dense_median_ns;  /* its stored time; 0: never measured */
+    int32_t dense_is_faster; /* 1: less than median_ns, and that is of this very problem (exact) */
+    int32_t reserved;        /* 0 */
 } triage_choice;
 
-#define TRIAGE_CHOICE_VERSION 1u
+#define TRIAGE_CHOICE_VERSION 2u
 
 /* Plans the call (as triage_bsr_gemm would on its first call) and describes it; launches nothing.
  * out->version must be set. */

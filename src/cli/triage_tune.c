@@ -359,7 +359,8 @@ static triage_status make_setup(setup *out, const options *o) {
                                .space_path = o->space,
                                .strategy = o->strategy,
                                .force = o->force,
-                               .warm = o->warm};
+                               .warm = o->warm,
+                               .dense = true};
     TRI_TRY(check_modes(o));
     TRI_TRY(check_server(o));
     TRI_TRY(check_worker(o));

@@ -65,6 +65,10 @@ triage_status tri_bench_poison(tri_bench *bench);
 /* Does the plain kernel still give what it gave at first? */
 triage_status tri_bench_inputs_intact(bool *out, tri_bench *bench);
 
+/* The whole way of a mounted candidate, after which it is unmounted: cases, timing, cases again. */
+triage_status tri_bench_measure_mounted(tri_report *report, tri_bench *bench, tri_mounted *mounted,
+                                        double best_median_ns);
+
 bool tri_bench_time(tri_bench *bench, tri_mounted *mounted, double best_median_ns, tri_report *report);
 
 #endif

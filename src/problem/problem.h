@@ -41,8 +41,10 @@ void tri_fingerprint_of(tri_fingerprint *out, const tri_pattern *pattern);
 /* How a kernel takes the block rows together; rows 0: one by one. */
 typedef struct tri_panel_shape {
     int32_t rows;    /* block rows of a panel, 0 .. 32 */
-    int32_t group;   /* block columns that are there together: a multiple of it begins each group */
+    int32_t group;   /* block columns that are there together */
     int32_t cluster; /* consecutive panels that list the same columns */
+    bool gather;     /* a group is any columns that are needed, the last one filled up with empty steps of
+                      * column -1; else neighbours, of which some are needed, from a multiple of group on */
     bool reorder;    /* bring rows with common columns together within panels */
 } tri_panel_shape;
 

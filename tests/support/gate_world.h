@@ -19,6 +19,7 @@ typedef struct world_shape {
     int32_t block;
     triage_dtype out;     /* e4m3: the type of C; other types: that of A and B */
     bool scale_per_block; /* e4m3 */
+    const char *with;     /* ... that has these words, e.g. "share=2"; NULL: any */
 } world_shape;
 
 typedef struct world {
@@ -36,13 +37,14 @@ static void must(triage_status status) {
         fail_msg("%s: %s", triage_status_name(status), triage_last_error());
 }
 
-static size_t first_of_kernel(const tri_configs *configs, const char *kernel) {
+static size_t first_of_kernel(const tri_configs *configs, const char *kernel, const char *with) {
     size_t length = kernel ? strlen(kernel) : 0;
     for (size_t i = 0; kernel && i < configs->count; i++)
-        if (strncmp(configs->text[i], kernel, length) == 0 && configs->text[i][length] == ' ')
+        if (strncmp(configs->text[i], kernel, length) == 0 && configs->text[i][length] == ' ' &&
+            (!with || strstr(configs->text[i], with)))
             return i;
     if (kernel)
-        fail_msg("the space has no %s for this problem", kernel);
+        fail_msg("the space has no %s %s for this problem", kernel, with ? with : "");
     return configs->default_index;
 }
 
@@ -77,7 +79,7 @@ static void open_world(world *w, const world_shape *shape) {
     must(tri_space_reference(&w->reference, w->space, &w->problem, info));
     must(tri_render(&w->reference_source, &w->reference, TRI_SOURCE_DIR));
     must(tri_space_enumerate(&configs, w->space, &w->problem, info));
-    const char *config = configs.text[first_of_kernel(&configs, shape->kernel)];
+    const char *config = configs.text[first_of_kernel(&configs, shape->kernel, shape->with)];
     must(tri_space_candidate(&w->candidate, w->space, &w->problem, info, config));
     must(tri_render(&w->source, &w->candidate, TRI_SOURCE_DIR));
     tri_configs_free(&configs);

@@ -108,8 +108,9 @@ done:
 void tri_cuda_unload(tri_kernel *base) {
     tri_cuda_kernel *kernel = (tri_cuda_kernel *)base;
     bool pushed = false;
-    bool loaded = base->workspace || kernel->module;
+    bool loaded = base->workspace || kernel->module || kernel->dense;
     if (loaded && tri_cuda_enter(kernel->device, &pushed) == TRIAGE_OK) {
+        tri_cublas_free(kernel->dense);
         if (base->workspace)
             kernel->device->driver->memory_free((CUdeviceptr)base->workspace);
         if (kernel->module)
@@ -125,6 +126,8 @@ triage_status tri_cuda_enqueue(tri_cuda_kernel *kernel, const void *args, CUstre
     triage_status status = TRIAGE_OK;
     const tri_cuda_driver *driver = kernel->device->driver;
     CUlaunchConfig config = kernel->config;
+    if (kernel->dense)
+        return tri_cublas_enqueue(kernel, args, stream);
     void *params[] = {(void *)args}; /* the driver copies the argument and does not write to it */
     config.hStream = stream;
     if (kernel->base.workspace)
