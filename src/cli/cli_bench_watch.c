@@ -47,10 +47,8 @@ struct tri_stopwatch {
     int device;
     bool retained;
     void *stream, *start, *end;
-    triage_context *context; /* owner of flush */
-    void *flush;
+    triage_context *context; /* whose device is flushed; NULL: warm */
     size_t flush_bytes;
-    uint32_t fill; /* another value each time */
 };
 
 static triage_status check(const driver *cuda, int result, const char *call) {
@@ -123,21 +121,19 @@ triage_status tri_stopwatch_cool(tri_stopwatch *watch, triage_context *context) 
     int64_t least = watch->host ? (int64_t)64 << 20 : (int64_t)256 << 20; /* a host may not tell its cache */
     watch->context = context;
     watch->flush_bytes = (size_t)(2 * cache > least ? 2 * cache : least);
-    return triage_device_alloc(&watch->flush, context, watch->flush_bytes);
+    return TRIAGE_OK;
 }
 
 void tri_stopwatch_detach(tri_stopwatch *watch) {
     if (!watch)
         return;
-    triage_device_release(watch->context, watch->flush);
-    watch->flush = NULL;
+    watch->context = NULL;
 }
 
 static triage_status flush(tri_stopwatch *watch) {
-    if (!watch->flush)
+    if (!watch->context)
         return TRIAGE_OK;
-    return tri_device_fill(watch->context->device, (tri_address)(uintptr_t)watch->flush, ++watch->fill,
-                           watch->flush_bytes / 4, watch->stream);
+    return tri_device_flush(watch->context->device, watch->flush_bytes, watch->stream);
 }
 
 static triage_status time_host(double *ns, tri_call_fn call, void *user) {

@@ -19,6 +19,7 @@ typedef struct tri_backend {
     triage_status (*upload)(tri_device *device, tri_address to, const void *from, size_t bytes);
     triage_status (*download)(tri_device *device, void *to, tri_address from, size_t bytes);
     triage_status (*fill)(tri_device *device, tri_address to, uint32_t word, size_t words, void *stream);
+    triage_status (*flush)(tri_device *device, size_t bytes, void *stream);
     triage_status (*synchronize)(tri_device *device);
     triage_status (*circumstances)(char **out, tri_device *device);
     /* kernels */

@@ -84,6 +84,10 @@ triage_status tri_device_fill(tri_device *device, tri_address to, uint32_t word,
     return words ? device->backend->fill(device, to, word, words, stream) : TRIAGE_OK;
 }
 
+triage_status tri_device_flush(tri_device *device, size_t bytes, void *stream) {
+    return bytes ? device->backend->flush(device, bytes, stream) : TRIAGE_OK;
+}
+
 triage_status tri_device_synchronize(tri_device *device) {
     return device->backend->synchronize(device);
 }

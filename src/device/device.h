@@ -130,6 +130,10 @@ void tri_device_release(tri_device *device, tri_address address);
 triage_status tri_device_upload(tri_device *device, tri_address to, const void *from, size_t bytes);
 triage_status tri_device_download(tri_device *device, void *to, tri_address from, size_t bytes);
 triage_status tri_device_fill(tri_device *device, tri_address to, uint32_t word, size_t words, void *stream);
+/* Leaves nothing of the caller's in the cache: `bytes` of memory of the device's own go through it, at best twice
+ * its size. Cuda: enqueued; they are read, so that the cache is clean and no later kernel writes back what is not
+ * its own. Host: done on return; they are written, by every thread of the pool. */
+triage_status tri_device_flush(tri_device *device, size_t bytes, void *stream);
 triage_status tri_device_synchronize(tri_device *device);
 
 /* Loads an image; sets the shared-memory limit. The entry is "triage_kernel". */
@@ -149,8 +153,8 @@ triage_status tri_tensor_map_make(void *out_128_bytes, tri_device *device, const
  * the end. */
 triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, size_t args_size, void *stream);
 
-/* Times `count` launches one by one into ns[]; flush_bytes > 0 overwrites that much other memory before
- * each one (cold L2). Cuda: events around each launch, or around a replay of a graph of `batch` launches
+/* Times `count` launches one by one into ns[]; flush_bytes > 0: a tri_device_flush of so many before each one
+ * (cold L2). Cuda: events around each launch, or around a replay of a graph of `batch` launches
  * when batch > 1 (ns is then per launch). Host: the monotonic clock. */
 triage_status tri_kernel_time(tri_kernel *kernel, const void *args, size_t args_size, int64_t flush_bytes,
                               int batch, double *ns, int count);

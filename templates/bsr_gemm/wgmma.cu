@@ -518,20 +518,6 @@ __device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&
     if (previous >= 0) release_stage(previous);
 }
 
-/* Two consumer warpgroups issue their products by turns, so that one has the tensor cores while the
- * other adds up. The first turn is warpgroup 0's; take_turn and give_turn alternate. */
-constexpr bool kTurns = kPromote > 0 && kConsumers == 2;
-constexpr int kTurnBarrier = 1 + kConsumers; // after those of store_slab
-
-__device__ __forceinline__ void take_turn(int wg)
-{
-    if constexpr (kTurns) named_barrier_sync(kTurnBarrier + wg, 256);
-}
-__device__ __forceinline__ void give_turn(int wg)
-{
-    if constexpr (kTurns) named_barrier_arrive(kTurnBarrier + 1 - wg, 256);
-}
-
 /* The products of a tile, kPromote of k at a time: each part's into sums of its own, these times the
  * block's scale onto the tile's. */
 __device__ __forceinline__ void multiply_promoted(const tri_bsr_gemm_args &args,
@@ -551,12 +537,10 @@ __device__ __forceinline__ void multiply_promoted(const tri_bsr_gemm_args &args,
         mbarrier_wait(&sync().full[ring.slot], ring.parity);
 #pragma unroll
         for (int k = 0; k < kStepK; k += kPromote) {
-            take_turn(wg);
             wgmma_fence_registers(part);
             wgmma_fence();
             multiply_stage<kPromote>(part, ring.slot, k, wg % kWgsM, wg / kWgsM, false);
             wgmma_commit();
-            give_turn(wg);
             wgmma_fence_registers(part);
             wgmma_wait<0>();
             wgmma_fence_registers(part);
@@ -578,7 +562,6 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
     float sum[kWgN / 2];
     finished_t finished;
 
-    if (kTurns && wg == 1) give_turn(wg);
     for (;;) {
         mbarrier_wait(&sync().tile_full[tile_ring.slot], tile_ring.parity);
         const tile_t tile = sync().tiles[tile_ring.slot];
@@ -600,7 +583,6 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
             for (int s = 0; s < kWgN / 64; ++s) store_slab(args, finished, s, wg);
         }
     }
-    if (kTurns && wg == 0) take_turn(wg); // the last one given: nobody leaves a barrier half full
     if (threadIdx.x % 128 == 0) tma_store_wait<0>();
 }
 

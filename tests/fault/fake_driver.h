@@ -17,7 +17,7 @@
 /* ---- the fake: handles are indexes into `live`, so a leak, a double free or a stranger shows ---- */
 
 enum kind { kMemory = 1, kModule, kStream, kEvent, kGraph, kExec, kContext, kKinds };
-enum { kHandles = 4096, kFunction = 77 };
+enum { kHandles = 4096, kFunction = 77, kSweep = 78 };
 
 static struct fake {
     int kind_of[kHandles]; /* 0: freed or never made */
@@ -41,8 +41,13 @@ static struct fake {
     CUdeviceptr fill_at;
     size_t fill_bytes;
     int launches, graph_launches, nonportable, dynamic_smem;
-    unsigned flush_words[64];
-    int flushes;
+    int sweep_module; /* the one that was loaded from PTX; 0: none */
+    int sweeps;
+    struct {
+        CUdeviceptr from;
+        uint64_t bytes;
+        CUdeviceptr sink;
+    } swept;
     CUtensorMapDataType map_type;
     cuuint32_t map_rank, map_box[3];
     cuuint64_t map_dims[3], map_strides[2];
@@ -240,17 +245,17 @@ static CUresult f_fill_bytes(CUdeviceptr to, unsigned char byte, size_t count, C
 static CUresult f_fill_words(CUdeviceptr to, unsigned word, size_t count, CUstream stream) {
     expect_context();
     expect_kind((uintptr_t)HANDLE_OF(to), kMemory);
-    (void)count, (void)stream;
+    (void)word, (void)count, (void)stream;
     STEP("cuMemsetD32Async");
-    if (fake.flushes < 64)
-        fake.flush_words[fake.flushes++] = word;
     return CUDA_SUCCESS;
 }
 static CUresult f_module_load(CUmodule *out, const void *image) {
     expect_context();
-    (void)image;
     STEP("cuModuleLoadData");
-    *out = POINTER(CUmodule, make(kModule));
+    int module = make(kModule);
+    *out = POINTER(CUmodule, module);
+    if (memcmp(image, "//", 2) == 0) /* text: PTX */
+        fake.sweep_module = module;
     return CUDA_SUCCESS;
 }
 static CUresult f_module_unload(CUmodule module) {
@@ -262,7 +267,7 @@ static CUresult f_module_function(CUfunction *out, CUmodule module, const char *
     expect_kind(NUMBER(module), kModule);
     STEP("cuModuleGetFunction");
     assert_string_equal(name, "triage_kernel");
-    *out = POINTER(CUfunction, kFunction);
+    *out = POINTER(CUfunction, (int)NUMBER(module) == fake.sweep_module ? kSweep : kFunction);
     return CUDA_SUCCESS;
 }
 static CUresult f_function_set(CUfunction function, CUfunction_attribute attribute, int value) {
@@ -278,6 +283,11 @@ static CUresult f_function_set(CUfunction function, CUfunction_attribute attribu
 static CUresult f_launch(const CUlaunchConfig *config, CUfunction function, void **params, void **extra) {
     expect_context();
     STEP("cuLaunchKernelEx");
+    if (NUMBER(function) == kSweep) {
+        memcpy(&fake.swept, params[0], sizeof fake.swept);
+        fake.sweeps++;
+        return CUDA_SUCCESS;
+    }
     if (NUMBER(function) != kFunction || extra)
         fake.mistakes++;
     fake.config = *config;

@@ -305,17 +305,17 @@ static void test_time_uses_events_and_graphs(void **state) {
     memset(&args, 0, sizeof args);
     open_and_load(&l, &big_launch);
     assert_int_equal(tri_kernel_time(l.kernel, &args, sizeof args, 1 << 20, 1, ns, 5), TRIAGE_OK);
+    assert_int_equal(fake.sweeps, 1 + 5); /* the first one makes what it needs */
     assert_int_equal(fake.launches, 5);
-    assert_int_equal(fake.flushes, 5);
-    for (int i = 0; i < 5; i++) {
+    assert_int_equal(fake.swept.bytes, 1 << 20);
+    assert_true(fake.swept.from != 0 && fake.swept.from == fake.swept.sink);
+    for (int i = 0; i < 5; i++)
         assert_true(ns[i] == 0.5e6);
-        assert_true(i == 0 || fake.flush_words[i] != fake.flush_words[i - 1]);
-    }
-    fake.flushes = 0;
+    fake.sweeps = 0;
     assert_int_equal(tri_kernel_time(l.kernel, &args, sizeof args, 0, 4, ns, 3), TRIAGE_OK);
     assert_int_equal(fake.captured, 4);
     assert_int_equal(fake.graph_launches, 3);
-    assert_int_equal(fake.flushes, 0);
+    assert_int_equal(fake.sweeps, 0);
     assert_true(ns[0] == 0.125e6 && ns[2] == 0.125e6);
     assert_int_equal(tri_kernel_time(l.kernel, &args, sizeof args, 0, 1, ns, 600), TRIAGE_OK); /* in chunks */
     assert_int_equal(fake.launches, 5 + 4 + 600);

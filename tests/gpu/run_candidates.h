@@ -82,6 +82,10 @@ static const probe probes[] = {
     {64, 64, 5, 7, 520, E4M3, F16, COL, COL, NONE, true, 0, 0, UNEVEN, true},
     {64, 64, 3, 8, 40, E4M3, BF16, COL, COL, NONE, false, 0, 0, SPREAD, false},
     {64, 128, 3, 4, 520, E4M3, BF16, COL, COL, NONE, false, 0, 0, UNEVEN, false},
+    {64, 128, 3, 4, 40, E4M3, BF16, COL, COL, RELU, false, 0, 0, UNEVEN, false},
+    {128, 128, 2, 4, 24, E4M3, BF16, COL, COL, NONE, false, 0, 0, UNEVEN, false},
+    {32, 32, 5, 9, 265, E4M3, F16, COL, ROW, NONE, true, 2, 0, UNEVEN, false},
+    {32, 32, 4, 7, 40, E4M3, BF16, COL, COL, SILU, false, 0, 1, SPREAD, true},
 
     /* ---- skinny: each width of tile; few rows with many blocks, so that warps and CTAs share them ---- */
     {16, 16, 3, 130, 16, F16, F16, ROW, ROW, NONE, true, 0, 0, FULL, false},

@@ -157,7 +157,7 @@ static void test_templates(void **state) {
         const world_shape shape = {.device = "cuda",
                                    .kernel = cases[i].kernel,
                                    .dtype = cases[i].e4m3 ? TRIAGE_E4M3 : TRIAGE_F16,
-                                   .out = TRIAGE_F16,
+                                   .out = cases[i].e4m3 ? TRIAGE_BF16 : TRIAGE_F16,
                                    .layout = cases[i].e4m3 ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR,
                                    .scale_per_block = cases[i].e4m3,
                                    .rows = 16 * cases[i].block,

@@ -62,6 +62,11 @@ local function wgmma_covers(p)
           tma_reads_b(p) and p.ldc % 8 == 0 and (is_half(p) or p.b_layout == "col")
 end
 
+-- k of the blocks of the longest block row, of which the key keeps mean and imbalance
+local function wgmma_longest_row(p)
+   return p.imbalance * p.nnzb / p.block_rows * p.block_k
+end
+
 local function wgmma_consumers(p, c)
    return c.share * p.block_m // 64 * c.wg_n -- warpgroups
 end
@@ -139,6 +144,12 @@ local wgmma = triage.kernel {
       end },
       { "parts are summed apart only for e4m3, and there where each block has a scale", function(p, c)
          return is_half(p) and c.promote == 0 or p.in_type == "e4m3" and (c.promote > 0 or p.scale ~= "block")
+      end },
+      { "parts are short where the result is f16, and long rows have parts", function(p, c)
+         if is_half(p) or c.promote == 64 then
+            return true
+         end
+         return p.out_type == "bf16" and (c.promote > 0 or wgmma_longest_row(p) <= 4096)
       end },
       { "parts are whole in a stage", function(p, c) return c.promote == 0 or c.step_k % c.promote == 0 end },
       { "rows of B and C are multiples of 16 bytes", function(p) return tma_reads_b(p) and p.ldc % 8 == 0 end },
@@ -230,7 +241,12 @@ local wgmma = triage.kernel {
       { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
       { tile_n = 512, wg_n = 2, step_k = 32, stages = 5, c_slabs = 2, cluster_n = 2, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
       -- e4m3: blocks summed apart
-      { tile_n = 192, wg_n = 1, step_k = 128, stages = 4, c_slabs = 3, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 128 },
+      { tile_n = 192, wg_n = 1, step_k = 128, stages = 4, c_slabs = 3, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1,
+        promote = 128 },
+      { tile_n = 192, wg_n = 1, step_k = 128, stages = 4, c_slabs = 3, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1,
+        promote = 64 },
+      { tile_n = 128, wg_n = 1, step_k = 64, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1,
+        promote = 64 },
       -- few columns
       { tile_n = 256, wg_n = 1, step_k = 64, stages = 5, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
       { tile_n = 128, wg_n = 1, step_k = 64, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
@@ -434,9 +450,8 @@ local wmma = triage.kernel {
       { "f16 or bf16 inputs, or column-major e4m3 with even rows where the chip has it", function(p, c, d)
          return is_half(p) or (p.in_type == "e4m3" and p.b_layout == "col" and p.ldb % 2 == 0 and d.cc >= 89)
       end },
-      { "blocks are multiples of 16, of 16 x 32 for e4m3", function(p)
-         return p.block_m % 16 == 0 and p.block_k % (16 * wmma_pack(p)) == 0
-      end },
+      { "blocks are multiples of 16", function(p) return p.block_m % 16 == 0 and p.block_k % 16 == 0 end },
+      { "blocks of e4m3 are multiples of 16 x 32", function(p) return p.block_k % (16 * wmma_pack(p)) == 0 end },
       { "column tiles fit a CUDA grid", function(p, c) return ceil_div(p.n, c.tile_n) <= 65535 end },
       { "tile_m divides the block", function(p, c) return p.block_m % c.tile_m == 0 end },
       { "the tile is a quarter of a block row, or as tall as divides it", function(p, c)

@@ -113,8 +113,7 @@ static void close_device(tri_device *base) {
     tri_cuda_device *device = cuda(base);
     bool pushed = false;
     if (device->context && tri_cuda_enter(device, &pushed) == TRIAGE_OK) {
-        if (device->flush)
-            device->driver->memory_free(device->flush);
+        tri_cuda_flush_free(device);
         if (device->stream)
             device->driver->stream_destroy(device->stream);
         tri_cuda_leave(device, pushed);
@@ -226,6 +225,7 @@ const tri_backend tri_cuda_backend = {
     .upload = upload,
     .download = download,
     .fill = fill,
+    .flush = tri_cuda_flush,
     .synchronize = synchronize,
     .circumstances = tri_cuda_circumstances,
     .load = tri_cuda_load,

@@ -37,8 +37,9 @@ typedef struct tri_cuda_device {
     CUcontext context;
     bool retained;     /* the primary context, to be released */
     CUstream stream;   /* for timing: capture is not possible on the null stream */
-    CUdeviceptr flush; /* overwritten between timings, grown on demand */
+    CUdeviceptr flush; /* zeros, read between timings; grown on demand */
     size_t flush_bytes;
+    tri_kernel *sweep; /* reads them; NULL before the first flush */
 } tri_cuda_device;
 
 /* Makes the device's context current in this thread for the time until leave. */
@@ -54,6 +55,9 @@ triage_status tri_cuda_load(tri_kernel **out, tri_device *device, const tri_imag
                             const tri_launch *launch);
 void tri_cuda_unload(tri_kernel *kernel);
 triage_status tri_cuda_launch(tri_kernel *kernel, const void *args, void *stream);
+/* flush.c: see tri_device_flush. */
+triage_status tri_cuda_flush(tri_device *device, size_t bytes, void *stream);
+void tri_cuda_flush_free(tri_cuda_device *device);
 triage_status tri_cuda_time(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
                             int count);
 triage_status tri_cuda_map_make(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,

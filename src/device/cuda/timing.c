@@ -14,28 +14,12 @@ typedef struct sampler {
     CUgraph graph; /* NULL: single launches */
     CUgraphExec replay;
     int batch;
-    size_t flush_words;
+    size_t flush_bytes;
     CUevent *events; /* [2 * chunk]: start and end of each sample */
     int event_count;
 } sampler;
 
 enum { kChunk = 256 }; /* samples in flight: bounds the events */
-
-/* The L2 holds the last writes, so a buffer larger than it leaves nothing of the operands behind. */
-static triage_status grow_flush(tri_cuda_device *device, size_t bytes) {
-    triage_status status = TRIAGE_OK;
-    const tri_cuda_driver *driver = device->driver;
-    if (bytes <= device->flush_bytes)
-        return TRIAGE_OK;
-    if (device->flush)
-        driver->memory_free(device->flush);
-    device->flush = 0;
-    device->flush_bytes = 0;
-    TRI_TRY(tri_cuda_check(driver, driver->memory_alloc(&device->flush, bytes), "cuMemAlloc"));
-    device->flush_bytes = bytes;
-done:
-    return status;
-}
 
 static triage_status make_events(sampler *s, int count) {
     triage_status status = TRIAGE_OK;
@@ -66,14 +50,12 @@ done:
     return status;
 }
 
-static triage_status enqueue_sample(sampler *s, int index, uint32_t word) {
+static triage_status enqueue_sample(sampler *s, int index) {
     triage_status status = TRIAGE_OK;
     const tri_cuda_driver *driver = s->driver;
     CUevent start = s->events[2 * index], end = s->events[2 * index + 1];
-    if (s->flush_words > 0)
-        TRI_TRY(tri_cuda_check(driver,
-                               driver->fill_words(s->kernel->device->flush, word, s->flush_words, s->stream),
-                               "cuMemsetD32Async"));
+    if (s->flush_bytes > 0)
+        TRI_TRY(tri_cuda_flush(&s->kernel->device->base, s->flush_bytes, s->stream));
     TRI_TRY(tri_cuda_check(driver, driver->event_record(start, s->stream), "cuEventRecord"));
     if (s->replay)
         TRI_TRY(tri_cuda_check(driver, driver->graph_launch(s->replay, s->stream), "cuGraphLaunch"));
@@ -84,10 +66,10 @@ done:
     return status;
 }
 
-static triage_status run_chunk(sampler *s, double *ns, int first, int count) {
+static triage_status run_chunk(sampler *s, double *ns, int count) {
     triage_status status = TRIAGE_OK;
     for (int i = 0; i < count; i++)
-        TRI_TRY(enqueue_sample(s, i, (uint32_t)(first + i + 1)));
+        TRI_TRY(enqueue_sample(s, i));
     TRI_TRY(tri_cuda_check(s->driver, s->driver->stream_synchronize(s->stream), "cuStreamSynchronize"));
     for (int i = 0; i < count; i++) {
         float milliseconds = 0.0f;
@@ -121,16 +103,17 @@ triage_status tri_cuda_time(tri_kernel *base, const void *args, int64_t flush_by
                  .stream = device->stream,
                  .args = args,
                  .batch = batch,
-                 .flush_words = (size_t)flush_bytes / 4};
+                 .flush_bytes = (size_t)flush_bytes};
     TRI_TRY(tri_cuda_enter(device, &pushed));
-    TRI_TRY(grow_flush(device, (size_t)flush_bytes));
+    if (flush_bytes > 0) /* loads and allocates what it needs, outside the samples */
+        TRI_TRY(tri_cuda_flush(&device->base, s.flush_bytes, s.stream));
     TRI_TRY(make_events(&s, count));
     /* the private stream does not wait for others: what the caller enqueued must have ended */
     TRI_TRY(tri_cuda_check(s.driver, s.driver->context_synchronize(), "cuCtxSynchronize"));
     if (batch > 1)
         TRI_TRY(capture(&s));
     for (int first = 0; first < count; first += kChunk)
-        TRI_TRY(run_chunk(&s, ns + first, first, count - first < kChunk ? count - first : kChunk));
+        TRI_TRY(run_chunk(&s, ns + first, count - first < kChunk ? count - first : kChunk));
 done:
     if (status != TRIAGE_OK && s.event_count > 0)
         (void)s.driver->stream_synchronize(s.stream); /* nothing may still use what is freed below */

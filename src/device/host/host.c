@@ -106,6 +106,7 @@ const tri_backend tri_host_backend = {
     .upload = upload,
     .download = download,
     .fill = fill,
+    .flush = tri_host_flush,
     .synchronize = synchronize,
     .circumstances = circumstances,
     .load = tri_host_load,

@@ -8,6 +8,7 @@ typedef struct tri_host_device {
     tri_device base;
     unsigned char *flush; /* what is overwritten to empty the caches; kept, since its page faults cost more */
     int64_t flush_bytes;
+    unsigned char flush_word; /* another one each time */
 } tri_host_device;
 
 triage_status tri_host_describe(tri_device_info *out);
@@ -33,6 +34,7 @@ triage_status tri_host_load(tri_kernel **out, tri_device *device, const tri_imag
                             const tri_launch *launch);
 void tri_host_unload(tri_kernel *kernel);
 triage_status tri_host_launch(tri_kernel *kernel, const void *args, void *stream);
+triage_status tri_host_flush(tri_device *device, size_t bytes, void *stream);
 triage_status tri_host_time(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
                             int count);
 

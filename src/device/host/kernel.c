@@ -113,14 +113,20 @@ static triage_status grow_flush(tri_host_device *device, int64_t bytes) {
     return status;
 }
 
+triage_status tri_host_flush(tri_device *base, size_t bytes, void *stream) {
+    tri_host_device *device = (tri_host_device *)base;
+    (void)stream;
+    triage_status status = grow_flush(device, (int64_t)bytes);
+    if (status == TRIAGE_OK)
+        flush_caches(device->flush, (int64_t)bytes, ++device->flush_word);
+    return status;
+}
+
 triage_status tri_host_time(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
                             int count) {
     triage_status status = TRIAGE_OK;
-    tri_host_device *device = (tri_host_device *)kernel->device;
-    TRI_TRY(grow_flush(device, flush_bytes));
     for (int i = 0; i < count; i++) {
-        if (flush_bytes > 0)
-            flush_caches(device->flush, flush_bytes, (unsigned char)(i + 1));
+        TRI_TRY(tri_device_flush(kernel->device, (size_t)flush_bytes, NULL));
         int64_t start = tri_now_ns();
         for (int launch = 0; launch < batch; launch++)
             TRI_TRY(tri_host_launch(kernel, args, NULL));
