@@ -1,4 +1,5 @@
-/* A libopenblas.so.0 for tests: the plain product, or, with FAKE_OPENBLAS=wrong, one that forgets the last k. */
+/* A libopenblas.so.0 for tests: the plain product, or, with FAKE_OPENBLAS=wrong, one that forgets the last k;
+ * with FAKE_OPENBLAS=crash, none. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,8 @@ static float at(const float *x, int ld, int order, int op, int row, int col) {
 void cblas_sgemm(int order, int op_a, int op_b, int m, int n, int k, float alpha, const float *a, int lda,
                  const float *b, int ldb, float beta, float *c, int ldc) {
     const char *how = getenv("FAKE_OPENBLAS");
+    if (how && strcmp(how, "crash") == 0)
+        abort();
     int terms = how && strcmp(how, "wrong") == 0 ? k - 1 : k;
     for (int row = 0; row < m; row++) {
         for (int col = 0; col < n; col++) {

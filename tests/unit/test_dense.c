@@ -49,7 +49,8 @@ static void test_key_and_back(void **state) {
     tri_problem back;
     char *key = NULL;
     must(tri_dense_key(&key, &problem));
-    assert_string_equal(key, "dense_gemm f16 f32 col row m=4096 n=7 k=96"); /* no block, pattern or epilogue */
+    assert_string_equal(key,
+                        "dense_gemm f16 f32 col row m=4096 n=7 k=96"); /* no block, pattern or epilogue */
     assert_true(tri_dense_is_key(key));
     must(tri_dense_parse(&back, key));
     assert_true(back.m == 4096 && back.n == 7 && back.k == 96 && back.out_type == TRIAGE_F32);
@@ -211,6 +212,18 @@ static void test_a_wrong_library_gets_no_number(void **state) {
     tri_tune_result_free(&again);
 }
 
+/* It takes its process with it: the run goes on without. */
+static void test_a_crash_is_evidence(void **state) {
+    (void)state;
+    tri_tune_result result;
+    setenv("FAKE_OPENBLAS", "crash", 1);
+    must(tune(&result, 0.5, TRIAGE_ROW_MAJOR, false));
+    assert_true(result.dense.measured && result.winner == 0);
+    assert_int_equal(result.dense.evidence.outcome, TRI_CRASHED);
+    assert_non_null(strstr(result.dense.evidence.reason, "SIGABRT"));
+    tri_tune_result_free(&result);
+}
+
 static void test_without_a_library_nothing_is_measured(void **state) {
     (void)state;
     tri_tune_result result;
@@ -226,8 +239,8 @@ static void test_without_a_library_nothing_is_measured(void **state) {
 
 static const api_case product = {.m = 64, .n = 50, .k = 96, .block = 16, .sparsity = 0.5, .alpha = 1};
 
-static tri_measurement row_of(const tri_problem *problem, char *key, char *device, const tri_candidate *candidate,
-                              char *hash, double median_ns) {
+static tri_measurement row_of(const tri_problem *problem, char *key, char *device,
+                              const tri_candidate *candidate, char *hash, double median_ns) {
     (void)problem;
     return (tri_measurement){.problem = key,
                              .device = device,
@@ -252,8 +265,10 @@ static tri_measurement row_of(const tri_problem *problem, char *key, char *devic
                              .circumstances = (char *)(uintptr_t) "{}"};
 }
 
-static void add_dense(tri_store *store, const tri_problem *problem, const tri_device_info *info, double median_ns) {
-    tri_candidate library = {.kernel = (char *)(uintptr_t) "openblas", .config = (char *)(uintptr_t) "openblas"};
+static void add_dense(tri_store *store, const tri_problem *problem, const tri_device_info *info,
+                      double median_ns) {
+    tri_candidate library = {.kernel = (char *)(uintptr_t) "openblas",
+                             .config = (char *)(uintptr_t) "openblas"};
     char *key = NULL, *device = NULL, hash[TRI_HASH_SIZE];
     must(tri_dense_key(&key, problem));
     must(tri_device_key(&device, info));
@@ -265,7 +280,8 @@ static void add_dense(tri_store *store, const tri_problem *problem, const tri_de
 }
 
 /* The space's default for this problem, as if it had been measured. */
-static void add_exact(tri_store *store, const tri_problem *problem, const tri_device_info *info, double median_ns) {
+static void add_exact(tri_store *store, const tri_problem *problem, const tri_device_info *info,
+                      double median_ns) {
     tri_space *space = NULL;
     tri_configs configs = {0};
     tri_candidate candidate = {0};
@@ -368,6 +384,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_measured_once_for_a_shape, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_columns_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_wrong_library_gets_no_number, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_crash_is_evidence, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_a_library_nothing_is_measured, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_choice_tells_of_the_dense_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_version_1_gets_what_it_had, set_up, tear_down),
