@@ -203,10 +203,24 @@ static void open_bench(session *s, place *p) {
     s->stopped = true;
 }
 
+/* In two parts and flushed, so that a candidate that never comes back is the line without an end. */
+static void log_begin(const session *s, const place *p, const char *hash, const char *config) {
+    if (!s->log)
+        return;
+    fprintf(s->log, "%s\t%dx%d\t%s\t%s", hash, p->problem.block_m, p->problem.block_k, config, p->name);
+    fflush(s->log);
+}
+
+static void log_end(const session *s, const char *how) {
+    if (s->log)
+        fprintf(s->log, "\t%s\n", how);
+}
+
 static void run(session *s, place *p, const tri_candidate *candidate, const tri_source *source,
                 const char *hash) {
     tri_mounted mounted;
     tri_report report = {0};
+    log_begin(s, p, hash, candidate->config);
     bool right = tri_bench_mount(&mounted, p->bench, &(tri_trial){source, &candidate->launch}, &report);
     bool is_mounted = right;
     for (size_t i = TRI_CASES; i-- > 0 && right;) {
@@ -216,9 +230,7 @@ static void run(session *s, place *p, const tri_candidate *candidate, const tri_
     if (is_mounted)
         tri_bench_unmount(p->bench, &mounted);
     s->t.runs++;
-    if (s->log)
-        fprintf(s->log, "%s\t%dx%d\t%s\t%s\t%s\n", hash, p->problem.block_m, p->problem.block_k,
-                candidate->config, p->name, right ? "right" : report.reason);
+    log_end(s, right ? "right" : report.reason);
     if (right)
         return;
     printf("WRONG %s: %s: %s: %s\n", p->name, candidate->config, tri_outcome_name(report.outcome),

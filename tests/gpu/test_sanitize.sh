@@ -20,8 +20,12 @@ planted=0
 for word in "$@"; do [ "$word" = --plant ] && planted=1; done
 errors=0
 [ "$planted" = 1 ] && [ "$CASE" != blind ] && errors=3
+[ "$planted" = 1 ] && [ "$CASE" = halfblind ] && [ "$tool" = racecheck ] && errors=0
 [ "$planted" = 0 ] && [ "$CASE" = finding ] && [ "$tool" = initcheck ] && errors=2
 [ "$planted" = 1 ] || [ "$CASE" = killed ] || "$@" --device host
+if [ "$planted" = 0 ] && [ "$CASE" = killed ]; then # in the middle of a candidate
+    for word in "$@"; do case $word in *.tsv) printf 'hash\t16x16\tring a=1\tsome problem' >"$word" ;; esac; done
+fi
 [ "$planted" = 0 ] && [ "$CASE" = silent ] && exit 0
 [ "$tool" = racecheck ] && echo "========= RACECHECK SUMMARY: $errors hazards displayed ($errors errors, 0 warnings)" >"$log"
 [ "$tool" = racecheck ] || echo "========= ERROR SUMMARY: $errors errors" >"$log"
@@ -55,9 +59,11 @@ for tool in report["tools"]:
     assert tool["findings"] == 0 and tool["found_in_planted"] == 3 and tool["wrong"] == tool["left"] == 0, tool
 CHECK
 expect finding 1 '^initcheck .* 4  *3$' --tools "$tools"
-expect blind 1 'did not find the planted defect' --tools "$tools"
+expect blind 1 'compute-sanitizer does not work here' --tools "$tools"
+expect halfblind 1 '^racecheck did not find the planted defect' --tools "$tools"
 expect silent 1 '^initcheck .* none  *3$' --tools "$tools"
 expect killed 1 '^initcheck .* 0+ ' --tools "$tools"
+grep -q '^never came back: some problem: ring a=1' "$scratch/said" || { failed=1; cat "$scratch/said"; }
 code=0 # what the time limit leaves out is counted and is no success
 "$build/bin/run_candidates" --device host --part 1/4 --time-limit 1 >"$scratch/said" || code=$?
 [ "$code" -eq 75 ] && grep -q '^run .* left=[1-9]' "$scratch/said" || { failed=1; tail -n 2 "$scratch/said"; }
