@@ -2,7 +2,7 @@
  * tests/gpu/sanitize.sh puts under compute-sanitizer. Each goes through the house's gate (alpha 1 on a C full of
  * NaN, then alpha 1.25 and beta -0.5; red zones; float64) and is not timed.
  *
- *   run_candidates [--device cuda|host] [--part I/N] [--time-limit S] [--cache DIR] [--log FILE]
+ *   run_candidates [--device cuda|host] [--part I/N] [--time-limit S] [--cache DIR] [--log FILE] [--data-dir DIR]
  *   run_candidates --compile-only [--target sm_90a]    fills the cache; no GPU
  *   run_candidates --coverage                          is every configuration of the space on the list? no GPU
  *   run_candidates --plant memcheck|racecheck|synccheck|initcheck
@@ -23,7 +23,7 @@
 #define SEEN_MAX 16384
 
 typedef struct options {
-    const char *device, *target, *cache, *log, *plant;
+    const char *device, *target, *cache, *log, *plant, *data_dir;
     bool compile_only, coverage;
     unsigned part, parts; /* part is 0 .. parts - 1 */
     double time_limit_s;
@@ -165,7 +165,7 @@ static void open_place(place *out, session *s, const probe *from) {
     must(tri_problem_check(&out->problem));
     describe(out);
     must(tri_space_reference(&out->reference, s->space, &out->problem, &s->info));
-    must(tri_render(&out->reference_source, &out->reference, NULL));
+    must(tri_render(&out->reference_source, &out->reference, s->o->data_dir));
 }
 
 static void close_place(place *p) {
@@ -260,7 +260,7 @@ static void take(session *s, place *p, const char *config) {
     tri_source source = {0};
     char hash[TRI_HASH_SIZE];
     must(tri_space_candidate(&candidate, s->space, &p->problem, &s->info, config));
-    must(tri_render(&source, &candidate, NULL));
+    must(tri_render(&source, &candidate, s->o->data_dir));
     tri_source_hash(hash, &source, s->info.target);
     if (!is_of_part(s, hash))
         goto done;
@@ -463,11 +463,17 @@ static int usage(const char *what) {
 }
 
 static int parse(options *o, int argc, char **argv) {
-    static const struct option names[] = {{"device", 1, 0, 'd'},   {"target", 1, 0, 't'},
-                                          {"part", 1, 0, 'p'},     {"time-limit", 1, 0, 'l'},
-                                          {"cache", 1, 0, 'c'},    {"compile-only", 0, 0, 'o'},
-                                          {"coverage", 0, 0, 'v'}, {"log", 1, 0, 'g'},
-                                          {"plant", 1, 0, 'x'},    {0}};
+    static const struct option names[] = {{"device", 1, 0, 'd'},
+                                          {"target", 1, 0, 't'},
+                                          {"part", 1, 0, 'p'},
+                                          {"time-limit", 1, 0, 'l'},
+                                          {"cache", 1, 0, 'c'},
+                                          {"compile-only", 0, 0, 'o'},
+                                          {"coverage", 0, 0, 'v'},
+                                          {"log", 1, 0, 'g'},
+                                          {"plant", 1, 0, 'x'},
+                                          {"data-dir", 1, 0, 'a'},
+                                          {0}};
     char rest = 0;
     for (int key; (key = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (key) {
@@ -492,6 +498,9 @@ static int parse(options *o, int argc, char **argv) {
             break;
         case 'g':
             o->log = optarg;
+            break;
+        case 'a':
+            o->data_dir = optarg;
             break;
         case 'x':
             o->plant = optarg;
@@ -520,7 +529,7 @@ int main(int argc, char **argv) {
     must(tri_device_info_of_target(&s.info, o.target));
     if (o.plant)
         return plant(&s);
-    must(tri_space_open(&s.space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
+    must(tri_space_open(&s.space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = o.data_dir}));
     code = o.coverage ? check_coverage(&s) : run_all(&s);
     tri_space_free(s.space);
     return code;
