@@ -157,6 +157,8 @@ static void print_choice(triage_context *context, const triage_bsr_matrix *a, co
         printf("donor:  %s, distance %.2f\n", choice.donor, choice.distance);
     if (choice.median_ns > 0)
         printf("stored: %.1f us\n", choice.median_ns / 1e3);
+    if (choice.dense_is_faster)
+        printf("a dense product would be faster: %.1f us\n", choice.dense_median_ns / 1e3);
 }
 
 /* A dense n x n matrix on the device: a copy of data, or every byte 0xff (NaN) without. */

@@ -3,7 +3,7 @@
 #
 #   sh tests/run.sh            everything
 #   sh tests/run.sh NAME...    only those steps: format rooms tables build tidy unit postgres asan unit-asan
-#                              compile install
+#                              compile sanitize install
 #
 # Installs what is missing. GPU tests say "skipped: no CUDA device" when there is none.
 set -eu
@@ -80,6 +80,7 @@ step postgres check_postgres
 step asan build_asan
 step unit-asan run_tests build-asan
 step compile sh tests/compile_space.sh
+step sanitize sh tests/gpu/sanitize.sh --out "$log/sanitize-out"
 step install sh tests/install.sh
 
 echo "$passed passed, $failed failed, $skipped skipped"

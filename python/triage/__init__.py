@@ -84,7 +84,8 @@ class _Choice(ctypes.Structure):
     _fields_ = [("version", ctypes.c_uint32), ("source", ctypes.c_int), ("kernel", ctypes.c_char * 64),
                 ("config", ctypes.c_char * 512), ("donor", ctypes.c_char * 256),
                 ("distance", ctypes.c_double), ("median_ns", ctypes.c_double),
-                ("expected_loss", ctypes.c_double)]
+                ("expected_loss", ctypes.c_double), ("dense_median_ns", ctypes.c_double),
+                ("dense_is_faster", ctypes.c_int32), ("reserved", ctypes.c_int32)]
 
 
 class Context:
@@ -225,11 +226,13 @@ def linear(context, w, x, y=None, bias=None, activation=None, scale_a=None, scal
 
 
 def choice(context, a, b, c, bias=None, activation=None, scale_a=None, scale_b=None):
-    """What bsr_gemm with these arguments runs: source, kernel, config, donor, distance, median_ns."""
-    out = _Choice(version=1)
+    """What bsr_gemm with these arguments runs: source, kernel, config, donor, distance, median_ns; and the stored
+    time of the dense product of the same shape (0: never measured), which may be faster."""
+    out = _Choice(version=2)
     _check(_library.triage_bsr_gemm_choice(ctypes.byref(out), context._handle, a._handle,
                                            ctypes.byref(_dense(b)), ctypes.byref(_dense(c)),
                                            ctypes.byref(_epilogue(a, b, bias, activation, scale_a, scale_b))))
     return {"source": _SOURCES[out.source], "kernel": out.kernel.decode(), "config": out.config.decode(),
             "donor": out.donor.decode(), "distance": out.distance, "median_ns": out.median_ns,
-            "expected_loss": out.expected_loss}
+            "expected_loss": out.expected_loss, "dense_median_ns": out.dense_median_ns,
+            "dense_is_faster": bool(out.dense_is_faster)}

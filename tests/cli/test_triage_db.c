@@ -1,4 +1,4 @@
-// links: base store
+// links: base store problem
 /* The built program: every command, its output as JSON, and its exit code when it is used wrongly. */
 #include "store/fixture.h"
 
@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <utime.h>
+
+#include "problem/dense.h"
 
 #define OTHER_PROBLEM                                                                                        \
     "bsr_gemm bf16 bf16 row row none nobias m=2048 n=512 k=4096 block=32x32 density=500 imbalance=10 "       \
@@ -340,6 +342,41 @@ static void test_gc(void **state) {
     expect_run(0, "verify");
 }
 
+/* A library's dense product is of no space: it has a key, a name and a hash of its own, and all must fit. */
+static void test_dense_rows_are_checked(void **state) {
+    (void)state;
+    char hash[TRI_HASH_SIZE];
+    tri_dense_source_hash(hash, "cublas");
+    tri_store *store = open_store("dense.db", TRI_STORE_WRITE);
+    for (int i = 0; i < 6; i++) {
+        tri_measurement row = row_of("cublas", 1e6);
+        row.problem = (char *)(uintptr_t) "dense_gemm f16 f16 row row m=4096 n=4096 k=4096";
+        row.kernel = row.config;
+        if (i != 1)
+            row.source_hash = hash;
+        if (i == 2)
+            row.kernel = (char *)(uintptr_t) "wgmma";
+        if (i == 3)
+            row.device = (char *)(uintptr_t) "host x86_64-avx2 sms=16"; /* where it would be OpenBLAS */
+        if (i == 4)
+            row.problem = (char *)(uintptr_t) "dense_gemm f16 f16 row row m=4096 n=4096 k=04096";
+        if (i == 5)
+            row.min_ns = row.low_ns = row.median_ns = row.high_ns = 1000; /* 137 GFLOP */
+        add(store, row);
+    }
+    tri_store_close(store);
+    expect_run(0, "export {}/dense.jsonl --db {}/dense.db");
+    expect_run(65, "import {}/dense.jsonl --db {}/believer.db");
+    assert_non_null(strstr(out_text, "1 added, 0 already there, 5 refused"));
+    assert_non_null(strstr(err_text, "which is by cublas on this device"));
+    assert_non_null(strstr(err_text, "which is by openblas on this device"));
+    assert_non_null(strstr(err_text, "is not written as"));
+    assert_non_null(strstr(err_text, "min_ns: 1000 ns for 1.3"));
+    expect_run(0, "list --db {}/believer.db");
+    assert_non_null(strstr(out_text, "dense_gemm f16 f16 row row m=4096 n=4096 k=4096"));
+    assert_non_null(strstr(out_text, " 140 ")); /* TFLOP/s: 2 m n k in a millisecond */
+}
+
 /* 13.7 GFLOP in a nanosecond: no device did that, whoever says so. */
 static void test_impossible_times_are_refused(void **state) {
     (void)state;
@@ -405,6 +442,7 @@ int main(void) {
         cmocka_unit_test(test_bad_files_leave_nothing_behind),
         cmocka_unit_test(test_output_that_cannot_be_written),
         cmocka_unit_test(test_gc),
+        cmocka_unit_test(test_dense_rows_are_checked),
         cmocka_unit_test(test_impossible_times_are_refused),
         cmocka_unit_test(test_servers),
         cmocka_unit_test(test_bad_shapes),

@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -202,6 +203,50 @@ static void test_help(void **state) {
     drop(&o);
 }
 
+/* A library of ours stands in for OpenBLAS: slow, so that the table says which of the two is faster. */
+static void test_dense_beside_the_winner(void **state) {
+    (void)state;
+    const char *arguments = PROBLEM "--device host --budget 2 --db dense.db --no-color -q";
+    setenv("LD_LIBRARY_PATH", TRI_BINARY_DIR "/tests/fake_openblas", 1);
+    outcome o = tune(arguments);
+    assert_int_equal(o.code, 0);
+    const char *row = strstr(o.out, "-  dense openblas 9.8.7 "),
+               *line = strstr(o.out, "\ndense openblas 9.8.7: ");
+    assert_true(row && line && row < line);
+    assert_true(strstr(line, "times as fast\n") || strstr(line, "within noise\n") ||
+                strstr(line, "faster than this block-sparse kernel by "));
+    drop(&o);
+
+    o = tune(PROBLEM "--device host --budget 2 --db dense.db --json -q");
+    json_t *json = json_of(&o), *dense = json_object_get(json, "dense");
+    drop(&o);
+    assert_true(json_is_true(json_object_get(json, "answered_from_store")));
+    assert_true(json_is_true(json_object_get(dense, "measured")) &&
+                json_is_true(json_object_get(dense, "known")));
+    assert_string_equal(json_string_value(json_object_get(dense, "library")), "openblas 9.8.7");
+    double median = json_real_value(json_object_get(dense, "median_ns"));
+    double ratio = json_real_value(json_object_get(dense, "winner_over_dense"));
+    json_t *best = json_array_get(json_object_get(json, "rows"), 0);
+    assert_true(median > 0 && ratio > 0);
+    assert_true(fabs(ratio * median / json_real_value(json_object_get(best, "median_ns")) - 1) < 1e-9);
+    const char *standing = json_string_value(json_object_get(dense, "standing"));
+    assert_true(strcmp(standing, "tie") == 0 || strcmp(standing, ratio > 1 ? "faster" : "slower") == 0);
+    json_decref(json);
+
+    setenv("LD_LIBRARY_PATH", TRI_BINARY_DIR "/tests/hollow_openblas", 1);
+    o = tune(PROBLEM "--device host --budget 2 --db none.db --no-color -q");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, "\ndense: not measured (this libopenblas has no cblas_sgemm)\n"));
+    assert_null(strstr(o.out, "dense openblas"));
+    drop(&o);
+    o = tune(PROBLEM "--target host --compile-only --budget 1 --json");
+    json = json_of(&o);
+    assert_true(json_is_null(json_object_get(json, "dense")));
+    json_decref(json);
+    drop(&o);
+    unsetenv("LD_LIBRARY_PATH");
+}
+
 static void test_a_run_twice(void **state) {
     (void)state;
     const char *arguments = PROBLEM "--device host --warm --budget 3 --db made/here/t.db --json --quiet";
@@ -390,6 +435,7 @@ int main(void) {
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_dry_run_and_emit),
         cmocka_unit_test(test_a_run_twice),
+        cmocka_unit_test(test_dense_beside_the_winner),
         cmocka_unit_test(test_a_pattern),
         cmocka_unit_test(test_e4m3),
         cmocka_unit_test(test_compile_only),

@@ -3,6 +3,7 @@
  * NaN, then alpha 1.25 and beta -0.5; red zones; float64) and is not timed.
  *
  *   run_candidates [--device cuda|host] [--part I/N] [--once] [--time-limit S] [--cache DIR] [--log FILE]
+ *                  [--data-dir DIR]
  *   run_candidates --compile-only [--target sm_90a]    fills the cache; no GPU
  *   --once: each configuration by the text of its first problem alone; other problems only rerun texts that
  *   they share. A quarter of the compilations, and still every candidate.
@@ -25,7 +26,7 @@
 #define SEEN_MAX 16384
 
 typedef struct options {
-    const char *device, *target, *cache, *log, *plant;
+    const char *device, *target, *cache, *log, *plant, *data_dir;
     bool compile_only, coverage, once;
     unsigned part, parts; /* part is 0 .. parts - 1 */
     double time_limit_s;
@@ -168,7 +169,7 @@ static void open_place(place *out, session *s, const probe *from) {
     must(tri_problem_check(&out->problem));
     describe(out);
     must(tri_space_reference(&out->reference, s->space, &out->problem, &s->info));
-    must(tri_render(&out->reference_source, &out->reference, NULL));
+    must(tri_render(&out->reference_source, &out->reference, s->o->data_dir));
 }
 
 static void close_place(place *p) {
@@ -206,10 +207,24 @@ static void open_bench(session *s, place *p) {
     s->stopped = true;
 }
 
+/* In two parts and flushed, so that a candidate that never comes back is the line without an end. */
+static void log_begin(const session *s, const place *p, const char *hash, const char *config) {
+    if (!s->log)
+        return;
+    fprintf(s->log, "%s\t%dx%d\t%s\t%s", hash, p->problem.block_m, p->problem.block_k, config, p->name);
+    fflush(s->log);
+}
+
+static void log_end(const session *s, const char *how) {
+    if (s->log)
+        fprintf(s->log, "\t%s\n", how);
+}
+
 static void run(session *s, place *p, const tri_candidate *candidate, const tri_source *source,
                 const char *hash) {
     tri_mounted mounted;
     tri_report report = {0};
+    log_begin(s, p, hash, candidate->config);
     bool right = tri_bench_mount(&mounted, p->bench, &(tri_trial){source, &candidate->launch}, &report);
     bool is_mounted = right;
     for (size_t i = TRI_CASES; i-- > 0 && right;) {
@@ -219,9 +234,7 @@ static void run(session *s, place *p, const tri_candidate *candidate, const tri_
     if (is_mounted)
         tri_bench_unmount(p->bench, &mounted);
     s->t.runs++;
-    if (s->log)
-        fprintf(s->log, "%s\t%dx%d\t%s\t%s\t%s\n", hash, p->problem.block_m, p->problem.block_k,
-                candidate->config, p->name, right ? "right" : report.reason);
+    log_end(s, right ? "right" : report.reason);
     if (right)
         return;
     printf("WRONG %s: %s: %s: %s\n", p->name, candidate->config, tri_outcome_name(report.outcome),
@@ -261,7 +274,7 @@ static void take(session *s, place *p, const char *config) {
     if (!is_of_part(s, name))
         return;
     must(tri_space_candidate(&candidate, s->space, &p->problem, &s->info, config));
-    must(tri_render(&source, &candidate, NULL));
+    must(tri_render(&source, &candidate, s->o->data_dir));
     tri_source_hash(hash, &source, s->info.target);
     if (s->o->once && has(&s->t.configs, name) && !has(&s->t.sources, hash))
         goto done;
@@ -478,6 +491,7 @@ static int parse(options *o, int argc, char **argv) {
                                           {"log", 1, 0, 'g'},
                                           {"plant", 1, 0, 'x'},
                                           {"once", 0, 0, '1'},
+                                          {"data-dir", 1, 0, 'a'},
                                           {0}};
     char rest = 0;
     for (int key; (key = getopt_long(argc, argv, "", names, NULL)) != -1;) {
@@ -503,6 +517,9 @@ static int parse(options *o, int argc, char **argv) {
             break;
         case 'g':
             o->log = optarg;
+            break;
+        case 'a':
+            o->data_dir = optarg;
             break;
         case 'x':
             o->plant = optarg;
@@ -534,7 +551,7 @@ int main(int argc, char **argv) {
     must(tri_device_info_of_target(&s.info, o.target));
     if (o.plant)
         return plant(&s);
-    must(tri_space_open(&s.space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
+    must(tri_space_open(&s.space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = o.data_dir}));
     code = o.coverage ? check_coverage(&s) : run_all(&s);
     tri_space_free(s.space);
     return code;

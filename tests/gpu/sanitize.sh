@@ -73,29 +73,6 @@ export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 begin=$(date +%s)
 remaining() { left=$((limit - $(date +%s) + begin)); [ "$left" -ge 1 ] || left=1; echo "$left"; }
 
-# ---- every kernel into the cache first: NVRTC under a tool is slow ----
-i=${part%/*}
-n=${part#*/}
-part_of() { echo "$((i + n * ($1 - 1)))/$((n * $2))"; } # the $1-th of $2 shares of our part
-for job in $(seq "$jobs"); do
-    "$program" --compile-only $once --cache "$cache" --part "$(part_of "$job" "$jobs")" --time-limit "$(remaining)" \
-        >"$out/compile.$job.txt" 2>&1 &
-done
-wait
-sum_of() { # FIELD FILE...: of the last lines for scripts
-    field=$1
-    shift
-    sed -n "s/^\(run\|compiled\) .*\b$field=\([0-9]*\).*/\2/p" "$@" | awk '{s += $1} END {print s + 0}'
-}
-if grep -h 'no usable device' "$out"/compile.*.txt >"$out/no_nvrtc"; then
-    echo "skipped: $(head -n 1 "$out/no_nvrtc")"
-    exit 77
-fi
-compiled=$(sum_of candidates "$out"/compile.*.txt)
-compile_seconds=$(($(date +%s) - begin))
-grep -h '^WRONG' "$out"/compile.*.txt || true
-echo "$compiled kernels in the cache after $compile_seconds s ($jobs compilers)"
-
 # ---- each tool against its planted defect ----
 # errors FILE...: what the tool's own summaries count; "none" when there is none (it did not run to its end)
 errors() {
@@ -111,6 +88,10 @@ under() { # TOOL LOG COMMAND...
     shift 2
     timeout -k 5 "$(($(remaining) + 30))" "$sanitizer" --tool "$tool_" --launch-timeout 120 --print-limit 50 --log-file "$log_" "$@"
 }
+if ! "$program" --compile-only --plant memcheck --cache "$cache" >"$out/no_nvrtc" 2>&1; then
+    echo "skipped: $(head -n 1 "$out/no_nvrtc")"
+    exit 77
+fi
 for tool in $tools; do
     under "$tool" "$out/planted.$tool.tool.txt" "$program" --plant "$tool" --cache "$cache" \
         >"$out/planted.$tool.run.txt" 2>&1 &
@@ -122,6 +103,35 @@ for tool in $tools; do
         exit 77
     fi
 done
+found() { errors "$out/planted.$1.tool.txt" 2>/dev/null || echo none; }
+working=0
+for tool in $tools; do
+    case $(found "$tool") in
+        0 | none) echo "$tool did not find the planted defect" && head -n 5 "$out/planted.$tool".*.txt ;;
+        *) working=$((working + 1)) ;;
+    esac
+done
+[ "$working" -gt 0 ] || { echo "compute-sanitizer does not work here"; exit 1; }
+
+# ---- every kernel into the cache first: NVRTC under a tool is slow ----
+i=${part%/*}
+n=${part#*/}
+part_of() { echo "$((i + n * ($1 - 1)))/$((n * $2))"; } # the $1-th of $2 shares of our part
+start=$(date +%s)
+for job in $(seq "$jobs"); do
+    "$program" --compile-only $once --cache "$cache" --part "$(part_of "$job" "$jobs")" --time-limit "$(remaining)" \
+        >"$out/compile.$job.txt" 2>&1 &
+done
+wait
+sum_of() { # FIELD FILE...: of the last lines for scripts
+    field=$1
+    shift
+    sed -n "s/^\(run\|compiled\) .*\b$field=\([0-9]*\).*/\2/p" "$@" | awk '{s += $1} END {print s + 0}'
+}
+compiled=$(sum_of candidates "$out"/compile.*.txt)
+compile_seconds=$(($(date +%s) - start))
+grep -h '^WRONG' "$out"/compile.*.txt || true
+echo "$compiled kernels in the cache after $compile_seconds s ($jobs compilers)"
 
 # ---- the candidates ----
 start=$(date +%s)
@@ -143,7 +153,7 @@ for tool in $tools; do
     set -- "$out/$tool".[0-9]*.tool.txt
     findings=none
     [ $# -eq "$per_tool" ] && findings=$(errors "$@")
-    planted=$(errors "$out/planted.$tool.tool.txt" 2>/dev/null || echo none)
+    planted=$(found "$tool")
     set -- "$out/$tool".[0-9]*.run.txt
     # A process that died without its last line has left out what nobody counted.
     ended=$(grep -l '^run part=' "$@" | wc -l)
@@ -154,11 +164,13 @@ for tool in $tools; do
     wrong=$(sum_of wrong "$@")
     left=$(sum_of left "$@")
     [ "$ended" -eq "$per_tool" ] || left="$left+"
+    unfinished=$(awk -F '\t' 'NF == 4 {print $4 ": " $3}' "$out/$tool".*.tsv 2>/dev/null || true)
     printf '%-10s %10s %14s %8s %9s %6s %6s %9s  %s\n' "$tool" "$candidates" "$configurations" "$runs" "$launches" \
         "$wrong" "$left" "$findings" "$planted"
+    [ -z "$unfinished" ] || echo "never came back: $unfinished"
     grep -h '^WRONG\|^run_candidates:\|lost' "$@" | head -n 20 || true
     [ "$findings" = 0 ] && [ "$wrong" = 0 ] && [ "$left" = 0 ] && [ "$runs" -gt 0 ] || bad=1
-    case $planted in 0 | none) bad=1 && echo "$tool did not find the planted defect" ;; esac
+    case $planted in 0 | none) bad=1 ;; esac
     [ "$findings" = 0 ] || grep -h -A3 '^========= \(Error\|Warning\|Invalid\|Uninit\|Barrier\|Diverg\|Program hit\)' \
         "$out/$tool".[0-9]*.tool.txt | head -n 40 || true
     complete=true

@@ -20,8 +20,12 @@ planted=0
 for word in "$@"; do [ "$word" = --plant ] && planted=1; done
 errors=0
 [ "$planted" = 1 ] && [ "$CASE" != blind ] && errors=3
+[ "$planted" = 1 ] && [ "$CASE" = halfblind ] && [ "$tool" = racecheck ] && errors=0
 [ "$planted" = 0 ] && [ "$CASE" = finding ] && [ "$tool" = initcheck ] && errors=2
 [ "$planted" = 1 ] || [ "$CASE" = killed ] || "$@" --device host
+if [ "$planted" = 0 ] && [ "$CASE" = killed ]; then # in the middle of a candidate
+    for word in "$@"; do case $word in *.tsv) printf 'hash\t16x16\tring a=1\tsome problem' >"$word" ;; esac; done
+fi
 [ "$planted" = 0 ] && [ "$CASE" = silent ] && exit 0
 [ "$tool" = racecheck ] && echo "========= RACECHECK SUMMARY: $errors hazards displayed ($errors errors, 0 warnings)" >"$log"
 [ "$tool" = racecheck ] || echo "========= ERROR SUMMARY: $errors errors" >"$log"
@@ -35,7 +39,7 @@ expect() {
     shift 3
     code=0
     CASE=$case_ COMPUTE_SANITIZER=$scratch/sanitizer sh tests/gpu/sanitize.sh --build "$build" \
-        --out "$scratch/out" --cache "$scratch/cache" --jobs 2 --per-tool 2 --part 1/800 "$@" \
+        --out "$scratch/out" --cache "$scratch/cache" --jobs 2 --per-tool 2 --part 1/500 "$@" \
         >"$scratch/said" 2>&1 || code=$?
     [ "$code" -eq 77 ] && cat "$scratch/said" && exit 77
     if [ "$code" -ne "$wanted" ] || ! grep -q "$text" "$scratch/said"; then
@@ -45,7 +49,7 @@ expect() {
     fi
 }
 tools="initcheck racecheck"
-expect clean 0 '^racecheck  *[12] .* 0 *0 *0  *3$' --tools "$tools"
+expect clean 0 '^racecheck  *[1-9][0-9]* .* 0 *0 *0  *3$' --tools "$tools"
 python3 - "$scratch/out/sanitize.json" <<'CHECK' || failed=1
 import json, sys
 report = json.load(open(sys.argv[1]))
@@ -54,13 +58,23 @@ for tool in report["tools"]:
     assert tool["launches"] == 2 * tool["runs"] > 0 and tool["complete"], tool
     assert tool["findings"] == 0 and tool["found_in_planted"] == 3 and tool["wrong"] == tool["left"] == 0, tool
 CHECK
-expect finding 1 '^initcheck .* 4  *3$' --tools "$tools"
-expect blind 1 'did not find the planted defect' --tools "$tools"
-expect silent 1 '^initcheck .* none  *3$' --tools "$tools"
-expect killed 1 '^initcheck .* 0+ ' --tools "$tools"
+expect finding 1 '^initcheck .* 4  *3$' --tools initcheck
+expect blind 1 'compute-sanitizer does not work here' --tools "$tools"
+expect halfblind 1 '^racecheck did not find the planted defect' --tools "$tools"
+expect silent 1 '^initcheck .* none  *3$' --tools initcheck
+expect killed 1 '^initcheck .* 0+ ' --tools initcheck
+grep -q '^never came back: some problem: ring a=1' "$scratch/said" || { failed=1; cat "$scratch/said"; }
 code=0 # what the time limit leaves out is counted and is no success
 "$build/bin/run_candidates" --device host --part 1/4 --time-limit 1 >"$scratch/said" || code=$?
 [ "$code" -eq 75 ] && grep -q '^run .* left=[1-9]' "$scratch/said" || { failed=1; tail -n 2 "$scratch/said"; }
+# A template that drops a block: the gate says so.
+mkdir "$scratch/data"
+cp -r templates tuner "$scratch/data"
+sed -i 's/i < args->row_ptr\[block_row + 1\]/& - (block_row == 0)/' "$scratch/data/templates/bsr_gemm/host.c"
+cmp -s templates/bsr_gemm/host.c "$scratch/data/templates/bsr_gemm/host.c" && failed=1
+code=0
+"$build/bin/run_candidates" --device host --part 1/100 --data-dir "$scratch/data" >"$scratch/said" || code=$?
+[ "$code" -eq 1 ] && grep -q '^WRONG .*: wrong: ' "$scratch/said" || { failed=1; cat "$scratch/said"; }
 expect clean 64 'no tool tastecheck' --tools tastecheck
 [ "$failed" -eq 0 ] && echo "passed"
 exit "$failed"
