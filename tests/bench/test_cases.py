@@ -119,8 +119,8 @@ class Verdict(unittest.TestCase):
 
 class Files(unittest.TestCase):
     def document(self, keys, **more):
-        return dict({"what": "bsr_gemm grid", "device": "d", "driver": "1", "toolkit": "13", "torch": "2", "commit": "c",
-                     "protocol": "p", "rows": [row(key, triage=100, tuned=150) for key in keys]}, **more)
+        return dict({"what": "bsr_gemm grid", "device": "d", "driver": "1", "toolkit": "13", "torch": "2",
+                     "commit": "c", "protocol": "p", "rows": [row(key, triage=100, tuned=150) for key in keys]}, **more)
 
     def test_merge(self):
         first = self.document("ab", failures=[{"key": "c", "set": "cubes", "reason": "r"},
