@@ -3,7 +3,7 @@
 
     python3 python/bench/compare.py --db triage.db --out docs/results/NAME.json
             [--shape M,N,K ...] [--block 16,32,64,128] [--sparsity 0.9] [--dtype f16] [--samples 30]
-            [--pattern FILE.smtx --n N] [--tune-triton] [--official-tuner] [--cusparse] [--commit HASH]
+            [--pattern FILE.smtx --n N] [--tune-triton] [--official-tuner [32,128]] [--cusparse] [--commit HASH]
 
 Peers: dense cuBLAS (torch.matmul on the densified matrix); torch's Triton kernel bsr_dense_addmm as it comes
 ("triton"), tuned over a whole grid of its parameters ("tuned": --tune-triton, python/bench/triton_bsr.py) and
@@ -102,17 +102,17 @@ def synchronize():
 class Stopwatch:
     """ms of one launch between two events, the L2 overwritten before it, the GPU kept busy until all is enqueued."""
 
-    TRIES, CYCLES_MAX = 6, 20_000_000
+    TRIES, CYCLES, CYCLES_MAX = 6, 600_000, 4_000_000  # 0.3 to 2 ms of waiting; a try may take 32 times as long
 
     def __init__(self):
         l2 = torch.cuda.get_device_properties(0).L2_cache_size
         self.flush = torch.zeros(max(256 << 20, 4 * l2) // 4, dtype=torch.int32, device="cuda")
-        self.cycles = 600_000  # 0.3 ms; grows where a call takes the CPU longer
-        self.late = 0          # samples that the CPU was too slow for, in spite of all tries
+        self.cycles = self.CYCLES  # grows where a call takes the CPU longer
+        self.late = 0              # samples that the CPU was too slow for, in spite of all tries
 
-    def _once(self, call):
+    def _once(self, call, cycles):
         start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        torch.cuda._sleep(self.cycles)
+        torch.cuda._sleep(cycles)
         self.flush.add_(1)
         start.record()
         call()
@@ -122,11 +122,12 @@ class Stopwatch:
         return start.elapsed_time(stop), late
 
     def sample(self, call):
-        for _ in range(self.TRIES):
-            ms, late = self._once(call)
+        for attempt in range(self.TRIES):
+            ms, late = self._once(call, self.cycles << attempt)
             if not late:
                 return ms
-            self.cycles = min(2 * self.cycles, self.CYCLES_MAX)
+            if attempt:  # twice is no accident
+                self.cycles = min(2 * self.cycles, self.CYCLES_MAX)
         self.late += 1
         return ms
 
@@ -240,7 +241,7 @@ def add_triton(peers, args, watch, factory):
         peers.add("triton", lambda out: triton_bsr.call_of(case.bsr, case.b, out, None))
     if args.tune_triton:
         peers.add("tuned", lambda out: tuned_call(case, out, watch, factory))
-    if args.official_tuner:
+    if args.official_tuner and (args.official_tuner == "all" or str(case.block) in args.official_tuner.split(",")):
         peers.add("official", lambda out: official_call(case, out))
 
 
@@ -326,7 +327,8 @@ def make_parser():
     parser.add_argument("--samples", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tune-triton", action="store_true", help="tune torch's kernel over a whole grid first")
-    parser.add_argument("--official-tuner", action="store_true", help="... and with torch's own tuner (minutes)")
+    parser.add_argument("--official-tuner", nargs="?", const="all", metavar="BLOCKS",
+                        help="torch's own tuner as well (1 to 2 minutes a problem), for these block sizes only")
     parser.add_argument("--cusparse", action="store_true", help="cuSPARSE's BSR and Blocked-ELL as well")
     parser.add_argument("--no-triton", action="store_true")
     parser.add_argument("--no-untuned", action="store_true", help="not the Triton kernel as it comes")

@@ -273,7 +273,8 @@ def parser():
     made.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes that compile")
     made.add_argument("--no-triton", action="store_true")
     made.add_argument("--no-cusparse", action="store_true")
-    made.add_argument("--official-tuner", action="store_true", help="torch's own tuner as well (minutes a case)")
+    made.add_argument("--official-tuner", nargs="?", const="all", metavar="BLOCKS",
+                      help="torch's own tuner as well (1 to 2 minutes a case), for these block sizes only")
     made.add_argument("--commit", default="unknown", help="of the checkout, for the record")
     return made
 

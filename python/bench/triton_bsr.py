@@ -15,6 +15,7 @@ is a constant of the kernel that its body never reads: the binaries for SPLIT_N 
 N share one compilation.
 """
 import concurrent.futures
+import concurrent.futures.process
 import multiprocessing
 import os
 import time
@@ -172,7 +173,7 @@ class Factory:
         import triton  # noqa: F401
         import torch  # noqa: F401  here once rather than in each process: it takes seconds
         os.environ.setdefault("TRITON_CACHE_DIR", os.path.expanduser("~/.triton/cache"))
-        self.capability, self.done, self.seconds = capability, {}, 0.0
+        self.capability, self.done, self.seconds, self.lost = capability, {}, 0.0, False
         self.pool = concurrent.futures.ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"))
         self.pool.submit(_nothing).result()
 
@@ -181,12 +182,17 @@ class Factory:
 
     def compile(self, jobs):
         """Each job once. Returns how many are new."""
-        new = [job for job in dict.fromkeys(jobs) if job not in self.done]
+        new = [] if self.lost else [job for job in dict.fromkeys(jobs) if job not in self.done]
         start = time.time()
         # The slow ones first, so that none is left alone at the end.
         new.sort(key=lambda job: -job[2] * job[4][0] / job[4][3])
-        for job, result in self.pool.map(compile_one, new, chunksize=2):
-            self.done[job] = result
+        try:
+            for job, result in self.pool.map(compile_one, new, chunksize=2):
+                self.done[job] = result
+        except concurrent.futures.process.BrokenProcessPool as error:
+            # Triton compiles what is missing when it is called: slower, and no other result.
+            print(f"    a compiling process was lost ({error}); the rest is compiled one by one", flush=True)
+            self.lost = True
         self.seconds += time.time() - start
         return len(new)
 

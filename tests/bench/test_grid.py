@@ -189,6 +189,18 @@ class Contest(World):
         self.assertEqual(list(record["peers"]), ["triage"])
 
 
+class Official(unittest.TestCase):
+    def test_torch_s_tuner_runs_for_the_blocks_that_were_asked(self):
+        for asked, wanted in ((None, []), ("all", [16, 128]), ("128", [128]), ("32,16", [16])):
+            ran = []
+            for block in (16, 128):
+                peers = mock.Mock(case=mock.Mock(block=block))
+                args = mock.Mock(no_triton=False, no_untuned=True, tune_triton=False, official_tuner=asked)
+                compare.add_triton(peers, args, None, None)
+                ran += [block] * peers.add.call_count
+            self.assertEqual(ran, wanted)
+
+
 class Race(unittest.TestCase):
     class Table:
         """ms from a table."""
@@ -216,16 +228,30 @@ class Race(unittest.TestCase):
 
 
 class Lateness(unittest.TestCase):
-    def test_a_sample_that_the_cpu_was_late_for_is_taken_again(self):
+    def watch(self, answers):
+        """A stopwatch whose tries give these (ms, late)."""
         watch = compare.Stopwatch.__new__(compare.Stopwatch)
-        watch.cycles, watch.late = 100, 0
-        answers = [(5.0, True), (4.0, True), (1.0, False)]
-        with mock.patch.object(compare.Stopwatch, "_once", lambda self, call: answers.pop(0)):
-            self.assertEqual(watch.sample(None), 1.0)
-        self.assertEqual((watch.cycles, watch.late), (400, 0))
-        with mock.patch.object(compare.Stopwatch, "_once", lambda self, call: (5.0, True)):
+        watch.cycles, watch.late, self.waited = watch.CYCLES, 0, []
+
+        def once(call, cycles):
+            self.waited.append(cycles)
+            return answers.pop(0)
+        watch._once = once
+        return watch
+
+    def test_a_sample_that_the_cpu_was_late_for_is_taken_again(self):
+        watch = self.watch([(5.0, True), (1.0, False)])
+        self.assertEqual(watch.sample(None), 1.0)
+        self.assertEqual(self.waited, [watch.CYCLES, 2 * watch.CYCLES])
+        self.assertEqual((watch.cycles, watch.late), (watch.CYCLES, 0))  # once may be an accident
+
+    def test_who_is_late_again_and_again_waits_longer_but_not_for_ever(self):
+        watch = self.watch([(5.0, True)] * 3 + [(1.0, False)] + [(5.0, True)] * 60)
+        self.assertEqual(watch.sample(None), 1.0)
+        self.assertEqual(watch.cycles, 4 * watch.CYCLES)
+        for _ in range(5):
             self.assertEqual(watch.sample(None), 5.0)
-        self.assertEqual(watch.late, 1)
+        self.assertEqual((watch.cycles, watch.late), (watch.CYCLES_MAX, 5))
 
 
 if __name__ == "__main__":

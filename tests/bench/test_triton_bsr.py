@@ -99,6 +99,16 @@ class Compiling(unittest.TestCase):
         self.assertFalse(factory.usable(128, F16, (True, False), job[4]))
 
 
+    def test_a_lost_process_costs_time_only(self):
+        factory = triton_bsr.Factory(1)
+        self.addCleanup(factory.close)
+        with mock.patch.object(triton_bsr, "compile_one", os.abort), mock.patch("builtins.print"):
+            factory.pool.submit(os.abort)
+            factory.compile([(90, F16, 16, (True, False), (64, 7, 1, 1))])
+        self.assertEqual(factory.compile([(90, F16, 16, (True, False), (64, 8, 1, 1))]), 0)
+        self.assertTrue(factory.usable(16, F16, (True, False), (64, 7, 1, 1)))
+
+
 class Grid(unittest.TestCase):
     def test_it_holds_what_torch_found_best_on_its_own_gpu(self):
         """Of torch's published winners for f16, M >= 2048 and alpha 1, beta 0: nearly all are in our grid but for
