@@ -167,9 +167,11 @@ typedef struct triage_epilogue {
     uint32_t version; /* TRIAGE_EPILOGUE_VERSION */
     const void *bias; /* [rows of C] in C's type, device memory, or NULL */
     triage_activation activation;
-    const float *scale_a; /* e4m3 only, device memory: [1], or [nnzb] if scale_a_per_block */
-    const float *scale_b; /* e4m3 only, device memory: [1] */
-    int scale_a_per_block;
+    /* e4m3 only, device memory, 4-byte aligned; what A and B are multiplied with. NULL: 1. The numbers are read
+     * when the kernel runs, so they may be computed on the stream before it. */
+    const float *scale_a;  /* [1], or [nnzb] in the order of the blocks if scale_a_per_block */
+    const float *scale_b;  /* [1] */
+    int scale_a_per_block; /* not 0: a scale for each block; other kernels, tuned for themselves */
 } triage_epilogue;
 
 #define TRIAGE_EPILOGUE_VERSION 1u
@@ -178,7 +180,9 @@ typedef struct triage_epilogue {
 
 /* C = act(alpha A B + beta C + bias), enqueued on the caller's stream (host device: done on return).
  *
- * A is m x k block-sparse, B k x n, C m x n; B and C must not overlap. If beta is 0, C is not read.
+ * A is m x k block-sparse, B k x n, C m x n; B and C must not overlap. If beta is 0, C is not read. A and B have
+ * one type, C that or another of f32, f16, bf16. For e4m3 A and B, C is f16, bf16 or f32, A B is
+ * (scale_a A) (scale_b B), and the tensor-core kernels want a column-major B, as in triage_bsr_linear.
  * The kernel is the one tuned for this GPU and problem, else the nearest tuned one, else the space's
  * default: triage_bsr_gemm_choice() tells which. The first call for a problem may compile (seconds);
  * later ones do no compile, no allocation, no database access and take no lock.
@@ -199,9 +203,10 @@ typedef enum triage_source {
     TRIAGE_SOURCE_DEFAULT = 2  /* nothing near is stored */
 } triage_source;
 
-/* What a call with the same arguments runs. */
+/* What a call with the same arguments runs. Callers with version 1 get the fields up to expected_loss, as
+ * before; the rest came with version 2. */
 typedef struct triage_choice {
-    uint32_t version; /* TRIAGE_CHOICE_VERSION */
+    uint32_t version; /* TRIAGE_CHOICE_VERSION, or 1 */
     triage_source source;
     char kernel[64];      /* e.g. "wgmma" */
     char config[512];     /* e.g. "wgmma tile_n=256 stages=4" */
@@ -209,9 +214,14 @@ typedef struct triage_choice {
     double distance;      /* nearest: 0 near .. large far; else 0 */
     double median_ns;     /* the stored time for the donor or the exact problem; 0: none */
     double expected_loss; /* nearest: expected fraction of time lost against tuning; negative: unknown */
+    /* version 2: the dense product of the same m, n, k, types and layouts by the GPU vendor's library, without
+     * epilogue, as triage_tune measured it on this device */
+    double dense_median_ns;  /* its stored time; 0: never measured */
+    int32_t dense_is_faster; /* 1: less than median_ns, and that is of this very problem (exact) */
+    int32_t reserved;        /* 0 */
 } triage_choice;
 
-#define TRIAGE_CHOICE_VERSION 1u
+#define TRIAGE_CHOICE_VERSION 2u
 
 /* Plans the call (as triage_bsr_gemm would on its first call) and describes it; launches nothing.
  * out->version must be set. */

@@ -6,6 +6,7 @@
 -- A space file sees three tables in its functions:
 --   p  the problem  m n k ldb ldc (elements), block_m block_k (elements), nnzb block_rows block_cols (blocks),
 --                   in_type out_type ("f32" "f16" "bf16" "e4m3"), in_size out_size (bytes),
+--                   scale ("none"; of e4m3 "tensor": args.scale_a is one number, "block": one a stored block),
 --                   b_layout c_layout ("row" "col"), activation ("none" "relu" "gelu" "silu"), bias,
 --                   density (0..1), imbalance (longest / mean block row), overlap (0..1)
 --   c  the config   one field an axis

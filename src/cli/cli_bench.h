@@ -9,11 +9,13 @@
 /* ---- the arena: one problem, its inputs on the device, one C, and what C has to be ---- */
 
 typedef struct tri_arena {
-    triage_context *context; /* borrowed */
-    tri_problem problem;     /* packed leading dimensions; alpha 1, beta 0 */
-    tri_pattern pattern;     /* owned */
-    void *values, *b;        /* on the host */
-    triage_bsr_matrix *a;    /* with the arrays on the device */
+    triage_context *context;  /* borrowed */
+    tri_problem problem;      /* packed leading dimensions; alpha 1, beta 0 */
+    tri_pattern pattern;      /* owned */
+    void *values, *b;         /* on the host */
+    float *scale_a, scale_b;  /* e4m3: on the host; else NULL */
+    triage_epilogue epilogue; /* e4m3: the scales on the device */
+    triage_bsr_matrix *a;     /* with the arrays on the device */
     triage_dense b_dense, c_dense;
     size_t c_bytes;
     void *plain, *got;  /* C of the plain kernel; C under examination */

@@ -41,6 +41,23 @@ static triage_status make_matrix(tri_arena *arena) {
     return triage_bsr_matrix_create(&arena->a, arena->context, &desc);
 }
 
+static triage_status make_scales(tri_arena *arena, tri_random *random) {
+    triage_status status = TRIAGE_OK;
+    size_t count = tri_problem_scales(&arena->problem);
+    void *scale_a = NULL, *scale_b = NULL;
+    TRI_TRY(tri_calloc(&arena->scale_a, count, sizeof *arena->scale_a));
+    tri_fill_scales(arena->scale_a, count, tri_random_next(random));
+    tri_fill_scales(&arena->scale_b, 1, tri_random_next(random));
+    status = tri_arena_place(&scale_a, arena, arena->scale_a, count * sizeof *arena->scale_a);
+    arena->epilogue.scale_a = scale_a;
+    TRI_TRY(status);
+    status = tri_arena_place(&scale_b, arena, &arena->scale_b, sizeof arena->scale_b);
+    arena->epilogue.scale_b = scale_b;
+    arena->epilogue.scale_a_per_block = arena->problem.scale_per_block;
+done:
+    return status;
+}
+
 static triage_status make_inputs(tri_arena *arena, uint64_t seed) {
     triage_status status = TRIAGE_OK;
     const tri_problem *p = &arena->problem;
@@ -52,6 +69,8 @@ static triage_status make_inputs(tri_arena *arena, uint64_t seed) {
     arena->c_bytes = c_count * tri_dtype_size(p->out_type);
     TRI_TRY(draw(&arena->values, p->in_type, value_count(arena), tri_random_next(&random)));
     TRI_TRY(draw(&arena->b, p->in_type, b_count, tri_random_next(&random)));
+    if (p->in_type == TRIAGE_E4M3)
+        TRI_TRY(make_scales(arena, &random));
     TRI_TRY(make_matrix(arena));
     TRI_TRY(tri_arena_place(&arena->b_dense.data, arena, arena->b, b_count * tri_dtype_size(p->in_type)));
     TRI_TRY(triage_device_alloc(&arena->c_dense.data, arena->context, arena->c_bytes + 4)); /* whole words */
@@ -111,7 +130,9 @@ static triage_status launch_plain(tri_arena *arena, tri_kernel *kernel, const tr
                                .row_ptr = arena->a->row_ptr,
                                .col_idx = arena->a->col_idx,
                                .b = (tri_address)(uintptr_t)arena->b_dense.data,
-                               .c = (tri_address)(uintptr_t)arena->c_dense.data};
+                               .c = (tri_address)(uintptr_t)arena->c_dense.data,
+                               .scale_a = (tri_address)(uintptr_t)arena->epilogue.scale_a,
+                               .scale_b = (tri_address)(uintptr_t)arena->epilogue.scale_b};
     TRI_TRY(tri_matrix_schedule_for(&buffers.schedule, arena->a, launch));
     TRI_TRY(tri_bsr_args_make(&args, arena->context->device, launch, &arena->problem, &buffers, 1, 0));
     TRI_TRY(tri_arena_poison(arena));
@@ -146,8 +167,13 @@ done:
 static triage_status make_references(tri_arena *arena, uint64_t seed) {
     triage_status status = TRIAGE_OK;
     const tri_problem *p = &arena->problem;
-    tri_bsr_operands operands = {
-        .problem = p, .pattern = &arena->pattern, .values = arena->values, .b = arena->b, .alpha = 1};
+    tri_bsr_operands operands = {.problem = p,
+                                 .pattern = &arena->pattern,
+                                 .values = arena->values,
+                                 .b = arena->b,
+                                 .scale_a = arena->scale_a,
+                                 .scale_b = arena->scale_a ? &arena->scale_b : NULL,
+                                 .alpha = 1};
     TRI_TRY(tri_checked_rows(&arena->rows, &arena->row_count, p, &arena->pattern, seed));
     TRI_TRY(tri_calloc(&arena->references, arena->row_count * (size_t)p->n, sizeof *arena->references));
     for (size_t i = 0; i < arena->row_count; i++)
@@ -161,7 +187,8 @@ done:
 triage_status tri_arena_open(tri_arena *out, triage_context *context, const tri_problem *problem,
                              tri_pattern *pattern, uint64_t seed) {
     triage_status status = TRIAGE_OK;
-    *out = (tri_arena){.context = context, .problem = *problem, .pattern = *pattern};
+    *out = (tri_arena){
+        .context = context, .problem = *problem, .pattern = *pattern, .epilogue = TRIAGE_EPILOGUE_INIT};
     *pattern = (tri_pattern){0};
     TRI_TRY(make_inputs(out, seed));
     TRI_TRY(run_plain(out));
@@ -176,9 +203,12 @@ void tri_arena_close(tri_arena *arena) {
     triage_bsr_matrix_free(arena->a);
     triage_device_release(arena->context, arena->b_dense.data);
     triage_device_release(arena->context, arena->c_dense.data);
+    triage_device_release(arena->context, (void *)(uintptr_t)arena->epilogue.scale_a);
+    triage_device_release(arena->context, (void *)(uintptr_t)arena->epilogue.scale_b);
     tri_pattern_free(&arena->pattern);
     free(arena->values);
     free(arena->b);
+    free(arena->scale_a);
     free(arena->plain);
     free(arena->got);
     free(arena->references);

@@ -18,8 +18,8 @@ static triage_status triage_open(void **out, char detail[256], const tri_arena *
     triage_status status = TRIAGE_OK;
     triage_choice choice = {.version = TRIAGE_CHOICE_VERSION};
     triage_state *state = NULL;
-    TRI_TRY(
-        triage_bsr_gemm_choice(&choice, arena->context, arena->a, &arena->b_dense, &arena->c_dense, NULL));
+    TRI_TRY(triage_bsr_gemm_choice(&choice, arena->context, arena->a, &arena->b_dense, &arena->c_dense,
+                                   &arena->epilogue));
     snprintf(detail, 256, "%.200s (%s)", choice.config, sources[choice.source]);
     TRI_TRY(tri_calloc(&state, 1, sizeof *state));
     *state = (triage_state){arena, stream};
@@ -31,7 +31,7 @@ done:
 static triage_status triage_run(void *opaque) {
     const triage_state *state = opaque;
     const tri_arena *arena = state->arena;
-    return triage_bsr_gemm(arena->context, 1, arena->a, &arena->b_dense, 0, &arena->c_dense, NULL,
+    return triage_bsr_gemm(arena->context, 1, arena->a, &arena->b_dense, 0, &arena->c_dense, &arena->epilogue,
                            state->stream);
 }
 

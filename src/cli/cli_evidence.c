@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cli/cli_common.h"
-#include "problem/problem.h"
+#include "problem/dense.h"
 
 static bool is_timed(const tri_measurement *row) {
     return row->outcome == TRI_RIGHT || row->outcome == TRI_SLOW;
@@ -15,7 +15,8 @@ static bool is_timed(const tri_measurement *row) {
  * no more: "~" wherever it is shown. */
 static double useful_tflops(const tri_measurement *row) {
     tri_problem problem;
-    if (!is_timed(row) || tri_problem_parse(&problem, row->problem) != TRIAGE_OK)
+    if (!is_timed(row) || (tri_problem_parse(&problem, row->problem) != TRIAGE_OK &&
+                           tri_dense_parse(&problem, row->problem) != TRIAGE_OK))
         return 0;
     return tri_problem_flops(&problem) / row->median_ns * 1e-3;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli_common.h"
+#include "problem/dense.h"
 
 /* ---- what the commands share ---- */
 
@@ -31,10 +32,23 @@ static double most_flops_in_ns(const char *device, triage_dtype type) {
            (tri_dtype_size(type) == 1 ? 32768 : 16384);
 }
 
+/* Not of a space: a library's product of the same shape. */
+static triage_status check_dense(tri_problem *out, const tri_measurement *row) {
+    const char *kernel = tri_dense_kernel(row->device);
+    char hash[TRI_HASH_SIZE];
+    tri_dense_source_hash(hash, kernel);
+    if (strcmp(row->kernel, kernel) != 0 || strcmp(row->config, kernel) != 0 ||
+        strcmp(row->source_hash, hash) != 0)
+        return tri_fail(TRIAGE_E_DATA, "config: \"%.80s\" for a dense product, which is by %s on this device",
+                        row->config, kernel);
+    return tri_dense_parse(out, row->problem);
+}
+
 triage_status tri_cli_check_row(void *user, const tri_measurement *row) {
     (void)user;
     tri_problem problem;
-    triage_status status = tri_problem_parse(&problem, row->problem);
+    triage_status status = tri_dense_is_key(row->problem) ? check_dense(&problem, row)
+                                                          : tri_problem_parse(&problem, row->problem);
     if (status != TRIAGE_OK || row->median_ns <= 0)
         return status;
     const double most = most_flops_in_ns(row->device, problem.in_type), flops = tri_problem_flops(&problem);

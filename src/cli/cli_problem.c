@@ -58,6 +58,23 @@ static triage_status parse_block(tri_problem *out, const char *text) {
     return status;
 }
 
+static triage_status parse_out_type(tri_problem *out, const char *text) {
+    triage_status status = tri_dtype_parse(&out->out_type, text);
+    return status == TRIAGE_OK && out->out_type == TRIAGE_E4M3
+               ? tri_cli_usage("--out-dtype e4m3 is not one of f32, f16, bf16")
+               : status;
+}
+
+static triage_status parse_scale(tri_problem *out, const char *text) {
+    out->scale_per_block = text && strcmp(text, "block") == 0;
+    if (text && out->in_type != TRIAGE_E4M3)
+        return tri_cli_usage("--scale %.32s goes with --dtype e4m3; %s has no scales", text,
+                             tri_dtype_name(out->in_type));
+    return !text || out->scale_per_block || strcmp(text, "tensor") == 0
+               ? TRIAGE_OK
+               : tri_cli_usage("--scale %.32s is not one of tensor, block", text);
+}
+
 static triage_status parse_types(tri_cli_problem *out, const tri_cli_problem_options *options) {
     tri_problem *problem = &out->problem;
     triage_status status = TRIAGE_OK;
@@ -69,7 +86,11 @@ static triage_status parse_types(tri_cli_problem *out, const tri_cli_problem_opt
     if (options->out_dtype && !options->dtype)
         status = tri_cli_usage("--out-dtype %.32s needs --dtype beside it", options->out_dtype);
     else if (options->out_dtype)
-        status = tri_dtype_parse(&problem->out_type, options->out_dtype);
+        TRI_TRY(parse_out_type(problem, options->out_dtype));
+    TRI_TRY(status);
+    if (problem->in_type == TRIAGE_E4M3 && !options->out_dtype)
+        problem->out_type = TRIAGE_BF16;
+    status = parse_scale(problem, options->scale);
 done:
     return status;
 }

@@ -10,6 +10,7 @@ typedef struct tri_cli_problem_options {
     const char *sparsity; /* 0 .. 1 */
     const char *block;    /* 64 (default) or 128x64 */
     const char *dtype, *out_dtype, *op;
+    const char *scale;       /* of e4m3: tensor (default) or block */
     const char *pattern, *n; /* instead of shape and sparsity */
     const char *layout;      /* row (default) or col: of B and C */
     uint64_t seed;

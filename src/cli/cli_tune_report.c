@@ -73,6 +73,63 @@ done:
     return status;
 }
 
+/* ---- the dense product: in its place among the candidates, without a rank, and in words ---- */
+
+static bool dense_is_timed(const tri_tune_dense *dense) {
+    return dense->measured && dense->evidence.outcome == TRI_RIGHT;
+}
+
+static triage_status dense_row(tri_cli_table *table, const tri_cli_tune_view *view) {
+    const tri_tune_dense *dense = &view->result->dense;
+    const tri_measurement *m = &dense->evidence;
+    char time[TRI_CLI_NUMBER], useful[RATE], all[RATE];
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_cli_table_row(table, TRI_STYLE_DIM));
+    TRI_TRY(tri_cli_table_cell(table, "-"));
+    TRI_TRY(tri_cli_table_cell(table, "dense %s", m->compiler));
+    TRI_TRY(tri_cli_table_cell(table, "%s", tri_cli_time(time, m->median_ns)));
+    TRI_TRY(tri_cli_table_cell(table, "%.1f %%", half_width_percent(m)));
+    TRI_TRY(tri_cli_table_cell(table, "%s", rate(useful, tri_problem_flops(view->problem), m->median_ns)));
+    TRI_TRY(tri_cli_table_cell(table, "%s", rate(all, tri_problem_dense_flops(view->problem), m->median_ns)));
+    TRI_TRY(tri_cli_table_cell(table, "%.1e of %.1e", m->row_error, m->row_error_limit));
+    TRI_TRY(tri_cli_table_cell(table, "dense%s", dense->known ? ", known" : ""));
+done:
+    return status;
+}
+
+/* "faster" and "slower" are the dense product's, beyond noise. */
+static const char *dense_standing(const tri_measurement *dense, const tri_measurement *winner) {
+    if (tri_measurement_ties(winner, dense))
+        return "tie";
+    return dense->median_ns < winner->median_ns ? "faster" : "slower";
+}
+
+static void print_dense(const tri_cli_tune_view *view) {
+    const tri_tune_result *result = view->result;
+    const tri_tune_dense *dense = &result->dense;
+    const tri_measurement *m = &dense->evidence;
+    const tri_measurement *winner = result->winner >= 0 ? &result->rows[result->winner].evidence : NULL;
+    char time[TRI_CLI_NUMBER];
+    if (dense->reason[0])
+        printf("dense: not measured (%s)\n", dense->reason);
+    if (!dense->measured)
+        return;
+    if (!dense_is_timed(dense)) {
+        printf("dense %s: %s: %s\n", m->compiler, tri_outcome_name(m->outcome), m->reason);
+        return;
+    }
+    printf("dense %s: %s +-%.1f %%", m->compiler, tri_cli_time(time, m->median_ns), half_width_percent(m));
+    if (!winner)
+        printf("\n");
+    else if (strcmp(dense_standing(m, winner), "tie") == 0)
+        printf(": as fast as the winner, within noise\n");
+    else if (m->median_ns < winner->median_ns)
+        printf(": faster than this block-sparse kernel by %.3g times at this density\n",
+               winner->median_ns / m->median_ns);
+    else
+        printf(": the winner is %.3g times as fast\n", m->median_ns / winner->median_ns);
+}
+
 static triage_status compiled_row(tri_cli_table *table, const tri_cli_tune_view *view, size_t i) {
     const tri_tune_row *row = &view->result->rows[i];
     const tri_measurement *m = &row->evidence;
@@ -107,8 +164,16 @@ static triage_status print_rows(const tri_cli_tune_view *view) {
         TRI_TRY(tri_cli_table_new(&table, compiled, sizeof compiled / sizeof compiled[0]));
     else
         TRI_TRY(tri_cli_table_new(&table, measured, sizeof measured / sizeof measured[0]));
-    for (size_t i = 0; i < count && i < limit; i++)
+    bool dense = !view->compile_only && dense_is_timed(&view->result->dense); /* still to come */
+    for (size_t i = 0; i < count && i < limit; i++) {
+        if (dense && view->result->dense.evidence.median_ns < view->result->rows[i].evidence.median_ns) {
+            TRI_TRY(dense_row(table, view));
+            dense = false;
+        }
         TRI_TRY(view->compile_only ? compiled_row(table, view, i) : measured_row(table, view, i));
+    }
+    if (dense)
+        TRI_TRY(dense_row(table, view));
     if (count > 0)
         tri_cli_table_print(table, stdout, view->color);
     if (count > limit)
@@ -165,6 +230,7 @@ triage_status tri_cli_tune_print(const tri_cli_tune_view *view) {
     TRI_TRY(print_rows(view));
     print_failures(view);
     print_winner(view);
+    print_dense(view);
     if (result->answered_from_store && !view->compile_only)
         printf("all %zu candidates were known: answered from the database in %.1f s\n", result->count,
                result->elapsed_s);
@@ -213,6 +279,33 @@ static json_t *json_row(const tri_cli_tune_view *view, size_t i) {
     return out;
 }
 
+/* null: nobody asked for it (--compile-only). */
+static json_t *json_dense(const tri_tune_result *result) {
+    const tri_tune_dense *dense = &result->dense;
+    const tri_measurement *m = &dense->evidence;
+    if (!dense->measured)
+        return dense->reason[0] ? json_pack("{s:b, s:s}", "measured", 0, "reason", dense->reason)
+                                : json_null();
+    json_t *out = json_pack("{s:b, s:s, s:s, s:s, s:b}", "measured", 1, "library", m->compiler, "outcome",
+                            tri_outcome_name(m->outcome), "reason", m->reason, "known", (int)dense->known);
+    if (!out || !dense_is_timed(dense))
+        return out;
+    json_object_set_new(out, "median_ns", json_real(m->median_ns));
+    json_object_set_new(out, "low_ns", json_real(m->low_ns));
+    json_object_set_new(out, "high_ns", json_real(m->high_ns));
+    json_object_set_new(out, "min_ns", json_real(m->min_ns));
+    json_object_set_new(out, "samples", json_integer(m->samples));
+    json_object_set_new(out, "cold_l2", json_boolean(m->cold_l2));
+    json_object_set_new(out, "row_error", json_real(m->row_error));
+    json_object_set_new(out, "row_error_limit", json_real(m->row_error_limit));
+    if (result->winner < 0)
+        return out;
+    const tri_measurement *winner = &result->rows[result->winner].evidence;
+    json_object_set_new(out, "standing", json_string(dense_standing(m, winner)));
+    json_object_set_new(out, "winner_over_dense", json_real(winner->median_ns / m->median_ns));
+    return out;
+}
+
 static json_t *json_device(const tri_tune_result *result) {
     const tri_device_info *info = &result->device;
     return json_pack("{s:s, s:s, s:s, s:s, s:i}", "key", result->device_key, "name", info->name, "backend",
@@ -242,6 +335,7 @@ triage_status tri_cli_tune_json(const tri_cli_tune_view *view) {
     json_object_set_new(document, "compile_ns", json_integer((json_int_t)(result->compile_s * 1e9)));
     json_object_set_new(document, "winner", winner ? json_string(winner) : json_null());
     json_object_set_new(document, "tie_set", json_integer((json_int_t)result->tie_set));
+    json_object_set_new(document, "dense", json_dense(result));
     json_object_set_new(document, "rows", rows);
     return tri_cli_json_print(document);
 }

@@ -28,6 +28,7 @@ enum {
     KEY_BLOCK,
     KEY_DTYPE,
     KEY_OUT_DTYPE,
+    KEY_SCALE,
     KEY_OP,
     KEY_PATTERN,
     KEY_N,
@@ -63,7 +64,10 @@ static const struct argp_option argp_options[] = {
     {"block", KEY_BLOCK, "B|BMxBK", 0, "Elements of a block, each 1 to 1024 (default 64)", 1},
     {"dtype", KEY_DTYPE, "TYPE", 0,
      "Type of A and B: f16, bf16, f32, e4m3 (default f16 on cuda, f32 on host)", 1},
-    {"out-dtype", KEY_OUT_DTYPE, "TYPE", 0, "Type of C (default: that of A and B)", 1},
+    {"out-dtype", KEY_OUT_DTYPE, "TYPE", 0,
+     "Type of C: f16, bf16, f32 (default that of A and B; bf16 for e4m3)", 1},
+    {"scale", KEY_SCALE, "tensor|block", 0,
+     "With e4m3: A has one scale (default), or one for each stored block; B has one", 1},
     {"op", KEY_OP, "OP", 0, "Operation: bsr_gemm (default)", 1},
     {"pattern", KEY_PATTERN, "FILE", 0,
      "A .smtx or .mtx file instead of --shape and --sparsity: each nonzero is one block", 1},
@@ -131,6 +135,8 @@ static const char **text_of(options *o, int key) {
         return &o->problem.dtype;
     case KEY_OUT_DTYPE:
         return &o->problem.out_dtype;
+    case KEY_SCALE:
+        return &o->problem.scale;
     case KEY_OP:
         return &o->problem.op;
     case KEY_PATTERN:
@@ -353,7 +359,8 @@ static triage_status make_setup(setup *out, const options *o) {
                                .space_path = o->space,
                                .strategy = o->strategy,
                                .force = o->force,
-                               .warm = o->warm};
+                               .warm = o->warm,
+                               .dense = true};
     TRI_TRY(check_modes(o));
     TRI_TRY(check_server(o));
     TRI_TRY(check_worker(o));

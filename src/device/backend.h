@@ -30,6 +30,9 @@ typedef struct tri_backend {
     triage_status (*launch)(tri_kernel *kernel, const void *args, void *stream);
     triage_status (*time)(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
                           int count);
+    /* the dense product */
+    triage_status (*dense_library)(char *out, size_t size);
+    triage_status (*dense_load)(tri_kernel **out, tri_device *device, const tri_problem *problem);
 } tri_backend;
 
 extern const tri_backend tri_host_backend;

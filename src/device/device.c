@@ -142,3 +142,14 @@ triage_status tri_kernel_time(tri_kernel *kernel, const void *args, size_t args_
         return status;
     return kernel->device->backend->time(kernel, &bound, flush_bytes, batch, ns, count);
 }
+
+/* ---- the dense product ---- */
+
+triage_status tri_dense_library(char *out, size_t size, tri_device *device) {
+    return device->backend->dense_library(out, size);
+}
+
+triage_status tri_dense_load(tri_kernel **out, tri_device *device, const tri_problem *problem) {
+    *out = NULL;
+    return device->backend->dense_load(out, device, problem);
+}

@@ -49,15 +49,18 @@ typedef struct tri_launch {
     uint32_t workspace_bytes;
     tri_tensor_box map_a, map_b, map_c; /* values as [nnzb*block_m][block_k], B and C as stored */
     int32_t panel_rows;                 /* block rows of a panel; 0: the kernel uses no panels */
-    int32_t panel_group; /* steps come in groups of so many neighbouring block columns; 0, 1: one by one */
+    int32_t panel_group;                /* block columns that are there together; 0, 1: one by one */
+    int32_t panel_cluster; /* neighbouring panels that list the same columns; 0, 1: each its own */
+    bool gather;           /* a group is any columns that are needed, else whole neighbours */
     bool reorder;
 } tri_launch;
 
-/* The panels that a launch asks the schedule for; with panels, a cluster's CTAs walk neighbouring ones. */
+/* The panels that a launch asks the schedule for. */
 static inline tri_panel_shape tri_launch_panels(const tri_launch *launch) {
     return (tri_panel_shape){.rows = launch->panel_rows,
                              .group = launch->panel_group > 1 ? launch->panel_group : 1,
-                             .cluster = launch->cluster[0] > 1 ? (int32_t)launch->cluster[0] : 1,
+                             .cluster = launch->panel_cluster > 1 ? launch->panel_cluster : 1,
+                             .gather = launch->gather,
                              .reorder = launch->reorder};
 }
 
@@ -151,6 +154,16 @@ triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, size_t arg
  * when batch > 1 (ns is then per launch). Host: the monotonic clock. */
 triage_status tri_kernel_time(tri_kernel *kernel, const void *args, size_t args_size, int64_t flush_bytes,
                               int batch, double *ns, int count);
+
+/* ---- the dense product of the device's library, as a kernel ------------------------------------------- */
+
+/* Which one there is: "cublas 13.1.0", "openblas"; out: 64 bytes. TRIAGE_E_NOT_FOUND says what was looked for. */
+triage_status tri_dense_library(char *out, size_t size, tri_device *device);
+/* C = alpha A B + beta C for the problem's shape, types and layouts with A dense: m x k, row-major, packed.
+ * Launched, timed and unloaded like any kernel; of the argument block it takes values (A), b, c, ldb, ldc, alpha
+ * and beta. The problem's bias and activation are not computed. TRIAGE_E_NOT_FOUND; TRIAGE_E_UNSUPPORTED: the
+ * library has not these types. */
+triage_status tri_dense_load(tri_kernel **out, tri_device *device, const tri_problem *problem);
 
 /* What cannot be keyed but explains a time: JSON object text, owned by the caller: driver, runtime, clocks
  * seen, throttle reasons, power cap, MIG, MPS, other processes (through NVML when it can be found). */

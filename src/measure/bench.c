@@ -23,6 +23,17 @@ static size_t stored_a(const tri_problem *problem) {
     return (size_t)problem->nnzb * (size_t)problem->block_m * (size_t)problem->block_k;
 }
 
+/* Drawn last, so that the other inputs of a seed are the same with and without. */
+static triage_status draw_scales(tri_bench *bench, tri_random *random) {
+    size_t count = tri_problem_scales(&bench->problem);
+    triage_status status = tri_calloc(&bench->scale_a, count, sizeof *bench->scale_a);
+    if (status != TRIAGE_OK)
+        return status;
+    tri_fill_scales(bench->scale_a, count, tri_random_next(random));
+    tri_fill_scales(&bench->scale_b, 1, tri_random_next(random));
+    return TRIAGE_OK;
+}
+
 static triage_status draw_inputs(tri_bench *bench) {
     const tri_problem *problem = &bench->problem;
     tri_random random;
@@ -33,6 +44,8 @@ static triage_status draw_inputs(tri_bench *bench) {
     TRI_TRY(draw(&bench->c_in, problem->out_type, stored_c(problem), tri_random_next(&random)));
     if (problem->bias)
         TRI_TRY(draw(&bench->bias, problem->out_type, (size_t)problem->m, tri_random_next(&random)));
+    if (problem->in_type == TRIAGE_E4M3)
+        TRI_TRY(draw_scales(bench, &random));
     bench->c_bytes = stored_c(problem) * tri_dtype_size(problem->out_type);
     TRI_TRY(tri_calloc(&bench->got, bench->c_bytes, 1));
     TRI_TRY(tri_calloc(&bench->first, bench->c_bytes, 1));
@@ -60,6 +73,11 @@ static triage_status place_inputs(tri_bench *bench) {
     TRI_TRY(place(&buffers->b, bench, bench->b, stored_b(problem) * in));
     if (problem->bias)
         TRI_TRY(place(&buffers->bias, bench, bench->bias, (size_t)problem->m * out));
+    if (bench->scale_a) {
+        size_t scales = tri_problem_scales(problem);
+        TRI_TRY(place(&buffers->scale_a, bench, bench->scale_a, scales * sizeof *bench->scale_a));
+        TRI_TRY(place(&buffers->scale_b, bench, &bench->scale_b, sizeof bench->scale_b));
+    }
     TRI_TRY(tri_device_alloc(bench->device, &bench->zone, bench->c_bytes + 2 * (size_t)TRI_GUARD_BYTES));
     buffers->c = bench->zone + TRI_GUARD_BYTES;
 done:
@@ -171,6 +189,8 @@ static triage_status make_case(tri_bench *bench, tri_mounted *plain, size_t inde
                                  .b = bench->b,
                                  .c_in = c->beta == 0 ? NULL : bench->c_in,
                                  .bias = bench->bias,
+                                 .scale_a = bench->scale_a,
+                                 .scale_b = bench->scale_a ? &bench->scale_b : NULL,
                                  .alpha = c->alpha,
                                  .beta = c->beta};
     triage_status status = TRIAGE_OK;
@@ -275,6 +295,8 @@ void tri_bench_close(tri_bench *bench) {
     release(bench, buffers->col_idx);
     release(bench, buffers->b);
     release(bench, buffers->bias);
+    release(bench, buffers->scale_a);
+    release(bench, buffers->scale_b);
     release(bench, bench->zone);
     for (size_t i = 0; i < TRI_CASES; i++) {
         free(bench->cases[i].plain);
@@ -284,6 +306,7 @@ void tri_bench_close(tri_bench *bench) {
     free(bench->b);
     free(bench->c_in);
     free(bench->bias);
+    free(bench->scale_a);
     free(bench->got);
     free(bench->first);
     free(bench->guard);

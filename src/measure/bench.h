@@ -57,6 +57,11 @@ double tri_bench_plain_ms(const tri_bench *bench);
 triage_status tri_bench_measure(tri_report *out, tri_bench *bench, const tri_trial *trial,
                                 double best_median_ns);
 
+/* The same for the dense product of the device's library, with A densified: the same inputs, the same C, the same
+ * gate. TRIAGE_E_NOT_FOUND: no such library; TRIAGE_E_UNSUPPORTED: it has not these types, or the problem has an
+ * epilogue, which it does not compute. */
+triage_status tri_bench_measure_dense(tri_report *out, tri_bench *bench);
+
 /* Called before trial `index` runs, so that a crash can be laid at its door. */
 typedef void (*tri_racing_fn)(void *user, size_t index);
 

@@ -27,6 +27,7 @@ struct tri_bench {
     int64_t sampling_limit_ns;
     uint64_t seed;
     void *values, *b, *c_in, *bias; /* on the host */
+    float *scale_a, scale_b;        /* e4m3: on the host; else NULL */
     size_t c_bytes;
     void *got;   /* the result under examination */
     void *first; /* the verified result of case 0 of the candidate at hand */
@@ -63,6 +64,10 @@ bool tri_bench_examine_again(tri_bench *bench, tri_report *report);
 triage_status tri_bench_poison(tri_bench *bench);
 /* Does the plain kernel still give what it gave at first? */
 triage_status tri_bench_inputs_intact(bool *out, tri_bench *bench);
+
+/* The whole way of a mounted candidate, after which it is unmounted: cases, timing, cases again. */
+triage_status tri_bench_measure_mounted(tri_report *report, tri_bench *bench, tri_mounted *mounted,
+                                        double best_median_ns);
 
 bool tri_bench_time(tri_bench *bench, tri_mounted *mounted, double best_median_ns, tri_report *report);
 

@@ -116,23 +116,30 @@ static void forget_timing(tri_report *report) {
         report->timing = (tri_timing){0};
 }
 
-triage_status tri_bench_measure(tri_report *out, tri_bench *bench, const tri_trial *trial,
-                                double best_median_ns) {
-    tri_mounted mounted = {0};
+triage_status tri_bench_measure_mounted(tri_report *report, tri_bench *bench, tri_mounted *mounted,
+                                        double best_median_ns) {
     triage_status status = TRIAGE_OK;
-    *out = (tri_report){.batch = 1};
-    bool right = tri_bench_mount(&mounted, bench, trial, out);
+    bool right = true;
     for (size_t i = TRI_CASES; i-- > 0 && right;)
-        right = tri_bench_run_case(bench, &mounted, i, out);
+        right = tri_bench_run_case(bench, mounted, i, report);
     if (right)
         tri_bench_keep_first(bench);
     if (right)
-        right = tri_bench_time(bench, &mounted, best_median_ns, out);
-    forget_timing(out);
-    tri_bench_unmount(bench, &mounted);
-    if (!right && out->outcome == TRI_WRONG && !out->lost)
-        status = doubt(bench, out);
+        right = tri_bench_time(bench, mounted, best_median_ns, report);
+    forget_timing(report);
+    tri_bench_unmount(bench, mounted);
+    if (!right && report->outcome == TRI_WRONG && !report->lost)
+        status = doubt(bench, report);
     return status;
+}
+
+triage_status tri_bench_measure(tri_report *out, tri_bench *bench, const tri_trial *trial,
+                                double best_median_ns) {
+    tri_mounted mounted = {0};
+    *out = (tri_report){.batch = 1};
+    if (!tri_bench_mount(&mounted, bench, trial, out))
+        return TRIAGE_OK;
+    return tri_bench_measure_mounted(out, bench, &mounted, best_median_ns);
 }
 
 /* ---- the race ------------------------------------------------------------------------------------------- */

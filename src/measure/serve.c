@@ -171,6 +171,28 @@ done:
     return status;
 }
 
+static triage_status do_library(server *s, const json_t *job) {
+    char library[64] = "";
+    (void)job;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(s->device ? TRIAGE_OK : tri_fail(TRIAGE_E_INVALID, "library before open"));
+    TRI_TRY(tri_dense_library(library, sizeof library, s->device));
+    status = answer(s, json_pack("{s:s, s:s}", "event", "library", "library", library));
+done:
+    return status;
+}
+
+static triage_status do_dense(server *s, const json_t *job) {
+    tri_report report;
+    (void)job;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(s->bench ? TRIAGE_OK : tri_fail(TRIAGE_E_INVALID, "dense before setup"));
+    TRI_TRY(tri_bench_measure_dense(&report, s->bench));
+    status = answer_reports(s, "measured", &report, 1);
+done:
+    return status;
+}
+
 static void announce(void *user, size_t index) {
     server *s = user;
     /* If the parent is gone, so are we: the signal is on its way. */
@@ -209,11 +231,9 @@ static triage_status do_job(server *s, const json_t *job) {
     static const struct {
         const char *name;
         triage_status (*run)(server *, const json_t *);
-    } jobs[] = {{"compile", do_compile},
-                {"open", do_open},
-                {"setup", do_setup},
-                {"measure", do_measure},
-                {"race", do_race}};
+    } jobs[] = {{"compile", do_compile}, {"open", do_open}, {"setup", do_setup},
+                {"measure", do_measure}, {"race", do_race}, {"library", do_library},
+                {"dense", do_dense}};
     const char *name = json_string_value(json_object_get(job, "job"));
     triage_status status = tri_fail(TRIAGE_E_INVALID, "unknown job '%.32s'", name ? name : "");
     for (size_t i = 0; name && i < sizeof jobs / sizeof jobs[0]; i++)

@@ -203,6 +203,14 @@ triage_status tri_worker_race(tri_worker *worker, const tri_trial *trials, size_
                 seconds);
 }
 
+triage_status tri_worker_library(tri_worker *worker, double seconds) {
+    return give(worker, "library", json_pack("{s:s}", "job", "library"), seconds);
+}
+
+triage_status tri_worker_dense(tri_worker *worker, double seconds) {
+    return give(worker, "dense", json_pack("{s:s}", "job", "dense"), seconds);
+}
+
 /* ---- events ------------------------------------------------------------------------------------------------- */
 
 void tri_event_clear(tri_event *event) {
@@ -237,6 +245,14 @@ static triage_status read_opened(tri_event *out, const json_t *json) {
     triage_status status = tri_json_read(json, "{s:o, s:s}", "device", &device, "compiler", &compiler);
     copy_text(out->compiler, sizeof out->compiler, compiler);
     return status == TRIAGE_OK ? tri_device_from_json(&out->device, device) : status;
+}
+
+static triage_status read_library(tri_event *out, const json_t *json) {
+    const char *library = NULL;
+    out->kind = TRI_EVENT_LIBRARY;
+    triage_status status = tri_json_read(json, "{s:s}", "library", &library);
+    copy_text(out->library, sizeof out->library, library);
+    return status;
 }
 
 static triage_status read_ready(tri_event *out, const json_t *json) {
@@ -294,9 +310,9 @@ static triage_status read_event(tri_event *out, const json_t *json) {
     static const struct {
         const char *name;
         triage_status (*read)(tri_event *, const json_t *);
-    } kinds[] = {{"compiled", read_compiled}, {"opened", read_opened}, {"ready", read_ready},
-                 {"measured", read_measured}, {"raced", read_raced},   {"racing", read_racing},
-                 {"failed", read_failed}};
+    } kinds[] = {{"compiled", read_compiled}, {"opened", read_opened},  {"ready", read_ready},
+                 {"measured", read_measured}, {"raced", read_raced},    {"racing", read_racing},
+                 {"failed", read_failed},     {"library", read_library}};
     const char *name = "";
     int leaving = 0;
     triage_status status = TRIAGE_OK;

@@ -36,6 +36,12 @@ triage_status tri_worker_measure(tri_worker *worker, const tri_trial *trial, dou
                                  double seconds);
 triage_status tri_worker_race(tri_worker *worker, const tri_trial *trials, size_t count, uint64_t seed,
                               double seconds);
+/* Which library for dense products the device has: TRI_EVENT_LIBRARY, or TRI_EVENT_FAILED with
+ * TRIAGE_E_NOT_FOUND. After open. */
+triage_status tri_worker_library(tri_worker *worker, double seconds);
+/* Measures that library's product: TRI_EVENT_MEASURED, or TRI_EVENT_FAILED with TRIAGE_E_NOT_FOUND or
+ * TRIAGE_E_UNSUPPORTED. After setup. */
+triage_status tri_worker_dense(tri_worker *worker, double seconds);
 
 /* ---- events --------------------------------------------------------------------------------------------- */
 
@@ -43,6 +49,7 @@ typedef enum tri_event_kind {
     TRI_EVENT_NONE,     /* the time to wait is over */
     TRI_EVENT_COMPILED, /* compiled */
     TRI_EVENT_OPENED,   /* device, compiler */
+    TRI_EVENT_LIBRARY,  /* library */
     TRI_EVENT_READY,    /* plain_ms, setup_ms */
     TRI_EVENT_MEASURED, /* reports[0], circumstances */
     TRI_EVENT_RACING,   /* racing: the trial that is about to run */
@@ -69,7 +76,7 @@ typedef struct tri_event {
     bool leaving; /* the worker ends itself after this: free it */
     tri_compiled compiled;
     tri_device_info device;
-    char compiler[64];
+    char compiler[64], library[64];
     double plain_ms, setup_ms;
     size_t racing;
     tri_report reports[TRI_RACE_MAX];

@@ -32,3 +32,12 @@ triage_status tri_fill_normal(void *out, triage_dtype dtype, size_t count, uint6
         tri_from_float(out, dtype, i, normal_at(start, i));
     return TRIAGE_OK;
 }
+
+void tri_fill_scales(float *out, size_t count, uint64_t seed) {
+    tri_random random;
+    tri_random_seed(&random, seed);
+    for (size_t i = 0; i < count; i++) {
+        float mantissa = 1.125f + (float)tri_random_below(&random, 1 << 21) * 0x1p-23f;
+        out[i] = mantissa * (float)(1 << tri_random_below(&random, 4)) * 0.25f;
+    }
+}

@@ -7,6 +7,8 @@
 
 #define KEY_LIMIT 512
 
+#define E4M3_BLOCK "e4m3-block" /* in_type's word where each block of A has a scale */
+
 triage_status tri_problem_key(char **out, const tri_problem *problem) {
     *out = NULL;
     triage_status status = tri_problem_check_identity(problem);
@@ -15,11 +17,11 @@ triage_status tri_problem_key(char **out, const tri_problem *problem) {
     return tri_format(out,
                       "bsr_gemm %s %s %s %s %s %s m=%" PRId64 " n=%" PRId64 " k=%" PRId64 " block=%" PRId32
                       "x%" PRId32 " density=%" PRId32 " imbalance=%" PRId32 " overlap=%" PRId32,
-                      tri_dtype_name(problem->in_type), tri_dtype_name(problem->out_type),
-                      tri_layout_name(problem->b_layout), tri_layout_name(problem->c_layout),
-                      tri_activation_name(problem->activation), problem->bias ? "bias" : "nobias", problem->m,
-                      problem->n, problem->k, problem->block_m, problem->block_k,
-                      problem->fingerprint.density_e4, problem->fingerprint.imbalance_e1,
+                      problem->scale_per_block ? E4M3_BLOCK : tri_dtype_name(problem->in_type),
+                      tri_dtype_name(problem->out_type), tri_layout_name(problem->b_layout),
+                      tri_layout_name(problem->c_layout), tri_activation_name(problem->activation),
+                      problem->bias ? "bias" : "nobias", problem->m, problem->n, problem->k, problem->block_m,
+                      problem->block_k, problem->fingerprint.density_e4, problem->fingerprint.imbalance_e1,
                       problem->fingerprint.overlap_e1);
 }
 
@@ -36,6 +38,11 @@ static triage_status expect(const char *word, const char *expected) {
     if (strcmp(word, expected) == 0)
         return TRIAGE_OK;
     return tri_fail(TRIAGE_E_DATA, "problem key: '%s' where '%s' belongs", word, expected);
+}
+
+static triage_status parse_in_type(tri_problem *problem, const char *word) {
+    problem->scale_per_block = strcmp(word, E4M3_BLOCK) == 0;
+    return tri_dtype_parse(&problem->in_type, problem->scale_per_block ? "e4m3" : word);
 }
 
 static triage_status parse_layout(triage_layout *out, const char *word) {
@@ -60,7 +67,7 @@ static triage_status parse_field(int64_t *out, char **rest, const char *name) {
 static triage_status parse_words(tri_problem *problem, char **rest) {
     triage_status status;
     TRI_TRY(expect(next_word(rest, ' '), "bsr_gemm"));
-    TRI_TRY(tri_dtype_parse(&problem->in_type, next_word(rest, ' ')));
+    TRI_TRY(parse_in_type(problem, next_word(rest, ' ')));
     TRI_TRY(tri_dtype_parse(&problem->out_type, next_word(rest, ' ')));
     TRI_TRY(parse_layout(&problem->b_layout, next_word(rest, ' ')));
     TRI_TRY(parse_layout(&problem->c_layout, next_word(rest, ' ')));

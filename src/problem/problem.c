@@ -29,6 +29,7 @@ static triage_status check_types(const tri_problem *problem) {
     TRI_TRY(check_range("b_layout", (int64_t)problem->b_layout, TRIAGE_ROW_MAJOR, TRIAGE_COL_MAJOR));
     TRI_TRY(check_range("c_layout", (int64_t)problem->c_layout, TRIAGE_ROW_MAJOR, TRIAGE_COL_MAJOR));
     TRI_TRY(check_range("activation", (int64_t)problem->activation, TRIAGE_ACT_NONE, TRIAGE_ACT_SILU));
+    TRI_TRY(check_range("scale_per_block", problem->scale_per_block, 0, problem->in_type == TRIAGE_E4M3));
 done:
     return status;
 }
@@ -77,6 +78,10 @@ done:
     return status;
 }
 
+size_t tri_problem_scales(const tri_problem *problem) {
+    return problem->scale_per_block && problem->nnzb > 0 ? (size_t)problem->nnzb : 1;
+}
+
 double tri_problem_flops(const tri_problem *problem) {
     return 2.0 * (double)problem->nnzb * problem->block_m * problem->block_k * (double)problem->n;
 }
@@ -92,13 +97,14 @@ double tri_problem_bytes(const tri_problem *problem) {
     double indices = 4.0 * ((double)problem->nnzb + (double)block_rows + 1);
     double b = (double)problem->k * (double)problem->n * in,
            c = (double)problem->m * (double)problem->n * out;
-    return values + indices + b + c + (problem->bias ? (double)problem->m * out : 0);
+    double scales = problem->scale_per_block ? 4.0 * (double)problem->nnzb : 0;
+    return values + scales + indices + b + c + (problem->bias ? (double)problem->m * out : 0);
 }
 
 static bool can_serve(const tri_problem *a, const tri_problem *b) {
     return a->op == b->op && a->in_type == b->in_type && a->out_type == b->out_type &&
-           a->b_layout == b->b_layout && a->c_layout == b->c_layout && a->block_m == b->block_m &&
-           a->block_k == b->block_k;
+           a->scale_per_block == b->scale_per_block && a->b_layout == b->b_layout &&
+           a->c_layout == b->c_layout && a->block_m == b->block_m && a->block_k == b->block_k;
 }
 
 /* Doublings from a to b, squared. */

@@ -41,8 +41,10 @@ void tri_fingerprint_of(tri_fingerprint *out, const tri_pattern *pattern);
 /* How a kernel takes the block rows together; rows 0: one by one. */
 typedef struct tri_panel_shape {
     int32_t rows;    /* block rows of a panel, 0 .. 32 */
-    int32_t group;   /* block columns that are there together: a multiple of it begins each group */
+    int32_t group;   /* block columns that are there together */
     int32_t cluster; /* consecutive panels that list the same columns */
+    bool gather;     /* a group is any columns that are needed, the last one filled up with empty steps of
+                      * column -1; else neighbours, of which some are needed, from a multiple of group on */
     bool reorder;    /* bring rows with common columns together within panels */
 } tri_panel_shape;
 
@@ -62,6 +64,7 @@ typedef struct tri_problem {
     tri_op op;
     triage_dtype in_type;  /* of A and B */
     triage_dtype out_type; /* of C and bias */
+    bool scale_per_block;  /* e4m3: each stored block of A has a scale, else A has one; false for others */
     triage_layout b_layout, c_layout;
     triage_activation activation;
     bool bias;
@@ -78,11 +81,15 @@ triage_status tri_problem_check(const tri_problem *problem);
 
 /* The identity: one line of canonical text, the same on every machine, e.g.
  * "bsr_gemm f16 f16 row row none nobias m=8192 n=8192 k=8192 block=64x64 density=1000 imbalance=10 overlap=1".
+ * The first type is "e4m3-block" where A has a scale for each block: other kernels, hence another problem.
  * *out owned by the caller. */
 triage_status tri_problem_key(char **out, const tri_problem *problem);
 /* The inverse, for imported evidence; refuses anything that tri_problem_key would not write (TRIAGE_E_DATA).
  * What the key does not hold is filled in: ldb and ldc packed, nnzb what the density stands for. */
 triage_status tri_problem_parse(tri_problem *out, const char *key);
+
+/* Numbers behind scale_a: 1, or nnzb (at least 1) if scale_per_block. */
+size_t tri_problem_scales(const tri_problem *problem);
 
 double tri_problem_flops(const tri_problem *problem);       /* executed: 2 nnzb block_m block_k n */
 double tri_problem_dense_flops(const tri_problem *problem); /* 2 m n k: "dense-equivalent" */
@@ -104,6 +111,9 @@ double tri_problem_distance(const tri_problem *a, const tri_problem *b);
 /* Seeded host data: values ~ N(0,1) of in_type (never zero on average; e4m3 and halves rounded to
  * nearest even). Counter-based and parallel: element i depends on (seed, i) only. */
 triage_status tri_fill_normal(void *out, triage_dtype dtype, size_t count, uint64_t seed);
+/* Seeded scales for e4m3: a mantissa of 1.125 .. 1.375 times 2^-2 .. 2^1. Neither one nor the product of two is
+ * near a power of two, so a kernel that forgets one, or takes another block's, is not right by chance. */
+void tri_fill_scales(float *out, size_t count, uint64_t seed);
 float tri_to_float(const void *data, triage_dtype dtype, size_t index);
 void tri_from_float(void *data, triage_dtype dtype, size_t index, float value);
 
@@ -112,8 +122,7 @@ typedef struct tri_bsr_operands {
     const tri_problem *problem;
     const tri_pattern *pattern;
     const void *values, *b, *c_in, *bias; /* in_type, in_type, out_type, out_type */
-    const float *scale_a, *scale_b;       /* e4m3, else NULL */
-    bool scale_a_per_block;
+    const float *scale_a, *scale_b; /* e4m3: [1], or [nnzb] if problem->scale_per_block, and [1]; NULL: 1 */
     double alpha, beta;
 } tri_bsr_operands;
 

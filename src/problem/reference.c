@@ -37,7 +37,7 @@ static double block_scale(const tri_bsr_operands *operands, int32_t block) {
     double b = operands->scale_b ? operands->scale_b[0] : 1.0;
     if (!operands->scale_a)
         return b;
-    return b * operands->scale_a[operands->scale_a_per_block ? block : 0];
+    return b * operands->scale_a[operands->problem->scale_per_block ? block : 0];
 }
 
 /* Where the block's part of the row begins in values. */

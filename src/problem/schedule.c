@@ -63,9 +63,12 @@ static void map_rows(group_map *map, const tri_pattern *pattern, const int32_t *
             map->at[g] = map->needed++;
 }
 
-/* The steps of one panel: every column of every needed group, and which of the panel's rows have it. */
-static void fill_steps(tri_panel_step *steps, const group_map *map, const tri_pattern *pattern,
+/* The steps of one panel: every column of every needed group, and which of the panel's rows have it; then
+ * empty ones, up to `total`. */
+static void fill_steps(tri_panel_step *steps, int64_t total, const group_map *map, const tri_pattern *pattern,
                        const int32_t *rows, int64_t count, int32_t group) {
+    for (int64_t i = (int64_t)map->needed * group; i < total; i++)
+        steps[i] = (tri_panel_step){-1, 0};
     for (int64_t g = 0; g < map->groups; g++)
         for (int32_t c = 0; map->at[g] >= 0 && c < group; c++)
             steps[(int64_t)map->at[g] * group + c] = (tri_panel_step){(int32_t)(g * group + c), 0};
@@ -80,6 +83,17 @@ static void fill_steps(tri_panel_step *steps, const group_map *map, const tri_pa
 static int64_t rows_from(const tri_pattern *pattern, int64_t first, int64_t rows) {
     int64_t left = pattern->block_rows - first;
     return left < 0 ? 0 : left < rows ? left : rows;
+}
+
+/* Neighbouring columns that are needed together or not at all. */
+static int32_t mapped_together(const tri_panel_shape *shape) {
+    return shape->gather ? 1 : shape->group;
+}
+
+/* Of a panel: whole groups. */
+static int64_t steps_of(const group_map *map, const tri_panel_shape *shape) {
+    int64_t columns = (int64_t)map->needed * mapped_together(shape);
+    return (columns + shape->group - 1) / shape->group * shape->group;
 }
 
 typedef struct panel_rank {
@@ -101,10 +115,11 @@ static triage_status sort_panels(int32_t *row_order, group_map *map, const tri_p
     panel_rank *ranks = NULL;
     int32_t *sorted = NULL;
     int64_t full = pattern->block_rows / shape->rows;
+    int32_t unit = mapped_together(shape);
     TRI_TRY(tri_calloc(&ranks, (size_t)full, sizeof *ranks));
     TRI_TRY(tri_calloc(&sorted, (size_t)(full * shape->rows), sizeof *sorted));
     for (int64_t p = 0; p < full; p++) {
-        map_rows(map, pattern, row_order + p * shape->rows, shape->rows, shape->group);
+        map_rows(map, pattern, row_order + p * shape->rows, shape->rows, unit);
         ranks[p] = (panel_rank){map->needed, p};
     }
     qsort(ranks, (size_t)full, sizeof *ranks, compare_rank);
@@ -125,13 +140,13 @@ static triage_status build_panels(tri_schedule *out, group_map *map, const tri_p
     int64_t cluster_rows = (int64_t)shape->rows * shape->cluster;
     int64_t panels = (pattern->block_rows + cluster_rows - 1) / cluster_rows * shape->cluster;
     int64_t steps = 0;
+    int32_t unit = mapped_together(shape);
     TRI_TRY(tri_calloc(&out->panel_ptr, (size_t)panels + 1, sizeof *out->panel_ptr));
     for (int64_t p = 0; p < panels; p++) {
         int64_t first = p / shape->cluster * cluster_rows;
         if (p % shape->cluster == 0)
-            map_rows(map, pattern, out->row_order + first, rows_from(pattern, first, cluster_rows),
-                     shape->group);
-        steps += (int64_t)map->needed * shape->group;
+            map_rows(map, pattern, out->row_order + first, rows_from(pattern, first, cluster_rows), unit);
+        steps += steps_of(map, shape);
         if (steps > INT32_MAX) {
             status =
                 tri_fail(TRIAGE_E_UNSUPPORTED, "the panels of this matrix need more than 2^31 - 1 steps");
@@ -143,10 +158,9 @@ static triage_status build_panels(tri_schedule *out, group_map *map, const tri_p
     for (int64_t p = 0; p < panels; p++) {
         int64_t first = p / shape->cluster * cluster_rows, row = p * shape->rows;
         if (p % shape->cluster == 0)
-            map_rows(map, pattern, out->row_order + first, rows_from(pattern, first, cluster_rows),
-                     shape->group);
-        fill_steps(out->steps + out->panel_ptr[p], map, pattern, out->row_order + row,
-                   rows_from(pattern, row, shape->rows), shape->group);
+            map_rows(map, pattern, out->row_order + first, rows_from(pattern, first, cluster_rows), unit);
+        fill_steps(out->steps + out->panel_ptr[p], out->panel_ptr[p + 1] - out->panel_ptr[p], map, pattern,
+                   out->row_order + row, rows_from(pattern, row, shape->rows), unit);
     }
     out->panels = (int32_t)panels;
 done:
@@ -178,7 +192,7 @@ triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern,
         goto done;
     if (shape->reorder && shape->rows > 1)
         TRI_TRY(tri_group_rows(out->row_order, pattern, shape->rows));
-    map.groups = (pattern->block_cols + shape->group - 1) / shape->group;
+    map.groups = (pattern->block_cols + mapped_together(shape) - 1) / mapped_together(shape);
     TRI_TRY(tri_calloc(&map.at, (size_t)map.groups, sizeof *map.at));
     TRI_TRY(sort_panels(out->row_order, &map, pattern, shape));
     TRI_TRY(build_panels(out, &map, pattern, shape));

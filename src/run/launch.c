@@ -1,4 +1,5 @@
 /* The products that applications call: check the arguments, find the plan, launch. */
+#include "run/dense.h"
 #include "run/plan.h"
 
 /* Everything of a call but its stream. */
@@ -73,9 +74,6 @@ static triage_status check_scales(const triage_epilogue *epilogue, const triage_
                         (uintptr_t)epilogue->scale_a % sizeof(float) != 0 ? "a" : "b",
                         (uintptr_t)epilogue->scale_a % sizeof(float) != 0 ? (const void *)epilogue->scale_a
                                                                           : (const void *)epilogue->scale_b);
-    if (epilogue->scale_a_per_block)
-        return tri_fail(TRIAGE_E_UNSUPPORTED,
-                        "epilogue.scale_a_per_block is set; no kernel has per-block scales yet");
     return TRIAGE_OK;
 }
 
@@ -119,6 +117,7 @@ static void describe_problem(tri_problem *out, const triage_bsr_matrix *a, const
         .op = TRI_OP_BSR_GEMM,
         .in_type = a->dtype,
         .out_type = c->dtype,
+        .scale_per_block = epilogue && epilogue->scale_a_per_block, /* refused before unless e4m3 */
         .b_layout = b->layout,
         .c_layout = c->layout,
         .activation = epilogue ? epilogue->activation : TRIAGE_ACT_NONE,
@@ -207,6 +206,15 @@ triage_status triage_bsr_linear(triage_context *context, const triage_bsr_matrix
     return triage_bsr_gemm(context, 1.0f, w, &b, 0.0f, &c, epilogue, stream);
 }
 
+/* A donor's time is that of another problem: only the own one can be held against the dense product. */
+static triage_status describe_dense(triage_choice *out, triage_context *context, const tri_problem *problem) {
+    triage_status status = tri_dense_time(&out->dense_median_ns, context, problem);
+    out->reserved = 0;
+    out->dense_is_faster = status == TRIAGE_OK && out->source == TRIAGE_SOURCE_EXACT && out->median_ns > 0 &&
+                           out->dense_median_ns > 0 && out->dense_median_ns < out->median_ns;
+    return status;
+}
+
 triage_status triage_bsr_gemm_choice(triage_choice *out, triage_context *context, const triage_bsr_matrix *a,
                                      const triage_dense *b, const triage_dense *c,
                                      const triage_epilogue *epilogue) {
@@ -215,13 +223,15 @@ triage_status triage_bsr_gemm_choice(triage_choice *out, triage_context *context
     tri_plan *plan = NULL;
     if (!out)
         return tri_fail(TRIAGE_E_INVALID, "out is NULL");
-    if (out->version != TRIAGE_CHOICE_VERSION)
-        return tri_fail(TRIAGE_E_INVALID, "out->version is %u; must be %u (TRIAGE_CHOICE_VERSION)",
+    if (out->version < 1 || out->version > TRIAGE_CHOICE_VERSION)
+        return tri_fail(TRIAGE_E_INVALID, "out->version is %u; must be 1 to %u (TRIAGE_CHOICE_VERSION)",
                         out->version, TRIAGE_CHOICE_VERSION);
     TRI_TRY(check_call(context, a, b, c, epilogue));
     describe_problem(&problem, a, b, c, epilogue);
     TRI_TRY(plan_for(&plan, a, &problem, NULL));
     tri_plan_describe(out, plan);
+    if (out->version >= 2) /* a version 1 ends before these fields */
+        TRI_TRY(describe_dense(out, context, &problem));
 done:
     return status;
 }

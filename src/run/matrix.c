@@ -172,7 +172,8 @@ done:
 }
 
 static bool same_shape(const tri_panel_shape *a, const tri_panel_shape *b) {
-    return a->rows == b->rows && a->group == b->group && a->cluster == b->cluster && a->reorder == b->reorder;
+    return a->rows == b->rows && a->group == b->group && a->cluster == b->cluster && a->gather == b->gather &&
+           a->reorder == b->reorder;
 }
 
 triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matrix *matrix,

@@ -84,15 +84,14 @@ static triage_status look_up_own(tri_found *out, const triage_context *context, 
 /* What is shipped is made into a store (milliseconds) only when the user's own evidence has no exact answer. */
 static triage_status look_up(tri_found *out, triage_context *context, const tri_problem *problem,
                              const tri_device_info *info) {
+    tri_store *pretuned = NULL;
     triage_status status = TRIAGE_OK;
     TRI_TRY(look_up_own(out, context, problem, info));
     if (out->source == TRIAGE_SOURCE_EXACT)
         goto done;
-    if (!context->asked_pretuned)
-        TRI_TRY(tri_pretuned_open(&context->pretuned, info, context->data_dir));
-    context->asked_pretuned = true;
-    if (context->pretuned)
-        TRI_TRY(tri_lookup_below(out, context->pretuned, context->space, problem, info, context->data_dir));
+    TRI_TRY(tri_pretuned_of(&pretuned, context));
+    if (pretuned)
+        TRI_TRY(tri_lookup_below(out, pretuned, context->space, problem, info, context->data_dir));
 done:
     return status;
 }
@@ -174,6 +173,7 @@ uint64_t tri_plan_key(const tri_problem *problem) {
     key = key << 1 | (uint64_t)problem->c_layout;
     key = key << 2 | (uint64_t)problem->activation;
     key = key << 1 | (uint64_t)problem->bias;
+    key = key << 1 | (uint64_t)problem->scale_per_block;
     key = key << 4 | alignment_class(problem->ldb, problem->in_type);
     key = key << 4 | alignment_class(problem->ldc, problem->out_type);
     return key;

@@ -55,7 +55,7 @@ struct tri_plan {
     pthread_mutex_t launch_lock; /* with own_kernel: clearing the workspace and the launch stay together */
 };
 
-/* What tells apart the calls with one matrix, in one word: n, layouts, types, epilogue, and how far ldb and
+/* What tells apart the calls with one matrix, in one word: n, layouts, types, epilogue, kind of scale, and how far ldb and
  * ldc are aligned. */
 uint64_t tri_plan_key(const tri_problem *problem);
 

@@ -57,3 +57,14 @@ done:
     free(device);
     return status;
 }
+
+triage_status tri_pretuned_of(tri_store **out, triage_context *context) {
+    triage_status status = TRIAGE_OK;
+    if (!context->asked_pretuned)
+        TRI_TRY(
+            tri_pretuned_open(&context->pretuned, tri_device_describe(context->device), context->data_dir));
+    context->asked_pretuned = true;
+    *out = context->pretuned;
+done:
+    return status;
+}

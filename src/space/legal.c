@@ -34,6 +34,10 @@ static void push_sizes(lua_State *L, const tri_problem *problem) {
     set_number(L, "overlap", problem->fingerprint.overlap_e1 / 10.0);
 }
 
+static const char *scale_name(const tri_problem *problem) {
+    return problem->in_type != TRIAGE_E4M3 ? "none" : problem->scale_per_block ? "block" : "tensor";
+}
+
 static void push_problem(lua_State *L, const tri_problem *problem) {
     lua_createtable(L, 0, 24);
     push_sizes(L, problem);
@@ -41,6 +45,7 @@ static void push_problem(lua_State *L, const tri_problem *problem) {
     set_text(L, "out_type", tri_dtype_name(problem->out_type));
     set_integer(L, "in_size", (int64_t)tri_dtype_size(problem->in_type));
     set_integer(L, "out_size", (int64_t)tri_dtype_size(problem->out_type));
+    set_text(L, "scale", scale_name(problem));
     set_text(L, "b_layout", tri_layout_name(problem->b_layout));
     set_text(L, "c_layout", tri_layout_name(problem->c_layout));
     set_text(L, "activation", tri_activation_name(problem->activation));
@@ -252,10 +257,17 @@ static void read_box(lua_State *L, tri_tensor_box *box, const char *name) {
     lua_pop(L, 1);
 }
 
+static bool flag(lua_State *L, const char *name) {
+    lua_getfield(L, -1, name);
+    bool set = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return set;
+}
+
 static void read_launch(lua_State *L, tri_launch *launch) {
-    static const char *const known[] = {"grid",    "block", "cluster", "smem_bytes", "workspace_bytes",
-                                        "map_a",   "map_b", "map_c",   "panel_rows", "panel_group",
-                                        "reorder", NULL};
+    static const char *const known[] = {"grid",          "block",  "cluster", "smem_bytes", "workspace_bytes",
+                                        "map_a",         "map_b",  "map_c",   "panel_rows", "panel_group",
+                                        "panel_cluster", "gather", "reorder", NULL};
     static const int64_t grid_high[3] = {INT32_MAX, 65535, 65535}, block_high[3] = {1024, 1024, 64},
                          cluster_high[3] = {16, 16, 16};
     check_fields(L, known, "launch");
@@ -269,9 +281,9 @@ static void read_launch(lua_State *L, tri_launch *launch) {
     read_box(L, &launch->map_c, "map_c");
     launch->panel_rows = (int32_t)field(L, "panel_rows", 0, 32); /* 32: bits of tri_panel_step.rows */
     launch->panel_group = (int32_t)field(L, "panel_group", 0, 32);
-    lua_getfield(L, -1, "reorder");
-    launch->reorder = lua_toboolean(L, -1);
-    lua_pop(L, 1);
+    launch->panel_cluster = (int32_t)field(L, "panel_cluster", 0, 16);
+    launch->gather = flag(L, "gather");
+    launch->reorder = flag(L, "reorder");
 }
 
 void tri_fill_candidate(lua_State *L, tri_candidate *out, int index, const char *what) {

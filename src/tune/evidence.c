@@ -71,7 +71,7 @@ static triage_status make_folder(const char *path) {
     return status;
 }
 
-static triage_status store(tri_search *search, tri_measurement *row) {
+triage_status tri_search_store(tri_search *search, tri_measurement *row) {
     const char *path = search->options->db_path;
     triage_status status = TRIAGE_OK;
     if (search->options->compile_only || (!search->store && !path))
@@ -92,7 +92,7 @@ triage_status tri_search_record(tri_search *search, tri_search_trial *trial, con
     triage_status status = TRIAGE_OK;
     TRI_TRY(fill_texts(&row, search, trial, stage, report->reason, circumstances));
     fill_numbers(&row, search, trial, report);
-    TRI_TRY(store(search, &row));
+    TRI_TRY(tri_search_store(search, &row));
     tri_measurement_clear(&trial->row.evidence);
     trial->row.evidence = row;
     trial->row.known = false;

@@ -80,8 +80,7 @@ static bool worth_racing(tri_search_trial *const *finalists, size_t count) {
 
 /* ---- running it ------------------------------------------------------------------------------------------- */
 
-/* Until the measurer can take the race, or somebody says stop. */
-static triage_status make_ready(tri_search *search) {
+triage_status tri_search_make_ready(tri_search *search) {
     tri_event event = {0};
     triage_status status = TRIAGE_OK;
     while (search->measurer != TRI_MEASURER_READY && !tri_search_stopped(search)) {
@@ -187,7 +186,7 @@ triage_status tri_search_race(tri_search *search) {
     if (!worth_racing(finalists, chosen))
         goto done;
     for (int i = 0; i < ATTEMPTS && again && chosen > 0 && !tri_search_stopped(search); i++) {
-        TRI_TRY(make_ready(search));
+        TRI_TRY(tri_search_make_ready(search));
         if (search->measurer == TRI_MEASURER_READY)
             TRI_TRY(race_once(search, finalists, &chosen, &again));
     }

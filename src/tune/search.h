@@ -74,6 +74,7 @@ typedef struct tri_search {
     size_t trial_count, trial_capacity, done_count;
     tri_search_trial **by_config; /* [configs.count], NULL: not proposed yet */
     size_t measured_now;
+    tri_tune_dense dense;
     double best_median_ns; /* 0: none yet */
     double compile_ms;
     bool interrupted, out_of_time;
@@ -99,7 +100,16 @@ triage_status tri_search_race(tri_search *search);
  * raced, searched, slow, failures; equal ones by configuration. */
 int tri_trial_order(const void *a, const void *b);
 
+/* Until the measurer can take a measurement, or somebody says stop. */
+triage_status tri_search_make_ready(tri_search *search);
+
+/* ---- dense.c ---- */
+/* Looks the dense product up, else measures it, else notes why not; no reason to fail a run. */
+triage_status tri_search_dense(tri_search *search);
+
 /* ---- evidence.c ---- */
+/* Into the database, which is made if need be. */
+triage_status tri_search_store(tri_search *search, tri_measurement *row);
 /* The anonymous name of this machine. */
 void tri_machine_hash(char out[TRI_HASH_SIZE]);
 /* Fills the trial's row from a report and stores it; circumstances NULL: {}. */

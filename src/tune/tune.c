@@ -68,6 +68,7 @@ static void close_search(tri_search *search) {
         close(search->pattern_fd);
     if (search->temporary_cache)
         nftw(search->temporary_cache, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    tri_measurement_clear(&search->dense.evidence);
     tri_store_close(search->own_store);
     tri_strategy_free(search->strategy);
     tri_configs_free(&search->configs);
@@ -190,6 +191,8 @@ static triage_status fill_result(tri_tune_result *out, tri_search *search) {
     out->answered_from_store = out->count > 0;
     for (size_t i = 0; i < out->count; i++)
         out->answered_from_store = out->answered_from_store && out->rows[i].known;
+    out->dense = search->dense;
+    search->dense = (tri_tune_dense){0};
     out->interrupted = search->interrupted;
     out->out_of_time = search->out_of_time;
     out->elapsed_s = (double)(tri_now_ns() - search->start_ns) / 1e9;
@@ -222,6 +225,7 @@ void tri_tune_result_free(tri_tune_result *result) {
         tri_measurement_clear(&result->rows[i].evidence);
         free(result->rows[i].config);
     }
+    tri_measurement_clear(&result->dense.evidence);
     free(result->rows);
     free(result->problem_key);
     free(result->device_key);
@@ -261,6 +265,8 @@ triage_status tri_tune_run(tri_tune_result *out, const tri_problem *problem, con
     TRI_TRY(tri_search_run(&search));
     if (!options->compile_only && !tri_search_stopped(&search))
         TRI_TRY(tri_search_race(&search));
+    if (options->dense && !options->compile_only)
+        TRI_TRY(tri_search_dense(&search));
     TRI_TRY(fill_result(out, &search));
     status = judge(out, options);
 done:

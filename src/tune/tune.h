@@ -22,6 +22,7 @@ typedef struct tri_tune_options {
     int jobs;                        /* compile workers; 0: the cores */
     bool force;                      /* measure again what is already known */
     bool warm;                       /* warm instead of cold L2 */
+    bool dense;                      /* also the dense product, once, where a library for it is found */
     double candidate_limit_s;        /* deadline of one candidate; 0: from the plain kernel's time */
     double sampling_limit_s;         /* of one candidate's samples, a quarter of the race's; 0: 1.5 */
     volatile const int *interrupted; /* set by a signal handler: finish the row in hand and stop */
@@ -36,6 +37,14 @@ typedef struct tri_tune_row {
     double compile_ms; /* 0 when it came from the cache */
 } tri_tune_row;
 
+/* The dense product of the same shape, types and layouts (problem/dense.h), verified and timed alike. */
+typedef struct tri_tune_dense {
+    bool measured; /* evidence is there: its outcome tells whether it has a time */
+    bool known;    /* from the database */
+    tri_measurement evidence;
+    char reason[256]; /* not measured, although asked for: why */
+} tri_tune_dense;
+
 typedef struct tri_tune_result {
     tri_device_info device;
     char *problem_key, *device_key;
@@ -43,8 +52,9 @@ typedef struct tri_tune_result {
     size_t count;
     size_t space_size; /* legal configurations */
     char strategy[64];
-    int64_t winner;           /* index into rows; -1 none */
-    size_t tie_set;           /* rows[0 .. tie_set-1] are within noise of the winner */
+    int64_t winner; /* index into rows; -1 none */
+    size_t tie_set; /* rows[0 .. tie_set-1] are within noise of the winner */
+    tri_tune_dense dense;
     bool answered_from_store; /* nothing had to be measured */
     bool interrupted, out_of_time;
     double elapsed_s, compile_s;

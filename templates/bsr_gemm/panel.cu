@@ -23,11 +23,14 @@
  * persistent: the producer fills the ring for the next tile while consumers store the last one.
  *
  * Schedule, made by the host. Panel p is the block rows row_order[p * kPanelRows ...]. Its steps are
- * panel_ptr[p] .. panel_ptr[p + 1], in groups of kGroup consecutive block columns: the first column
- * of a group is a multiple of kGroup, a group is there if any row needs any of its columns, and
- * columns of the group that no row needs (or past the end of B) have an empty mask. steps is
- * 16-byte aligned. With kCluster > 1 the panels of a cluster (p / kCluster equal) list the same
- * columns, and panels is rounded up to a multiple of kCluster (the last ones may have no rows).
+ * panel_ptr[p] .. panel_ptr[p + 1], ascending, in groups of kGroup:
+ *   kGather 0   neighbouring block columns, the first a multiple of kGroup; a group is there if any
+ *               row needs any of its columns, and those that no row needs (or past the end of B) have
+ *               an empty mask. One copy brings a group.
+ *   kGather 1   any block columns, those that some row needs, each by a copy of its own; the last
+ *               group is filled up with steps of column -1, which bring nothing. For sparse panels.
+ * steps is 16-byte aligned. With kCluster > 1 the panels of a cluster (p / kCluster equal) list the
+ * same columns, and panels is rounded up to a multiple of kCluster (the last ones may have no rows).
  *
  * Shared memory. B lies in boxes 128 bytes wide with TMA's 128-byte swizzle: 16-byte chunk c of row r
  * is at c ^ r % 8. Rows of an A block are 32 or 64 bytes; their chunks are permuted so that the eight
@@ -50,6 +53,8 @@ constexpr int kGroup = {{group}};       // block columns per stage: even, at mos
 constexpr int kStages = {{stages}};     // slots of the ring
 constexpr int kAhead = {{ahead}};       // blocks of each block row under way, 2, 4 or 8
 constexpr int kCluster = {{cluster}};   // CTAs that share B by multicast: 1, 2, 4
+constexpr int kGather = {{gather}};     // 1: a stage is any kGroup block columns (row-major B)
+constexpr int kBRank = {{b_rank}};      // of map_b: 3 {64, k, n / 64}, one copy for all of kTileN; or 2
 constexpr int kBLayout = {{b_layout}};  // 0 row-major, 1 column-major
 constexpr int kCLayout = {{c_layout}};  // 0 row-major, 1 column-major
 constexpr int kAct = {{act}};           // 0 none, 1 relu, 2 gelu (erf), 3 silu
@@ -73,7 +78,11 @@ constexpr int kBlockBytes = kBlock * kBlock * 2;
 constexpr int kRingABytes = kRows * kAhead * kBlockBytes; // of one warp
 constexpr int kBoxes = kBLayout == 0 ? kTileN / 64 : kStageK / 64; // 128 bytes wide each
 constexpr int kBoxRows = kBLayout == 0 ? kStageK : kTileN;         // 128-byte rows of a box
-constexpr int kLoadRows = kBoxRows / kCluster;                     // of them, loaded by this CTA
+constexpr int kLoadRows = kBoxRows / kCluster; // of them, loaded by this CTA (kGather: of the steps)
+/* Gathered columns lie one after another, each with its boxes; else each box holds all columns. */
+constexpr int kColumnBytes = kBlock * kTileN * 2;
+constexpr int kStepStride = kGather ? kColumnBytes : kBlock * 128;
+constexpr int kBoxStride = (kGather ? kBlock : kBoxRows) * 128;
 
 static_assert(sizeof(in_t) == 2, "16-bit inputs");
 static_assert(kBlock == 16 || kBlock == 32, "small blocks");
@@ -82,7 +91,8 @@ static_assert(kTileN % 64 == 0 && kWarpN % 16 == 0 && (kWarpN % 64 == 0 || 64 % 
               "a warp's columns lie in whole boxes or inside one");
 static_assert(kGroup % 2 == 0 && kGroup <= 32, "16-byte copies of steps, one lane per step");
 static_assert(kBLayout == 0 || kStageK % 64 == 0, "a box of column-major B is 64 k wide");
-static_assert(kLoadRows <= 256 && kLoadRows % 8 == 0, "one TMA box");
+static_assert(kGather || (kLoadRows <= 256 && kLoadRows % 8 == 0 && kBRank == 2), "one TMA box");
+static_assert(!kGather || (kBLayout == 0 && kGroup % kCluster == 0), "whole rows of B, dealt evenly");
 static_assert(kStages >= 2 && kThreads <= 1024 && kWarps % 4 == 0, "ring and warpgroups");
 static_assert((kAhead & (kAhead - 1)) == 0 && kAhead >= 2, "a slot is the blocks left modulo kAhead");
 static_assert(kStages * (kStageBytes + kStepBytes + 16) + kWarps * kRingABytes <= 227 * 1024,
@@ -103,7 +113,7 @@ __device__ __forceinline__ int lane_offset_b(int lane, int warp_n)
     int col = warp_n * kWarpN;
     if constexpr (kBLayout == 0) {
         int k = half * 8 + in_matrix;
-        return col / 64 * kBoxRows * 128 + k * 128 + (((col % 64 / 8 + high) ^ in_matrix) << 4);
+        return col / 64 * kBoxStride + k * 128 + (((col % 64 / 8 + high) ^ in_matrix) << 4);
     } else {
         return (col + high * 8 + in_matrix) * 128 + ((half ^ in_matrix) << 4);
     }
@@ -188,38 +198,71 @@ __device__ __forceinline__ void start_streams(stream_a (&streams)[kRows], const 
     }
 }
 
-/* Producer: one thread. */
+/* This lane's copies of a stage; column: its step's (kGather), else the group's first. */
+__device__ __forceinline__ void load_stage(const tri_bsr_gemm_args &args, unsigned char *stage,
+                                           unsigned long long *full, int column, int col, int lane,
+                                           int rank)
+{
+    constexpr unsigned short kAll = (1 << kCluster) - 1;
+    if constexpr (!kGather) {
+        if (lane >= kBoxes) return;
+        unsigned char *to = stage + (lane * kBoxRows + rank * kLoadRows) * 128;
+        int c0 = kBLayout == 0 ? col + lane * 64 : column * kBlock + lane * 64;
+        int c1 = (kBLayout == 0 ? column * kBlock : col) + rank * kLoadRows;
+        if constexpr (kCluster > 1)
+            tma_load_2d_multicast(to, &args.map_b, full, c0, c1, kAll);
+        else
+            tma_load_2d(to, &args.map_b, full, c0, c1);
+    } else {
+        if (lane >= kGroup || column < 0 || lane % kCluster != rank) return;
+        unsigned char *to = stage + lane * kStepStride;
+        if constexpr (kBRank == 3) {
+            if constexpr (kCluster > 1)
+                tma_load_3d_multicast(to, &args.map_b, full, 0, column * kBlock, col / 64, kAll);
+            else
+                tma_load_3d(to, &args.map_b, full, 0, column * kBlock, col / 64);
+        } else {
+#pragma unroll
+            for (int box = 0; box < kTileN / 64; box++) {
+                unsigned char *part = to + box * kBoxStride;
+                if constexpr (kCluster > 1)
+                    tma_load_2d_multicast(part, &args.map_b, full, col + box * 64, column * kBlock, kAll);
+                else
+                    tma_load_2d(part, &args.map_b, full, col + box * 64, column * kBlock);
+            }
+        }
+    }
+}
+
+/* Producer: one warp. */
 __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, unsigned char *ring,
                                         unsigned char *ring_steps, unsigned long long *full,
                                         unsigned long long *empty, int units, int units_m)
 {
     int rank = kCluster > 1 ? (int)cluster_ctarank() : 0;
+    int lane = threadIdx.x % 32;
+    int mine = kGather ? min(lane, kGroup - 1) : 0; /* of the steps of a group */
     int slot = 0;
     unsigned parity = 1; /* fresh slots are empty */
-    tma_prefetch_map(&args.map_b);
     for (int unit = blockIdx.x / kCluster; unit < units; unit += gridDim.x / kCluster) {
         tile_position tile = locate(unit, units_m);
         const tri_panel_step *step = args.steps + args.panel_ptr[tile.panel];
         const tri_panel_step *end = args.steps + args.panel_ptr[tile.panel + 1];
-        int next = step < end ? step->col : 0;
+        int next = step < end ? step[mine].col : 0;
         for (; step < end; step += kGroup) {
-            int k = next * kBlock;
+            int column = next;
             if (step + kGroup < end)
-                next = step[kGroup].col;
+                next = step[kGroup + mine].col;
+            int bytes = kStageBytes;
+            if constexpr (kGather)
+                bytes = __popc(__ballot_sync(0xffffffffu, lane < kGroup && column >= 0)) * kColumnBytes;
             mbarrier_wait(&empty[slot], parity);
-            mbarrier_arrive_expect_tx(&full[slot], kStageBytes + kStepBytes);
-            bulk_load(ring_steps + slot * kStepBytes, step, kStepBytes, &full[slot]);
-#pragma unroll
-            for (int box = 0; box < kBoxes; box++) {
-                unsigned char *to =
-                    ring + slot * kStageBytes + (box * kBoxRows + rank * kLoadRows) * 128;
-                int c0 = kBLayout == 0 ? tile.col + box * 64 : k + box * 64;
-                int c1 = (kBLayout == 0 ? k : tile.col) + rank * kLoadRows;
-                if constexpr (kCluster > 1)
-                    tma_load_2d_multicast(to, &args.map_b, &full[slot], c0, c1, (1 << kCluster) - 1);
-                else
-                    tma_load_2d(to, &args.map_b, &full[slot], c0, c1);
+            if (lane == 0) {
+                mbarrier_arrive_expect_tx(&full[slot], bytes + kStepBytes);
+                bulk_load(ring_steps + slot * kStepBytes, step, kStepBytes, &full[slot]);
             }
+            __syncwarp();
+            load_stage(args, ring + slot * kStageBytes, &full[slot], column, tile.col, lane, rank);
             if (++slot == kStages) {
                 slot = 0;
                 parity ^= 1;
@@ -256,7 +299,7 @@ __device__ __forceinline__ void multiply_block(float (&acc)[kHalves][kNTiles][4]
             unsigned b[4];
             if constexpr (kBLayout == 0)
                 ldmatrix_x4_trans(b, ((b_address + kt * 16 * 128) ^ ((nj * 2 % 8) << 4)) +
-                                         nj * 16 / 64 * kBoxRows * 128);
+                                         nj * 16 / 64 * kBoxStride);
             else
                 ldmatrix_x4(b, (b_address + nj * 16 * 128) ^ ((b_flip ^ kt * 2) << 4));
 #pragma unroll
@@ -311,9 +354,9 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned 
                     todo &= todo - 1;
                     unsigned b_address, b_flip = 0;
                     if constexpr (kBLayout == 0) {
-                        b_address = b_slot + s * (kBlock * 128);
+                        b_address = b_slot + s * kStepStride;
                     } else {
-                        b_address = b_slot + s * kBlock / 64 * (kBoxRows * 128);
+                        b_address = b_slot + s * kBlock / 64 * kBoxStride;
                         b_flip = s * kBlock % 64 / 8;
                     }
                     multiply_block(acc[r], streams[r], a_from + r * kAhead * kBlockBytes,
@@ -351,7 +394,7 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned 
 /* grid: a multiple of kCluster, at best min(SMs, panels * ceil(n / kTileN)); kThreads threads;
  * dynamic shared memory, 1024-byte aligned:
  * kStages * (kStageBytes + kStepBytes + 16) + kWarps * kRingABytes bytes.
- * map_b: box of 64 x kLoadRows, 128-byte swizzle, over B as stored. */
+ * map_b, 128-byte swizzle: box {64, kLoadRows}; kGather: {64, kBlock}, rank 3: {64, kBlock, kTileN / 64}. */
 extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kCluster, 1, 1)
     triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
 {
@@ -368,6 +411,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClus
             mbarrier_init(&empty[i], kWarps * kCluster);
         }
         mbarrier_init_fence();
+        tma_prefetch_map(&args.map_b);
     }
     if constexpr (kCluster > 1)
         cluster_sync();
@@ -378,7 +422,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClus
     int units = units_m * ((args.n + kTileN - 1) / kTileN);
     if (threadIdx.x / 32 >= kWarps) {
         setmaxnreg_dec<24>();
-        if (threadIdx.x == kWarps * 32)
+        if (warp_uniform(threadIdx.x / 32) == kWarps)
             produce(args, smem, ring_steps, full, empty, units, units_m);
         __syncwarp();
     } else {

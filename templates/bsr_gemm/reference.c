@@ -1,6 +1,6 @@
 /* bsr_gemm on the CPU, the yardstick: C = act(alpha * A * B + beta * C + bias), element by element.
  *
- *   A   BSR, blocks kBlockM x kBlockK row-major        any block; f32, f16, bf16
+ *   A   BSR, blocks kBlockM x kBlockK row-major        any block; f32, f16, bf16, e4m3
  *   B   k x n, row-major or column-major, any ldb
  *   C   m x n, row-major or column-major, any ldc
  *
@@ -11,15 +11,16 @@
  *   row, kStrip columns:  for each block of the block row:  for each k:  acc[column] += a * b[column]
  *
  * Parameters, all set by the problem:
- *   in_type, out_type   float, f16_t, bf16_t
+ *   in_type, out_type   float, f16_t, bf16_t; in_type also e4m3_t
  *   block_m, block_k    1 .. 1024
  *   b_layout, c_layout  0 row-major, 1 column-major
  *   act                 0 none, 1 relu, 2 gelu (erf), 3 silu
+ *   scale_per_block     e4m3: scale_a has 0 one value, 1 nnzb values
  */
-#include "lib/host.h"
+#include "lib/host_fp8.h"
 #include "bsr_gemm/args.h"
 
-typedef {{in_type}} in_t;   // A and B: float, f16_t, bf16_t
+typedef {{in_type}} in_t;   // A and B: float, f16_t, bf16_t, e4m3_t
 typedef {{out_type}} out_t; // C and bias: float, f16_t, bf16_t
 enum {
     kBlockM = {{block_m}},   // rows of a block
@@ -27,6 +28,7 @@ enum {
     kBLayout = {{b_layout}}, // 0 row-major, 1 column-major
     kCLayout = {{c_layout}}, // 0 row-major, 1 column-major
     kAct = {{act}},          // 0 none, 1 relu, 2 gelu (erf), 3 silu
+    kScalePerBlock = {{scale_per_block}}, // e4m3: scale_a has 0 one value, 1 nnzb values
     kStrip = 64,             // columns summed side by side
 };
 
@@ -37,17 +39,26 @@ static void sum_strip(float *acc, const tri_bsr_gemm_args *args, int row, int co
 {
     const in_t *values = (const in_t *)args->values, *b = (const in_t *)args->b;
     int block_row = row / kBlockM, inner_row = row % kBlockM;
+    float part[kStrip], *sum = kScalePerBlock ? part : acc; /* of one block, of all */
     for (int j = 0; j < kStrip; j++)
-        acc[j] = 0.0f;
+        acc[j] = part[j] = 0.0f;
     for (int i = args->row_ptr[block_row]; i < args->row_ptr[block_row + 1]; i++) {
         const in_t *a = values + ((long long)i * kBlockM + inner_row) * kBlockK;
         long long k0 = (long long)args->col_idx[i] * kBlockK;
         for (int k = 0; k < kBlockK; k++) {
             const in_t *at = b + (kBLayout == 0 ? (k0 + k) * args->ldb + col0 : col0 * args->ldb + k0 + k);
             for (int j = 0; j < cols; j++)
-                acc[j] += to_float(a[k]) * to_float(at[kBLayout == 0 ? j : j * args->ldb]);
+                sum[j] += to_float(a[k]) * to_float(at[kBLayout == 0 ? j : j * args->ldb]);
+        }
+        for (int j = 0; kScalePerBlock && j < kStrip; j++) {
+            acc[j] += (args->scale_a ? args->scale_a[i] : 1.0f) * part[j];
+            part[j] = 0.0f;
         }
     }
+    for (int j = 0; !kScalePerBlock && args->scale_a && j < kStrip; j++)
+        acc[j] *= args->scale_a[0];
+    for (int j = 0; args->scale_b && j < kStrip; j++)
+        acc[j] *= args->scale_b[0];
 }
 
 void triage_kernel(const tri_bsr_gemm_args *args);

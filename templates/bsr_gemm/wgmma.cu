@@ -1,25 +1,35 @@
 /* bsr_gemm with TMA and wgmma (sm_90a): C = act(alpha * A * B + beta * C + bias).
  *
  *   A   BSR, blocks kBlockM x kBlockK row-major: kBlockM 64 or 128, kBlockK a multiple of kStepK
- *   B   k x n, row-major or column-major; base 16-byte aligned, ldb * 2 a multiple of 16 (TMA)
+ *   B   k x n, row-major or column-major (e4m3: column-major); base 16-byte aligned, rows (columns)
+ *       a multiple of 16 bytes (TMA)
  *   C   m x n, row-major or column-major; likewise; any n >= 1
  *
- * A CTA owns tiles of one block row by kTileN columns, one after another, and walks the blocks:
+ * A CTA owns tiles of kShare block rows by kTileN columns, one after another, and walks the blocks:
  *
- *   producer   tile -> { row, n0, steps } -> tile ring (kTileSlots) ------------+
- *   (1 warp)   A block [block_m][step_k] and B [step_k][tile_n], TMA            |
+ *   producer   tile -> { rows, n0, steps } -> tile ring (kTileSlots) -----------+
+ *   (1 warp)   A blocks [block_m][step_k] and B [step_k][tile_n], TMA           |
  *              -> stage ring (kStages), full[] by bytes, empty[] by warps       |
  *   consumers  warpgroups of 64 rows x kWgN columns of the tile  <--------------+
  *              wgmma from shared memory, sums in registers
  *              -> alpha, beta, bias, act -> packed in registers; under the next tile's products:
  *              stmatrix -> slabs of 64 x 64 -> TMA store
  *
+ * kShare 2: two block rows of 64, which the host has paired for their common columns, walk the union
+ * of these (panels of args.h, one by one), so that a common column's B is fetched once. A stage then
+ * has the blocks of one or both, and a warpgroup skips the stages that its row has no block in.
+ *
+ * kPromote 1: the products of a block are summed apart and then added to the tile's sums by ordinary
+ * float32 additions. For e4m3, whose wgmma keeps about 14 bits of a partial sum, and for scales of
+ * single blocks. Two sets of sums leave no registers for a finished tile: it is stored at once, and the
+ * other warpgroup's products go on meanwhile.
+ *
  * The producer runs ahead into the next tiles while the consumers finish this one. The consumers do
  * not wait for each other. A cluster holds kClusterN tiles
  * side by side in N; each CTA loads its part of the A block and multicasts it to all.
  *
  * Shared operand layouts (rows as TMA writes them, see lib/wgmma.cuh):
- *   A   [block_m][step_k]             K-major
+ *   A   [share][block_m][step_k]      K-major
  *   B   [tile_n / 64][step_k][64]     row-major B: MN-major slabs
  *       [tile_n][step_k]              column-major B: K-major
  * Tensor maps, fastest dimension first:
@@ -28,11 +38,12 @@
  *          b_rank 2: {n, k}                    box {64, step_k}                 row-major B
  *          b_rank 2: {k, n}                    box {step_k, min(tile_n, 256)}   column-major B
  *   map_c  {n, m}; column-major {m, n}         box {64, 64}
- * Swizzle: 128 bytes; 64 bytes where a box is step_k = 32 elements wide. b_rank 3 reads B's rows up
+ * Swizzle: 128 bytes; 64 bytes where a box is 64 bytes wide. b_rank 3 reads B's rows up
  * to a multiple of 64 columns: it needs n % 64 == 0, or rows that are padded so far.
  */
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 #include "bsr_gemm/args.h"
 #include "lib/epilogue.cuh"
@@ -40,13 +51,13 @@
 #include "lib/tma.cuh"
 #include "lib/wgmma.cuh"
 
-using in_t = {{in_type}};                   // A and B: __half, __nv_bfloat16
+using in_t = {{in_type}};                   // A and B: __half, __nv_bfloat16, __nv_fp8_e4m3
 using out_t = {{out_type}};                 // C and bias: __half, __nv_bfloat16
 constexpr int kBlockM = {{block_m}};        // rows of a block: 64 or 128
 constexpr int kBlockK = {{block_k}};        // columns of a block
 constexpr int kTileN = {{tile_n}};          // columns of C per CTA tile
 constexpr int kWgsN = {{wg_n}};             // consumer warpgroups side by side in a tile
-constexpr int kStepK = {{step_k}};          // k of one stage: 32 or 64
+constexpr int kStepK = {{step_k}};          // k of one stage: 64 or 128 bytes
 constexpr int kStages = {{stages}};         // slots of the stage ring
 constexpr int kCSlabs = {{c_slabs}};        // store buffers of 64 x 64 per warpgroup
 constexpr int kClusterN = {{cluster_n}};    // CTAs per cluster, side by side in N: 1, 2 or 4
@@ -56,16 +67,21 @@ constexpr int kBRank = {{b_rank}};          // rank of map_b: 3 (row-major B, n 
 constexpr int kBLayout = {{b_layout}};      // 0 row-major, 1 column-major
 constexpr int kCLayout = {{c_layout}};      // 0 row-major, 1 column-major
 constexpr int kAct = {{act}};               // 0 none, 1 relu, 2 gelu (erf), 3 silu
+constexpr int kShare = {{share}};           // block rows that share B: 1, or 2 of 64 rows
+constexpr int kPromote = {{promote}};       // 1: blocks are summed apart
+constexpr int kScalePerBlock = {{scale_per_block}}; // e4m3: 1 scale_a[nnzb], 0 scale_a[1]
 
-constexpr int kWgsM = kBlockM / 64;
+constexpr int kInBytes = sizeof(in_t);
+constexpr int kWgsM = kShare * kBlockM / 64;
 constexpr int kWgN = kTileN / kWgsN;             // columns of a consumer warpgroup
 constexpr int kConsumers = kWgsM * kWgsN;        // warpgroups
 constexpr int kThreads = 128 * (kConsumers + 1); // the last warpgroup's first warp produces
 constexpr int kTileSlots = 2;
 constexpr int kStepsPerBlock = kBlockK / kStepK;
-constexpr int kKWidth = kStepK * 2;          // bytes of a K-major row in a stage
-constexpr int kABytes = kBlockM * kKWidth;   // per stage
-constexpr int kBBytes = kTileN * kKWidth;    // per stage
+constexpr int kKWidth = kStepK * kInBytes;   // bytes of a K-major row in a stage
+constexpr int kBlockBytes = kBlockM * kKWidth;  // of a stage's part of a block
+constexpr int kABytes = kShare * kBlockBytes;   // per stage
+constexpr int kBBytes = kTileN * kKWidth;       // per stage
 constexpr int kBSlabBytes = kStepK * 128;    // 64 columns of a row-major B in a stage
 constexpr int kBBox = kBLayout == 1 ? (kTileN < 256 ? kTileN : 256) : kBRank == 3 ? kTileN : 64;
 constexpr int kCSlabBytes = 64 * 64 * 2;
@@ -75,9 +91,12 @@ constexpr int kProducerRegs = 24;
 constexpr int kSpareRegs = (kLaunchRegs * (kConsumers + 1) - kProducerRegs) / kConsumers / 8 * 8;
 constexpr int kConsumerRegs = kSpareRegs < 240 ? kSpareRegs : 240;
 
-static_assert(sizeof(in_t) == 2 && sizeof(out_t) == 2, "16-bit types");
+static_assert(sizeof(out_t) == 2, "a 16-bit result");
+static_assert(kInBytes == 2 || kBLayout == 1, "wgmma reads e4m3 along k only");
 static_assert(kBlockM == 64 || kBlockM == 128, "one or two warpgroups high");
-static_assert(kStepK == 32 || kStepK == 64, "a stage's A rows are one swizzle width");
+static_assert(kShare == 1 || (kShare == 2 && kBlockM == 64), "a pair is two warpgroups high");
+static_assert(!kScalePerBlock || kPromote, "a block with a scale of its own is summed apart");
+static_assert(kKWidth == 64 || kKWidth == 128, "a stage's A rows are one swizzle width");
 static_assert(kBlockK % kStepK == 0, "whole stages per block");
 static_assert(kTileN % kWgsN == 0 && kWgN % 64 == 0 && kWgN <= 256, "whole slabs per warpgroup");
 static_assert(kTileN % kBBox == 0, "whole boxes of B");
@@ -85,19 +104,20 @@ static_assert(kWgN / 64 % kCSlabs == 0, "a slab of C always has the same buffer"
 static_assert(kConsumers <= 4, "1 to 4 consumer warpgroups");
 static_assert(kLaunchRegs >= kWgN / 2 + 26,
               "ptxas wants each wgmma to fit in the registers of the launch");
-static_assert(kABytes / kClusterN % 1024 == 0, "parts of A keep the swizzle");
+static_assert(kBlockBytes / kClusterN % 1024 == 0, "parts of A keep the swizzle");
 
 struct tile_t {
-    int row;   // block row; -1: no more tiles
-    int n0;    // first column of C
-    int steps; // stages to come; 0: an empty block row
-    int pad;
+    int row[kShare]; // block rows; -1: none
+    int n0;          // first column of C
+    int steps;       // stages to come; 0: an empty block row; -1: no more tiles
+    int first;       // index of the first block (kScalePerBlock)
 };
 
 struct sync_t {
     unsigned long long full[kStages], empty[kStages];
     unsigned long long tile_full[kTileSlots], tile_empty[kTileSlots];
     tile_t tiles[kTileSlots];
+    int rows[kStages]; // kShare 2: bit r: the stage has a block of the tile's row r
 };
 
 constexpr int kCOffset = kStages * (kABytes + kBBytes);
@@ -135,15 +155,15 @@ struct ring_t {
 /* The order of tiles: bands of kRaster clusters in N; in a band the columns run fastest. CTAs that
  * run together then share A blocks, and stay within few columns of B, which L2 holds. */
 struct raster_t {
-    int rows, columns, tiles; // columns in cluster widths
+    int rows, columns, tiles; // rows in kShare block rows, columns in cluster widths
 
     __device__ __forceinline__ explicit raster_t(const tri_bsr_gemm_args &args)
-        : rows(args.block_rows),
+        : rows((args.block_rows + kShare - 1) / kShare),
           columns((args.n + kTileN * kClusterN - 1) / (kTileN * kClusterN)),
           tiles(rows * columns)
     {
     }
-    /* Where a tile is: its place in row_order, and its column. */
+    /* Where a tile is: its place in row_order, in kShare rows, and its column. */
     __device__ __forceinline__ void locate(int tile, int &place, int &column) const
     {
         const int band = tile / (rows * kRaster), in_band = tile - band * rows * kRaster;
@@ -155,17 +175,71 @@ struct raster_t {
 
 /* ---- load: one warp ---- */
 
-__device__ __forceinline__ void load_stage(const tri_bsr_gemm_args &args, int slot, int block,
-                                           int k_in_block, int k, int n0, unsigned rank)
+/* The block rows of a tile, and what leads to their blocks. */
+struct work_t {
+    int row[kShare];   // -1: none
+    int block[kShare]; // index of the next block
+    int begin, end;    // steps: blocks, or those of the panel
+};
+
+/* A block column, and which of the tile's rows have a block there. */
+struct step_t {
+    int col, rows;
+};
+
+__device__ __forceinline__ work_t find_rows(const tri_bsr_gemm_args &args, int place)
+{
+    work_t work = {};
+    if constexpr (kShare == 1) {
+        work.row[0] = args.row_order[place];
+    } else {
+#pragma unroll
+        for (int r = 0; r < kShare; ++r) {
+            const int at = place * kShare + r;
+            work.row[r] = at < args.block_rows ? args.row_order[at] : -1;
+        }
+        work.begin = args.panel_ptr[place];
+        work.end = args.panel_ptr[place + 1];
+    }
+    return work;
+}
+
+__device__ __forceinline__ void find_blocks(const tri_bsr_gemm_args &args, work_t &work)
+{
+#pragma unroll
+    for (int r = 0; r < kShare; ++r) work.block[r] = args.row_ptr[max(work.row[r], 0)];
+    if constexpr (kShare == 1) {
+        work.begin = work.block[0];
+        work.end = args.row_ptr[work.row[0] + 1];
+    }
+}
+
+__device__ __forceinline__ step_t step_at(const tri_bsr_gemm_args &args, int i, int end)
+{
+    if (i >= end) return {0, 0};
+    if constexpr (kShare == 1) return {args.col_idx[i], 1};
+    const tri_panel_step step = args.steps[i];
+    return {step.col, static_cast<int>(step.rows)};
+}
+
+__device__ __forceinline__ void load_stage(const tri_bsr_gemm_args &args, int slot,
+                                           const int (&block)[kShare], int rows, int k_in_block,
+                                           int k, int n0, unsigned rank)
 {
     unsigned long long *full = &sync().full[slot];
-    mbarrier_arrive_expect_tx(full, kABytes + kBBytes);
-    if constexpr (kClusterN == 1) {
-        tma_load_2d(stage_a(slot), &args.map_a, full, k_in_block, block * kBlockM);
-    } else {
-        constexpr int kPart = kBlockM / kClusterN; // rows that this CTA brings to all
-        tma_load_2d_multicast(stage_a(slot) + rank * kPart * kKWidth, &args.map_a, full, k_in_block,
-                              block * kBlockM + rank * kPart, (1 << kClusterN) - 1);
+    if constexpr (kShare > 1) sync().rows[slot] = rows; // ordered by the arrival
+    mbarrier_arrive_expect_tx(full, __popc(rows) * kBlockBytes + kBBytes);
+#pragma unroll
+    for (int r = 0; r < kShare; ++r) {
+        unsigned char *to = stage_a(slot) + r * kBlockBytes;
+        if (kShare > 1 && !(rows >> r & 1)) continue;
+        if constexpr (kClusterN == 1) {
+            tma_load_2d(to, &args.map_a, full, k_in_block, block[r] * kBlockM);
+        } else {
+            constexpr int kPart = kBlockM / kClusterN; // rows that this CTA brings to all
+            tma_load_2d_multicast(to + rank * kPart * kKWidth, &args.map_a, full, k_in_block,
+                                  block[r] * kBlockM + rank * kPart, (1 << kClusterN) - 1);
+        }
     }
 #pragma unroll
     for (int n = 0; n < kTileN; n += kBBox) {
@@ -198,55 +272,66 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args)
     const int lane = threadIdx.x % 32;
     const unsigned rank = kClusterN == 1 ? 0 : cluster_ctarank();
     const int stride = gridDim.x / kClusterN;
-    const auto row_at = [&](int tile) {
+    const auto rows_of = [&](int tile) {
         int place = 0, column;
         if (tile < raster.tiles) raster.locate(tile, place, column);
-        return args.row_order[place];
+        return find_rows(args, place);
     };
-    const auto column_at = [&](int i, int end) { return i < end ? args.col_idx[i] : 0; };
 
     ring_t<kStages> ring;
     ring_t<kTileSlots> tile_ring;
+    tile_t published = {};
     int tile = blockIdx.x / kClusterN;
-    int row = row_at(tile), row1 = row_at(tile + stride);
-    int begin = args.row_ptr[row], end = args.row_ptr[row + 1];
-    int columns = column_at(begin + lane, end); // lane i: block column of the i-th block ahead
+    work_t work = rows_of(tile), work1 = rows_of(tile + stride);
+    find_blocks(args, work);
+    step_t steps = step_at(args, work.begin + lane, work.end); // lane i: the i-th step ahead
 
     for (; tile < raster.tiles; tile += stride) {
-        const int row2 = row_at(tile + 2 * stride);
-        const int begin1 = args.row_ptr[row1], end1 = args.row_ptr[row1 + 1];
+        const work_t work2 = rows_of(tile + 2 * stride);
+        find_blocks(args, work1);
         int place, column;
         raster.locate(tile, place, column);
-        const int n0 = (column * kClusterN + rank) * kTileN;
-        publish_tile(tile_ring, {row, n0, (end - begin) * kStepsPerBlock, 0});
+#pragma unroll
+        for (int r = 0; r < kShare; ++r) published.row[r] = work.row[r];
+        published.n0 = (column * kClusterN + rank) * kTileN;
+        published.steps = (work.end - work.begin) * kStepsPerBlock;
+        published.first = work.block[0];
+        publish_tile(tile_ring, published);
 
-        for (int first = begin; first < end; first += 32) {
-            const int next = first + 32 < end ? column_at(first + 32 + lane, end)
-                                              : column_at(begin1 + lane, end1);
-            const int count = min(32, end - first);
+        for (int first = work.begin; first < work.end; first += 32) {
+            const step_t next = first + 32 < work.end
+                                    ? step_at(args, first + 32 + lane, work.end)
+                                    : step_at(args, work1.begin + lane, work1.end);
+            const int count = min(32, work.end - first);
             for (int i = 0; i < count; ++i) {
-                const int k0 = __shfl_sync(0xffffffffu, columns, i) * kBlockK;
+                const int k0 = __shfl_sync(0xffffffffu, steps.col, i) * kBlockK;
+                const int rows = kShare == 1 ? 1 : __shfl_sync(0xffffffffu, steps.rows, i);
                 for (int k = 0; k < kBlockK; k += kStepK) {
                     mbarrier_wait(&sync().empty[ring.slot], ring.parity ^ 1);
-                    if (elect_one()) load_stage(args, ring.slot, first + i, k, k0 + k, n0, rank);
+                    if (elect_one())
+                        load_stage(args, ring.slot, work.block, rows, k, k0 + k, published.n0, rank);
                     __syncwarp();
                     ring.advance();
                 }
+#pragma unroll
+                for (int r = 0; r < kShare; ++r) work.block[r] += rows >> r & 1;
             }
-            columns = next;
+            steps = next;
         }
-        if (begin == end) columns = column_at(begin1 + lane, end1);
-        row = row1, row1 = row2, begin = begin1, end = end1;
+        if (work.begin == work.end) steps = step_at(args, work1.begin + lane, work1.end);
+        work = work1, work1 = work2;
     }
-    publish_tile(tile_ring, {-1, 0, 0, 0});
+    published.steps = -1;
+    publish_tile(tile_ring, published);
 }
 
 /* ---- compute: every consumer warpgroup ---- */
 
-/* The products of one stage into this warpgroup's sums. */
-__device__ __forceinline__ void multiply_stage(float (&sum)[kWgN / 2], int slot, int wg_m, int wg_n)
+/* The products of one stage into sums of this warpgroup, which start from nothing if !keep. */
+__device__ __forceinline__ void multiply_stage(float (&sum)[kWgN / 2], int slot, int wg_m, int wg_n,
+                                               bool keep)
 {
-    constexpr int kBK16 = kBLayout == 0 ? 2048 : 32; // bytes from one k16 of B to the next
+    constexpr int kBK16 = kBLayout == 0 ? 2048 : 32; // bytes from one k16 (k32) of B to the next
     const unsigned long long a =
         wgmma_desc<kKWidth>(stage_a(slot) + wg_m * 64 * kKWidth, 0, 8 * kKWidth);
     const unsigned long long b =
@@ -254,9 +339,9 @@ __device__ __forceinline__ void multiply_stage(float (&sum)[kWgN / 2], int slot,
             ? wgmma_desc<128>(stage_b(slot) + wg_n * kWgN / 64 * kBSlabBytes, kBSlabBytes, 1024)
             : wgmma_desc<kKWidth>(stage_b(slot) + wg_n * kWgN * kKWidth, 0, 8 * kKWidth);
 #pragma unroll
-    for (int k = 0; k < kStepK / 16; ++k)
+    for (int k = 0; k < kKWidth / 32; ++k)
         wgmma<in_t, kWgN, kBLayout == 0>::mma(sum, wgmma_desc_advance(a, k * 32),
-                                              wgmma_desc_advance(b, k * kBK16));
+                                              wgmma_desc_advance(b, k * kBK16), keep || k > 0);
 }
 
 /* Each warp says for itself that it has read the slot: to every CTA that writes into it. */
@@ -280,21 +365,21 @@ struct finished_t {
 };
 
 /* Column group j of a finished tile; c: what is added to its four sums. */
-__device__ __forceinline__ void finish_group(const tri_bsr_gemm_args &args, finished_t &finished,
-                                             const float (&sum)[kWgN / 2], int j,
+__device__ __forceinline__ void finish_group(finished_t &finished,
+                                             const float (&sum)[kWgN / 2], float alpha, int j,
                                              const float (&bias)[2], const float (&c)[4])
 {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
         const int i = 4 * j + 2 * half;
-        const float x0 = sum[i] * args.alpha + (bias[half] + c[2 * half]);
-        const float x1 = sum[i + 1] * args.alpha + (bias[half] + c[2 * half + 1]);
-        finished.values[i / 2] = pack2<out_t>(activate<kAct>(x0), activate<kAct>(x1));
+        const float x0 = sum[i] * alpha + (bias[half] + c[2 * half]);
+        const float x1 = sum[i + 1] * alpha + (bias[half] + c[2 * half + 1]);
+        finished.values[i / 2] = pack2<out_t>(activate<kAct, out_t>(x0), activate<kAct, out_t>(x1));
     }
 }
 
 __device__ __forceinline__ void finish_tile(const tri_bsr_gemm_args &args, finished_t &finished,
-                                            const float (&sum)[kWgN / 2], int m0, int n0)
+                                            const float (&sum)[kWgN / 2], float alpha, int m0, int n0)
 {
     const int lane = threadIdx.x % 32, m = m0 + threadIdx.x % 128 / 32 * 16 + lane / 4;
     const out_t *bias_of = static_cast<const out_t *>(args.bias);
@@ -302,7 +387,8 @@ __device__ __forceinline__ void finish_tile(const tri_bsr_gemm_args &args, finis
                            bias_of ? static_cast<float>(bias_of[m + 8]) : 0.0f};
     if (args.beta == 0.0f) { // apart, so that no branch stands between the values
 #pragma unroll
-        for (int j = 0; j < kWgN / 8; ++j) finish_group(args, finished, sum, j, bias, {0, 0, 0, 0});
+        for (int j = 0; j < kWgN / 8; ++j)
+            finish_group(finished, sum, alpha, j, bias, {0, 0, 0, 0});
     } else {
         const long long row = kCLayout == 0 ? args.ldc : 1, column = kCLayout == 0 ? 1 : args.ldc;
         int n = n0 + lane % 4 * 2;
@@ -315,7 +401,7 @@ __device__ __forceinline__ void finish_tile(const tri_bsr_gemm_args &args, finis
                 c[i] = n + i % 2 < args.n
                            ? args.beta * static_cast<float>(at[i / 2 * 8 * row + i % 2 * column])
                            : 0.0f;
-            finish_group(args, finished, sum, j, bias, c);
+            finish_group(finished, sum, alpha, j, bias, c);
             at = opaque(at + 8 * column); // else all addresses and reads come first, and spill
             n = opaque(n + 8);
         }
@@ -375,6 +461,12 @@ __device__ __forceinline__ void store_slab(const tri_bsr_gemm_args &args, const 
 
 /* ---- compute and store ---- */
 
+/* Has the tile's row of this warpgroup a block in the stage? */
+__device__ __forceinline__ bool has_block(int slot, int wg)
+{
+    return kShare == 1 || warp_uniform(sync().rows[slot]) >> wg % kWgsM & 1;
+}
+
 /* The products of a tile; under those of its first stages, the stores of the tile before. */
 __device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&sum)[kWgN / 2],
                                          const finished_t &finished, ring_t<kStages> &ring,
@@ -382,22 +474,33 @@ __device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&
 {
 #pragma unroll
     for (int i = 0; i < kWgN / 2; ++i) sum[i] = 0.0f;
-    int previous = 0;
+    int previous = -1; // a slot that may still be read
     for (int step = 0; step < steps; ++step) {
         mbarrier_wait(&sync().full[ring.slot], ring.parity);
-        wgmma_fence_registers(sum);
-        wgmma_fence();
-        multiply_stage(sum, ring.slot, wg % kWgsM, wg / kWgsM);
-        wgmma_commit();
+        const bool mine = has_block(ring.slot, wg);
+        if (mine) {
+            wgmma_fence_registers(sum);
+            wgmma_fence();
+            multiply_stage(sum, ring.slot, wg % kWgsM, wg / kWgsM, true);
+            wgmma_commit();
+        }
         if (finished.m0 >= 0) {
 #pragma unroll
             for (int s = 0; s < kWgN / 64; ++s)
                 if (step == s) store_slab(args, finished, s, wg);
         }
-        wgmma_fence_registers(sum);
-        wgmma_wait<1>(); // the previous stage has been read
-        if (step > 0) release_stage(previous);
-        previous = ring.slot;
+        if (mine) {
+            wgmma_fence_registers(sum);
+            wgmma_wait<1>(); // the previous stage has been read
+            if (previous >= 0) release_stage(previous);
+            previous = ring.slot;
+        } else {
+            wgmma_fence_registers(sum);
+            wgmma_wait<0>();
+            if (previous >= 0) release_stage(previous);
+            previous = -1;
+            release_stage(ring.slot);
+        }
         ring.advance();
     }
     if (finished.m0 >= 0) {
@@ -407,11 +510,62 @@ __device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&
     }
     wgmma_wait<0>();
     wgmma_fence_registers(sum);
-    if (steps > 0) release_stage(previous);
+    if (previous >= 0) release_stage(previous);
+}
+
+/* The products of a tile, block by block: each block's into sums of its own, these times the block's
+ * scale onto the tile's. */
+__device__ __forceinline__ void multiply_promoted(const tri_bsr_gemm_args &args,
+                                                  float (&sum)[kWgN / 2], ring_t<kStages> &ring,
+                                                  const tile_t &tile, int wg)
+{
+    const bool scaled = kScalePerBlock && args.scale_a;
+    const float *scales = args.scale_a + tile.first;
+    float part[kWgN / 2];
+#pragma unroll
+    for (int i = 0; i < kWgN / 2; ++i) sum[i] = 0.0f;
+    const int blocks = tile.steps / kStepsPerBlock;
+    float next = scaled && blocks > 0 ? scales[0] : 1.0f;
+    for (int block = 0; block < blocks; ++block) {
+        const float scale = next;
+        int slots[kStepsPerBlock];
+        if (scaled && block + 1 < blocks) next = scales[block + 1];
+#pragma unroll
+        for (int s = 0; s < kStepsPerBlock; ++s) {
+            slots[s] = ring.slot;
+            mbarrier_wait(&sync().full[ring.slot], ring.parity);
+            wgmma_fence_registers(part);
+            wgmma_fence();
+            multiply_stage(part, ring.slot, wg % kWgsM, wg / kWgsM, s > 0);
+            wgmma_commit();
+            wgmma_fence_registers(part);
+            ring.advance();
+        }
+        wgmma_wait<0>();
+        wgmma_fence_registers(part);
+#pragma unroll
+        for (int s = 0; s < kStepsPerBlock; ++s) release_stage(slots[s]);
+#pragma unroll
+        for (int i = 0; i < kWgN / 2; ++i)
+            sum[i] = kScalePerBlock ? fmaf(part[i], scale, sum[i]) : sum[i] + part[i];
+    }
+}
+
+/* alpha with the scales that are the same for all blocks. */
+__device__ __forceinline__ float whole_alpha(const tri_bsr_gemm_args &args)
+{
+    float alpha = args.alpha;
+    if constexpr (kInBytes == 1) {
+        if (!kScalePerBlock && args.scale_a) alpha *= args.scale_a[0];
+        if (args.scale_b) alpha *= args.scale_b[0];
+    }
+    return alpha;
 }
 
 __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
 {
+    const int row_in_tile = wg % kWgsM * 64, row_in_block = row_in_tile % kBlockM;
+    const float alpha = whole_alpha(args);
     ring_t<kStages> ring;
     ring_t<kTileSlots> tile_ring;
     float sum[kWgN / 2];
@@ -423,10 +577,20 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
         __syncwarp();
         if (threadIdx.x % 32 == 0) mbarrier_arrive(&sync().tile_empty[tile_ring.slot]);
         tile_ring.advance();
-        multiply(args, sum, finished, ring, tile.steps, wg); // of the last "tile": stores only
-        if (tile.row < 0) break;
-        finish_tile(args, finished, sum, tile.row * kBlockM + wg % kWgsM * 64,
+        if constexpr (kPromote)
+            multiply_promoted(args, sum, ring, tile, wg);
+        else
+            multiply(args, sum, finished, ring, tile.steps, wg); // of the last "tile": stores only
+        if (tile.steps < 0) break;
+        const int row = tile.row[row_in_tile / kBlockM];
+        finished.m0 = -1;
+        if (kShare > 1 && row < 0) continue; // the last pair may be one row
+        finish_tile(args, finished, sum, alpha, row * kBlockM + row_in_block,
                     tile.n0 + wg / kWgsM * kWgN);
+        if constexpr (kPromote) {
+#pragma unroll
+            for (int s = 0; s < kWgN / 64; ++s) store_slab(args, finished, s, wg);
+        }
     }
     if (threadIdx.x % 128 == 0) tma_store_wait<0>();
 }

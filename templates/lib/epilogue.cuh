@@ -1,13 +1,14 @@
-/* What happens to an f32 accumulator on its way to C: activation and packing to 16 bits. */
+/* What happens to an f32 accumulator on its way to C: activation and packing to 16 bits. The one place for
+ * both. */
 #ifndef TRIAGE_LIB_EPILOGUE_CUH
 #define TRIAGE_LIB_EPILOGUE_CUH
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-/* x times the normal distribution function. erfc by Abramowitz and Stegun 7.1.26, absolute error
- * 1.5e-7, far below 16-bit rounding, and a third of erff's instructions. */
-__device__ __forceinline__ float gelu(float x)
+/* x times the normal distribution function, for 16-bit results. erfc by Abramowitz and Stegun 7.1.26,
+ * absolute error 1.5e-7, far below 16-bit rounding, and a third of erff's instructions. */
+__device__ __forceinline__ float gelu_short(float x)
 {
     const float z = fabsf(x) * 0.70710678118654752f;
     const float t = __fdividef(1.0f, fmaf(0.3275911f, z, 1.0f));
@@ -20,12 +21,14 @@ __device__ __forceinline__ float gelu(float x)
 }
 
 /* act: 0 none, 1 relu, 2 gelu (erf form), 3 silu */
-template <int act>
+template <int act, class out_t>
 __device__ __forceinline__ float activate(float x)
 {
+    constexpr bool kShort = sizeof(out_t) == 2;
     if constexpr (act == 1) return x < 0.0f ? 0.0f : x; /* NaN stays NaN */
-    if constexpr (act == 2) return gelu(x);
-    if constexpr (act == 3) return __fdividef(x, 1.0f + __expf(-x));
+    if constexpr (act == 2)
+        return kShort ? gelu_short(x) : 0.5f * x * erfcf(x * -0.70710678118654752f);
+    if constexpr (act == 3) return kShort ? __fdividef(x, 1.0f + __expf(-x)) : x / (1.0f + __expf(-x));
     return x;
 }
 

@@ -7,39 +7,15 @@
 #ifndef TRIAGE_LIB_STORE_CUH
 #define TRIAGE_LIB_STORE_CUH
 
-#include "lib/mma.cuh"
 #include <cuda_fp8.h>
+
+#include "lib/epilogue.cuh"
+#include "lib/mma.cuh"
 
 __device__ __forceinline__ float to_float(float v) { return v; }
 __device__ __forceinline__ float to_float(__half v) { return __half2float(v); }
 __device__ __forceinline__ float to_float(__nv_bfloat16 v) { return __bfloat162float(v); }
 __device__ __forceinline__ float to_float(__nv_fp8_e4m3 v) { return static_cast<float>(v); }
-
-/* Two neighbours in one register, the first in the low half. */
-__device__ __forceinline__ unsigned pack_pair(float lo, float hi, __half)
-{
-    __half2 v = __floats2half2_rn(lo, hi);
-    return *reinterpret_cast<unsigned *>(&v);
-}
-
-__device__ __forceinline__ unsigned pack_pair(float lo, float hi, __nv_bfloat16)
-{
-    __nv_bfloat162 v = __floats2bfloat162_rn(lo, hi);
-    return *reinterpret_cast<unsigned *>(&v);
-}
-
-/* 0 none, 1 relu (a NaN stays one), 2 gelu (erf), 3 silu */
-template <int kAct> __device__ __forceinline__ float activate_f32(float v)
-{
-    if constexpr (kAct == 1)
-        return v < 0.0f ? 0.0f : v;
-    else if constexpr (kAct == 2)
-        return 0.5f * v * erfcf(v * -0.70710678118654752f); /* no cancellation */
-    else if constexpr (kAct == 3)
-        return v / (1.0f + __expf(-v));
-    else
-        return v;
-}
 
 /* C as the epilogue sees it. vector_ok: base and ldc allow 16-byte accesses. */
 template <typename T> struct output_view {
@@ -81,7 +57,7 @@ __device__ __forceinline__ float finish(const output_view<T> &out, float acc, fl
     float v = out.alpha * acc + bias;
     if (out.beta != 0.0f)
         v += out.beta * to_float(out.c[output_index<kCLayout>(out, row, col)]);
-    return activate_f32<kAct>(v);
+    return activate<kAct, T>(v);
 }
 
 /* Lane q of a quad ends with v[t] = what lane t held in v[q]. */
@@ -157,8 +133,8 @@ __device__ __forceinline__ void store_warp_tile(const output_view<T> &out,
                     int nt = kCLayout == 0 ? i % kNTiles : i / (kMTiles * 2);
                     int row = row0 + mt * 8 + g, col = col0 + nt * 8 + 2 * q;
                     const float *d = &acc[mt / 2][nt][mt % 2 * 2];
-                    v[t] = pack_pair(finish<kAct, kCLayout>(out, d[0], bias[mt], row, col),
-                                     finish<kAct, kCLayout>(out, d[1], bias[mt], row, col + 1), T());
+                    v[t] = pack2<T>(finish<kAct, kCLayout>(out, d[0], bias[mt], row, col),
+                                    finish<kAct, kCLayout>(out, d[1], bias[mt], row, col + 1));
                     if constexpr (kCLayout == 1)
                         v[t] = movmatrix_trans(v[t]);
                 }

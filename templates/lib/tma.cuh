@@ -90,6 +90,16 @@ __device__ __forceinline__ void tma_load_2d_multicast(void *dst, const void *map
                  : "memory");
 }
 
+__device__ __forceinline__ void tma_load_3d_multicast(void *dst, const void *map,
+                                                      unsigned long long *bar, int c0, int c1, int c2,
+                                                      unsigned short cta_mask)
+{
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 ".multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;" ::"r"(smem_u32(dst)),
+                 "l"(map), "r"(smem_u32(bar)), "r"(c0), "r"(c1), "r"(c2), "h"(cta_mask)
+                 : "memory");
+}
+
 /* The same with an L2 hint. */
 __device__ __forceinline__ void tma_load_2d_multicast(void *dst, const void *map,
                                                       unsigned long long *bar, int c0, int c1,

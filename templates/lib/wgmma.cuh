@@ -63,8 +63,8 @@ __device__ __forceinline__ unsigned long long wgmma_desc_advance(unsigned long l
     return desc + (bytes >> 4);
 }
 
-/* ---- the products: wgmma<in_t, n, transpose_b>::mma(d, a, b) is d += a * b, one k16 (k32 of
- * fp8) deep; transpose_b 1 takes an MN-major B ---- */
+/* ---- the products: wgmma<in_t, n, transpose_b>::mma(d, a, b, keep) is d = a * b + (keep ? d : 0),
+ * one k16 (k32 of fp8) deep; transpose_b 1 takes an MN-major B ---- */
 
 template <class in_t, int n, int transpose_b>
 struct wgmma;
@@ -86,28 +86,28 @@ struct wgmma;
     "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, "   \
     "%127"
 
-#define TRI_WGMMA_SHAPE(in, n, shape, names, inputs, transposes, ...)                              \
+#define TRI_WGMMA_SHAPE(in, n, shape, names, inputs, kept, transposes, ...)                        \
     template <int transpose_b>                                                                     \
     struct wgmma<in, n, transpose_b> {                                                             \
         static __device__ __forceinline__ void mma(float (&d)[n / 2], unsigned long long a,        \
-                                                   unsigned long long b)                           \
+                                                   unsigned long long b, int keep)                 \
         {                                                                                          \
-            asm volatile("{\n\t.reg .pred p;\n\tsetp.eq.u32 p, 1, 1;\n\t"                          \
+            asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.s32 p, " kept ", 0;\n\t"                     \
                          "wgmma.mma_async.sync.aligned." shape " {" names "}, " inputs ", p, 1, 1" \
                          transposes ";\n\t}"                                                       \
                          : __VA_ARGS__                                                             \
-                         : "l"(a), "l"(b), "n"(transpose_b));                                      \
+                         : "l"(a), "l"(b), "n"(transpose_b), "r"(keep));                           \
         }                                                                                          \
     };
 
 #define TRI_WGMMA_TYPE(in, k, types, t0, t1, t2, t3)                                               \
-    TRI_WGMMA_SHAPE(in, 64, "m64n64" k types, TRI_S0, "%32, %33", t0, TRI_D32(0))                  \
-    TRI_WGMMA_SHAPE(in, 128, "m64n128" k types, TRI_S0 ", " TRI_S1, "%64, %65", t1, TRI_D32(0),    \
-                    TRI_D32(32))                                                                   \
-    TRI_WGMMA_SHAPE(in, 192, "m64n192" k types, TRI_S0 ", " TRI_S1 ", " TRI_S2, "%96, %97", t2,    \
-                    TRI_D32(0), TRI_D32(32), TRI_D32(64))                                          \
+    TRI_WGMMA_SHAPE(in, 64, "m64n64" k types, TRI_S0, "%32, %33", "%35", t0, TRI_D32(0))           \
+    TRI_WGMMA_SHAPE(in, 128, "m64n128" k types, TRI_S0 ", " TRI_S1, "%64, %65", "%67", t1,         \
+                    TRI_D32(0), TRI_D32(32))                                                       \
+    TRI_WGMMA_SHAPE(in, 192, "m64n192" k types, TRI_S0 ", " TRI_S1 ", " TRI_S2, "%96, %97",        \
+                    "%99", t2, TRI_D32(0), TRI_D32(32), TRI_D32(64))                                   \
     TRI_WGMMA_SHAPE(in, 256, "m64n256" k types, TRI_S0 ", " TRI_S1 ", " TRI_S2 ", " TRI_S3,        \
-                    "%128, %129", t3, TRI_D32(0), TRI_D32(32), TRI_D32(64), TRI_D32(96))
+                    "%128, %129", "%131", t3, TRI_D32(0), TRI_D32(32), TRI_D32(64), TRI_D32(96))
 
 #define TRI_WGMMA_16BIT(in, types)                                                                 \
     TRI_WGMMA_TYPE(in, "k16.f32.", types, ", 0, %34", ", 0, %66", ", 0, %98", ", 0, %130")

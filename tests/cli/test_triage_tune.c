@@ -118,6 +118,10 @@ static void test_numbers(void **state) {
 static void test_names_and_combinations(void **state) {
     (void)state;
     refuse(64, "f64", PROBLEM "--dtype f64");
+    refuse(64, "--out-dtype e4m3 is not one of f32, f16, bf16", PROBLEM "--dtype e4m3 --out-dtype e4m3");
+    refuse(64, "--scale row is not one of tensor, block", PROBLEM "--dtype e4m3 --scale row");
+    refuse(64, "goes with --dtype e4m3; bf16 has no scales", PROBLEM "--dtype bf16 --scale block");
+    refuse(64, "goes with --dtype e4m3; f16 has no scales", PROBLEM "--scale tensor");
     refuse(64, "conv", PROBLEM "--op conv");
     refuse(64, "diagonal", PROBLEM "--layout diagonal");
     refuse(64, "abacus", PROBLEM "--device abacus");
@@ -187,10 +191,11 @@ static void test_help(void **state) {
     outcome o = tune("--help");
     assert_int_equal(o.code, 0);
     static const char *const names[] = {
-        "--shape",  "--sparsity",   "--block",  "--dtype",  "--out-dtype",    "--op",       "--pattern",
-        "--n=",     "--layout",     "--device", "--target", "--compile-only", "--space",    "--strategy",
-        "--budget", "--time-limit", "--seed",   "--jobs",   "--db",           "--force",    "--dry-run",
-        "--emit",   "--warm",       "--json",   "--quiet",  "--verbose",      "--no-color", "--data-dir"};
+        "--shape",        "--sparsity", "--block",    "--dtype",    "--scale",      "--out-dtype",
+        "--op",           "--pattern",  "--n=",       "--layout",   "--device",     "--target",
+        "--compile-only", "--space",    "--strategy", "--budget",   "--time-limit", "--seed",
+        "--jobs",         "--db",       "--force",    "--dry-run",  "--emit",       "--warm",
+        "--json",         "--quiet",    "--verbose",  "--no-color", "--data-dir"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strstr(o.out, names[i]))
             fail_msg("--help does not name %s", names[i]);
@@ -240,6 +245,39 @@ static void test_a_pattern(void **state) {
     assert_non_null(strstr(json_string_value(json_object_get(json, "problem")), "m=48 n=24 k=64"));
     json_decref(json);
     drop(&o);
+}
+
+/* Both kinds of scale are problems of their own, verified and timed. */
+static void test_e4m3(void **state) {
+    (void)state;
+    static const struct {
+        const char *arguments, *key;
+    } cases[] = {
+        {"--scale tensor --out-dtype f16 --layout col", "bsr_gemm e4m3 f16 col col none nobias m=64 "},
+        {"--scale block --out-dtype f32 --layout col", "bsr_gemm e4m3-block f32 col col none nobias m=64 "},
+        {"--scale block", "bsr_gemm e4m3-block bf16 row row none nobias m=64 "},
+        {"", "bsr_gemm e4m3 bf16 row row none nobias m=64 "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char arguments[512];
+        snprintf(arguments, sizeof arguments,
+                 PROBLEM "--dtype e4m3 %s --device host --warm --budget 2 --db e4m3.db --json --quiet",
+                 cases[i].arguments);
+        outcome o = tune(arguments);
+        if (o.code != 0)
+            fail_msg("exit %d: %s", o.code, o.err);
+        json_t *json = json_of(&o);
+        const char *key = json_string_value(json_object_get(json, "problem"));
+        assert_int_equal(strncmp(key, cases[i].key, strlen(cases[i].key)), 0);
+        assert_true(json_is_false(json_object_get(json, "answered_from_store")));
+        assert_int_equal(
+            strncmp(json_string_value(json_object_get(json, "winner")), "host_fp8 ", strlen("host_fp8 ")), 0);
+        json_t *row = json_array_get(json_object_get(json, "rows"), 0);
+        assert_true(json_real_value(json_object_get(row, "median_ns")) > 0);
+        assert_true(json_real_value(json_object_get(row, "row_error")) > 0); /* of C's rounding */
+        json_decref(json);
+        drop(&o);
+    }
 }
 
 static void test_dry_run_and_emit(void **state) {
@@ -353,6 +391,7 @@ int main(void) {
         cmocka_unit_test(test_dry_run_and_emit),
         cmocka_unit_test(test_a_run_twice),
         cmocka_unit_test(test_a_pattern),
+        cmocka_unit_test(test_e4m3),
         cmocka_unit_test(test_compile_only),
         cmocka_unit_test(test_none_right),
         cmocka_unit_test(test_interrupt),

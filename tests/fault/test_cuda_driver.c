@@ -330,8 +330,8 @@ static void test_tensor_maps(void **state) {
     (void)state;
     tri_device *device = NULL;
     unsigned char map[128] = {0};
-    tri_tensor_box flat = {.rank = 2, .box = {64, 32, 0}, .swizzle = 64, .l2_promotion = 128};
-    tri_tensor_box split = {.rank = 3, .box = {64, 16, 4}, .inner_split = 64, .swizzle = 128};
+    tri_tensor_box flat = {.rank = 2, .box = {32, 16, 0}, .swizzle = 64, .l2_promotion = 128};
+    tri_tensor_box split = {.rank = 3, .box = {32, 16, 4}, .inner_split = 64, .swizzle = 128};
     tri_tensor_box none = {0};
     assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_OK);
 
@@ -342,7 +342,7 @@ static void test_tensor_maps(void **state) {
     assert_int_equal(fake.map_type, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16);
     assert_int_equal(fake.map_rank, 2);
     assert_true(fake.map_dims[0] == 1000 && fake.map_dims[1] == 77 && fake.map_strides[0] == 2016);
-    assert_true(fake.map_box[0] == 64 && fake.map_box[1] == 32);
+    assert_true(fake.map_box[0] == 32 && fake.map_box[1] == 16);
     assert_int_equal(fake.map_swizzle, CU_TENSOR_MAP_SWIZZLE_64B);
     assert_int_equal(fake.map_promotion, CU_TENSOR_MAP_L2_PROMOTION_L2_128B);
 
@@ -367,6 +367,9 @@ static void test_tensor_maps(void **state) {
         {{.rank = 2, .box = {257, 1, 0}}, 0x1000, 512, 64, 512},
         {{.rank = 2, .box = {64, 1, 0}, .swizzle = 16}, 0x1000, 512, 64, 512},
         {{.rank = 2, .box = {64, 1, 0}, .l2_promotion = 32}, 0x1000, 512, 64, 512},
+        {{.rank = 2, .box = {4, 1, 0}}, 0x1000, 512, 64, 512},
+        {{.rank = 2, .box = {64, 1, 0}, .swizzle = 64}, 0x1000, 512, 64, 512},
+        {{.rank = 3, .box = {8, 1, 1}, .inner_split = 4}, 0x1000, 512, 64, 512},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         triage_status status = tri_tensor_map_make(map, device, &bad[i].box, TRIAGE_F16, bad[i].base,
@@ -376,6 +379,83 @@ static void test_tensor_maps(void **state) {
     }
     tri_device_close(device);
     expect_nothing_left("tensor maps");
+}
+
+/* Bytes for bytes: boxes and splits count elements, swizzles and strides count bytes. */
+static void test_tensor_maps_of_bytes(void **state) {
+    (void)state;
+    tri_device *device = NULL;
+    unsigned char map[128] = {0};
+    tri_tensor_box flat = {.rank = 2, .box = {128, 256, 0}, .swizzle = 128, .l2_promotion = 256};
+    tri_tensor_box split = {.rank = 3, .box = {64, 16, 4}, .inner_split = 64, .swizzle = 64};
+    assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_OK);
+    assert_int_equal(tri_tensor_map_make(map, device, &flat, TRIAGE_E4M3, 0x1000, 4096, 77, 4112), TRIAGE_OK);
+    assert_int_equal(fake.map_type, CU_TENSOR_MAP_DATA_TYPE_UINT8);
+    assert_true(fake.map_dims[0] == 4096 && fake.map_dims[1] == 77 && fake.map_strides[0] == 4112);
+    assert_true(fake.map_box[0] == 128 && fake.map_box[1] == 256);
+    assert_int_equal(fake.map_swizzle, CU_TENSOR_MAP_SWIZZLE_128B);
+    assert_int_equal(tri_tensor_map_make(map, device, &split, TRIAGE_E4M3, 0x1000, 512, 77, 512), TRIAGE_OK);
+    assert_true(fake.map_dims[0] == 64 && fake.map_dims[2] == 8 && fake.map_strides[1] == 64);
+
+    static const struct {
+        tri_tensor_box box;
+        int64_t inner, ld;
+        const char *message;
+    } bad[] = {
+        {{.rank = 2, .box = {128, 8, 0}, .swizzle = 128}, 4096, 4104, "4104 bytes is not a multiple of 16"},
+        {{.rank = 2, .box = {8, 8, 0}}, 4096, 4096, "a box of 8 bytes is not a multiple of 16"},
+        {{.rank = 2, .box = {256, 8, 0}, .swizzle = 128}, 4096, 4096, "a box of 256 bytes, at most 128"},
+        {{.rank = 3, .box = {16, 8, 4}, .inner_split = 8}, 4096, 4096, "inner_split of 8 bytes"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(
+            tri_tensor_map_make(map, device, &bad[i].box, TRIAGE_E4M3, 0x1000, bad[i].inner, 64, bad[i].ld),
+            TRIAGE_E_INVALID);
+        assert_non_null(strstr(triage_last_error(), bad[i].message));
+    }
+    tri_device_close(device);
+    expect_nothing_left("tensor maps of bytes");
+}
+
+/* What a launch for e4m3 gets: A and B in bytes, C in its own type, the scales' addresses. */
+static void test_args_of_e4m3(void **state) {
+    (void)state;
+    static const CUtensorMapDataType types[] = {
+        CU_TENSOR_MAP_DATA_TYPE_FLOAT32, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16};
+    tri_device *device = NULL;
+    tri_bsr_gemm_args args;
+    tri_bsr_buffers buffers = {
+        .values = 0x10000, .b = 0x20000, .c = 0x30000, .scale_a = 0x40000, .scale_b = 0x50004};
+    tri_launch launch = big_launch;
+    tri_problem p = problem;
+    assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_OK);
+    p.in_type = TRIAGE_E4M3;
+    p.scale_per_block = true;
+    p.b_layout = p.c_layout = TRIAGE_COL_MAJOR;
+    p.ldb = 272;
+    p.ldc = p.m;
+    launch.map_a = (tri_tensor_box){.rank = 2, .box = {64, 64, 0}, .swizzle = 64};
+    launch.map_b = (tri_tensor_box){.rank = 2, .box = {64, 128, 0}, .swizzle = 64};
+    assert_int_equal(tri_bsr_args_make(&args, device, &launch, &p, &buffers, 1, 0), TRIAGE_OK);
+    assert_int_equal(fake.map_type, CU_TENSOR_MAP_DATA_TYPE_UINT8); /* B, the last one made */
+    assert_true(fake.map_dims[0] == 256 && fake.map_dims[1] == 512 && fake.map_strides[0] == 272);
+    assert_true((uintptr_t)args.scale_a == 0x40000 && (uintptr_t)args.scale_b == 0x50004);
+    launch.map_b.rank = 0;
+    assert_int_equal(tri_bsr_args_make(&args, device, &launch, &p, &buffers, 1, 0), TRIAGE_OK);
+    assert_int_equal(fake.map_type, CU_TENSOR_MAP_DATA_TYPE_UINT8); /* A */
+    assert_true(fake.map_dims[0] == 64 && fake.map_strides[0] == 64);
+    for (int out = TRIAGE_F32; out <= TRIAGE_BF16; out++) {
+        p.out_type = (triage_dtype)out;
+        launch.map_c = (tri_tensor_box){.rank = 2, .box = {32, 64, 0}, .swizzle = 128};
+        assert_int_equal(tri_bsr_args_make(&args, device, &launch, &p, &buffers, 1, 0), TRIAGE_OK);
+        assert_int_equal(fake.map_type, types[out]);
+        assert_true(fake.map_strides[0] == (cuuint64_t)p.ldc * (out == TRIAGE_F32 ? 4 : 2));
+    }
+    p.ldb = 264; /* 264 bytes: what is enough for halves is not for bytes */
+    launch.map_b.rank = 2;
+    assert_int_equal(tri_bsr_args_make(&args, device, &launch, &p, &buffers, 1, 0), TRIAGE_E_INVALID);
+    assert_non_null(strstr(triage_last_error(), "264 bytes"));
+    tri_device_close(device);
 }
 
 static void test_args_maps(void **state) {
@@ -450,6 +530,8 @@ int main(void) {
         TEST(test_bad_launches),
         TEST(test_time_uses_events_and_graphs),
         TEST(test_tensor_maps),
+        TEST(test_tensor_maps_of_bytes),
+        TEST(test_args_of_e4m3),
         TEST(test_args_maps),
         TEST(test_log_is_read),
     };

@@ -47,10 +47,78 @@ static const mutation of_plain[] = {
      "store_float(row == 9 && col > 0 ? at - 1 : at, v);"},
 };
 
+/* e4m3: both kinds of scale forgotten or mistaken for another. */
+#define SUMS "multiply_strip(sums + row * kTileN, scale, a, b, depth);"
+
+static const mutation of_host_fp8[] = {
+    {"none", NULL, NULL},
+    {"scale_b ignored", "args->scale_b ? args->scale_b[0] : 1.0f", "1.0f"},
+    {"scale_b applied twice", "scale_b * (scale_a", "scale_b * scale_b * (scale_a"},
+    {"zero output", "store_float(at, activate(kAct, v));", "store_float(at, 0.0f);"},
+    {"one dropped block", "i < args->row_ptr[block_row + 1]",
+     "i < args->row_ptr[block_row + 1] - (block_row == 1)"},
+    {"one strip never multiplied", SUMS, "if (row || block != 2) " SUMS},
+    {"beta ignored", "v += args->beta * to_float(*at);", "v += 0.0f;"},
+    {"last column unwritten", "int cols = args->n - col0 < kTileN ? args->n - col0 : kTileN;",
+     "int cols = args->n - col0 <= kTileN ? args->n - col0 - 1 : kTileN;"},
+};
+
+static const mutation of_one_scale[] = {
+    {"none", NULL, NULL},
+    {"scale_a ignored", "args->scale_a ? args->scale_a[0] : 1.0f", "args->scale_a ? 1.0f : 1.0f"},
+    {"both ignored", "scale_b * (scale_a * ", "1.0f * (1.0f * "},
+    {"scale_a taken for scale_b", "args->scale_b[0]", "args->scale_a[0]"},
+};
+
+static const mutation of_block_scales[] = {
+    {"none", NULL, NULL},
+    {"scale_a ignored", "args->scale_a[block] : 1.0f", "1.0f : 1.0f"},
+    {"the first block's scale for all", "args->scale_a[block]", "args->scale_a[0]"},
+    {"the block before's scale", "args->scale_a[block]", "args->scale_a[block ? block - 1 : 0]"},
+    {"the column's scale", "args->scale_a[block]", "args->scale_a[args->col_idx[block]]"},
+    {"one block with its neighbour's scale", "args->scale_a[block]", "args->scale_a[block == 4 ? 5 : block]"},
+    {"one block without its scale", "args->scale_a[block]", "(block == 4 ? 1.0f : args->scale_a[block])"},
+};
+
+static const mutation of_plain_block_scales[] = {
+    {"none", NULL, NULL},
+    {"scale_a ignored", "args->scale_a[i] : 1.0f", "1.0f : 1.0f"},
+    {"the block before's scale", "args->scale_a[i]", "args->scale_a[i ? i - 1 : 0]"},
+    {"scale_b ignored", "acc[j] *= args->scale_b[0];", "acc[j] *= 1.0f;"},
+};
+
+#define CHECK(which, of, table)                                                                              \
+    check_table(&w, &w.which, &w.of.launch, table, sizeof(table) / sizeof((table)[0]))
+
+static void test_e4m3(void **state) {
+    (void)state;
+    for (int per_block = 0; per_block < 2; per_block++)
+        for (int out = TRIAGE_F32; out <= TRIAGE_BF16; out++) {
+            world w;
+            open_world(&w, &(world_shape){.device = "host",
+                                          .dtype = TRIAGE_E4M3,
+                                          .layout = TRIAGE_COL_MAJOR,
+                                          .rows = 64,
+                                          .cols = 37,
+                                          .depth = 96,
+                                          .block = 16,
+                                          .out = (triage_dtype)out,
+                                          .scale_per_block = per_block});
+            CHECK(source, candidate, of_host_fp8);
+            if (per_block) {
+                CHECK(source, candidate, of_block_scales);
+                CHECK(reference_source, reference, of_plain_block_scales);
+            } else {
+                CHECK(source, candidate, of_one_scale);
+            }
+            close_world(&w);
+        }
+}
+
 static void check_both(triage_dtype dtype, triage_layout layout, bool with_host) {
     world w;
     /* 37 columns: no multiple of any tile */
-    open_world(&w, &(world_shape){"host", NULL, dtype, layout, 64, 37, 96, 16});
+    open_world(&w, &(world_shape){"host", NULL, dtype, layout, 64, 37, 96, 16, dtype, false, NULL});
     check_table(&w, &w.reference_source, &w.reference.launch, of_plain, sizeof of_plain / sizeof of_plain[0]);
     if (with_host)
         check_table(&w, &w.source, &w.candidate.launch, of_host, sizeof of_host / sizeof of_host[0]);
@@ -80,6 +148,7 @@ int main(void) {
         cmocka_unit_test(test_helper_refuses_what_is_not_there),
         cmocka_unit_test(test_f32),
         cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_e4m3),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,20 +46,50 @@ static const mutation of_panel[] = {
     {"beta ignored", OUT_VIEW, OUT_VIEW " out.beta = 0.0f;"},
 };
 
-#define WGMMA_X1 "const float x1 = sum[i + 1] * args.alpha"
+#define WGMMA_X1 "const float x1 = sum[i + 1] * alpha"
+#define WGMMA_END "work.end = args.row_ptr[work.row[0] + 1];"
 
 static const mutation of_wgmma[] = {
     {"none", NULL, NULL},
-    {"zero output", "pack2<out_t>(activate<kAct>(x0), activate<kAct>(x1))", "pack2<out_t>(0.0f, 0.0f)"},
-    {"one dropped block", "int begin = args.row_ptr[row], end = args.row_ptr[row + 1];",
-     "int begin = args.row_ptr[row], end = args.row_ptr[row + 1] - (row == 1);"},
+    {"zero output", "pack2<out_t>(activate<kAct, out_t>(x0), activate<kAct, out_t>(x1))",
+     "pack2<out_t>(0.0f, 0.0f)"},
+    {"one dropped block", WGMMA_END, WGMMA_END " work.end -= work.row[0] == 1;"},
     {"one row 1 % off", WGMMA_X1,
-     "const float x1 = (blockIdx.x == 0 && threadIdx.x / 4 == 2 ? 1.01f : 1.0f) * sum[i + 1] * args.alpha"},
+     "const float x1 = (blockIdx.x == 0 && threadIdx.x / 4 == 2 ? 1.01f : 1.0f) * sum[i + 1] * alpha"},
     {"NaN in one element", WGMMA_X1,
      "const float x1 = (blockIdx.x == 0 && threadIdx.x == 5 && i == 4 ? " NOT_A_NUMBER
-     " : 1.0f) * sum[i + 1] * args.alpha"},
-    {"alpha ignored", "* args.alpha", "* 1.0f"},
+     " : 1.0f) * sum[i + 1] * alpha"},
+    {"alpha ignored", "float alpha = args.alpha;", "float alpha = 1.0f;"},
     {"beta ignored", "args.beta * static_cast<float>", "0.0f * static_cast<float>"},
+};
+
+#define WGMMA_MASK "sync().rows[slot] = rows;"
+#define WGMMA_MINE "if (mine) {\n            wgmma_fence_registers(sum);\n            wgmma_fence();"
+
+static const mutation of_shared[] = {
+    {"none", NULL, NULL},
+    {"the second row's block forgotten", WGMMA_MASK, "sync().rows[slot] = block[0] == 3 ? rows & 1 : rows;"},
+    {"products of the other row too", WGMMA_MINE, "if (true) {\n            wgmma_fence();"},
+    {"the rows of a pair change places", "finish_tile(args, finished, sum, alpha, row * kBlockM",
+     "finish_tile(args, finished, sum, alpha, (row < 2 ? 1 - row : row) * kBlockM"},
+};
+
+static const mutation of_gathered[] = {
+    {"none", NULL, NULL},
+    {"a column comes from beside it",
+     "tma_load_2d(part, &args.map_b, full, col + box * 64, column * kBlock);",
+     "tma_load_2d(part, &args.map_b, full, col + box * 64, (column ^ (column == 5)) * kBlock);"},
+    {"a step's rows are the next step's", "steps[lane].rows >> warp_m", "steps[lane ^ 1].rows >> warp_m"},
+    {"one block row unwritten", "if (row >= 0 && col0 < args.n)",
+     "if (row >= 0 && row != 4 && col0 < args.n)"},
+};
+
+static const mutation of_e4m3[] = {
+    {"none", NULL, NULL},
+    {"a block's scale is its neighbour's", "next = scales[block + 1];", "next = scales[block];"},
+    {"scale of B ignored", "if (args.scale_b) alpha", "if (false) alpha"},
+    {"the last block's sums not added", "const float scale = next;",
+     "const float scale = block == 2 && tile.row[0] == 1 ? 0.0f : next;"},
 };
 
 #define TABLE(table) table, sizeof table / sizeof table[0]
@@ -70,35 +100,35 @@ static const struct {
     int64_t cols;
     const mutation *table;
     size_t count;
+    const char *with;
+    bool e4m3; /* column-major, a scale for each block */
 } cases[] = {
-    {"wmma", 32, 77, TABLE(of_wmma)},     {"panel", 16, 136, TABLE(of_panel)},
-    {"panel", 32, 72, TABLE(of_panel)},   {"wgmma", 64, 328, TABLE(of_wgmma)},
-    {"wgmma", 128, 200, TABLE(of_wgmma)},
+    {"wmma", 32, 77, TABLE(of_wmma), NULL, false},
+    {"panel", 16, 136, TABLE(of_panel), NULL, false},
+    {"panel", 32, 72, TABLE(of_panel), NULL, false},
+    {"panel", 16, 136, TABLE(of_gathered), "gather=1", false},
+    {"wgmma", 64, 328, TABLE(of_wgmma), "share=1", false},
+    {"wgmma", 64, 328, TABLE(of_shared), "share=2", false},
+    {"wgmma", 128, 200, TABLE(of_wgmma), NULL, false},
+    {"wgmma", 128, 208, TABLE(of_e4m3), "promote=1", true},
+    {"wgmma", 64, 128, TABLE(of_e4m3), "promote=1", true},
 };
 
 static bool has_device;
 
 /* What can be said without a GPU: the text is found and the broken kernel compiles for sm_90a. */
 static void compile_only(const world_shape *shape, const mutation *table, size_t count) {
-    tri_problem problem = {.in_type = shape->dtype,
-                           .out_type = shape->dtype,
-                           .m = shape->rows,
-                           .n = shape->cols,
-                           .k = shape->depth,
-                           .ldb = shape->cols,
-                           .ldc = shape->cols,
-                           .block_m = shape->block,
-                           .block_k = shape->block,
-                           .nnzb = 8};
+    tri_problem problem = problem_of_shape(shape);
     tri_device_info info;
     tri_space *space = NULL;
     tri_configs configs = {0};
     tri_candidate candidate = {0};
     tri_source source = {0};
+    problem.nnzb = 8;
     must(tri_device_info_of_target(&info, "sm_90a"));
     must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
     must(tri_space_enumerate(&configs, space, &problem, &info));
-    const char *config = configs.text[first_of_kernel(&configs, shape->kernel)];
+    const char *config = configs.text[first_of_kernel(&configs, shape->kernel, shape->with)];
     must(tri_space_candidate(&candidate, space, &problem, &info, config));
     must(tri_render(&source, &candidate, TRI_SOURCE_DIR));
     for (size_t i = 0; i < count; i++) {
@@ -122,9 +152,17 @@ static void compile_only(const world_shape *shape, const mutation *table, size_t
 static void test_templates(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const world_shape shape = {
-            "cuda",        cases[i].kernel,     TRIAGE_F16,    TRIAGE_ROW_MAJOR, 16 * cases[i].block,
-            cases[i].cols, 12 * cases[i].block, cases[i].block};
+        const world_shape shape = {.device = "cuda",
+                                   .kernel = cases[i].kernel,
+                                   .dtype = cases[i].e4m3 ? TRIAGE_E4M3 : TRIAGE_F16,
+                                   .out = TRIAGE_F16,
+                                   .layout = cases[i].e4m3 ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR,
+                                   .scale_per_block = cases[i].e4m3,
+                                   .rows = 16 * cases[i].block,
+                                   .cols = cases[i].cols,
+                                   .depth = 12 * cases[i].block,
+                                   .block = cases[i].block,
+                                   .with = cases[i].with};
         if (!has_device) {
             compile_only(&shape, cases[i].table, cases[i].count);
             continue;

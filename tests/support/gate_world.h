@@ -17,6 +17,9 @@ typedef struct world_shape {
     triage_layout layout;
     int64_t rows, cols, depth;
     int32_t block;
+    triage_dtype out;     /* e4m3: the type of C; other types: that of A and B */
+    bool scale_per_block; /* e4m3 */
+    const char *with;     /* ... that has these words, e.g. "share=2"; NULL: any */
 } world_shape;
 
 typedef struct world {
@@ -34,42 +37,49 @@ static void must(triage_status status) {
         fail_msg("%s: %s", triage_status_name(status), triage_last_error());
 }
 
-static size_t first_of_kernel(const tri_configs *configs, const char *kernel) {
+static size_t first_of_kernel(const tri_configs *configs, const char *kernel, const char *with) {
     size_t length = kernel ? strlen(kernel) : 0;
     for (size_t i = 0; kernel && i < configs->count; i++)
-        if (strncmp(configs->text[i], kernel, length) == 0 && configs->text[i][length] == ' ')
+        if (strncmp(configs->text[i], kernel, length) == 0 && configs->text[i][length] == ' ' &&
+            (!with || strstr(configs->text[i], with)))
             return i;
     if (kernel)
-        fail_msg("the space has no %s for this problem", kernel);
+        fail_msg("the space has no %s %s for this problem", kernel, with ? with : "");
     return configs->default_index;
 }
 
-static void open_world(world *w, const world_shape *shape) {
+/* All but what the pattern gives. */
+static tri_problem problem_of_shape(const world_shape *shape) {
     bool row = shape->layout == TRIAGE_ROW_MAJOR;
+    return (tri_problem){.op = TRI_OP_BSR_GEMM,
+                         .in_type = shape->dtype,
+                         .out_type = shape->dtype == TRIAGE_E4M3 ? shape->out : shape->dtype,
+                         .scale_per_block = shape->scale_per_block,
+                         .b_layout = shape->layout,
+                         .c_layout = shape->layout,
+                         .m = shape->rows,
+                         .n = shape->cols,
+                         .k = shape->depth,
+                         .ldb = row ? shape->cols : shape->depth,
+                         .ldc = row ? shape->cols : shape->rows,
+                         .block_m = shape->block,
+                         .block_k = shape->block};
+}
+
+static void open_world(world *w, const world_shape *shape) {
     tri_configs configs = {0};
     *w = (world){0};
     must(tri_device_open(&w->device, shape->device, false));
     must(tri_pattern_random(&w->pattern, shape->rows / shape->block, shape->depth / shape->block, 0.5, 3));
-    w->problem = (tri_problem){.op = TRI_OP_BSR_GEMM,
-                               .in_type = shape->dtype,
-                               .out_type = shape->dtype,
-                               .b_layout = shape->layout,
-                               .c_layout = shape->layout,
-                               .m = shape->rows,
-                               .n = shape->cols,
-                               .k = shape->depth,
-                               .ldb = row ? shape->cols : shape->depth,
-                               .ldc = row ? shape->cols : shape->rows,
-                               .block_m = shape->block,
-                               .block_k = shape->block,
-                               .nnzb = w->pattern.nnzb};
+    w->problem = problem_of_shape(shape);
+    w->problem.nnzb = w->pattern.nnzb;
     tri_fingerprint_of(&w->problem.fingerprint, &w->pattern);
     must(tri_space_open(&w->space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
     const tri_device_info *info = tri_device_describe(w->device);
     must(tri_space_reference(&w->reference, w->space, &w->problem, info));
     must(tri_render(&w->reference_source, &w->reference, TRI_SOURCE_DIR));
     must(tri_space_enumerate(&configs, w->space, &w->problem, info));
-    const char *config = configs.text[first_of_kernel(&configs, shape->kernel)];
+    const char *config = configs.text[first_of_kernel(&configs, shape->kernel, shape->with)];
     must(tri_space_candidate(&w->candidate, w->space, &w->problem, info, config));
     must(tri_render(&w->source, &w->candidate, TRI_SOURCE_DIR));
     tri_configs_free(&configs);

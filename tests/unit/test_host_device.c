@@ -55,6 +55,8 @@ static const char *const type_names[3] = {"float", "f16_t", "bf16_t"};
 static void render_host(tri_source *out, const bsr_case *spec, const tile *t) {
     case_params params = {.count = 0};
     case_problem_params(&params, spec, type_names);
+    if (!t)
+        case_param(&params, "scale_per_block", "0");
     if (t) {
         case_param(&params, "tile_n", "%d", t->n);
         case_param(&params, "tile_m", "%d", t->m);

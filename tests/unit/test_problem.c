@@ -65,6 +65,7 @@ static void check_names_value_and_range(void **state) {
     REFUSED(b_layout, (triage_layout)2, "b_layout is 2; allowed 0 .. 1");
     REFUSED(c_layout, (triage_layout)5, "c_layout is 5; allowed 0 .. 1");
     REFUSED(activation, (triage_activation)9, "activation is 9; allowed 0 .. 3");
+    REFUSED(scale_per_block, true, "scale_per_block is 1; allowed 0 .. 0"); /* of f16 */
 }
 
 static void check_knows_the_layouts(void **state) {
@@ -120,6 +121,11 @@ static void key_is_canonical(void **state) {
     assert_string_equal(key, "bsr_gemm e4m3 bf16 col col gelu bias m=8192 n=4096 k=2048 block=64x32 "
                              "density=1000 imbalance=10 overlap=1");
     free(key);
+    problem.scale_per_block = true;
+    key = key_of(&problem);
+    assert_string_equal(key, "bsr_gemm e4m3-block bf16 col col gelu bias m=8192 n=4096 k=2048 block=64x32 "
+                             "density=1000 imbalance=10 overlap=1");
+    free(key);
     problem.m = 0;
     assert_int_equal(tri_problem_key(&key, &problem), TRIAGE_E_INVALID);
     assert_null(key);
@@ -133,6 +139,7 @@ static void parse_is_the_inverse(void **state) {
         tri_problem p = sample(), q;
         p.in_type = (triage_dtype)tri_random_below(&random, 4);
         p.out_type = (triage_dtype)tri_random_below(&random, 3);
+        p.scale_per_block = p.in_type == TRIAGE_E4M3 && tri_random_below(&random, 2);
         p.b_layout = (triage_layout)tri_random_below(&random, 2);
         p.c_layout = (triage_layout)tri_random_below(&random, 2);
         p.activation = (triage_activation)tri_random_below(&random, 4);
@@ -154,7 +161,8 @@ static void parse_is_the_inverse(void **state) {
         assert_true(p.m == q.m && p.n == q.n && p.k == q.k && p.ldb == q.ldb && p.ldc == q.ldc &&
                     p.block_m == q.block_m && p.block_k == q.block_k && p.in_type == q.in_type &&
                     p.out_type == q.out_type && p.b_layout == q.b_layout && p.c_layout == q.c_layout &&
-                    p.activation == q.activation && p.bias == q.bias);
+                    p.activation == q.activation && p.bias == q.bias &&
+                    p.scale_per_block == q.scale_per_block);
         assert_memory_equal(&p.fingerprint, &q.fingerprint, sizeof p.fingerprint);
         assert_int_equal(tri_problem_check(&q), TRIAGE_OK);
         free(key);
@@ -199,6 +207,13 @@ static void parse_refuses(void **state) {
         {"bsr_gemm", "bsr_gemm "},
         {"f16 f16", "f16 f17"},
         {"f16 f16", "f16 e4m3"},
+        {"f16 f16", "f16 e4m3-block"},
+        {"f16 f16", "e4m3 e4m3"},
+        {"f16 f16", "e4m3-block e4m3"},
+        {"f16 f16", "e4m3-tensor f16"},
+        {"f16 f16", "e4m3-blocks f16"},
+        {"f16 f16", "e4m3 block f16"},
+        {"f16 f16", "f16-block f16"},
         {"f16 f16", "f16"},
         {"row row", "row diag"},
         {"none", "tanh"},
@@ -265,6 +280,14 @@ static void costs(void **state) {
     p.bias = true;
     p.out_type = TRIAGE_F32;
     assert_true(tri_problem_bytes(&p) == values + indices + b + 2 * c + 8192 * 4);
+    p.in_type = TRIAGE_E4M3;
+    assert_true(tri_problem_bytes(&p) == values / 2 + indices + b / 2 + 2 * c + 8192 * 4);
+    assert_int_equal(tri_problem_scales(&p), 1);
+    p.scale_per_block = true;
+    assert_true(tri_problem_bytes(&p) == values / 2 + 819 * 4 + indices + b / 2 + 2 * c + 8192 * 4);
+    assert_int_equal(tri_problem_scales(&p), 819);
+    p.nnzb = 0;
+    assert_int_equal(tri_problem_scales(&p), 1);
 }
 
 static void distances(void **state) {
@@ -287,7 +310,7 @@ static void distances(void **state) {
 
 static void distance_is_infinite_where_no_kernel_serves_both(void **state) {
     (void)state;
-    tri_problem a = sample();
+    tri_problem a = sample(), block;
     tri_problem others[6];
     for (int i = 0; i < 6; i++)
         others[i] = sample();
@@ -299,6 +322,11 @@ static void distance_is_infinite_where_no_kernel_serves_both(void **state) {
     others[5].block_k = 64;
     for (int i = 0; i < 6; i++)
         assert_true(isinf(tri_problem_distance(&a, &others[i])));
+    a.in_type = TRIAGE_E4M3;
+    block = a;
+    assert_true(tri_problem_distance(&a, &block) == 0);
+    block.scale_per_block = true;
+    assert_true(isinf(tri_problem_distance(&a, &block)));
 }
 
 /* ---- element types ---- */
@@ -509,6 +537,29 @@ static void *draw(triage_dtype dtype, size_t count, uint64_t seed) {
     return data;
 }
 
+/* Never near a power of two, alone or multiplied; the same everywhere for a seed. */
+static void scales_are_drawn(void **state) {
+    (void)state;
+    static float scales[4096], again[4096];
+    int exponents[4] = {0};
+    tri_fill_scales(scales, 4096, 9);
+    tri_fill_scales(again, 4096, 9);
+    assert_memory_equal(scales, again, sizeof scales);
+    tri_fill_scales(again, 1, 9);
+    assert_true(again[0] == scales[0]);
+    tri_fill_scales(again, 4096, 10);
+    assert_memory_not_equal(scales, again, sizeof scales);
+    for (int i = 0; i < 4096; i++) {
+        int exponent;
+        float mantissa = 2 * frexpf(scales[i], &exponent);
+        assert_true(mantissa >= 1.125f && mantissa < 1.375f);
+        assert_in_range(exponent - 1 + 2, 0, 3);
+        exponents[exponent - 1 + 2]++;
+    }
+    for (int i = 0; i < 4; i++)
+        assert_in_range(exponents[i], 900, 1150);
+}
+
 static void setup_make(setup *s, tri_problem problem, double sparsity) {
     s->problem = problem;
     tri_problem *p = &s->problem;
@@ -544,7 +595,7 @@ static double define(const tri_bsr_operands *o, int64_t row, int64_t col) {
             if (o->pattern->col_idx[i] == k / p->block_k) {
                 int64_t a = (i * p->block_m + row % p->block_m) * p->block_k + k % p->block_k;
                 int64_t b = p->b_layout == TRIAGE_ROW_MAJOR ? k * p->ldb + col : col * p->ldb + k;
-                double scale = o->scale_a ? (double)o->scale_a[o->scale_a_per_block ? i : 0] : 1;
+                double scale = o->scale_a ? (double)o->scale_a[p->scale_per_block ? i : 0] : 1;
                 sum += scale * (double)tri_to_float(o->values, p->in_type, (size_t)a) *
                        (double)tri_to_float(o->b, p->in_type, (size_t)b);
             }
@@ -601,7 +652,7 @@ static void reference_follows_the_definition(void **state) {
         o.scale_a = s.scale_a;
         o.scale_b = &s.scale_b;
         assert_reference(&o);
-        o.scale_a_per_block = true;
+        s.problem.scale_per_block = true;
         assert_reference(&o);
         setup_free(&s);
     }
@@ -667,6 +718,7 @@ int main(void) {
         cmocka_unit_test(fill_is_normal),
         cmocka_unit_test(fill_depends_on_seed_and_index_alone),
         cmocka_unit_test(fill_rounds_to_the_type),
+        cmocka_unit_test(scales_are_drawn),
         cmocka_unit_test(reference_follows_the_definition),
         cmocka_unit_test(reference_of_wide_rows),
         cmocka_unit_test(reference_of_an_empty_row_is_the_epilogue),

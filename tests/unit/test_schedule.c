@@ -55,7 +55,10 @@ static void assert_panels(const tri_schedule *s, const tri_pattern *p, int32_t p
 
 static int64_t build_and_check(const tri_pattern *p, int32_t panel_rows, bool reorder) {
     tri_schedule s;
-    assert_int_equal(tri_schedule_build(&s, p, &(tri_panel_shape){panel_rows, 1, 1, reorder}), TRIAGE_OK);
+    assert_int_equal(
+        tri_schedule_build(
+            &s, p, &(tri_panel_shape){.rows = panel_rows, .group = 1, .cluster = 1, .reorder = reorder}),
+        TRIAGE_OK);
     assert_permutation(&s, p->block_rows);
     int64_t steps = 0;
     if (panel_rows) {
@@ -110,14 +113,48 @@ static void groups_are_whole(void **state) {
     tri_pattern_free(&p);
 }
 
+/* Gathered columns: ascending, each needed by some row of the cluster, whole groups, the rest empty. */
+static void gathered_columns_are_the_needed_ones(void **state) {
+    (void)state;
+    tri_pattern p;
+    tri_schedule s;
+    const tri_panel_shape shape = {.rows = 4, .group = 8, .cluster = 2, .gather = true, .reorder = true};
+    assert_int_equal(tri_pattern_random(&p, 37, 93, 0.9, 7), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
+    int64_t found = 0;
+    for (int32_t first = 0; first < s.panels; first += 2) {
+        const int32_t count = s.panel_ptr[first + 1] - s.panel_ptr[first];
+        assert_int_equal(count % shape.group, 0);
+        assert_int_equal(s.panel_ptr[first + 2] - s.panel_ptr[first + 1], count);
+        int32_t used = 0;
+        for (int32_t i = 0; i < count; i++) {
+            const tri_panel_step *a = &s.steps[s.panel_ptr[first] + i];
+            const tri_panel_step *b = &s.steps[s.panel_ptr[first + 1] + i];
+            assert_int_equal(a->col, b->col);
+            assert_true((a->col < 0) == ((a->rows | b->rows) == 0));
+            assert_true(i == 0 || a->col > a[-1].col || a->col == -1);
+            used += a->col >= 0;
+            found += __builtin_popcount(a->rows) + __builtin_popcount(b->rows);
+        }
+        assert_true(count - used < shape.group);
+    }
+    assert_int_equal(found, p.nnzb);
+    tri_schedule_free(&s);
+    tri_pattern_free(&p);
+}
+
 static void bad_shapes_are_named(void **state) {
     (void)state;
     tri_pattern p;
     tri_schedule s;
     assert_int_equal(tri_pattern_random(&p, 8, 8, 0.5, 1), TRIAGE_OK);
-    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){4, 0, 1, false}), TRIAGE_E_INVALID);
+    assert_int_equal(
+        tri_schedule_build(&s, &p, &(tri_panel_shape){.rows = 4, .group = 0, .cluster = 1, .reorder = false}),
+        TRIAGE_E_INVALID);
     assert_non_null(strstr(triage_last_error(), "panel_group is 0"));
-    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){4, 1, 17, false}), TRIAGE_E_INVALID);
+    assert_int_equal(tri_schedule_build(
+                         &s, &p, &(tri_panel_shape){.rows = 4, .group = 1, .cluster = 17, .reorder = false}),
+                     TRIAGE_E_INVALID);
     assert_non_null(strstr(triage_last_error(), "cluster of 17"));
     assert_null(s.row_order);
     tri_pattern_free(&p);
@@ -129,7 +166,9 @@ static void rows_go_longest_first(void **state) {
     tri_schedule s;
     const int32_t row_ptr[] = {0, 1, 3, 3, 5, 6}, col_idx[] = {0, 0, 1, 2, 3, 1}, order[] = {1, 3, 0, 4, 2};
     assert_int_equal(tri_pattern_copy(&p, 5, 4, 6, row_ptr, col_idx), TRIAGE_OK);
-    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){0, 1, 1, false}), TRIAGE_OK);
+    assert_int_equal(
+        tri_schedule_build(&s, &p, &(tri_panel_shape){.rows = 0, .group = 1, .cluster = 1, .reorder = false}),
+        TRIAGE_OK);
     assert_memory_equal(s.row_order, order, sizeof order);
     tri_schedule_free(&s);
     tri_pattern_free(&p);
@@ -160,7 +199,9 @@ static void panels_of_a_known_pattern(void **state) {
     const int32_t panel_ptr[] = {0, 3, 4};
     const tri_panel_step steps[] = {{0, 1}, {1, 2}, {2, 3}, {0, 1}};
     assert_int_equal(tri_pattern_copy(&p, 3, 3, 5, row_ptr, col_idx), TRIAGE_OK);
-    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){2, 1, 1, false}), TRIAGE_OK);
+    assert_int_equal(
+        tri_schedule_build(&s, &p, &(tri_panel_shape){.rows = 2, .group = 1, .cluster = 1, .reorder = false}),
+        TRIAGE_OK);
     assert_int_equal(s.panels, 2);
     assert_memory_equal(s.panel_ptr, panel_ptr, sizeof panel_ptr);
     assert_memory_equal(s.steps, steps, sizeof steps);
@@ -173,9 +214,12 @@ static void refuses_panels_that_do_not_fit_the_mask(void **state) {
     tri_pattern p;
     tri_schedule s;
     assert_int_equal(tri_pattern_random(&p, 4, 4, 0.5, 1), TRIAGE_OK);
-    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){33, 1, 1, false}), TRIAGE_E_INVALID);
+    assert_int_equal(tri_schedule_build(
+                         &s, &p, &(tri_panel_shape){.rows = 33, .group = 1, .cluster = 1, .reorder = false}),
+                     TRIAGE_E_INVALID);
     assert_string_equal(triage_last_error(), "panel_rows is 33; allowed 0 .. 32");
-    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){-1, 1, 1, true}), TRIAGE_E_INVALID);
+    assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){.rows = -1, .group = 1, .cluster = 1}),
+                     TRIAGE_E_INVALID);
     assert_null(s.row_order);
     tri_schedule_free(&s);
     tri_schedule_free(NULL);
@@ -244,8 +288,12 @@ static void reorder_gives_the_same_order_each_time(void **state) {
     tri_pattern p;
     tri_schedule a, b;
     assert_int_equal(tri_pattern_read(&p, SMALL), TRIAGE_OK);
-    assert_int_equal(tri_schedule_build(&a, &p, &(tri_panel_shape){4, 1, 1, true}), TRIAGE_OK);
-    assert_int_equal(tri_schedule_build(&b, &p, &(tri_panel_shape){4, 1, 1, true}), TRIAGE_OK);
+    assert_int_equal(
+        tri_schedule_build(&a, &p, &(tri_panel_shape){.rows = 4, .group = 1, .cluster = 1, .reorder = true}),
+        TRIAGE_OK);
+    assert_int_equal(
+        tri_schedule_build(&b, &p, &(tri_panel_shape){.rows = 4, .group = 1, .cluster = 1, .reorder = true}),
+        TRIAGE_OK);
     assert_memory_equal(a.row_order, b.row_order, (size_t)p.block_rows * 4);
     tri_schedule_free(&a);
     tri_schedule_free(&b);
@@ -264,7 +312,10 @@ static void empty_rows_come_last(void **state) {
     }
     assert_int_equal(tri_pattern_copy(&p, 2000, 3, 2000, row_ptr, col_idx), TRIAGE_OK);
     for (int reorder = 0; reorder < 2; reorder++) {
-        assert_int_equal(tri_schedule_build(&s, &p, &(tri_panel_shape){4, 1, 1, reorder}), TRIAGE_OK);
+        assert_int_equal(
+            tri_schedule_build(&s, &p,
+                               &(tri_panel_shape){.rows = 4, .group = 1, .cluster = 1, .reorder = reorder}),
+            TRIAGE_OK);
         assert_permutation(&s, 2000);
         for (int i = 0; i < 1000; i++)
             assert_int_equal(length(&p, s.row_order[i]), 2);
@@ -289,6 +340,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_go_longest_first),
         cmocka_unit_test(groups_are_whole),
+        cmocka_unit_test(gathered_columns_are_the_needed_ones),
         cmocka_unit_test(bad_shapes_are_named),
         cmocka_unit_test(panels_hold_every_block_once),
         cmocka_unit_test(panels_of_a_known_pattern),

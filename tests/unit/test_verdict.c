@@ -19,6 +19,7 @@ typedef struct gate {
     tri_pattern pattern;
     tri_bsr_operands operands;
     void *values, *b, *c_in, *bias;
+    float *scale_a, scale_b; /* e4m3 */
     void *plain, *candidate, *correct;
     float *values_f32, *b_f32; /* the same numbers, widened once; B as [n][k] */
     size_t c_bytes;
@@ -106,6 +107,8 @@ static int64_t gather_a(float *as, const gate *g, int64_t row, const fault *wron
         bool dropped = row == wrong->row && i - range[0] == wrong->drop;
         memcpy(as + count, g->values_f32 + (i * p->block_m + row % p->block_m) * p->block_k,
                (size_t)p->block_k * sizeof *as);
+        for (int32_t k = 0; g->scale_a && p->scale_per_block && k < p->block_k; k++)
+            as[count + k] *= g->scale_a[i];
         if (dropped)
             memset(as + count, 0, (size_t)p->block_k * sizeof *as);
     }
@@ -131,6 +134,8 @@ static void compute_row(void *out, const gate *g, int64_t row, order how, const 
         for (int64_t i = 0; i < count && how != FUSED; i++)
             bs[i] *= as[i];
         float sum = how == FUSED ? fused(as, bs, count) : sum_terms(bs, count, p->block_k, how);
+        if (g->scale_a)
+            sum = (p->scale_per_block ? 1 : g->scale_a[0]) * sum * g->scale_b;
         float v = wrong->alpha * sum + (p->bias ? tri_to_float(g->bias, p->out_type, (size_t)row) : 0);
         size_t at = (size_t)c_at(p, row, col);
         if (wrong->beta != 0)
@@ -202,12 +207,19 @@ static void make_operands(gate *g, double alpha, double beta) {
     g->candidate = draw(p->out_type, c_count, 5);
     g->correct = draw(p->out_type, c_count, 5);
     g->c_bytes = (size_t)c_count * tri_dtype_size(p->out_type);
+    if (p->in_type == TRIAGE_E4M3) {
+        g->scale_a = draw(TRIAGE_F32, (int64_t)tri_problem_scales(p), 6);
+        tri_fill_scales(g->scale_a, tri_problem_scales(p), 6);
+        tri_fill_scales(&g->scale_b, 1, 7);
+    }
     g->operands = (tri_bsr_operands){.problem = p,
                                      .pattern = &g->pattern,
                                      .values = g->values,
                                      .b = g->b,
                                      .c_in = g->c_in,
                                      .bias = p->bias ? g->bias : NULL,
+                                     .scale_a = g->scale_a,
+                                     .scale_b = g->scale_a ? &g->scale_b : NULL,
                                      .alpha = alpha,
                                      .beta = beta};
 }
@@ -249,6 +261,7 @@ static void gate_free(gate *g) {
     free(g->values);
     free(g->values_f32);
     free(g->b_f32);
+    free(g->scale_a);
     free(g->correct);
     free(g->b);
     free(g->c_in);
@@ -301,7 +314,8 @@ static const shape shapes[] = {
 
 static const triage_dtype types[][2] = {{TRIAGE_F32, TRIAGE_F32},   {TRIAGE_F16, TRIAGE_F16},
                                         {TRIAGE_BF16, TRIAGE_BF16}, {TRIAGE_F16, TRIAGE_F32},
-                                        {TRIAGE_BF16, TRIAGE_F32},  {TRIAGE_E4M3, TRIAGE_F16}};
+                                        {TRIAGE_BF16, TRIAGE_F32},  {TRIAGE_E4M3, TRIAGE_F16},
+                                        {TRIAGE_E4M3, TRIAGE_BF16}, {TRIAGE_E4M3, TRIAGE_F32}};
 
 static void correct_results_pass_in_every_order(void **state) {
     (void)state;
@@ -312,6 +326,7 @@ static void correct_results_pass_in_every_order(void **state) {
             gate g;
             tri_problem problem = {.in_type = types[t][0],
                                    .out_type = types[t][1],
+                                   .scale_per_block = types[t][0] == TRIAGE_E4M3 && s % 3 != 0,
                                    .b_layout = (triage_layout)(s % 2),
                                    .c_layout = (triage_layout)(t % 2),
                                    .m = is->m,
@@ -623,6 +638,42 @@ static void wrong_results_fail(void **state) {
             }
 }
 
+/* Scales that are left out, or another block's. */
+static void wrong_scales_fail(void **state) {
+    (void)state;
+    for (int t = TRIAGE_F32; t <= TRIAGE_BF16; t++)
+        for (int fault_of = 0; fault_of < 5; fault_of++) {
+            tri_pattern pattern;
+            gate g;
+            tri_problem problem = {.in_type = TRIAGE_E4M3,
+                                   .out_type = (triage_dtype)t,
+                                   .scale_per_block = fault_of >= 3,
+                                   .b_layout = TRIAGE_COL_MAJOR,
+                                   .c_layout = TRIAGE_COL_MAJOR,
+                                   .m = 128,
+                                   .n = 40,
+                                   .k = 256,
+                                   .block_m = 32,
+                                   .block_k = 32};
+            assert_int_equal(tri_pattern_random(&pattern, 4, 8, 0.5, 1), TRIAGE_OK);
+            gate_make(&g, &problem, &pattern, 1, 0, 0);
+            fault none = no_fault(&g);
+            if (fault_of == 0)
+                g.scale_a[0] = 1;
+            else if (fault_of == 1)
+                g.scale_b = 1;
+            else if (fault_of == 2)
+                g.scale_a[0] = g.scale_b = 1;
+            else if (fault_of == 3)
+                g.scale_a[5] = g.scale_a[6];
+            else
+                g.scale_a[5] = 1;
+            compute(g.candidate, &g, BY_BLOCK, &none);
+            assert_false(judge(&g).right);
+            gate_free(&g);
+        }
+}
+
 static void verdict_names_the_place(void **state) {
     (void)state;
     tri_pattern pattern;
@@ -782,6 +833,7 @@ int main(void) {
         cmocka_unit_test(correct_results_pass_on_an_uneven_pattern),
         cmocka_unit_test(correct_results_pass_at_the_ends_of_the_type),
         cmocka_unit_test(wrong_results_fail),
+        cmocka_unit_test(wrong_scales_fail),
         cmocka_unit_test(verdict_names_the_place),
         cmocka_unit_test(short_rows_can_fail_too),
         cmocka_unit_test(yardstick_refuses_a_wrong_plain_kernel),

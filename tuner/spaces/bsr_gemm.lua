@@ -9,6 +9,7 @@
 
 local cuda_type = { f32 = "float", f16 = "__half", bf16 = "__nv_bfloat16", e4m3 = "__nv_fp8_e4m3" }
 local host_type = { f32 = "float", f16 = "f16_t", bf16 = "bf16_t" }
+local host_fp8_type = { f32 = "float", f16 = "f16_t", bf16 = "bf16_t", e4m3 = "e4m3_t" } -- lib/host_fp8.h
 local layout = { row = 0, col = 1 }
 local act = { none = 0, relu = 1, gelu = 2, silu = 3 }
 
@@ -28,6 +29,11 @@ local function shared(p, types, more)
    return list
 end
 
+-- e4m3: has scale_a one number (0) or one for each block (1)?
+local function scale_per_block(p)
+   return { "scale_per_block", p.scale == "block" and 1 or 0 }
+end
+
 local function ceil_div(a, b)
    return (a + b - 1) // b
 end
@@ -38,7 +44,7 @@ end
 
 -- TMA reads rows that are multiples of 16 bytes.
 local function tma_reads_b(p)
-   return p.ldb % 8 == 0
+   return p.ldb * p.in_size % 16 == 0
 end
 
 -- ---- wgmma: TMA + wgmma, warp-specialised ----------------------------------------------------------
@@ -46,19 +52,26 @@ end
 local SM_SMEM = 233472       -- bytes of an SM, 1024 of them kept by the driver for each CTA
 local SM_REGISTERS = 65536
 
+local function wgmma_types(p)
+   return (is_half(p) or p.in_type == "e4m3") and (p.out_type == "f16" or p.out_type == "bf16")
+end
+
 local function wgmma_covers(p)
-   return is_half(p) and (p.out_type == "f16" or p.out_type == "bf16") and (p.block_m == 64 or p.block_m == 128) and
-          p.block_k % 32 == 0 and tma_reads_b(p) and p.ldc % 8 == 0
+   return wgmma_types(p) and (p.block_m == 64 or p.block_m == 128) and p.block_k * p.in_size % 64 == 0 and
+          tma_reads_b(p) and p.ldc % 8 == 0 and (is_half(p) or p.b_layout == "col")
 end
 
 local function wgmma_consumers(p, c)
-   return p.block_m // 64 * c.wg_n -- warpgroups
+   return c.share * p.block_m // 64 * c.wg_n -- warpgroups
 end
 
--- bytes: the stage ring, a store buffer of 64 x 64 for each slab, barriers and two tile slots
+local function wgmma_stage(p, c) -- bytes
+   return (c.share * p.block_m + c.tile_n) * c.step_k * p.in_size
+end
+
+-- bytes: the stage ring, a store buffer of 64 x 64 for each slab, barriers, masks and two tile slots
 local function wgmma_smem(p, c, stages)
-   local stage = (p.block_m + c.tile_n) * c.step_k * 2
-   return stages * stage + wgmma_consumers(p, c) * c.c_slabs * 8192 + stages * 16 + 64
+   return stages * wgmma_stage(p, c) + wgmma_consumers(p, c) * c.c_slabs * 8192 + stages * 20 + 80
 end
 
 local function wgmma_fits(p, c, stages)
@@ -83,7 +96,8 @@ end
 
 local function wgmma_map_b(p, c)
    if p.b_layout == "col" then
-      return { rank = 2, box = { c.step_k, math.min(c.tile_n, 256) }, swizzle = c.step_k * 2, l2_promotion = 256 }
+      return { rank = 2, box = { c.step_k, math.min(c.tile_n, 256) }, swizzle = c.step_k * p.in_size,
+               l2_promotion = 256 }
    end
    if wgmma_b_rank(p) == 3 then
       return { rank = 3, box = { 64, c.step_k, c.tile_n // 64 }, inner_split = 64, swizzle = 128, l2_promotion = 256 }
@@ -99,19 +113,32 @@ local wgmma = triage.kernel {
    axes = {
       { "tile_n", { 128, 192, 256, 384, 512 } }, -- columns of C per CTA
       { "wg_n", { 1, 2, 4 } },                   -- consumer warpgroups side by side in a tile
-      { "step_k", { 32, 64 } },                  -- k per pipeline stage
+      { "step_k", { 32, 64, 128 } },             -- k per pipeline stage
       { "stages", { 2, 3, 4, 5, 6, 7, 8 } },     -- pipeline depth
-      { "c_slabs", { 1, 2, 4 } },                -- store buffers of 64 x 64 per warpgroup
+      { "c_slabs", { 1, 2, 3, 4 } },             -- store buffers of 64 x 64 per warpgroup
       { "cluster_n", { 1, 2 } },                 -- CTAs that bring A's blocks to each other
       { "ctas_per_sm", { 1, 2 } },
       { "raster", { 1, 2 } },                    -- width of a band of columns, in clusters
+      { "share", { 1, 2 } },                     -- block rows that share what they read of B
+      { "promote", { 0, 1 } },                   -- 1: the sums of a block are added in float32
    },
    constraints = {
-      { "f16 or bf16, in and out", function(p)
-         return is_half(p) and (p.out_type == "f16" or p.out_type == "bf16")
+      { "f16, bf16 or e4m3 inputs, f16 or bf16 results", wgmma_types },
+      { "column-major B: there is no product of row-major e4m3", function(p)
+         return is_half(p) or p.b_layout == "col"
       end },
       { "blocks of 64 or 128 rows", function(p) return p.block_m == 64 or p.block_m == 128 end },
       { "whole stages in a block", function(p, c) return p.block_k % c.step_k == 0 end },
+      { "a stage's rows of A are 64 or 128 bytes", function(p, c)
+         local bytes = c.step_k * p.in_size
+         return bytes == 64 or bytes == 128
+      end },
+      { "only two rows of 64 share B", function(p, c)
+         return c.share == 1 or (p.block_m == 64 and is_half(p) and p.block_rows > 1)
+      end },
+      { "blocks are summed apart only for e4m3, and there where each has a scale", function(p, c)
+         return is_half(p) and c.promote == 0 or p.in_type == "e4m3" and (c.promote == 1 or p.scale ~= "block")
+      end },
       { "rows of B and C are multiples of 16 bytes", function(p) return tma_reads_b(p) and p.ldc % 8 == 0 end },
       { "a warpgroup has 64 to 256 columns, in slabs of 64", function(p, c)
          local columns = c.tile_n // c.wg_n
@@ -126,7 +153,8 @@ local wgmma = triage.kernel {
       end },
       { "the sums leave a thread enough registers", function(p, c)
          local sums = c.tile_n // c.wg_n // 2
-         return sums + 26 <= wgmma_launch_registers(p, c) and sums + 72 <= wgmma_consumer_registers(p, c)
+         local live = c.promote == 1 and 2 * sums + 40 or sums + 72
+         return sums + 26 <= wgmma_launch_registers(p, c) and live <= wgmma_consumer_registers(p, c)
       end },
       { "shared memory fits the SM", function(p, c, d)
          return wgmma_fits(p, c, c.stages) and wgmma_smem(p, c, c.stages) <= d.smem_bytes_max
@@ -136,14 +164,21 @@ local wgmma = triage.kernel {
          return c.stages == 8 or not wgmma_fits(p, c, c.stages + 1)
       end },
       { "at least 64 KiB are on their way", function(p, c)
-         return c.ctas_per_sm * c.stages * (p.block_m + c.tile_n) * c.step_k * 2 >= 65536
+         return c.ctas_per_sm * c.stages * wgmma_stage(p, c) >= 65536
       end },
       { "a short stage only where a long one leaves fewer than four", function(p, c)
-         return c.step_k == 64 or p.block_k % 64 ~= 0 or c.stages < 8
+         local long = 128 // p.in_size -- k
+         return c.step_k == long or p.block_k % long ~= 0 or c.stages < 8
       end },
       { "two store buffers, or one or four where the tile asks for it", function(p, c)
          local slabs = c.tile_n // c.wg_n // 64
-         return c.c_slabs == (slabs % 2 == 1 and 1 or 2) or (c.c_slabs == slabs and c.stages >= 4)
+         if c.promote == 1 then -- a whole tile is stored at once
+            return c.c_slabs == slabs
+         end
+         return c.c_slabs == (slabs % 2 == 1 and 1 or 2) or (c.c_slabs == slabs and slabs ~= 3 and c.stages >= 4)
+      end },
+      { "rows that share B have wide tiles of their own", function(p, c)
+         return c.share == 1 or (c.wg_n == 1 and c.tile_n >= 192 and c.raster == 1)
       end },
       { "two CTAs per SM only for small tiles", function(p, c)
          return c.ctas_per_sm == 1 or (c.cluster_n == 1 and c.tile_n <= 256)
@@ -163,20 +198,26 @@ local wgmma = triage.kernel {
          { "cluster_n", c.cluster_n },
          { "ctas_per_sm", c.ctas_per_sm },
          { "raster", c.raster },
+         { "share", c.share },
+         { "promote", c.promote },
+         scale_per_block(p),
          { "b_rank", wgmma_b_rank(p) },
       })
    end,
    launch = function(p, c, d)
-      local tiles = p.block_rows * ceil_div(p.n, c.tile_n * c.cluster_n) -- one a cluster
+      local tiles = ceil_div(p.block_rows, c.share) * ceil_div(p.n, c.tile_n * c.cluster_n) -- one a cluster
       local clusters = math.max(1, d.sm_count * c.ctas_per_sm // c.cluster_n)
       return {
          grid = { math.min(tiles, clusters) * c.cluster_n },
          block = { 128 * (wgmma_consumers(p, c) + 1) },
          cluster = { c.cluster_n },
          smem_bytes = wgmma_smem(p, c, c.stages),
-         map_a = { rank = 2, box = { c.step_k, p.block_m // c.cluster_n }, swizzle = c.step_k * 2, l2_promotion = 256 },
+         map_a = { rank = 2, box = { c.step_k, p.block_m // c.cluster_n }, swizzle = c.step_k * p.in_size,
+                   l2_promotion = 256 },
          map_b = wgmma_map_b(p, c),
          map_c = { rank = 2, box = { 64, 64 }, swizzle = 128 },
+         panel_rows = c.share > 1 and c.share or 0,
+         reorder = true,
       }
    end,
    -- bytes, stores and loads: with column-major B and C 8 to 24 each way, where a thread holds a finished tile
@@ -184,13 +225,15 @@ local wgmma = triage.kernel {
    spill_limit = 64,
    default = {
       -- measured best at 8192^3, one block in ten: blocks of 128, of 64
-      { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
-      { tile_n = 512, wg_n = 2, step_k = 32, stages = 5, c_slabs = 2, cluster_n = 2, ctas_per_sm = 1, raster = 1 },
+      { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
+      { tile_n = 512, wg_n = 2, step_k = 32, stages = 5, c_slabs = 2, cluster_n = 2, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
+      -- e4m3: blocks summed apart
+      { tile_n = 192, wg_n = 1, step_k = 128, stages = 4, c_slabs = 3, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 1 },
       -- few columns
-      { tile_n = 256, wg_n = 1, step_k = 64, stages = 5, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
-      { tile_n = 128, wg_n = 1, step_k = 64, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
-      { tile_n = 128, wg_n = 1, step_k = 64, stages = 6, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
-      { tile_n = 128, wg_n = 1, step_k = 32, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1 },
+      { tile_n = 256, wg_n = 1, step_k = 64, stages = 5, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
+      { tile_n = 128, wg_n = 1, step_k = 64, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
+      { tile_n = 128, wg_n = 1, step_k = 64, stages = 6, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
+      { tile_n = 128, wg_n = 1, step_k = 32, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
    },
 }
 
@@ -205,10 +248,26 @@ local function panel_warps(c)
 end
 
 -- bytes: the ring of B with its steps and barriers, and each warp's ring of A blocks
-local function panel_smem(p, c)
+local function panel_smem(p, c, stages)
    local stage = c.group * p.block_m * c.tile_n * 2 + c.group * 8 + 16
    local ring_a = c.warp_rows // p.block_m * c.ahead * p.block_m * p.block_m * 2
-   return c.stages * stage + panel_warps(c) * ring_a
+   return (stages or c.stages) * stage + panel_warps(c) * ring_a
+end
+
+-- A gathered column of B comes by one copy where all of a tile's columns exist.
+local function panel_b_rank(p, c)
+   return c.gather == 1 and c.tile_n > 64 and p.n % 64 == 0 and 3 or 2
+end
+
+local function panel_map_b(p, c)
+   if c.gather == 0 then
+      local rows = p.b_layout == "row" and c.group * p.block_m or c.tile_n
+      return { rank = 2, box = { 64, rows // c.cluster }, swizzle = 128, l2_promotion = 256 }
+   end
+   if panel_b_rank(p, c) == 3 then
+      return { rank = 3, box = { 64, p.block_m, c.tile_n // 64 }, inner_split = 64, swizzle = 128, l2_promotion = 256 }
+   end
+   return { rank = 2, box = { 64, p.block_m }, swizzle = 128, l2_promotion = 256 }
 end
 
 -- Registers of a consumer's thread after the producer's warpgroup has handed its own over.
@@ -236,6 +295,7 @@ local panel = triage.kernel {
       { "stages", { 3, 4, 5, 6, 8, 10, 12 } }, -- pipeline depth
       { "ahead", { 2, 4, 8 } },               -- blocks of A under way for each block row
       { "cluster", { 1, 2 } },                -- CTAs that bring B to each other
+      { "gather", { 0, 1 } },                 -- 1: a stage is any block columns, not neighbours
    },
    constraints = {
       { "f16 or bf16 inputs", function(p) return is_half(p) end },
@@ -244,7 +304,8 @@ local panel = triage.kernel {
       end },
       { "rows of B are multiples of 16 bytes", function(p) return tma_reads_b(p) end },
       { "at most 32 block rows in a panel", function(p, c) return panel_rows(p, c) <= 32 end },
-      { "a stage is one TMA box high", function(p, c) return c.group * p.block_m <= 256 end },
+      { "a stage is one TMA box high", function(p, c) return c.gather == 1 or c.group * p.block_m <= 256 end },
+      { "only row-major B is gathered", function(p, c) return c.gather == 0 or p.b_layout == "row" end },
       { "a stage of column-major B is 64 k wide", function(p, c)
          return p.b_layout == "row" or c.group * p.block_m % 64 == 0
       end },
@@ -257,13 +318,20 @@ local panel = triage.kernel {
       { "shared memory fits the SM", function(p, c, d) return panel_smem(p, c) <= d.smem_bytes_max end },
       -- from here on: what is legal but not worth a try
       { "8 to 16 consumer warps", function(p, c) return panel_warps(c) >= 8 and panel_warps(c) <= 16 end },
-      { "two warps share a row only of a wide tile", function(p, c) return c.tile_n == 64 * c.warps_n end },
+      { "two warps share a row only of a wide tile", function(p, c)
+         return c.tile_n == 64 * c.warps_n or (c.tile_n == 128 and c.warps_m == 8 and c.warp_rows == 32)
+      end },
       { "a stage is 128 or 256 k", function(p, c) return c.group * p.block_m >= 128 end },
       { "nearly all of shared memory is used", function(p, c, d)
          return 4 * panel_smem(p, c) >= 3 * d.smem_bytes_max
       end },
-      { "clusters share tiles of 512 rows x 64 columns, one warp to 32 rows", function(p, c)
-         return c.cluster == 1 or (c.warp_rows == 32 and c.warps_m == 16 and c.tile_n == 64)
+      { "clusters share tiles of 512 rows x 64 columns or 256 x 128, one warp to 32 rows", function(p, c)
+         return c.cluster == 1 or (c.warp_rows == 32 and c.warps_n == 1 and c.warps_m * c.tile_n == 1024)
+      end },
+      { "columns are gathered for such tiles, as deep as memory allows", function(p, c, d)
+         return c.gather == 0 or (c.warp_rows == 32 and c.warps_n == 1 and c.warps_m * c.tile_n == 1024 and
+                c.ahead * p.block_m == 64 and
+                (c.stages == 12 or panel_smem(p, c, c.stages + (c.stages < 6 and 1 or 2)) > d.smem_bytes_max))
       end },
       { "64 rows a warp only with the shallowest A", function(p, c)
          return c.warp_rows == 32 or c.ahead * p.block_m == 64
@@ -282,27 +350,30 @@ local panel = triage.kernel {
          { "stages", c.stages },
          { "ahead", c.ahead },
          { "cluster", c.cluster },
+         { "gather", c.gather },
+         { "b_rank", panel_b_rank(p, c) },
       })
    end,
    launch = function(p, c, d)
       local clusters = ceil_div(ceil_div(p.block_rows, panel_rows(p, c)), c.cluster) * ceil_div(p.n, c.tile_n)
-      local box_rows = (p.b_layout == "row" and c.group * p.block_m or c.tile_n) // c.cluster
       return {
          grid = { math.min(clusters, math.max(1, d.sm_count // c.cluster)) * c.cluster },
          cluster = { c.cluster },
          block = { (panel_warps(c) + 4) * 32 },
          smem_bytes = panel_smem(p, c),
-         map_b = { rank = 2, box = { 64, box_rows }, swizzle = 128, l2_promotion = 256 },
+         map_b = panel_map_b(p, c),
          panel_rows = panel_rows(p, c),
          panel_group = c.group,
+         panel_cluster = c.cluster,
+         gather = c.gather == 1,
          reorder = true,
       }
    end,
    default = {
       { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 16, stages = 5, ahead = 4,
-        cluster = 1 },
+        cluster = 1, gather = 0 },
       { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 8, stages = 5, ahead = 2,
-        cluster = 2 },
+        cluster = 2, gather = 0 },
    },
 }
 
@@ -626,12 +697,43 @@ local host = triage.kernel {
    },
 }
 
+local host_fp8 = triage.kernel {
+   name = "host_fp8",
+   template = "templates/bsr_gemm/host_fp8.c",
+   targets = { "host" },
+   checked_against = "host",
+   axes = {
+      { "tile_n", { 16, 32 } },            -- columns of a panel
+      { "tile_m", { 1, 2, 3, 4, 6, 8, 12 } }, -- rows of a register tile
+   },
+   constraints = {
+      { "e4m3", function(p) return p.in_type == "e4m3" end },
+      { "tile_m divides the block", function(p, c) return p.block_m % c.tile_m == 0 end },
+      { "the tile stays in registers", function(p, c, d) return host_fits(c.tile_m, c.tile_n, d) end },
+   },
+   params = function(p, c)
+      return shared(p, host_fp8_type, {
+         { "block_k", p.block_k },
+         scale_per_block(p),
+         { "tile_n", c.tile_n },
+         { "tile_m", c.tile_m },
+      })
+   end,
+   launch = function() return {} end,
+   default = {
+      { tile_n = 32, tile_m = 8 },
+      { tile_n = 16, tile_m = 4 },
+      { tile_n = 16, tile_m = 2 },
+      { tile_n = 16, tile_m = 1 },
+   },
+}
+
 -- ---- the plain kernels of verification -------------------------------------------------------------
 
 local reference = {
    cuda = {
       template = "templates/bsr_gemm/reference.cu",
-      params = function(p) return shared(p, cuda_type, { { "block_k", p.block_k }, { "scale_per_block", 0 } }) end,
+      params = function(p) return shared(p, cuda_type, { { "block_k", p.block_k }, scale_per_block(p) }) end,
       launch = function(p)
          local rows, cols = 8, 32 -- threads: 32 along the contiguous direction of C
          if p.c_layout == "col" then
@@ -642,7 +744,7 @@ local reference = {
    },
    host = {
       template = "templates/bsr_gemm/reference.c",
-      params = function(p) return shared(p, host_type, { { "block_k", p.block_k } }) end,
+      params = function(p) return shared(p, host_fp8_type, { { "block_k", p.block_k }, scale_per_block(p) }) end,
       launch = function() return {} end,
    },
 }
@@ -650,5 +752,5 @@ local reference = {
 return triage.space {
    op = "bsr_gemm",
    reference = reference,
-   kernels = { panel, wgmma, wmma, skinny, host },
+   kernels = { panel, wgmma, wmma, skinny, host, host_fp8 },
 }

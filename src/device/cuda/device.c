@@ -233,4 +233,6 @@ const tri_backend tri_cuda_backend = {
     .map_make = tri_cuda_map_make,
     .launch = tri_cuda_launch,
     .time = tri_cuda_time,
+    .dense_library = tri_cublas_library,
+    .dense_load = tri_cublas_load,
 };

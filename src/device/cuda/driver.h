@@ -60,6 +60,19 @@ triage_status tri_cuda_map_make(void *out_128_bytes, tri_device *device, const t
                                 triage_dtype dtype, tri_address base, int64_t inner, int64_t outer,
                                 int64_t ld);
 
+/* ---- cuBLAS: the dense product ---- */
+
+typedef struct tri_cublas {
+#define TRI_SYMBOL(field, prototype, symbol) __typeof__(prototype) *field;
+#include "device/cuda/cublas.def"
+#undef TRI_SYMBOL
+} tri_cublas;
+
+triage_status tri_cublas_library(char *out, size_t size);
+triage_status tri_cublas_load(tri_kernel **out, tri_device *device, const tri_problem *problem);
+/* Tests only: uses fake from here on (NULL: the real one again). */
+void tri_cublas_replace(const tri_cublas *fake);
+
 /* ---- NVRTC ---- */
 
 triage_status tri_nvrtc_set_tools(const char *path);

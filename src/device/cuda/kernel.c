@@ -108,8 +108,9 @@ done:
 void tri_cuda_unload(tri_kernel *base) {
     tri_cuda_kernel *kernel = (tri_cuda_kernel *)base;
     bool pushed = false;
-    bool loaded = base->workspace || kernel->module;
+    bool loaded = base->workspace || kernel->module || kernel->dense;
     if (loaded && tri_cuda_enter(kernel->device, &pushed) == TRIAGE_OK) {
+        tri_cublas_free(kernel->dense);
         if (base->workspace)
             kernel->device->driver->memory_free((CUdeviceptr)base->workspace);
         if (kernel->module)
@@ -125,6 +126,8 @@ triage_status tri_cuda_enqueue(tri_cuda_kernel *kernel, const void *args, CUstre
     triage_status status = TRIAGE_OK;
     const tri_cuda_driver *driver = kernel->device->driver;
     CUlaunchConfig config = kernel->config;
+    if (kernel->dense)
+        return tri_cublas_enqueue(kernel, args, stream);
     void *params[] = {(void *)args}; /* the driver copies the argument and does not write to it */
     config.hStream = stream;
     if (kernel->base.workspace)
@@ -187,6 +190,22 @@ static bool map_promotion(CUtensorMapL2promotion *out, int32_t bytes) {
 
 static const int64_t kMaxStride = INT64_C(1) << 40; /* bytes, exclusive: cuTensorMapEncodeTiled */
 
+/* In bytes, what an element's size decides: the copy engine moves pieces of 16, and a swizzle permutes no further
+ * than its width. (cuTensorMapEncodeTiled says only "invalid argument".) */
+static triage_status check_box_bytes(const tri_tensor_box *box, size_t element) {
+    long long width = (long long)box->box[0] * (long long)element;
+    long long split = (long long)box->inner_split * (long long)element;
+    if (width % 16 != 0)
+        return tri_fail(TRIAGE_E_INVALID, "tensor map: a box of %lld bytes is not a multiple of 16", width);
+    if (box->swizzle > 0 && width > box->swizzle)
+        return tri_fail(TRIAGE_E_INVALID, "tensor map: a box of %lld bytes, at most %d with that swizzle",
+                        width, box->swizzle);
+    if (box->rank == 3 && split % 16 != 0)
+        return tri_fail(TRIAGE_E_INVALID, "tensor map: an inner_split of %lld bytes is not a multiple of 16",
+                        split);
+    return TRIAGE_OK;
+}
+
 static triage_status check_map(const tri_tensor_box *box, size_t element, tri_address base, int64_t inner,
                                int64_t outer, int64_t ld) {
     if (box->rank != 2 && box->rank != 3)
@@ -211,7 +230,7 @@ static triage_status check_map(const tri_tensor_box *box, size_t element, tri_ad
             return tri_fail(TRIAGE_E_INVALID, "tensor map: box dimension %d is %d, allowed 1 to 256", i,
                             box->box[i]);
     }
-    return TRIAGE_OK;
+    return check_box_bytes(box, element);
 }
 
 triage_status tri_cuda_map_make(void *out_128_bytes, tri_device *base_device, const tri_tensor_box *box,

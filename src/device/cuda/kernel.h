@@ -11,7 +11,12 @@ typedef struct tri_cuda_kernel {
     CUfunction function;
     CUlaunchConfig config; /* complete but for the stream; a launch copies it */
     CUlaunchAttribute cluster;
+    struct tri_cublas_product *dense; /* NULL: a compiled kernel */
 } tri_cuda_kernel;
+
+/* Enqueues the dense product. The device's context is current, as it is for the free. */
+triage_status tri_cublas_enqueue(tri_cuda_kernel *kernel, const void *args, CUstream stream);
+void tri_cublas_free(struct tri_cublas_product *dense);
 
 /* Enqueues the workspace's zeroing and the kernel. The device's context is current. */
 triage_status tri_cuda_enqueue(tri_cuda_kernel *kernel, const void *args, CUstream stream);

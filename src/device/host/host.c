@@ -113,4 +113,6 @@ const tri_backend tri_host_backend = {
     .map_make = map_make,
     .launch = tri_host_launch,
     .time = tri_host_time,
+    .dense_library = tri_openblas_library,
+    .dense_load = tri_openblas_load,
 };

@@ -16,6 +16,19 @@ triage_status tri_host_set_tools(const char *path);
 triage_status tri_host_compiler_version(char *out, size_t size);
 triage_status tri_host_compile(tri_image *out, const char *target, const tri_source *source);
 
+typedef struct tri_host_kernel {
+    tri_kernel base;
+    void (*entry)(const void *args);
+    void *object;
+    int fd; /* open as long as the object: the loader tells objects apart by /proc/self/fd/<fd> */
+    struct tri_openblas_product *dense; /* NULL: a compiled kernel */
+} tri_host_kernel;
+
+triage_status tri_openblas_library(char *out, size_t size);
+triage_status tri_openblas_load(tri_kernel **out, tri_device *device, const tri_problem *problem);
+void tri_openblas_run(const tri_host_kernel *kernel, const void *args);
+void tri_openblas_free(struct tri_openblas_product *dense);
+
 triage_status tri_host_load(tri_kernel **out, tri_device *device, const tri_image *image,
                             const tri_launch *launch);
 void tri_host_unload(tri_kernel *kernel);

@@ -8,15 +8,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-typedef void (*entry_fn)(const void *args);
-
-typedef struct host_kernel {
-    tri_kernel base;
-    entry_fn entry;
-    void *object;
-    int fd; /* open as long as the object: the loader tells objects apart by /proc/self/fd/<fd> */
-} host_kernel;
-
 /* ---- load ---- */
 
 static triage_status write_memory_file(int fd, const char *data, size_t size) {
@@ -40,7 +31,7 @@ static void pin_openmp(void *object) {
         (void)dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE | RTLD_NOLOAD);
 }
 
-static triage_status open_object(host_kernel *kernel, const tri_image *image) {
+static triage_status open_object(tri_host_kernel *kernel, const tri_image *image) {
     char path[64];
     kernel->fd = memfd_create("triage-kernel", MFD_CLOEXEC);
     if (kernel->fd < 0)
@@ -62,7 +53,7 @@ static triage_status open_object(host_kernel *kernel, const tri_image *image) {
 triage_status tri_host_load(tri_kernel **out, tri_device *device, const tri_image *image,
                             const tri_launch *launch) {
     triage_status status = TRIAGE_OK;
-    host_kernel *kernel = NULL;
+    tri_host_kernel *kernel = NULL;
     TRI_TRY(tri_calloc(&kernel, 1, sizeof *kernel));
     kernel->base.device = device;
     kernel->fd = -1;
@@ -79,23 +70,27 @@ done:
 }
 
 void tri_host_unload(tri_kernel *base) {
-    host_kernel *kernel = (host_kernel *)base;
+    tri_host_kernel *kernel = (tri_host_kernel *)base;
     tri_device_release(base->device, base->workspace);
     if (kernel->object)
         dlclose(kernel->object);
     if (kernel->fd >= 0)
         close(kernel->fd);
+    tri_openblas_free(kernel->dense);
     free(kernel);
 }
 
 /* ---- launch and time ---- */
 
 triage_status tri_host_launch(tri_kernel *base, const void *args, void *stream) {
-    host_kernel *kernel = (host_kernel *)base;
+    tri_host_kernel *kernel = (tri_host_kernel *)base;
     (void)stream;
     if (base->workspace)
         memset((void *)(uintptr_t)base->workspace, 0, base->workspace_bytes);
-    kernel->entry(args);
+    if (kernel->dense)
+        tri_openblas_run(kernel, args);
+    else
+        kernel->entry(args);
     return TRIAGE_OK;
 }
 

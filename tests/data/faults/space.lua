@@ -25,7 +25,7 @@ return triage.space {
    reference = {
       host = {
          template = "templates/bsr_gemm/reference.c",
-         params = function(p) return shared(p, {}) end,
+         params = function(p) return shared(p, { { "scale_per_block", 0 } }) end,
          launch = function() return {} end,
       },
    },

@@ -1,0 +1,172 @@
+/* The dense product beside the candidates: after the race, on the same inputs, through the same gate, by the same
+ * clock. It is a measurement of its own (problem/dense.h), made once for a shape and a device. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "problem/dense.h"
+#include "tune/search.h"
+
+#define LIBRARY_LIMIT_S 60.0
+#define WAIT_MS 200
+#define STOPPED "the run was stopped before"
+#define BYTES_MAX 8e9 /* of a dense A: more would take longer than the search */
+
+static void note_reason(tri_search *search, const char *reason) {
+    snprintf(search->dense.reason, sizeof search->dense.reason, "%.255s", reason);
+}
+
+static triage_status recall(tri_search *search, const char *key, const char *hash) {
+    tri_measurement row = {0};
+    if (!search->store || search->options->force)
+        return TRIAGE_OK;
+    triage_status status = tri_store_known(&row, search->store, key, search->device_key, hash, NULL);
+    if (status == TRIAGE_E_NOT_FOUND)
+        return TRIAGE_OK;
+    bool timed = status == TRIAGE_OK && row.median_ns > 0;
+    if (status == TRIAGE_OK && (!timed || row.cold_l2 == !search->options->warm)) {
+        search->dense.measured = search->dense.known = true;
+        search->dense.evidence = row;
+        row = (tri_measurement){0};
+    }
+    tri_measurement_clear(&row);
+    return status;
+}
+
+/* The measurer's answer to the job just given; TRI_EVENT_NONE when somebody said stop. */
+static triage_status await(tri_event *out, tri_search *search) {
+    triage_status status = TRIAGE_OK;
+    do {
+        tri_event_clear(out);
+        status = tri_workers_wait(out, search->workers, 1, WAIT_MS);
+    } while (status == TRIAGE_OK && out->kind == TRI_EVENT_NONE && !tri_search_stopped(search));
+    if (out->leaving || out->kind == TRI_EVENT_DIED || out->kind == TRI_EVENT_TIMED_OUT)
+        tri_search_drop_worker(search, 0);
+    return status;
+}
+
+/* Asked before the problem is prepared, which may take long and be for nothing. */
+static triage_status find_library(char library[64], tri_search *search) {
+    tri_event event = {0};
+    triage_status status = TRIAGE_OK;
+    if (search->measurer == TRI_MEASURER_NONE || search->measurer == TRI_MEASURER_OPENING)
+        TRI_TRY(tri_search_make_ready(search));
+    if (tri_search_stopped(search) || search->measurer == TRI_MEASURER_NONE)
+        goto done;
+    TRI_TRY(tri_worker_library(search->workers[0], LIBRARY_LIMIT_S));
+    TRI_TRY(await(&event, search));
+    if (event.kind == TRI_EVENT_LIBRARY)
+        memcpy(library, event.library, sizeof event.library);
+    else if (event.kind != TRI_EVENT_NONE)
+        note_reason(search, event.message);
+done:
+    if (!library[0] && !search->dense.reason[0])
+        note_reason(search, STOPPED);
+    tri_event_clear(&event);
+    return status;
+}
+
+static triage_status fill_texts(tri_measurement *out, const tri_search *search, const char *key,
+                                const char *hash, const char *library, const char *reason,
+                                const char *circumstances) {
+    const char *kernel = tri_dense_kernel(search->info.backend);
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_strdup(&out->problem, key));
+    TRI_TRY(tri_strdup(&out->device, search->device_key));
+    TRI_TRY(tri_strdup(&out->device_name, search->info.name));
+    TRI_TRY(tri_strdup(&out->kernel, kernel));
+    TRI_TRY(tri_strdup(&out->config, kernel));
+    TRI_TRY(tri_strdup(&out->source_hash, hash));
+    TRI_TRY(tri_strdup(&out->compiler, library));
+    TRI_TRY(tri_strdup(&out->stage, "search"));
+    TRI_TRY(tri_strdup(&out->reason, reason));
+    TRI_TRY(tri_strdup(&out->host, search->machine));
+    TRI_TRY(tri_strdup(&out->version, TRIAGE_VERSION));
+    TRI_TRY(tri_strdup(&out->circumstances, circumstances ? circumstances : "{}"));
+done:
+    return status;
+}
+
+static triage_status record(tri_search *search, const char *key, const char *hash, const char *library,
+                            const tri_report *report, const char *circumstances) {
+    const tri_timing *t = &report->timing;
+    tri_measurement row = {.outcome = report->outcome,
+                           .median_ns = t->median_ns,
+                           .low_ns = t->low_ns,
+                           .high_ns = t->high_ns,
+                           .min_ns = t->min_ns,
+                           .samples = t->samples,
+                           .cold_l2 = t->samples ? t->cold_l2 : !search->options->warm,
+                           .row_error = report->row_error,
+                           .row_error_limit = report->row_error_limit,
+                           .registers = -1,
+                           .spill_bytes = -1,
+                           .smem_bytes = -1,
+                           .seed = (int64_t)search->options->seed,
+                           .measured_at_ms = tri_wall_time_ms()};
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(fill_texts(&row, search, key, hash, library, report->reason, circumstances));
+    TRI_TRY(tri_search_store(search, &row));
+    search->dense.measured = true;
+    search->dense.evidence = row;
+    row = (tri_measurement){0};
+done:
+    tri_measurement_clear(&row);
+    return status;
+}
+
+/* What the library refuses is no evidence; what it did wrong, or died of, is. */
+static triage_status take(tri_search *search, const char *key, const char *hash, const char *library,
+                          const tri_event *event) {
+    tri_report report = event->reports[0];
+    if (event->kind == TRI_EVENT_FAILED) {
+        note_reason(search, event->message);
+        return TRIAGE_OK;
+    }
+    if (event->kind == TRI_EVENT_NONE) {
+        note_reason(search, STOPPED);
+        return TRIAGE_OK;
+    }
+    if (event->kind != TRI_EVENT_MEASURED) {
+        report = (tri_report){.outcome = event->kind == TRI_EVENT_TIMED_OUT ? TRI_TIMED_OUT : TRI_CRASHED};
+        snprintf(report.reason, sizeof report.reason, "%.250s", event->message);
+    }
+    return record(search, key, hash, library, &report, event->circumstances);
+}
+
+static triage_status measure(tri_search *search, const char *key, const char *hash, const char *library) {
+    tri_event event = {0};
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_search_make_ready(search));
+    if (search->measurer == TRI_MEASURER_READY) {
+        TRI_TRY(tri_worker_dense(search->workers[0], 60 + tri_search_candidate_limit(search)));
+        TRI_TRY(await(&event, search));
+    }
+    TRI_TRY(take(search, key, hash, library, &event));
+done:
+    tri_event_clear(&event);
+    return status;
+}
+
+triage_status tri_search_dense(tri_search *search) {
+    const tri_problem *p = search->problem;
+    char *key = NULL, hash[TRI_HASH_SIZE], library[64] = "";
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_dense_key(&key, p));
+    tri_dense_source_hash(hash, tri_dense_kernel(search->info.backend));
+    TRI_TRY(recall(search, key, hash));
+    if (search->dense.measured)
+        goto done;
+    if (tri_search_stopped(search))
+        note_reason(search, STOPPED);
+    else if (p->bias || p->activation != TRIAGE_ACT_NONE)
+        note_reason(search, "the problem has an epilogue, which the library's product has not");
+    else if ((double)p->m * (double)p->k * (double)tri_dtype_size(p->in_type) > BYTES_MAX)
+        note_reason(search, "A would have more than 8 GB with its zeros");
+    else
+        TRI_TRY(find_library(library, search));
+    if (library[0])
+        TRI_TRY(measure(search, key, hash, library));
+done:
+    free(key);
+    return status;
+}

@@ -1,0 +1,541 @@
+/* Runs every candidate of the space once on small ragged problems, in one process and one context: what
+ * tests/gpu/sanitize.sh puts under compute-sanitizer. Each goes through the house's gate (alpha 1 on a C full of
+ * NaN, then alpha 1.25 and beta -0.5; red zones; float64) and is not timed.
+ *
+ *   run_candidates [--device cuda|host] [--part I/N] [--once] [--time-limit S] [--cache DIR] [--log FILE]
+ *   run_candidates --compile-only [--target sm_90a]    fills the cache; no GPU
+ *   --once: each configuration by the text of its first problem alone; other problems only rerun texts that
+ *   they share. A quarter of the compilations, and still every candidate.
+ *   run_candidates --coverage                          is every configuration of the space on the list? no GPU
+ *   run_candidates --plant memcheck|racecheck|synccheck|initcheck
+ *                                                      a kernel with that defect: the tool must find it
+ *
+ * The last line is for scripts. Exit codes: 0 all is right, 1 not, 64 usage, 75 stopped by the time limit, 77 no
+ * device or no NVRTC. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gpu/run_candidates.h"
+#include "measure/bench_private.h"
+#include "render/render.h"
+
+#define PROBES (sizeof probes / sizeof probes[0])
+#define SEEN_MAX 16384
+
+typedef struct options {
+    const char *device, *target, *cache, *log, *plant;
+    bool compile_only, coverage, once;
+    unsigned part, parts; /* part is 0 .. parts - 1 */
+    double time_limit_s;
+} options;
+
+/* Texts met so far, in order of meeting. */
+typedef struct seen {
+    char *text[SEEN_MAX];
+    size_t count;
+} seen;
+
+typedef struct tally {
+    size_t problems, runs, launches, wrong, left;
+    seen sources, plain, configs; /* hashes; of plain kernels; "16x16 panel ..." */
+} tally;
+
+typedef struct session {
+    const options *o;
+    tri_device *device; /* NULL: compile only */
+    tri_device_info info;
+    tri_space *space;
+    int64_t start_ns;
+    FILE *log;
+    bool stopped; /* no more launches: out of time, or the device is lost */
+    tally t;
+} session;
+
+/* One problem of the list on its way. */
+typedef struct place {
+    const probe *probe;
+    char name[160];
+    tri_problem problem;
+    tri_pattern pattern;
+    tri_candidate reference;
+    tri_source reference_source;
+    tri_bench *bench; /* opened when the first candidate needs it */
+} place;
+
+static void must(triage_status status) {
+    if (status == TRIAGE_OK)
+        return;
+    printf("run_candidates: %s: %s\n", triage_status_name(status), triage_last_error());
+    exit(status == TRIAGE_E_NO_DEVICE ? 77 : 1);
+}
+
+/* ---- texts met so far ---- */
+
+static bool has(const seen *list, const char *text) {
+    for (size_t i = list->count; i > 0; i--)
+        if (strcmp(list->text[i - 1], text) == 0)
+            return true;
+    return false;
+}
+
+/* True when it was new. */
+static bool meet(seen *list, const char *text) {
+    if (has(list, text))
+        return false;
+    if (list->count == SEEN_MAX)
+        must(tri_fail(TRIAGE_E_MEMORY, "more than %d candidates", SEEN_MAX));
+    must(tri_strdup(&list->text[list->count], text));
+    list->count++;
+    return true;
+}
+
+static void forget(seen *list) {
+    for (size_t i = 0; i < list->count; i++)
+        free(list->text[i]);
+    list->count = 0;
+}
+
+/* ---- the problem ---- */
+
+static int32_t blocks_of_row(probe_pattern kind, int32_t row, int32_t cols) {
+    if (kind == FULL)
+        return cols;
+    if (kind == BARE)
+        return 0;
+    const int32_t turns[] = {cols, 0, 1, (cols + 2) / 3};
+    return kind == UNEVEN ? turns[row % 4] : (cols + 1) / 2;
+}
+
+/* Each row's blocks begin somewhere else and are an odd stride apart. */
+static void make_pattern(tri_pattern *out, const probe *from) {
+    int32_t *row_ptr = NULL, *col_idx = NULL, nnzb = 0;
+    must(tri_calloc(&row_ptr, (size_t)from->rows + 1, sizeof *row_ptr));
+    must(tri_calloc(&col_idx, (size_t)from->rows * (size_t)from->cols + 1, sizeof *col_idx));
+    for (int32_t row = 0; row < from->rows; row++) {
+        int32_t wanted = blocks_of_row(from->pattern, row, from->cols), left = wanted;
+        for (int32_t col = 0; col < from->cols && left > 0; col++) {
+            /* take `wanted` of `cols`, moved on by the row */
+            int32_t at = (col + 3 * row) % from->cols;
+            bool taken = (int64_t)(at + 1) * wanted / from->cols != (int64_t)at * wanted / from->cols;
+            if (taken) {
+                col_idx[nnzb++] = col;
+                left--;
+            }
+        }
+        row_ptr[row + 1] = nnzb;
+    }
+    must(tri_pattern_copy(out, from->rows, from->cols, nnzb, row_ptr, col_idx));
+    free(row_ptr);
+    free(col_idx);
+}
+
+static void describe(place *p) {
+    const probe *from = p->probe;
+    static const char *const patterns[] = {"spread", "uneven", "full", "bare"};
+    snprintf(p->name, sizeof p->name, "%dx%d m=%lld n=%lld k=%lld %s-%s %s-%s %s%s ldb+%d ldc+%d %s",
+             from->block_m, from->block_k, (long long)p->problem.m, (long long)p->problem.n,
+             (long long)p->problem.k, tri_dtype_name(from->in), tri_dtype_name(from->out),
+             tri_layout_name(from->b_layout), tri_layout_name(from->c_layout), tri_activation_name(from->act),
+             from->bias ? "+bias" : "", from->pad_b, from->pad_c, patterns[from->pattern]);
+}
+
+static void make_problem(tri_problem *out, const probe *from, int64_t nnzb) {
+    *out = (tri_problem){.op = TRI_OP_BSR_GEMM,
+                         .in_type = from->in,
+                         .out_type = from->out,
+                         .b_layout = from->b_layout,
+                         .c_layout = from->c_layout,
+                         .activation = from->act,
+                         .bias = from->bias,
+                         .m = (int64_t)from->rows * from->block_m,
+                         .n = from->n,
+                         .k = (int64_t)from->cols * from->block_k,
+                         .block_m = from->block_m,
+                         .block_k = from->block_k,
+                         .nnzb = nnzb,
+                         .scale_per_block = from->scale_per_block};
+    out->ldb = (from->b_layout == TRIAGE_ROW_MAJOR ? out->n : out->k) + from->pad_b;
+    out->ldc = (from->c_layout == TRIAGE_ROW_MAJOR ? out->n : out->m) + from->pad_c;
+}
+
+static void open_place(place *out, session *s, const probe *from) {
+    *out = (place){.probe = from};
+    make_pattern(&out->pattern, from);
+    make_problem(&out->problem, from, out->pattern.nnzb);
+    tri_fingerprint_of(&out->problem.fingerprint, &out->pattern);
+    must(tri_problem_check(&out->problem));
+    describe(out);
+    must(tri_space_reference(&out->reference, s->space, &out->problem, &s->info));
+    must(tri_render(&out->reference_source, &out->reference, NULL));
+}
+
+static void close_place(place *p) {
+    tri_bench_close(p->bench);
+    tri_source_free(&p->reference_source);
+    tri_candidate_free(&p->reference);
+    tri_pattern_free(&p->pattern);
+}
+
+/* ---- one candidate ---- */
+
+static void compile(session *s, const tri_source *source, const char *what) {
+    tri_image image = {0};
+    triage_status status = tri_compile(&image, s->info.target, source, s->o->cache);
+    if (status == TRIAGE_E_NO_DEVICE)
+        must(status);
+    if (status != TRIAGE_OK) {
+        printf("WRONG %s: does not compile: %s\n", what, triage_last_error());
+        s->t.wrong++;
+    }
+    tri_image_free(&image);
+}
+
+static void open_bench(session *s, place *p) {
+    tri_bench_setup setup = {.problem = &p->problem,
+                             .pattern = &p->pattern,
+                             .seed = 7,
+                             .warm = true,
+                             .cache_dir = s->o->cache,
+                             .reference = {&p->reference_source, &p->reference.launch}};
+    if (tri_bench_open(&p->bench, s->device, &setup) == TRIAGE_OK)
+        return;
+    printf("WRONG %s: %s\n", p->name, triage_last_error());
+    s->t.wrong++;
+    s->stopped = true;
+}
+
+static void run(session *s, place *p, const tri_candidate *candidate, const tri_source *source,
+                const char *hash) {
+    tri_mounted mounted;
+    tri_report report = {0};
+    bool right = tri_bench_mount(&mounted, p->bench, &(tri_trial){source, &candidate->launch}, &report);
+    bool is_mounted = right;
+    for (size_t i = TRI_CASES; i-- > 0 && right;) {
+        s->t.launches++;
+        right = tri_bench_run_case(p->bench, &mounted, i, &report);
+    }
+    if (is_mounted)
+        tri_bench_unmount(p->bench, &mounted);
+    s->t.runs++;
+    if (s->log)
+        fprintf(s->log, "%s\t%dx%d\t%s\t%s\t%s\n", hash, p->problem.block_m, p->problem.block_k,
+                candidate->config, p->name, right ? "right" : report.reason);
+    if (right)
+        return;
+    printf("WRONG %s: %s: %s: %s\n", p->name, candidate->config, tri_outcome_name(report.outcome),
+           report.reason);
+    fflush(stdout);
+    s->t.wrong++;
+    if (report.lost) {
+        printf("the device is lost: nothing more is launched\n");
+        s->stopped = true;
+    }
+}
+
+/* By the hash of a text: all sources of a configuration are of one part. */
+static bool is_of_part(const session *s, const char *text) {
+    char hash[TRI_HASH_SIZE], head[9] = "";
+    tri_hash(hash, text, strlen(text));
+    memcpy(head, hash, 8);
+    return strtoul(head, NULL, 16) % s->o->parts == s->o->part;
+}
+
+static void name_config(char text[400], const place *p, const char *config) {
+    snprintf(text, 400, "%s %dx%d %s", p->problem.in_type == TRIAGE_E4M3 ? "e4m3" : "half",
+             p->problem.block_m, p->problem.block_k, config);
+}
+
+static void note_config(session *s, const place *p, const char *config) {
+    char text[400];
+    name_config(text, p, config);
+    meet(&s->t.configs, text);
+}
+
+static void take(session *s, place *p, const char *config) {
+    tri_candidate candidate = {0};
+    tri_source source = {0};
+    char hash[TRI_HASH_SIZE], name[400];
+    name_config(name, p, config);
+    if (!is_of_part(s, name))
+        return;
+    must(tri_space_candidate(&candidate, s->space, &p->problem, &s->info, config));
+    must(tri_render(&source, &candidate, NULL));
+    tri_source_hash(hash, &source, s->info.target);
+    if (s->o->once && has(&s->t.configs, name) && !has(&s->t.sources, hash))
+        goto done;
+    if (s->o->time_limit_s > 0 && (double)(tri_now_ns() - s->start_ns) > s->o->time_limit_s * 1e9)
+        s->stopped = true;
+    if (!s->stopped && !p->bench && !s->o->compile_only)
+        open_bench(s, p);
+    if (s->stopped) {
+        s->t.left++;
+        goto done;
+    }
+    note_config(s, p, config);
+    bool fresh = meet(&s->t.sources, hash);
+    if (!s->o->compile_only)
+        run(s, p, &candidate, &source, hash);
+    else if (fresh)
+        compile(s, &source, config);
+done:
+    tri_source_free(&source);
+    tri_candidate_free(&candidate);
+}
+
+static void compile_plain(session *s, const place *p) {
+    char hash[TRI_HASH_SIZE];
+    tri_source_hash(hash, &p->reference_source, s->info.target);
+    if (is_of_part(s, hash) && meet(&s->t.plain, hash))
+        compile(s, &p->reference_source, "the plain kernel");
+}
+
+static void visit(session *s, const probe *from) {
+    place p;
+    tri_configs configs = {0};
+    size_t runs = s->t.runs, wrong = s->t.wrong;
+    open_place(&p, s, from);
+    must(tri_space_enumerate(&configs, s->space, &p.problem, &s->info));
+    if (s->o->compile_only && !s->stopped)
+        compile_plain(s, &p);
+    for (size_t i = 0; i < configs.count; i++)
+        take(s, &p, configs.text[i]);
+    if (!s->o->compile_only && !s->stopped) {
+        s->t.problems++;
+        if (s->t.runs > runs)
+            printf("%s: %zu of %zu candidates run, %zu wrong\n", p.name, s->t.runs - runs, configs.count,
+                   s->t.wrong - wrong);
+        fflush(stdout);
+    }
+    tri_configs_free(&configs);
+    close_place(&p);
+}
+
+/* ---- the modes ---- */
+
+static int finish(session *s, const char *mode) {
+    tally *t = &s->t;
+    if (s->device)
+        printf("device %s, %s, %d SMs\n", s->info.name, s->info.target, s->info.sm_count);
+    printf("%s part=%u/%u problems=%zu candidates=%zu configurations=%zu runs=%zu launches=%zu wrong=%zu "
+           "left=%zu seconds=%.1f\n",
+           mode, s->o->part + 1, s->o->parts, t->problems, t->sources.count, t->configs.count, t->runs,
+           t->launches, t->wrong, t->left, (double)(tri_now_ns() - s->start_ns) / 1e9);
+    int code = t->wrong ? 1 : t->left ? 75 : 0;
+    forget(&t->sources);
+    forget(&t->plain);
+    forget(&t->configs);
+    return code;
+}
+
+static int run_all(session *s) {
+    if (s->o->log && !(s->log = fopen(s->o->log, "w")))
+        must(tri_fail(TRIAGE_E_IO, "%s cannot be written", s->o->log));
+    if (!s->o->compile_only) {
+        must(tri_device_open(&s->device, s->o->device, false));
+        s->info = *tri_device_describe(s->device);
+    }
+    for (size_t i = 0; i < PROBES; i++)
+        visit(s, &probes[i]);
+    if (s->log)
+        fclose(s->log);
+    int code = finish(s, s->o->compile_only ? "compiled" : "run");
+    tri_device_close(s->device);
+    return code;
+}
+
+/* Every configuration that a large problem of a listed block has, must be one that a small problem has. */
+static void check_block(session *s, const probe *from) {
+    static const int64_t columns[] = {8, 16, 32, 64, 128, 256, 8192};
+    for (size_t i = 0; i < 2 * sizeof columns / sizeof columns[0]; i++) {
+        probe large = *from;
+        tri_problem problem;
+        tri_configs configs = {0};
+        large.b_layout = large.c_layout = i % 2 ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR;
+        if (large.in == TRIAGE_E4M3)
+            large.b_layout = TRIAGE_COL_MAJOR; /* there is no other */
+        else
+            large.in = large.out = TRIAGE_F16;
+        large.n = columns[i / 2];
+        large.pad_b = large.pad_c = 0;
+        large.rows = large.n <= 64 ? 4 : 64;
+        large.cols = 8192 / large.block_k;
+        make_problem(&problem, &large, (int64_t)large.rows * large.cols);
+        must(tri_space_enumerate(&configs, s->space, &problem, &s->info));
+        for (size_t j = 0; j < configs.count; j++) {
+            char text[400];
+            name_config(text, &(place){.problem = problem}, configs.text[j]);
+            s->t.runs++;
+            if (has(&s->t.configs, text))
+                continue;
+            meet(&s->t.configs, text);
+            s->t.wrong++;
+            printf("on no problem of the list: %s (n=%lld)\n", text, (long long)large.n);
+        }
+        tri_configs_free(&configs);
+    }
+}
+
+static int check_coverage(session *s) {
+    for (size_t i = 0; i < PROBES; i++) {
+        place p;
+        tri_configs configs = {0};
+        open_place(&p, s, &probes[i]);
+        must(tri_space_enumerate(&configs, s->space, &p.problem, &s->info));
+        printf("%4zu  %s\n", configs.count, p.name);
+        for (size_t j = 0; j < configs.count; j++)
+            note_config(s, &p, configs.text[j]);
+        s->t.problems++;
+        tri_configs_free(&configs);
+        close_place(&p);
+    }
+    for (size_t i = 0; i < PROBES; i++) {
+        bool first = true;
+        for (size_t j = 0; j < i; j++)
+            first =
+                first && !(probes[j].block_m == probes[i].block_m && probes[j].block_k == probes[i].block_k &&
+                           (probes[j].in == TRIAGE_E4M3) == (probes[i].in == TRIAGE_E4M3));
+        if (first)
+            check_block(s, &probes[i]);
+    }
+    return finish(s, "coverage");
+}
+
+/* ---- planted defects ---- */
+
+#define KERNEL(body)                                                                                         \
+    "#include \"bsr_gemm/args.h\"\n"                                                                         \
+    "extern \"C\" __global__ void triage_kernel(const __grid_constant__ tri_bsr_gemm_args args) {\n"         \
+    "int *c = static_cast<int *>(args.c); const int *b = static_cast<const int *>(args.b);\n"                \
+    "const int me = threadIdx.x; (void)b;\n" body "}\n"
+
+static const struct {
+    const char *tool, *text;
+} plants[] = {
+    {"memcheck", KERNEL("c[64 + me] = me;")}, /* C has 64 integers */
+    {"racecheck", KERNEL("__shared__ int shared[64]; shared[me] = c[me]; c[me] = shared[63 - me];")},
+    {"synccheck", /* thread 16 of a warp is not in its mask; then half a warp waits for the block */
+     KERNEL("if (me % 32 <= 16) __syncwarp(0xffff); if (me % 32 < 16) __syncthreads(); c[me] = me;")},
+    {"initcheck", KERNEL("c[me] = b[me];")}, /* nobody has written B */
+};
+
+static int plant(session *s) {
+    const tri_launch launch = {.grid = {1, 1, 1}, .block = {64, 1, 1}, .cluster = {1, 1, 1}};
+    tri_bsr_gemm_args args = {0};
+    tri_address b = 0, c = 0;
+    tri_image image = {0};
+    tri_kernel *kernel = NULL;
+    const char *text = NULL;
+    char *header = NULL;
+    for (size_t i = 0; i < sizeof plants / sizeof plants[0]; i++)
+        text = strcmp(plants[i].tool, s->o->plant) == 0 ? plants[i].text : text;
+    if (!text) {
+        fprintf(stderr,
+                "run_candidates: --plant %s is not one of memcheck, racecheck, synccheck, initcheck\n",
+                s->o->plant);
+        return 64;
+    }
+    must(tri_resource_read(&header, NULL, NULL, "templates/bsr_gemm/args.h"));
+    tri_source source = {.name = "planted.cu",
+                         .text = (char *)text,
+                         .includes = &(tri_include){"bsr_gemm/args.h", header},
+                         .include_count = 1};
+    must(tri_compile(&image, s->info.target, &source, s->o->cache));
+    if (s->o->compile_only) {
+        puts("planted compiles");
+        return 0;
+    }
+    must(tri_device_open(&s->device, s->o->device, false));
+    must(tri_device_alloc(s->device, &b, 256));
+    must(tri_device_alloc(s->device, &c, 256));
+    must(tri_device_fill(s->device, c, 0, 64, NULL));
+    must(tri_device_synchronize(s->device));
+    args.b = (const void *)(uintptr_t)b;
+    args.c = (void *)(uintptr_t)c;
+    must(tri_kernel_load(&kernel, s->device, &image, &launch));
+    must(tri_kernel_launch(kernel, &args, sizeof args, NULL));
+    (void)tri_device_synchronize(s->device); /* it may fail: that is what it is for */
+    puts("planted");
+    return 0;
+}
+
+/* ---- the command line ---- */
+
+static int usage(const char *what) {
+    fprintf(stderr, "run_candidates: %s (its first lines say what is)\n", what);
+    return 64;
+}
+
+static int parse(options *o, int argc, char **argv) {
+    static const struct option names[] = {{"device", 1, 0, 'd'},
+                                          {"target", 1, 0, 't'},
+                                          {"part", 1, 0, 'p'},
+                                          {"time-limit", 1, 0, 'l'},
+                                          {"cache", 1, 0, 'c'},
+                                          {"compile-only", 0, 0, 'o'},
+                                          {"coverage", 0, 0, 'v'},
+                                          {"log", 1, 0, 'g'},
+                                          {"plant", 1, 0, 'x'},
+                                          {"once", 0, 0, '1'},
+                                          {0}};
+    char rest = 0;
+    for (int key; (key = getopt_long(argc, argv, "", names, NULL)) != -1;) {
+        switch (key) {
+        case 'd':
+            o->device = optarg;
+            break;
+        case 't':
+            o->target = optarg;
+            break;
+        case 'p':
+            if (sscanf(optarg, "%u/%u%c", &o->part, &o->parts, &rest) != 2 || o->part < 1 ||
+                o->part > o->parts)
+                return usage("--part is I/N, I from 1 to N");
+            o->part--;
+            break;
+        case 'l':
+            if (tri_parse_double(&o->time_limit_s, optarg, 1, 86400, "--time-limit") != TRIAGE_OK)
+                return usage(triage_last_error());
+            break;
+        case 'c':
+            o->cache = optarg;
+            break;
+        case 'g':
+            o->log = optarg;
+            break;
+        case 'x':
+            o->plant = optarg;
+            break;
+        case '1':
+            o->once = true;
+            break;
+        case 'o':
+            o->compile_only = true;
+            break;
+        case 'v':
+            o->coverage = true;
+            break;
+        default:
+            return 64;
+        }
+    }
+    return optind < argc ? usage("an argument that is no option") : 0;
+}
+
+int main(int argc, char **argv) {
+    static session s; /* large */
+    options o = {.device = "cuda", .target = "sm_90a", .parts = 1};
+    int code = parse(&o, argc, argv);
+    if (code)
+        return code;
+    s.o = &o;
+    s.start_ns = tri_now_ns();
+    must(tri_device_info_of_target(&s.info, o.target));
+    if (o.plant)
+        return plant(&s);
+    must(tri_space_open(&s.space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
+    code = o.coverage ? check_coverage(&s) : run_all(&s);
+    tri_space_free(s.space);
+    return code;
+}
