@@ -6,6 +6,9 @@
     c = triage.bsr_gemm(ctx, w, b)                             # C = A @ B
     y = triage.linear(ctx, w, x, bias=bias, activation="silu")  # Y = act(X @ W.T + bias)
 
+    # float8_e4m3fn: float32 scales on the device, W's one number or one a block; Y is bfloat16 unless given
+    y = triage.linear(ctx, w8, x8, scale_a=w_scale, scale_b=x_scale, out_dtype=torch.float16)
+
 A thin layer over libtriage.so (ctypes): tensors are passed by address, work is enqueued on the current
 CUDA stream, nothing is copied. The library is found beside this package, in ../../build*/lib, or where
 the environment variable TRIAGE_LIBRARY points.
@@ -95,6 +98,7 @@ class Context:
         options = _ContextOptions(1, text(device), text(db_path), text(cache_dir), text(data_dir),
                                   text(space_path), None, None)
         self._handle = ctypes.c_void_p()
+        self._matrices = {}  # handles by address, freed before ours: the garbage collector keeps no order
         _check(_library.triage_context_open(ctypes.byref(self._handle), ctypes.byref(options)))
 
     @property
@@ -102,6 +106,9 @@ class Context:
         return _library.triage_context_device_name(self._handle).decode()
 
     def __del__(self):
+        for handle in list(getattr(self, "_matrices", {}).values()):
+            _library.triage_bsr_matrix_free(handle)
+            handle.value = None
         if getattr(self, "_handle", None):
             _library.triage_context_free(self._handle)
             self._handle = None
@@ -130,6 +137,8 @@ class BsrMatrix:
         self._handle = ctypes.c_void_p()
         _check(_library.triage_bsr_matrix_create(ctypes.byref(self._handle), context._handle,
                                                  ctypes.byref(desc)))
+        self._siblings = context._matrices
+        self._siblings[self._handle.value] = self._handle
 
     @classmethod
     def from_torch(cls, context, bsr):
@@ -138,6 +147,7 @@ class BsrMatrix:
 
     def __del__(self):
         if getattr(self, "_handle", None):
+            self._siblings.pop(self._handle.value, None)
             _library.triage_bsr_matrix_free(self._handle)
             self._handle = None
 
@@ -160,36 +170,66 @@ def _stream(tensor):
     return ctypes.c_void_p(torch.cuda.current_stream(tensor.device).cuda_stream if tensor.is_cuda else None)
 
 
-def _epilogue(bias, activation):
-    return _Epilogue(1, None if bias is None else bias.data_ptr(), _ACTIVATIONS[activation], None, None, 0)
+def _address(tensor):
+    return None if tensor is None else tensor.data_ptr()
 
 
-def bsr_gemm(context, a, b, c=None, alpha=1.0, beta=0.0, bias=None, activation=None):
-    """C = act(alpha A B + beta C + bias); bias is one number a row of C. Returns C."""
+def _check_scale(name, scale, counts, like):
+    if scale is None:
+        return
+    if scale.dtype != torch.float32 or not scale.is_contiguous() or scale.device != like.device:
+        raise TriageError(f"{name} is {scale.dtype} on {scale.device}; must be contiguous float32 on {like.device}")
+    if scale.numel() not in counts:
+        raise TriageError(f"{name} has {scale.numel()} numbers; must be {' or '.join(map(str, counts))}")
+
+
+def _epilogue(a, b, bias, activation, scale_a, scale_b):
+    _check_scale("scale_a", scale_a, (1, a.nnzb), b)
+    _check_scale("scale_b", scale_b, (1,), b)
+    return _Epilogue(1, _address(bias), _ACTIVATIONS[activation], _address(scale_a), _address(scale_b),
+                     int(scale_a is not None and scale_a.numel() > 1))
+
+
+def _out_dtype(inputs, out_dtype):
+    if out_dtype is not None:
+        return out_dtype
+    return torch.bfloat16 if inputs.dtype == torch.float8_e4m3fn else inputs.dtype
+
+
+def bsr_gemm(context, a, b, c=None, alpha=1.0, beta=0.0, bias=None, activation=None, scale_a=None,
+             scale_b=None, out_dtype=None):
+    """C = act(alpha A B + beta C + bias); bias is one number a row of C. Returns C.
+
+    float8_e4m3fn A and B: A B is (scale_a A) (scale_b B), with scale_a one number or one for each stored block
+    (row by row, as in values), scale_b one; None: 1. On the GPU, B column-major: x.T of a row-major x.
+    out_dtype: of a C that is not given; that of b, bfloat16 for float8."""
     if c is None:
-        c = torch.empty(a.rows, b.shape[1], dtype=b.dtype, device=b.device)
+        c = torch.empty(a.rows, b.shape[1], dtype=_out_dtype(b, out_dtype), device=b.device)
     _check(_library.triage_bsr_gemm(context._handle, ctypes.c_float(alpha), a._handle,
                                     ctypes.byref(_dense(b)), ctypes.c_float(beta), ctypes.byref(_dense(c)),
-                                    ctypes.byref(_epilogue(bias, activation)), _stream(c)))
+                                    ctypes.byref(_epilogue(a, b, bias, activation, scale_a, scale_b)),
+                                    _stream(c)))
     return c
 
 
-def linear(context, w, x, y=None, bias=None, activation=None):
-    """Y = act(X W^T + bias) for X of tokens x in-features. Returns Y."""
+def linear(context, w, x, y=None, bias=None, activation=None, scale_a=None, scale_b=None, out_dtype=None):
+    """Y = act(X W^T + bias) for X of tokens x in-features. Returns Y. scale_a (of W), scale_b (of X) and out_dtype
+    as in bsr_gemm."""
     if y is None:
-        y = torch.empty(x.shape[0], w.rows, dtype=x.dtype, device=x.device)
+        y = torch.empty(x.shape[0], w.rows, dtype=_out_dtype(x, out_dtype), device=x.device)
     _check(_library.triage_bsr_linear(context._handle, w._handle, ctypes.byref(_dense(x)),
-                                      ctypes.byref(_dense(y)), ctypes.byref(_epilogue(bias, activation)),
+                                      ctypes.byref(_dense(y)),
+                                      ctypes.byref(_epilogue(w, x, bias, activation, scale_a, scale_b)),
                                       _stream(y)))
     return y
 
 
-def choice(context, a, b, c, bias=None, activation=None):
+def choice(context, a, b, c, bias=None, activation=None, scale_a=None, scale_b=None):
     """What bsr_gemm with these arguments runs: source, kernel, config, donor, distance, median_ns."""
     out = _Choice(version=1)
     _check(_library.triage_bsr_gemm_choice(ctypes.byref(out), context._handle, a._handle,
                                            ctypes.byref(_dense(b)), ctypes.byref(_dense(c)),
-                                           ctypes.byref(_epilogue(bias, activation))))
+                                           ctypes.byref(_epilogue(a, b, bias, activation, scale_a, scale_b))))
     return {"source": _SOURCES[out.source], "kernel": out.kernel.decode(), "config": out.config.decode(),
             "donor": out.donor.decode(), "distance": out.distance, "median_ns": out.median_ns,
             "expected_loss": out.expected_loss}

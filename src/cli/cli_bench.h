@@ -63,7 +63,8 @@ typedef struct tri_contestant_type {
     const char *name;
     const char *family; /* as --against names it */
     bool on_host, on_cuda;
-    bool dense; /* multiplies the zeros too */
+    bool only_e4m3; /* not even listed for other types */
+    bool dense;     /* multiplies the zeros too */
     triage_status (*open)(void **state, char detail[256], const tri_arena *arena, void *stream);
     triage_status (*run)(void *state); /* enqueues C = A B on the stream of open */
     void (*close)(void *state);
@@ -88,7 +89,8 @@ struct tri_contestant {
 };
 
 extern const tri_contestant_type tri_contestant_triage, tri_contestant_cublas, tri_contestant_cusparse_bsr,
-    tri_contestant_cusparse_ell, tri_contestant_openblas;
+    tri_contestant_cublaslt, tri_contestant_cublaslt_fast, tri_contestant_cusparse_ell,
+    tri_contestant_openblas;
 
 /* Verifies each, times `samples` rounds in shuffled order, verifies what each left in its last round. */
 triage_status tri_contest(tri_contestant *contestants, size_t count, tri_arena *arena, tri_stopwatch *watch,

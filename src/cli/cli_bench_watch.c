@@ -197,7 +197,7 @@ triage_status tri_peer_symbols(void *table, void *library, const char *const *na
 
 triage_status tri_peer_cuda_type(int *out, triage_dtype dtype) {
     if (dtype == TRIAGE_E4M3)
-        return tri_fail(TRIAGE_E_UNSUPPORTED, "no e4m3");
+        return tri_fail(TRIAGE_E_UNSUPPORTED, "has no product of e4m3 matrices");
     *out = dtype == TRIAGE_F32 ? 0 : dtype == TRIAGE_F16 ? 2 : 14; /* CUDA_R_32F, CUDA_R_16F, CUDA_R_16BF */
     return TRIAGE_OK;
 }

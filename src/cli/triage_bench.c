@@ -56,7 +56,8 @@ static const struct argp_option argp_options[] = {
     {"layout", KEY_LAYOUT, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 1},
     {NULL, 0, NULL, 0, "The comparison", 2},
     {"against", KEY_AGAINST, "LIST", 0,
-     "cublas (dense), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none (default: all of the "
+     "cublas (dense; for e4m3 cuBLASLt, with exact and fast accumulation), cusparse (BSR and Blocked-ELL), "
+     "openblas (dense, CPU), none (default: all of the "
      "device). "
      "The dense product of the same work is --shape M,N,K' --sparsity 0",
      2},
@@ -140,10 +141,10 @@ static const struct argp parser = {
 
 /* ---- who takes part ---- */
 
-enum { kPeers = 4, kContestants = 1 + kPeers };
-static const tri_contestant_type *const peers[kPeers] = {&tri_contestant_cublas, &tri_contestant_cusparse_bsr,
-                                                         &tri_contestant_cusparse_ell,
-                                                         &tri_contestant_openblas};
+enum { kPeers = 6, kContestants = 1 + kPeers };
+static const tri_contestant_type *const peers[kPeers] = {
+    &tri_contestant_cublas,       &tri_contestant_cublaslt,     &tri_contestant_cublaslt_fast,
+    &tri_contestant_cusparse_bsr, &tri_contestant_cusparse_ell, &tri_contestant_openblas};
 
 /* Is name one of the words of a comma-separated list? */
 static bool listed(const char *list, const char *name) {
@@ -184,11 +185,12 @@ done:
 }
 
 /* triage first. A peer that was asked for by name but is of the other device is listed as absent. */
-static size_t choose(tri_contestant *out, const options *o, bool host) {
+static size_t choose(tri_contestant *out, const options *o, bool host, triage_dtype dtype) {
     size_t count = 0;
     out[count++] = (tri_contestant){.type = &tri_contestant_triage};
     for (size_t i = 0; i < kPeers; i++)
         if ((host ? peers[i]->on_host : peers[i]->on_cuda) &&
+            (dtype == TRIAGE_E4M3 || !peers[i]->only_e4m3) &&
             (!o->against || listed(o->against, peers[i]->family)))
             out[count++] = (tri_contestant){.type = peers[i]};
     return count;
@@ -262,7 +264,7 @@ static triage_status run(const options *o, tri_cli_problem *asked, const tri_cei
     TRI_TRY(tri_cli_problem_fits(&asked->problem));
     TRI_TRY(tri_arena_open(&arena, context, &asked->problem, &asked->pattern, seed));
     say_left_out(o, host);
-    count = choose(contestants, o, host);
+    count = choose(contestants, o, host, asked->problem.in_type);
     TRI_TRY(tri_contest(contestants, count, &arena, watch, samples, seed, interrupted));
     tri_limit_of(&limit, &arena.problem, tri_device_describe(context->device), ceilings);
     TRI_TRY(o->json ? tri_contest_print_json(contestants, count, &arena, &limit, seed, !o->warm)

@@ -465,6 +465,44 @@ static void every_configuration_is_right(void **state) {
     }
 }
 
+/* The plain kernel of verification compiles for both kinds of scale, where there is NVRTC; and what no kernel
+ * covers is said in one line. */
+static void the_gpu_has_a_plain_kernel(void **state) {
+    (void)state;
+    tri_space *space = NULL;
+    tri_device_info info;
+    tri_problem problem = {.in_type = TRIAGE_E4M3, .out_type = TRIAGE_BF16, .m = 256, .n = 64, .k = 256};
+    problem.block_m = problem.block_k = 64;
+    problem.ldb = problem.ldc = 64;
+    problem.nnzb = 5;
+    assert_int_equal(tri_device_info_of_target(&info, "sm_90a"), TRIAGE_OK);
+    assert_int_equal(
+        tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}), TRIAGE_OK);
+    for (int per_block = 0; per_block < 2; per_block++) {
+        tri_candidate candidate = {0};
+        tri_source source = {0};
+        tri_image image = {0};
+        tri_configs configs = {0};
+        problem.scale_per_block = per_block;
+        assert_int_equal(tri_space_reference(&candidate, space, &problem, &info), TRIAGE_OK);
+        assert_int_equal(tri_render(&source, &candidate, TRI_SOURCE_DIR), TRIAGE_OK);
+        assert_non_null(strstr(source.text, per_block ? "kScalePerBlock = 1;" : "kScalePerBlock = 0;"));
+        triage_status status = tri_compile(&image, info.target, &source, NULL);
+        if (status != TRIAGE_E_NO_DEVICE && status != TRIAGE_OK)
+            fail_msg("%s", triage_last_error());
+        /* row-major B: no tensor-core kernel */
+        assert_int_equal(tri_space_enumerate(&configs, space, &problem, &info), TRIAGE_E_UNSUPPORTED);
+        assert_non_null(
+            strstr(triage_last_error(), per_block ? "e4m3-block bf16 row row" : "e4m3 bf16 row row"));
+        assert_null(strchr(triage_last_error(), '\n'));
+        tri_configs_free(&configs);
+        tri_image_free(&image);
+        tri_source_free(&source);
+        tri_candidate_free(&candidate);
+    }
+    tri_space_free(space);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_right),
@@ -474,6 +512,7 @@ int main(void) {
         cmocka_unit_test(calls_are_checked),
         cmocka_unit_test(choice_names_the_kernel),
         cmocka_unit_test(every_configuration_is_right),
+        cmocka_unit_test(the_gpu_has_a_plain_kernel),
     };
     return cmocka_run_group_tests(tests, open_host, close_host);
 }
