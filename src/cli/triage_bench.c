@@ -56,8 +56,8 @@ static const struct argp_option argp_options[] = {
     {"layout", KEY_LAYOUT, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 1},
     {NULL, 0, NULL, 0, "The comparison", 2},
     {"against", KEY_AGAINST, "LIST", 0,
-     "cublas (dense; for e4m3 cuBLASLt, with exact and fast accumulation), cusparse (BSR and Blocked-ELL), "
-     "openblas (dense, CPU), none (default: all of the "
+     "cublas (dense: cublasGemmEx and the fastest algorithm of cuBLASLt; e4m3: cuBLASLt with exact and fast "
+     "accumulation), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none (default: all of the "
      "device). "
      "The dense product of the same work is --shape M,N,K' --sparsity 0",
      2},
