@@ -397,6 +397,8 @@ def main():
             print_record(records[-1])
             if args.out:
                 write_json(args.out, document_of("bsr_gemm against torch", args, records))
+    if factory:
+        factory.close()
     return 0 if all(record["peers"]["triage"]["right"] for record in records) else 70
 
 

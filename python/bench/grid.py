@@ -90,6 +90,7 @@ def tune(args, spec, case, folder, device):
                "--n", str(spec.n), "--dtype", args.dtype, "--device", device, "--db", args.db,
                "--jobs", str(args.jobs), "--json", "--quiet"]
     command += ["--time-limit", str(args.tune_limit)] if args.tune_limit else []
+    command += ["--budget", str(args.tune_budget)] if args.tune_budget else []
     start = time.time()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -161,8 +162,14 @@ class Bench:
         compare.print_record(record)
         return record
 
+    def close(self):
+        if self.factory:
+            self.factory.close()
+
     def gpu_is_lost(self):
         import torch
+        if self.compare.DEVICE != "cuda":
+            return False
         try:
             torch.cuda.synchronize()
             torch.zeros(1, device="cuda").add_(1).item()
@@ -207,13 +214,13 @@ def measure(args, specs):
             failures.append({"key": spec.key, "set": spec.set, "reason": reason})
             if bench.gpu_is_lost():
                 write()
+                bench.close()
                 sys.stdout.flush()
                 os.execv(sys.executable, [sys.executable] + sys.argv)
         keys.add(spec.key)
         write()
         free_memory()
-    if bench.factory:
-        bench.factory.close()
+    bench.close()
     return finish(args, specs, keys)
 
 
@@ -260,6 +267,7 @@ def parser():
     made.add_argument("--crossover-size", type=int, default=cases.CROSSOVER_SIZE)
     made.add_argument("--time-limit", type=float, default=0, help="seconds from the start; 0: none")
     made.add_argument("--tune-limit", type=float, default=0, help="--time-limit of each triage_tune; 0: none")
+    made.add_argument("--tune-budget", type=int, default=0, help="--budget of each triage_tune, candidates; 0: none")
     made.add_argument("--tune-largest", type=float, default=40e6, metavar="ELEMENTS",
                       help="of C; what is larger runs the kernel of its nearest tuned problem")
     made.add_argument("--done", nargs="+", default=[], metavar="JSON", help="results whose cases are left out")

@@ -16,8 +16,10 @@ N share one compilation.
 """
 import concurrent.futures
 import concurrent.futures.process
+import ctypes
 import multiprocessing
 import os
+import signal
 import time
 
 SMEM_BYTES_MAX = 232448  # sm_90, a CTA
@@ -162,6 +164,11 @@ def compile_one(job):
         return job, str(error).splitlines()[0][:160] if str(error) else type(error).__name__
 
 
+def _die_with_parent():
+    """A compiling process must not outlive a crash of the program: it would hold its output open for ever."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def _nothing():
     return os.getpid()
 
@@ -174,7 +181,8 @@ class Factory:
         import torch  # noqa: F401  here once rather than in each process: it takes seconds
         os.environ.setdefault("TRITON_CACHE_DIR", os.path.expanduser("~/.triton/cache"))
         self.capability, self.done, self.seconds, self.lost = capability, {}, 0.0, False
-        self.pool = concurrent.futures.ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"))
+        self.pool = concurrent.futures.ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"),
+                                                           initializer=_die_with_parent)
         self.pool.submit(_nothing).result()
 
     def jobs_for(self, block, n, dtype_name, of_class, groups=GROUPS_FIRST + GROUPS_MORE):
@@ -201,7 +209,11 @@ class Factory:
         return made is None or (isinstance(made, int) and made <= SMEM_BYTES_MAX)
 
     def close(self):
-        self.pool.shutdown(cancel_futures=True)
+        """At once: nobody waits for what is still compiling."""
+        processes = list((getattr(self.pool, "_processes", None) or {}).values())
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
 
 
 # ---- the search ---------------------------------------------------------------------------------------------

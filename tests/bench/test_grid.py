@@ -79,7 +79,7 @@ class World(unittest.TestCase):
     def args(self, *more):
         return grid.parser().parse_args(["--out", f"{self.folder.name}/o.json", "--db", f"{self.folder.name}/t.db",
                                          "--cache-dir", f"{self.folder.name}/cache", "--bin", str(BIN), "--jobs", "2",
-                                         "--no-triton", "--no-cusparse", "--tune-limit", "2", "--samples", "8", *more])
+                                         "--no-triton", "--no-cusparse", "--tune-budget", "2", "--samples", "8", *more])
 
     def measure(self, specs, *more):
         said = io.StringIO()
@@ -132,11 +132,24 @@ class Grid(World):
             if spec is broken:
                 raise RuntimeError("triage_tune: exit 70: nothing was right")
             return real(args, spec, *more)
-        with mock.patch.object(grid, "tune", tune), mock.patch.object(grid.Bench, "gpu_is_lost", lambda self: False):
+        with mock.patch.object(grid, "tune", tune):
             code, said = self.measure([broken, CUBE])
         self.assertEqual([f["key"] for f in self.document()["failures"]], [broken.key])
         self.assertEqual([r["key"] for r in self.document()["rows"]], [CUBE.key])
         self.assertIn("exit 70", said)
+
+    def test_with_a_lost_gpu_it_starts_itself_again(self):
+        def run(self, spec):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        with mock.patch.object(grid.Bench, "run", run), mock.patch.object(grid.Bench, "gpu_is_lost", lambda self: True), \
+                mock.patch.object(os, "execv", side_effect=SystemExit) as again, self.assertRaises(SystemExit):
+            self.measure([CUBE])
+        self.assertEqual(again.call_args.args, (sys.executable, [sys.executable] + sys.argv))
+        # What failed is in the file by then: the next start goes on behind it.
+        code, said = self.measure([CUBE])
+        self.assertEqual(code, 0)
+        self.assertIn("1 cases are done, 0 to do", said)
+        self.assertIn("illegal memory access", said)
 
     def test_a_pattern_and_its_twin(self):
         path = pathlib.Path(self.folder.name) / "p.smtx"
