@@ -19,9 +19,9 @@
  * of these (panels of args.h, one by one), so that a common column's B is fetched once. A stage then
  * has the blocks of one or both, and a warpgroup skips the stages that its row has no block in.
  *
- * kPromote 1: the products of a block are summed apart and then added to the tile's sums by ordinary
- * float32 additions. For e4m3, whose wgmma keeps about 14 bits of a partial sum, and for scales of
- * single blocks. Two sets of sums leave no registers for a finished tile: it is stored at once, and the
+ * kPromote > 0: the products of so many k are summed apart and then added to the tile's sums by
+ * ordinary float32 additions. For e4m3, whose wgmma keeps about 14 bits of a partial sum, and for
+ * scales of single blocks. Two sets of sums leave no registers for a finished tile: it is stored at once, and the
  * other warpgroup's products go on meanwhile.
  *
  * The producer runs ahead into the next tiles while the consumers finish this one. The consumers do
@@ -68,7 +68,7 @@ constexpr int kBLayout = {{b_layout}};      // 0 row-major, 1 column-major
 constexpr int kCLayout = {{c_layout}};      // 0 row-major, 1 column-major
 constexpr int kAct = {{act}};               // 0 none, 1 relu, 2 gelu (erf), 3 silu
 constexpr int kShare = {{share}};           // block rows that share B: 1, or 2 of 64 rows
-constexpr int kPromote = {{promote}};       // 1: blocks are summed apart
+constexpr int kPromote = {{promote}};       // k that are summed apart; 0: all together
 constexpr int kScalePerBlock = {{scale_per_block}}; // e4m3: 1 scale_a[nnzb], 0 scale_a[1]
 
 constexpr int kInBytes = sizeof(in_t);
@@ -96,6 +96,7 @@ static_assert(kInBytes == 2 || kBLayout == 1, "wgmma reads e4m3 along k only");
 static_assert(kBlockM == 64 || kBlockM == 128, "one or two warpgroups high");
 static_assert(kShare == 1 || (kShare == 2 && kBlockM == 64), "a pair is two warpgroups high");
 static_assert(!kScalePerBlock || kPromote, "a block with a scale of its own is summed apart");
+static_assert(!kPromote || (kStepK % kPromote == 0 && kPromote * kInBytes % 32 == 0), "parts of a stage");
 static_assert(kKWidth == 64 || kKWidth == 128, "a stage's A rows are one swizzle width");
 static_assert(kBlockK % kStepK == 0, "whole stages per block");
 static_assert(kTileN % kWgsN == 0 && kWgN % 64 == 0 && kWgN <= 256, "whole slabs per warpgroup");
@@ -327,9 +328,11 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args)
 
 /* ---- compute: every consumer warpgroup ---- */
 
-/* The products of one stage into sums of this warpgroup, which start from nothing if !keep. */
-__device__ __forceinline__ void multiply_stage(float (&sum)[kWgN / 2], int slot, int wg_m, int wg_n,
-                                               bool keep)
+/* The products of `depth` k of a stage, from k0 on, into sums of this warpgroup, which start from
+ * nothing if !keep. */
+template <int depth>
+__device__ __forceinline__ void multiply_stage(float (&sum)[kWgN / 2], int slot, int k0, int wg_m,
+                                               int wg_n, bool keep)
 {
     constexpr int kBK16 = kBLayout == 0 ? 2048 : 32; // bytes from one k16 (k32) of B to the next
     const unsigned long long a =
@@ -339,9 +342,11 @@ __device__ __forceinline__ void multiply_stage(float (&sum)[kWgN / 2], int slot,
             ? wgmma_desc<128>(stage_b(slot) + wg_n * kWgN / 64 * kBSlabBytes, kBSlabBytes, 1024)
             : wgmma_desc<kKWidth>(stage_b(slot) + wg_n * kWgN * kKWidth, 0, 8 * kKWidth);
 #pragma unroll
-    for (int k = 0; k < kKWidth / 32; ++k)
+    for (int i = 0; i < depth * kInBytes / 32; ++i) {
+        const int k = k0 * kInBytes / 32 + i;
         wgmma<in_t, kWgN, kBLayout == 0>::mma(sum, wgmma_desc_advance(a, k * 32),
-                                              wgmma_desc_advance(b, k * kBK16), keep || k > 0);
+                                              wgmma_desc_advance(b, k * kBK16), keep || i > 0);
+    }
 }
 
 /* Each warp says for itself that it has read the slot: to every CTA that writes into it. */
@@ -481,7 +486,7 @@ __device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&
         if (mine) {
             wgmma_fence_registers(sum);
             wgmma_fence();
-            multiply_stage(sum, ring.slot, wg % kWgsM, wg / kWgsM, true);
+            multiply_stage<kStepK>(sum, ring.slot, 0, wg % kWgsM, wg / kWgsM, true);
             wgmma_commit();
         }
         if (finished.m0 >= 0) {
@@ -513,64 +518,67 @@ __device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&
     if (previous >= 0) release_stage(previous);
 }
 
-/* The products of a tile, block by block: each block's into sums of its own, these times the block's
- * scale onto the tile's. */
+/* Two consumer warpgroups issue their products by turns, so that one has the tensor cores while the
+ * other adds up. The first turn is warpgroup 0's; take_turn and give_turn alternate. */
+constexpr bool kTurns = kPromote > 0 && kConsumers == 2;
+constexpr int kTurnBarrier = 1 + kConsumers; // after those of store_slab
+
+__device__ __forceinline__ void take_turn(int wg)
+{
+    if constexpr (kTurns) named_barrier_sync(kTurnBarrier + wg, 256);
+}
+__device__ __forceinline__ void give_turn(int wg)
+{
+    if constexpr (kTurns) named_barrier_arrive(kTurnBarrier + 1 - wg, 256);
+}
+
+/* The products of a tile, kPromote of k at a time: each part's into sums of its own, these times the
+ * block's scale onto the tile's. */
 __device__ __forceinline__ void multiply_promoted(const tri_bsr_gemm_args &args,
                                                   float (&sum)[kWgN / 2], ring_t<kStages> &ring,
                                                   const tile_t &tile, int wg)
 {
     const bool scaled = kScalePerBlock && args.scale_a;
     const float *scales = args.scale_a + tile.first;
-    float part[kWgN / 2];
+    float part[kWgN / 2], scale = 1.0f, next = scaled && tile.steps > 0 ? scales[0] : 1.0f;
 #pragma unroll
     for (int i = 0; i < kWgN / 2; ++i) sum[i] = 0.0f;
-    const int blocks = tile.steps / kStepsPerBlock;
-    float next = scaled && blocks > 0 ? scales[0] : 1.0f;
-    for (int block = 0; block < blocks; ++block) {
-        const float scale = next;
-        int slots[kStepsPerBlock];
-        if (scaled && block + 1 < blocks) next = scales[block + 1];
+    for (int step = 0; step < tile.steps; ++step) {
+        if (scaled && step % kStepsPerBlock == 0) {
+            scale = next;
+            if (step + kStepsPerBlock < tile.steps) next = scales[step / kStepsPerBlock + 1];
+        }
+        mbarrier_wait(&sync().full[ring.slot], ring.parity);
 #pragma unroll
-        for (int s = 0; s < kStepsPerBlock; ++s) {
-            slots[s] = ring.slot;
-            mbarrier_wait(&sync().full[ring.slot], ring.parity);
+        for (int k = 0; k < kStepK; k += kPromote) {
+            take_turn(wg);
             wgmma_fence_registers(part);
             wgmma_fence();
-            multiply_stage(part, ring.slot, wg % kWgsM, wg / kWgsM, s > 0);
+            multiply_stage<kPromote>(part, ring.slot, k, wg % kWgsM, wg / kWgsM, false);
             wgmma_commit();
+            give_turn(wg);
             wgmma_fence_registers(part);
-            ring.advance();
+            wgmma_wait<0>();
+            wgmma_fence_registers(part);
+            if (k + kPromote == kStepK) release_stage(ring.slot);
+#pragma unroll
+            for (int i = 0; i < kWgN / 2; ++i)
+                sum[i] = kScalePerBlock ? fmaf(part[i], scale, sum[i]) : sum[i] + part[i];
         }
-        wgmma_wait<0>();
-        wgmma_fence_registers(part);
-#pragma unroll
-        for (int s = 0; s < kStepsPerBlock; ++s) release_stage(slots[s]);
-#pragma unroll
-        for (int i = 0; i < kWgN / 2; ++i)
-            sum[i] = kScalePerBlock ? fmaf(part[i], scale, sum[i]) : sum[i] + part[i];
+        ring.advance();
     }
-}
-
-/* alpha with the scales that are the same for all blocks. */
-__device__ __forceinline__ float whole_alpha(const tri_bsr_gemm_args &args)
-{
-    float alpha = args.alpha;
-    if constexpr (kInBytes == 1) {
-        if (!kScalePerBlock && args.scale_a) alpha *= args.scale_a[0];
-        if (args.scale_b) alpha *= args.scale_b[0];
-    }
-    return alpha;
 }
 
 __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
 {
     const int row_in_tile = wg % kWgsM * 64, row_in_block = row_in_tile % kBlockM;
-    const float alpha = whole_alpha(args);
+    const float alpha = kInBytes == 1 ? scaled_alpha(args, kScalePerBlock) : args.alpha;
     ring_t<kStages> ring;
     ring_t<kTileSlots> tile_ring;
     float sum[kWgN / 2];
     finished_t finished;
 
+    if (kTurns && wg == 1) give_turn(wg);
     for (;;) {
         mbarrier_wait(&sync().tile_full[tile_ring.slot], tile_ring.parity);
         const tile_t tile = sync().tiles[tile_ring.slot];
@@ -592,6 +600,7 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
             for (int s = 0; s < kWgN / 64; ++s) store_slab(args, finished, s, wg);
         }
     }
+    if (kTurns && wg == 0) take_turn(wg); // the last one given: nobody leaves a barrier half full
     if (threadIdx.x % 128 == 0) tma_store_wait<0>();
 }
 

@@ -1,10 +1,13 @@
 /* bsr_gemm on mma.sync: C = act(alpha * A * B + beta * C + bias), sm_80 and later.
  *
- *   A   BSR, blocks kBlockM x kBlockK row-major, both multiples of 16
+ *   A   BSR, blocks kBlockM x kBlockK row-major, both multiples of 16 elements
  *   B   k x n, row-major or column-major     kCopyBytes 16: base and ldb 16-byte aligned
  *                                            kCopyBytes  2: any base, any ldb (slower)
  *                                            ldb < 2^31 in both cases
  *   C   m x n, row-major or column-major, any n >= 1, any ldc
+ *
+ * An element is one f16 or bf16, or a pair of e4m3 (sm_89 and later, column-major B): k, kBlockK,
+ * kTileK and ldb count elements, so that for e4m3 nothing but the product and the scales differs.
  *
  * A CTA computes kTileM x kTileN of C: a block row or a part of one. It walks the k of the block
  * row's stored blocks in slices of kTileK: kTileK is a part of a block, or several blocks.
@@ -21,7 +24,7 @@
 #include "lib/store.cuh"
 #include "lib/mma.cuh"
 
-using in_t = {{in_type}};                 // A and B: __half, __nv_bfloat16
+using in_t = {{in_type}};                 // A and B: __half, __nv_bfloat16, e4m3_pair
 using out_t = {{out_type}};               // C and bias: float, __half, __nv_bfloat16
 constexpr int kBlockM = {{block_m}};      // rows of a block
 constexpr int kBlockK = {{block_k}};      // columns of a block
@@ -36,6 +39,8 @@ constexpr int kCopyBytes = {{copy_bytes}}; // 16 or 2, see above
 constexpr int kBLayout = {{b_layout}};    // 0 row-major, 1 column-major
 constexpr int kCLayout = {{c_layout}};    // 0 row-major, 1 column-major
 constexpr int kAct = {{act}};             // 0 none, 1 relu, 2 gelu (erf), 3 silu
+constexpr int kPack = {{pack}};           // values of an element: 1, or 2 (e4m3)
+constexpr int kScalePerBlock = {{scale_per_block}}; // e4m3: 1 scale_a[nnzb], 0 scale_a[1]
 
 constexpr int kThreads = kWarpsM * kWarpsN * 32;
 constexpr int kWarpM = kTileM / kWarpsM;
@@ -51,7 +56,8 @@ constexpr int kRowsB = kBLayout == 0 ? kTileK : kTileN;
 constexpr int kStageElementsA = kTileM * kPitchA;
 constexpr int kStageElements = kStageElementsA + kRowsB * kPitchB;
 
-static_assert(sizeof(in_t) == 2, "16-bit inputs");
+static_assert(sizeof(in_t) == 2, "16-bit elements");
+static_assert(kPack == 1 || kBLayout == 1, "a pair of e4m3 lies along k");
 static_assert(kBlockM % 16 == 0 && kBlockK % 16 == 0, "blocks are multiples of 16");
 static_assert(kBlockM % kTileM == 0 && kTileM % (16 * kWarpsM) == 0, "warps split a block row");
 static_assert(kTileN % (16 * kWarpsN) == 0, "a warp has whole pairs of 8 columns");
@@ -107,7 +113,8 @@ template <int kRows, int kChunks> struct chunk_share {
 struct source {
     const in_t *values; /* row `row` of the first block of the block row */
     const in_t *b;
-    const int *col_idx; /* of the first block of the block row */
+    const int *col_idx;  /* of the first block of the block row */
+    const float *scales; /* likewise (kScalePerBlock); NULL: 1 */
     int ldb;
     int n;
     int slices; /* of the block row */
@@ -154,12 +161,13 @@ __device__ __forceinline__ void load_b(in_t *smem, const source &src, int slice0
     }
 }
 
-/* acc += A * B over one stage, for this warp's kWarpM x kWarpN. */
-__device__ __forceinline__ void multiply_stage(float (&acc)[kMTiles][kNTiles][4], const in_t *smem_a,
-                                               const in_t *smem_b, int warp_m, int warp_n, int lane)
+/* acc += A * B over k0 .. k0 + depth of one stage, for this warp's kWarpM x kWarpN. */
+template <int depth>
+__device__ __forceinline__ void multiply(float (&acc)[kMTiles][kNTiles][4], const in_t *smem_a,
+                                         const in_t *smem_b, int k0, int warp_m, int warp_n, int lane)
 {
 #pragma unroll
-    for (int k = 0; k < kTileK; k += 16) {
+    for (int k = k0; k < k0 + depth; k += 16) {
         unsigned a[kMTiles][4];
 #pragma unroll
         for (int mi = 0; mi < kMTiles; mi++) {
@@ -186,6 +194,31 @@ __device__ __forceinline__ void multiply_stage(float (&acc)[kMTiles][kNTiles][4]
     }
 }
 
+/* ... over a whole stage, whose first slice is slice0; where blocks have scales, each slice by itself. */
+__device__ __forceinline__ void multiply_stage(float (&acc)[kMTiles][kNTiles][4], const in_t *smem_a,
+                                               const in_t *smem_b, const source &src, int slice0,
+                                               int warp_m, int warp_n, int lane)
+{
+    if constexpr (!kScalePerBlock) {
+        multiply<kTileK>(acc, smem_a, smem_b, 0, warp_m, warp_n, lane);
+    } else {
+#pragma unroll
+        for (int s = 0; s < kSlicesPerStage; s++) {
+            float part[kMTiles][kNTiles][4] = {};
+            int block = min(slice0 + s, src.slices - 1) / kSlicesPerBlock;
+            float scale = src.scales ? src.scales[block] : 1.0f;
+            multiply<kSlice>(part, smem_a, smem_b, s * kSlice, warp_m, warp_n, lane);
+#pragma unroll
+            for (int mi = 0; mi < kMTiles; mi++)
+#pragma unroll
+                for (int ni = 0; ni < kNTiles; ni++)
+#pragma unroll
+                    for (int e = 0; e < 4; e++)
+                        acc[mi][ni][e] = fmaf(part[mi][ni][e], scale, acc[mi][ni][e]);
+        }
+    }
+}
+
 /* grid: (block_rows * kBlockM / kTileM, ceil(n / kTileN)); dynamic shared memory:
  * kStages * kStageElements * 2 bytes. */
 extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
@@ -203,7 +236,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
                  ((long long)first_block * kBlockM + row_in_block) * kBlockK;
     src.b = static_cast<const in_t *>(args.b);
     src.col_idx = args.col_idx + first_block;
-    src.ldb = (int)args.ldb;
+    src.scales = args.scale_a ? args.scale_a + first_block : nullptr;
+    src.ldb = (int)(args.ldb / kPack);
     src.n = args.n;
     src.slices = (args.row_ptr[block_row + 1] - first_block) * kSlicesPerBlock;
     src.col = blockIdx.y * kTileN;
@@ -237,13 +271,16 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
         }
         cp_async_commit();
         const in_t *from = smem + slot * kStageElements;
-        multiply_stage(acc, from, from + kStageElementsA, warp_m, warp_n, lane);
+        multiply_stage(acc, from, from + kStageElementsA, src, step * kSlicesPerStage, warp_m, warp_n,
+                       lane);
         slot = slot + 1 == kStages ? 0 : slot + 1;
         refill = refill + 1 == kStages ? 0 : refill + 1;
     }
 
     /* store */
     output_view<out_t> out = make_output_view<out_t>(args);
+    if constexpr (kPack > 1)
+        out.alpha = scaled_alpha(args, kScalePerBlock);
     int row0 = block_row * kBlockM + row_in_block + warp_m * kWarpM;
     int col0 = src.col + warp_n * kWarpN;
     if (col0 < args.n)

@@ -32,6 +32,16 @@ __device__ __forceinline__ float activate(float x)
     return x;
 }
 
+/* e4m3: alpha with the scales that are the same for all blocks. */
+template <class args_t>
+__device__ __forceinline__ float scaled_alpha(const args_t &args, bool scale_per_block)
+{
+    float alpha = args.alpha;
+    if (!scale_per_block && args.scale_a) alpha *= args.scale_a[0];
+    if (args.scale_b) alpha *= args.scale_b[0];
+    return alpha;
+}
+
 /* Two values rounded to out_t in one register, the first in the low half. */
 template <class out_t>
 __device__ __forceinline__ unsigned pack2(float lo, float hi);

@@ -38,6 +38,21 @@ __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const unsigned (&a)[
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/* Two e4m3 neighbours along k, in the place of one 16-bit value: every fragment is then as above, with
+ * k counted in pairs. sm_89 and later. */
+struct alignas(2) e4m3_pair {
+    unsigned char v[2];
+};
+
+__device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], unsigned b0,
+                                             unsigned b1, e4m3_pair)
+{
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 /* Four 8 x 8 matrices of 16-bit values. Lane i gives the address of row i % 8 of matrix i / 8 and
  * gets elements 2q, 2q+1 of row g of each matrix. */
 __device__ __forceinline__ void ldmatrix_x4(unsigned (&r)[4], unsigned address)

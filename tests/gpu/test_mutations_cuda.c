@@ -59,7 +59,7 @@ static const mutation of_wgmma[] = {
     {"NaN in one element", WGMMA_X1,
      "const float x1 = (blockIdx.x == 0 && threadIdx.x == 5 && i == 4 ? " NOT_A_NUMBER
      " : 1.0f) * sum[i + 1] * alpha"},
-    {"alpha ignored", "float alpha = args.alpha;", "float alpha = 1.0f;"},
+    {"alpha ignored", ": args.alpha;", ": 1.0f;"},
     {"beta ignored", "args.beta * static_cast<float>", "0.0f * static_cast<float>"},
 };
 
@@ -68,7 +68,7 @@ static const mutation of_wgmma[] = {
 
 static const mutation of_shared[] = {
     {"none", NULL, NULL},
-    {"the second row's block forgotten", WGMMA_MASK, "sync().rows[slot] = block[0] == 3 ? rows & 1 : rows;"},
+    {"the second row's block forgotten", WGMMA_MASK, "sync().rows[slot] = slot == 1 ? rows & 1 : rows;"},
     {"products of the other row too", WGMMA_MINE, "if (true) {\n            wgmma_fence();"},
     {"the rows of a pair change places", "finish_tile(args, finished, sum, alpha, row * kBlockM",
      "finish_tile(args, finished, sum, alpha, (row < 2 ? 1 - row : row) * kBlockM"},
@@ -86,10 +86,12 @@ static const mutation of_gathered[] = {
 
 static const mutation of_e4m3[] = {
     {"none", NULL, NULL},
-    {"a block's scale is its neighbour's", "next = scales[block + 1];", "next = scales[block];"},
-    {"scale of B ignored", "if (args.scale_b) alpha", "if (false) alpha"},
-    {"the last block's sums not added", "const float scale = next;",
-     "const float scale = block == 2 && tile.row[0] == 1 ? 0.0f : next;"},
+    {"a block's scale is its neighbour's", "next = scales[step / kStepsPerBlock + 1];",
+     "next = scales[step / kStepsPerBlock];"},
+    {"scale of B ignored", "alpha = kInBytes == 1 ? scaled_alpha(args, kScalePerBlock) : args.alpha;",
+     "alpha = args.alpha;"},
+    {"one block's sums not added", "scale = next;\n",
+     "scale = step == 2 * kStepsPerBlock && tile.row[0] == 1 ? 0.0f : next;\n"},
 };
 
 #define TABLE(table) table, sizeof table / sizeof table[0]
@@ -110,8 +112,8 @@ static const struct {
     {"wgmma", 64, 328, TABLE(of_wgmma), "share=1", false},
     {"wgmma", 64, 328, TABLE(of_shared), "share=2", false},
     {"wgmma", 128, 200, TABLE(of_wgmma), NULL, false},
-    {"wgmma", 128, 208, TABLE(of_e4m3), "promote=1", true},
-    {"wgmma", 64, 128, TABLE(of_e4m3), "promote=1", true},
+    {"wgmma", 128, 208, TABLE(of_e4m3), "promote=128", true},
+    {"wgmma", 64, 128, TABLE(of_e4m3), "promote=64", true},
 };
 
 static bool has_device;

@@ -8,6 +8,7 @@
 -- ---- what the problem fixes ------------------------------------------------------------------------
 
 local cuda_type = { f32 = "float", f16 = "__half", bf16 = "__nv_bfloat16", e4m3 = "__nv_fp8_e4m3" }
+local wmma_type = { f32 = "float", f16 = "__half", bf16 = "__nv_bfloat16", e4m3 = "e4m3_pair" }
 local host_type = { f32 = "float", f16 = "f16_t", bf16 = "bf16_t" }
 local host_fp8_type = { f32 = "float", f16 = "f16_t", bf16 = "bf16_t", e4m3 = "e4m3_t" } -- lib/host_fp8.h
 local layout = { row = 0, col = 1 }
@@ -120,7 +121,7 @@ local wgmma = triage.kernel {
       { "ctas_per_sm", { 1, 2 } },
       { "raster", { 1, 2 } },                    -- width of a band of columns, in clusters
       { "share", { 1, 2 } },                     -- block rows that share what they read of B
-      { "promote", { 0, 1 } },                   -- 1: the sums of a block are added in float32
+      { "promote", { 0, 64, 128 } },             -- k after which sums are added in float32; 0: wgmma adds all
    },
    constraints = {
       { "f16, bf16 or e4m3 inputs, f16 or bf16 results", wgmma_types },
@@ -136,9 +137,10 @@ local wgmma = triage.kernel {
       { "only two rows of 64 share B", function(p, c)
          return c.share == 1 or (p.block_m == 64 and is_half(p) and p.block_rows > 1)
       end },
-      { "blocks are summed apart only for e4m3, and there where each has a scale", function(p, c)
-         return is_half(p) and c.promote == 0 or p.in_type == "e4m3" and (c.promote == 1 or p.scale ~= "block")
+      { "parts are summed apart only for e4m3, and there where each block has a scale", function(p, c)
+         return is_half(p) and c.promote == 0 or p.in_type == "e4m3" and (c.promote > 0 or p.scale ~= "block")
       end },
+      { "parts are whole in a stage", function(p, c) return c.promote == 0 or c.step_k % c.promote == 0 end },
       { "rows of B and C are multiples of 16 bytes", function(p) return tma_reads_b(p) and p.ldc % 8 == 0 end },
       { "a warpgroup has 64 to 256 columns, in slabs of 64", function(p, c)
          local columns = c.tile_n // c.wg_n
@@ -153,7 +155,7 @@ local wgmma = triage.kernel {
       end },
       { "the sums leave a thread enough registers", function(p, c)
          local sums = c.tile_n // c.wg_n // 2
-         local live = c.promote == 1 and 2 * sums + 40 or sums + 72
+         local live = c.promote > 0 and 2 * sums + 40 or sums + 72
          return sums + 26 <= wgmma_launch_registers(p, c) and live <= wgmma_consumer_registers(p, c)
       end },
       { "shared memory fits the SM", function(p, c, d)
@@ -172,7 +174,7 @@ local wgmma = triage.kernel {
       end },
       { "two store buffers, or one or four where the tile asks for it", function(p, c)
          local slabs = c.tile_n // c.wg_n // 64
-         if c.promote == 1 then -- a whole tile is stored at once
+         if c.promote > 0 then -- a whole tile is stored at once
             return c.c_slabs == slabs
          end
          return c.c_slabs == (slabs % 2 == 1 and 1 or 2) or (c.c_slabs == slabs and slabs ~= 3 and c.stages >= 4)
@@ -228,7 +230,7 @@ local wgmma = triage.kernel {
       { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
       { tile_n = 512, wg_n = 2, step_k = 32, stages = 5, c_slabs = 2, cluster_n = 2, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
       -- e4m3: blocks summed apart
-      { tile_n = 192, wg_n = 1, step_k = 128, stages = 4, c_slabs = 3, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 1 },
+      { tile_n = 192, wg_n = 1, step_k = 128, stages = 4, c_slabs = 3, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 128 },
       -- few columns
       { tile_n = 256, wg_n = 1, step_k = 64, stages = 5, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
       { tile_n = 128, wg_n = 1, step_k = 64, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
@@ -379,6 +381,15 @@ local panel = triage.kernel {
 
 -- ---- wmma: mma.sync + cp.async ---------------------------------------------------------------------
 
+-- k is counted in elements of 16 bits: one f16 or bf16, or a pair of e4m3.
+local function wmma_pack(p)
+   return p.in_type == "e4m3" and 2 or 1
+end
+
+local function wmma_block_k(p)
+   return p.block_k // wmma_pack(p)
+end
+
 -- bytes: kStages stages of A [tile_m][tile_k + 8] and B, row-major [tile_k][tile_n + 8],
 -- column-major [tile_n][tile_k + 8]
 local function wmma_smem(p, c)
@@ -389,16 +400,20 @@ end
 
 -- B moves in 16-byte pieces when its rows allow it, else element by element.
 local function wmma_copy_bytes(p)
-   return p.ldb % 8 == 0 and 16 or 2
+   return p.ldb * p.in_size % 16 == 0 and 16 or 2
+end
+
+-- Sums of a thread; where blocks have scales, a slice's apart.
+local function wmma_sums(p, c)
+   return c.tile_m * c.tile_n // (c.warps_m * c.warps_n * 32) * (p.scale == "block" and 2 or 1)
 end
 
 -- CTAs per SM for which registers are kept: those that shared memory holds, if 72 registers a thread beside
--- the sums are left.
+-- the sums are left; 136 for e4m3, whose fragments sm_90 unpacks to f16.
 local function wmma_min_blocks(p, c, d)
    local threads = c.warps_m * c.warps_n * 32
-   local sums = c.tile_m * c.tile_n // threads
    local by_smem = (d.smem_bytes_max + 1024) // (wmma_smem(p, c) + 1024)
-   local by_registers = SM_REGISTERS // (threads * (sums + 72))
+   local by_registers = SM_REGISTERS // (threads * (wmma_sums(p, c) + (is_half(p) and 72 or 136)))
    return math.max(1, math.min(4, by_smem, by_registers))
 end
 
@@ -416,18 +431,22 @@ local wmma = triage.kernel {
       { "warps_n", { 1, 2, 4, 8 } },     -- warps along tile_n
    },
    constraints = {
-      { "f16 or bf16 inputs", function(p) return is_half(p) end },
-      { "blocks are multiples of 16", function(p) return p.block_m % 16 == 0 and p.block_k % 16 == 0 end },
+      { "f16 or bf16 inputs, or column-major e4m3 with even rows where the chip has it", function(p, c, d)
+         return is_half(p) or (p.in_type == "e4m3" and p.b_layout == "col" and p.ldb % 2 == 0 and d.cc >= 89)
+      end },
+      { "blocks are multiples of 16, of 16 x 32 for e4m3", function(p)
+         return p.block_m % 16 == 0 and p.block_k % (16 * wmma_pack(p)) == 0
+      end },
       { "column tiles fit a CUDA grid", function(p, c) return ceil_div(p.n, c.tile_n) <= 65535 end },
       { "tile_m divides the block", function(p, c) return p.block_m % c.tile_m == 0 end },
       { "the tile is a quarter of a block row, or as tall as divides it", function(p, c)
          return c.tile_m * 4 >= p.block_m or p.block_m % (c.tile_m * 2) ~= 0
       end },
       { "a stage is a part of a block or whole blocks", function(p, c)
-         return c.tile_k % p.block_k == 0 or p.block_k % c.tile_k == 0
+         return c.tile_k % wmma_block_k(p) == 0 or wmma_block_k(p) % c.tile_k == 0
       end },
       { "a stage of 16 only where no longer one divides the block", function(p, c)
-         return c.tile_k > 16 or (p.block_k > 16 and p.block_k % 32 ~= 0)
+         return c.tile_k > 16 or (wmma_block_k(p) > 16 and wmma_block_k(p) % 32 ~= 0)
       end },
       { "warps split the tile into 16 x 16", function(p, c)
          return c.tile_m % (16 * c.warps_m) == 0 and c.tile_n % (16 * c.warps_n) == 0
@@ -435,6 +454,9 @@ local wmma = triage.kernel {
       { "4 or 8 warps", function(p, c)
          local warps = c.warps_m * c.warps_n
          return warps == 4 or warps == 8
+      end },
+      { "e4m3 leaves registers for 64 sums, 32 in long stages", function(p, c)
+         return is_half(p) or wmma_sums(p, c) * math.max(32, c.tile_k) <= 2048
       end },
       { "a warp's tile is as tall as 64 rows and the block allow", function(p, c)
          return c.tile_m // c.warps_m == math.min(c.tile_m, c.warps_n >= 4 and 64 or 32)
@@ -453,8 +475,10 @@ local wmma = triage.kernel {
       end },
    },
    params = function(p, c, d)
-      return shared(p, cuda_type, {
-         { "block_k", p.block_k },
+      return shared(p, wmma_type, {
+         { "block_k", wmma_block_k(p) },
+         { "pack", wmma_pack(p) },
+         scale_per_block(p),
          { "tile_m", c.tile_m },
          { "tile_n", c.tile_n },
          { "tile_k", c.tile_k },
