@@ -5,6 +5,7 @@ Compiles for sm_90 on the CPU. Skipped (77) where torch or triton is missing. py
 """
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -107,6 +108,15 @@ class Compiling(unittest.TestCase):
             factory.compile([(90, F16, 16, (True, False), (64, 7, 1, 1))])
         self.assertEqual(factory.compile([(90, F16, 16, (True, False), (64, 8, 1, 1))]), 0)
         self.assertTrue(factory.usable(16, F16, (True, False), (64, 7, 1, 1)))
+
+
+    def test_processes_do_not_outlive_the_program(self):
+        """The output of a program that crashed is closed at once: nobody else holds it."""
+        script = ("import os, sys, time; sys.path.insert(0, sys.argv[1]); import triton_bsr\n"
+                  "triton_bsr.Factory(2)\ntime.sleep(0.5)\nos.kill(os.getpid(), 9)")
+        done = subprocess.run([sys.executable, "-c", script, str(ROOT / "python/bench")], capture_output=True, timeout=120,
+                              check=False)
+        self.assertEqual(done.returncode, -9, done.stderr)
 
 
 class Grid(unittest.TestCase):
