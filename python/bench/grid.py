@@ -263,7 +263,7 @@ def parser():
     made.add_argument("--layer-sparsity", default="0.9")
     made.add_argument("--patterns", nargs="+", metavar="FILE.smtx", help="of dlmc (default: tests/data/dlmc)",
                       default=sorted(map(str, (cases.ROOT / "tests/data/dlmc").glob("*.smtx"))))
-    made.add_argument("--pattern-n", type=int, default=1024, help="columns of B with dlmc")
+    made.add_argument("--pattern-n", type=int, default=512, help="columns of B with dlmc")
     made.add_argument("--crossover-size", type=int, default=cases.CROSSOVER_SIZE)
     made.add_argument("--time-limit", type=float, default=0, help="seconds from the start; 0: none")
     made.add_argument("--tune-limit", type=float, default=0, help="--time-limit of each triage_tune; 0: none")
