@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the measured tables of README.md from docs/results/*.json; with --check, fails if they are stale.
+"""Writes the measured tables of README.md and docs/results/README.md from docs/results/*.json; with --check, fails
+if they, or the chart of docs/charts.py, are stale.
 
-The newest file of each kind counts: python/bench/compare.py (torch's kernels, one process, the same tensors)
-and triage_bench (CUDA's libraries, one process, the same inputs; gathered by docs/record.py). Only the benchmark
-problem is shown: 8192 x 8192 x 8192, random blocks, sparsity 0.9.
+The newest file of each kind counts: python/bench/compare.py (torch's kernels, one process, the same tensors),
+triage_bench (CUDA's libraries, one process, the same inputs; gathered by docs/record.py), and of python/bench/grid.py
+the newest with cubes and layers, with dlmc and with the crossover. README.md shows the benchmark problem only:
+8192 x 8192 x 8192, random blocks, sparsity 0.9.
 """
 import json
 import pathlib
@@ -11,9 +13,16 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "python/bench"))
+import cases  # noqa: E402
+import charts  # noqa: E402
+
 BEGIN, END = "<!-- table: made by docs/tables.py from docs/results; do not edit -->\n", "<!-- /table -->\n"
-TITLES = {"triage": "triage", "triton": "torch Triton BSR", "tuned": "the same, tuned", "dense": "dense cuBLAS",
-          "cusparse-bsr": "cuSPARSE BSR", "cusparse-ell": "cuSPARSE Blocked-ELL", "cublas": "dense cuBLAS"}
+TITLES = {"triage": "triage", "triton": "torch Triton BSR", "tuned": "the same, tuned over a grid",
+          "official": "the same, torch's tuner", "cusparse-bsr": "cuSPARSE BSR", "cusparse-ell": "cuSPARSE Blocked-ELL",
+          "dense": "dense cuBLAS", "cublas": "dense cuBLAS", "cublaslt": "dense cuBLASLt"}
+
+SHORT = dict(TITLES, triton="Triton untuned", tuned="Triton tuned", official="Triton, torch's tuner")  # in the grid
 
 
 def newest(what, rows):
@@ -49,8 +58,7 @@ def library_rows(document):
 def table(name, document, rows):
     rows = sorted(rows)
     peers = [peer for peer in TITLES if any(peer in cells for _, cells in rows)]
-    lines = [f"{document['device']}, driver {document['driver']}, CUDA {document['toolkit'].removeprefix('nvrtc ')}, commit "
-             f"`{document['commit'][:10]}`, [{name}](docs/results/{name}):", "",
+    lines = [origin(name, document) + ":", "",
              "| block | " + " | ".join(TITLES[peer] for peer in peers) + " | triage, ms |",
              "|---:|" + "---:|" * (len(peers) + 1)]
     for block, cells in rows:
@@ -62,7 +70,109 @@ def table(name, document, rows):
     return "\n".join(lines) + "\n"
 
 
-def make():
+def origin(name, document, folder="docs/results/"):
+    toolkit = document["toolkit"].removeprefix("nvrtc ")
+    return (f"{document['device']}, driver {document['driver']}, CUDA {toolkit}, commit `{document['commit'][:10]}`, "
+            f"[{name}]({folder}{name})")
+
+
+# ---- the grid ----------------------------------------------------------------------------------------------
+
+
+def grid_with(*sets):
+    """(name, document) of the newest results of grid.py that have one of these sets; None."""
+    return newest("bsr_gemm grid", lambda document: cases.of_sets(document["rows"], *sets))
+
+
+def percent(share):
+    return f"{100 * share:.1f} %"
+
+
+def peer_verdict(document):
+    s = cases.peer_summary(cases.of_sets(document["rows"], "cubes", "layers"),
+                           cases.of_sets(document.get("failures", []), "cubes", "layers"))
+    worst = f"{s['worst'][0]:.2f} ({s['worst'][2]}, against {SHORT.get(s['worst'][1])})" if s["worst"] else "unknown"
+    return (f"Against the best sparse peer of each of {s['cases']} problems triage is the faster one in {s['wins']} "
+            f"({percent(s['wins'] / s['cases'])}); its worst ratio is {worst}. Dense cuBLAS is faster than triage in "
+            f"{len(s['dense_wins'])}.")
+
+
+def case_line(row):
+    sparse, dense = cases.against_sparse(row), cases.against_dense(row)
+    mine = row["peers"]["triage"]
+    cells = [f"{row['m']} × {row['n']} × {row['k']}", str(row["block"]), f"{row['sparsity']:g}"]
+    cells += [f"{mine['median_ns'] / 1e6:.4f}", f"{mine['useful_tflops']:.1f}"] if mine["right"] else ["wrong", "-"]
+    if sparse:
+        cells += [SHORT.get(sparse[1]), f"{sparse[0]:.2f}" if sparse[0] > 1 else f"**{sparse[0]:.2f}**"]
+    else:
+        cells += ["-", "-"]
+    cells.append("-" if dense is None else f"{dense:.2f}" if dense >= 1 else f"**{dense:.2f}** dense wins")
+    return "| " + " | ".join(cells + [row["choice"]["source"]]) + " |"
+
+
+def peer_table(document, name):
+    rows = sorted(cases.of_sets(document["rows"], name),
+                  key=lambda row: (row["m"], row["k"], row["n"], row["block"], row["sparsity"]))
+    head = ["| M × N × K | block | sparsity | triage, ms | useful TFLOP/s | best sparse peer | its time / triage's | "
+            "dense / triage | tuned for |", "|---|---:|---:|---:|---:|---|---:|---:|---|"]
+    return "\n".join(head + [case_line(row) for row in rows]) + "\n"
+
+
+def peer_part(found):
+    name, document = found
+    part = ["## Against every sparse peer", "", origin(name, document, "") + f". {peer_verdict(document)}", "",
+            "Peers: torch's Triton kernel tuned over a grid of its parameters (python/bench/triton_bsr.py), cuSPARSE "
+            "BSR and Blocked-ELL; dense cuBLAS multiplies the zeros too. Last column: triage was tuned for this very "
+            "problem (exact), or ran what it was tuned for on the nearest one.", ""]
+    for key, title in (("cubes", "Cubes"), ("layers", "Layers of language models: W (M out-features × K in-features) "
+                                            "times N tokens")):
+        if cases.of_sets(document["rows"], key):
+            part += [f"### {title}", "", peer_table(document, key)]
+    failures = cases.of_sets(document.get("failures", []), "cubes", "layers")
+    return "\n".join(part + [f"Not measured: {failure['key']}: {failure['reason']}\n" for failure in failures])
+
+
+def twin_part(found):
+    name, document = found
+    rows = {row["key"]: row for row in document["rows"]}
+    lines = ["## Patterns of really pruned layers", "", origin(name, document, "") + ". Each nonzero of the pattern is "
+             "one block; the uniform one has as many blocks at random columns, the same number in each block row.", "",
+             "| pattern | M × N × K | block | density | useful TFLOP/s | uniform | share |",
+             "|---|---|---:|---:|---:|---:|---:|"]
+    for share, key in cases.twin_ratios(cases.of_sets(document["rows"], "dlmc")):
+        row, twin = rows[key], rows[key + " uniform twin"]
+        rates = [f"{r['peers']['triage']['useful_tflops']:.1f}" if r["peers"]["triage"]["right"] else "wrong"
+                 for r in (row, twin)]
+        shown = f"{share:.2f}" if share >= cases.UNIFORM_RATIO else f"**{share:.2f}**"
+        lines.append(f"| {row['pattern'].removesuffix('.smtx')} | {row['m']} × {row['n']} × {row['k']} | {row['block']} | "
+                     f"{row['density']:.3f} | {rates[0]} | {rates[1]} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+def crossover_part(found):
+    name, document = found
+    curves = cases.crossings(cases.of_sets(document["rows"], "crossover"))
+    sparsities = sorted({s for _, curve in curves.values() for s, _ in curve})
+    lines = ["## From which sparsity on it pays", "", origin(name, document, "") + ". Time of dense cuBLAS over that of "
+             "triage; above 1 triage is faster.", "", "![crossover](crossover.svg)", "",
+             "| block | ahead from | " + " | ".join(f"{s:g}" for s in sparsities) + " |",
+             "|---:|---:|" + "---:|" * len(sparsities)]
+    for block, (crossing, curve) in curves.items():
+        ratios = dict(curve)
+        cells = [f"{ratios[s]:.2f}" if s in ratios else "-" for s in sparsities]
+        where = "never" if crossing is None else f"{crossing:.2f}"
+        lines.append(f"| {block} | {where} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def make_grid():
+    """The body of docs/results/README.md."""
+    wanted = ((peer_part, ("cubes", "layers")), (twin_part, ("dlmc",)), (crossover_part, ("crossover",)))
+    found = [(part, grid_with(*sets)) for part, sets in wanted]
+    return "\n".join(part(document) for part, document in found if document) or "Nothing is measured yet.\n"
+
+
+def make_readme():
     parts = []
     for what, rows in (("triage_bench", library_rows), ("bsr_gemm against torch", torch_rows)):
         found = newest(what, rows)
@@ -72,18 +182,29 @@ def make():
         return ""
     head = ("Useful TFLOP/s (2 · nnzb · b² · N / time) of C = A·B, f16, 8192 × 8192 × 8192, random blocks at sparsity "
             "0.9, cold L2, every result verified. Dense cuBLAS multiplies the zeros too.\n")
+    found = grid_with("cubes", "layers")
+    if found:
+        parts.append(peer_verdict(found[1]) + " [docs/results](docs/results/README.md) has them all.\n")
     return "\n".join([head] + parts)
 
 
+def filled(path, body):
+    """(old text, new text)"""
+    old = path.read_text()
+    return old, re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: BEGIN + body + END, old, flags=re.S)
+
+
 def main():
-    readme = ROOT / "README.md"
-    old = readme.read_text()
-    new = re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: BEGIN + make() + END, old, flags=re.S)
-    if "--check" in sys.argv[1:]:
-        if new != old:
-            sys.exit("README.md: the tables are not what docs/tables.py makes of docs/results")
-        return
-    readme.write_text(new)
+    check = "--check" in sys.argv[1:]
+    for path, body in ((ROOT / "README.md", make_readme()), (ROOT / "docs/results/README.md", make_grid())):
+        old, new = filled(path, body)
+        if check and new != old:
+            sys.exit(f"{path.relative_to(ROOT)}: the tables are not what docs/tables.py makes of docs/results")
+        if not check:
+            path.write_text(new)
+    crossover = charts.newest()
+    if crossover:
+        (charts.check if check else charts.draw)(json.loads(crossover.read_text()), charts.CHART)
 
 
 if __name__ == "__main__":

@@ -3,43 +3,52 @@
 
     python3 python/bench/compare.py --db triage.db --out docs/results/NAME.json
             [--shape M,N,K ...] [--block 16,32,64,128] [--sparsity 0.9] [--dtype f16] [--samples 30]
-            [--pattern FILE.smtx --n N] [--tune-triton] [--commit HASH]
+            [--pattern FILE.smtx --n N] [--tune-triton] [--official-tuner [32,128]] [--cusparse] [--commit HASH]
 
-Peers: dense cuBLAS (torch.matmul on the densified matrix), torch's Triton kernel bsr_dense_addmm as it
-comes and, with --tune-triton, after its own tuning. Each result is checked, before and after timing:
-whole against the plain product (float32 accumulation of the same inputs, rounded once) and on sampled
-rows against float64, where it may be at most twice as wrong as the plain product. A result that fails
-is printed as WRONG with no time. Useful FLOP = 2 nnzb block_m block_k N, the same for all.
+Peers: dense cuBLAS (torch.matmul on the densified matrix); torch's Triton kernel bsr_dense_addmm as it comes
+("triton"), tuned over a whole grid of its parameters ("tuned": --tune-triton, python/bench/triton_bsr.py) and
+after torch's own tuner ("official": --official-tuner, minutes); cuSPARSE's BSR and Blocked-ELL (--cusparse).
+python/bench/grid.py does this over many problems.
+
+Each result is checked, before and after timing: whole against the plain product (float32 accumulation of the
+same inputs, rounded once) and on sampled rows with float64, where it may be at most twice as wrong as the plain
+product. A result that fails is printed as WRONG with no time. Useful FLOP = 2 nnzb block_m block_k N, the same
+for all. A sample counts only if its launch was enqueued before the GPU came to it: a peer's Python is not timed.
 """
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import random
 import statistics
 import subprocess
 import sys
+import time
 import warnings
 
 import torch
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent), str(pathlib.Path(__file__).resolve().parent)]
+import cusparse  # noqa: E402
 import triage  # noqa: E402
+import triton_bsr  # noqa: E402
 
 warnings.filterwarnings("ignore", message=".*beta state.*")
 DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16}
+DEVICE = "cuda"  # "cpu" in tests/bench, where triage runs on the host
 UNIT_ROUNDOFF = {torch.float16: 2.0 ** -11, torch.bfloat16: 2.0 ** -8}
 
 
 def random_pattern(rows, cols, sparsity, generator):
     """Equal counts a row as evenly as possible, random columns: (row_ptr, col_idx) on the GPU."""
     nnzb = round((1 - sparsity) * rows * cols)
-    counts = torch.full((rows,), nnzb // rows, device="cuda", dtype=torch.int64)
+    counts = torch.full((rows,), nnzb // rows, device=DEVICE, dtype=torch.int64)
     counts[: nnzb % rows] += 1
-    scores = torch.rand(rows, cols, device="cuda", generator=generator)
+    scores = torch.rand(rows, cols, device=DEVICE, generator=generator)
     rank = scores.argsort(1).argsort(1)
     mask = rank < counts[:, None]
-    row_ptr = torch.zeros(rows + 1, dtype=torch.int32, device="cuda")
+    row_ptr = torch.zeros(rows + 1, dtype=torch.int32, device=DEVICE)
     row_ptr[1:] = counts.cumsum(0)
     return row_ptr, mask.nonzero()[:, 1].to(torch.int32)
 
@@ -47,7 +56,7 @@ def random_pattern(rows, cols, sparsity, generator):
 def read_smtx(path):
     lines = pathlib.Path(path).read_text().splitlines()
     rows, cols, _ = (int(x) for x in lines[0].split(","))
-    as_tensor = lambda line: torch.tensor([int(x) for x in line.split()], dtype=torch.int32, device="cuda")
+    as_tensor = lambda line: torch.tensor([int(x) for x in line.split()], dtype=torch.int32, device=DEVICE)
     return rows, cols, as_tensor(lines[1]), as_tensor(lines[2])
 
 
@@ -85,97 +94,211 @@ def median_interval(values):
     return statistics.median(values), values[low], values[high]
 
 
-def time_interleaved(calls, samples, flush):
-    """ms of each call: one launch between two events, the L2 overwritten before it."""
+def synchronize():
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+
+
+class Stopwatch:
+    """ms of one launch between two events, the L2 overwritten before it, the GPU kept busy until all is enqueued."""
+
+    TRIES, CYCLES, CYCLES_MAX = 6, 600_000, 4_000_000  # 0.3 to 2 ms of waiting; a try may take 32 times as long
+
+    def __init__(self):
+        l2 = torch.cuda.get_device_properties(0).L2_cache_size
+        self.flush = torch.zeros(max(256 << 20, 4 * l2) // 4, dtype=torch.int32, device="cuda")
+        self.cycles = self.CYCLES  # grows where a call takes the CPU longer
+        self.late = 0              # samples that the CPU was too slow for, in spite of all tries
+
+    def _once(self, call, cycles):
+        start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda._sleep(cycles)
+        self.flush.add_(1)
+        start.record()
+        call()
+        stop.record()
+        late = start.query()  # the GPU came to the call before the CPU had enqueued it
+        stop.synchronize()
+        return start.elapsed_time(stop), late
+
+    def sample(self, call):
+        for attempt in range(self.TRIES):
+            ms, late = self._once(call, self.cycles << attempt)
+            if not late:
+                return ms
+            if attempt:  # twice is no accident
+                self.cycles = min(2 * self.cycles, self.CYCLES_MAX)
+        self.late += 1
+        return ms
+
+
+LEAST_SAMPLES, CONTESTANT_MS, CLEARLY_SLOWER = 7, 700.0, 1.6
+
+
+def race(calls, samples, watch, poison, keep=("triage", "dense", "tuned", "official")):
+    """{name: [ms]}: rounds in shuffled order. Who is clearly slower than the best after LEAST_SAMPLES rounds is not
+    timed on, unless it is in keep; whoever took CONTESTANT_MS in all neither. The last sample starts from NaN."""
     times = {name: [] for name in calls}
     for call in calls.values():
-        for _ in range(3):
-            call()
-    order = list(calls)
+        call()
+    synchronize()
     shuffle = random.Random(1)
-    for _ in range(samples):
+    for done in range(samples - 1):
+        order = list(times)
+        if done >= LEAST_SAMPLES - 1:
+            best = min(statistics.median(times[name]) for name in order)
+            order = [name for name in order if len(times[name]) == done and sum(times[name]) < CONTESTANT_MS
+                     and (name in keep or statistics.median(times[name]) < CLEARLY_SLOWER * best)]
         shuffle.shuffle(order)
-        events = []
         for name in order:
-            flush.add_(1)
-            start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            start.record()
-            calls[name]()
-            stop.record()
-            events.append((name, start, stop))
-        torch.cuda.synchronize()
-        for name, start, stop in events:
-            times[name].append(start.elapsed_time(stop))
+            times[name].append(watch.sample(calls[name]))
+    for name, call in calls.items():
+        poison(name)
+        times[name].append(watch.sample(call))
     return times
 
 
-def triton_call(bsr, b, out, tune):
-    from torch.sparse import _triton_ops
-    meta = None
-    if tune:
-        from torch.sparse._triton_ops_meta import tune_bsr_dense_addmm
-        zero = torch.zeros_like(out)
-        meta = tune_bsr_dense_addmm(zero, bsr, b, beta=0, alpha=1, store=False, verbose=False, force=True)
-    kwargs = {"meta": meta} if meta else {}
-    return lambda: _triton_ops.bsr_dense_addmm(out, bsr, b, beta=0, alpha=1, out=out, **kwargs)
+# ---- one problem -------------------------------------------------------------------------------------------
 
 
-def run_case(context, args, shape, block, pattern, flush):
-    m, n, k = shape
-    dtype = DTYPES[args.dtype]
-    generator = torch.Generator("cuda").manual_seed(args.seed)
-    if pattern is None:
-        row_ptr, col_idx = random_pattern(m // block, k // block, args.sparsity, generator)
-    else:
-        row_ptr, col_idx = pattern
-    nnzb = col_idx.numel()
-    values = torch.randn(nnzb, block, block, device="cuda", generator=generator).to(dtype)
-    b = torch.randn(k, n, device="cuda", generator=generator).to(dtype)
-    bsr = torch.sparse_bsr_tensor(row_ptr, col_idx, values, size=(m, k))
-    dense = torch.zeros(m // block, block, k // block, block, dtype=dtype, device="cuda")
-    row_of = torch.repeat_interleave(torch.arange(m // block, device="cuda"), (row_ptr[1:] - row_ptr[:-1]).long())
-    dense.permute(0, 2, 1, 3)[row_of, col_idx.long()] = values
-    dense = dense.view(m, k)
-    rows = torch.randperm(m, device="cuda", generator=generator)[: min(m, 128)]
-    check = Check(dense, b, rows)
+class Case:
+    """The inputs of one problem on the GPU, and what its result has to be."""
 
-    matrix = triage.BsrMatrix(context, row_ptr, col_idx, values, k)
-    out = {name: torch.empty(m, n, dtype=dtype, device="cuda") for name in ("triage", "dense", "triton", "tuned")}
-    calls = {
-        "triage": lambda: triage.bsr_gemm(context, matrix, b, out["triage"]),
-        "dense": lambda: torch.matmul(dense, b, out=out["dense"]),
-    }
-    notes = {}
-    for name, tune in (("triton", False), ("tuned", True)):
-        if (tune and not args.tune_triton) or args.no_triton:
-            continue
+    def __init__(self, shape, block, dtype, seed, pattern=None, sparsity=0.9):
+        self.m, self.n, self.k = shape
+        self.block, self.dtype, self.shape = block, dtype, shape
+        generator = torch.Generator(DEVICE).manual_seed(seed)
+        rows, cols = self.m // block, self.k // block
+        self.row_ptr, self.col_idx = pattern or random_pattern(rows, cols, sparsity, generator)
+        self.nnzb = self.col_idx.numel()
+        self.values = torch.randn(self.nnzb, block, block, device=DEVICE, generator=generator).to(dtype)
+        self.b = torch.randn(self.k, self.n, device=DEVICE, generator=generator).to(dtype)
+        self.bsr = torch.sparse_bsr_tensor(self.row_ptr, self.col_idx, self.values, size=(self.m, self.k),
+                                           check_invariants=True)
+        dense = torch.zeros(rows, block, cols, block, dtype=dtype, device=DEVICE)
+        lengths = (self.row_ptr[1:] - self.row_ptr[:-1]).long()
+        row_of = torch.repeat_interleave(torch.arange(rows, device=DEVICE), lengths)
+        dense.permute(0, 2, 1, 3)[row_of, self.col_idx.long()] = self.values
+        self.dense = dense.view(self.m, self.k)
+        checked = torch.randperm(self.m, device=DEVICE, generator=generator)[: min(self.m, 128)]
+        self.check = Check(self.dense, self.b, checked)
+        self.flops = 2.0 * self.nnzb * block * block * self.n
+
+    def empty(self):
+        return torch.empty(self.m, self.n, dtype=self.dtype, device=DEVICE)
+
+
+class Peers:
+    """Calls by name, each with its own output; why a peer is not there; what is to be said of it."""
+
+    def __init__(self, case):
+        self.case, self.calls, self.out, self.notes, self.about = case, {}, {}, {}, {}
+
+    def add(self, name, make):
+        """make(out) returns the call, or (call, what to say). A peer that cannot do the case is named, not hidden."""
+        out = self.case.empty()
         try:
-            calls[name] = triton_call(bsr, b, out[name], tune)
-            calls[name]()
-        except Exception as error:  # a peer that cannot do the case is named, not hidden
-            notes[name] = str(error).splitlines()[0][:160]
-            calls.pop(name, None)
+            made = make(out)
+            call, about = made if isinstance(made, tuple) else (made, None)
+            call()
+            synchronize()
+        except Exception as error:
+            self.notes[name] = (str(error).splitlines() or [type(error).__name__])[0][:160]
+            synchronize()  # raises when the GPU's context is lost: then nothing more can be measured
+            return
+        self.calls[name], self.out[name] = call, out
+        if about:
+            self.about[name] = about
 
+    def poison(self, name):
+        self.out[name].fill_(float("nan"))
+
+    def verify(self, name):
+        return self.case.check(self.out[name])
+
+
+def official_call(case, out):
+    """torch's own tuner: one compilation after the other."""
+    from torch.sparse import _triton_ops
+    from torch.sparse._triton_ops_meta import tune_bsr_dense_addmm
+    start = time.time()
+    meta = tune_bsr_dense_addmm(torch.zeros_like(out), case.bsr, case.b, beta=0, alpha=1, store=False, verbose=False,
+                                force=True)
+    about = {"meta": dict(meta), "seconds": time.time() - start}
+    return lambda: _triton_ops.bsr_dense_addmm(out, case.bsr, case.b, beta=0, alpha=1, out=out, meta=meta), about
+
+
+def tuned_call(case, out, watch, factory):
+    meta, about = triton_bsr.Search(case.bsr, case.b, out, watch, factory).run()
+    return triton_bsr.call_of(case.bsr, case.b, out, meta), about
+
+
+def add_triton(peers, args, watch, factory):
+    case = peers.case
+    if args.no_triton:
+        return
+    if not args.no_untuned:
+        peers.add("triton", lambda out: triton_bsr.call_of(case.bsr, case.b, out, None))
+    if args.tune_triton:
+        peers.add("tuned", lambda out: tuned_call(case, out, watch, factory))
+    if args.official_tuner and (args.official_tuner == "all" or str(case.block) in args.official_tuner.split(",")):
+        peers.add("official", lambda out: official_call(case, out))
+
+
+def add_peers(peers, args, watch, factory):
+    case = peers.case
+    if not args.no_dense:
+        peers.add("dense", lambda out: lambda: torch.matmul(case.dense, case.b, out=out))
+    add_triton(peers, args, watch, factory)
+    for form in ("bsr", "ell") if args.cusparse else ():
+        peers.add("cusparse-" + form, lambda out, form=form: cusparse.Product(case.bsr, case.b, out, form))
+
+
+def close_peers(peers):
+    for call in peers.calls.values():
+        if isinstance(call, cusparse.Product):
+            call.close()
+
+
+def entry_of(case, verdict, times, about):
+    right, error, limit = verdict
+    entry = {"right": right, "row_error": error, "row_error_limit": limit}
+    if right:
+        median, low, high = median_interval(times)
+        m, n, k = case.shape
+        entry.update(median_ns=median * 1e6, low_ns=low * 1e6, high_ns=high * 1e6, samples=len(times),
+                     useful_tflops=case.flops / median / 1e9, dense_equivalent_tflops=2.0 * m * n * k / median / 1e9)
+    if about:
+        entry["tuner"] = about
+    return entry
+
+
+def run_case(context, args, case, watch, factory=None, pattern_name="random"):
+    """The record of one problem. args: of make_parser()."""
+    m, n, k = case.shape
+    matrix = triage.BsrMatrix(context, case.row_ptr, case.col_idx, case.values, k)
+    peers = Peers(case)
+    peers.add("triage", lambda out: lambda: triage.bsr_gemm(context, matrix, case.b, out))
+    if "triage" not in peers.calls:
+        raise triage.TriageError(peers.notes["triage"])
+    add_peers(peers, args, watch, factory)
     verdicts = {}
-    for name, call in list(calls.items()):
-        out[name].fill_(float("nan"))
+    for name, call in peers.calls.items():
+        peers.poison(name)
         call()
-        verdicts[name] = check(out[name])
-    times = time_interleaved({name: calls[name] for name in calls if verdicts[name][0]}, args.samples, flush)
+        verdicts[name] = peers.verify(name)
+    right = {name: peers.calls[name] for name in peers.calls if verdicts[name][0]}
+    late = watch.late
+    times = race(right, args.samples, watch, peers.poison)
     for name in times:
-        verdicts[name] = check(out[name])
-
-    flops = 2.0 * nnzb * block * block * n
-    record = {"m": m, "n": n, "k": k, "block": block, "dtype": args.dtype, "nnzb": nnzb,
-              "density": nnzb * block * block / (m * k), "pattern": args.pattern or "random",
-              "choice": triage.choice(context, matrix, b, out["triage"]), "peers": {}, "notes": notes}
-    for name, (right, error, limit) in verdicts.items():
-        entry = {"right": right, "row_error": error, "row_error_limit": limit}
-        if right:
-            median, low, high = median_interval(times[name])
-            entry.update(median_ns=median * 1e6, low_ns=low * 1e6, high_ns=high * 1e6, samples=len(times[name]),
-                         useful_tflops=flops / median / 1e9, dense_equivalent_tflops=2.0 * m * n * k / median / 1e9)
-        record["peers"][name] = entry
+        verdicts[name] = peers.verify(name)
+    record = {"m": m, "n": n, "k": k, "block": case.block, "dtype": args.dtype, "nnzb": case.nnzb,
+              "density": case.nnzb * case.block * case.block / (m * k), "pattern": pattern_name,
+              "choice": triage.choice(context, matrix, case.b, peers.out["triage"]),
+              "peers": {name: entry_of(case, verdicts[name], times.get(name), peers.about.get(name))
+                        for name in verdicts},
+              "notes": peers.notes, "late_samples": watch.late - late}
+    close_peers(peers)
     return record
 
 
@@ -195,47 +318,99 @@ def driver_version():
     return subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip().splitlines()[0]
 
 
-def main():
+def make_parser():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--db", help="the tuning database")
-    parser.add_argument("--cache-dir")
+    parser.add_argument("--cache-dir", help="compiled kernels of triage (default: that of the programs)")
     parser.add_argument("--out", help="JSON file to write")
+    parser.add_argument("--dtype", choices=DTYPES, default="f16")
+    parser.add_argument("--samples", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tune-triton", action="store_true", help="tune torch's kernel over a whole grid first")
+    parser.add_argument("--official-tuner", nargs="?", const="all", metavar="BLOCKS",
+                        help="torch's own tuner as well (1 to 2 minutes a problem), for these block sizes only")
+    parser.add_argument("--cusparse", action="store_true", help="cuSPARSE's BSR and Blocked-ELL as well")
+    parser.add_argument("--no-triton", action="store_true")
+    parser.add_argument("--no-untuned", action="store_true", help="not the Triton kernel as it comes")
+    parser.add_argument("--no-dense", action="store_true")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes that compile")
+    parser.add_argument("--commit", default="unknown", help="of the checkout, for the record")
+    return parser
+
+
+def default_cache_dir():
+    """That of triage_tune and triage_bench: what they compiled is not compiled again."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(home, "triage")
+
+
+def open_context(args):
+    return triage.Context(db_path=args.db, device="cuda" if DEVICE == "cuda" else "host",
+                          cache_dir=args.cache_dir or default_cache_dir())
+
+
+def document_of(what, args, rows):
+    properties = torch.cuda.get_device_properties(0)
+    return {"schema": 1, "what": what, "device": properties.name, "driver": driver_version(),
+            "toolkit": torch.version.cuda, "torch": torch.__version__, "commit": args.commit,
+            "date": datetime.date.today().isoformat(),
+            "protocol": f"cold L2, one launch between events, up to {args.samples} samples interleaved, at least "
+                        f"{LEAST_SAMPLES}, median and 95 % interval (7 samples: their range); whole result and float64 "
+                        "rows verified before and after",
+            "rows": rows}
+
+
+def write_json(path, document):
+    """Whole or not at all."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(json.dumps(document, indent=1) + "\n")
+    os.replace(beside, path)
+
+
+def problems_of(args, block):
+    """[(shape, pattern)]"""
+    if not args.pattern:
+        return [(tuple(int(x) for x in shape.split(",")), None) for shape in args.shape or ["8192,8192,8192"]]
+    rows, cols, row_ptr, col_idx = read_smtx(args.pattern)
+    return [((rows * block, args.n, cols * block), (row_ptr, col_idx))]
+
+
+def main():
+    parser = make_parser()
     parser.add_argument("--shape", action="append", help="M,N,K (repeatable; default 8192,8192,8192)")
     parser.add_argument("--block", default="16,32,64,128")
     parser.add_argument("--sparsity", type=float, default=0.9)
-    parser.add_argument("--dtype", choices=DTYPES, default="f16")
     parser.add_argument("--pattern", help=".smtx file: each nonzero is one block")
     parser.add_argument("--n", type=int, default=4096, help="columns of B with --pattern")
-    parser.add_argument("--samples", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tune-triton", action="store_true", help="let torch tune its kernel first (minutes)")
-    parser.add_argument("--no-triton", action="store_true")
-    parser.add_argument("--commit", default="unknown", help="of the checkout, for the record")
     args = parser.parse_args()
-
-    context = triage.Context(db_path=args.db, cache_dir=args.cache_dir)
-    l2 = torch.cuda.get_device_properties(0).L2_cache_size
-    flush = torch.zeros(max(256 << 20, 4 * l2) // 4, dtype=torch.int32, device="cuda")
+    factory = triton_bsr.Factory(args.jobs) if args.tune_triton else None  # before the GPU is touched
+    context, watch = open_context(args), Stopwatch()
     records = []
     for block in (int(x) for x in args.block.split(",")):
-        if args.pattern:
-            rows, cols, row_ptr, col_idx = read_smtx(args.pattern)
-            cases = [((rows * block, args.n, cols * block), (row_ptr, col_idx))]
-        else:
-            cases = [(tuple(int(x) for x in shape.split(",")), None) for shape in args.shape or ["8192,8192,8192"]]
-        for shape, pattern in cases:
-            records.append(run_case(context, args, shape, block, pattern, flush))
+        for shape, pattern in problems_of(args, block):
+            case = Case(shape, block, DTYPES[args.dtype], args.seed, pattern, args.sparsity)
+            if factory:
+                prepare_triton(factory, case)
+            records.append(run_case(context, args, case, watch, factory, args.pattern or "random"))
             print_record(records[-1])
-    if args.out:
-        properties = torch.cuda.get_device_properties(0)
-        document = {"schema": 1, "what": "bsr_gemm against torch", "device": properties.name,
-                    "driver": driver_version(), "toolkit": torch.version.cuda, "torch": torch.__version__,
-                    "commit": args.commit, "date": datetime.date.today().isoformat(),
-                    "protocol": f"cold L2, one launch between events, {args.samples} samples interleaved, median "
-                                "and 95 % interval; whole result and float64 rows verified before and after",
-                    "rows": records}
-        pathlib.Path(args.out).write_text(json.dumps(document, indent=1) + "\n")
-    return 0 if all(entry["right"] for record in records for entry in [record["peers"]["triage"]]) else 70
+            if args.out:
+                write_json(args.out, document_of("bsr_gemm against torch", args, records))
+    if factory:
+        factory.close()
+    return 0 if all(record["peers"]["triage"]["right"] for record in records) else 70
+
+
+def prepare_triton(factory, case):
+    """Compiles all that a search of this case may try: for the matrix, and for the part that is screened."""
+    name = str(case.dtype).removeprefix("torch.")
+    classes = {triton_bsr.argument_class(case.nnzb, case.m // case.block), (True, False), (False, False)}
+    start = time.time()
+    count = factory.compile([job for of_class in sorted(classes)
+                             for job in factory.jobs_for(case.block, case.n, name, of_class)])
+    if count:
+        print(f"    {count} Triton kernels compiled in {time.time() - start:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

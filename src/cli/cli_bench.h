@@ -104,10 +104,27 @@ triage_status tri_peer_symbols(void *table, void *library, const char *const *na
 /* cudaDataType of the CUDA libraries (library_types.h). TRIAGE_E_UNSUPPORTED for e4m3. */
 triage_status tri_peer_cuda_type(int *out, triage_dtype dtype);
 
+/* ---- the limit of the device ---- */
+
+/* Rates that the user states; 0: none. */
+typedef struct tri_ceilings {
+    double flops_per_s, bytes_per_s;
+} tri_ceilings;
+
+typedef struct tri_limit {
+    double flops_per_s, bytes_per_s; /* the ceilings; 0: not known */
+    const char *source;              /* "documented" or "stated" */
+    double compute_ns, memory_ns;    /* useful operations, fewest bytes; 0: not known */
+    double ns;                       /* the longer one; 0 unless both are known */
+    const char *bound;               /* "compute", "memory", NULL */
+} tri_limit;
+void tri_limit_of(tri_limit *out, const tri_problem *problem, const tri_device_info *info,
+                  const tri_ceilings *stated);
+
 /* ---- report ---- */
 triage_status tri_contest_print(const tri_contestant *contestants, size_t count, const tri_arena *arena,
-                                bool no_color);
+                                const tri_limit *limit, bool no_color);
 triage_status tri_contest_print_json(const tri_contestant *contestants, size_t count, const tri_arena *arena,
-                                     uint64_t seed, bool cold);
+                                     const tri_limit *limit, uint64_t seed, bool cold);
 
 #endif

@@ -1,11 +1,15 @@
-/* cuBLASLt: the dense product of e4m3 matrices, A densified, with and without fast accumulation. (Fast: the partial
- * sums stay in the tensor cores, which keep fewer bits than float32; the gate says whether that is still right.)
+/* cuBLASLt: the dense product, A densified, by the fastest of the algorithms that its heuristics propose (cublasGemmEx
+ * takes the first). Of e4m3 with and without fast accumulation. (Fast: the partial sums stay in the tensor cores,
+ * which keep fewer bits than float32; the gate says whether that is still right.)
  * Found with dlopen; prototypes and numbers are those of cublasLt.h. */
 #include <stdlib.h>
 
 #include "cli/cli_bench.h"
 
 #define WORKSPACE_BYTES (32 << 20) /* what cuBLAS itself takes on Hopper */
+#define ALGORITHMS 8
+#define TRIAL_LAUNCHES 3
+#define TRIAL_ROUNDS 3
 
 /* A cublasLtMatmulHeuristicResult_t. */
 typedef struct algorithm {
@@ -55,8 +59,9 @@ typedef struct lt_state {
     lt_api api;
     const tri_arena *arena;
     void *stream, *handle, *desc, *preference, *workspace, *dense;
-    void *left, *right, *c; /* layouts; left is transposed */
-    algorithm best;
+    void *left, *right, *c; /* layouts */
+    algorithm found[ALGORITHMS], best;
+    int count;
 } lt_state;
 
 static triage_status check(const lt_state *state, int result, const char *call) {
@@ -85,7 +90,7 @@ static void lt_close(void *opaque) {
 
 static triage_status check_covered(const tri_problem *p) {
     if (p->in_type != TRIAGE_E4M3)
-        return tri_fail(TRIAGE_E_UNSUPPORTED, "only e4m3 (--dtype e4m3)");
+        return TRIAGE_OK;
     if (p->scale_per_block)
         return tri_fail(TRIAGE_E_UNSUPPORTED, "no scale for each block of A (--scale tensor has one)");
     if (p->b_layout != TRIAGE_COL_MAJOR)
@@ -93,60 +98,122 @@ static triage_status check_covered(const tri_problem *p) {
     return TRIAGE_OK;
 }
 
-/* cuBLAS is column-major, and e4m3 wants its left factor transposed, its right one not. The dense A, m x k
- * row-major, is k x m there, and B k x n: A^T B is C, and B^T A is C^T, which a row-major C is in memory. */
-static triage_status describe(lt_state *s, bool fast) {
-    enum { kCompute32F = 68, kTransposeA = 3, kScaleA = 17, kScaleB = 18, kFastAccumulation = 25 };
-    enum { kTypeF32 = 0, kTypeE4M3 = 28 };
+static triage_status set(const lt_state *s, int attribute, const void *value, size_t bytes) {
+    return check(s, s->api.matmul_set(s->desc, attribute, value, bytes), "cublasLtMatmulDescSetAttribute");
+}
+
+static triage_status set_scales(const lt_state *s, bool c_col, bool fast) {
+    enum { kScaleLeft = 17, kScaleRight = 18, kFastAccumulation = 25 };
     triage_status status = TRIAGE_OK;
-    const tri_problem *p = &s->arena->problem;
-    bool c_col = p->c_layout == TRIAGE_COL_MAJOR;
     const float *scale_a = s->arena->epilogue.scale_a, *scale_b = s->arena->epilogue.scale_b;
-    const void *left_scale = c_col ? scale_a : scale_b, *right_scale = c_col ? scale_b : scale_a;
-    uint64_t k = (uint64_t)p->k, m = (uint64_t)p->m, n = (uint64_t)p->n;
-    int32_t transposed = 1;
+    const void *left = c_col ? scale_a : scale_b, *right = c_col ? scale_b : scale_a;
     int8_t fast_flag = fast;
-    int c_type = 0;
-    TRI_TRY(tri_peer_cuda_type(&c_type, p->out_type));
-    TRI_TRY(check(s, s->api.matmul_create(&s->desc, kCompute32F, kTypeF32), "cublasLtMatmulDescCreate"));
-    const struct {
-        int name;
-        const void *value;
-        size_t bytes;
-    } attributes[] = {{kTransposeA, &transposed, sizeof transposed},
-                      {kScaleA, &left_scale, sizeof left_scale},
-                      {kScaleB, &right_scale, sizeof right_scale},
-                      {kFastAccumulation, &fast_flag, sizeof fast_flag}};
-    for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++)
-        TRI_TRY(
-            check(s, s->api.matmul_set(s->desc, attributes[i].name, attributes[i].value, attributes[i].bytes),
-                  "cublasLtMatmulDescSetAttribute"));
-    void **a = c_col ? &s->left : &s->right, **b = c_col ? &s->right : &s->left;
-    TRI_TRY(check(s, s->api.layout_create(a, kTypeE4M3, k, m, p->k), "cublasLtMatrixLayoutCreate"));
-    TRI_TRY(check(s, s->api.layout_create(b, kTypeE4M3, k, n, p->ldb), "cublasLtMatrixLayoutCreate"));
-    TRI_TRY(check(s, s->api.layout_create(&s->c, c_type, c_col ? m : n, c_col ? n : m, p->ldc),
-                  "cublasLtMatrixLayoutCreate"));
+    TRI_TRY(set(s, kScaleLeft, &left, sizeof left));
+    TRI_TRY(set(s, kScaleRight, &right, sizeof right));
+    TRI_TRY(set(s, kFastAccumulation, &fast_flag, sizeof fast_flag));
 done:
     return status;
 }
 
-static triage_status choose(lt_state *s) {
+static triage_status layout(void **out, const lt_state *s, int type, int64_t rows, int64_t cols, int64_t ld) {
+    return check(s, s->api.layout_create(out, type, (uint64_t)rows, (uint64_t)cols, ld),
+                 "cublasLtMatrixLayoutCreate");
+}
+
+static triage_status type_of(int *out, triage_dtype dtype) {
+    enum { kTypeE4M3 = 28 };
+    *out = kTypeE4M3;
+    return dtype == TRIAGE_E4M3 ? TRIAGE_OK : tri_peer_cuda_type(out, dtype);
+}
+
+/* cuBLASLt is column-major. The dense A, m x k row-major, is k x m there; a row-major B is n x k. A column-major C is
+ * the product A B, a row-major one is in memory C^T = B^T A^T: the factors change places. (e4m3 wants its left factor
+ * transposed and its right one not: a column-major B is that, either way.) */
+static triage_status describe(lt_state *s, bool fast) {
+    enum { kCompute32F = 68, kTypeF32 = 0, kTransposeLeft = 3, kTransposeRight = 4 };
+    triage_status status = TRIAGE_OK;
+    const tri_problem *p = &s->arena->problem;
+    bool c_col = p->c_layout == TRIAGE_COL_MAJOR, b_col = p->b_layout == TRIAGE_COL_MAJOR;
+    int32_t turn_left = c_col || b_col, turn_right = c_col && !b_col;
+    void **a = c_col ? &s->left : &s->right, **b = c_col ? &s->right : &s->left;
+    int in_type = 0, c_type = 0;
+    TRI_TRY(type_of(&in_type, p->in_type));
+    TRI_TRY(type_of(&c_type, p->out_type));
+    TRI_TRY(check(s, s->api.matmul_create(&s->desc, kCompute32F, kTypeF32), "cublasLtMatmulDescCreate"));
+    TRI_TRY(set(s, kTransposeLeft, &turn_left, sizeof turn_left));
+    TRI_TRY(set(s, kTransposeRight, &turn_right, sizeof turn_right));
+    if (p->in_type == TRIAGE_E4M3)
+        TRI_TRY(set_scales(s, c_col, fast));
+    TRI_TRY(layout(a, s, in_type, p->k, p->m, p->k));
+    TRI_TRY(layout(b, s, in_type, b_col ? p->k : p->n, b_col ? p->n : p->k, p->ldb));
+    TRI_TRY(layout(&s->c, s, c_type, c_col ? p->m : p->n, c_col ? p->n : p->m, p->ldc));
+done:
+    return status;
+}
+
+static triage_status ask(lt_state *s) {
     enum { kMaxWorkspaceBytes = 1 };
     triage_status status = TRIAGE_OK;
     size_t bytes = WORKSPACE_BYTES;
-    int count = 0;
     TRI_TRY(check(s, s->api.preference_create(&s->preference), "cublasLtMatmulPreferenceCreate"));
     TRI_TRY(check(s, s->api.preference_set(s->preference, kMaxWorkspaceBytes, &bytes, sizeof bytes),
                   "cublasLtMatmulPreferenceSetAttribute"));
     TRI_TRY(check(s,
-                  s->api.heuristic(s->handle, s->desc, s->left, s->right, s->c, s->c, s->preference, 1,
-                                   &s->best, &count),
+                  s->api.heuristic(s->handle, s->desc, s->left, s->right, s->c, s->c, s->preference,
+                                   ALGORITHMS, s->found, &s->count),
                   "cublasLtMatmulAlgoGetHeuristic"));
-    if (count < 1)
+    if (s->count < 1)
         status = tri_fail(TRIAGE_E_UNSUPPORTED,
                           "cublasLtMatmulAlgoGetHeuristic knows no algorithm for this problem");
 done:
     return status;
+}
+
+static triage_status lt_run(void *opaque) {
+    const lt_state *s = opaque;
+    const float one = 1, zero = 0;
+    const void *b = s->arena->b_dense.data;
+    void *c = s->arena->c_dense.data;
+    bool c_col = s->arena->problem.c_layout == TRIAGE_COL_MAJOR;
+    return check(s,
+                 s->api.matmul(s->handle, s->desc, &one, c_col ? s->dense : b, s->left, c_col ? b : s->dense,
+                               s->right, &zero, c, s->c, c, s->c, s->best.data, s->workspace, WORKSPACE_BYTES,
+                               s->stream),
+                 "cublasLtMatmul");
+}
+
+/* ns of s->best, the best of some rounds; 0 when it does not run. The first launch is not timed. */
+static int64_t trial(lt_state *s) {
+    int64_t least = INT64_MAX;
+    for (int round = -1; round < TRIAL_ROUNDS; round++) {
+        int64_t start = tri_now_ns();
+        for (int i = 0; i < (round < 0 ? 1 : TRIAL_LAUNCHES); i++)
+            if (lt_run(s) != TRIAGE_OK)
+                return 0;
+        if (triage_device_synchronize(s->arena->context) != TRIAGE_OK)
+            return 0;
+        int64_t taken = tri_now_ns() - start;
+        if (round >= 0 && taken < least)
+            least = taken;
+    }
+    return least > 0 ? least : 1;
+}
+
+/* The fastest that runs; the contest measures it properly. */
+static triage_status choose(lt_state *s) {
+    int64_t best = 0;
+    algorithm fastest = {{0}, 0, 0, 0, {0}};
+    for (int i = 0; i < s->count; i++) {
+        s->best = s->found[i];
+        int64_t ns = s->found[i].state == 0 ? trial(s) : 0;
+        if (ns > 0 && (best == 0 || ns < best)) {
+            best = ns;
+            fastest = s->found[i];
+        }
+    }
+    s->best = fastest;
+    return best > 0 ? TRIAGE_OK
+                    : tri_fail(TRIAGE_E_DEVICE, "cublasLtMatmul: none of %d algorithms runs", s->count);
 }
 
 static triage_status open_as(void **out, char detail[256], const tri_arena *arena, void *stream, bool fast) {
@@ -164,11 +231,15 @@ static triage_status open_as(void **out, char detail[256], const tri_arena *aren
     TRI_TRY(tri_peer_symbols(&s->api, library, lt_names, sizeof lt_names / sizeof *lt_names));
     TRI_TRY(check(s, s->api.create(&s->handle), "cublasLtCreate"));
     TRI_TRY(describe(s, fast));
-    TRI_TRY(choose(s));
+    TRI_TRY(ask(s));
     TRI_TRY(triage_device_alloc(&s->workspace, arena->context, WORKSPACE_BYTES));
     TRI_TRY(tri_arena_densify(&s->dense, arena));
-    snprintf(detail, 256, "cublasLtMatmul %zu, dense A, %s accumulation", s->api.version(),
-             fast ? "fast" : "exact");
+    TRI_TRY(choose(s));
+    snprintf(detail, 256, "cublasLtMatmul %zu, dense A, fastest of %d algorithms%s", s->api.version(),
+             s->count,
+             arena->problem.in_type != TRIAGE_E4M3 ? ""
+             : fast                                ? ", fast accumulation"
+                                                   : ", exact accumulation");
     *out = s;
     s = NULL;
 done:
@@ -184,23 +255,9 @@ static triage_status open_fast(void **out, char detail[256], const tri_arena *ar
     return open_as(out, detail, arena, stream, true);
 }
 
-static triage_status lt_run(void *opaque) {
-    const lt_state *s = opaque;
-    const float one = 1, zero = 0;
-    const void *b = s->arena->b_dense.data;
-    void *c = s->arena->c_dense.data;
-    bool c_col = s->arena->problem.c_layout == TRIAGE_COL_MAJOR;
-    return check(s,
-                 s->api.matmul(s->handle, s->desc, &one, c_col ? s->dense : b, s->left, c_col ? b : s->dense,
-                               s->right, &zero, c, s->c, c, s->c, s->best.data, s->workspace, WORKSPACE_BYTES,
-                               s->stream),
-                 "cublasLtMatmul");
-}
-
 const tri_contestant_type tri_contestant_cublaslt = {.name = "cublaslt",
                                                      .family = "cublas",
                                                      .on_cuda = true,
-                                                     .only_e4m3 = true,
                                                      .dense = true,
                                                      .open = open_exact,
                                                      .run = lt_run,

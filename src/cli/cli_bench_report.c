@@ -1,5 +1,6 @@
 /* The table and the JSON of triage_bench. A contestant without a verified product has no number in either. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli_bench.h"
 
@@ -67,8 +68,21 @@ static void print_ratio(const tri_contestant *self, const tri_contestant *peer, 
                peer->timing.median_ns / self->timing.median_ns, what, peer->type->name);
 }
 
+static void print_limit(const tri_contestant *self, const tri_limit *limit) {
+    if (limit->ns <= 0) {
+        printf("limit: the ceilings of this device are not known (--ceilings states them)\n");
+        return;
+    }
+    printf("limit: %.4f ms by %s, at %.4g TFLOP/s and %.3g TB/s (%s ceilings)", limit->ns / 1e6,
+           strcmp(limit->bound, "memory") == 0 ? "memory" : "arithmetic", limit->flops_per_s / 1e12,
+           limit->bytes_per_s / 1e12, limit->source);
+    if (self)
+        printf("; triage reaches %.1f %% of it", 100 * limit->ns / self->timing.median_ns);
+    printf("\n");
+}
+
 triage_status tri_contest_print(const tri_contestant *contestants, size_t count, const tri_arena *arena,
-                                bool no_color) {
+                                const tri_limit *limit, bool no_color) {
     static const tri_cli_column columns[] = {
         {"", false},
         {"ms", true},
@@ -98,6 +112,7 @@ triage_status tri_contest_print(const tri_contestant *contestants, size_t count,
     print_ratio(self, sparse, "sparse peer");
     if (any != sparse)
         print_ratio(self, any, "peer, dense ones included");
+    print_limit(self, limit);
 done:
     tri_cli_table_free(table);
     free(key);
@@ -147,8 +162,21 @@ static json_t *circumstances_json(const tri_arena *arena) {
     return parsed ? parsed : json_null();
 }
 
+static json_t *number_or_null(double value) {
+    return value > 0 ? json_real(value) : json_null();
+}
+
+static json_t *limit_json(const tri_limit *limit, const tri_contestant *self) {
+    bool known = limit->ns > 0;
+    return json_pack("{s:s, s:s?, s:o, s:o, s:o, s:o, s:o, s:o}", "source", limit->source, "bound",
+                     limit->bound, "flops_per_s", number_or_null(limit->flops_per_s), "bytes_per_s",
+                     number_or_null(limit->bytes_per_s), "compute_ns", number_or_null(limit->compute_ns),
+                     "memory_ns", number_or_null(limit->memory_ns), "ns", number_or_null(limit->ns), "share",
+                     self && known ? json_real(limit->ns / self->timing.median_ns) : json_null());
+}
+
 triage_status tri_contest_print_json(const tri_contestant *contestants, size_t count, const tri_arena *arena,
-                                     uint64_t seed, bool cold) {
+                                     const tri_limit *limit, uint64_t seed, bool cold) {
     triage_status status = TRIAGE_OK;
     char *key = NULL, *device_key = NULL;
     const tri_device_info *info = tri_device_describe(arena->context->device);
@@ -174,6 +202,7 @@ triage_status tri_contest_print_json(const tri_contestant *contestants, size_t c
     json_object_set_new(document, "contestants", rows);
     set_ratio(document, "against_best_sparse", self, best_peer(contestants, count, false));
     set_ratio(document, "against_best", self, best_peer(contestants, count, true));
+    json_object_set_new(document, "limit", limit_json(limit, self));
     TRI_TRY(tri_cli_json_print(document));
 done:
     free(device_key);

@@ -9,7 +9,7 @@
 
 typedef struct options {
     tri_cli_problem_options problem;
-    const char *device, *db, *space, *data_dir, *against, *samples, *seed;
+    const char *device, *db, *space, *data_dir, *against, *ceilings, *samples, *seed;
     bool warm, json, quiet, no_color;
 } options;
 
@@ -27,6 +27,7 @@ enum {
     KEY_LAYOUT,
     KEY_DEVICE,
     KEY_AGAINST,
+    KEY_CEILINGS,
     KEY_SAMPLES,
     KEY_SEED,
     KEY_WARM,
@@ -55,10 +56,13 @@ static const struct argp_option argp_options[] = {
     {"layout", KEY_LAYOUT, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 1},
     {NULL, 0, NULL, 0, "The comparison", 2},
     {"against", KEY_AGAINST, "LIST", 0,
-     "cublas (dense; for e4m3 cuBLASLt, with exact and fast accumulation), cusparse (BSR and Blocked-ELL), "
-     "openblas (dense, CPU), none (default: all of the "
+     "cublas (dense: cublasGemmEx and the fastest algorithm of cuBLASLt; e4m3: cuBLASLt with exact and fast "
+     "accumulation), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none (default: all of the "
      "device). "
      "The dense product of the same work is --shape M,N,K' --sparsity 0",
+     2},
+    {"ceilings", KEY_CEILINGS, "TFLOP/S,TB/S", 0,
+     "Rates that the limit is counted with, e.g. measured ones (default: what is documented for the device)",
      2},
     {"samples", KEY_SAMPLES, "N", 0, "Interleaved rounds, 6 to 1000 (default 30)", 2},
     {"warm", KEY_WARM, NULL, 0, "Leave the caches warm (default: overwritten before each timing)", 2},
@@ -90,6 +94,7 @@ static const char **text_of(options *o, int key) {
         {KEY_LAYOUT, &o->problem.layout},
         {KEY_DEVICE, &o->device},
         {KEY_AGAINST, &o->against},
+        {KEY_CEILINGS, &o->ceilings},
         {KEY_SAMPLES, &o->samples},
         {KEY_SEED, &o->seed},
         {KEY_DB, &o->db},
@@ -128,7 +133,9 @@ static const struct argp parser = {
         "Times the kernel that an application would get for a problem, and its peers, on the same inputs in "
         "one "
         "interleaved run. Every result goes through the gate of triage_tune before and after it is timed; "
-        "nothing is printed for what is not that product. Peers are found with dlopen.\v"
+        "nothing is printed for what is not that product. Peers are found with dlopen. The limit is the "
+        "longer of "
+        "the useful operations at the tensor cores' rate and the fewest bytes at the memory's.\v"
         "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 triage's result was "
         "not right, 74 input/output, 130 interrupted."};
 
@@ -160,6 +167,21 @@ static triage_status check_against(const char *list) {
         word = word[size] ? word + size + 1 : NULL;
     }
     return TRIAGE_OK;
+}
+
+static triage_status parse_ceilings(tri_ceilings *out, const char *text) {
+    char first[64];
+    const char *comma = strchr(text, ',');
+    double tflops = 0, tbps = 0;
+    triage_status status = TRIAGE_OK;
+    if (!comma || (size_t)(comma - text) >= sizeof first)
+        return tri_cli_usage("--ceilings %.60s is not TFLOP/S,TB/S, e.g. 636,4.25", text);
+    snprintf(first, sizeof first, "%.*s", (int)(comma - text), text);
+    TRI_TRY(tri_parse_double(&tflops, first, 1e-3, 1e6, "--ceilings TFLOP/s"));
+    TRI_TRY(tri_parse_double(&tbps, comma + 1, 1e-3, 1e6, "--ceilings TB/s"));
+    *out = (tri_ceilings){tflops * 1e12, tbps * 1e12};
+done:
+    return status;
 }
 
 /* triage first. A peer that was asked for by name but is of the other device is listed as absent. */
@@ -218,13 +240,15 @@ static triage_status check_db(const char *path) {
     return TRIAGE_OK;
 }
 
-static triage_status run(const options *o, tri_cli_problem *asked, int samples) {
+static triage_status run(const options *o, tri_cli_problem *asked, const tri_ceilings *ceilings,
+                         int samples) {
     triage_status status = TRIAGE_OK;
     tri_stopwatch *watch = NULL;
     triage_context *context = NULL;
     tri_contestant contestants[kContestants];
     size_t count = 0;
     tri_arena arena = {0};
+    tri_limit limit;
     char *db = NULL, *cache = NULL;
     uint64_t seed = o->problem.seed;
     volatile const int *interrupted = tri_cli_catch_interrupts();
@@ -242,8 +266,9 @@ static triage_status run(const options *o, tri_cli_problem *asked, int samples) 
     say_left_out(o, host);
     count = choose(contestants, o, host, asked->problem.in_type);
     TRI_TRY(tri_contest(contestants, count, &arena, watch, samples, seed, interrupted));
-    TRI_TRY(o->json ? tri_contest_print_json(contestants, count, &arena, seed, !o->warm)
-                    : tri_contest_print(contestants, count, &arena, o->no_color));
+    tri_limit_of(&limit, &arena.problem, tri_device_describe(context->device), ceilings);
+    TRI_TRY(o->json ? tri_contest_print_json(contestants, count, &arena, &limit, seed, !o->warm)
+                    : tri_contest_print(contestants, count, &arena, &limit, o->no_color));
     if (contestants[0].standing != TRI_VERIFIED)
         status = tri_fail(TRIAGE_E_WRONG, "triage: %.200s", contestants[0].reason);
 done:
@@ -262,6 +287,7 @@ int main(int argc, char **argv) {
     triage_status status = TRIAGE_OK;
     options o = {0};
     tri_cli_problem asked = {0};
+    tri_ceilings ceilings = {0};
     int64_t samples = 30, seed = 1;
     tri_cli_start();
     argp_program_version =
@@ -273,8 +299,10 @@ int main(int argc, char **argv) {
         TRI_TRY(tri_parse_int64(&seed, o.seed, 0, INT64_MAX, "--seed"));
     o.problem.seed = (uint64_t)seed;
     TRI_TRY(check_against(o.against));
+    if (o.ceilings)
+        TRI_TRY(parse_ceilings(&ceilings, o.ceilings));
     TRI_TRY(tri_cli_problem_make(&asked, &o.problem));
-    status = run(&o, &asked, (int)samples);
+    status = run(&o, &asked, &ceilings, (int)samples);
 done:
     tri_cli_problem_free(&asked);
     return tri_cli_finish(tri_cli_report(status));

@@ -6,12 +6,17 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <jansson.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "cli/cli_bench.h"
 #include "../../src/cli/cli_bench_arena.c"
 #include "../../src/cli/cli_bench_contest.c"
+#include "../../src/cli/cli_bench_limit.c"
+#include "support/scratch.h"
 
 /* ---- a world: a small problem on the host ---- */
 
@@ -188,6 +193,137 @@ static void a_refusal_is_an_absence(void **state) {
     tri_contestants_close(pair, 2);
 }
 
+/* ---- the limit ---- */
+
+static const tri_device_info h200 = {
+    .cc = 90, .sm_count = 132, .clock_khz = 1980000, .memory_clock_khz = 3201000, .memory_bus_bits = 6016};
+
+static tri_problem cube(int64_t size, int block, double density) {
+    int64_t blocks = size / block;
+    return (tri_problem){.op = TRI_OP_BSR_GEMM,
+                         .in_type = TRIAGE_F16,
+                         .out_type = TRIAGE_F16,
+                         .m = size,
+                         .n = size,
+                         .k = size,
+                         .ldb = size,
+                         .ldc = size,
+                         .block_m = block,
+                         .block_k = block,
+                         .nnzb = (int64_t)((double)(blocks * blocks) * density + 0.5)};
+}
+
+/* 1070 TFLOP/s and 4.81 TB/s, counted by hand. */
+static void the_limit_is_the_longer_of_two_times(void **state) {
+    (void)state;
+    tri_limit limit;
+    tri_ceilings none = {0};
+    tri_problem problem = cube(8192, 64, 0.1);
+    tri_limit_of(&limit, &problem, &h200, &none);
+    assert_float_equal(limit.flops_per_s / 1e12, 1070.5, 0.1);
+    assert_float_equal(limit.bytes_per_s / 1e12, 4.814, 0.001);
+    assert_float_equal(limit.compute_ns, 2.0 * 1638 * 64 * 64 * 8192 / 1070.53e3, 10);
+    assert_float_equal(limit.memory_ns, tri_problem_bytes(&problem) / 4814.3, 10);
+    assert_string_equal(limit.bound, "compute");
+    assert_float_equal(limit.ns, limit.compute_ns, 0);
+    problem = cube(8192, 64, 0.02);
+    tri_limit_of(&limit, &problem, &h200, &none);
+    assert_string_equal(limit.bound, "memory");
+    assert_float_equal(limit.ns, limit.memory_ns, 0);
+    assert_string_equal(limit.source, "documented");
+}
+
+static void stated_ceilings_go_first(void **state) {
+    (void)state;
+    tri_limit limit;
+    tri_ceilings measured = {636e12, 4.25e12};
+    tri_problem problem = cube(8192, 128, 0.1);
+    tri_limit_of(&limit, &problem, &h200, &measured);
+    assert_string_equal(limit.source, "stated");
+    assert_float_equal(limit.ns, tri_problem_flops(&problem) / 636e3, 1);
+    assert_float_equal(limit.memory_ns, tri_problem_bytes(&problem) / 4250, 1);
+}
+
+/* Half a bound would make a kernel look better than it is. */
+static void what_is_not_known_is_no_limit(void **state) {
+    (void)state;
+    tri_limit limit;
+    tri_ceilings none = {0};
+    tri_problem problem = cube(8192, 64, 0.1);
+    tri_device_info other = h200, host = {.cc = 0, .sm_count = 2};
+    other.cc = 75;
+    tri_limit_of(&limit, &problem, &other, &none);
+    assert_true(limit.ns == 0 && limit.bound == NULL && limit.memory_ns > 0);
+    tri_limit_of(&limit, &problem, &host, &none);
+    assert_true(limit.ns == 0 && limit.memory_ns == 0);
+    problem.in_type = TRIAGE_F32;
+    tri_limit_of(&limit, &problem, &h200, &none);
+    assert_true(limit.ns == 0);
+}
+
+/* ---- the program ---- */
+
+static int bench(char *out, size_t size, const char *arguments) {
+    char folder[64], command[1024];
+    scratch_make(folder);
+    snprintf(command, sizeof command,
+             "cd '%s' && unset XDG_CACHE_HOME XDG_DATA_HOME && HOME='%s' " TRI_BINARY_DIR
+             "/bin/triage_bench %s 2>&1",
+             folder, folder, arguments);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t got = fread(out, 1, size - 1, pipe);
+    out[got] = '\0';
+    int code = pclose(pipe);
+    scratch_remove(folder);
+    return WIFEXITED(code) ? WEXITSTATUS(code) : -1;
+}
+
+#define PROBLEM "--device host --shape 96,40,128 --sparsity 0.5 --block 32 --against none --samples 6 -q "
+
+static void the_program_prints_the_limit(void **state) {
+    (void)state;
+    char text[65536];
+    assert_int_equal(bench(text, sizeof text, PROBLEM "--ceilings 0.001,0.5"), 0);
+    assert_non_null(strstr(text,
+                           "limit: 0.4915 ms by arithmetic, at 0.001 TFLOP/s and 0.5 TB/s (stated ceilings); "
+                           "triage reaches "));
+    assert_int_equal(bench(text, sizeof text, PROBLEM), 0);
+    assert_non_null(strstr(text, "limit: the ceilings of this device are not known"));
+}
+
+static void json_has_the_limit(void **state) {
+    (void)state;
+    char text[65536];
+    assert_int_equal(bench(text, sizeof text, PROBLEM "--ceilings 1000,0.001 --json"), 0);
+    json_t *document = json_loads(text, 0, NULL), *limit = json_object_get(document, "limit");
+    double ns = json_real_value(json_object_get(limit, "ns"));
+    json_t *self = json_array_get(json_object_get(document, "contestants"), 0);
+    double median = json_real_value(json_object_get(json_object_get(self, "timing"), "median_ns"));
+    assert_string_equal(json_string_value(json_object_get(limit, "source")), "stated");
+    assert_string_equal(json_string_value(json_object_get(limit, "bound")), "memory");
+    assert_float_equal(ns, json_real_value(json_object_get(document, "least_bytes")), 1e-6); /* at 1 GB/s */
+    assert_float_equal(json_real_value(json_object_get(limit, "share")), ns / median, 1e-9);
+    json_decref(document);
+    assert_int_equal(bench(text, sizeof text, PROBLEM "--json"), 0);
+    document = json_loads(text, 0, NULL);
+    limit = json_object_get(document, "limit");
+    assert_true(json_is_null(json_object_get(limit, "ns")) && json_is_null(json_object_get(limit, "share")));
+    json_decref(document);
+}
+
+static void bad_ceilings_are_refused(void **state) {
+    (void)state;
+    static const char *const bad[] = {"5", "5,", ",5", "0,4", "636,-1", "636,4,5", "nan,4", "x,y"};
+    char text[65536], arguments[256];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(arguments, sizeof arguments, PROBLEM "--ceilings=%s", bad[i]);
+        assert_int_equal(bench(text, sizeof text, arguments), 64);
+        assert_non_null(strstr(text, "--ceilings"));
+        assert_ptr_equal(strchr(text, '\n') + 1, text + strlen(text)); /* one line */
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_right_product_is_verified),
@@ -197,6 +333,12 @@ int main(void) {
         cmocka_unit_test(one_nan_is_wrong),
         cmocka_unit_test(the_timed_result_counts),
         cmocka_unit_test(a_refusal_is_an_absence),
+        cmocka_unit_test(the_limit_is_the_longer_of_two_times),
+        cmocka_unit_test(stated_ceilings_go_first),
+        cmocka_unit_test(what_is_not_known_is_no_limit),
+        cmocka_unit_test(the_program_prints_the_limit),
+        cmocka_unit_test(json_has_the_limit),
+        cmocka_unit_test(bad_ceilings_are_refused),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }

@@ -1,5 +1,5 @@
 /* triage_bench's cuBLASLt peer without a GPU: against a stand-in that takes cuBLASLt at its word (column-major,
- * left factor transposed, scales behind pointers) and multiplies on the host, its C must pass the gate.
+ * factors transposed or not, scales behind pointers) and multiplies on the host, its C must pass the gate.
  * The peer's files are the program's, in no library, so they are included here. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,10 +20,13 @@ typedef struct fake_layout {
     int64_t rows, cols, ld;
 } fake_layout;
 
+enum { kSlow = 41, kQuick, kBroken, kNotForThis }; /* algorithms, in the order of the heuristic */
+
 static struct {
-    int live, transpose_a, fast, fail_at, calls;
+    int live, turned[2], fast, fail_at, calls;
     const float *scale[2];
-    bool no_algorithm;
+    bool no_algorithm, all_broken, rounded;
+    uint64_t ran; /* the algorithm of the last product */
 } fake;
 
 static int enter(void) {
@@ -65,8 +68,9 @@ static int f_matmul_set(void *desc, int attribute, const void *value, size_t byt
     assert_non_null(desc);
     switch (attribute) {
     case 3: /* TRANSA */
+    case 4:
         assert_int_equal(bytes, 4);
-        memcpy(&fake.transpose_a, value, 4);
+        memcpy(&fake.turned[attribute - 3], value, 4);
         return enter();
     case 17: /* A_SCALE_POINTER */
     case 18:
@@ -102,9 +106,10 @@ static int f_preference_set(void *preference, int attribute, const void *value, 
 
 static int f_heuristic(void *handle, void *desc, void *a, void *b, void *c, void *d, void *preference,
                        int wanted, algorithm *found, int *count) {
-    assert_true(handle && desc && a && b && c && c == d && preference && wanted == 1);
-    *found = (algorithm){.data = {42}};
-    *count = !fake.no_algorithm;
+    assert_true(handle && desc && a && b && c && c == d && preference && wanted == ALGORITHMS);
+    for (uint64_t i = 0; i < 4; i++)
+        found[i] = (algorithm){.data = {kSlow + i}, .state = kSlow + i == kNotForThis ? 15 : 0};
+    *count = fake.no_algorithm ? 0 : 4;
     return enter();
 }
 
@@ -112,25 +117,47 @@ static triage_dtype dtype_of(int type) { /* cudaDataType */
     return type == 28 ? TRIAGE_E4M3 : type == 0 ? TRIAGE_F32 : type == 2 ? TRIAGE_F16 : TRIAGE_BF16;
 }
 
-static int f_matmul(void *handle, void *desc, const void *alpha, const void *a, void *a_layout, const void *b,
-                    void *b_layout, const void *beta, const void *c, void *c_layout, void *d, void *d_layout,
-                    const void *chosen, void *workspace, size_t workspace_bytes, void *stream) {
-    const fake_layout *left = a_layout, *right = b_layout, *out = d_layout;
-    (void)stream;
-    assert_true(handle && desc && c == d && c_layout == d_layout && workspace &&
-                workspace_bytes == WORKSPACE_BYTES);
-    assert_true(*(const float *)alpha == 1 && *(const float *)beta == 0 && *(const uint64_t *)chosen == 42);
-    assert_true(left->type == 28 && right->type == 28 && fake.transpose_a == 1);
-    assert_true(left->rows == right->rows && left->cols == out->rows && right->cols == out->cols);
+static float at(const void *data, const fake_layout *layout, bool turned, int64_t row, int64_t col) {
+    int64_t index = turned ? row * layout->ld + col : col * layout->ld + row;
+    return tri_to_float(data, dtype_of(layout->type), (size_t)index);
+}
+
+static void multiply(void *d, const fake_layout *out, const void *a, const fake_layout *left, const void *b,
+                     const fake_layout *right) {
+    const int *turned = fake.turned;
+    int64_t inner = turned[0] ? left->rows : left->cols;
+    assert_int_equal(inner, turned[1] ? right->cols : right->rows);
+    assert_int_equal(out->rows, turned[0] ? left->cols : left->rows);
+    assert_int_equal(out->cols, turned[1] ? right->rows : right->cols);
+    double scale = fake.scale[0] ? (double)*fake.scale[0] * (double)*fake.scale[1] : 1;
     for (int64_t j = 0; j < out->cols; j++)
         for (int64_t i = 0; i < out->rows; i++) {
             double sum = 0;
-            for (int64_t k = 0; k < left->rows; k++)
-                sum += (double)tri_to_float(a, TRIAGE_E4M3, (size_t)(i * left->ld + k)) *
-                       (double)tri_to_float(b, TRIAGE_E4M3, (size_t)(j * right->ld + k));
-            sum *= (double)*fake.scale[0] * (double)*fake.scale[1];
+            for (int64_t k = 0; k < inner; k++)
+                sum += (double)at(a, left, turned[0], i, k) * (double)at(b, right, turned[1], k, j);
+            sum *= fake.rounded ? 1 + 0.02 * (double)(i % 2) : scale;
             tri_from_float(d, dtype_of(out->type), (size_t)(j * out->ld + i), (float)sum);
         }
+}
+
+static int f_matmul(void *handle, void *desc, const void *alpha, const void *a, void *a_layout, const void *b,
+                    void *b_layout, const void *beta, const void *c, void *c_layout, void *d, void *d_layout,
+                    const void *chosen, void *workspace, size_t workspace_bytes, void *stream) {
+    const fake_layout *left = a_layout, *right = b_layout;
+    (void)stream;
+    assert_true(handle && desc && c == d && c_layout == d_layout && workspace &&
+                workspace_bytes == WORKSPACE_BYTES);
+    assert_true(*(const float *)alpha == 1 && *(const float *)beta == 0);
+    assert_int_equal(left->type, right->type);
+    /* e4m3 has no other form */
+    assert_true(left->type != 28 || (fake.turned[0] == 1 && fake.turned[1] == 0 && fake.scale[0]));
+    memcpy(&fake.ran, chosen, sizeof fake.ran);
+    assert_true(fake.ran >= kSlow && fake.ran < kNotForThis);
+    if (fake.ran == kBroken || fake.all_broken)
+        return 15;
+    for (int i = 0; i < (fake.ran == kSlow ? 8 : 0); i++) /* slower however busy the machine is */
+        multiply(d, d_layout, a, left, b, right);
+    multiply(d, d_layout, a, left, b, right);
     return enter();
 }
 
@@ -198,34 +225,61 @@ static void open_arena(tri_arena *arena, tri_problem problem) {
     memset(&fake, 0, sizeof fake);
 }
 
-static void the_product_passes_the_gate(void **state) {
+/* Opens the peer, which tries all algorithms; the quick one must run and be right. */
+static void run_peer(tri_arena *arena, const tri_contestant_type *type, const char *detail_has) {
+    void *peer = NULL;
+    char detail[256];
+    tri_verdict verdict;
+    if (type->open(&peer, detail, arena, NULL) != TRIAGE_OK)
+        fail_msg("%s", triage_last_error());
+    if (!strstr(detail, detail_has))
+        fail_msg("'%s' is not in '%s'", detail_has, detail);
+    assert_int_equal(tri_arena_poison(arena), TRIAGE_OK);
+    assert_int_equal(type->run(peer), TRIAGE_OK);
+    assert_int_equal(fake.ran, kQuick);
+    assert_int_equal(tri_arena_judge(&verdict, arena), TRIAGE_OK);
+    if (!verdict.right)
+        fail_msg("b %d c %d: %s", arena->problem.b_layout, arena->problem.c_layout, verdict.reason);
+    if (arena->problem.in_type == TRIAGE_E4M3)
+        fake.scale[1] = fake.scale[0]; /* the check can fail: a wrong scale */
+    else
+        fake.rounded = true; /* ... sums of fewer bits */
+    assert_int_equal(type->run(peer), TRIAGE_OK);
+    assert_int_equal(tri_arena_judge(&verdict, arena), TRIAGE_OK);
+    assert_false(verdict.right);
+    type->close(peer);
+    assert_int_equal(fake.live, 0);
+}
+
+static void e4m3_passes_the_gate(void **state) {
     (void)state;
     const tri_contestant_type *const types[] = {&tri_contestant_cublaslt, &tri_contestant_cublaslt_fast};
     for (int variant = 0; variant < 12; variant++) {
         tri_arena arena;
-        void *peer = NULL;
-        char detail[256];
-        tri_verdict verdict;
         int fast = variant / 6;
         open_arena(&arena, (tri_problem){.in_type = TRIAGE_E4M3,
                                          .out_type = (triage_dtype)(variant % 3),
                                          .b_layout = TRIAGE_COL_MAJOR,
                                          .c_layout = (triage_layout)(variant / 3 % 2)});
-        if (types[fast]->open(&peer, detail, &arena, NULL) != TRIAGE_OK)
-            fail_msg("%s", triage_last_error());
+        run_peer(&arena, types[fast],
+                 fast ? "130100, dense A, fastest of 4 algorithms, fast" : "4 algorithms, exact");
         assert_int_equal(fake.fast, fast);
-        assert_non_null(strstr(detail, fast ? "130100, dense A, fast" : "130100, dense A, exact"));
-        assert_int_equal(tri_arena_poison(&arena), TRIAGE_OK);
-        assert_int_equal(types[fast]->run(peer), TRIAGE_OK);
-        assert_int_equal(tri_arena_judge(&verdict, &arena), TRIAGE_OK);
-        if (!verdict.right)
-            fail_msg("variant %d: %s", variant, verdict.reason);
-        fake.scale[1] = fake.scale[0]; /* the check can fail */
-        assert_int_equal(types[fast]->run(peer), TRIAGE_OK);
-        assert_int_equal(tri_arena_judge(&verdict, &arena), TRIAGE_OK);
-        assert_false(verdict.right);
-        types[fast]->close(peer);
-        assert_int_equal(fake.live, 0);
+        tri_arena_close(&arena);
+    }
+}
+
+/* f32, f16 and bf16 in every layout of B and C; no scales are set. */
+static void other_types_pass_the_gate(void **state) {
+    (void)state;
+    for (int variant = 0; variant < 12; variant++) {
+        tri_arena arena;
+        triage_dtype dtype = (triage_dtype)(variant / 4);
+        open_arena(&arena, (tri_problem){.in_type = dtype,
+                                         .out_type = dtype,
+                                         .b_layout = (triage_layout)(variant % 2),
+                                         .c_layout = (triage_layout)(variant / 2 % 2)});
+        run_peer(&arena, &tri_contestant_cublaslt, "cublasLtMatmul 130100, dense A, fastest of 4 algorithms");
+        assert_null(fake.scale[0]);
         tri_arena_close(&arena);
     }
 }
@@ -250,8 +304,6 @@ static void what_it_has_no_product_for(void **state) {
                                  .b_layout = TRIAGE_COL_MAJOR,
                                  .scale_per_block = true},
                   "each block of A");
-    expect_absent(&(tri_problem){.in_type = TRIAGE_F16, .out_type = TRIAGE_F16, .b_layout = TRIAGE_COL_MAJOR},
-                  "only e4m3");
 }
 
 /* Every call of the library may fail: a reason, and nothing left. */
@@ -262,12 +314,13 @@ static void failures_are_absences(void **state) {
     char detail[256];
     open_arena(&arena,
                (tri_problem){.in_type = TRIAGE_E4M3, .out_type = TRIAGE_BF16, .b_layout = TRIAGE_COL_MAJOR});
-    for (int at = 1; at <= 13; at++) {
+    const int products = 14; /* the first of them; an algorithm that fails is only not chosen */
+    for (int at = 1; at <= products; at++) {
         fake.calls = 0;
         fake.fail_at = at;
         triage_status status = tri_contestant_cublaslt.open(&peer, detail, &arena, NULL);
-        assert_int_equal(status, at == 13 ? TRIAGE_OK : TRIAGE_E_DEVICE);
-        if (at < 13)
+        assert_int_equal(status, at == products ? TRIAGE_OK : TRIAGE_E_DEVICE);
+        if (at < products)
             assert_non_null(strstr(triage_last_error(), "not supported"));
         else
             tri_contestant_cublaslt.close(peer);
@@ -278,12 +331,18 @@ static void failures_are_absences(void **state) {
     assert_int_equal(tri_contestant_cublaslt.open(&peer, detail, &arena, NULL), TRIAGE_E_UNSUPPORTED);
     assert_non_null(strstr(triage_last_error(), "no algorithm"));
     assert_int_equal(fake.live, 0);
+    fake.no_algorithm = false;
+    fake.all_broken = true;
+    assert_int_equal(tri_contestant_cublaslt.open(&peer, detail, &arena, NULL), TRIAGE_E_DEVICE);
+    assert_non_null(strstr(triage_last_error(), "none of 4 algorithms runs"));
+    assert_int_equal(fake.live, 0);
     tri_arena_close(&arena);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_product_passes_the_gate),
+        cmocka_unit_test(e4m3_passes_the_gate),
+        cmocka_unit_test(other_types_pass_the_gate),
         cmocka_unit_test(what_it_has_no_product_for),
         cmocka_unit_test(failures_are_absences),
     };

@@ -1,0 +1,242 @@
+"""What grid.py measures and what it says about it. Plain Python: no torch, no GPU."""
+import dataclasses
+import json
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BLOCKS = (16, 32, 64, 128)
+CUBES, CUBE_SPARSITIES = (2048, 4096, 16384), (0.5, 0.8, 0.95, 0.98)
+LAYERS = ((4096, 11008), (4096, 4096), (8192, 28672))  # M = out-features x K = in-features: C = W X
+TOKENS = (16, 512, 4096)                               # N
+CROSSOVER_SIZE = 4096
+CROSSOVER_SPARSITIES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+SETS = ("cubes", "layers", "dlmc", "crossover")
+WIN_SHARE, WORST_RATIO, UNIFORM_RATIO = 0.95, 0.95, 0.85  # what must hold
+NOT_SPARSE = ("triage", "dense")
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """One problem. pattern: the name of a .smtx file, each nonzero a block; "" a random one; twin: as dense as it."""
+    set: str
+    m: int
+    n: int
+    k: int
+    block: int
+    sparsity: float = 0.0
+    pattern: str = ""
+    twin: bool = False
+
+    @property
+    def key(self):
+        what = (self.pattern + (" uniform twin" if self.twin else "")) if self.pattern else f"s={self.sparsity:g}"
+        return f"{self.set} {self.m}x{self.n}x{self.k} b={self.block} {what}"
+
+    @property
+    def with_peers(self):
+        return self.set in ("cubes", "layers")
+
+    @property
+    def group(self):
+        """Cases that must be measured in one go."""
+        return self.key.removesuffix(" uniform twin")
+
+
+def read_head(path):
+    """(rows, cols, nonzeros) of a .smtx file."""
+    with open(path, encoding="ascii") as file:
+        rows, cols, nonzeros = (int(x) for x in file.readline().split(","))
+    return rows, cols, nonzeros
+
+
+def cubes(blocks):
+    return [Spec("cubes", size, size, size, block, sparsity)
+            for size in CUBES for block in blocks for sparsity in CUBE_SPARSITIES]
+
+
+def layers(blocks, sparsities):
+    return [Spec("layers", m, n, k, block, sparsity) for sparsity in sparsities for m, k in LAYERS for n in TOKENS
+            for block in blocks if m % block == 0 and k % block == 0]
+
+
+def dlmc(blocks, files, n):
+    found = []
+    for path in files:
+        rows, cols, nonzeros = read_head(path)
+        for block in blocks:
+            for twin in (False, True):
+                found.append(Spec("dlmc", rows * block, n, cols * block, block, 1 - nonzeros / (rows * cols),
+                                  pathlib.Path(path).name, twin))
+    return found
+
+
+def crossover(blocks, size):
+    return [Spec("crossover", size, size, size, block, sparsity)
+            for block in blocks for sparsity in CROSSOVER_SPARSITIES]
+
+
+# ---- what it costs ----------------------------------------------------------------------------------------
+
+
+def tune_seconds(spec):
+    """triage_tune with every kernel compiled, fitted to the recorded tunes of the H200 (2026-11-21-h200-tune.json)."""
+    stored, c = (1 - spec.sparsity) * spec.m * spec.k, spec.m * spec.n
+    inputs = (stored + spec.k * spec.n + c) * 15e-9
+    references = 2 * 64 * (1 - spec.sparsity) * spec.k * spec.n * 0.7e-9
+    return 1.0 + inputs + references + 45 * (0.01 + 1.6e-9 * c)
+
+
+def contest_seconds(spec):
+    flops = 2 * (1 - spec.sparsity) * spec.m * spec.k * spec.n
+    dense = 30 * 2 * spec.m * spec.k * spec.n / 6e14
+    check = 4e-9 * spec.m * spec.n + 2 * spec.m * spec.k * spec.n / 4e13
+    slow_peers = (1.5 + min(10 * flops / 1.4e13, 8) + 20 * flops / 1e14) if spec.with_peers else 0.1
+    return 0.4 + dense + check + slow_peers
+
+
+def seconds(spec, tune_largest):
+    return contest_seconds(spec) + (tune_seconds(spec) if spec.m * spec.n <= tune_largest else 0)
+
+
+def part_of(specs, part):
+    """part: "1/3" is the first of three. Cases of one block size stay together, since they share compilations;
+    so do a pattern and its twin."""
+    number, count = (int(x) for x in part.split("/"))
+    if not 1 <= number <= count:
+        raise SystemExit(f"--part {part} is not I/N with I from 1 to N")
+    blocks = sorted({spec.block for spec in specs})
+    if count <= len(blocks):
+        mine = {block for i, block in enumerate(blocks) if i % count == number - 1}
+        return [spec for spec in specs if spec.block in mine]
+    groups = list(dict.fromkeys(spec.group for spec in specs))
+    mine = set(groups[number - 1::count])
+    return [spec for spec in specs if spec.group in mine]
+
+
+# ---- what came out ----------------------------------------------------------------------------------------
+
+
+def best_of(row, wanted):
+    """(median ns, name) of the fastest right peer whose name is wanted; None."""
+    found = [(entry["median_ns"], name) for name, entry in row["peers"].items() if wanted(name) and entry["right"]]
+    return min(found) if found else None
+
+
+def against_sparse(row):
+    """(best sparse peer's time / triage's, its name); None: no sparse peer is right, or triage is not."""
+    mine = best_of(row, lambda name: name == "triage")
+    best = best_of(row, lambda name: name not in NOT_SPARSE)
+    return (best[0] / mine[0], best[1]) if mine and best else None
+
+
+def against_dense(row):
+    mine = best_of(row, lambda name: name == "triage")
+    dense = best_of(row, lambda name: name == "dense")
+    return dense[0] / mine[0] if mine and dense else None
+
+
+def peer_summary(rows, failures=()):
+    """Of cubes and layers: wins, worst, losses, where dense wins. A case where triage was wrong or that failed is a
+    loss; one without a sparse peer proves nothing and is no win."""
+    ratios = [(against_sparse(row), row["key"]) for row in rows]
+    known = sorted((found[0], found[1], key) for found, key in ratios if found)
+    unknown = [key for found, key in ratios if not found] + [failure["key"] for failure in failures]
+    wins = sum(ratio > 1 for ratio, _, _ in known)
+    cases = len(rows) + len(failures)
+    worst = known[0] if known else None
+    dense = [(against_dense(row), row["key"]) for row in rows]
+    return {"cases": cases, "wins": wins, "worst": worst, "losses": [item for item in known if item[0] <= 1],
+            "unknown": unknown, "dense_wins": sorted(item for item in dense if item[0] is not None and item[0] < 1),
+            "holds": cases > 0 and not unknown and wins >= WIN_SHARE * cases and worst[0] >= WORST_RATIO,
+            "exact": sum(row["choice"]["source"] == "exact" for row in rows)}
+
+
+def twin_ratios(rows):
+    """[(useful rate / that of the uniform twin, key)], lowest first; a pair with a wrong half counts as 0."""
+    by_key = {row["key"]: row for row in rows}
+    found = []
+    for key, row in by_key.items():
+        twin = by_key.get(key + " uniform twin")
+        if not twin:
+            continue
+        mine, its = row["peers"]["triage"], twin["peers"]["triage"]
+        right = mine["right"] and its["right"]
+        found.append((mine["useful_tflops"] / its["useful_tflops"] if right else 0.0, key))
+    return sorted(found)
+
+
+def crossings(rows):
+    """{block: (sparsity from which on triage beats dense, [(sparsity, dense time / triage's)])}; None: never.
+    Between two measured sparsities the crossing is where the straight line between the ratios meets 1."""
+    curves = {}
+    for row in rows:
+        ratio = against_dense(row)
+        if ratio is not None:
+            curves.setdefault(row["block"], []).append((row["sparsity"], ratio))
+    return {block: (crossing_of(sorted(curve)), sorted(curve)) for block, curve in sorted(curves.items())}
+
+
+def crossing_of(curve):
+    at = None
+    for (s, ratio), before in zip(curve, [None] + curve):
+        if ratio < 1:
+            at = None
+        elif at is None:
+            at = s if before is None else before[0] + (s - before[0]) * (1 - before[1]) / (ratio - before[1])
+    return at
+
+
+def of_sets(rows, *names):
+    return [row for row in rows if row.get("set") in names]
+
+
+def summary_lines(document):
+    rows, failures = document["rows"], document.get("failures", [])
+    lines = []
+    peers = of_sets(rows, "cubes", "layers")
+    failed = of_sets(failures, "cubes", "layers")
+    if peers or failed:
+        lines += peer_lines(peer_summary(peers, failed))
+    pairs = twin_ratios(of_sets(rows, "dlmc"))
+    if pairs:
+        verdict = "holds" if pairs[0][0] >= UNIFORM_RATIO and not of_sets(failures, "dlmc") else "does not hold"
+        lines.append(f"dlmc: {len(pairs)} patterns, lowest {pairs[0][0]:.3f} of the uniform rate ({pairs[0][1]}); "
+                     f"at least {UNIFORM_RATIO} everywhere {verdict}")
+        lines += [f"  {ratio:.3f}  {key}" for ratio, key in pairs]
+    for block, (crossing, _) in crossings(of_sets(rows, "crossover")).items():
+        lines.append(f"crossover: b={block} " + ("never beats dense" if crossing is None else
+                                                 f"beats dense from sparsity {crossing:.2f} on"))
+    return lines + [f"FAILED {failure['key']}: {failure['reason']}" for failure in failures]
+
+
+def peer_lines(s):
+    worst = f"{s['worst'][0]:.3f} against {s['worst'][1]} ({s['worst'][2]})" if s["worst"] else "-"
+    lines = [f"triage wins {s['wins']} of {s['cases']} cases ({100 * s['wins'] / s['cases']:.1f} %) against the best "
+             f"sparse peer; worst ratio {worst}; 95 % of wins and never under 0.95 "
+             + ("holds" if s["holds"] else "does not hold"),
+             f"kernels tuned for their very problem: {s['exact']} of {s['cases']}"]
+    lines += [f"  loss  {ratio:.3f} against {name}: {key}" for ratio, name, key in s["losses"]]
+    lines += [f"  no verdict: {key}" for key in s["unknown"]]
+    return lines + [f"  dense cuBLAS wins, {ratio:.3f}: {key}" for ratio, key in s["dense_wins"]]
+
+
+# ---- results of several runs ---------------------------------------------------------------------------
+
+
+def merge(documents):
+    """One document; of a case in several the last counts. Runs of different machines or programs are not mixed."""
+    for name in ("what", "device", "driver", "toolkit", "torch", "commit", "protocol"):
+        values = {document[name] for document in documents}
+        if len(values) != 1:
+            raise SystemExit(f"results that differ in {name} are not merged: {sorted(values)}")
+    merged = dict(documents[-1])
+    rows = {row["key"]: row for document in documents for row in document["rows"]}
+    failed = {item["key"]: item for document in documents for item in document.get("failures", [])}
+    merged["rows"] = list(rows.values())
+    merged["failures"] = [item for key, item in failed.items() if key not in rows]
+    merged["measuring_seconds"] = sum(document.get("measuring_seconds", 0) for document in documents)
+    return merged
+
+
+def load(path):
+    return json.loads(pathlib.Path(path).read_text())

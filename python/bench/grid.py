@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+"""triage, tuned, against every sparse peer and dense cuBLAS over many problems: what must hold, measured.
+
+    python3 python/bench/grid.py --db grid.db --out part1.json --time-limit 540 [--set cubes,layers,dlmc,crossover]
+            [--block 16,32,64,128] [--part 1/2] [--layer-sparsity 0.9,0.8] [--patterns tests/data/dlmc/*.smtx]
+            [--done EARLIER.json ...] [--dry-run]
+    python3 python/bench/grid.py --merge part1.json part2.json --out docs/results/NAME.json
+
+Sets: cubes (M = N = K of 2048, 4096, 16384 at sparsity 0.5 to 0.98) and layers (C = W X, W of M out-features x K
+in-features, N tokens) against torch's Triton kernel tuned over its whole grid, cuSPARSE and dense cuBLAS; dlmc
+(really pruned layers, each nonzero one block) against a random pattern with as many blocks, dealt evenly to the
+rows; crossover (4096^3, sparsity 0 to 0.99) against dense cuBLAS alone.
+
+Each case: its pattern goes to triage_tune as a file (--jobs compilers, one database), then python/bench/compare.py's
+contest runs here. A C of more than --tune-largest elements is not tuned: triage then runs what it was tuned for on
+the nearest problem, and the record says so. The file --out is whole after every case; started again, the program
+goes on where it stopped. --time-limit stops it before a case that would not fit. Exit code 0: everything is done,
+75: something is left, 70: a result was not right.
+"""
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import cases  # noqa: E402
+
+LEFT, WRONG = 75, 70
+START = "TRIAGE_GRID_START"  # of the first process: one that starts itself again keeps its time limit
+
+
+def numbers(text, kind):
+    return tuple(kind(x) for x in text.split(","))
+
+
+def specs_of(args):
+    blocks = numbers(args.block, int)
+    found = []
+    for name in args.set.split(","):
+        if name not in cases.SETS:
+            raise SystemExit(f"--set {name} is not one of {', '.join(cases.SETS)}")
+        found += {"cubes": lambda: cases.cubes(blocks),
+                  "layers": lambda: cases.layers(blocks, numbers(args.layer_sparsity, float)),
+                  "dlmc": lambda: cases.dlmc([b for b in blocks if b <= 32], args.patterns, args.pattern_n),
+                  "crossover": lambda: cases.crossover(blocks, args.crossover_size)}[name]()
+    # What is not tuned looks for its nearest tuned problem: it comes last.
+    found.sort(key=lambda spec: spec.m * spec.n > args.tune_largest)
+    return cases.part_of(found, args.part)
+
+
+def compilations(specs, args):
+    import triton_bsr
+    return {(spec.block, spec.n): 2 * len(triton_bsr.configs(spec.block, spec.n, triton_bsr.GROUPS_FIRST
+                                                             + triton_bsr.GROUPS_MORE))
+            for spec in specs if spec.with_peers and not args.no_triton}
+
+
+def print_plan(specs, args):
+    total = sum(cases.seconds(spec, args.tune_largest) for spec in specs)
+    for spec in specs:
+        tuned = "tuned" if spec.m * spec.n <= args.tune_largest else "nearest"
+        print(f"  {cases.seconds(spec, args.tune_largest):5.1f} s  {tuned:7s}  {spec.key}")
+    # Tiles of one width are shared by every N that they divide.
+    widest = {}
+    for (block, _), count in compilations(specs, args).items():
+        widest[block] = max(widest.get(block, 0), count)
+    kernels = sum(widest.values())
+    print(f"{len(specs)} cases, about {total:.0f} s, and {kernels} Triton kernels or more to compile, about "
+          f"{0.5 * kernels / args.jobs:.0f} s with {args.jobs} processes", flush=True)
+
+
+# ---- measuring -----------------------------------------------------------------------------------------------
+
+
+def write_pattern(path, case):
+    row_ptr, col_idx = case.row_ptr.tolist(), case.col_idx.tolist()
+    rows, cols = case.m // case.block, case.k // case.block
+    path.write_text(f"{rows}, {cols}, {len(col_idx)}\n{' '.join(map(str, row_ptr))}\n{' '.join(map(str, col_idx))}\n")
+
+
+def tune(args, spec, case, folder, device):
+    """What triage_tune said; its failure ends the case."""
+    path = pathlib.Path(folder) / "pattern.smtx"
+    write_pattern(path, case)
+    command = [str(pathlib.Path(args.bin) / "triage_tune"), "--pattern", str(path), "--block", str(spec.block),
+               "--n", str(spec.n), "--dtype", args.dtype, "--device", device, "--db", args.db,
+               "--jobs", str(args.jobs), "--json", "--quiet"]
+    command += ["--time-limit", str(args.tune_limit)] if args.tune_limit else []
+    command += ["--budget", str(args.tune_budget)] if args.tune_budget else []
+    start = time.time()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"triage_tune: exit {done.returncode}: {done.stderr.strip()[-300:]}")
+    said = json.loads(done.stdout)
+    return {"seconds": time.time() - start, "strategy": said["strategy"], "space_size": said["space_size"],
+            "candidates": len(said["rows"]), "out_of_time": said["out_of_time"],
+            "known": said["answered_from_store"], "winner": said.get("winner")}
+
+
+class Bench:
+    """Everything that stays over the cases."""
+
+    def __init__(self, args, specs):
+        import triton_bsr
+        self.args = args
+        triton = not args.no_triton and any(spec.with_peers for spec in specs)
+        self.factory = triton_bsr.Factory(args.jobs) if triton else None  # before the GPU is touched
+        import compare
+        self.compare = compare
+        if self.factory:
+            self._compile(specs)
+        self.watch = compare.Stopwatch()
+        self.failures = []
+
+    def _compile(self, specs):
+        """Both classes of arguments for every block and width, all at once: the processes are never idle."""
+        jobs, start = [], time.time()
+        for spec in specs:
+            for of_class in ((True, False), (False, False)) if spec.with_peers else ():
+                jobs += self.factory.jobs_for(spec.block, spec.n, self.dtype_name, of_class)
+        count = self.factory.compile(jobs)
+        failed = sum(not isinstance(made, int) for made in self.factory.done.values())
+        print(f"{count} Triton kernels compiled in {time.time() - start:.1f} s, {failed} do not compile", flush=True)
+
+    @property
+    def dtype_name(self):
+        return {"f16": "float16", "bf16": "bfloat16"}[self.args.dtype]
+
+    def case_of(self, spec):
+        compare = self.compare
+        pattern = None
+        if spec.pattern and not spec.twin:
+            path = next(p for p in self.args.patterns if pathlib.Path(p).name == spec.pattern)
+            pattern = compare.read_smtx(path)[2:]
+        return compare.Case((spec.m, spec.n, spec.k), spec.block, compare.DTYPES[self.args.dtype], self.args.seed,
+                            pattern, spec.sparsity)
+
+    def _contest_args(self, spec):
+        full = spec.with_peers
+        return argparse.Namespace(**dict(vars(self.args), tune_triton=full, no_triton=self.args.no_triton or not full,
+                                         cusparse=full and not self.args.no_cusparse, no_dense=False,
+                                         no_untuned=True))
+
+    def run(self, spec):
+        args, compare = self.args, self.compare
+        start = time.time()
+        case = self.case_of(spec)
+        tuned = None
+        if spec.m * spec.n <= args.tune_largest:
+            with tempfile.TemporaryDirectory() as folder:
+                tuned = tune(args, spec, case, folder, "cuda" if compare.DEVICE == "cuda" else "host")
+        ready = time.time()
+        context = compare.open_context(args)
+        record = compare.run_case(context, self._contest_args(spec), case, self.watch, self.factory,
+                                  spec.pattern + (" uniform twin" if spec.twin else "") if spec.pattern else "random")
+        record.update(key=spec.key, set=spec.set, sparsity=spec.sparsity, tune=tuned,
+                      seconds={"before": round(ready - start, 2), "contest": round(time.time() - ready, 2)})
+        compare.print_record(record)
+        return record
+
+    def close(self):
+        if self.factory:
+            self.factory.close()
+
+    def gpu_is_lost(self):
+        import torch
+        if self.compare.DEVICE != "cuda":
+            return False
+        try:
+            torch.cuda.synchronize()
+            torch.zeros(1, device="cuda").add_(1).item()
+            return False
+        except Exception:
+            return True
+
+
+def already(args):
+    """(rows, failures, seconds) of --out, and the keys that it and --done have."""
+    document = cases.load(args.out) if os.path.exists(args.out) else {"rows": [], "failures": []}
+    keys = {item["key"] for path in args.done for item in cases.load(path)["rows"]}
+    keys |= {item["key"] for item in document["rows"] + document.get("failures", [])}
+    return document["rows"], document.get("failures", []), document.get("measuring_seconds", 0), keys
+
+
+def measure(args, specs):
+    rows, failures, spent, keys = already(args)
+    todo = [spec for spec in specs if spec.key not in keys]
+    print(f"{len(specs) - len(todo)} cases are done, {len(todo)} to do", flush=True)
+    begin = float(os.environ.setdefault(START, repr(time.time())))
+    here = time.time()
+    if not todo:
+        return finish(args, specs, keys)
+    bench = Bench(args, todo)
+
+    def write():
+        document = bench.compare.document_of("bsr_gemm grid", args, rows)
+        document.update(failures=failures, measuring_seconds=spent + time.time() - here)
+        bench.compare.write_json(args.out, document)
+
+    for spec in todo:
+        expected = 1.2 * cases.seconds(spec, args.tune_largest)
+        if args.time_limit and time.time() - begin + expected > args.time_limit:
+            print(f"stopped before {spec.key}: it takes about {expected:.0f} s", flush=True)
+            break
+        try:
+            rows.append(bench.run(spec))
+        except Exception as error:  # the next case may do better; a failure is in the record and in the verdict
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+            print(f"{spec.key}: FAILED: {reason}", flush=True)
+            failures.append({"key": spec.key, "set": spec.set, "reason": reason})
+            if bench.gpu_is_lost():
+                write()
+                bench.close()
+                sys.stdout.flush()
+                os.execv(sys.executable, [sys.executable] + sys.argv)
+        keys.add(spec.key)
+        write()
+        free_memory()
+    bench.close()
+    return finish(args, specs, keys)
+
+
+def free_memory():
+    import gc
+
+    import torch
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def finish(args, specs, keys):
+    """Prints what is known and what is left."""
+    left = [spec for spec in specs if spec.key not in keys]
+    document = cases.load(args.out) if os.path.exists(args.out) else {"rows": []}
+    print("\n".join(cases.summary_lines(document)))
+    if left:
+        print(f"{len(left)} cases are left, about {sum(cases.seconds(s, args.tune_largest) for s in left):.0f} s: "
+              + "; ".join(spec.key for spec in left))
+    wrong = [row["key"] for row in document["rows"] if not row["peers"]["triage"]["right"]]
+    if wrong:
+        print("triage was WRONG: " + "; ".join(wrong))
+    return WRONG if wrong else LEFT if left else 0
+
+
+def merge(args):
+    document = cases.merge([cases.load(path) for path in args.merge])
+    pathlib.Path(args.out).write_text(json.dumps(document, indent=1) + "\n")
+    print("\n".join(cases.summary_lines(document)))
+    return 0
+
+
+def parser():
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made.add_argument("--out", help="JSON file; what it has already is not measured again")
+    made.add_argument("--db", help="the tuning database, made if need be")
+    made.add_argument("--set", default="cubes,layers", help="of cubes, layers, dlmc, crossover (default cubes,layers)")
+    made.add_argument("--block", default="16,32,64,128")
+    made.add_argument("--part", default="1/1", help="I/N: the I-th of N parts, by block while there are enough")
+    made.add_argument("--layer-sparsity", default="0.9")
+    made.add_argument("--patterns", nargs="+", metavar="FILE.smtx", help="of dlmc (default: tests/data/dlmc)",
+                      default=sorted(map(str, (cases.ROOT / "tests/data/dlmc").glob("*.smtx"))))
+    made.add_argument("--pattern-n", type=int, default=512, help="columns of B with dlmc")
+    made.add_argument("--crossover-size", type=int, default=cases.CROSSOVER_SIZE)
+    made.add_argument("--time-limit", type=float, default=0, help="seconds from the start; 0: none")
+    made.add_argument("--tune-limit", type=float, default=0, help="--time-limit of each triage_tune; 0: none")
+    made.add_argument("--tune-budget", type=int, default=0, help="--budget of each triage_tune, candidates; 0: none")
+    made.add_argument("--tune-largest", type=float, default=40e6, metavar="ELEMENTS",
+                      help="of C; what is larger runs the kernel of its nearest tuned problem")
+    made.add_argument("--done", nargs="+", default=[], metavar="JSON", help="results whose cases are left out")
+    made.add_argument("--merge", nargs="+", metavar="JSON", help="make one file of these, measure nothing")
+    made.add_argument("--dry-run", action="store_true", help="list the cases and what they cost; no GPU needed")
+    made.add_argument("--bin", default=str(cases.ROOT / "build/bin"), help="folder of triage_tune")
+    made.add_argument("--cache-dir", help="compiled kernels of triage (default: that of the programs)")
+    made.add_argument("--dtype", choices=("f16", "bf16"), default="f16")
+    made.add_argument("--samples", type=int, default=30)
+    made.add_argument("--seed", type=int, default=1)
+    made.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes that compile")
+    made.add_argument("--no-triton", action="store_true")
+    made.add_argument("--no-cusparse", action="store_true")
+    made.add_argument("--official-tuner", nargs="?", const="all", metavar="BLOCKS",
+                      help="torch's own tuner as well (1 to 2 minutes a case), for these block sizes only")
+    made.add_argument("--commit", default="unknown", help="of the checkout, for the record")
+    return made
+
+
+def main():
+    args = parser().parse_args()
+    if args.merge:
+        return merge(args) if args.out else sys.exit("--merge needs --out")
+    specs = specs_of(args)
+    print_plan(specs, args)
+    if args.dry_run:
+        return 0
+    if not args.out or not args.db:
+        sys.exit("--out and --db are needed")
+    return measure(args, specs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""What grid.py says about its results: no torch, no GPU. python3 tests/bench/test_cases.py"""
+import contextlib
+import io
+import json
+import pathlib
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "python/bench"))
+import cases  # noqa: E402
+import grid  # noqa: E402
+
+
+def row(key="a", name="cubes", block=16, sparsity=0.5, source="exact", **ns):
+    """ns: peer=time, or peer=None for a wrong result; '_' stands for '-'."""
+    peers = {peer.replace("_", "-"): {"right": time is not None, **({"median_ns": time, "useful_tflops": 1e6 / time}
+                                                                     if time else {})} for peer, time in ns.items()}
+    return {"key": key, "set": name, "block": block, "sparsity": sparsity, "choice": {"source": source}, "peers": peers}
+
+
+class Lists(unittest.TestCase):
+    def test_the_grid_is_what_must_hold(self):
+        found = cases.cubes(cases.BLOCKS)
+        self.assertEqual(len(found), 48)
+        self.assertEqual({(s.m, s.n, s.k) for s in found}, {(x, x, x) for x in (2048, 4096, 16384)})
+        self.assertEqual({s.sparsity for s in found}, {0.5, 0.8, 0.95, 0.98})
+        found = cases.layers(cases.BLOCKS, (0.9,))
+        self.assertEqual(len(found), 36)
+        self.assertEqual({(s.m, s.k) for s in found}, {(4096, 11008), (4096, 4096), (8192, 28672)})
+        self.assertEqual({s.n for s in found}, {16, 512, 4096})
+        self.assertTrue(all(s.m % s.block == 0 and s.k % s.block == 0 for s in found))
+
+    def test_parts_are_all_of_it_once(self):
+        everything = cases.cubes(cases.BLOCKS) + cases.layers(cases.BLOCKS, (0.9, 0.8))
+        for count in (1, 2, 3, 4, 7):
+            parts = [cases.part_of(everything, f"{i}/{count}") for i in range(1, count + 1)]
+            self.assertEqual(sorted(s.key for part in parts for s in part), sorted(s.key for s in everything))
+            self.assertTrue(all(parts))
+        with self.assertRaisesRegex(SystemExit, "--part 0/3"):
+            cases.part_of(everything, "0/3")
+
+    def test_a_pattern_and_its_twin_stay_together(self):
+        files = sorted((ROOT / "tests/data/dlmc").glob("*.smtx"))
+        found = cases.dlmc((16, 32), files, 1024)
+        self.assertEqual(len(found), 4 * len(files))
+        for i in range(1, 6):
+            part = cases.part_of(found, f"{i}/5")
+            self.assertEqual(sum(s.twin for s in part) * 2, len(part))
+
+    def test_keys_are_unique(self):
+        files = sorted((ROOT / "tests/data/dlmc").glob("*.smtx"))
+        found = (cases.cubes(cases.BLOCKS) + cases.layers(cases.BLOCKS, (0.9, 0.8)) + cases.dlmc((16, 32), files, 1024)
+                 + cases.crossover(cases.BLOCKS, 4096))
+        self.assertEqual(len({s.key for s in found}), len(found))
+
+
+class Verdict(unittest.TestCase):
+    def test_the_best_sparse_peer_counts_and_dense_stands_apart(self):
+        r = row(triage=100, tuned=120, cusparse_ell=90, dense=50)
+        self.assertEqual(cases.against_sparse(r), (0.9, "cusparse-ell"))
+        self.assertEqual(cases.against_dense(r), 0.5)
+
+    def test_a_wrong_peer_is_no_peer(self):
+        self.assertEqual(cases.against_sparse(row(triage=100, tuned=120, cusparse_ell=None)), (1.2, "tuned"))
+        self.assertIsNone(cases.against_sparse(row(triage=100, tuned=None, dense=50)))
+        self.assertIsNone(cases.against_sparse(row(triage=None, tuned=50)))
+
+    def test_it_holds_at_both_limits(self):
+        rows = [row(str(i), triage=100, tuned=150) for i in range(19)] + [row("loss", triage=100, tuned=95)]
+        s = cases.peer_summary(rows)
+        self.assertTrue(s["holds"])
+        self.assertEqual((s["wins"], s["cases"], s["worst"]), (19, 20, (0.95, "tuned", "loss")))
+
+    def test_a_loss_too_many_or_too_deep_fails(self):
+        rows = [row(str(i), triage=100, tuned=150) for i in range(18)]
+        two = [row("l1", triage=100, tuned=97), row("l2", triage=100, tuned=97)]
+        self.assertFalse(cases.peer_summary(rows + two)["holds"])
+        deep = [row(str(i), triage=100, tuned=150) for i in range(99)] + [row("deep", triage=100, tuned=94.9)]
+        self.assertFalse(cases.peer_summary(deep)["holds"])
+
+    def test_what_has_no_verdict_does_not_hold(self):
+        rows = [row(str(i), triage=100, tuned=150) for i in range(30)]
+        self.assertTrue(cases.peer_summary(rows)["holds"])
+        self.assertFalse(cases.peer_summary(rows + [row("no peer", triage=100)])["holds"])
+        self.assertFalse(cases.peer_summary(rows + [row("wrong", triage=None, tuned=150)])["holds"])
+        self.assertFalse(cases.peer_summary(rows, [{"key": "x", "set": "cubes", "reason": "lost"}])["holds"])
+        self.assertFalse(cases.peer_summary([])["holds"])
+
+    def test_lines_name_losses_dense_wins_and_failures(self):
+        document = {"rows": [row("a", triage=100, tuned=150, dense=300), row("b", triage=100, tuned=90, dense=80)],
+                    "failures": [{"key": "c", "set": "cubes", "reason": "out of memory"}]}
+        text = "\n".join(cases.summary_lines(document))
+        for wanted in ("wins 1 of 3 cases", "does not hold", "loss  0.900 against tuned: b", "no verdict: c",
+                       "dense cuBLAS wins, 0.800: b", "FAILED c: out of memory"):
+            self.assertIn(wanted, text)
+
+    def test_twins(self):
+        rows = [row("p", "dlmc", triage=100), row("p uniform twin", "dlmc", triage=90),
+                row("q", "dlmc", triage=100), row("q uniform twin", "dlmc", triage=80),
+                row("w", "dlmc", triage=None), row("w uniform twin", "dlmc", triage=80),
+                row("alone", "dlmc", triage=1)]
+        self.assertEqual([(round(r, 2), k) for r, k in cases.twin_ratios(rows)], [(0.0, "w"), (0.8, "q"), (0.9, "p")])
+        self.assertIn("does not hold", "\n".join(cases.summary_lines({"rows": rows})))
+        self.assertIn("everywhere holds", "\n".join(cases.summary_lines({"rows": rows[:2]})))
+
+    def test_crossing(self):
+        self.assertEqual(cases.crossing_of([(0.0, 0.5), (0.5, 0.75), (0.7, 1.25)]), 0.6)
+        self.assertEqual(cases.crossing_of([(0.0, 1.1), (0.5, 2.0)]), 0.0)
+        self.assertIsNone(cases.crossing_of([(0.0, 0.5), (0.99, 0.9)]))
+        # It counts from where on triage stays ahead.
+        self.assertEqual(cases.crossing_of([(0.0, 1.5), (0.5, 0.5), (0.6, 1.5)]), 0.55)
+        rows = [row(str(s), "crossover", 64, s, triage=100, dense=100 * ratio)
+                for s, ratio in ((0.7, 1.25), (0.0, 0.5), (0.5, 0.75))]
+        self.assertEqual(cases.crossings(rows)[64][0], 0.6)
+
+
+class Files(unittest.TestCase):
+    def document(self, keys, **more):
+        return dict({"what": "bsr_gemm grid", "device": "d", "driver": "1", "toolkit": "13", "torch": "2",
+                     "commit": "c", "protocol": "p", "rows": [row(key, triage=100, tuned=150) for key in keys]}, **more)
+
+    def test_merge(self):
+        first = self.document("ab", failures=[{"key": "c", "set": "cubes", "reason": "r"},
+                                              {"key": "e", "set": "cubes", "reason": "r"}], measuring_seconds=2)
+        second = self.document("bcd", measuring_seconds=3)
+        merged = cases.merge([first, second])
+        self.assertEqual([r["key"] for r in merged["rows"]], list("abcd"))
+        self.assertEqual([f["key"] for f in merged["failures"]], ["e"])  # c was measured after all
+        self.assertEqual(merged["measuring_seconds"], 5)
+
+    def test_what_was_measured_elsewhere_is_not_merged(self):
+        for name in ("device", "commit", "protocol"):
+            with self.assertRaisesRegex(SystemExit, name):
+                cases.merge([self.document("a"), self.document("b", **{name: "other"})])
+
+    def test_merge_from_the_command_line(self):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for name in "ab":
+                paths.append(f"{folder}/{name}.json")
+                pathlib.Path(paths[-1]).write_text(json.dumps(self.document(name)))
+            sys.argv = ["grid.py", "--merge", *paths, "--out", f"{folder}/c.json"]
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said):
+                self.assertEqual(grid.main(), 0)
+            self.assertIn("wins 2 of 2 cases (100.0 %)", said.getvalue())
+            self.assertEqual(len(cases.load(f"{folder}/c.json")["rows"]), 2)
+
+    def test_dry_run_needs_no_gpu(self):
+        sys.argv = ["grid.py", "--dry-run", "--set", "cubes,layers,dlmc,crossover", "--part", "2/2", "--jobs", "16"]
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            self.assertEqual(grid.main(), 0)
+        self.assertRegex(said.getvalue(), r"\d+ cases, about \d+ s, and \d+ Triton kernels")
+        self.assertNotIn("b=16 ", said.getvalue())  # the other part's
+        self.assertNotIn("torch", sys.modules)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
