@@ -54,12 +54,8 @@ static const char **text_of(options *o, int key) {
         int key;
         const char **text;
     } texts[] = {
-        {KEY_DEVICE, &o->device},
-        {KEY_AGAINST, &o->against},
-        {KEY_SAMPLES, &o->samples},
-        {KEY_SEED, &o->seed},
-        {KEY_DB, &o->db},
-        {KEY_SPACE, &o->space},
+        {KEY_DEVICE, &o->device},     {KEY_AGAINST, &o->against}, {KEY_SAMPLES, &o->samples},
+        {KEY_SEED, &o->seed},         {KEY_DB, &o->db},           {KEY_SPACE, &o->space},
         {KEY_DATA_DIR, &o->data_dir},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)

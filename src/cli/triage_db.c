@@ -28,11 +28,15 @@ enum {
     HAS_NO_COLOR = 1 << 8,
     HAS_SERVER = 1 << 9,
     HAS_SHAPES = 1 << 10,
-    HAS_DEVICE_CLASS = 1 << 11
+    HAS_DEVICE_CLASS = 1 << 11,
+    HAS_SPACE = 1 << 12,
+    HAS_DATA_DIR = 1 << 13,
+    HAS_GATE = HAS_SPACE | HAS_DATA_DIR
 };
 
 typedef struct options {
-    const char *db, *device, *op, *cache, *max_age, *max_size, *server, *shapes, *device_class;
+    const char *db, *device, *op, *cache, *max_age, *max_size, *server, *shapes, *device_class, *space,
+        *data_dir;
     bool json, dry_run, no_color;
     unsigned given;
     const char *arguments[ARGUMENTS_MAX]; /* the command first */
@@ -51,7 +55,9 @@ enum {
     KEY_NO_COLOR,
     KEY_SERVER,
     KEY_SHAPES,
-    KEY_DEVICE_CLASS
+    KEY_DEVICE_CLASS,
+    KEY_SPACE,
+    KEY_DATA_DIR
 };
 
 static const struct argp_option argp_options[] = {
@@ -80,24 +86,29 @@ static const struct argp_option argp_options[] = {
      1},
     {"device-class", KEY_DEVICE_CLASS, "NAME", 0,
      "enqueue: only for devices with NAME in their name or key, e.g. H200 (default: any)", 1},
+    {"space", KEY_SPACE, "FILE.lua", 0,
+     "import, merge, sync: a search space of your own, whose configurations are let in, too", 1},
+    {"data-dir", KEY_DATA_DIR, "DIR", 0,
+     "With --space: read templates/ and tuner/ from here (default: those built in)", 1},
     {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
-    const char **const texts[] = {&o->db,       &o->device, &o->op, NULL,       &o->cache,  &o->max_age,
-                                  &o->max_size, NULL,       NULL,   &o->server, &o->shapes, &o->device_class};
-    bool *const flags[] = {NULL, NULL,        NULL,         &o->json, NULL, NULL,
-                           NULL, &o->dry_run, &o->no_color, NULL,     NULL, NULL};
-    static const unsigned bits[] = {HAS_DB,       HAS_DEVICE,  HAS_OP,       HAS_JSON,
-                                    HAS_CACHE,    HAS_MAX_AGE, HAS_MAX_SIZE, HAS_DRY_RUN,
-                                    HAS_NO_COLOR, HAS_SERVER,  HAS_SHAPES,   HAS_DEVICE_CLASS};
+    const char **const texts[] = {&o->db,      &o->device,       &o->op,    NULL,        &o->cache,
+                                  &o->max_age, &o->max_size,     NULL,      NULL,        &o->server,
+                                  &o->shapes,  &o->device_class, &o->space, &o->data_dir};
+    bool *const flags[] = {NULL,        NULL,         NULL, &o->json, NULL, NULL, NULL,
+                           &o->dry_run, &o->no_color, NULL, NULL,     NULL, NULL};
+    static const unsigned bits[] = {HAS_DB,      HAS_DEVICE,       HAS_OP,      HAS_JSON,     HAS_CACHE,
+                                    HAS_MAX_AGE, HAS_MAX_SIZE,     HAS_DRY_RUN, HAS_NO_COLOR, HAS_SERVER,
+                                    HAS_SHAPES,  HAS_DEVICE_CLASS, HAS_SPACE,   HAS_DATA_DIR};
     if (key == ARGP_KEY_ARG) {
         if (o->count == ARGUMENTS_MAX)
             argp_error(state, "more than %d arguments", ARGUMENTS_MAX);
         o->arguments[o->count++] = argument;
         return 0;
     }
-    if (key < KEY_DB || key > KEY_DEVICE_CLASS)
+    if (key < KEY_DB || key > KEY_DATA_DIR)
         return ARGP_ERR_UNKNOWN;
     o->given |= bits[key - KEY_DB];
     if (texts[key - KEY_DB])
@@ -243,14 +254,17 @@ done:
 static triage_status run_import(const options *o) {
     const tri_log log = {tri_cli_log, NULL};
     tri_store *store = NULL;
+    tri_admission *gate = NULL;
     tri_merge_result result;
     triage_status status = TRIAGE_OK;
     TRI_TRY(check_readable(o->arguments[1]));
+    TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
     TRI_TRY(open_db(&store, o, TRI_STORE_WRITE));
-    TRI_TRY(tri_store_import(&result, store, o->arguments[1], tri_cli_check_row, NULL, &log));
+    TRI_TRY(tri_store_import(&result, store, o->arguments[1], tri_admission_check, gate, &log));
     TRI_TRY(print_result(o, "import", &result));
     TRI_TRY(refusal(&result));
 done:
+    tri_cli_end_admission(gate);
     tri_store_close(store);
     return status;
 }
@@ -258,15 +272,17 @@ done:
 static triage_status run_merge(const options *o) {
     const tri_log log = {tri_cli_log, NULL};
     tri_store *store = NULL;
+    tri_admission *gate = NULL;
     tri_merge_result total = {0}, one;
     triage_status status = TRIAGE_OK;
     for (size_t i = 2; i < o->count; i++)
         TRI_TRY(tri_store_is_url(o->arguments[i])
                     ? tri_cli_usage("merge reads files; a server is read with sync --server URL")
                     : check_readable(o->arguments[i]));
+    TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
     TRI_TRY(tri_store_open(&store, o->arguments[1], TRI_STORE_WRITE));
     for (size_t i = 2; i < o->count; i++) {
-        TRI_TRY(tri_store_merge(&one, store, o->arguments[i], tri_cli_check_row, NULL, &log));
+        TRI_TRY(tri_store_merge(&one, store, o->arguments[i], tri_admission_check, gate, &log));
         total.read += one.read;
         total.added += one.added;
         total.present += one.present;
@@ -275,6 +291,7 @@ static triage_status run_merge(const options *o) {
     TRI_TRY(print_result(o, "merge", &total));
     TRI_TRY(refusal(&total));
 done:
+    tri_cli_end_admission(gate);
     tri_store_close(store);
     return status;
 }
@@ -346,6 +363,8 @@ static tri_cli_fleet_options fleet_options(const options *o) {
                                    .server = o->server,
                                    .shapes = o->shapes,
                                    .device_class = o->device_class,
+                                   .space = o->space,
+                                   .data_dir = o->data_dir,
                                    .json = o->json,
                                    .color = tri_cli_color(stdout, o->no_color)};
 }
@@ -388,11 +407,11 @@ static const command commands[] = {
     {"show", 1, 1, "an id or a problem (in quotes)", HAS_DB | HAS_DEVICE | HAS_JSON, run_show},
     {"verify", 0, 0, "no arguments", HAS_DB | HAS_JSON, run_verify},
     {"export", 1, 1, "FILE.jsonl", HAS_DB | HAS_JSON, run_export},
-    {"import", 1, 1, "FILE.jsonl", HAS_DB | HAS_JSON, run_import},
-    {"merge", 2, ARGUMENTS_MAX, "INTO.db FROM.db...", HAS_JSON, run_merge},
+    {"import", 1, 1, "FILE.jsonl", HAS_DB | HAS_GATE | HAS_JSON, run_import},
+    {"merge", 2, ARGUMENTS_MAX, "INTO.db FROM.db...", HAS_GATE | HAS_JSON, run_merge},
     {"hash", 0, 1, "at most one FILE.db", HAS_DB | HAS_JSON, run_hash},
     {"setup", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_setup},
-    {"sync", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_sync},
+    {"sync", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_GATE | HAS_JSON, run_sync},
     {"enqueue", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_SHAPES | HAS_DEVICE_CLASS | HAS_JSON,
      run_enqueue},
     {"jobs", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_jobs},

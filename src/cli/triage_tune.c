@@ -457,12 +457,18 @@ done:
 }
 
 /* The server gets and gives evidence while the run goes on; the run itself only knows the local file. */
-static triage_status start_courier(tri_courier **out, const options *o, const setup *s, const tri_log *log) {
+static triage_status start_courier(tri_courier **out, tri_admission **gate, const options *o, const setup *s,
+                                   const tri_log *log) {
     if (!s->server || !s->db || o->compile_only)
         return TRIAGE_OK;
-    return tri_courier_new(
-        out, &(tri_courier_options){
-                 .local_path = s->db, .server_url = s->server, .check = tri_cli_check_row, .log = log});
+    triage_status status = tri_admission_open(gate, o->space, o->data_dir);
+    if (status != TRIAGE_OK)
+        return status;
+    return tri_courier_new(out, &(tri_courier_options){.local_path = s->db,
+                                                       .server_url = s->server,
+                                                       .check = tri_admission_check,
+                                                       .check_user = *gate,
+                                                       .log = log});
 }
 
 /* A server that is gone is no failure of the run: what was measured is here, and goes there with the next sync. */
@@ -493,6 +499,7 @@ static void warn_if_busy(const options *o, const setup *s) {
 static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->quiet};
     tri_courier *courier = NULL;
+    tri_admission *gate = NULL;
     tri_tune_result result = {.winner = -1};
     talk t = {.problem = &problem->problem, .verbose = o->verbose};
     triage_status status = TRIAGE_OK, printed = TRIAGE_OK;
@@ -500,7 +507,7 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     TRI_TRY(settle_types(s, problem));
     if (!o->compile_only)
         TRI_TRY(tri_cli_problem_fits(&problem->problem));
-    TRI_TRY(start_courier(&courier, o, s, &log));
+    TRI_TRY(start_courier(&courier, &gate, o, s, &log));
     tri_cli_progress_start(&t.progress, o->quiet || o->verbose);
     status = tri_tune_run(&result, &problem->problem, &problem->pattern, &s->tune, on_progress, &t);
     tri_cli_progress_clear(&t.progress);
@@ -525,6 +532,7 @@ done:
         end_courier(courier, o);
         status = status == TRIAGE_OK ? status : tri_fail(status, "%s", message);
     }
+    tri_admission_free(gate);
     return status;
 }
 

@@ -31,19 +31,18 @@ static bool is_host_target(const char *target) {
 }
 
 /* Takes " name=number" off *rest. */
-static triage_status take_number(int64_t *out, const char **rest, const char *name, int64_t low, int64_t high) {
-    char digits[24];
+static triage_status take_number(int64_t *out, const char **rest, const char *name, int64_t low,
+                                 int64_t high) {
+    char digits[24], what[32];
     const size_t size = strlen(name);
     if (**rest != ' ' || strncmp(*rest + 1, name, size) != 0 || (*rest)[1 + size] != '=')
         return tri_fail(TRIAGE_E_DATA, "device key: '%.40s' where ' %s=' belongs", *rest, name);
     const char *from = *rest + size + 2;
     snprintf(digits, sizeof digits, "%.*s", (int)strcspn(from, " "), from);
+    snprintf(what, sizeof what, "device key's %s", name);
     *rest = from + strcspn(from, " ");
-    triage_status status = tri_parse_int64(out, digits, low, high, name);
-    return status == TRIAGE_E_INVALID
-               ? tri_fail(TRIAGE_E_DATA, "device key: %s is '%.24s'; allowed %lld .. %lld", name, digits,
-                          (long long)low, (long long)high)
-               : status;
+    triage_status status = tri_parse_int64(out, digits, low, high, what);
+    return status == TRIAGE_E_INVALID ? TRIAGE_E_DATA : status; /* the fault is in what was imported */
 }
 
 static triage_status parse_numbers(tri_device_info *out, const char *rest) {
@@ -75,8 +74,9 @@ triage_status tri_device_parse(tri_device_info *out, const char *key) {
     info.cc = cc_of_target(info.target);
     const bool cuda = strcmp(info.backend, "cuda") == 0, host = strcmp(info.backend, "host") == 0;
     if (!(cuda && info.cc) && !(host && is_host_target(info.target)))
-        return tri_fail(TRIAGE_E_DATA, "device key: '%s %s' is neither cuda sm_NN nor host x86_64..., aarch64",
-                        info.backend, info.target);
+        return tri_fail(TRIAGE_E_DATA,
+                        "device key: '%s %s' is neither cuda sm_NN nor host x86_64..., aarch64", info.backend,
+                        info.target);
     TRI_TRY(parse_numbers(&info, key + end));
     TRI_TRY(tri_device_key(&again, &info)); /* catches every other spelling */
     if (strcmp(again, key) != 0)

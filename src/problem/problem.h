@@ -37,6 +37,8 @@ typedef struct tri_fingerprint {
     int32_t overlap_e1;   /* mean over neighbouring row pairs of |common| / |smaller|, in 1/10 */
 } tri_fingerprint;
 void tri_fingerprint_of(tri_fingerprint *out, const tri_pattern *pattern);
+/* The fewest and the most stored blocks that a density may stand for, of so many in all. */
+void tri_fingerprint_blocks(int64_t *fewest, int64_t *most, const tri_fingerprint *fingerprint, int64_t blocks);
 
 /* How a kernel takes the block rows together; rows 0: one by one. */
 typedef struct tri_panel_shape {

@@ -158,7 +158,8 @@ triage_status tri_store_hash(char out[TRI_HASH_SIZE], tri_store *store);
 /* Integrity of the file, every id recomputed. TRIAGE_E_DATA names the first bad row. */
 triage_status tri_store_verify(int64_t *rows, tri_store *store);
 
-/* One row as a JSON object on one line (schema version inside), and back with every check. */
+/* One row as a JSON object on one line (schema version inside), and back with every check; what fails one leaves
+ * *out empty but for the id that the line claims, for messages. */
 triage_status tri_measurement_to_json(char **out, const tri_measurement *row);
 triage_status tri_measurement_from_json(tri_measurement *out, const char *line);
 

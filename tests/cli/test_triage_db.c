@@ -13,6 +13,16 @@
     "bsr_gemm bf16 bf16 row row none nobias m=2048 n=512 k=4096 block=32x32 density=500 imbalance=10 "       \
     "overlap=0"
 
+/* Legal for PROBLEM on DEVICE. */
+#define WGMMA(tile_n, more) "wgmma tile_n=" #tile_n " " more " ctas_per_sm=1 raster=1"
+#define WGMMA_256 WGMMA(256, "wg_n=1 step_k=64 stages=4 c_slabs=4 cluster_n=1")
+#define WGMMA_128 WGMMA(128, "wg_n=1 step_k=64 stages=8 c_slabs=2 cluster_n=1")
+#define WGMMA_192 WGMMA(192, "wg_n=1 step_k=64 stages=6 c_slabs=1 cluster_n=1")
+#define WGMMA_384 WGMMA(384, "wg_n=2 step_k=32 stages=7 c_slabs=1 cluster_n=1")
+#define WGMMA_WIDE WGMMA(256, "wg_n=4 step_k=64 stages=4 c_slabs=1 cluster_n=1")
+#define HOST_DEVICE "host x86_64-avx512 sms=16 clock=0 memclock=0 bus=0 l2=33554432 smem=0"
+#define HOST_CONFIG "host tile_n=32 tile_m=8 unroll=4 schedule=dynamic row_tasks=1 pack=1"
+
 static char *out_text, *err_text;
 
 static char *slurp(const char *name) {
@@ -86,14 +96,15 @@ static int make_database(void **state) {
     if (make_folder(state) != 0)
         return -1;
     tri_store *store = open_store("data/triage/triage.db", TRI_STORE_WRITE);
-    add(store, row_of("wgmma tile_n=256", 100000));
-    add(store, row_of("wgmma tile_n=128", 100200));
-    add(store, row_of("wgmma tile_n=64", 250000));
-    add(store, failed_row("wgmma tile_n=512", TRI_SPILLED, "spills 96 bytes, 0 allowed"));
-    add(store, failed_row("wmma tile_n=32", TRI_WRONG, "row 3 column 7 is off"));
-    tri_measurement other = row_of("wmma tile_n=32", 5000);
+    add(store, row_of(WGMMA_256, 100000));
+    add(store, row_of(WGMMA_128, 100200));
+    add(store, row_of(WGMMA_192, 250000));
+    add(store, failed_row(WGMMA_384, TRI_SPILLED, "spills 96 bytes, 0 allowed"));
+    add(store, failed_row(WGMMA_WIDE, TRI_WRONG, "row 3 column 7 is off"));
+    tri_measurement other = row_of(HOST_CONFIG, 5000000);
     other.problem = (char *)(uintptr_t)OTHER_PROBLEM;
-    other.device = (char *)(uintptr_t) "host x86_64-avx2 cores=16";
+    other.device = (char *)(uintptr_t)HOST_DEVICE;
+    other.kernel = (char *)(uintptr_t) "host";
     other.device_name = (char *)(uintptr_t) "host: a CPU";
     add(store, other);
     tri_store_close(store);
@@ -128,13 +139,13 @@ static void test_list(void **state) {
     assert_string_equal(out_text, "");
     expect_run(0, "list --op attention");
     assert_string_equal(out_text, "");
-    json_t *document = run_json("list --json --op bsr_gemm --device avx2", "list");
+    json_t *document = run_json("list --json --op bsr_gemm --device avx512", "list");
     json_t *winners = json_object_get(document, "winners");
     assert_int_equal(json_array_size(winners), 1);
     json_t *winner = json_array_get(winners, 0);
     assert_string_equal(string_of(winner, "problem"), OTHER_PROBLEM);
-    assert_string_equal(string_of(winner, "config"), "wmma tile_n=32");
-    assert_true(json_number_value(json_object_get(winner, "median_ns")) == 5000);
+    assert_string_equal(string_of(winner, "config"), HOST_CONFIG);
+    assert_true(json_number_value(json_object_get(winner, "median_ns")) == 5000000);
     assert_int_equal(integer_of(json_object_get(winner, "circumstances"), "driver"), 13000);
     json_decref(document);
 }
@@ -161,7 +172,7 @@ static void test_show(void **state) {
     char command[64];
     snprintf(command, sizeof command, "show --json %.8s", string_of(json_array_get(ranking, 0), "id"));
     json_t *one = run_json(command, "measurement");
-    assert_string_equal(string_of(json_object_get(one, "measurement"), "config"), "wgmma tile_n=256");
+    assert_string_equal(string_of(json_object_get(one, "measurement"), "config"), WGMMA_256);
     json_decref(one);
     snprintf(command, sizeof command, "show %.8s", string_of(json_array_get(ranking, 0), "id"));
     expect_run(0, command);
@@ -344,14 +355,16 @@ static void test_gc(void **state) {
 static void test_impossible_times_are_refused(void **state) {
     (void)state;
     tri_store *store = open_store("liar.db", TRI_STORE_WRITE);
-    add(store, row_of("wgmma tile_n=1", 1));
-    add(store, row_of("wgmma tile_n=2", 100000));
+    add(store, row_of(WGMMA_256, 1));
+    add(store, row_of(WGMMA_128, 100000));
     tri_store_close(store);
     expect_run(0, "export {}/liar.jsonl --db {}/liar.db");
     expect_run(65, "import {}/liar.jsonl --db {}/believer.db");
     assert_non_null(strstr(out_text, "1 added, 0 already there, 1 refused"));
     assert_non_null(strstr(err_text, "min_ns: 0.99 ns for 1.3"));
-    assert_non_null(strstr(err_text, "line "));
+    assert_non_null(strstr(err_text, "allowed on this device from "));
+    assert_non_null(strstr(err_text, "liar.jsonl: line "));
+    assert_non_null(strstr(err_text, ", measurement "));
 }
 
 /* What needs a server says so, and a password on the command line goes no further. */

@@ -280,7 +280,7 @@ static void test_spoiled_lines_in_a_file(void **state) {
     assert_int_equal(result.read, 6);
     assert_int_equal(result.refused, 5);
     assert_int_equal(result.added, 1);
-    assert_non_null(strstr(said.data, "bad.jsonl: line 1 refused: id: "));
+    assert_non_null(strstr(said.data, "bad.jsonl: line 1, measurement "));
     assert_non_null(strstr(said.data, "line 2 refused: not JSON"));
     assert_non_null(strstr(said.data, "line 3 refused: the line is longer than 65536 bytes"));
     assert_non_null(strstr(said.data, "line 4 refused: the line has a zero byte"));
