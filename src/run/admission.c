@@ -168,6 +168,18 @@ done:
     return status;
 }
 
+triage_status tri_admission_check_claims(const tri_measurement *row) {
+    triage_status status = TRIAGE_OK;
+    tri_admission a = {0};
+    TRI_TRY(read_keys(&a, row));
+    TRI_TRY(check_kernel(row));
+    TRI_TRY(check_time(&a, row));
+done:
+    free(a.problem_key);
+    free(a.device_key);
+    return status;
+}
+
 triage_status tri_admission_check(void *user, const tri_measurement *row) {
     tri_admission *a = user;
     pthread_mutex_lock(&a->mutex);

@@ -23,6 +23,9 @@ void tri_admission_free(tri_admission *admission);
  *   configuration that is not legal here and does not render to the very source that was measured. */
 triage_status tri_admission_check(void *user, const tri_measurement *row);
 
+/* Only what needs no space: keys, kernel and time. */
+triage_status tri_admission_check_claims(const tri_measurement *row);
+
 /* How many rows were kept whose configurations this version cannot judge. */
 int64_t tri_admission_unjudged(tri_admission *admission);
 

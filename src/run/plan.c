@@ -89,7 +89,7 @@ static triage_status look_up(tri_found *out, triage_context *context, const tri_
     if (out->source == TRIAGE_SOURCE_EXACT)
         goto done;
     if (!context->asked_pretuned)
-        TRI_TRY(tri_pretuned_open(&context->pretuned, info, context->data_dir));
+        TRI_TRY(tri_pretuned_open(&context->pretuned, info, context->data_dir, &context->log));
     context->asked_pretuned = true;
     if (context->pretuned)
         TRI_TRY(tri_lookup_below(out, context->pretuned, context->space, problem, info, context->data_dir));

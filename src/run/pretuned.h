@@ -5,7 +5,9 @@
 #include "device/device.h"
 #include "store/store.h"
 
-/* What is shipped for this device, in memory. *out is NULL when there is nothing. */
-triage_status tri_pretuned_open(tri_store **out, const tri_device_info *info, const char *data_dir);
+/* What is shipped for this device, in memory. *out is NULL when there is nothing. A row that fails a check is named
+ * in the log and left out. A data_dir without db/pretuned has the built-in rows. */
+triage_status tri_pretuned_open(tri_store **out, const tri_device_info *info, const char *data_dir,
+                                const tri_log *log);
 
 #endif
