@@ -134,6 +134,12 @@ WHERE p.key >= :first AND p.key < :last AND (:device IS NULL OR d.key = :device)
   AND EXISTS (SELECT 1 FROM measurement m WHERE m.problem = p.id AND m.device = d.id AND m.outcome = 'right')
 ORDER BY p.key, d.key;
 
+-- The newest name: the one that its driver gives today.
+-- name: devices
+SELECT d.key, (SELECT o.device_name FROM measurement m JOIN origin o ON o.id = m.origin
+               WHERE m.device = d.id ORDER BY m.row DESC LIMIT 1)
+FROM device d ORDER BY d.key;
+
 -- name: known
 SELECT e.* FROM candidate c
 JOIN measurement m ON m.candidate = c.id

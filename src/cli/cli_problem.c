@@ -46,7 +46,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     const char **const texts[] = {&o->shape, &o->sparsity, &o->block, &o->dtype, &o->out_dtype,
                                   &o->op,    &o->pattern,  &o->n,     &o->layout};
     *texts[key - KEY_SHAPE] = argument;
-    if (!o->given)
+    if (!o->given && key != KEY_OP)
         o->given = argp_options[key - KEY_SHAPE].name;
     return 0;
 }

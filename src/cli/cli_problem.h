@@ -15,7 +15,7 @@ typedef struct tri_cli_problem_options {
     const char *pattern, *n; /* instead of shape and sparsity */
     const char *layout;      /* row (default) or col: of B and C */
     uint64_t seed;
-    const char *given; /* the name of the first of these options that was typed; NULL: none */
+    const char *given; /* the name of the first of these options that was typed, --op apart; NULL: none */
     bool no_e4m3;      /* set before parsing: --help does not offer what the program cannot do */
 } tri_cli_problem_options;
 

@@ -94,3 +94,32 @@ done:
     free(device);
     return status;
 }
+
+static triage_status tell_devices(char *text, tri_device_fn fn, void *user) {
+    char *rest = NULL;
+    triage_status status = TRIAGE_OK;
+    for (char *line = strtok_r(text, "\n", &rest); line && status == TRIAGE_OK;
+         line = strtok_r(NULL, "\n", &rest)) {
+        tri_measurement row = {0};
+        if (tri_measurement_from_json(&row, line) == TRIAGE_OK)
+            status = fn(user, row.device, row.device_name);
+        tri_measurement_clear(&row);
+    }
+    return status;
+}
+
+triage_status tri_pretuned_devices(const char *data_dir, tri_device_fn fn, void *user) {
+    triage_status status = TRIAGE_OK;
+    char *text = NULL;
+    for (size_t i = 0; tri_resource_name(i); i++) {
+        if (!is_evidence(tri_resource_name(i)))
+            continue;
+        TRI_TRY(read_lines(&text, data_dir, tri_resource_name(i)));
+        TRI_TRY(tell_devices(text, fn, user));
+        free(text);
+        text = NULL;
+    }
+done:
+    free(text);
+    return status;
+}

@@ -10,4 +10,7 @@
 triage_status tri_pretuned_open(tri_store **out, const tri_device_info *info, const char *data_dir,
                                 const tri_log *log);
 
+/* The keys and names of the devices that something is shipped for; a device may come more than once. */
+triage_status tri_pretuned_devices(const char *data_dir, tri_device_fn fn, void *user);
+
 #endif

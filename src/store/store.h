@@ -116,6 +116,10 @@ triage_status tri_store_tuned(tri_store *store, const char *device, const char *
 triage_status tri_store_winner(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                void *user);
 
+/* The keys of all devices with evidence, and one name of each for people. */
+typedef triage_status (*tri_device_fn)(void *user, const char *device, const char *name);
+triage_status tri_store_devices(tri_store *store, tri_device_fn fn, void *user);
+
 /* All rows, by id. */
 triage_status tri_store_each(tri_store *store, tri_row_fn fn, void *user);
 
