@@ -6,6 +6,8 @@
 
 /* Tuned problems around the asked one that are left out to estimate what a nearest kernel costs. */
 #define LOSS_SAMPLES 16
+/* Their donors are as far from them as the asked problem's is from it, or nearly. */
+#define AS_FAR 0.8
 
 static const char *const names[] = {"used",    "tie",   "runner-up", "below",
                                     "demoted", "stale", "illegal",   "failed"};
@@ -348,7 +350,7 @@ triage_status tri_explain(tri_explanation *out, tri_store *own, tri_store *shipp
                                             .setting = setting,
                                             .around = problem,
                                             .limit = LOSS_SAMPLES,
-                                            .least_distance = made.found.distance};
+                                            .least_distance = AS_FAR * made.found.distance};
         TRI_TRY(tri_losses_find(&made.losses, &question));
     }
     *out = made;
