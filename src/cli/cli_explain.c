@@ -275,11 +275,11 @@ static void print_loss(const tri_losses *l) {
                l->count);
         return;
     }
-    printf("loss      %.1f %% expected: the mean over %zu tuned problems around it, each answered from "
-           "others as far "
-           "far away as this donor or farther\n"
-           "          (median %.1f %%, 90th percentile %.1f %%; %zu more could not be judged)\n",
-           100 * l->mean, judged, 100 * l->median, 100 * l->p90, l->count - judged);
+    printf(
+        "loss      %.1f %% expected: the mean over %zu tuned problems around it, each answered from others "
+        "about as far away as this donor or farther\n"
+        "          (median %.1f %%, 90th percentile %.1f %%; %zu more could not be judged)\n",
+        100 * l->mean, judged, 100 * l->median, 100 * l->p90, l->count - judged);
 }
 
 static void print_answer(const tri_explanation *e, const tri_device_info *info) {
