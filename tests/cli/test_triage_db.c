@@ -367,6 +367,122 @@ static void test_impossible_times_are_refused(void **state) {
     assert_non_null(strstr(err_text, ", measurement "));
 }
 
+/* ---- explain ---- */
+
+#define SHAPE "--shape 4096,4096,4096 --sparsity 0.9 "
+#define SHIPPED_DEVICE                                                                                       \
+    "--device bus=6016 " /* the H200 of db/pretuned; the one of this database has bus=6144 */
+
+static void test_explain_exact(void **state) {
+    (void)state;
+    json_t *document = run_json("explain " SHAPE SHIPPED_DEVICE "--json", "explain");
+    assert_string_equal(string_of(document, "source"), "exact");
+    assert_string_equal(string_of(document, "layer"), "shipped");
+    assert_string_equal(string_of(document, "problem"), PROBLEM);
+    assert_string_equal(string_of(json_object_get(document, "device"), "name"), "NVIDIA H200");
+    json_t *first = json_array_get(json_object_get(document, "candidates"), 0);
+    assert_string_equal(string_of(first, "standing"), "used");
+    assert_string_equal(string_of(first, "config"), string_of(document, "config"));
+    assert_true(json_number_value(json_object_get(document, "expected_loss")) == 0);
+    json_decref(document);
+    expect_run(0, "explain " SHAPE SHIPPED_DEVICE);
+    assert_non_null(strstr(out_text, "answer    exact: wgmma"));
+    assert_non_null(strstr(out_text, "from      shipped evidence"));
+    assert_non_null(strstr(out_text, "measured for this problem"));
+}
+
+static void test_explain_nearest(void **state) {
+    (void)state;
+    json_t *document =
+        run_json("explain --shape 4096,2048,4096 --sparsity 0.8 --json " SHIPPED_DEVICE, "explain");
+    assert_string_equal(string_of(document, "source"), "nearest");
+    assert_string_equal(string_of(document, "donor"), PROBLEM);
+    json_t *distance = json_object_get(document, "distance");
+    assert_float_equal(json_number_value(json_object_get(distance, "shape")), 1, 1e-9);
+    assert_float_equal(json_number_value(json_object_get(distance, "sparsity")), 1, 1e-2);
+    assert_float_equal(json_number_value(json_object_get(distance, "pattern")), 0.2, 1e-9);
+    assert_true(json_is_object(json_object_get(document, "leave_one_out")));
+    json_decref(document);
+    expect_run(0, "explain --shape 4096,2048,4096 --sparsity 0.8 " SHIPPED_DEVICE);
+    assert_non_null(strstr(out_text, "answer    nearest: wgmma"));
+    assert_non_null(strstr(out_text, "donor     " PROBLEM));
+    assert_non_null(strstr(out_text, "shape 1.00, sparsity 1.00, pattern 0.20"));
+    assert_non_null(strstr(out_text, "nearest tuned problems"));
+}
+
+/* The rows of this database have made-up source hashes: each is passed over, and says why. */
+static void test_explain_default(void **state) {
+    (void)state;
+    expect_run(0, "explain " SHAPE "--device '" DEVICE "'");
+    assert_non_null(strstr(out_text, "answer    default: wgmma"));
+    assert_non_null(strstr(out_text, "no evidence serves"));
+    assert_non_null(strstr(out_text, "its source has changed since it was measured"));
+    assert_non_null(strstr(out_text, "spilled: spills 96 bytes, 0 allowed"));
+    assert_non_null(strstr(out_text, "wrong: row 3 column 7 is off"));
+    /* a device that nobody has seen, of this machine, and by the type that fits it */
+    expect_run(0, "explain " SHAPE "--device 'cuda sm_80 sms=108 clock=1410000 memclock=1215000 bus=5120 "
+                  "l2=41943040 smem=166912'");
+    assert_non_null(strstr(out_text, "answer    default: "));
+    expect_run(0, "explain --shape 64,64,64 --sparsity 0.5 --block 16 --device host");
+    assert_non_null(strstr(out_text, "problem   bsr_gemm f32 f32"));
+}
+
+static void test_explain_loss(void **state) {
+    (void)state;
+    json_t *document = run_json("explain --loss --json " SHIPPED_DEVICE, "explain_loss");
+    json_t *device = json_array_get(json_object_get(document, "devices"), 0);
+    const int64_t problems = integer_of(device, "problems");
+    assert_true(problems > 0);
+    assert_int_equal(json_array_size(json_object_get(device, "cases")), problems);
+    assert_int_equal(integer_of(device, "judged") + integer_of(device, "failed") +
+                         integer_of(device, "untimed") + integer_of(device, "no_donor") +
+                         integer_of(device, "stale"),
+                     problems);
+    json_decref(document);
+    expect_run(0, "explain --loss");
+    assert_non_null(strstr(out_text, "90 %"));
+    assert_int_equal(lines_of(out_text), 1 + 3 + 4); /* this database's two devices, and the shipped one */
+    expect_error(65, "explain --loss --device sm_75", "no device with that");
+}
+
+static void test_explain_wrong_usage(void **state) {
+    (void)state;
+    expect_error(64, "explain", "a problem is wanted");
+    expect_error(64, "explain --loss --sparsity 0.5", "leave out --sparsity");
+    expect_error(64, "explain " SHAPE "--device H200", "2 devices have that in their name or key");
+    expect_error(65, "explain " SHAPE "--device A100", "--device A100: no device with that");
+    expect_error(74, "explain " SHAPE "--db {}/nowhere.db", "no such database");
+    expect_error(64, "explain " SHAPE "--seed x", "--seed");
+    expect_error(64, "list " SHAPE, "--shape means nothing to list");
+    expect_error(64, "hash --op bsr_gemm", "--op means nothing to hash");
+    expect_error(64, "show --loss x", "--loss means nothing to show");
+    assert_int_equal(access(in_folder("nowhere.db"), F_OK), -1);
+}
+
+/* Whoever asks changes nothing: not the database, nor what is beside it, nor is one made. */
+static void test_asking_writes_nothing(void **state) {
+    (void)state;
+    char *before = NULL, *after = NULL;
+    size_t size = 0, size_after = 0;
+    assert_ok(tri_file_read(&before, &size, in_folder("data/triage/triage.db"), 0));
+    expect_run(0, "explain " SHAPE SHIPPED_DEVICE);
+    expect_run(0, "explain --loss");
+    expect_run(0, "list");
+    assert_ok(tri_file_read(&after, &size_after, in_folder("data/triage/triage.db"), 0));
+    assert_int_equal(size, size_after);
+    assert_memory_equal(before, after, size);
+    assert_int_equal(access(in_folder("data/triage/triage.db-wal"), F_OK), -1);
+    assert_int_equal(access(in_folder("data/triage/triage.db-shm"), F_OK), -1);
+    free(before);
+    free(after);
+    char command[512];
+    snprintf(command, sizeof command,
+             "XDG_DATA_HOME=%s/fresh %s/bin/triage_db explain " SHAPE SHIPPED_DEVICE " >/dev/null", folder,
+             TRI_BINARY_DIR);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(access(in_folder("fresh"), F_OK), -1);
+}
+
 /* What needs a server says so, and a password on the command line goes no further. */
 static void test_servers(void **state) {
     (void)state;
@@ -419,6 +535,12 @@ int main(void) {
         cmocka_unit_test(test_output_that_cannot_be_written),
         cmocka_unit_test(test_gc),
         cmocka_unit_test(test_impossible_times_are_refused),
+        cmocka_unit_test(test_explain_exact),
+        cmocka_unit_test(test_explain_nearest),
+        cmocka_unit_test(test_explain_default),
+        cmocka_unit_test(test_explain_loss),
+        cmocka_unit_test(test_explain_wrong_usage),
+        cmocka_unit_test(test_asking_writes_nothing),
         cmocka_unit_test(test_servers),
         cmocka_unit_test(test_bad_shapes),
     };
