@@ -23,6 +23,13 @@ PRAGMA journal_mode = WAL;
 -- name: journal_delete
 PRAGMA journal_mode = DELETE;
 
+-- A file that is in WAL mode already is read without that memory while nobody else may open it.
+-- name: lock_exclusive
+PRAGMA locking_mode = EXCLUSIVE;
+
+-- name: lock_normal
+PRAGMA locking_mode = NORMAL;
+
 -- name: application_id
 PRAGMA application_id;
 
@@ -170,7 +177,7 @@ SELECT id FROM measurement ORDER BY id;
 -- Five, when all are tables and found by number, not by reading the whole of them for each row.
 -- name: foreign_tables
 SELECT count(*) FROM sqlite_schema s JOIN pragma_table_info(s.name) c
-WHERE s.type = 'table' AND s.sql NOT LIKE 'CREATE VIRTUAL%' AND c.pk = 1 AND upper(c.type) = 'INTEGER'
+WHERE s.type = 'table' AND s.rootpage > 0 AND s.sql LIKE 'CREATE TABLE %' AND c.pk = 1 AND upper(c.type) = 'INTEGER'
   AND ((s.name IN ('problem', 'device', 'candidate', 'origin') AND c.name = 'id')
        OR (s.name = 'measurement' AND c.name = 'row'));
 

@@ -16,6 +16,11 @@ triage_status tri_cli_check_url(const char *url) {
         "into a file that PGPASSFILE names");
 }
 
+void tri_cli_warn_of_network(const char *path) {
+    if (path && !tri_store_is_url(path) && tri_store_is_on_network(path))
+        tri_cli_error("warning: " TRI_NETWORK_ADVICE, path);
+}
+
 void tri_cli_end_admission(tri_admission *admission) {
     const int64_t unjudged = admission ? tri_admission_unjudged(admission) : 0;
     if (unjudged)
@@ -62,6 +67,7 @@ static triage_status open_local(tri_store **out, const tri_cli_fleet_options *o)
     if (o->db && tri_store_is_url(o->db) && o->server)
         TRI_TRY(tri_cli_usage("--db is the local file, --server the server"));
     TRI_TRY(o->db && !tri_store_is_url(o->db) ? tri_strdup(&path, o->db) : tri_cli_default_db(&path));
+    tri_cli_warn_of_network(path);
     TRI_TRY(tri_store_open(out, path, TRI_STORE_WRITE));
 done:
     free(path);

@@ -20,6 +20,9 @@ typedef struct tri_cli_fleet_options {
 /* A password on a command line is everybody's to read: TRIAGE_E_INVALID, and how to do it instead. NULL is fine. */
 triage_status tri_cli_check_url(const char *url);
 
+/* A warning that a file lies where a database does not belong; nothing for others, URLs and NULL. */
+void tri_cli_warn_of_network(const char *path);
+
 /* Says what was kept of rows that only another version of triage can judge, and ends the gate. NULL is fine. */
 void tri_cli_end_admission(tri_admission *admission);
 

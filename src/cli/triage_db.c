@@ -168,6 +168,7 @@ static const struct argp parser = {
 static triage_status open_db(tri_store **out, const options *o, tri_store_mode mode) {
     char *path = NULL;
     triage_status status = o->db ? tri_strdup(&path, o->db) : tri_cli_default_db(&path);
+    tri_cli_warn_of_network(path);
     if (status == TRIAGE_OK)
         status = tri_store_open(out, path, mode);
     free(path);
@@ -297,6 +298,7 @@ static triage_status run_merge(const options *o) {
                     ? tri_cli_usage("merge reads files; a server is read with sync --server URL")
                     : check_readable(o->arguments[i]));
     TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
+    tri_cli_warn_of_network(o->arguments[1]);
     TRI_TRY(tri_store_open(&store, o->arguments[1], TRI_STORE_WRITE));
     for (size_t i = 2; i < o->count; i++) {
         TRI_TRY(tri_store_merge(&one, store, o->arguments[i], tri_admission_check, gate, &log));

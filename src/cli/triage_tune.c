@@ -337,6 +337,7 @@ static triage_status make_setup(setup *out, const options *o) {
     out->server = is_url ? o->db : o->server;
     TRI_TRY(o->db && !is_url ? tri_strdup(&out->db, o->db) : tri_cli_default_db(&out->db));
     TRI_TRY(check_db(out->db));
+    tri_cli_warn_of_network(out->db);
     tune->db_path = out->db;
 done:
     return status;

@@ -170,7 +170,10 @@ triage_status tri_store_export(int64_t *rows, tri_store *store, const char *json
     triage_status status = TRIAGE_OK;
     char *partial = NULL;
     outlet out = {.path = jsonl_path};
+    struct stat info;
     *rows = 0;
+    if (stat(jsonl_path, &info) == 0 && !S_ISREG(info.st_mode)) /* a device or folder must not be replaced */
+        TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: not a regular file", jsonl_path));
     TRI_TRY(tri_format(&partial, "%s.XXXXXX", jsonl_path));
     int fd = mkostemp(partial, O_CLOEXEC);
     if (fd < 0)

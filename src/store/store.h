@@ -64,6 +64,16 @@ triage_status tri_store_open(tri_store **out, const char *url, tri_store_mode mo
 /* An empty store in memory, gone when it is closed. */
 triage_status tri_store_open_memory(tri_store **out);
 void tri_store_close(tri_store *store);
+/* Is the file, or the folder that it would be made in, on a network file system (NFS, SMB, FUSE, ...)? There the
+ * journal is no write-ahead log, and locks may not hold between machines: whoever opens it should say
+ * TRI_NETWORK_ADVICE, with the path for its %s. */
+bool tri_store_is_on_network(const char *path);
+#define TRI_NETWORK_ADVICE                                                                                   \
+    "%s is on a network file system: no write-ahead log there, and machines that use it at once may damage " \
+    "it. "                                                                                                   \
+    "Keep the database on a local disk, and share it through a server (triage_db sync) or files (triage_db " \
+    "export "                                                                                                \
+    "and import, or merge)"
 bool tri_store_is_url(const char *url); /* postgresql:// or postgres:// */
 bool tri_store_is_server(const tri_store *store);
 /* Is there a password in the URL? On a command line everyone could read it. */

@@ -483,6 +483,32 @@ static void test_asking_writes_nothing(void **state) {
     assert_int_equal(access(in_folder("fresh"), F_OK), -1);
 }
 
+/* The program on a file system that says it is NFS: it works, and says what to do instead. */
+static void test_network_advice(void **state) {
+    (void)state;
+    static const char source[] = "#include <sys/vfs.h>\n#include <sys/syscall.h>\n#include <unistd.h>\n"
+                                 "int statfs(const char *path, struct statfs *out) {\n"
+                                 "    long code = syscall(SYS_statfs, path, out);\n"
+                                 "    out->f_type = 0x6969;\n    return (int)code;\n}\n";
+    char command[1024];
+    assert_ok(tri_file_write_atomic(in_folder("nfs.c"), source, sizeof source - 1, 0600));
+    snprintf(command, sizeof command, "cc -D_GNU_SOURCE -shared -fPIC -o %s %s", in_folder("nfs.so"),
+             in_folder("nfs.c"));
+    assert_int_equal(system(command), 0);
+    snprintf(
+        command, sizeof command,
+        "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 LD_PRELOAD=%s %s/bin/triage_db list --db %s "
+        "2>%s >/dev/null",
+        in_folder("nfs.so"), TRI_BINARY_DIR, in_folder("data/triage/triage.db"), in_folder("err"));
+    assert_int_equal(system(command), 0);
+    char *said = slurp("err");
+    assert_non_null(strstr(said, "triage.db is on a network file system: no write-ahead log there"));
+    assert_non_null(strstr(said, "triage_db sync"));
+    free(said);
+    expect_run(0, "list --db {}/data/triage/triage.db");
+    assert_string_equal(err_text, "");
+}
+
 /* What needs a server says so, and a password on the command line goes no further. */
 static void test_servers(void **state) {
     (void)state;
@@ -541,6 +567,7 @@ int main(void) {
         cmocka_unit_test(test_explain_loss),
         cmocka_unit_test(test_explain_wrong_usage),
         cmocka_unit_test(test_asking_writes_nothing),
+        cmocka_unit_test(test_network_advice),
         cmocka_unit_test(test_servers),
         cmocka_unit_test(test_bad_shapes),
     };
