@@ -425,6 +425,11 @@ static void test_explain_default(void **state) {
     assert_non_null(strstr(out_text, "answer    default: "));
     expect_run(0, "explain --shape 64,64,64 --sparsity 0.5 --block 16 --device host");
     assert_non_null(strstr(out_text, "problem   bsr_gemm f32 f32"));
+    assert_ok(tri_file_write_atomic(in_folder("ok.smtx"), "3, 4, 4\n0 2 2 4\n0 3 1 2\n", 24, 0600));
+    expect_run(0, "explain --pattern {}/ok.smtx --n 24 --block 16 --dtype bf16 --layout col " SHIPPED_DEVICE);
+    assert_non_null(strstr(out_text, "bsr_gemm bf16 bf16 col col none nobias m=48 n=24 k=64 block=16x16"));
+    expect_run(0, "explain --shape 64,64,64 --sparsity 0.5 --block 16 --device host");
+    assert_non_null(strstr(out_text, "problem   bsr_gemm f32 f32"));
 }
 
 static void test_explain_loss(void **state) {
