@@ -183,7 +183,7 @@ static triage_status print_json(const tri_explanation *e, const tri_device_info 
     json_object_set_new(document, "distance",
                         donor ? parts_json(&donor->parts, donor->distance) : json_null());
     const bool exact = e->found.source == TRIAGE_SOURCE_EXACT;
-    const bool known = donor && e->losses.mean >= 0;
+    const bool known = donor && tri_losses_speak(&e->losses);
     json_object_set_new(document, "expected_loss",
                         exact   ? json_real(0)
                         : known ? json_real(e->losses.mean)
@@ -269,10 +269,11 @@ done:
 
 static void print_loss(const tri_losses *l) {
     const size_t judged = l->counts[TRI_LOSS_JUDGED] + l->counts[TRI_LOSS_FAILED];
-    if (judged == 0) {
-        printf("loss      unknown: none of %zu tuned problems around it can be judged (triage_db explain "
-               "--loss)\n",
-               l->count);
+    if (!tri_losses_speak(l)) {
+        printf("loss      unknown: %zu of %zu tuned problems around it can be judged, and that is too few "
+               "(triage_db "
+               "explain --loss)\n",
+               judged, l->count);
         return;
     }
     printf(
@@ -362,6 +363,7 @@ typedef struct loss_report {
     tri_cli_table *table;
     json_t *list; /* NULL: the table */
     size_t rows;
+    bool flatters; /* one of the rows does */
 } loss_report;
 
 static triage_status percent_cell(tri_cli_table *table, double share) {
@@ -372,10 +374,13 @@ static triage_status loss_row(loss_report *report, const tri_device_info *info, 
                               const tri_losses *l) {
     triage_status status = TRIAGE_OK;
     report->rows++;
+    report->flatters = report->flatters || (l->counts[TRI_LOSS_UNTIMED] && !tri_losses_speak(l));
     if (report->list) {
         json_t *object = losses_json(l);
         json_object_set_new(object, "device_name", json_string(info->name));
         json_object_set_new(object, "layer", json_string(layer));
+        json_object_set_new(object, "flatters",
+                            json_boolean(l->counts[TRI_LOSS_UNTIMED] && !tri_losses_speak(l)));
         json_object_set_new(object, "cases", cases_json(l));
         json_array_append_new(report->list, object);
         return TRIAGE_OK;
@@ -441,6 +446,9 @@ static triage_status print_losses(const loss_report *report, bool color) {
            "failed counts as 100 %%; not judged: untimed (that configuration was never timed there), no "
            "donor (the\n"
            "default would run), stale (nothing known of it speaks of today's kernels).\n");
+    if (report->flatters)
+        printf(
+            "Where more are untimed than judged, the figures flatter: what was never tried is rather bad.\n");
     return TRIAGE_OK;
 }
 

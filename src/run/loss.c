@@ -286,6 +286,11 @@ static triage_status summarise(tri_losses *out) {
     return TRIAGE_OK;
 }
 
+bool tri_losses_speak(const tri_losses *losses) {
+    const size_t known = losses->counts[TRI_LOSS_JUDGED] + losses->counts[TRI_LOSS_FAILED];
+    return known > 0 && known >= losses->counts[TRI_LOSS_UNTIMED];
+}
+
 /* ---- all ---- */
 
 /* Those around the asked one come first; others are not left out, but may be donors. */

@@ -29,6 +29,9 @@ typedef struct tri_losses {
     double mean, median, p90, most;
 } tri_losses;
 void tri_losses_free(tri_losses *losses);
+/* Could at least half of those that a donor serves be judged? If not, the figures flatter: a search comes back to
+ * what is good, so what was never tried is rather bad. */
+bool tri_losses_speak(const tri_losses *losses);
 
 typedef struct tri_loss_question {
     tri_store *store;

@@ -363,6 +363,13 @@ static void what_is_not_known_is_said(void **state) {
     assert_int_equal(loss_of(&l, &lone)->kind, TRI_LOSS_NO_DONOR);
     assert_int_equal(loss_of(&l, &gone)->kind, TRI_LOSS_STALE);
     assert_true(l.mean == 1 && l.median == 1 && l.p90 == 1);
+    assert_true(tri_losses_speak(&l)); /* one of two */
+    tri_losses_free(&l);
+    const tri_problem more = problem_of(4096, 0.75);
+    add(&more, .config = C(2), .median_ns = 100); /* and of three, one */
+    l = find_losses(NULL, 0, 0);
+    assert_int_equal(loss_of(&l, &more)->kind, TRI_LOSS_UNTIMED);
+    assert_false(tri_losses_speak(&l));
     tri_losses_free(&l);
 }
 
