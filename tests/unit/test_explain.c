@@ -403,14 +403,84 @@ static void far_donors_are_judged_by_far_ones(void **state) {
     tri_explanation_free(&e);
 }
 
+/* ---- the explanation is of what happens ---- */
+
+static void add_anything(tri_random *random, tri_store *store, const tri_problem *problem) {
+    static const tri_outcome outcomes[] = {TRI_RIGHT, TRI_RIGHT, TRI_RIGHT, TRI_SLOW, TRI_CRASHED, TRI_WRONG};
+    const tri_outcome outcome = outcomes[tri_random_below(random, 6)];
+    const bool timed = outcome == TRI_RIGHT || outcome == TRI_SLOW;
+    add_to(store, problem,
+           (claim){.config = C(tri_random_below(random, 8)),
+                   .source_hash = tri_random_below(random, 3) == 0 ? OTHER_HASH : NULL,
+                   .stage = tri_random_below(random, 3) == 0 ? "race" : "search",
+                   .outcome = outcome,
+                   .warm = tri_random_below(random, 6) == 0,
+                   .median_ns = timed ? 100 + (double)tri_random_below(random, 100) : 0,
+                   .later_ms = (int64_t)tri_random_below(random, 20)});
+}
+
+static size_t count_used(const tri_rivals *rivals, const tri_rival **used) {
+    size_t count = 0;
+    for (size_t i = 0; i < rivals->count; i++) {
+        if (rivals->items[i].standing == TRI_STANDING_USED) {
+            *used = &rivals->items[i];
+            count++;
+        }
+    }
+    return count;
+}
+
+static void expect_agreement(const tri_explanation *e) {
+    const tri_rival *used = NULL;
+    const tri_found *found = &e->found;
+    assert_int_equal(count_used(&e->candidates, &used), found->source == TRIAGE_SOURCE_EXACT);
+    assert_int_equal(count_used(&e->donors, &used), found->source == TRIAGE_SOURCE_NEAREST);
+    if (!used)
+        return;
+    assert_string_equal(used->config, found->candidate.config);
+    assert_string_equal(used->layer, e->layer);
+    assert_true(used->median_ns == found->median_ns && used->distance == found->distance);
+    if (found->source == TRIAGE_SOURCE_NEAREST)
+        assert_string_equal(used->problem, found->donor);
+}
+
+/* The search is told twice, in src/run/lookup.c and here: whatever the evidence, both find the same. */
+static void explanations_agree_with_lookups(void **state) {
+    (void)state;
+    const int64_t sizes[] = {1024, 1088, 1152, 2048};
+    int seen[3] = {0};
+    tri_random random;
+    tri_random_seed(&random, 11);
+    for (int round = 0; round < 60; round++) {
+        must(tri_store_open_memory(&own));
+        must(tri_store_open_memory(&shipped));
+        for (uint64_t i = 0, rows = tri_random_below(&random, 12); i < rows; i++) {
+            const tri_problem problem = problem_of(sizes[tri_random_below(&random, 4)], 0.75);
+            add_anything(&random, tri_random_below(&random, 2) ? own : shipped, &problem);
+        }
+        const tri_problem asked = problem_of(sizes[tri_random_below(&random, 4)], 0.75);
+        tri_explanation e = explain(&asked);
+        expect_agreement(&e);
+        seen[e.found.source]++;
+        tri_explanation_free(&e);
+        close_stores(NULL);
+    }
+    assert_true(seen[0] > 5 && seen[1] > 5 && seen[2] > 5);
+}
+
 #define IN_STORES(test) cmocka_unit_test_setup_teardown(test, open_stores, close_stores)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        IN_STORES(exact_and_its_rivals),       IN_STORES(races_come_before_searches),
-        IN_STORES(ones_own_comes_first),       IN_STORES(nearest_and_its_rivals),
-        IN_STORES(losses_are_measured),        IN_STORES(what_is_not_known_is_said),
-        IN_STORES(like_is_compared_with_like), IN_STORES(far_donors_are_judged_by_far_ones),
+        IN_STORES(exact_and_its_rivals),
+        IN_STORES(races_come_before_searches),
+        IN_STORES(ones_own_comes_first),
+        IN_STORES(nearest_and_its_rivals),
+        IN_STORES(losses_are_measured),
+        IN_STORES(what_is_not_known_is_said),
+        IN_STORES(like_is_compared_with_like),
+        IN_STORES(far_donors_are_judged_by_far_ones),
+        cmocka_unit_test(explanations_agree_with_lookups),
     };
     return cmocka_run_group_tests_name("explain", tests, open_space, close_space);
 }
