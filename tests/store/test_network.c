@@ -91,10 +91,12 @@ static void test_a_copy_of_a_local_file(void **state) {
     expect_one_row(store);
     assert_false(is_there("nfs/copy.db-wal") || is_there("nfs/copy.db-shm"));
     tri_store_close(store);
-    assert_int_equal(journal_of("nfs/copy.db"), 2); /* a reader changes nothing */
+    assert_int_equal(journal_of("nfs/copy.db"), 2);                 /* a reader changes nothing */
+    assert_int_equal(mkdir(in_folder("nfs/copy.db-shm"), 0700), 0); /* who wants that memory fails */
     store = open_store("nfs/copy.db", TRI_STORE_WRITE);
+    assert_int_equal(rmdir(in_folder("nfs/copy.db-shm")), 0);
     assert_int_equal(journal_of("nfs/copy.db"), 1);
-    assert_false(is_there("nfs/copy.db-wal") || is_there("nfs/copy.db-shm"));
+    assert_false(is_there("nfs/copy.db-wal"));
     tri_store *other = open_store("nfs/copy.db", TRI_STORE_WRITE); /* and keeps no lock */
     add(other, row_of("b", 100));
     tri_store_close(other);
