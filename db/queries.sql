@@ -23,6 +23,13 @@ PRAGMA journal_mode = WAL;
 -- name: journal_delete
 PRAGMA journal_mode = DELETE;
 
+-- A file that is in WAL mode already is read without that memory while nobody else may open it.
+-- name: lock_exclusive
+PRAGMA locking_mode = EXCLUSIVE;
+
+-- name: lock_normal
+PRAGMA locking_mode = NORMAL;
+
 -- name: application_id
 PRAGMA application_id;
 
@@ -134,6 +141,12 @@ WHERE p.key >= :first AND p.key < :last AND (:device IS NULL OR d.key = :device)
   AND EXISTS (SELECT 1 FROM measurement m WHERE m.problem = p.id AND m.device = d.id AND m.outcome = 'right')
 ORDER BY p.key, d.key;
 
+-- The newest name: the one that its driver gives today.
+-- name: devices
+SELECT d.key, (SELECT o.device_name FROM measurement m JOIN origin o ON o.id = m.origin
+               WHERE m.device = d.id ORDER BY m.row DESC LIMIT 1)
+FROM device d ORDER BY d.key;
+
 -- name: known
 SELECT e.* FROM candidate c
 JOIN measurement m ON m.candidate = c.id
@@ -164,7 +177,7 @@ SELECT id FROM measurement ORDER BY id;
 -- Five, when all are tables and found by number, not by reading the whole of them for each row.
 -- name: foreign_tables
 SELECT count(*) FROM sqlite_schema s JOIN pragma_table_info(s.name) c
-WHERE s.type = 'table' AND s.sql NOT LIKE 'CREATE VIRTUAL%' AND c.pk = 1 AND upper(c.type) = 'INTEGER'
+WHERE s.type = 'table' AND s.rootpage > 0 AND s.sql LIKE 'CREATE TABLE %' AND c.pk = 1 AND upper(c.type) = 'INTEGER'
   AND ((s.name IN ('problem', 'device', 'candidate', 'origin') AND c.name = 'id')
        OR (s.name = 'measurement' AND c.name = 'row'));
 

@@ -213,7 +213,8 @@ typedef struct triage_choice {
     char donor[256];      /* nearest: the problem that it was tuned for; else "" */
     double distance;      /* nearest: 0 near .. large far; else 0 */
     double median_ns;     /* the stored time for the donor or the exact problem; 0: none */
-    double expected_loss; /* nearest: expected fraction of time lost against tuning; negative: unknown */
+    double expected_loss; /* nearest: expected fraction of time lost against tuning; negative: unknown, also
+                           * where most problems of its kind never tried such a kernel */
     /* version 2: the dense product of the same m, n, k, types and layouts by the GPU vendor's library, without
      * epilogue, as triage_tune measured it on this device */
     double dense_median_ns;  /* its stored time; 0: never measured */

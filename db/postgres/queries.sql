@@ -89,6 +89,12 @@ CROSS JOIN LATERAL (SELECT FROM measurement m
 WHERE p.key >= :first AND p.key < :last AND (:device::text IS NULL OR d.key = :device)
 ORDER BY p.key, d.key;
 
+-- The newest name: the one that its driver gives today.
+-- name: devices
+SELECT d.key, (SELECT o.device_name FROM measurement m JOIN origin o ON o.id = m.origin
+               WHERE m.device = d.id ORDER BY m.seq DESC LIMIT 1)
+FROM device d ORDER BY d.key;
+
 -- name: known
 SELECT e.* FROM candidate c
 JOIN measurement m ON m.candidate = c.id

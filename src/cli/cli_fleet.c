@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "cli/cli_common.h"
-#include "problem/dense.h"
 
 /* ---- what the commands share ---- */
 
@@ -17,45 +16,19 @@ triage_status tri_cli_check_url(const char *url) {
         "into a file that PGPASSFILE names");
 }
 
-/* The number behind " name=" in a device's key; 0 if it has none. */
-static double number_in_key(const char *key, const char *name) {
-    const char *at = strstr(key, name);
-    return at ? strtod(at + strlen(name), NULL) : 0;
+void tri_cli_warn_of_network(const char *path) {
+    if (path && !tri_store_is_url(path) && tri_store_is_on_network(path))
+        tri_cli_error("warning: " TRI_NETWORK_ADVICE, path);
 }
 
-/* More than any GPU does: a Hopper SM does 4096 operations on f16 in a clock, twice as many on e4m3; four times
- * that allows for what comes after it. 0: the key does not say. */
-static double most_flops_in_ns(const char *device, triage_dtype type) {
-    if (strncmp(device, "cuda ", 5) != 0)
-        return 0;
-    return number_in_key(device, " sms=") * number_in_key(device, " clock=") * 1e-6 *
-           (tri_dtype_size(type) == 1 ? 32768 : 16384);
-}
-
-/* Not of a space: a library's product of the same shape. */
-static triage_status check_dense(tri_problem *out, const tri_measurement *row) {
-    const char *kernel = tri_dense_kernel(row->device);
-    char hash[TRI_HASH_SIZE];
-    tri_dense_source_hash(hash, kernel);
-    if (strcmp(row->kernel, kernel) != 0 || strcmp(row->config, kernel) != 0 ||
-        strcmp(row->source_hash, hash) != 0)
-        return tri_fail(TRIAGE_E_DATA, "config: \"%.80s\" for a dense product, which is by %s on this device",
-                        row->config, kernel);
-    return tri_dense_parse(out, row->problem);
-}
-
-triage_status tri_cli_check_row(void *user, const tri_measurement *row) {
-    (void)user;
-    tri_problem problem;
-    triage_status status = tri_dense_is_key(row->problem) ? check_dense(&problem, row)
-                                                          : tri_problem_parse(&problem, row->problem);
-    if (status != TRIAGE_OK || row->median_ns <= 0)
-        return status;
-    const double most = most_flops_in_ns(row->device, problem.in_type), flops = tri_problem_flops(&problem);
-    if (most > 0 && flops > most * row->min_ns)
-        status = tri_fail(TRIAGE_E_DATA, "min_ns: %g ns for %g operations, this device cannot be below %g ns",
-                          row->min_ns, flops, flops / most);
-    return status;
+void tri_cli_end_admission(tri_admission *admission) {
+    const int64_t unjudged = admission ? tri_admission_unjudged(admission) : 0;
+    if (unjudged)
+        tri_cli_error("%" PRId64
+                      " measurements of another version of triage were kept: a lookup uses them once "
+                      "their configurations are in its space",
+                      unjudged);
+    tri_admission_free(admission);
 }
 
 static triage_status open_server(tri_store **out, const tri_cli_fleet_options *o, tri_store_mode mode) {
@@ -94,6 +67,7 @@ static triage_status open_local(tri_store **out, const tri_cli_fleet_options *o)
     if (o->db && tri_store_is_url(o->db) && o->server)
         TRI_TRY(tri_cli_usage("--db is the local file, --server the server"));
     TRI_TRY(o->db && !tri_store_is_url(o->db) ? tri_strdup(&path, o->db) : tri_cli_default_db(&path));
+    tri_cli_warn_of_network(path);
     TRI_TRY(tri_store_open(out, path, TRI_STORE_WRITE));
 done:
     free(path);
@@ -116,12 +90,15 @@ static triage_status print_sync(const tri_cli_fleet_options *o, const tri_sync_r
 
 triage_status tri_cli_sync(const tri_cli_fleet_options *o) {
     const tri_log log = {tri_cli_log, NULL};
-    const tri_sync_options options = {
-        .check = tri_cli_check_row, .log = &log, .interrupted = tri_cli_catch_interrupts()};
+    tri_sync_options options = {
+        .check = tri_admission_check, .log = &log, .interrupted = tri_cli_catch_interrupts()};
     triage_status status = TRIAGE_OK;
     tri_store *local = NULL, *server = NULL;
+    tri_admission *gate = NULL;
     tri_sync_result result;
     TRI_TRY(tri_cli_check_url(o->db));
+    TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
+    options.user = gate;
     TRI_TRY(open_server(&server, o, TRI_STORE_WRITE));
     TRI_TRY(open_local(&local, o));
     status = tri_store_sync(&result, local, server, &options);
@@ -132,6 +109,7 @@ triage_status tri_cli_sync(const tri_cli_fleet_options *o) {
     if (status == TRIAGE_OK && result.refused)
         status = tri_fail(TRIAGE_E_DATA, "%" PRId64 " measurements were refused", result.refused);
 done:
+    tri_cli_end_admission(gate);
     tri_store_close(local);
     tri_store_close(server);
     return status;

@@ -5,26 +5,32 @@
 #include <jansson.h>
 
 #include "cli/cli_problem.h"
+#include "run/admission.h"
 #include "store/jobs.h"
 
 typedef struct tri_cli_fleet_options {
     const char *db;     /* the local file; NULL: the default */
     const char *server; /* postgresql://... */
     const char *shapes, *device_class;
+    const char *space;    /* the user's own, beside the built-in one; NULL: none */
+    const char *data_dir; /* see tri_resource_read */
     bool json, color;
 } tri_cli_fleet_options;
 
 /* A password on a command line is everybody's to read: TRIAGE_E_INVALID, and how to do it instead. NULL is fine. */
 triage_status tri_cli_check_url(const char *url);
 
+/* A warning that a file lies where a database does not belong; nothing for others, URLs and NULL. */
+void tri_cli_warn_of_network(const char *path);
+
+/* Says what was kept of rows that only another version of triage can judge, and ends the gate. NULL is fine. */
+void tri_cli_end_admission(tri_admission *admission);
+
 triage_status tri_cli_setup(const tri_cli_fleet_options *options);
 triage_status tri_cli_sync(const tri_cli_fleet_options *options);
 triage_status tri_cli_enqueue(const tri_cli_fleet_options *options);
 triage_status tri_cli_jobs(const tri_cli_fleet_options *options);
 triage_status tri_cli_status(const tri_cli_fleet_options *options);
-
-/* Rows from elsewhere must be about a problem that this version can read: a tri_check_fn. */
-triage_status tri_cli_check_row(void *user, const tri_measurement *row);
 
 /* The problem of a job's spec. texts owns what the problem's options borrow: json_decref it. seed is the job's. */
 triage_status tri_cli_problem_of_job(tri_cli_problem *out, tri_cli_problem_options *options, json_t **texts,

@@ -116,6 +116,7 @@ triage_status tri_cli_work(const tri_cli_worker_options *options) {
     const tri_log log = {tri_cli_log, (void *)(uintptr_t)&options->quiet};
     char host[65] = "", *name = NULL, *device = NULL, *key = NULL;
     tri_work_result result = {0};
+    tri_admission *gate = NULL;
     triage_status status = TRIAGE_OK;
     gethostname(host, sizeof host - 1);
     TRI_TRY(tri_tune_describe(&w.info, options->tune));
@@ -123,6 +124,7 @@ triage_status tri_cli_work(const tri_cli_worker_options *options) {
     TRI_TRY(tri_format(&device, "%s %s", w.info.name, key));
     TRI_TRY(tri_format(&name, "%s/%d %s", host, (int)getpid(), options->tune->device));
     TRI_TRY(lock_device(&w));
+    TRI_TRY(tri_admission_open(&gate, options->tune->space_path, options->tune->data_dir));
     status = tri_work(&result,
                       &(tri_work_options){.local_path = options->tune->db_path,
                                           .server_url = options->server,
@@ -130,13 +132,15 @@ triage_status tri_cli_work(const tri_cli_worker_options *options) {
                                           .device = device,
                                           .lease_ms = (int64_t)(options->lease_s * 1000),
                                           .stay = options->stay,
-                                          .check = tri_cli_check_row,
+                                          .check = tri_admission_check,
+                                          .check_user = gate,
                                           .log = &log,
                                           .interrupted = options->tune->interrupted},
                       tune_job, &w);
     const triage_status printed = print_work(&w, &result);
     status = status != TRIAGE_OK ? status : printed;
 done:
+    tri_cli_end_admission(gate);
     if (w.lock_fd >= 0)
         close(w.lock_fd);
     free(name);

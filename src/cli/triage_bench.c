@@ -16,16 +16,7 @@ typedef struct options {
 /* ---- the command line ---- */
 
 enum {
-    KEY_SHAPE = 1000,
-    KEY_SPARSITY,
-    KEY_BLOCK,
-    KEY_DTYPE,
-    KEY_OUT_DTYPE,
-    KEY_SCALE,
-    KEY_PATTERN,
-    KEY_N,
-    KEY_LAYOUT,
-    KEY_DEVICE,
+    KEY_DEVICE = 1000,
     KEY_AGAINST,
     KEY_CEILINGS,
     KEY_SAMPLES,
@@ -39,21 +30,6 @@ enum {
 };
 
 static const struct argp_option argp_options[] = {
-    {NULL, 0, NULL, 0, "The problem: C (M x N) = A (M x K, block-sparse) * B (K x N)", 1},
-    {"shape", KEY_SHAPE, "M,N,K", 0, "Elements, each 1 to 2147483647; the block divides M and K", 1},
-    {"sparsity", KEY_SPARSITY, "S", 0,
-     "Share of A's blocks that are not stored, 0 to 1: a seeded random pattern", 1},
-    {"block", KEY_BLOCK, "B|BMxBK", 0, "Elements of a block, each 1 to 1024 (default 64)", 1},
-    {"dtype", KEY_DTYPE, "TYPE", 0,
-     "Type of A and B: f16, bf16, f32, e4m3 (default f16 on cuda, f32 on host)", 1},
-    {"out-dtype", KEY_OUT_DTYPE, "TYPE", 0,
-     "Type of C: f16, bf16, f32 (default that of A and B; bf16 for e4m3)", 1},
-    {"scale", KEY_SCALE, "tensor|block", 0,
-     "With e4m3: A has one scale (default), or one for each stored block; B has one", 1},
-    {"pattern", KEY_PATTERN, "FILE", 0,
-     "A .smtx or .mtx file instead of --shape and --sparsity: each nonzero is one block", 1},
-    {"n", KEY_N, "N", 0, "With --pattern: columns of B and C, 1 to 2147483647", 1},
-    {"layout", KEY_LAYOUT, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 1},
     {NULL, 0, NULL, 0, "The comparison", 2},
     {"against", KEY_AGAINST, "LIST", 0,
      "cublas (dense: cublasGemmEx and the fastest algorithm of cuBLASLt; e4m3: cuBLASLt with exact and fast "
@@ -83,23 +59,9 @@ static const char **text_of(options *o, int key) {
         int key;
         const char **text;
     } texts[] = {
-        {KEY_SHAPE, &o->problem.shape},
-        {KEY_SPARSITY, &o->problem.sparsity},
-        {KEY_BLOCK, &o->problem.block},
-        {KEY_DTYPE, &o->problem.dtype},
-        {KEY_OUT_DTYPE, &o->problem.out_dtype},
-        {KEY_SCALE, &o->problem.scale},
-        {KEY_PATTERN, &o->problem.pattern},
-        {KEY_N, &o->problem.n},
-        {KEY_LAYOUT, &o->problem.layout},
-        {KEY_DEVICE, &o->device},
-        {KEY_AGAINST, &o->against},
-        {KEY_CEILINGS, &o->ceilings},
-        {KEY_SAMPLES, &o->samples},
-        {KEY_SEED, &o->seed},
-        {KEY_DB, &o->db},
-        {KEY_SPACE, &o->space},
-        {KEY_DATA_DIR, &o->data_dir},
+        {KEY_DEVICE, &o->device},   {KEY_AGAINST, &o->against},   {KEY_CEILINGS, &o->ceilings},
+        {KEY_SAMPLES, &o->samples}, {KEY_SEED, &o->seed},         {KEY_DB, &o->db},
+        {KEY_SPACE, &o->space},     {KEY_DATA_DIR, &o->data_dir},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i].key == key)
@@ -109,7 +71,9 @@ static const char **text_of(options *o, int key) {
 
 static error_t parse_option(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
-    if (key == ARGP_KEY_ARG)
+    if (key == ARGP_KEY_INIT)
+        state->child_inputs[0] = &o->problem;
+    else if (key == ARGP_KEY_ARG)
         argp_error(state, "unexpected argument '%s'", argument);
     else if (key == KEY_WARM)
         o->warm = true;
@@ -126,9 +90,12 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     return 0;
 }
 
+static const struct argp_child children[] = {{&tri_cli_problem_argp, 0, TRI_CLI_PROBLEM_HEADING, 1}, {0}};
+
 static const struct argp parser = {
     .options = argp_options,
     .parser = parse_option,
+    .children = children,
     .doc =
         "Times the kernel that an application would get for a problem, and its peers, on the same inputs in "
         "one "

@@ -113,20 +113,29 @@ static double octaves_squared(double a, double b) {
     return octaves * octaves;
 }
 
+/* The squares of the parts. */
+static tri_distance squares(const tri_problem *a, const tri_problem *b) {
+    const tri_fingerprint *p = &a->fingerprint, *q = &b->fingerprint;
+    const double overlap = (p->overlap_e1 - q->overlap_e1) / 5.0; /* none to all: two octaves */
+    return (tri_distance){
+        .shape = octaves_squared((double)a->m, (double)b->m) + octaves_squared((double)a->n, (double)b->n) +
+                 octaves_squared((double)a->k, (double)b->k),
+        /* + 1: an empty pattern is near an almost empty one */
+        .sparsity = octaves_squared(p->density_e4 + 1.0, q->density_e4 + 1.0),
+        .pattern = octaves_squared(p->imbalance_e1 + 1.0, q->imbalance_e1 + 1.0) / 4 + overlap * overlap,
+        /* the epilogue hardly moves the best tile: a tie-breaker among equals */
+        .epilogue = 0.01 * (a->activation != b->activation) + 0.01 * (a->bias != b->bias)};
+}
+
 double tri_problem_distance(const tri_problem *a, const tri_problem *b) {
     if (!can_serve(a, b))
         return INFINITY;
-    const tri_fingerprint *p = &a->fingerprint, *q = &b->fingerprint;
-    double overlap = (p->overlap_e1 - q->overlap_e1) / 5.0; /* none to all: two octaves */
-    double sum = octaves_squared((double)a->m, (double)b->m) + octaves_squared((double)a->n, (double)b->n) +
-                 octaves_squared((double)a->k, (double)b->k) +
-                 /* + 1: an empty pattern is near an almost empty one */
-                 octaves_squared(p->density_e4 + 1.0, q->density_e4 + 1.0) +
-                 octaves_squared(p->imbalance_e1 + 1.0, q->imbalance_e1 + 1.0) / 4 + overlap * overlap;
-    /* the epilogue hardly moves the best tile: a tie-breaker among equals */
-    if (a->activation != b->activation)
-        sum += 0.01;
-    if (a->bias != b->bias)
-        sum += 0.01;
-    return sqrt(sum);
+    const tri_distance d = squares(a, b);
+    return sqrt(d.shape + d.sparsity + d.pattern + d.epilogue);
+}
+
+bool tri_problem_distance_parts(tri_distance *out, const tri_problem *a, const tri_problem *b) {
+    const tri_distance d = squares(a, b);
+    *out = (tri_distance){sqrt(d.shape), sqrt(d.sparsity), sqrt(d.pattern), sqrt(d.epilogue)};
+    return can_serve(a, b);
 }

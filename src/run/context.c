@@ -20,6 +20,8 @@ static triage_status copy_text(char **out, const char *text) {
 static triage_status open_store(triage_context *context, const char *path) {
     if (!path)
         return TRIAGE_OK;
+    if (!tri_store_is_url(path) && tri_store_is_on_network(path))
+        tri_log_line(&context->log, TRIAGE_LOG_WARNING, TRI_NETWORK_ADVICE, path);
     triage_status status = tri_store_open(&context->store, path, TRI_STORE_READ);
     if (status == TRIAGE_E_IO && tri_store_is_url(path)) {
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: using default kernels", triage_last_error());

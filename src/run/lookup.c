@@ -328,7 +328,8 @@ static triage_status expected_loss(double *out, const inquiry *asked, const evid
             known++;
         }
     }
-    *out = known > 0 ? sum / known : -1;
+    /* Those that were never tried may be the bad ones: a mean over a few of many would flatter. */
+    *out = known > 0 && 2 * known >= asked_of ? sum / known : -1;
 done:
     return status;
 }

@@ -33,8 +33,10 @@ done:
 
 static triage_status travel(tri_courier *c, double limit_s) {
     tri_sync_result moved = {0};
-    const tri_sync_options options = {
-        .check = c->options.check, .log = c->options.log, .time_limit_s = limit_s};
+    const tri_sync_options options = {.check = c->options.check,
+                                      .user = c->options.check_user,
+                                      .log = c->options.log,
+                                      .time_limit_s = limit_s};
     triage_status status = open_both(c);
     if (status == TRIAGE_OK)
         status = tri_store_sync(&moved, c->local, c->server, &options);

@@ -10,9 +10,10 @@ typedef struct tri_courier tri_courier;
 typedef struct tri_courier_options {
     const char *local_path, *server_url; /* copied */
     tri_check_fn check;                  /* of what arrives; called in the thread */
-    const tri_log *log;                  /* called in the thread; borrowed */
-    double interval_s;                   /* between journeys; 0: 30 */
-    int64_t lease_ms;                    /* of the jobs in hand */
+    void *check_user;
+    const tri_log *log; /* called in the thread; borrowed */
+    double interval_s;  /* between journeys; 0: 30 */
+    int64_t lease_ms;   /* of the jobs in hand */
 } tri_courier_options;
 
 /* Starts with a journey. Whether the server can be reached is found out later, and logged. */

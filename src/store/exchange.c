@@ -170,7 +170,10 @@ triage_status tri_store_export(int64_t *rows, tri_store *store, const char *json
     triage_status status = TRIAGE_OK;
     char *partial = NULL;
     outlet out = {.path = jsonl_path};
+    struct stat info;
     *rows = 0;
+    if (stat(jsonl_path, &info) == 0 && !S_ISREG(info.st_mode)) /* a device or folder must not be replaced */
+        TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: not a regular file", jsonl_path));
     TRI_TRY(tri_format(&partial, "%s.XXXXXX", jsonl_path));
     int fd = mkostemp(partial, O_CLOEXEC);
     if (fd < 0)
@@ -213,9 +216,11 @@ static triage_status read_line(bool *more, char *line, FILE *file) {
     return zero ? tri_fail(TRIAGE_E_DATA, "the line has a zero byte") : TRIAGE_OK;
 }
 
-static triage_status import_line(intake *in, const char *line) {
-    tri_measurement row = {0};
+/* id: the row's, as far as the line has one. */
+static triage_status import_line(char id[TRI_HASH_SIZE], intake *in, const char *line) {
+    tri_measurement row;
     triage_status status = tri_measurement_from_json(&row, line);
+    memcpy(id, row.id, TRI_HASH_SIZE);
     if (status == TRIAGE_OK)
         status = take_row(in, &row);
     tri_measurement_clear(&row);
@@ -226,14 +231,15 @@ static triage_status import_lines(intake *in, FILE *file, char *line) {
     triage_status status = TRIAGE_OK;
     for (int64_t number = 1; status == TRIAGE_OK; number++) {
         bool more;
+        char id[TRI_HASH_SIZE] = "";
         status = read_line(&more, line, file);
         if (!more)
             break;
         in->result.read++;
         if (status == TRIAGE_OK)
-            status = import_line(in, line);
+            status = import_line(id, in, line);
         if (status != TRIAGE_OK)
-            status = refuse(in, status, "line", number, "");
+            status = refuse(in, status, "line", number, id);
     }
     if (status == TRIAGE_OK && ferror(file))
         status = tri_fail(TRIAGE_E_IO, "%s: %s", in->from, strerror(errno));

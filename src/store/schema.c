@@ -161,14 +161,40 @@ bool tri_is_network_file_system(long type) {
     return false;
 }
 
+/* Of the path, or of the nearest folder above it that is there. */
+bool tri_store_is_on_network(const char *path) {
+    struct statfs info;
+    char *at = NULL;
+    bool known = statfs(path, &info) == 0;
+    if (!known && tri_format(&at, "%s%s", strchr(path, '/') ? "" : "./", path) == TRIAGE_OK) {
+        for (char *slash; !known && (slash = strrchr(at, '/'));) {
+            slash[slash == at] = '\0'; /* the root stays "/" */
+            known = statfs(at, &info) == 0;
+            if (slash == at)
+                break;
+        }
+    }
+    free(at);
+    return known && tri_is_network_file_system((long)info.f_type);
+}
+
+bool tri_is_wal_on_network(const char *path) {
+    unsigned char header[20] = {0}; /* bytes 18 and 19: 2 is WAL (https://sqlite.org/fileformat.html) */
+    FILE *file = tri_store_is_on_network(path) ? fopen(path, "rbe") : NULL;
+    if (!file)
+        return false;
+    const bool whole = fread(header, 1, sizeof header, file) == sizeof header;
+    fclose(file);
+    return whole && header[18] == 2;
+}
+
 /* Changing the journal needs the file for oneself, and SQLite does not wait for it: several processes that
  * create a database together meet here. */
 static triage_status set_journal(tri_store *store) {
-    struct statfs info;
-    const bool network = statfs(store->path, &info) == 0 && tri_is_network_file_system((long)info.f_type);
+    const char *journal = tri_store_is_on_network(store->path) ? "journal_delete" : "journal_wal";
     const int64_t deadline = tri_now_ns() + TRI_BUSY_MS * INT64_C(1000000);
     for (;;) {
-        triage_status status = tri_sql_run(store, network ? "journal_delete" : "journal_wal");
+        triage_status status = tri_sql_run(store, journal);
         if (status != TRIAGE_E_DB || tri_now_ns() > deadline)
             return status;
         nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
@@ -211,7 +237,10 @@ done:
 
 triage_status tri_schema_prepare(tri_store *store, tri_access access) {
     triage_status status = TRIAGE_OK;
+    const bool alone = access == TRI_ACCESS_WRITE && tri_is_wal_on_network(store->path);
     int64_t version;
+    if (alone)
+        TRI_TRY(tri_sql_run(store, "lock_exclusive"));
     TRI_TRY(identify(&version, store));
     if (access == TRI_ACCESS_WRITE)
         TRI_TRY(prepare_writer(store, version));
@@ -219,6 +248,10 @@ triage_status tri_schema_prepare(tri_store *store, tri_access access) {
         TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "%s: an empty database", store->path));
     /* What is read is in every version: an older file needs no migration for it. */
     TRI_TRY(check_objects(store, access == TRI_ACCESS_WRITE ? newest_version() : version));
+    if (alone) {
+        TRI_TRY(tri_sql_run(store, "lock_normal"));
+        TRI_TRY(tri_sql_integer(&version, store, "schema_version")); /* the next look gives the lock back */
+    }
 done:
     return status;
 }

@@ -29,6 +29,8 @@ triage_status tri_schema_check_foreign(tri_store *store);
 
 /* Is this statfs f_type a file system without shared memory between its users? */
 bool tri_is_network_file_system(long type);
+/* Is it a file in WAL mode, on such a file system? There nobody may read it in that mode. */
+bool tri_is_wal_on_network(const char *path);
 
 /* ---- statements ---- */
 

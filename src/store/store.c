@@ -265,6 +265,21 @@ done:
     return status;
 }
 
+triage_status tri_store_devices(tri_store *store, tri_device_fn fn, void *user) {
+    triage_status status = TRIAGE_OK;
+    tri_query *sql = NULL;
+    bool more;
+    TRI_TRY(store->backend->take(&sql, store, "devices"));
+    TRI_TRY(store->backend->step(&more, store, sql));
+    while (more) {
+        TRI_TRY(fn(user, store->backend->text(sql, 0), store->backend->text(sql, 1)));
+        TRI_TRY(store->backend->step(&more, store, sql));
+    }
+done:
+    store->backend->give(store, sql);
+    return status;
+}
+
 typedef struct winners {
     tri_store *store;
     tri_row_fn fn;

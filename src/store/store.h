@@ -64,6 +64,16 @@ triage_status tri_store_open(tri_store **out, const char *url, tri_store_mode mo
 /* An empty store in memory, gone when it is closed. */
 triage_status tri_store_open_memory(tri_store **out);
 void tri_store_close(tri_store *store);
+/* Is the file, or the folder that it would be made in, on a network file system (NFS, SMB, FUSE, ...)? There the
+ * journal is no write-ahead log, and locks may not hold between machines: whoever opens it should say
+ * TRI_NETWORK_ADVICE, with the path for its %s. */
+bool tri_store_is_on_network(const char *path);
+#define TRI_NETWORK_ADVICE                                                                                   \
+    "%s is on a network file system: no write-ahead log there, and machines that use it at once may damage " \
+    "it. "                                                                                                   \
+    "Keep the database on a local disk, and share it through a server (triage_db sync) or files (triage_db " \
+    "export "                                                                                                \
+    "and import, or merge)"
 bool tri_store_is_url(const char *url); /* postgresql:// or postgres:// */
 bool tri_store_is_server(const tri_store *store);
 /* Is there a password in the URL? On a command line everyone could read it. */
@@ -116,6 +126,10 @@ triage_status tri_store_tuned(tri_store *store, const char *device, const char *
 triage_status tri_store_winner(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                void *user);
 
+/* The keys of all devices with evidence, and one name of each for people. */
+typedef triage_status (*tri_device_fn)(void *user, const char *device, const char *name);
+triage_status tri_store_devices(tri_store *store, tri_device_fn fn, void *user);
+
 /* All rows, by id. */
 triage_status tri_store_each(tri_store *store, tri_row_fn fn, void *user);
 
@@ -158,7 +172,8 @@ triage_status tri_store_hash(char out[TRI_HASH_SIZE], tri_store *store);
 /* Integrity of the file, every id recomputed. TRIAGE_E_DATA names the first bad row. */
 triage_status tri_store_verify(int64_t *rows, tri_store *store);
 
-/* One row as a JSON object on one line (schema version inside), and back with every check. */
+/* One row as a JSON object on one line (schema version inside), and back with every check; what fails one leaves
+ * *out empty but for the id that the line claims, for messages. */
 triage_status tri_measurement_to_json(char **out, const tri_measurement *row);
 triage_status tri_measurement_from_json(tri_measurement *out, const char *line);
 

@@ -53,8 +53,11 @@ static triage_status claim(tri_job *job, worker *w) {
 
 /* What the job measured is on the server before the job is done there. */
 static triage_status deliver(bool *held, worker *w, const tri_job *job, const char *state, const char *note) {
-    const tri_sync_options options = {
-        .check = w->options->check, .log = w->options->log, .interrupted = NULL, .time_limit_s = 0};
+    const tri_sync_options options = {.check = w->options->check,
+                                      .user = w->options->check_user,
+                                      .log = w->options->log,
+                                      .interrupted = NULL,
+                                      .time_limit_s = 0};
     triage_status status;
     do {
         tri_sync_result moved = {0};
@@ -111,6 +114,7 @@ static triage_status start(worker *w) {
     const tri_courier_options courier = {.local_path = w->options->local_path,
                                          .server_url = w->options->server_url,
                                          .check = w->options->check,
+                                         .check_user = w->options->check_user,
                                          .log = w->options->log,
                                          .lease_ms = w->lease_ms};
     TRI_TRY(tri_store_open(&w->local, w->options->local_path, TRI_STORE_WRITE));

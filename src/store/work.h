@@ -11,7 +11,8 @@ typedef struct tri_work_options {
     int64_t lease_ms;   /* 0: 120000 */
     bool stay;          /* wait for more jobs when there are none */
     double patience_s;  /* how long a server that is gone is waited for; 0: 600 */
-    tri_check_fn check;
+    tri_check_fn check; /* also called in the courier's thread */
+    void *check_user;
     const tri_log *log;
     volatile const int *interrupted;
 } tri_work_options;

@@ -160,7 +160,7 @@ def check_jobs(name, jobs):
     need(states == f"done|1|{jobs}", "jobs are not all done once:", states)
     incomplete = sql(name, """SELECT count(*) FROM triage.job j WHERE 3 <> (
         SELECT count(*) FROM triage.evidence e
-        WHERE e.problem LIKE '% n=' || (128 + (j.spec::json ->> 'problem')::int) || ' %'
+        WHERE e.problem LIKE '% n=' || (128 + 8 * (j.spec::json ->> 'problem')::int) || ' %'
           AND e.host = (SELECT h.host FROM hosts h WHERE h.name = j.note))""")
     need(incomplete == "0", incomplete, "jobs ended without their evidence")
 

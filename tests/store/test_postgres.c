@@ -260,6 +260,7 @@ int main(void) {
         cmocka_unit_test(test_configs_of_one_source_are_two_candidates),
         cmocka_unit_test(test_known),
         cmocka_unit_test(test_winners_of_a_family),
+        cmocka_unit_test(test_devices),
         cmocka_unit_test(test_row_functions),
         cmocka_unit_test(test_find_by_prefix),
         cmocka_unit_test(test_hash_is_of_the_set),

@@ -1,4 +1,3 @@
-// links: base store
 /* Sync and jobs against a real server: both ways, incremental, hostile rows, lost servers, leases. Skipped without
  * TRIAGE_TEST_SERVER: see tests/support/postgres.sh. */
 #include "store/fixture.h"
@@ -6,6 +5,7 @@
 #include <libpq-fe.h>
 #include <sys/wait.h>
 
+#include "run/admission.h"
 #include "store/courier.h"
 
 static const char *server;
@@ -140,6 +140,36 @@ static void test_hostile_rows_on_the_server(void **state) {
     assert_int_equal(rows, 2);
     assert_fails(TRIAGE_E_DATA, "", tri_store_verify(&rows, remote));
     tri_text_free(&said);
+    tri_store_close(local);
+    tri_store_close(remote);
+}
+
+/* Sound rows that cannot be: what a merge or an import refuses, a sync refuses, and names. */
+static void test_impossible_rows_on_the_server(void **state) {
+    (void)state;
+    static const char legal[] = "wgmma tile_n=256 wg_n=1 step_k=64 stages=4 c_slabs=4 cluster_n=1 "
+                                "ctas_per_sm=1 raster=1 share=1 promote=0";
+    tri_store *remote = open_at(make_server("impossible")), *local = open_store("gate.db", TRI_STORE_WRITE);
+    tri_admission *gate = NULL;
+    tri_sync_result result;
+    tri_measurement ours = row_of("wgmma tile_n=9999", 100000), newer = ours;
+    ours.version = (char *)(uintptr_t)TRIAGE_VERSION;
+    newer.version = (char *)(uintptr_t) "9.0.0";
+    add(remote, row_of(legal, 100000));
+    add(remote, row_of(legal, 20));
+    add(remote, ours);
+    add(remote, newer);
+    assert_ok(tri_admission_open(&gate, NULL, NULL));
+    assert_ok(
+        tri_store_sync(&result, local, remote,
+                       &(tri_sync_options){.check = tri_admission_check, .user = gate, .log = &log_here}));
+    assert_int_equal(result.received, 2);
+    assert_int_equal(result.refused, 2);
+    assert_int_equal(tri_admission_unjudged(gate), 1);
+    assert_non_null(strstr(said.data, "refused: min_ns: 19.8 ns for 1.3"));
+    assert_non_null(strstr(said.data, "not a value of its axis: 'tile_n=9999'"));
+    tri_text_free(&said);
+    tri_admission_free(gate);
     tri_store_close(local);
     tri_store_close(remote);
 }
@@ -291,6 +321,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_ways_and_only_once),
         cmocka_unit_test(test_hostile_rows_on_the_server),
+        cmocka_unit_test(test_impossible_rows_on_the_server),
         cmocka_unit_test(test_restored_server),
         cmocka_unit_test(test_stops_in_time),
         cmocka_unit_test(test_courier),

@@ -376,6 +376,27 @@ static triage_status ask_again(void *user, const tri_measurement *row) {
     return status == TRIAGE_OK && rows != 2 ? tri_fail(TRIAGE_E_DB, "%d rows", (int)rows) : status;
 }
 
+/* A tri_device_fn. */
+static triage_status list_devices(void *user, const char *device, const char *name) {
+    return tri_text_format(user, "%s: %s\n", device, name);
+}
+
+static void test_devices(void **state) {
+    (void)state;
+    tri_text devices = TRI_TEXT_INIT;
+    tri_store *store = open_store("devices.db", TRI_STORE_WRITE);
+    tri_measurement row = row_of("a", 100);
+    add(store, row);
+    row.device_name = "new name", row.seed = 8;
+    add(store, row);
+    row.device = "host", row.device_name = "a CPU";
+    add(store, row);
+    assert_ok(tri_store_devices(store, list_devices, &devices));
+    assert_string_equal(devices.data, DEVICE ": new name\nhost: a CPU\n");
+    tri_text_free(&devices);
+    tri_store_close(store);
+}
+
 static void test_row_functions(void **state) {
     (void)state;
     tri_store *store = open_store("fn.db", TRI_STORE_WRITE);
@@ -755,6 +776,7 @@ int main(void) {
         cmocka_unit_test(test_configs_of_one_source_are_two_candidates),
         cmocka_unit_test(test_known),
         cmocka_unit_test(test_winners_of_a_family),
+        cmocka_unit_test(test_devices),
         cmocka_unit_test(test_row_functions),
         cmocka_unit_test(test_find_by_prefix),
         cmocka_unit_test(test_evidence_is_append_only),

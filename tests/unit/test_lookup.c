@@ -340,6 +340,25 @@ static void nearest_estimates_its_loss(void **state) {
     tri_found_free(&found);
 }
 
+/* What was never timed on the problem that is left out is unknown, not free: with most unknown, so is the mean. */
+static void nearest_does_not_guess_its_loss(void **state) {
+    (void)state;
+    tri_problem asked = problem_of(1536);
+    const char *one = config_at(&asked, 0), *two = config_at(&asked, 1), *three = config_at(&asked, 2);
+    const int64_t sizes[] = {1024, 2048, 4096};
+    const char *const winners[] = {one, two, three};
+    for (size_t i = 0; i < 3; i++) {
+        tri_problem tuned = problem_of(sizes[i]);
+        add(&tuned, (claim){.config = winners[i], .median_ns = 100});
+        if (i == 0)
+            add(&tuned, (claim){.config = two, .median_ns = 101});
+    }
+    tri_found found = look_up(&asked, store);
+    assert_int_equal(found.source, TRIAGE_SOURCE_NEAREST);
+    assert_true(found.expected_loss < 0); /* one of three could be judged, at 1 % */
+    tri_found_free(&found);
+}
+
 #define IN_A_STORE(test) cmocka_unit_test_setup_teardown(test, open_store, close_store)
 
 int main(void) {
@@ -355,6 +374,7 @@ int main(void) {
         IN_A_STORE(nearest_passes_over_changed_text),
         IN_A_STORE(other_kinds_are_no_donors),
         IN_A_STORE(nearest_estimates_its_loss),
+        IN_A_STORE(nearest_does_not_guess_its_loss),
     };
     return cmocka_run_group_tests(tests, open_space, close_space);
 }
