@@ -11,17 +11,23 @@ typedef struct tri_cli_fleet_options {
     const char *db;     /* the local file; NULL: the default */
     const char *server; /* postgresql://... */
     const char *shapes, *device_class;
-    bool json, color;
+    bool retry, json, color;
 } tri_cli_fleet_options;
 
 /* A password on a command line is everybody's to read: TRIAGE_E_INVALID, and how to do it instead. NULL is fine. */
 triage_status tri_cli_check_url(const char *url);
+
+/* The server of --server, or of --db when that is a URL. */
+triage_status tri_cli_open_server(tri_store **out, const tri_cli_fleet_options *options, tri_store_mode mode);
 
 triage_status tri_cli_setup(const tri_cli_fleet_options *options);
 triage_status tri_cli_sync(const tri_cli_fleet_options *options);
 triage_status tri_cli_enqueue(const tri_cli_fleet_options *options);
 triage_status tri_cli_jobs(const tri_cli_fleet_options *options);
 triage_status tri_cli_status(const tri_cli_fleet_options *options);
+/* What status says of the jobs. */
+triage_status tri_cli_jobs_status(tri_store *server, const tri_fleet_counts *counts, bool color);
+triage_status tri_cli_jobs_status_json(json_t *document, tri_store *server, const tri_fleet_counts *counts);
 
 /* Rows from elsewhere must be about a problem that this version can read: a tri_check_fn. */
 triage_status tri_cli_check_row(void *user, const tri_measurement *row);

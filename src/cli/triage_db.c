@@ -28,12 +28,13 @@ enum {
     HAS_NO_COLOR = 1 << 8,
     HAS_SERVER = 1 << 9,
     HAS_SHAPES = 1 << 10,
-    HAS_DEVICE_CLASS = 1 << 11
+    HAS_DEVICE_CLASS = 1 << 11,
+    HAS_RETRY = 1 << 12
 };
 
 typedef struct options {
     const char *db, *device, *op, *cache, *max_age, *max_size, *server, *shapes, *device_class;
-    bool json, dry_run, no_color;
+    bool json, dry_run, no_color, retry;
     unsigned given;
     const char *arguments[ARGUMENTS_MAX]; /* the command first */
     size_t count;
@@ -51,7 +52,8 @@ enum {
     KEY_NO_COLOR,
     KEY_SERVER,
     KEY_SHAPES,
-    KEY_DEVICE_CLASS
+    KEY_DEVICE_CLASS,
+    KEY_RETRY
 };
 
 static const struct argp_option argp_options[] = {
@@ -80,24 +82,29 @@ static const struct argp_option argp_options[] = {
      1},
     {"device-class", KEY_DEVICE_CLASS, "NAME", 0,
      "enqueue: only for devices with NAME in their name or key, e.g. H200 (default: any)", 1},
+    {"retry", KEY_RETRY, NULL, 0,
+     "enqueue: instead of --shapes, queue again what failed (with --device-class: of that class)", 1},
     {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     const char **const texts[] = {&o->db,       &o->device, &o->op, NULL,       &o->cache,  &o->max_age,
-                                  &o->max_size, NULL,       NULL,   &o->server, &o->shapes, &o->device_class};
+                                  &o->max_size, NULL,       NULL,   &o->server, &o->shapes, &o->device_class,
+                                  NULL};
     bool *const flags[] = {NULL, NULL,        NULL,         &o->json, NULL, NULL,
-                           NULL, &o->dry_run, &o->no_color, NULL,     NULL, NULL};
+                           NULL, &o->dry_run, &o->no_color, NULL,     NULL, NULL,
+                           &o->retry};
     static const unsigned bits[] = {HAS_DB,       HAS_DEVICE,  HAS_OP,       HAS_JSON,
                                     HAS_CACHE,    HAS_MAX_AGE, HAS_MAX_SIZE, HAS_DRY_RUN,
-                                    HAS_NO_COLOR, HAS_SERVER,  HAS_SHAPES,   HAS_DEVICE_CLASS};
+                                    HAS_NO_COLOR, HAS_SERVER,  HAS_SHAPES,   HAS_DEVICE_CLASS,
+                                    HAS_RETRY};
     if (key == ARGP_KEY_ARG) {
         if (o->count == ARGUMENTS_MAX)
             argp_error(state, "more than %d arguments", ARGUMENTS_MAX);
         o->arguments[o->count++] = argument;
         return 0;
     }
-    if (key < KEY_DB || key > KEY_DEVICE_CLASS)
+    if (key < KEY_DB || key > KEY_RETRY)
         return ARGP_ERR_UNKNOWN;
     o->given |= bits[key - KEY_DB];
     if (texts[key - KEY_DB])
@@ -130,8 +137,10 @@ static const struct argp parser = {
         "                       server, both ways, until both have all\n"
         "  enqueue              puts shapes on a server, for workers to tune\n"
         "                       (triage_tune --worker)\n"
-        "  jobs                 who works on what, what came of it, what failed\n"
-        "  status               how much a server knows, how far its jobs are\n"
+        "  jobs                 each job: who works on it, how far it is, what came\n"
+        "                       of it or why it failed\n"
+        "  status               how much a server knows, who works on what, what\n"
+        "                       failed, when all will be done\n"
         "  gc                   removes compiled kernels that were not used for\n"
         "                       long; never a measurement\v"
         "Exit codes: 0 done, 64 wrong usage, 65 bad input data (some rows refused, too), 70 out of memory, "
@@ -346,6 +355,7 @@ static tri_cli_fleet_options fleet_options(const options *o) {
                                    .server = o->server,
                                    .shapes = o->shapes,
                                    .device_class = o->device_class,
+                                   .retry = o->retry,
                                    .json = o->json,
                                    .color = tri_cli_color(stdout, o->no_color)};
 }
@@ -393,7 +403,7 @@ static const command commands[] = {
     {"hash", 0, 1, "at most one FILE.db", HAS_DB | HAS_JSON, run_hash},
     {"setup", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_setup},
     {"sync", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_sync},
-    {"enqueue", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_SHAPES | HAS_DEVICE_CLASS | HAS_JSON,
+    {"enqueue", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_SHAPES | HAS_DEVICE_CLASS | HAS_RETRY | HAS_JSON,
      run_enqueue},
     {"jobs", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_jobs},
     {"status", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_status},

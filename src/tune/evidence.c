@@ -71,10 +71,24 @@ static triage_status make_folder(const char *path) {
     return status;
 }
 
-static triage_status store(tri_search *search, tri_measurement *row) {
+bool tri_search_keeps_nothing(const tri_search *search) {
+    return search->options->compile_only && !search->options->for_device;
+}
+
+/* Of compiling ahead, only what the source and the device decide: that a compiler took too long, or died, says
+ * something of this machine, and that it compiled leaves all to be measured. */
+static bool is_kept(const tri_search *search, const tri_search_trial *trial, const tri_measurement *row) {
+    if (!search->options->compile_only)
+        return true;
+    return !tri_search_keeps_nothing(search) &&
+           (row->outcome == TRI_SPILLED || row->outcome == TRI_TOO_LARGE ||
+            (row->outcome == TRI_NOT_COMPILED && trial->compiled.status == TRIAGE_E_COMPILE));
+}
+
+static triage_status store(tri_search *search, const tri_search_trial *trial, tri_measurement *row) {
     const char *path = search->options->db_path;
     triage_status status = TRIAGE_OK;
-    if (search->options->compile_only || (!search->store && !path))
+    if (!is_kept(search, trial, row) || (!search->store && !path))
         return TRIAGE_OK;
     if (!search->store) {
         TRI_TRY(make_folder(path));
@@ -92,7 +106,7 @@ triage_status tri_search_record(tri_search *search, tri_search_trial *trial, con
     triage_status status = TRIAGE_OK;
     TRI_TRY(fill_texts(&row, search, trial, stage, report->reason, circumstances));
     fill_numbers(&row, search, trial, report);
-    TRI_TRY(store(search, &row));
+    TRI_TRY(store(search, trial, &row));
     tri_measurement_clear(&trial->row.evidence);
     trial->row.evidence = row;
     trial->row.known = false;
@@ -106,7 +120,8 @@ triage_status tri_search_record_failure(tri_search *search, tri_search_trial *tr
                                         const char *stage, const char *reason) {
     tri_report report = {.outcome = outcome};
     snprintf(report.reason, sizeof report.reason, "%.250s", reason);
-    return tri_search_record(search, trial, &report, stage, NULL);
+    return tri_search_record(search, trial, &report, stage,
+                             search->options->for_device ? "{\"compiled_ahead\":true}" : NULL);
 }
 
 /* Times taken with another state of the L2 answer another question. */
@@ -119,7 +134,7 @@ triage_status tri_search_recall(bool *known, tri_search *search, tri_search_tria
     tri_measurement row = {0};
     triage_status status = TRIAGE_OK;
     *known = false;
-    if (!search->store || search->options->force || search->options->compile_only)
+    if (!search->store || search->options->force || tri_search_keeps_nothing(search))
         goto done;
     status = tri_store_known(&row, search->store, search->problem_key, search->device_key, trial->hash,
                              search->compiler);

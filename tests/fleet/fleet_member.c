@@ -126,7 +126,8 @@ typedef struct device {
     int work_ms;
 } device;
 
-static triage_status fake_job(void *user, const tri_job *job, char **note) {
+static triage_status fake_job(void *user, tri_desk *desk, const tri_job *job, char **note) {
+    (void)desk;
     const device *d = user;
     triage_status status = TRIAGE_OK;
     tri_store *local = NULL;
