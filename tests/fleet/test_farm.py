@@ -14,7 +14,7 @@ import tempfile
 import time
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-VARIANTS = 6  # of right candidates, and as many broken ones
+VARIANTS = 3  # of right candidates, and as many broken ones
 
 
 def need(condition, *what):
@@ -55,12 +55,13 @@ class Farm:
     def new_server(self, name):
         subprocess.run(["createdb", name], check=True, env=self.environment)
         self.database = name
+        os.makedirs(os.path.join(self.home, name))
         self.server = os.environ["TRIAGE_TEST_SERVER"].replace("/postgres?", f"/{name}?")
         self.db("setup", "--server", self.server)
 
     def start(self, program, *arguments, home="one"):
         """Each home is a machine: its own local file and its own cache."""
-        environment = dict(self.environment, HOME=os.path.join(self.home, home))
+        environment = dict(self.environment, HOME=os.path.join(self.home, self.database, home))
         process = subprocess.Popen([os.path.join(self.bin, program), *map(str, arguments)], env=environment, text=True,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.running.append(process)
@@ -114,7 +115,7 @@ ROWS = "SELECT count(*) FROM triage.evidence WHERE outcome = '%s' AND circumstan
 
 def test_farm_saves_the_device(farm):
     farm.new_server("farm")
-    farm.enqueue(40, 48, 56)
+    farm.enqueue(40, 48)
     unknown = farm.finish(farm.compiler(home="cpu"))
     need("knows no device of" in unknown.err and json.loads(unknown.out)["done"] == 0, unknown.err, unknown.out)
 
@@ -126,26 +127,26 @@ def test_farm_saves_the_device(farm):
 
     compilers = [farm.compiler("--jobs", 1, home=f"cpu{i}") for i in range(3)]
     done = [json.loads(farm.finish(c).out)["done"] for c in compilers]
-    need(sum(done) == 3, "three jobs, compiled", done)
+    need(sum(done) == 2, "two jobs, compiled", done)
     need(farm.sql("SELECT count(*), min(attempt), max(attempt) FROM triage.compilation WHERE state = 'done'") ==
-         "3|1|1", "a job was compiled twice")
-    need(farm.sql(ROWS % ("not_compiled", "LIKE")) == str(3 * VARIANTS), "what does not compile is not kept")
-    need(farm.sql("SELECT count(*) FROM triage.evidence") == str(3 * VARIANTS), "more is kept than was found")
+         "2|1|1", "a job was compiled twice")
+    need(farm.sql(ROWS % ("not_compiled", "LIKE")) == str(2 * VARIANTS), "what does not compile is not kept")
+    need(farm.sql("SELECT count(*) FROM triage.evidence") == str(2 * VARIANTS), "more is kept than was found")
     status = farm.db("status", "--server", farm.server)
-    need(status["compiled_ahead"] == 3 and status["queued"] == 3, status)
+    need(status["compiled_ahead"] == 2 and status["queued"] == 2, status)
 
     farm.enqueue(64)  # comes too late for the farm
     farm.finish(farm.timer())
-    need(farm.sql("SELECT count(*) FROM triage.job WHERE state = 'done'") == "4", "jobs are not done")
-    need(farm.sql(ROWS % ("not_compiled", "LIKE")) == str(3 * VARIANTS), "the farm's rows have changed")
+    need(farm.sql("SELECT count(*) FROM triage.job WHERE state = 'done'") == "3", "jobs are not done")
+    need(farm.sql(ROWS % ("not_compiled", "LIKE")) == str(2 * VARIANTS), "the farm's rows have changed")
     own = farm.sql("SELECT problem, count(*) FROM triage.evidence WHERE outcome = 'not_compiled' "
                    "AND circumstances NOT LIKE '%compiled_ahead%' GROUP BY 1")
     need(" n=64 " in own and own.endswith(f"|{VARIANTS}") and "\n" not in own,
          "the worker compiled again what the farm had found, or did not see the late job's:", own)
     right = farm.sql("SELECT count(DISTINCT (problem, config)) FROM triage.evidence WHERE outcome IN ('right', 'slow')")
-    need(right == str(4 * VARIANTS), "timed", right, "candidates")
-    print(f"1. 3 compile workers did {done} of 3 jobs, each once; the timing worker compiled none of the "
-          f"{3 * VARIANTS} candidates again that they found not to compile", flush=True)
+    need(right == str(3 * VARIANTS), "timed", right, "candidates")
+    print(f"1. 3 compile workers did {done} of 2 jobs, each once; the timing worker compiled none of the "
+          f"{2 * VARIANTS} candidates again that they found not to compile", flush=True)
 
 
 RUNNING = "SELECT count(*) FROM triage.compilation WHERE state = 'running' AND tried > 0"
@@ -198,7 +199,7 @@ def test_failed_jobs_are_retried(farm):
     farm.new_server("again")
     path = os.path.join(farm.home, "bad.csv")
     with open(path, "w", encoding="utf-8") as file:
-        file.write("m,n,k,sparsity,block,dtype\n64,40,64,0.5,16,e4m3\n64,48,64,0.5,16,e4m3\n")
+        file.write("m,n,k,sparsity,block,dtype,out_dtype\n64,40,64,0.5,16,e4m3,f16\n64,48,64,0.5,16,e4m3,f16\n")
     farm.db("enqueue", "--shapes", path, "--device-class", "host", "--server", farm.server)
     farm.finish(farm.timer())
     jobs = farm.db("jobs", "--server", farm.server)["jobs"]
@@ -224,9 +225,6 @@ H200 = "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 
 
 def test_sm_90a(farm):
     """With NVRTC: the real space, made to allow no spills, for a GPU that the server knows only from evidence."""
-    probe = farm.finish(farm.start("triage_tune", "--emit", "wmma", "--target", "sm_90a", "--shape", "64,64,64",
-                                   "--sparsity", "0.5"), 65) if False else None
-    del probe
     with open(os.path.join(ROOT, "tuner/spaces/bsr_gemm.lua"), encoding="utf-8") as file:
         text, count = re.subn(r"spill_limit = 64,", "spill_limit = 0,", file.read())
     need(count == 1, "the space's spill limit has changed")
@@ -242,10 +240,22 @@ def test_sm_90a(farm):
     farm.finish(farm.worker("--compile-only", "--target", "sm_80", space="strict", home="cpu"))  # not its GPU
     compiler = farm.worker("--compile-only", "--target", "sm_90a", "--budget", 8, space="strict", home="cpu")
     farm.finish(compiler)
-    note = farm.sql("SELECT state, note, device FROM triage.compilation")
-    rows = farm.sql("SELECT outcome, device, count(*) FROM triage.evidence WHERE circumstances LIKE '%compiled_ahead%' "
-                    "GROUP BY 1, 2")
-    print("5.", note, rows, int(farm.sql("SELECT count(*) FROM triage.measurement")) - before, flush=True)
+    state, note, device = farm.sql("SELECT state, note, device FROM triage.compilation").split("|")
+    need(state == "done" and " sm_90a " in device, state, device)
+    ahead = "FROM triage.evidence WHERE circumstances LIKE '%compiled_ahead%'"
+    rows = farm.sql(f"SELECT outcome, device = '{device}', spill_bytes > 0 {ahead}").splitlines()
+    need(rows and set(rows) == {"spilled|t|t"} and note.startswith(f"{len(rows)} of 8 "), rows, note)
+    after = farm.sql("SELECT count(*) FROM triage.measurement")
+    need(int(after) == before + len(rows), "more is kept than what spills")
+    # Given to another machine, as to a worker of that GPU: what is known is not done again.
+    farm.sql("UPDATE triage.compilation SET state = 'queued'")
+    farm.finish(farm.worker("--compile-only", "--target", "sm_90a", "--budget", 8, space="strict", home="cpu2"))
+    need(farm.sql("SELECT count(*) FROM triage.measurement") == after, "what was known was compiled again")
+    need(farm.sql("SELECT note FROM triage.compilation") == note, "the second machine found something else")
+    print(f"5. sm_90a: {len(rows)} of 8 candidates spill, known under the key of an H200 that was never here", flush=True)
+
+
+TESTS = (test_farm_saves_the_device, test_neither_waits_for_the_other, test_killed_compilers, test_failed_jobs_are_retried)
 
 
 def main():
@@ -254,11 +264,10 @@ def main():
         return 77
     farm = Farm(sys.argv[1])
     try:
-        test_farm_saves_the_device(farm)
-        test_neither_waits_for_the_other(farm)
-        test_killed_compilers(farm)
-        test_failed_jobs_are_retried(farm)
-        test_sm_90a(farm)
+        for test in TESTS:
+            test(farm)
+        if shutil.which("nvcc") or os.path.exists("/usr/local/cuda"):
+            test_sm_90a(farm)
     finally:
         farm.close()
     return 0
