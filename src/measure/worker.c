@@ -182,7 +182,7 @@ static json_t *json_seed(uint64_t seed) {
 
 triage_status tri_worker_setup(tri_worker *worker, const tri_bench_setup *setup, double seconds) {
     return give(worker, "setup",
-                json_pack("{s:s, s:o, s:o, s:b, s:f, s:s?, s:s?, s:o}", "job", "setup", "problem",
+                json_pack("{s:s, s:o, s:o, s:b, s:f, s:s*, s:s*, s:o}", "job", "setup", "problem",
                           tri_json_problem(setup->problem), "seed", json_seed(setup->seed), "warm",
                           (int)setup->warm, "sampling", setup->sampling_limit_s, "cache", setup->cache_dir,
                           "locks", setup->lock_dir, "reference", json_trial(&setup->reference)),
