@@ -68,8 +68,9 @@ static json_t *result_of(const crew *c, size_t i, json_int_t *totals) {
 }
 
 static triage_status print_table(const json_t *results) {
-    static const tri_cli_column columns[] = {{"device", false}, {"done", true}, {"failed", true},  {"taken over", true},
-                                             {"sent", true},    {"received", true}, {"exit", true}};
+    static const tri_cli_column columns[] = {{"device", false},    {"done", true}, {"failed", true},
+                                             {"taken over", true}, {"sent", true}, {"received", true},
+                                             {"exit", true}};
     tri_cli_table *table = NULL;
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_cli_table_new(&table, columns, sizeof columns / sizeof columns[0]));

@@ -14,18 +14,18 @@ enum { JOBS_LIMIT = 10000, SHOWN = 20 };
 static json_t *ahead_to_json(const tri_job_row *row) {
     if (!row->ahead.state[0])
         return json_null();
-    return json_pack("{s:s, s:s, s:s, s:I, s:I}", "state", row->ahead.state, "worker", row->ahead.worker, "note",
-                     row->ahead.note, "tried", (json_int_t)row->ahead.tried, "candidates",
+    return json_pack("{s:s, s:s, s:s, s:I, s:I}", "state", row->ahead.state, "worker", row->ahead.worker,
+                     "note", row->ahead.note, "tried", (json_int_t)row->ahead.tried, "candidates",
                      (json_int_t)row->ahead.candidates);
 }
 
 static json_t *job_to_json(const tri_job_row *row) {
-    return json_pack("{s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:b, s:I, s:I, s:o, s:o}", "id", (json_int_t)row->id,
-                     "state", row->state, "attempts", (json_int_t)row->attempt, "worker", row->worker, "note",
-                     row->note, "device_class", row->device_class, "elapsed_ms", (json_int_t)row->elapsed_ms,
-                     "worker_lost", (int)row->expired, "tried", (json_int_t)row->tried, "candidates",
-                     (json_int_t)row->candidates, "compiled_ahead", ahead_to_json(row), "spec",
-                     json_loads(row->spec, 0, NULL));
+    return json_pack("{s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:b, s:I, s:I, s:o, s:o}", "id",
+                     (json_int_t)row->id, "state", row->state, "attempts", (json_int_t)row->attempt, "worker",
+                     row->worker, "note", row->note, "device_class", row->device_class, "elapsed_ms",
+                     (json_int_t)row->elapsed_ms, "worker_lost", (int)row->expired, "tried",
+                     (json_int_t)row->tried, "candidates", (json_int_t)row->candidates, "compiled_ahead",
+                     ahead_to_json(row), "spec", json_loads(row->spec, 0, NULL));
 }
 
 /* "m=4096 n=4096 k=4096 sparsity=0.9", in the order of the spec; to be freed. */
@@ -96,8 +96,8 @@ done:
 }
 
 triage_status tri_cli_jobs(const tri_cli_fleet_options *o) {
-    static const tri_cli_column columns[] = {{"job", true},    {"state", false},  {"progress", false},
-                                             {"tries", true},  {"time", true},    {"device", false},
+    static const tri_cli_column columns[] = {{"job", true},     {"state", false}, {"progress", false},
+                                             {"tries", true},   {"time", true},   {"device", false},
                                              {"worker", false}, {"shape", false}, {"result", false}};
     triage_status status = TRIAGE_OK;
     tri_store *server = NULL;
@@ -199,7 +199,8 @@ static void print_counts(const tri_fleet_counts *c) {
 triage_status tri_cli_jobs_status(tri_store *server, const tri_fleet_counts *counts, bool color) {
     static const tri_cli_column working[] = {
         {"at work", false}, {"job", true}, {"progress", false}, {"time", true}, {"shape", false}};
-    static const tri_cli_column failed[] = {{"failed", false}, {"job", true}, {"tries", true}, {"why", false}};
+    static const tri_cli_column failed[] = {
+        {"failed", false}, {"job", true}, {"tries", true}, {"why", false}};
     overview v = {0};
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_cli_table_new(&v.in_hand, working, sizeof working / sizeof working[0]));
@@ -231,8 +232,12 @@ triage_status tri_cli_jobs_status_json(json_t *document, tri_store *server, cons
     const struct {
         const char *name;
         int64_t count;
-    } counts[] = {{"queued", c->queued},   {"running", c->running},   {"done", c->done},
-                  {"failed", c->failed},   {"workers", c->workers},   {"compiled_ahead", c->compiled},
+    } counts[] = {{"queued", c->queued},
+                  {"running", c->running},
+                  {"done", c->done},
+                  {"failed", c->failed},
+                  {"workers", c->workers},
+                  {"compiled_ahead", c->compiled},
                   {"compile_workers", c->compilers}};
     json_t *jobs = json_array();
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)

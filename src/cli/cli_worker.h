@@ -5,7 +5,8 @@
 #include "tune/tune.h"
 
 typedef struct tri_cli_worker_options {
-    const tri_tune_options *tune; /* of each job; db_path is the local file; compile_only: compiles ahead for target */
+    const tri_tune_options
+        *tune; /* of each job; db_path is the local file; compile_only: compiles ahead for target */
     const char *server;
     double lease_s;
     bool stay, quiet, json;

@@ -88,16 +88,14 @@ static const struct argp_option argp_options[] = {
 
 static error_t parse_option(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
-    const char **const texts[] = {&o->db,       &o->device, &o->op, NULL,       &o->cache,  &o->max_age,
-                                  &o->max_size, NULL,       NULL,   &o->server, &o->shapes, &o->device_class,
-                                  NULL};
-    bool *const flags[] = {NULL, NULL,        NULL,         &o->json, NULL, NULL,
-                           NULL, &o->dry_run, &o->no_color, NULL,     NULL, NULL,
-                           &o->retry};
-    static const unsigned bits[] = {HAS_DB,       HAS_DEVICE,  HAS_OP,       HAS_JSON,
-                                    HAS_CACHE,    HAS_MAX_AGE, HAS_MAX_SIZE, HAS_DRY_RUN,
-                                    HAS_NO_COLOR, HAS_SERVER,  HAS_SHAPES,   HAS_DEVICE_CLASS,
-                                    HAS_RETRY};
+    const char **const texts[] = {&o->db,      &o->device,       &o->op, NULL, &o->cache,
+                                  &o->max_age, &o->max_size,     NULL,   NULL, &o->server,
+                                  &o->shapes,  &o->device_class, NULL};
+    bool *const flags[] = {NULL,        NULL,         NULL, &o->json, NULL, NULL,     NULL,
+                           &o->dry_run, &o->no_color, NULL, NULL,     NULL, &o->retry};
+    static const unsigned bits[] = {HAS_DB,      HAS_DEVICE,       HAS_OP,      HAS_JSON,     HAS_CACHE,
+                                    HAS_MAX_AGE, HAS_MAX_SIZE,     HAS_DRY_RUN, HAS_NO_COLOR, HAS_SERVER,
+                                    HAS_SHAPES,  HAS_DEVICE_CLASS, HAS_RETRY};
     if (key == ARGP_KEY_ARG) {
         if (o->count == ARGUMENTS_MAX)
             argp_error(state, "more than %d arguments", ARGUMENTS_MAX);
@@ -403,8 +401,8 @@ static const command commands[] = {
     {"hash", 0, 1, "at most one FILE.db", HAS_DB | HAS_JSON, run_hash},
     {"setup", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_setup},
     {"sync", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_sync},
-    {"enqueue", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_SHAPES | HAS_DEVICE_CLASS | HAS_RETRY | HAS_JSON,
-     run_enqueue},
+    {"enqueue", 0, 0, "no arguments",
+     HAS_DB | HAS_SERVER | HAS_SHAPES | HAS_DEVICE_CLASS | HAS_RETRY | HAS_JSON, run_enqueue},
     {"jobs", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_jobs},
     {"status", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_status},
     {"gc", 0, 0, "no arguments", HAS_CACHE | HAS_MAX_AGE | HAS_MAX_SIZE | HAS_DRY_RUN | HAS_JSON, run_gc},

@@ -71,13 +71,15 @@ static const struct argp_option argp_options[] = {
     {"layout", KEY_LAYOUT, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 1},
     {NULL, 0, NULL, 0, "Where and how", 2},
     {"device", KEY_DEVICE, "DEVICE", 0,
-     "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host; with --worker also all: a worker for "
+     "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host; with --worker also all: a "
+     "worker for "
      "each GPU",
      2},
     {"target", KEY_TARGET, "TARGET", 0,
      "Architecture for --compile-only, --dry-run and --emit, e.g. sm_90a or host; no device is needed", 2},
     {"compile-only", KEY_COMPILE_ONLY, NULL, 0,
-     "Compile every candidate for --target and run none. With --worker: those of the jobs that wait for such a "
+     "Compile every candidate for --target and run none. With --worker: those of the jobs that wait for such "
+     "a "
      "GPU, so that it need not try what does not compile or fit; no GPU is needed",
      2},
     {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 2},
@@ -581,11 +583,11 @@ static triage_status work(const options *o, setup *s, char *const *argv) {
     s->tune.interrupted = tri_cli_catch_interrupts();
     s->tune.log = &log;
     const tri_cli_worker_options how = {.tune = &s->tune,
-                                            .server = s->server,
-                                            .lease_s = lease_s,
-                                            .stay = o->stay,
-                                            .quiet = o->quiet,
-                                            .json = o->json};
+                                        .server = s->server,
+                                        .lease_s = lease_s,
+                                        .stay = o->stay,
+                                        .quiet = o->quiet,
+                                        .json = o->json};
     status = strcmp(s->tune.device, "all") == 0 ? tri_cli_work_on_all(&how, argv) : tri_cli_work(&how);
 done:
     return status;

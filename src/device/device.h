@@ -19,7 +19,8 @@ typedef struct tri_device_info {
     int64_t smem_bytes_max; /* per block, opt-in; host: 0 */
     int64_t memory_bytes;
     int driver_version; /* 13000 style; circumstances, not identity */
-    char uuid[40];      /* of this one card (or MIG slice), "GPU-..."; host: "". Not identity: who times on it now */
+    char uuid
+        [40]; /* of this one card (or MIG slice), "GPU-..."; host: "". Not identity: who times on it now */
 } tri_device_info;
 
 /* Canonical identity (never the name, the driver, the memory in use), e.g.

@@ -81,7 +81,8 @@ static triage_status do_count(server *s, const json_t *job) {
     int count = 0;
     (void)job;
     triage_status status = tri_device_count(&count, "cuda");
-    return status == TRIAGE_OK ? answer(s, json_pack("{s:s, s:i}", "event", "counted", "gpus", count)) : status;
+    return status == TRIAGE_OK ? answer(s, json_pack("{s:s, s:i}", "event", "counted", "gpus", count))
+                               : status;
 }
 
 typedef struct trial_copy { /* a trial whose source is borrowed from a document */
@@ -112,7 +113,8 @@ static triage_status outlast_others(server *s, const char *folder) {
         TRI_TRY(tri_turn_take(&ours, s->turn_fd));
     }
     if (!ours)
-        status = tri_fail(TRIAGE_E_DEVICE, "a killed process of an earlier run does not let go of the device");
+        status =
+            tri_fail(TRIAGE_E_DEVICE, "a killed process of an earlier run does not let go of the device");
 done:
     return status;
 }
@@ -128,8 +130,8 @@ static triage_status do_setup(server *s, const json_t *job) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(s->device && !s->bench ? TRIAGE_OK : tri_fail(TRIAGE_E_INVALID, "setup out of turn"));
     TRI_TRY(tri_json_read(job, "{s:o, s:s, s:b, s:F, s?s, s?s, s:o}", "problem", &problem_json, "seed", &seed,
-                          "warm", &warm, "sampling", &sampling, "cache", &cache, "locks", &locks,
-                          "reference", &reference_json));
+                          "warm", &warm, "sampling", &sampling, "cache", &cache, "locks", &locks, "reference",
+                          &reference_json));
     if (locks)
         TRI_TRY(outlast_others(s, locks));
     TRI_TRY(tri_problem_from_json(&problem, problem_json));
@@ -240,12 +242,8 @@ static triage_status do_job(server *s, const json_t *job) {
     static const struct {
         const char *name;
         triage_status (*run)(server *, const json_t *);
-    } jobs[] = {{"compile", do_compile},
-                {"open", do_open},
-                {"count", do_count},
-                {"setup", do_setup},
-                {"measure", do_measure},
-                {"race", do_race}};
+    } jobs[] = {{"compile", do_compile}, {"open", do_open},       {"count", do_count},
+                {"setup", do_setup},     {"measure", do_measure}, {"race", do_race}};
     const char *name = json_string_value(json_object_get(job, "job"));
     triage_status status = tri_fail(TRIAGE_E_INVALID, "unknown job '%.32s'", name ? name : "");
     for (size_t i = 0; name && i < sizeof jobs / sizeof jobs[0]; i++)

@@ -303,8 +303,8 @@ static triage_status read_event(tri_event *out, const json_t *json) {
     static const struct {
         const char *name;
         triage_status (*read)(tri_event *, const json_t *);
-    } kinds[] = {{"compiled", read_compiled}, {"opened", read_opened}, {"ready", read_ready},
-                 {"measured", read_measured}, {"raced", read_raced},   {"racing", read_racing},
+    } kinds[] = {{"compiled", read_compiled}, {"opened", read_opened},  {"ready", read_ready},
+                 {"measured", read_measured}, {"raced", read_raced},    {"racing", read_racing},
                  {"failed", read_failed},     {"counted", read_counted}};
     const char *name = "";
     int leaving = 0;

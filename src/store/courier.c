@@ -69,7 +69,8 @@ static void renew(tri_courier *c, held_job *job) {
                            .tried = job->tried,
                            .candidates = job->candidates,
                            .device = job->device[0] ? job->device : NULL};
-    if (open_both(c) != TRIAGE_OK || tri_job_renew(&held, c->server, &asked, c->options.lease_ms) != TRIAGE_OK)
+    if (open_both(c) != TRIAGE_OK ||
+        tri_job_renew(&held, c->server, &asked, c->options.lease_ms) != TRIAGE_OK)
         return;
     pthread_mutex_lock(&c->mutex);
     if (!held && c->job.id == job->id && c->job.attempt == job->attempt)

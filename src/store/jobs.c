@@ -154,11 +154,11 @@ triage_status tri_job_release(tri_store *server, const tri_job *job) {
 
 triage_status tri_job_finish(bool *held, tri_store *server, const tri_job *job, const char *state,
                              const char *note) {
-    triage_status status = about_job(held, server, job->device ? "finish_compilation" : "finish_job", job, 0,
-                                     state, note);
+    triage_status status =
+        about_job(held, server, job->device ? "finish_compilation" : "finish_job", job, 0, state, note);
     if (status == TRIAGE_OK && !*held)
-        status = about_job(held, server, job->device ? "compilation_ended" : "job_ended", job, 0, state,
-                           note);
+        status =
+            about_job(held, server, job->device ? "compilation_ended" : "job_ended", job, 0, state, note);
     return status;
 }
 

@@ -15,7 +15,8 @@ typedef struct tri_job {
     int64_t id, attempt;
     char *spec;                 /* JSON object, options of triage_tune */
     char *device, *device_name; /* to be compiled ahead for the device with this key; NULL: to be timed */
-    int64_t tried, candidates;  /* how far it is, as the holder tells the others; candidates 0: not known yet */
+    int64_t tried,
+        candidates; /* how far it is, as the holder tells the others; candidates 0: not known yet */
 } tri_job;
 void tri_job_clear(tri_job *job);
 
@@ -52,8 +53,8 @@ triage_status tri_fleet_know_target(int64_t *count, tri_store *server, const cha
 typedef struct tri_job_row {
     int64_t id, attempt, elapsed_ms, tried, candidates;
     const char *state, *worker, *note, *spec, *device_class;
-    bool expired; /* running, but its worker was not heard of */
-    struct {      /* of the newest compilation ahead */
+    bool expired;          /* running, but its worker was not heard of */
+    struct {               /* of the newest compilation ahead */
         const char *state; /* "" none, "queued", "running", "lost", "done", "failed" */
         const char *worker, *note;
         int64_t tried, candidates;
@@ -66,7 +67,7 @@ triage_status tri_job_each(tri_store *server, bool all, int64_t limit, tri_job_f
 typedef struct tri_fleet_counts {
     int64_t queued, running, done, failed, workers;
     int64_t compiled, compilers; /* jobs that wait and are compiled ahead; workers that do that now */
-    int64_t left_ms; /* until all have ended, at the last hour's pace; -1 unknown */
+    int64_t left_ms;             /* until all have ended, at the last hour's pace; -1 unknown */
     int64_t measurements, problems, devices, bytes;
 } tri_fleet_counts;
 triage_status tri_fleet_count(tri_fleet_counts *out, tri_store *server);

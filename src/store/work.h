@@ -8,7 +8,8 @@ typedef struct tri_work_options {
     const char *local_path, *server_url;
     const char *worker; /* a name for people */
     const char *device; /* what jobs are chosen by: the device's name and key */
-    const char *device_key, *device_name; /* made known to the server, for those who compile ahead; NULL: not */
+    const char *device_key,
+        *device_name;   /* made known to the server, for those who compile ahead; NULL: not */
     const char *target; /* instead of a device: compiles ahead for the known devices of this architecture */
     int64_t lease_ms;   /* 0: 120000 */
     bool stay;          /* wait for more jobs when there are none */

@@ -265,7 +265,8 @@ triage_status tri_tune_count_gpus(int *out, const tri_tune_options *options) {
     if (event.kind == TRI_EVENT_NONE)
         status = tri_fail(TRIAGE_E_INTERRUPTED, "interrupted before the GPUs were counted");
     else if (event.kind != TRI_EVENT_COUNTED)
-        status = tri_fail(event.kind == TRI_EVENT_FAILED ? event.status : TRIAGE_E_DEVICE, "%s", event.message);
+        status =
+            tri_fail(event.kind == TRI_EVENT_FAILED ? event.status : TRIAGE_E_DEVICE, "%s", event.message);
     else if (event.gpus == 0)
         status = tri_fail(TRIAGE_E_NO_DEVICE, "the driver finds no GPU");
 done:

@@ -30,8 +30,9 @@ typedef struct tri_tune_options {
     double sampling_limit_s;         /* of one candidate's samples, a quarter of the race's; 0: 1.5 */
     volatile const int *interrupted; /* set by a signal handler: finish the row in hand and stop */
     volatile const int *overtaken;   /* likewise, but to stop is no failure; NULL: never */
-    const char *lock_dir; /* wait for our turn on the device (measure/turn.h); NULL: time whatever others do */
-    const tri_log *log;   /* told when we wait; NULL: nobody */
+    const char
+        *lock_dir;      /* wait for our turn on the device (measure/turn.h); NULL: time whatever others do */
+    const tri_log *log; /* told when we wait; NULL: nobody */
 } tri_tune_options;
 
 /* One candidate's line in the table. Strings borrowed until the result is freed. */

@@ -48,8 +48,8 @@ static void log_launch(int fd, long long from) {
     char line[128];
     if (fd < 0)
         return;
-    const int size = snprintf(line, sizeof line, "%d %d %lld %lld\n", fake.first_device + fake.ordinal_of_context,
-                              (int)getpid(), from, now_ns());
+    const int size = snprintf(line, sizeof line, "%d %d %lld %lld\n",
+                              fake.first_device + fake.ordinal_of_context, (int)getpid(), from, now_ns());
     if (write(fd, line, (size_t)size) != size)
         fake.mistakes++;
     close(fd);

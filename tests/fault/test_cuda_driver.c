@@ -201,7 +201,8 @@ static void test_description(void **state) {
     free(key);
     assert_string_equal(info->uuid, "GPU-a0a0a0a0-a0a0-a0a0-a0a0-a0a0a0a0a0a0");
     tri_device_close(device);
-    assert_int_equal(tri_device_open(&device, "cuda:1", false), TRIAGE_OK); /* another card of the same kind */
+    assert_int_equal(tri_device_open(&device, "cuda:1", false),
+                     TRIAGE_OK); /* another card of the same kind */
     assert_string_equal(tri_device_describe(device)->uuid, "GPU-a1a1a1a1-a1a1-a1a1-a1a1-a1a1a1a1a1a1");
     tri_device_close(device);
     expect_nothing_left("description");

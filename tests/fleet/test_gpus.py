@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A machine with several GPUs (a fake libcuda.so.1): a worker for each with --device all, and one at a time on each,
 whoever started it. python3 tests/fleet/test_gpus.py BIN_DIR"""
+import fcntl
 import json
 import os
 import shutil
@@ -57,6 +58,10 @@ class Machine:
         return self.start("triage_tune", "--worker", "--db", self.server, "--device", device, "--budget", 1,
                           "--jobs", 1, *arguments, **environment)
 
+    def plain(self, device, **environment):
+        return self.start("triage_tune", "--shape", "256,64,256", "--sparsity", "0.5", "--budget", 1, "--jobs", 1,
+                          "--device", device, "--db", os.path.join(self.home, "plain.db"), **environment)
+
     def launches(self):
         """(card, pid, start, end) of each launch so far; forgets them."""
         with open(self.log, encoding="utf-8") as file:
@@ -97,16 +102,16 @@ def test_a_worker_for_each(m):
 
 def test_one_at_a_time(m):
     m.enqueue(8)
-    two_people = [m.workers() for _ in range(2)]
+    two_people = [m.workers(FAKE_CUDA_LAUNCH_MS="500") for _ in range(2)]
     for workers in two_people:
         m.finish(workers)
     launches = m.launches()
     need(not collisions(launches), "two processes timed on one card at once:", collisions(launches)[:3])
-    need(len({launch[1] for launch in launches}) >= 4, "not both took part")
-    m.enqueue(8)  # could the check fail? With a lock folder for each of the two, it does
-    two_people = [m.workers(TRIAGE_LOCK_DIR=folder) for folder in (m.home, tempfile.mkdtemp(dir=m.home))]
-    for workers in two_people:
-        m.finish(workers)
+    need(any("another run times on" in workers.err for workers in two_people), "they never met")
+    first = m.plain("cuda:0", FAKE_CUDA_LAUNCH_MS="4000")  # could the check fail? With a lock folder for each, it does
+    wait_for_launch(m)
+    m.finish(m.plain("cuda:0", TRIAGE_LOCK_DIR=tempfile.mkdtemp(dir=m.home)), 70)
+    m.finish(first, 70)
     need(collisions(m.launches()), "the check finds nothing even without a lock")
     print(f"2. two people start workers for all GPUs: {len(launches)} launches, never two processes at once", flush=True)
 
@@ -120,9 +125,7 @@ def wait_for_launch(m, seconds=60):
 
 def test_the_card_counts_not_its_number(m):
     """cuda:1 here, cuda:0 where only that card is visible; a plain run beside a worker."""
-    arguments = ("--shape", "256,64,256", "--sparsity", "0.5", "--budget", 1, "--jobs", 1, "--db",
-                 os.path.join(m.home, "plain.db"))
-    plain = m.start("triage_tune", *arguments, "--device", "cuda:1", FAKE_CUDA_LAUNCH_MS="1500")
+    plain = m.plain("cuda:1", FAKE_CUDA_LAUNCH_MS="3000")
     wait_for_launch(m)
     m.enqueue(1)
     start = time.time()
@@ -136,11 +139,9 @@ def test_the_card_counts_not_its_number(m):
 
 
 def test_death_ends_the_turn(m):
-    arguments = ("--shape", "256,64,256", "--sparsity", "0.5", "--budget", 1, "--jobs", 1, "--device", "cuda:0",
-                 "--db", os.path.join(m.home, "plain.db"))
-    first = m.start("triage_tune", *arguments, FAKE_CUDA_LAUNCH_MS="5000")
+    first = m.plain("cuda:0", FAKE_CUDA_LAUNCH_MS="8000")
     wait_for_launch(m)
-    second = m.start("triage_tune", *arguments)
+    second = m.plain("cuda:0")
     need("waiting for its end" in second.stderr.readline(), "the second did not wait")
     start = time.time()
     first.send_signal(signal.SIGKILL)
@@ -158,6 +159,27 @@ def test_no_gpu(m):
     alone = m.finish(m.start("triage_tune", "--device", "all", "--shape", "64,64,64", "--sparsity", "0.5"), 64)
     need("--worker" in alone.err, alone.err)
     print("5. no GPU: exit code 69", flush=True)
+
+
+def test_host(m):
+    """The CPUs are one device: a run waits while another has the turn, which here we have ourselves."""
+    arguments = ("--shape", "64,40,64", "--sparsity", "0.5", "--block", 16, "--budget", 1, "--jobs", 1, "--device",
+                 "host", "--time-limit", 30, "--db", os.path.join(m.home, "host.db"))
+    m.finish(m.start("triage_tune", *arguments))
+    lock, = [os.path.join(m.home, name) for name in os.listdir(m.home)
+             if name.startswith("triage-host-") and not name.endswith("-process.lock")]
+    with open(lock, encoding="utf-8") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        second = m.start("triage_tune", *arguments, "--force")
+        need("another run times on host: " in second.stderr.readline(), "it did not wait")
+        time.sleep(1)
+        need(second.poll() is None, "it did not go on waiting")
+    m.finish(second)
+    known = m.start("triage_tune", *arguments)
+    with open(lock, encoding="utf-8") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        m.finish(known)  # what is known needs no turn
+    print("7. the host device: a second run waits its turn, one that has nothing to measure does not", flush=True)
 
 
 def test_stop(m):
@@ -195,6 +217,7 @@ def main():
         test_death_ends_the_turn(m)
         test_no_gpu(m)
         test_stop(m)
+        test_host(m)
     finally:
         m.close()
     return 0

@@ -397,8 +397,9 @@ static void test_compile_workers_share(void **state) {
         wait(&code);
         assert_true(WIFEXITED(code) && WEXITSTATUS(code) == 0);
     }
-    run_on(url, "DO $$ BEGIN IF EXISTS (SELECT FROM triage.compilation WHERE attempt <> 1 OR state <> 'done') OR "
-                "(SELECT count(*) FROM triage.compilation) < 39 THEN RAISE 'not each once'; END IF; END $$");
+    run_on(url,
+           "DO $$ BEGIN IF EXISTS (SELECT FROM triage.compilation WHERE attempt <> 1 OR state <> 'done') OR "
+           "(SELECT count(*) FROM triage.compilation) < 39 THEN RAISE 'not each once'; END IF; END $$");
     tri_job_clear(&timed);
     tri_store_close(check);
 }

@@ -245,11 +245,15 @@ static void test_args_have_every_field(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open_specs),    cmocka_unit_test(test_absent_gpu),
-        cmocka_unit_test(test_count),         cmocka_unit_test(test_key_and_back),
+        cmocka_unit_test(test_open_specs),
+        cmocka_unit_test(test_absent_gpu),
+        cmocka_unit_test(test_count),
+        cmocka_unit_test(test_key_and_back),
         cmocka_unit_test(test_key_is_exact),
-        cmocka_unit_test(test_targets),       cmocka_unit_test(test_host_memory),
-        cmocka_unit_test(test_circumstances), cmocka_unit_test(test_args_have_every_field),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_host_memory),
+        cmocka_unit_test(test_circumstances),
+        cmocka_unit_test(test_args_have_every_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
