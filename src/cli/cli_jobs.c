@@ -45,11 +45,13 @@ done:
     return status;
 }
 
-/* "12/48", "12/48 compiled ahead", "compiled ahead"; "" before anything is known. */
+/* "12/48", "12/48 compiled ahead", "compiled ahead"; "" where there is nothing to say. */
 static const char *progress_of(char out[64], const tri_job_row *row) {
     const bool ahead = strcmp(row->state, "queued") == 0;
     out[0] = '\0';
-    if (ahead && strcmp(row->ahead.state, "done") == 0)
+    if (ahead && strcmp(row->ahead.state, "failed") == 0)
+        snprintf(out, 64, "cannot be compiled ahead");
+    else if (ahead && strcmp(row->ahead.state, "done") == 0)
         snprintf(out, 64, "compiled ahead");
     else if (ahead && strcmp(row->ahead.state, "running") == 0 && row->ahead.candidates > 0)
         snprintf(out, 64, "%" PRId64 "/%" PRId64 " compiled ahead", row->ahead.tried, row->ahead.candidates);
@@ -133,7 +135,10 @@ static triage_status add_in_hand(overview *v, const tri_job_row *row) {
         return TRIAGE_OK;
     TRI_TRY(shape_of(&shape, row->spec));
     TRI_TRY(tri_cli_table_row(v->in_hand, row->expired ? TRI_STYLE_BAD : TRI_STYLE_NONE));
-    TRI_TRY(tri_cli_table_cell(v->in_hand, "  %s%s", worker_of(row), row->expired ? " (not heard of)" : ""));
+    TRI_TRY(tri_cli_table_cell(v->in_hand, "  %s%s", worker_of(row),
+                               row->expired                        ? " (not heard of)"
+                               : strcmp(row->state, "queued") == 0 ? " (compiles ahead)"
+                                                                   : ""));
     TRI_TRY(tri_cli_table_cell(v->in_hand, "%" PRId64, row->id));
     TRI_TRY(tri_cli_table_cell(v->in_hand, "%s", progress_of(progress, row)));
     TRI_TRY(tri_cli_table_cell(v->in_hand, "%s", tri_cli_time(time, (double)row->elapsed_ms * 1e6)));
@@ -185,8 +190,8 @@ static void print_counts(const tri_fleet_counts *c) {
     printf("jobs: %" PRId64 " waiting", c->queued);
     if (c->compiled)
         printf(" (%" PRId64 " compiled ahead)", c->compiled);
-    printf(", %" PRId64 " running on %" PRId64 " workers, %" PRId64 " done, %" PRId64 " failed\n", c->running,
-           c->workers, c->done, c->failed);
+    printf(", %" PRId64 " running on %" PRId64 " worker%s, %" PRId64 " done, %" PRId64 " failed\n",
+           c->running, c->workers, c->workers == 1 ? "" : "s", c->done, c->failed);
     if (c->queued + c->running == 0)
         return;
     if (c->left_ms >= 0)
