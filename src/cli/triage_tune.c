@@ -342,6 +342,7 @@ typedef struct setup {
     tri_tune_options tune;
     char *worker, *db, *cache;
     const char *server; /* NULL: none */
+    tri_log log;
 } setup;
 
 static void free_setup(setup *s) {
@@ -373,6 +374,8 @@ static triage_status make_setup(setup *out, const options *o) {
     TRI_TRY(tri_cli_default_cache(&out->cache));
     tune->worker_path = out->worker;
     tune->cache_dir = out->cache;
+    out->log = (tri_log){tri_cli_log, (void *)(uintptr_t)&o->quiet};
+    tune->log = &out->log;
     tune->lock_dir = tri_cli_lock_dir();
     if ((o->compile_only && !o->worker) || o->dry_run || o->emit)
         goto done; /* nothing to remember */
@@ -540,7 +543,6 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     talk t = {.problem = &problem->problem, .verbose = o->verbose};
     triage_status status = TRIAGE_OK, printed = TRIAGE_OK;
     s->tune.interrupted = tri_cli_catch_interrupts();
-    s->tune.log = &log;
     TRI_TRY(settle_types(s, problem));
     if (!o->compile_only)
         TRI_TRY(tri_cli_problem_fits(&problem->problem));
@@ -575,13 +577,11 @@ done:
 /* ---- the jobs of a fleet ------------------------------------------------------------------------------------------ */
 
 static triage_status work(const options *o, setup *s, char *const *argv) {
-    const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->quiet};
     double lease_s = 120;
     triage_status status = TRIAGE_OK;
     if (o->lease)
         TRI_TRY(tri_parse_double(&lease_s, o->lease, 1, 86400, "--lease"));
     s->tune.interrupted = tri_cli_catch_interrupts();
-    s->tune.log = &log;
     const tri_cli_worker_options how = {.tune = &s->tune,
                                         .server = s->server,
                                         .lease_s = lease_s,
