@@ -14,7 +14,7 @@ typedef struct crew {
     size_t count, arguments; /* of each */
     tri_crew_member members[GPUS_MAX];
     char **argv;                   /* [count][arguments + 1] */
-    char names[GPUS_MAX][16];      /* "cuda:0" */
+    char names[GPUS_MAX][32];      /* "cuda:0" */
     char jobs[16], self[PATH_MAX]; /* compilers of each; this program */
 } crew;
 
