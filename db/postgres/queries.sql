@@ -182,12 +182,16 @@ SELECT (state = :state)::int FROM job WHERE id = :id::bigint AND attempt = :atte
 -- name: know_device
 INSERT INTO known_device (key, name) VALUES (:key, :name) ON CONFLICT DO NOTHING;
 
--- The newest row of each device has its name.
+-- A row of each device has its name. Problem by problem: one look into the index for each, whatever the size of
+-- the evidence.
 -- name: know_devices_of_evidence
 INSERT INTO known_device (key, name)
-SELECT d.key, newest.device_name FROM device d
-CROSS JOIN LATERAL (SELECT o.device_name FROM measurement m JOIN origin o ON o.id = m.origin
-                    WHERE m.device = d.id ORDER BY m.seq DESC LIMIT 1) newest
+SELECT d.key, o.device_name FROM device d
+CROSS JOIN LATERAL (SELECT one.origin FROM problem p
+                    CROSS JOIN LATERAL (SELECT m.origin FROM measurement m
+                                        WHERE m.problem = p.id AND m.device = d.id LIMIT 1) one
+                    LIMIT 1) row
+JOIN origin o ON o.id = row.origin
 WHERE split_part(d.key, ' ', 2) = :target
   AND NOT EXISTS (SELECT FROM known_device k WHERE k.key = d.key)
 ON CONFLICT DO NOTHING;

@@ -124,8 +124,10 @@ triage_status tri_search_record_failure(tri_search *search, tri_search_trial *tr
                              search->options->for_device ? "{\"compiled_ahead\":true}" : NULL);
 }
 
-/* Times taken with another state of the L2 answer another question. */
-static bool answers(const tri_search *search, const tri_measurement *row) {
+/* Times taken with another state of the L2 answer another question; so does a space that allows fewer spills. */
+static bool answers(const tri_search *search, const tri_search_trial *trial, const tri_measurement *row) {
+    if (row->outcome == TRI_SPILLED && row->spill_bytes <= trial->candidate.spill_limit)
+        return false;
     bool timed = row->outcome == TRI_RIGHT || row->outcome == TRI_SLOW;
     return !timed || row->cold_l2 == !search->options->warm;
 }
@@ -142,7 +144,7 @@ triage_status tri_search_recall(bool *known, tri_search *search, tri_search_tria
         status = TRIAGE_OK;
         goto done;
     }
-    if (status == TRIAGE_OK && answers(search, &row)) {
+    if (status == TRIAGE_OK && answers(search, trial, &row)) {
         trial->row.evidence = row;
         trial->row.known = *known = true;
         row = (tri_measurement){0};

@@ -220,7 +220,22 @@ def test_failed_jobs_are_retried(farm):
     print("4. failed jobs are named with their reason, and queued again", flush=True)
 
 
-H200 = "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448"
+def test_older_server(farm):
+    """Made by the version before: its jobs stay, and what is new is there."""
+    subprocess.run(["createdb", "older"], check=True, env=farm.environment)
+    folder = os.path.join(ROOT, "db/postgres/migrations")
+    for name in sorted(os.listdir(folder))[:2]:
+        subprocess.run(["psql", "-d", "older", "-1Xq", "-v", "ON_ERROR_STOP=1", "-f", os.path.join(folder, name)],
+                       check=True, env=farm.environment, stdout=subprocess.DEVNULL)
+    farm.database = "older"
+    farm.sql("INSERT INTO triage.job (spec, device_class, state, ends, attempt, note) VALUES "
+             "('{\"m\":\"64\",\"n\":\"40\",\"k\":\"64\",\"sparsity\":\"0.5\"}', '', 'failed', 1, 3, 'why not')")
+    os.makedirs(os.path.join(farm.home, "older"))
+    server = os.environ["TRIAGE_TEST_SERVER"].replace("/postgres?", "/older?")
+    farm.finish(farm.start("triage_db", "jobs", "--server", server), 65)  # says who must do what
+    farm.db("setup", "--server", server)
+    job, = farm.db("jobs", "--server", server)["jobs"]
+    need((job["state"], job["attempts"], job["note"], job["compiled_ahead"]) == ("failed", 3, "why not", None), job)
 
 
 def test_sm_90a(farm):
@@ -252,10 +267,16 @@ def test_sm_90a(farm):
     farm.finish(farm.worker("--compile-only", "--target", "sm_90a", "--budget", 8, space="strict", home="cpu2"))
     need(farm.sql("SELECT count(*) FROM triage.measurement") == after, "what was known was compiled again")
     need(farm.sql("SELECT note FROM triage.compilation") == note, "the second machine found something else")
+    # A space that allows those spills is not misled by one that does not.
+    farm.sql("UPDATE triage.compilation SET state = 'queued'")
+    farm.finish(farm.start("triage_tune", "--worker", "--db", farm.server, "--compile-only", "--target", "sm_90a",
+                           "--budget", 8, home="cpu"))
+    need(farm.sql("SELECT note FROM triage.compilation").startswith("0 of 8 "), "the spill limit is not looked at")
     print(f"5. sm_90a: {len(rows)} of 8 candidates spill, known under the key of an H200 that was never here", flush=True)
 
 
-TESTS = (test_farm_saves_the_device, test_neither_waits_for_the_other, test_killed_compilers, test_failed_jobs_are_retried)
+TESTS = (test_farm_saves_the_device, test_neither_waits_for_the_other, test_killed_compilers, test_failed_jobs_are_retried,
+         test_older_server)
 
 
 def main():

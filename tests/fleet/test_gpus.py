@@ -179,7 +179,11 @@ def test_host(m):
     with open(lock, encoding="utf-8") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         m.finish(known)  # what is known needs no turn
-    print("7. the host device: a second run waits its turn, one that has nothing to measure does not", flush=True)
+        bench = m.start("triage_bench", "--shape", "64,40,64", "--sparsity", "0.5", "--block", 16, "--device", "host",
+                        "--samples", 6, "--against", "none")
+        need("another run times on host: " in bench.stderr.readline(), "triage_bench did not wait")
+    m.finish(bench)
+    print("7. the host device: a second run and triage_bench wait their turn, one that has nothing to measure does not", flush=True)
 
 
 def test_stop(m):

@@ -342,7 +342,7 @@ static void test_compiling_ahead(void **state) {
     tri_store_close(remote);
 }
 
-/* A device that only evidence speaks of is known by the name in its newest row. */
+/* A device that only evidence speaks of is known by the name in its rows. */
 static void test_devices_of_evidence(void **state) {
     (void)state;
     tri_store *remote = open_at(make_server("devices"));
