@@ -4,7 +4,8 @@
    python3 tests/fleet/test_fleet.py BIN_DIR [--full]
 
 1. Many processes on four hosts tune the same problems: no row lost or doubled, the same hash everywhere.
-2. Workers are killed with SIGKILL at random: each job ends once, its evidence complete.
+2. Workers, and others that compile jobs ahead, are killed with SIGKILL at random: each job ends once, its evidence
+   complete, and what was compiled ahead was so once.
 3. The network is cut for ten seconds at random, the server restarted: nothing lost, nothing doubled, nobody hangs.
 
 Run by tests/support/postgres.sh inside `unshare --net` (see main). Exit code 77: skipped, and why. Without the

@@ -165,7 +165,9 @@ def test_host(m):
     """The CPUs are one device: a run waits while another has the turn, which here we have ourselves."""
     arguments = ("--shape", "64,40,64", "--sparsity", "0.5", "--block", 16, "--budget", 1, "--jobs", 1, "--device",
                  "host", "--time-limit", 30, "--db", os.path.join(m.home, "host.db"))
+    start = time.time()
     m.finish(m.start("triage_tune", *arguments))
+    usual = time.time() - start
     lock, = [os.path.join(m.home, name) for name in os.listdir(m.home)
              if name.startswith("triage-host-") and not name.endswith("-process.lock")]
     with open(lock, encoding="utf-8") as turn:
@@ -183,6 +185,12 @@ def test_host(m):
                         "--samples", 6, "--against", "none")
         need("another run times on host: " in bench.stderr.readline(), "triage_bench did not wait")
     m.finish(bench)
+    with open(lock.replace(".lock", "-process.lock"), encoding="utf-8") as process:
+        fcntl.flock(process, fcntl.LOCK_EX)  # as if a killed run's process had not let go of the device yet
+        third = m.start("triage_tune", *arguments, "--force")
+        time.sleep(3 * usual + 1)
+        need(third.poll() is None, "it did not wait for what is left of a killed run")
+    m.finish(third)
     print("7. the host device: a second run and triage_bench wait their turn, one that has nothing to measure does not", flush=True)
 
 

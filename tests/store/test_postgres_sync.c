@@ -144,6 +144,31 @@ static void test_hostile_rows_on_the_server(void **state) {
     tri_store_close(remote);
 }
 
+/* One problem on one device, and only rows that are what they say. */
+static void test_fetch(void **state) {
+    (void)state;
+    const char *url = make_server("fetch");
+    tri_store *remote = open_at(url), *local = open_store("fetch.db", TRI_STORE_WRITE);
+    int64_t added, rows;
+    tri_measurement wanted = row_of("wanted", 100), elsewhere = row_of("elsewhere", 100);
+    const char *device = wanted.device;
+    add(remote, wanted);
+    add(remote, row_of("wanted too", 200));
+    elsewhere.device = (char *)(uintptr_t) "cuda sm_90a sms=1 clock=1 memclock=1 bus=1 l2=1 smem=1";
+    add(remote, elsewhere);
+    run_on(url,
+           "SELECT triage.add_evidence(jsonb_build_array(to_jsonb(e) || jsonb_build_object('id', md5('x')))) "
+           "FROM triage.evidence e WHERE config = 'wanted'");
+    assert_ok(tri_store_fetch(&added, local, remote, wanted.problem, device, NULL, NULL));
+    assert_int_equal(added, 2);
+    assert_ok(tri_store_fetch(&added, local, remote, wanted.problem, device, NULL, NULL));
+    assert_int_equal(added, 0);
+    assert_ok(tri_store_verify(&rows, local));
+    assert_int_equal(rows, 2);
+    tri_store_close(local);
+    tri_store_close(remote);
+}
+
 static void test_restored_server(void **state) {
     (void)state;
     const char *url = make_server("restored");
@@ -408,6 +433,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_ways_and_only_once),
         cmocka_unit_test(test_hostile_rows_on_the_server),
+        cmocka_unit_test(test_fetch),
         cmocka_unit_test(test_restored_server),
         cmocka_unit_test(test_stops_in_time),
         cmocka_unit_test(test_courier),
