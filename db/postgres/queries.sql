@@ -134,24 +134,39 @@ SELECT DISTINCT value, :device_class FROM jsonb_array_elements_text(:specs::json
 ON CONFLICT (spec, device_class) WHERE state IN ('queued', 'running') DO NOTHING
 RETURNING id;
 
+-- The newest failure of each problem, unless the same waits again already. attempt goes on counting: it tells a
+-- worker of old that the job is not its own any more.
+-- name: retry_jobs
+UPDATE job SET state = 'queued', ends = 0, forgiven = attempt, worker = '', note = '', started_at = NULL,
+               lease_until = NULL, ended_at = NULL, tried = 0, candidates = 0
+WHERE id IN (SELECT max(f.id) FROM job f
+             WHERE f.state = 'failed' AND strpos(lower(f.device_class), lower(:device_class)) > 0
+               AND NOT EXISTS (SELECT FROM job o WHERE o.spec = f.spec AND o.device_class = f.device_class
+                                                   AND o.state IN ('queued', 'running'))
+             GROUP BY f.spec, f.device_class)
+RETURNING id;
+
 -- A job that killed so many workers kills the next one, too.
 -- name: give_up_jobs
 UPDATE job SET state = 'failed', ends = ends + 1, ended_at = now(),
-               note = 'given up: ' || attempt || ' workers took it and were not heard of again'
-WHERE id IN (SELECT id FROM job WHERE state = 'running' AND lease_until < now() AND attempt >= :most::integer
-             FOR UPDATE SKIP LOCKED);
+               note = 'given up: ' || attempt - forgiven || ' workers took it and were not heard of again'
+WHERE id IN (SELECT id FROM job
+             WHERE state = 'running' AND lease_until < now() AND attempt - forgiven >= :most::integer
+             FOR NO KEY UPDATE SKIP LOCKED);
 
+-- NO KEY: a compilation that is being claimed refers to its job, and must not hide it.
 -- name: claim_job
 UPDATE job SET state = 'running', attempt = attempt + 1, worker = :worker, started_at = now(),
-               lease_until = now() + :lease_ms::bigint * interval '1 millisecond'
+               lease_until = now() + :lease_ms::bigint * interval '1 millisecond', tried = 0, candidates = 0
 WHERE id = (SELECT id FROM job
             WHERE (state = 'queued' OR (state = 'running' AND lease_until < now()))
               AND strpos(lower(:device), lower(device_class)) > 0
-            ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1)
+            ORDER BY id FOR NO KEY UPDATE SKIP LOCKED LIMIT 1)
 RETURNING id, attempt, spec, device_class;
 
 -- name: renew_job
-UPDATE job SET lease_until = now() + :lease_ms::bigint * interval '1 millisecond'
+UPDATE job SET lease_until = now() + :lease_ms::bigint * interval '1 millisecond', tried = :tried::bigint,
+               candidates = :candidates::bigint
 WHERE id = :id::bigint AND attempt = :attempt::bigint AND state = 'running' RETURNING id;
 
 -- Given back, for others: the worker was told to stop.
@@ -160,18 +175,76 @@ UPDATE job SET state = 'queued', lease_until = NULL, worker = ''
 WHERE id = :id::bigint AND attempt = :attempt::bigint AND state = 'running' RETURNING id;
 
 -- name: finish_job
-UPDATE job SET state = :state, ends = ends + 1, ended_at = now(), note = :note
+UPDATE job SET state = :state, ends = ends + 1, ended_at = now(), note = :note, tried = :tried::bigint,
+               candidates = :candidates::bigint
 WHERE id = :id::bigint AND attempt = :attempt::bigint AND state = 'running' RETURNING id;
 
 -- The answer to the finish may have been lost: it was ours if it ended in our attempt.
 -- name: job_ended
 SELECT (state = :state)::int FROM job WHERE id = :id::bigint AND attempt = :attempt::bigint;
 
+---- compiling ahead ------------------------------------------------------------------------------------
+
+-- name: know_device
+INSERT INTO known_device (key, name) VALUES (:key, :name) ON CONFLICT DO NOTHING;
+
+-- A row of each device has its name. Problem by problem: one look into the index for each, whatever the size of
+-- the evidence.
+-- name: know_devices_of_evidence
+INSERT INTO known_device (key, name)
+SELECT d.key, o.device_name FROM device d
+CROSS JOIN LATERAL (SELECT one.origin FROM problem p
+                    CROSS JOIN LATERAL (SELECT m.origin FROM measurement m
+                                        WHERE m.problem = p.id AND m.device = d.id LIMIT 1) one
+                    LIMIT 1) row
+JOIN origin o ON o.id = row.origin
+WHERE split_part(d.key, ' ', 2) = :target
+  AND NOT EXISTS (SELECT FROM known_device k WHERE k.key = d.key)
+ON CONFLICT DO NOTHING;
+
+-- name: known_devices
+SELECT count(*) FROM known_device WHERE split_part(key, ' ', 2) = :target;
+
+-- name: claim_compilation
+SELECT job_id, claim, job_spec, device_key, device_name
+FROM claim_compilation(:worker, :target, :lease_ms::bigint * interval '1 millisecond', :most::integer);
+
+-- No row, too, when somebody has begun to time the job: then there is nothing ahead any more.
+-- name: renew_compilation
+UPDATE compilation SET lease_until = now() + :lease_ms::bigint * interval '1 millisecond', tried = :tried::bigint,
+                       candidates = :candidates::bigint
+WHERE job = :id::bigint AND device = :device AND attempt = :attempt::bigint AND state = 'running'
+  AND EXISTS (SELECT FROM job WHERE id = :id::bigint AND state = 'queued') RETURNING job;
+
+-- name: release_compilation
+UPDATE compilation SET state = 'queued'
+WHERE job = :id::bigint AND device = :device AND attempt = :attempt::bigint AND state = 'running' RETURNING job;
+
+-- name: finish_compilation
+UPDATE compilation SET state = :state, ended_at = now(), note = :note, tried = :tried::bigint,
+                       candidates = :candidates::bigint
+WHERE job = :id::bigint AND device = :device AND attempt = :attempt::bigint AND state = 'running' RETURNING job;
+
+-- name: compilation_ended
+SELECT (state = :state)::int FROM compilation
+WHERE job = :id::bigint AND device = :device AND attempt = :attempt::bigint;
+
+---- who works on what ----------------------------------------------------------------------------------
+
+-- With the compilation that is at work on a job, or else the last one that was. :all 0: only what is in hand, and
+-- what failed.
 -- name: jobs
-SELECT id, state, attempt, worker, note, spec, device_class,
-       (extract(epoch FROM coalesce(ended_at, now()) - started_at) * 1000)::bigint,
-       (state = 'running' AND lease_until < now())::int
-FROM job ORDER BY CASE state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'failed' THEN 2 ELSE 3 END, id
+SELECT j.id, j.state, j.attempt - j.forgiven, j.worker, j.note, j.spec, j.device_class,
+       (extract(epoch FROM coalesce(j.ended_at, now()) - j.started_at) * 1000)::bigint,
+       (j.state = 'running' AND j.lease_until < now())::int, j.tried, j.candidates,
+       CASE WHEN c.state = 'running' AND c.lease_until < now() THEN 'lost' ELSE c.state END, c.worker, c.note,
+       c.tried, c.candidates
+FROM job j
+LEFT JOIN LATERAL (SELECT * FROM compilation c WHERE c.job = j.id
+                   ORDER BY c.state = 'running' DESC, c.started_at DESC LIMIT 1) c ON true
+WHERE :all::integer = 1 OR j.state IN ('running', 'failed')
+   OR (j.state = 'queued' AND c.state = 'running' AND c.lease_until >= now())
+ORDER BY CASE j.state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'failed' THEN 2 ELSE 3 END, j.id
 LIMIT :limit::bigint;
 
 -- The estimate: what is left, at the pace of the last hour's ended jobs (since the first of them was started).
@@ -179,6 +252,10 @@ LIMIT :limit::bigint;
 SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running'),
        count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'failed'),
        count(DISTINCT worker) FILTER (WHERE state = 'running' AND lease_until >= now()),
+       count(*) FILTER (WHERE state = 'queued' AND EXISTS (SELECT FROM compilation c
+                                                          WHERE c.job = job.id AND c.state = 'done')),
+       (SELECT count(DISTINCT c.worker) FROM compilation c JOIN job j ON j.id = c.job
+        WHERE c.state = 'running' AND c.lease_until >= now() AND j.state = 'queued'),
        coalesce((count(*) FILTER (WHERE state IN ('queued', 'running'))
                  * extract(epoch FROM now() - min(started_at) FILTER (WHERE ended_at > now() - interval '1 hour'))
                  / nullif(count(*) FILTER (WHERE ended_at > now() - interval '1 hour'), 0) * 1000)::bigint, -1)

@@ -2,10 +2,12 @@
 #include <argp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli_bench.h"
 #include "cli/cli_fleet.h"
 #include "cli/cli_problem.h"
+#include "measure/turn.h"
 
 typedef struct options {
     tri_cli_problem_options problem;
@@ -198,6 +200,28 @@ done:
     return status;
 }
 
+/* Nobody else times on the device from here on (measure/turn.h): both locks, as a run and its process have them. */
+static triage_status take_turn(int fds[2], const options *o, const triage_context *context,
+                               volatile const int *interrupted) {
+    const tri_device_info *info = tri_device_describe(context->device);
+    triage_status status = TRIAGE_OK;
+    for (int i = 0; i < 2; i++) {
+        bool ours = false, said = false;
+        TRI_TRY(tri_turn_open(&fds[i], tri_cli_lock_dir(), info, i == 0 ? TRI_TURN_RUN : TRI_TURN_PROCESS));
+        TRI_TRY(tri_turn_take(&ours, fds[i]));
+        for (; !ours && !*interrupted; said = true) {
+            if (!said && !o->quiet)
+                tri_cli_error("another run times on %s: waiting for its end", info->name);
+            usleep(50000);
+            TRI_TRY(tri_turn_take(&ours, fds[i]));
+        }
+        if (!ours)
+            TRI_TRY(tri_fail(TRIAGE_E_INTERRUPTED, "interrupted while another run times on the device"));
+    }
+done:
+    return status;
+}
+
 /* A database that was named must be there; the default one need not. */
 static triage_status check_db(const char *path) {
     FILE *file = fopen(path, "rb");
@@ -217,6 +241,7 @@ static triage_status run(const options *o, tri_cli_problem *asked, const tri_cei
     tri_arena arena = {0};
     tri_limit limit;
     char *db = NULL, *cache = NULL;
+    int turns[2] = {-1, -1};
     uint64_t seed = o->problem.seed;
     volatile const int *interrupted = tri_cli_catch_interrupts();
     TRI_TRY(tri_cli_check_url(o->db));
@@ -229,6 +254,7 @@ static triage_status run(const options *o, tri_cli_problem *asked, const tri_cei
     if (host)
         tri_cli_problem_for_host(asked);
     TRI_TRY(tri_cli_problem_fits(&asked->problem));
+    TRI_TRY(take_turn(turns, o, context, interrupted));
     TRI_TRY(tri_arena_open(&arena, context, &asked->problem, &asked->pattern, seed));
     say_left_out(o, host);
     count = choose(contestants, o, host, asked->problem.in_type);
@@ -245,6 +271,9 @@ done:
     tri_stopwatch_detach(watch);
     triage_context_free(context);
     tri_stopwatch_close(watch);
+    for (int i = 0; i < 2; i++)
+        if (turns[i] >= 0)
+            close(turns[i]);
     free(db);
     free(cache);
     return status;

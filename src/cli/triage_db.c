@@ -32,6 +32,7 @@ enum {
     KEY_DATA_DIR,
     KEY_LOSS,
     KEY_SEED,
+    KEY_RETRY,
     KEY_END
 };
 
@@ -47,7 +48,7 @@ typedef struct options {
     tri_cli_problem_options problem;
     const char *db, *device, *cache, *max_age, *max_size, *server, *shapes, *device_class, *space, *data_dir,
         *seed;
-    bool json, dry_run, no_color, loss;
+    bool json, dry_run, no_color, loss, retry;
     unsigned given;
     const char *arguments[ARGUMENTS_MAX]; /* the command first */
     size_t count;
@@ -92,14 +93,16 @@ static const struct argp_option argp_options[] = {
      "problem",
      1},
     {"seed", KEY_SEED, "N", 0, "explain: of the pattern, 0 to 2^63-1 (default 1)", 1},
+    {"retry", KEY_RETRY, NULL, 0,
+     "enqueue: instead of --shapes, queue again what failed (with --device-class: of that class)", 1},
     {0}};
 
 /* Where an option's argument goes; NULL: it is a flag, or none of ours. */
 static const char **text_of(options *o, int key) {
     const char **const texts[KEY_END - KEY_DB] = {
-        &o->db,           &o->device, NULL,         &o->cache,  &o->max_age,
-        &o->max_size,     NULL,       NULL,         &o->server, &o->shapes,
-        &o->device_class, &o->space,  &o->data_dir, NULL,       &o->seed};
+        &o->db,       &o->device, NULL,       &o->cache,  &o->max_age,      &o->max_size,
+        NULL,         NULL,       &o->server, &o->shapes, &o->device_class, &o->space,
+        &o->data_dir, NULL,       &o->seed,   NULL};
     return texts[key - KEY_DB];
 }
 
@@ -122,6 +125,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     o->dry_run = o->dry_run || key == KEY_DRY_RUN;
     o->no_color = o->no_color || key == KEY_NO_COLOR;
     o->loss = o->loss || key == KEY_LOSS;
+    o->retry = o->retry || key == KEY_RETRY;
     return 0;
 }
 
@@ -156,8 +160,10 @@ static const struct argp parser = {
         "                       server, both ways, until both have all\n"
         "  enqueue              puts shapes on a server, for workers to tune\n"
         "                       (triage_tune --worker)\n"
-        "  jobs                 who works on what, what came of it, what failed\n"
-        "  status               how much a server knows, how far its jobs are\n"
+        "  jobs                 each job: who works on it, how far it is, what came\n"
+        "                       of it or why it failed\n"
+        "  status               how much a server knows, who works on what, what\n"
+        "                       failed, when all will be done\n"
         "  gc                   removes compiled kernels that were not used for\n"
         "                       long; never a measurement\v"
         "Exit codes: 0 done, 64 wrong usage, 65 bad input data (some rows refused, too), 70 out of memory, "
@@ -384,6 +390,7 @@ static tri_cli_fleet_options fleet_options(const options *o) {
                                    .device_class = o->device_class,
                                    .space = o->space,
                                    .data_dir = o->data_dir,
+                                   .retry = o->retry,
                                    .json = o->json,
                                    .color = tri_cli_color(stdout, o->no_color)};
 }
@@ -454,7 +461,8 @@ static const command commands[] = {
     {"setup", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_JSON, run_setup},
     {"sync", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_GATE | HAS_JSON, run_sync},
     {"enqueue", 0, 0, "no arguments",
-     HAS_DB | HAS(KEY_SERVER) | HAS(KEY_SHAPES) | HAS(KEY_DEVICE_CLASS) | HAS_JSON, run_enqueue},
+     HAS_DB | HAS(KEY_SERVER) | HAS(KEY_SHAPES) | HAS(KEY_DEVICE_CLASS) | HAS(KEY_RETRY) | HAS_JSON,
+     run_enqueue},
     {"jobs", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_JSON, run_jobs},
     {"status", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_JSON, run_status},
     {"gc", 0, 0, "no arguments",

@@ -49,10 +49,17 @@ enum {
 static const struct argp_option argp_options[] = {
     {NULL, 0, NULL, 0, "Where and how", 2},
     {"device", KEY_DEVICE, "DEVICE", 0,
-     "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host", 2},
+     "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host; with --worker also all: a "
+     "worker for "
+     "each GPU",
+     2},
     {"target", KEY_TARGET, "TARGET", 0,
      "Architecture for --compile-only, --dry-run and --emit, e.g. sm_90a or host; no device is needed", 2},
-    {"compile-only", KEY_COMPILE_ONLY, NULL, 0, "Compile every candidate for --target and run none", 2},
+    {"compile-only", KEY_COMPILE_ONLY, NULL, 0,
+     "Compile every candidate for --target and run none. With --worker: those of the jobs that wait for such "
+     "a "
+     "GPU, so that it need not try what does not compile or fit; no GPU is needed",
+     2},
     {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 2},
     {"strategy", KEY_STRATEGY, "NAME", 0,
      "exhaustive, random, local, or a .lua file (default: exhaustive up to 400 configurations, else local)",
@@ -67,7 +74,7 @@ static const struct argp_option argp_options[] = {
     {"dry-run", KEY_DRY_RUN, NULL, 0, "List the candidates; compile and measure nothing", 2},
     {"emit", KEY_EMIT, "CONFIG", 0, "Print the exact source of a candidate, e.g. \"wmma tile_m=64 ...\"", 2},
     {"worker", KEY_WORKER, NULL, 0,
-     "Tune the jobs of a server (triage_db enqueue) one after the other, instead of one problem", 2},
+     "Work on the jobs of a server (triage_db enqueue) one after the other, instead of on one problem", 2},
     {"stay", KEY_STAY, NULL, 0, "With --worker: wait for more jobs when there are none", 2},
     {"lease", KEY_LEASE, "S", 0,
      "With --worker: a job whose worker is not heard of for S seconds, 1 to 86400, is another's (default "
@@ -191,10 +198,8 @@ static triage_status check_worker(const options *o) {
                              : p->pattern ? "--pattern"
                              : p->n       ? "--n"
                                           : "--sparsity");
-    if (o->compile_only || o->dry_run || o->emit)
-        return tri_cli_usage("--worker measures: leave out %s", o->compile_only ? "--compile-only"
-                                                                : o->dry_run    ? "--dry-run"
-                                                                                : "--emit");
+    if (o->dry_run || o->emit)
+        return tri_cli_usage("--worker works on jobs: leave out %s", o->dry_run ? "--dry-run" : "--emit");
     return TRIAGE_OK;
 }
 
@@ -210,13 +215,15 @@ done:
     return status;
 }
 
-static triage_status check_device(const char *device) {
+static triage_status check_device(const char *device, bool worker) {
     int64_t number = 0;
+    if (strcmp(device, "all") == 0)
+        return worker ? TRIAGE_OK : tri_cli_usage("--device all goes with --worker: a run is for one device");
     if (strcmp(device, "auto") == 0 || strcmp(device, "cuda") == 0 || strcmp(device, "host") == 0)
         return TRIAGE_OK;
     if (strncmp(device, "cuda:", 5) == 0)
         return tri_parse_int64(&number, device + 5, 0, 1023, "--device's number");
-    return tri_cli_usage("--device %.32s is not one of auto, cuda, cuda:N, host", device);
+    return tri_cli_usage("--device %.32s is not one of auto, all, cuda, cuda:N, host", device);
 }
 
 static triage_status parse_numbers(tri_tune_options *out, const options *o) {
@@ -301,6 +308,7 @@ typedef struct setup {
     tri_tune_options tune;
     char *worker, *db, *cache;
     const char *server; /* NULL: none */
+    tri_log log;
 } setup;
 
 static void free_setup(setup *s) {
@@ -324,7 +332,7 @@ static triage_status make_setup(setup *out, const options *o) {
     TRI_TRY(check_modes(o));
     TRI_TRY(check_server(o));
     TRI_TRY(check_worker(o));
-    TRI_TRY(check_device(tune->device));
+    TRI_TRY(check_device(tune->device, o->worker));
     TRI_TRY(check_strategy(o->strategy));
     TRI_TRY(check_lua(o->strategy, "--strategy"));
     TRI_TRY(check_lua(o->space, "--space"));
@@ -333,7 +341,10 @@ static triage_status make_setup(setup *out, const options *o) {
     TRI_TRY(tri_cli_default_cache(&out->cache));
     tune->worker_path = out->worker;
     tune->cache_dir = out->cache;
-    if (o->compile_only || o->dry_run || o->emit)
+    out->log = (tri_log){tri_cli_log, (void *)(uintptr_t)&o->quiet};
+    tune->log = &out->log;
+    tune->lock_dir = tri_cli_lock_dir();
+    if ((o->compile_only && !o->worker) || o->dry_run || o->emit)
         goto done; /* nothing to remember */
     const bool is_url = o->db && tri_store_is_url(o->db);
     out->server = is_url ? o->db : o->server;
@@ -541,18 +552,19 @@ done:
 
 /* ---- the jobs of a fleet ------------------------------------------------------------------------------------------ */
 
-static triage_status work(const options *o, setup *s) {
+static triage_status work(const options *o, setup *s, char *const *argv) {
     double lease_s = 120;
     triage_status status = TRIAGE_OK;
     if (o->lease)
         TRI_TRY(tri_parse_double(&lease_s, o->lease, 1, 86400, "--lease"));
     s->tune.interrupted = tri_cli_catch_interrupts();
-    TRI_TRY(tri_cli_work(&(tri_cli_worker_options){.tune = &s->tune,
-                                                   .server = s->server,
-                                                   .lease_s = lease_s,
-                                                   .stay = o->stay,
-                                                   .quiet = o->quiet,
-                                                   .json = o->json}));
+    const tri_cli_worker_options how = {.tune = &s->tune,
+                                        .server = s->server,
+                                        .lease_s = lease_s,
+                                        .stay = o->stay,
+                                        .quiet = o->quiet,
+                                        .json = o->json};
+    status = strcmp(s->tune.device, "all") == 0 ? tri_cli_work_on_all(&how, argv) : tri_cli_work(&how);
 done:
     return status;
 }
@@ -567,7 +579,7 @@ int main(int argc, char **argv) {
     argp_parse(&parser, argc, argv, 0, NULL, &o);
     TRI_TRY(make_setup(&s, &o));
     if (o.worker) {
-        status = work(&o, &s);
+        status = work(&o, &s, argv);
         goto done;
     }
     o.problem.seed = s.tune.seed;

@@ -96,15 +96,18 @@ done:
 /* One well-known product of each architecture, from NVIDIA's data sheets; shared memory per block is the
  * opt-in limit of the CUDA C++ Programming Guide's table of compute capabilities. */
 static const tri_device_info targets[] = {
-    {"cuda", "sm_80 (as A100)", "sm_80", 80, 108, 1410000, 1215000, 5120, 40 * MIB, 163 * KIB, 40 * GIB, 0},
-    {"cuda", "sm_86 (as RTX 3090)", "sm_86", 86, 82, 1695000, 9751000, 384, 6 * MIB, 99 * KIB, 24 * GIB, 0},
-    {"cuda", "sm_89 (as RTX 4090)", "sm_89", 89, 128, 2520000, 10501000, 384, 72 * MIB, 99 * KIB, 24 * GIB,
-     0},
-    {"cuda", "sm_90a (as H100)", "sm_90a", 90, 132, 1980000, 2619000, 5120, 50 * MIB, 227 * KIB, 80 * GIB, 0},
+    {"cuda", "sm_80 (as A100)", "sm_80", 80, 108, 1410000, 1215000, 5120, 40 * MIB, 163 * KIB, 40 * GIB, 0,
+     ""},
+    {"cuda", "sm_86 (as RTX 3090)", "sm_86", 86, 82, 1695000, 9751000, 384, 6 * MIB, 99 * KIB, 24 * GIB, 0,
+     ""},
+    {"cuda", "sm_89 (as RTX 4090)", "sm_89", 89, 128, 2520000, 10501000, 384, 72 * MIB, 99 * KIB, 24 * GIB, 0,
+     ""},
+    {"cuda", "sm_90a (as H100)", "sm_90a", 90, 132, 1980000, 2619000, 5120, 50 * MIB, 227 * KIB, 80 * GIB, 0,
+     ""},
     {"cuda", "sm_100a (as B200)", "sm_100a", 100, 148, 1965000, 3996000, 8192, 126 * MIB, 227 * KIB,
-     180 * GIB, 0},
+     180 * GIB, 0, ""},
     {"cuda", "sm_120a (as RTX 5090)", "sm_120a", 120, 170, 2407000, 14001000, 512, 96 * MIB, 99 * KIB,
-     32 * GIB, 0},
+     32 * GIB, 0, ""},
 };
 
 triage_status tri_device_info_of_target(tri_device_info *out, const char *target) {

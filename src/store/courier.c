@@ -5,14 +5,24 @@
 #include <string.h>
 #include <time.h>
 
+/* So that others see how far a job is; a lease shorter than three of these is renewed more often. */
+#define RENEW_NS INT64_C(10000000000)
+
+/* A copy of the job in hand: its owner may be done with it while the thread renews it. */
+typedef struct held_job {
+    int64_t id, attempt, tried, candidates; /* id 0: none */
+    char device[TRI_DEVICE_KEY_MAX + 1];    /* "": to be timed */
+} held_job;
+
 struct tri_courier {
     tri_courier_options options;
     char *local_path, *server_url;
     pthread_t thread;
-    pthread_mutex_t mutex; /* of the next four */
+    pthread_mutex_t mutex; /* of the next five */
     pthread_cond_t changed;
     bool stop;
-    tri_job job;               /* id 0: none in hand; spec unused */
+    held_job job;
+    volatile int lost;
     tri_store *local, *server; /* the thread's own, opened when they can be */
     tri_sync_result total;
     triage_status last;
@@ -53,15 +63,25 @@ static triage_status travel(tri_courier *c, double limit_s) {
     return status;
 }
 
-/* That another has the job by now is found out when it is finished. */
-static void renew(tri_courier *c, const tri_job *job) {
-    bool held;
-    if (open_both(c) == TRIAGE_OK)
-        (void)tri_job_renew(&held, c->server, job, c->options.lease_ms);
+/* Whether the owner stops when another has the job by now is the owner's decision. */
+static void renew(tri_courier *c, held_job *job) {
+    bool held = true;
+    const tri_job asked = {.id = job->id,
+                           .attempt = job->attempt,
+                           .tried = job->tried,
+                           .candidates = job->candidates,
+                           .device = job->device[0] ? job->device : NULL};
+    if (open_both(c) != TRIAGE_OK ||
+        tri_job_renew(&held, c->server, &asked, c->options.lease_ms) != TRIAGE_OK)
+        return;
+    pthread_mutex_lock(&c->mutex);
+    if (!held && c->job.id == job->id && c->job.attempt == job->attempt)
+        c->lost = 1;
+    pthread_mutex_unlock(&c->mutex);
 }
 
 /* True: told to stop. */
-static bool wait_until(tri_courier *c, int64_t when_ns, tri_job *job) {
+static bool wait_until(tri_courier *c, int64_t when_ns, held_job *job) {
     const struct timespec until = {.tv_sec = when_ns / 1000000000, .tv_nsec = when_ns % 1000000000};
     pthread_mutex_lock(&c->mutex);
     if (!c->stop && tri_now_ns() < when_ns)
@@ -74,13 +94,14 @@ static bool wait_until(tri_courier *c, int64_t when_ns, tri_job *job) {
 
 static void *run(void *user) {
     tri_courier *c = user;
-    tri_job job = {0};
+    held_job job = {0};
     const int64_t lease_ns = c->options.lease_ms * INT64_C(1000000) / 3;
+    const int64_t renew_ns = lease_ns < RENEW_NS ? lease_ns : RENEW_NS;
     const int64_t interval_ns = (int64_t)((c->options.interval_s > 0 ? c->options.interval_s : 30) * 1e9);
     int64_t renewed = 0, travelled = 0;
     for (bool stop = false; !stop;) {
         int64_t now = tri_now_ns();
-        if (job.id && now >= renewed + lease_ns) {
+        if (job.id && now >= renewed + renew_ns) {
             renew(c, &job);
             renewed = now = tri_now_ns();
         }
@@ -90,8 +111,8 @@ static void *run(void *user) {
             travelled = rest ? 1 : tri_now_ns();
         }
         int64_t next = travelled + interval_ns;
-        if (lease_ns && renewed + lease_ns < next)
-            next = renewed + lease_ns > now ? renewed + lease_ns : now + lease_ns;
+        if (renew_ns && renewed + renew_ns < next)
+            next = renewed + renew_ns > now ? renewed + renew_ns : now + renew_ns;
         stop = wait_until(c, next, &job);
     }
     (void)travel(c, 30);
@@ -139,9 +160,23 @@ done:
 
 void tri_courier_hold(tri_courier *courier, const tri_job *job) {
     pthread_mutex_lock(&courier->mutex);
-    courier->job = job ? (tri_job){.id = job->id, .attempt = job->attempt} : (tri_job){0};
+    courier->job = job ? (held_job){.id = job->id, .attempt = job->attempt} : (held_job){0};
+    if (job && job->device)
+        snprintf(courier->job.device, sizeof courier->job.device, "%s", job->device);
+    courier->lost = 0;
     pthread_cond_signal(&courier->changed);
     pthread_mutex_unlock(&courier->mutex);
+}
+
+void tri_courier_progress(tri_courier *courier, int64_t tried, int64_t candidates) {
+    pthread_mutex_lock(&courier->mutex);
+    courier->job.tried = tried;
+    courier->job.candidates = candidates;
+    pthread_mutex_unlock(&courier->mutex);
+}
+
+volatile const int *tri_courier_lost(const tri_courier *courier) {
+    return &courier->lost;
 }
 
 triage_status tri_courier_free(tri_courier *courier, tri_sync_result *total) {

@@ -19,8 +19,13 @@ typedef struct tri_courier_options {
 /* Starts with a journey. Whether the server can be reached is found out later, and logged. */
 triage_status tri_courier_new(tri_courier **out, const tri_courier_options *options);
 
-/* From now on the lease of this job is renewed (NULL: of none). Borrowed until the next call. */
+/* From now on the lease of this job is renewed (NULL: of none). */
 void tri_courier_hold(tri_courier *courier, const tri_job *job);
+/* Told to the server with the next renewal, within 10 s. */
+void tri_courier_progress(tri_courier *courier, int64_t tried, int64_t candidates);
+/* Not 0 from when a renewal found that the job in hand is not ours any more, until the next one is held. Borrowed
+ * for the courier's life. */
+volatile const int *tri_courier_lost(const tri_courier *courier);
 
 /* One last journey, at most 30 s and what its last call takes (TRI_SERVER_MS; TRI_CONNECT_MS when the server is
  * gone), and the end. *total: what was moved in all (may be NULL). The status is that of the last journey:

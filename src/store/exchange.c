@@ -143,6 +143,28 @@ done:
     return status;
 }
 
+/* ---- one problem ---- */
+
+static triage_status fetch_row(void *user, const tri_measurement *row) {
+    intake *in = user;
+    triage_status status = TRIAGE_OK;
+    in->result.read++;
+    TRI_TRY(tri_measurement_check_foreign(row));
+    TRI_TRY(take_row(in, row));
+done:
+    return status == TRIAGE_OK ? status : refuse(in, status, "row", in->result.read, row->id);
+}
+
+triage_status tri_store_fetch(int64_t *added, tri_store *into, tri_store *from, const char *problem,
+                              const char *device, tri_check_fn check, void *user) {
+    intake in = {.into = into, .from = from->path, .check = check, .user = user};
+    triage_status status = tri_store_evidence(from, problem, device, fetch_row, &in);
+    status = close_batch(&in, status);
+    if (added)
+        *added = in.result.added;
+    return status;
+}
+
 /* ---- export ---- */
 
 typedef struct outlet {

@@ -167,6 +167,11 @@ typedef struct tri_sync_options {
 triage_status tri_store_sync(tri_sync_result *out, tri_store *local, tri_store *server,
                              const tri_sync_options *options);
 
+/* Brings what another store knows of one problem on one device; *added may be NULL. Rows that fail a check are left
+ * out. What was brought before a failure stays. */
+triage_status tri_store_fetch(int64_t *added, tri_store *into, tri_store *from, const char *problem,
+                              const char *device, tri_check_fn check, void *user);
+
 /* Over the sorted ids: equal sets of evidence, equal hash. */
 triage_status tri_store_hash(char out[TRI_HASH_SIZE], tri_store *store);
 /* Integrity of the file, every id recomputed. TRIAGE_E_DATA names the first bad row. */

@@ -30,6 +30,7 @@ static int set_up(void **state) {
     setenv("HOME", scratch_path(folder, "home"), 1);
     unsetenv("XDG_DATA_HOME");
     setenv("XDG_CACHE_HOME", scratch_path(folder, "cache"), 1);
+    setenv("TRIAGE_LOCK_DIR", folder, 1); /* the runs of others are none of ours */
     return 0;
 }
 
@@ -137,6 +138,12 @@ static void test_names_and_combinations(void **state) {
     refuse(64, "sm_12", PROBLEM "--target sm_12 --compile-only");
     refuse(64, "exclude", PROBLEM "--target host --device host --compile-only");
     refuse(64, "only one", PROBLEM "--target host --compile-only --dry-run");
+    refuse(64, "--device all goes with --worker", PROBLEM "--device all");
+#define SERVER "--worker --db postgresql://u@127.0.0.1:1/x "
+    refuse(64, "exclude", SERVER "--compile-only --target sm_90a --device all");
+    refuse(64, "--compile-only needs --target", SERVER "--compile-only");
+    refuse(64, "sm_12", SERVER "--compile-only --target sm_12");
+    refuse(64, "leave out --dry-run", SERVER "--dry-run --target sm_90a");
     outcome o = tune("--no-such-option");
     assert_int_equal(o.code, 64);
     drop(&o);
