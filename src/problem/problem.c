@@ -113,13 +113,24 @@ static double octaves_squared(double a, double b) {
     return octaves * octaves;
 }
 
+/* Of a size of m, n or k. Beyond 2048 a dimension fills the chip by itself: a doubling changes little more than how
+ * often the same happens, and counts a quarter. */
+static double coordinate(double size) {
+    const double octaves = log2(size), full = 11;
+    return octaves <= full ? octaves : full + (octaves - full) / 4;
+}
+
+static double apart_squared(int64_t a, int64_t b) {
+    const double apart = coordinate((double)a) - coordinate((double)b);
+    return apart * apart;
+}
+
 /* The squares of the parts. */
 static tri_distance squares(const tri_problem *a, const tri_problem *b) {
     const tri_fingerprint *p = &a->fingerprint, *q = &b->fingerprint;
     const double overlap = (p->overlap_e1 - q->overlap_e1) / 5.0; /* none to all: two octaves */
     return (tri_distance){
-        .shape = octaves_squared((double)a->m, (double)b->m) + octaves_squared((double)a->n, (double)b->n) +
-                 octaves_squared((double)a->k, (double)b->k),
+        .shape = apart_squared(a->m, b->m) + apart_squared(a->n, b->n) + apart_squared(a->k, b->k),
         /* + 1: an empty pattern is near an almost empty one */
         .sparsity = octaves_squared(p->density_e4 + 1.0, q->density_e4 + 1.0),
         .pattern = octaves_squared(p->imbalance_e1 + 1.0, q->imbalance_e1 + 1.0) / 4 + overlap * overlap,

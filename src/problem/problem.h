@@ -106,11 +106,12 @@ const char *tri_layout_name(triage_layout layout); /* "row" "col" */
 const char *tri_activation_name(triage_activation activation);
 
 /* Distance between two problems of one op, types, layouts and block, for the nearest lookup: 0 equal,
- * about 1 for a factor of two in one dimension; INFINITY if a kernel for one cannot serve the other. */
+ * about 1 for a factor of two in one dimension up to 2048, a quarter beyond; INFINITY if a kernel for one cannot
+ * serve the other. */
 double tri_problem_distance(const tri_problem *a, const tri_problem *b);
 /* The same in parts, each a distance by itself: the whole is the root of the sum of their squares. */
 typedef struct tri_distance {
-    double shape;    /* m, n, k: a doubling of one of them is 1 */
+    double shape;    /* m, n, k: a doubling of one of them is 1 up to 2048, 0.25 beyond */
     double sparsity; /* a doubling of the density is 1 */
     double pattern;  /* imbalance of the rows and overlap of neighbours */
     double epilogue; /* activation and bias: hardly anything */

@@ -450,7 +450,7 @@ static void test_explain_nearest(void **state) {
     assert_string_equal(string_of(document, "source"), "nearest");
     assert_string_equal(string_of(document, "donor"), PROBLEM);
     json_t *distance = json_object_get(document, "distance");
-    assert_float_equal(json_number_value(json_object_get(distance, "shape")), 1, 1e-9);
+    assert_float_equal(json_number_value(json_object_get(distance, "shape")), 0.25, 1e-9);
     assert_float_equal(json_number_value(json_object_get(distance, "sparsity")), 1, 1e-2);
     assert_float_equal(json_number_value(json_object_get(distance, "pattern")), 0.2, 1e-9);
     assert_true(json_is_object(json_object_get(document, "leave_one_out")));
@@ -458,7 +458,7 @@ static void test_explain_nearest(void **state) {
     expect_run(0, "explain --shape 4096,2048,4096 --sparsity 0.8 " SHIPPED_DEVICE);
     assert_non_null(strstr(out_text, "answer    nearest: wgmma"));
     assert_non_null(strstr(out_text, "donor     " PROBLEM));
-    assert_non_null(strstr(out_text, "shape 1.00, sparsity 1.00, pattern 0.20"));
+    assert_non_null(strstr(out_text, "shape 0.25, sparsity 1.00, pattern 0.20"));
     assert_non_null(strstr(out_text, "nearest tuned problems"));
 }
 
