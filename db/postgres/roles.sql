@@ -20,5 +20,6 @@ END $$;
 GRANT USAGE ON SCHEMA triage TO triage_reader, triage_contributor, triage_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA triage TO triage_reader, triage_contributor, triage_admin;
 GRANT EXECUTE ON FUNCTION triage.add_evidence (jsonb) TO triage_contributor, triage_admin;
+GRANT EXECUTE ON FUNCTION triage.refresh_standings (integer) TO triage_contributor, triage_admin;
 GRANT INSERT, UPDATE ON triage.job TO triage_contributor, triage_admin;
 GRANT DELETE ON triage.job TO triage_admin;

@@ -78,15 +78,19 @@ static int compare_object(sqlite3_stmt *ours, sqlite3_stmt *theirs) {
     return order;
 }
 
-/* Steps through both lists: the first object that only one of them has is the error. */
-static triage_status compare_objects(tri_store *store, sqlite3_stmt *ours, sqlite3_stmt *theirs) {
+/* Steps through both lists: the first object that only one of them has is the error; more than ours is none in a
+ * file of a newer version. */
+static triage_status compare_objects(tri_store *store, sqlite3_stmt *ours, sqlite3_stmt *theirs, bool newer) {
+    bool our_row = sqlite3_step(ours) == SQLITE_ROW;
     for (;;) {
-        bool our_row = sqlite3_step(ours) == SQLITE_ROW, their_row;
+        bool their_row;
         triage_status status = tri_sql_step(&their_row, store, theirs);
         if (status != TRIAGE_OK || (!our_row && !their_row))
             return status;
         int order = !our_row ? 1 : !their_row ? -1 : compare_object(ours, theirs);
         if (order == 0)
+            our_row = sqlite3_step(ours) == SQLITE_ROW;
+        if (order == 0 || (order > 0 && newer))
             continue;
         sqlite3_stmt *odd = order < 0 ? ours : theirs;
         return tri_fail(TRIAGE_E_DATA, "%s: its schema is not that of triage: %s %.64s %s", store->path,
@@ -95,7 +99,7 @@ static triage_status compare_objects(tri_store *store, sqlite3_stmt *ours, sqlit
     }
 }
 
-static triage_status check_objects(tri_store *store, int64_t version) {
+static triage_status check_objects(tri_store *store, int64_t version, bool newer) {
     triage_status status = TRIAGE_OK;
     tri_store expected = {.path = store->path, .queries = store->queries};
     sqlite3_stmt *ours = NULL, *theirs = NULL;
@@ -103,7 +107,7 @@ static triage_status check_objects(tri_store *store, int64_t version) {
     TRI_TRY(make_expected(&expected, version));
     TRI_TRY(tri_sql_take(&ours, &expected, "schema_objects"));
     TRI_TRY(tri_sql_take(&theirs, store, "schema_objects"));
-    TRI_TRY(compare_objects(store, ours, theirs));
+    TRI_TRY(compare_objects(store, ours, theirs, newer));
 done:
     tri_sql_give(store, theirs);
     tri_sql_give(&expected, ours);
@@ -177,9 +181,21 @@ static triage_status set_journal(tri_store *store) {
 
 /* ---- opening ---- */
 
+/* A newer file says which versions can read it; none can write it. */
+static triage_status check_newer(tri_store *store, int64_t version, tri_access access) {
+    int64_t oldest = INT64_MAX;
+    if (access == TRI_ACCESS_READ && tri_sql_integer(&oldest, store, "oldest_reader") == TRIAGE_OK &&
+        oldest <= newest_version())
+        return TRIAGE_OK;
+    return tri_fail(TRIAGE_E_DATA,
+                    "%s: written by a newer version of triage (schema %lld, this one %s 1 .. %lld)",
+                    store->path, (long long)version, access == TRI_ACCESS_WRITE ? "writes" : "reads",
+                    (long long)newest_version());
+}
+
 /* Another process may be creating the file: what is made first is looked at last, so that a half-seen file
  * looks empty, never foreign. */
-static triage_status identify(int64_t *version, tri_store *store) {
+static triage_status identify(int64_t *version, tri_store *store, tri_access access) {
     triage_status status = TRIAGE_OK;
     sqlite3_stmt *objects = NULL;
     int64_t id = 0;
@@ -191,9 +207,7 @@ static triage_status identify(int64_t *version, tri_store *store) {
     if (id != APPLICATION_ID && (any || id != 0))
         TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: a database, but not of triage", store->path));
     if (*version > newest_version())
-        TRI_TRY(tri_fail(TRIAGE_E_DATA,
-                         "%s: written by a newer version of triage (schema %lld, this one reads 1 .. %lld)",
-                         store->path, (long long)*version, (long long)newest_version()));
+        TRI_TRY(check_newer(store, *version, access));
 done:
     tri_sql_give(store, objects);
     return status;
@@ -212,13 +226,17 @@ done:
 triage_status tri_schema_prepare(tri_store *store, tri_access access) {
     triage_status status = TRIAGE_OK;
     int64_t version;
-    TRI_TRY(identify(&version, store));
+    TRI_TRY(identify(&version, store, access));
     if (access == TRI_ACCESS_WRITE)
         TRI_TRY(prepare_writer(store, version));
     else if (version == 0)
         TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "%s: an empty database", store->path));
     /* What is read is in every version: an older file needs no migration for it. */
-    TRI_TRY(check_objects(store, access == TRI_ACCESS_WRITE ? newest_version() : version));
+    const bool newer = version > newest_version();
+    if (access == TRI_ACCESS_WRITE || newer)
+        version = newest_version();
+    TRI_TRY(check_objects(store, version, newer));
+    store->has_standings = version >= 3;
 done:
     return status;
 }

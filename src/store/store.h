@@ -88,6 +88,10 @@ typedef triage_status (*tri_row_fn)(void *user, const tri_measurement *row);
 triage_status tri_store_ranking(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                 void *user);
 
+/* Its first rows, at most count. */
+triage_status tri_store_best(tri_store *store, const char *problem, const char *device, int64_t count,
+                             tri_row_fn fn, void *user);
+
 /* Evidence for one kernel (any outcome), newest first; compiler NULL: any. TRIAGE_E_NOT_FOUND if none. */
 triage_status tri_store_known(tri_measurement *out, tri_store *store, const char *problem, const char *device,
                               const char *source_hash, const char *compiler);
@@ -115,6 +119,52 @@ triage_status tri_store_tuned(tri_store *store, const char *device, const char *
 /* The winner of one of them; fn is not called where a failure since has disqualified all. */
 triage_status tri_store_winner(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                void *user);
+
+/* ---- what lookups need of many problems at once (src/store/standing.c) ---- */
+
+/* A tuned problem and its winner. config is NULL where the winner is not known without ranking, or there is none;
+ * then is_known tells which. Borrowed for the call. */
+typedef struct tri_donor {
+    const char *problem, *config, *source_hash;
+    double median_ns;
+    bool is_known;
+} tri_donor;
+typedef triage_status (*tri_donor_fn)(void *user, const tri_donor *donor);
+
+/* The sizes of a problem's key, both ends included. */
+typedef struct tri_box {
+    int64_t m_low, m_high, n_low, n_high, k_low, k_high;
+} tri_box;
+
+/* The tuned problems on a device whose key has exactly the given words before " m=" and sizes within the box, in
+ * no order. *all: these were all of the family (a database of an older version does not know the sizes). */
+triage_status tri_store_near(bool *all, tri_store *store, const char *device, const char *family,
+                             const tri_box *box, tri_donor_fn fn, void *user);
+
+/* How long a problem's winner takes, and another configuration there. */
+typedef struct tri_times {
+    const char *problem, *config; /* asked */
+    double winner_ns, config_ns;  /* 0: that configuration was not timed there */
+} tri_times;
+triage_status tri_store_times(tri_times *times, size_t count, tri_store *store, const char *device);
+
+/* Of a problem on a device: a candidate that is slower beyond noise than it was, and with the older time would
+ * win ("ranking" in db/queries.sql). Borrowed for the call. */
+typedef struct tri_drift {
+    const tri_measurement *older, *newer;
+    const tri_measurement *winner; /* NULL: none; newer itself if it still wins */
+} tri_drift;
+typedef triage_status (*tri_drift_fn)(void *user, const tri_drift *drift);
+/* *unknown: standings of a server that are not filled in, and were not looked at; -1: the server has none yet. */
+triage_status tri_store_drifts(int64_t *unknown, tri_store *store, tri_drift_fn fn, void *user);
+
+/* Fills in the standings that rows have made unknown since. Nothing depends on it but speed. */
+typedef struct tri_refresh_options {
+    int64_t most;                    /* standings; 0: all */
+    volatile const int *interrupted; /* looked at between batches; may be NULL, as may be the next */
+    int64_t deadline_ns;             /* of tri_now_ns; 0: none */
+} tri_refresh_options;
+triage_status tri_store_refresh(tri_store *store, const tri_refresh_options *options);
 
 /* All rows, by id. */
 triage_status tri_store_each(tri_store *store, tri_row_fn fn, void *user);

@@ -293,6 +293,10 @@ triage_status tri_store_sync(tri_sync_result *out, tri_store *local, tri_store *
     if (!s.result.read_only)
         TRI_TRY(push(&s));
     TRI_TRY(pull(&s));
+    const tri_refresh_options refresh = {.interrupted = options->interrupted, .deadline_ns = s.deadline_ns};
+    TRI_TRY(tri_store_refresh(local, &refresh));
+    if (s.result.sent) /* what it does not fill in, others do */
+        (void)tri_store_refresh(server, &refresh);
 done:
     *out = s.result;
     return status;
