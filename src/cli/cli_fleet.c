@@ -44,7 +44,7 @@ triage_status tri_cli_check_row(void *user, const tri_measurement *row) {
     return status;
 }
 
-static triage_status open_server(tri_store **out, const tri_cli_fleet_options *o, tri_store_mode mode) {
+triage_status tri_cli_open_server(tri_store **out, const tri_cli_fleet_options *o, tri_store_mode mode) {
     const char *url = o->server ? o->server : o->db && tri_store_is_url(o->db) ? o->db : NULL;
     if (!url || !tri_store_is_url(url))
         return tri_cli_usage("a server is wanted: --server postgresql://USER@HOST/DATABASE");
@@ -57,7 +57,7 @@ static triage_status open_server(tri_store **out, const tri_cli_fleet_options *o
 triage_status tri_cli_setup(const tri_cli_fleet_options *o) {
     triage_status status = TRIAGE_OK;
     tri_store *server = NULL;
-    TRI_TRY(open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
     TRI_TRY(tri_store_make_roles(server));
     if (o->json) {
         json_t *document = tri_cli_json_new("setup");
@@ -108,7 +108,7 @@ triage_status tri_cli_sync(const tri_cli_fleet_options *o) {
     tri_store *local = NULL, *server = NULL;
     tri_sync_result result;
     TRI_TRY(tri_cli_check_url(o->db));
-    TRI_TRY(open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
     TRI_TRY(open_local(&local, o));
     status = tri_store_sync(&result, local, server, &options);
     if (status != TRIAGE_OK && result.sent + result.received == 0)
@@ -291,7 +291,7 @@ triage_status tri_cli_enqueue(const tri_cli_fleet_options *o) {
             tri_cli_usage("enqueue needs --shapes FILE.csv: a line m,n,k,sparsity,block,dtype and a shape on "
                           "each other line"));
     TRI_TRY(read_shapes(&list, o->shapes));
-    TRI_TRY(open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
     TRI_TRY(tri_job_enqueue(&added, server, (const char *const *)list.specs, list.count,
                             o->device_class ? o->device_class : ""));
     if (o->json) {
@@ -373,7 +373,7 @@ triage_status tri_cli_jobs(const tri_cli_fleet_options *o) {
     tri_store *server = NULL;
     job_list list = {.jobs = o->json ? json_array() : NULL};
     TRI_TRY(tri_cli_table_new(&list.table, columns, sizeof columns / sizeof columns[0]));
-    TRI_TRY(open_server(&server, o, TRI_STORE_READ));
+    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_READ));
     TRI_TRY(tri_job_each(server, 10000, add_job, &list));
     if (o->json) {
         json_t *document = tri_cli_json_new("jobs");
@@ -385,47 +385,6 @@ triage_status tri_cli_jobs(const tri_cli_fleet_options *o) {
 done:
     json_decref(list.jobs);
     tri_cli_table_free(list.table);
-    tri_store_close(server);
-    return status;
-}
-
-/* ---- status ---- */
-
-static triage_status status_json(const tri_store *server, const tri_fleet_counts *c) {
-    json_t *document = tri_cli_json_new("status");
-    json_object_set_new(document, "server", json_string(tri_store_name(server)));
-    json_object_set_new(document, "measurements", json_integer(c->measurements));
-    json_object_set_new(document, "problems", json_integer(c->problems));
-    json_object_set_new(document, "devices", json_integer(c->devices));
-    json_object_set_new(document, "bytes", json_integer(c->bytes));
-    json_object_set_new(document, "queued", json_integer(c->queued));
-    json_object_set_new(document, "running", json_integer(c->running));
-    json_object_set_new(document, "done", json_integer(c->done));
-    json_object_set_new(document, "failed", json_integer(c->failed));
-    json_object_set_new(document, "workers", json_integer(c->workers));
-    json_object_set_new(document, "left_ms", c->left_ms < 0 ? json_null() : json_integer(c->left_ms));
-    return tri_cli_json_print(document);
-}
-
-triage_status tri_cli_status(const tri_cli_fleet_options *o) {
-    triage_status status = TRIAGE_OK;
-    tri_store *server = NULL;
-    tri_fleet_counts c;
-    char size[TRI_CLI_NUMBER];
-    TRI_TRY(open_server(&server, o, TRI_STORE_READ));
-    TRI_TRY(tri_fleet_count(&c, server));
-    if (o->json) {
-        status = status_json(server, &c);
-        goto done;
-    }
-    printf("%s: %" PRId64 " measurements of %" PRId64 " problems on %" PRId64 " devices, %s\n",
-           tri_store_name(server), c.measurements, c.problems, c.devices, tri_cli_bytes(size, c.bytes));
-    printf("jobs: %" PRId64 " waiting, %" PRId64 " running on %" PRId64 " workers, %" PRId64 " done, %" PRId64
-           " failed\n",
-           c.queued, c.running, c.workers, c.done, c.failed);
-    if (c.queued + c.running > 0 && c.left_ms >= 0)
-        printf("at the pace of the last hour: %.0f min left\n", (double)c.left_ms / 60000);
-done:
     tri_store_close(server);
     return status;
 }

@@ -1,4 +1,4 @@
-/* The commands of triage_db that need a server: setup, sync, enqueue, jobs, status. */
+/* The commands of triage_db that need a server, and status, which also reads a file. */
 #ifndef TRIAGE_CLI_FLEET_H
 #define TRIAGE_CLI_FLEET_H
 
@@ -21,7 +21,10 @@ triage_status tri_cli_setup(const tri_cli_fleet_options *options);
 triage_status tri_cli_sync(const tri_cli_fleet_options *options);
 triage_status tri_cli_enqueue(const tri_cli_fleet_options *options);
 triage_status tri_cli_jobs(const tri_cli_fleet_options *options);
-triage_status tri_cli_status(const tri_cli_fleet_options *options);
+triage_status tri_cli_status(const tri_cli_fleet_options *options); /* cli_status.c */
+
+/* The server that --server or --db names; TRIAGE_E_INVALID if neither does. */
+triage_status tri_cli_open_server(tri_store **out, const tri_cli_fleet_options *options, tri_store_mode mode);
 
 /* Rows from elsewhere must be about a problem that this version can read: a tri_check_fn. */
 triage_status tri_cli_check_row(void *user, const tri_measurement *row);
