@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli_common.h"
+#include "run/check_evidence.h"
 
 /* ---- what the commands share ---- */
 
@@ -16,32 +17,8 @@ triage_status tri_cli_check_url(const char *url) {
         "into a file that PGPASSFILE names");
 }
 
-/* The number behind " name=" in a device's key; 0 if it has none. */
-static double number_in_key(const char *key, const char *name) {
-    const char *at = strstr(key, name);
-    return at ? strtod(at + strlen(name), NULL) : 0;
-}
-
-/* More than any GPU does: a Hopper SM does 4096 operations on f16 in a clock, twice as many on e4m3; four times
- * that allows for what comes after it. 0: the key does not say. */
-static double most_flops_in_ns(const char *device, triage_dtype type) {
-    if (strncmp(device, "cuda ", 5) != 0)
-        return 0;
-    return number_in_key(device, " sms=") * number_in_key(device, " clock=") * 1e-6 *
-           (tri_dtype_size(type) == 1 ? 32768 : 16384);
-}
-
 triage_status tri_cli_check_row(void *user, const tri_measurement *row) {
-    (void)user;
-    tri_problem problem;
-    triage_status status = tri_problem_parse(&problem, row->problem);
-    if (status != TRIAGE_OK || row->median_ns <= 0)
-        return status;
-    const double most = most_flops_in_ns(row->device, problem.in_type), flops = tri_problem_flops(&problem);
-    if (most > 0 && flops > most * row->min_ns)
-        status = tri_fail(TRIAGE_E_DATA, "min_ns: %g ns for %g operations, this device cannot be below %g ns",
-                          row->min_ns, flops, flops / most);
-    return status;
+    return tri_check_evidence(user, row);
 }
 
 triage_status tri_cli_open_server(tri_store **out, const tri_cli_fleet_options *o, tri_store_mode mode) {
@@ -117,6 +94,22 @@ triage_status tri_cli_sync(const tri_cli_fleet_options *o) {
     status = status != TRIAGE_OK ? status : printed;
     if (status == TRIAGE_OK && result.refused)
         status = tri_fail(TRIAGE_E_DATA, "%" PRId64 " measurements were refused", result.refused);
+done:
+    tri_store_close(local);
+    tri_store_close(server);
+    return status;
+}
+
+triage_status tri_cli_pull(const char *local_path, const char *url) {
+    const tri_log log = {tri_cli_log, NULL};
+    const tri_sync_options options = {
+        .check = tri_cli_check_row, .log = &log, .interrupted = tri_cli_catch_interrupts()};
+    triage_status status = TRIAGE_OK;
+    tri_store *local = NULL, *server = NULL;
+    tri_sync_result moved;
+    TRI_TRY(tri_store_open(&server, url, TRI_STORE_WRITE));
+    TRI_TRY(tri_store_open(&local, local_path, TRI_STORE_WRITE));
+    TRI_TRY(tri_store_sync(&moved, local, server, &options));
 done:
     tri_store_close(local);
     tri_store_close(server);

@@ -19,6 +19,8 @@ triage_status tri_cli_check_url(const char *url);
 
 triage_status tri_cli_setup(const tri_cli_fleet_options *options);
 triage_status tri_cli_sync(const tri_cli_fleet_options *options);
+/* A sync with a server before a run that reads the local file; made if it is not there. */
+triage_status tri_cli_pull(const char *local_path, const char *url);
 triage_status tri_cli_enqueue(const tri_cli_fleet_options *options);
 triage_status tri_cli_jobs(const tri_cli_fleet_options *options);
 triage_status tri_cli_status(const tri_cli_fleet_options *options); /* cli_status.c */

@@ -71,21 +71,12 @@ done:
     return status;
 }
 
-/* The user's own evidence; a server that cannot be reached now knows nothing now. */
-static triage_status look_up_own(tri_found *out, const triage_context *context, const tri_problem *problem,
-                                 const tri_device_info *info) {
-    triage_status status = tri_lookup(out, context->store, context->space, problem, info, context->data_dir);
-    if (status != TRIAGE_E_IO || !context->store || !tri_store_is_server(context->store))
-        return status;
-    tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
-    return tri_lookup(out, NULL, context->space, problem, info, context->data_dir);
-}
-
 /* What is shipped is made into a store (milliseconds) only when the user's own evidence has no exact answer. */
 static triage_status look_up(tri_found *out, triage_context *context, const tri_problem *problem,
                              const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
-    TRI_TRY(look_up_own(out, context, problem, info));
+    tri_context_find_store(context);
+    TRI_TRY(tri_lookup(out, context->store, context->space, problem, info, context->data_dir));
     if (out->source == TRIAGE_SOURCE_EXACT)
         goto done;
     if (!context->asked_pretuned)

@@ -7,10 +7,15 @@
 
 #ifndef TRI_HAVE_POSTGRES
 
-triage_status tri_postgres_open(tri_store **out, const char *url, tri_store_mode mode) {
-    (void)out, (void)url, (void)mode;
+triage_status tri_store_check_url(const char *url) {
+    (void)url;
     return tri_fail(TRIAGE_E_UNSUPPORTED,
                     "a PostgreSQL database: this triage was built without libpq; give a file");
+}
+
+triage_status tri_postgres_open(tri_store **out, const char *url, tri_store_mode mode) {
+    (void)out, (void)mode;
+    return tri_store_check_url(url);
 }
 
 bool tri_store_url_has_password(const char *url) {
@@ -122,6 +127,13 @@ bool tri_store_url_has_password(const char *url) {
     const bool has = option_of(options, "password") || option_of(options, "sslpassword");
     PQconninfoFree(options);
     return has;
+}
+
+triage_status tri_store_check_url(const char *url) {
+    PQconninfoOption *options = NULL;
+    triage_status status = parse_url(&options, url);
+    PQconninfoFree(options);
+    return status;
 }
 
 /* ---- errors ---- */

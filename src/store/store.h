@@ -65,6 +65,8 @@ triage_status tri_store_open(tri_store **out, const char *url, tri_store_mode mo
 triage_status tri_store_open_memory(tri_store **out);
 void tri_store_close(tri_store *store);
 bool tri_store_is_url(const char *url); /* postgresql:// or postgres:// */
+/* Could that be the URL of a server? Nobody is asked. TRIAGE_E_INVALID; TRIAGE_E_UNSUPPORTED without libpq. */
+triage_status tri_store_check_url(const char *url);
 bool tri_store_is_server(const tri_store *store);
 /* Is there a password in the URL? On a command line everyone could read it. */
 bool tri_store_url_has_password(const char *url);
