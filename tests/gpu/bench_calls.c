@@ -44,17 +44,19 @@ static triage_status launch_on_gpu(const worker *t) {
 static triage_status make_stream(worker *t) {
     const tri_cuda_device *device = (const tri_cuda_device *)t->w->context->device;
     CUstream stream;
-    triage_status status = tri_cuda_check(device->driver, device->driver->context_push(device->context), "push");
+    triage_status status =
+        tri_cuda_check(device->driver, device->driver->context_push(device->context), "push");
     if (status == TRIAGE_OK)
-        status = tri_cuda_check(device->driver, device->driver->stream_create(&stream, CU_STREAM_NON_BLOCKING),
-                                "cuStreamCreate");
+        status = tri_cuda_check(
+            device->driver, device->driver->stream_create(&stream, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
     t->stream = stream;
     return status;
 }
 
 static triage_status drain(const worker *t) {
     const tri_cuda_device *device = (const tri_cuda_device *)t->w->context->device;
-    return t->stream ? tri_cuda_check(device->driver, device->driver->stream_synchronize((CUstream)t->stream), "sync")
+    return t->stream ? tri_cuda_check(device->driver, device->driver->stream_synchronize((CUstream)t->stream),
+                                      "sync")
                      : TRIAGE_OK;
 }
 #else
@@ -222,8 +224,8 @@ static json_t *result_of(const worker *workers, int count) {
         bare += workers[i].bare_ns / count;
         through += workers[i].call_ns / count;
     }
-    return json_pack("{s:i, s:f, s:f, s:f}", "threads", count, "bare_ns", bare, "call_ns", through, "added_ns",
-                     through - bare);
+    return json_pack("{s:i, s:f, s:f, s:f}", "threads", count, "bare_ns", bare, "call_ns", through,
+                     "added_ns", through - bare);
 }
 
 int main(int argc, char **argv) {
@@ -252,8 +254,8 @@ int main(int argc, char **argv) {
     TRI_TRY(workers[0].status);
     TRI_TRY(bench_check(&w, &workers[0].c));
     document = json_pack("{s:s, s:s, s:I, s:i, s:i, s:o}", "what", "CPU time of a repeated call", "device",
-                         triage_context_device_name(w.context), "size", (json_int_t)w.size, "batch", BATCH, "rounds",
-                         ROUNDS, "results", json_array());
+                         triage_context_device_name(w.context), "size", (json_int_t)w.size, "batch", BATCH,
+                         "rounds", ROUNDS, "results", json_array());
     json_array_append_new(json_object_get(document, "results"), result_of(workers, 1));
     TRI_TRY(run_threads(workers, threads));
     json_array_append_new(json_object_get(document, "results"), result_of(workers, threads));

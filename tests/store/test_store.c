@@ -606,6 +606,27 @@ static void test_changed_schemas(void **state) {
     tri_store_close(open_store("index.db", TRI_STORE_READ));
 }
 
+/* A new migration brings its hash along, or every opening costs milliseconds more. */
+static void test_known_schemas(void **state) {
+    (void)state;
+    int64_t version = 0;
+    const char *resource;
+    for (size_t i = 0; (resource = tri_resource_name(i)); i++) {
+        char *text = NULL;
+        if (strncmp(resource, "db/migrations/", 14) != 0)
+            continue;
+        version++;
+        assert_ok(tri_resource_read(&text, NULL, NULL, resource));
+        sql("known_schema.db", text);
+        free(text);
+        tri_store *store = open_store("known_schema.db", TRI_STORE_READ);
+        if (!tri_schema_is_known(store, version))
+            fail_msg("schema %d: its hash in src/store/schema.c is not right", (int)version);
+        tri_store_close(store);
+    }
+    assert_true(version >= 3);
+}
+
 static void expect_old(tri_store_mode mode) {
     tri_measurement row = row_of("old", 100), known;
     tri_text winners = TRI_TEXT_INIT;
@@ -790,6 +811,7 @@ int main(void) {
         cmocka_unit_test(test_absent_and_empty),
         cmocka_unit_test(test_databases_of_others),
         cmocka_unit_test(test_changed_schemas),
+        cmocka_unit_test(test_known_schemas),
         cmocka_unit_test(test_older_schema),
         cmocka_unit_test(test_read_only_places),
         cmocka_unit_test(test_journal),

@@ -14,6 +14,7 @@ triage_status tri_host_describe(tri_device_info *out);
 
 triage_status tri_host_set_tools(const char *path);
 triage_status tri_host_compiler_version(char *out, size_t size);
+void tri_host_compiler_file(char *out, size_t size, bool *is_chosen);
 triage_status tri_host_compile(tri_image *out, const char *target, const tri_source *source);
 
 triage_status tri_host_load(tri_kernel **out, tri_device *device, const tri_image *image,
