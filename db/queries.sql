@@ -178,21 +178,30 @@ UPDATE standing SET ranking = :ranking, drifted = :drifted, drifted_from = :drif
 WHERE problem = (SELECT id FROM problem WHERE key = :problem)
   AND device = (SELECT id FROM device WHERE key = :device);
 
--- Problems of a family in a box around another: their keys, and of each the winner's configuration, source and
--- median ("" and 0: none, or not known: then the last column is 0).
+-- Problems of a family in a box around another, the nearest first: their keys, and of each the winner's
+-- configuration, source and median (NULL: none, or not known: then the fifth column is 0). The last column is no more
+-- than the square of how many octaves the sizes are apart, times ln(2)^2: 1 - a/b is below ln(b/a).
 -- name: near
-SELECT p.key, c.config, c.source_hash, m.median_ns, s.ranking IS NOT NULL
-FROM standing s CROSS JOIN problem p ON p.id = s.problem
+SELECT p.key, c.config, c.source_hash, m.median_ns, s.known, s.apart
+FROM (SELECT problem, winner, ranking IS NOT NULL AS known,
+             (1 - min(m, :m) * 1.0 / max(m, :m)) * (1 - min(m, :m) * 1.0 / max(m, :m))
+             + (1 - min(n, :n) * 1.0 / max(n, :n)) * (1 - min(n, :n) * 1.0 / max(n, :n))
+             + (1 - min(k, :k) * 1.0 / max(k, :k)) * (1 - min(k, :k) * 1.0 / max(k, :k)) AS apart
+      FROM standing
+      WHERE device = (SELECT id FROM device WHERE key = :device) AND family = :family AND tuned
+        AND n BETWEEN :n_low AND :n_high AND m BETWEEN :m_low AND :m_high AND k BETWEEN :k_low AND :k_high
+      ORDER BY apart LIMIT :limit) s
+JOIN problem p ON p.id = s.problem
 LEFT JOIN measurement m ON m.row = s.winner LEFT JOIN candidate c ON c.id = m.candidate
-WHERE s.device = (SELECT id FROM device WHERE key = :device) AND s.family = :family AND s.tuned
-  AND s.n BETWEEN :n_low AND :n_high AND s.m BETWEEN :m_low AND :m_high AND s.k BETWEEN :k_low AND :k_high;
+ORDER BY s.apart;
 
 -- Of each [problem, configuration] of a JSON array: its place in it, and the medians of the problem's winner and
 -- of that configuration there (NULL: not timed). Left out: whose standing is not known.
 -- name: times
 SELECT asked.key, w.median_ns,
-       (SELECT m.median_ns FROM json_each(s.ranking) place
-        CROSS JOIN measurement m ON m.row = place.value CROSS JOIN candidate c ON c.id = m.candidate
+       (SELECT m.median_ns FROM candidate c
+        CROSS JOIN measurement m ON m.candidate = c.id AND m.problem = s.problem AND m.device = s.device
+        JOIN json_each(s.ranking) place ON place.value = m.row
         WHERE c.config = json_extract(asked.value, '$[1]') ORDER BY place.key LIMIT 1)
 FROM json_each(:asked) asked
 CROSS JOIN problem p ON p.key = json_extract(asked.value, '$[0]')

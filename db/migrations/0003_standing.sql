@@ -29,6 +29,7 @@ CREATE TABLE standing (
 CREATE INDEX standing_near ON standing (device, family, n, m, k) WHERE tuned;
 CREATE INDEX standing_unknown ON standing (problem, device) WHERE ranking IS NULL;
 CREATE INDEX standing_drifted ON standing (problem, device) WHERE drifted IS NOT NULL;
+CREATE INDEX candidate_config ON candidate (config);
 
 -- CAST reads the digits that a text begins with.
 CREATE VIEW place AS

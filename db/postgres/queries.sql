@@ -115,24 +115,35 @@ ORDER BY r.place;
 -- name: refresh
 SELECT triage.refresh_standings(:limit::integer);
 
+-- The few are chosen first, and then looked up one by one: a join might read all problems.
 -- name: near
-SELECT p.key, c.config, c.source_hash, m.median_ns, (s.ranking IS NOT NULL)::int
-FROM standing s JOIN problem p ON p.id = s.problem
-LEFT JOIN measurement m ON m.seq = s.winner LEFT JOIN candidate c ON c.id = m.candidate
-WHERE s.device = (SELECT id FROM device WHERE key = :device) AND s.family = :family AND s.tuned
-  AND s.n BETWEEN :n_low::bigint AND :n_high::bigint AND s.m BETWEEN :m_low::bigint AND :m_high::bigint
-  AND s.k BETWEEN :k_low::bigint AND :k_high::bigint;
+SELECT p.key, w.config, w.source_hash, w.median_ns, s.known::int, s.apart
+FROM (SELECT problem, winner, ranking IS NOT NULL AS known,
+             (1 - least(m, :m::bigint) / greatest(m, :m::bigint)::float8) ^ 2
+             + (1 - least(n, :n::bigint) / greatest(n, :n::bigint)::float8) ^ 2
+             + (1 - least(k, :k::bigint) / greatest(k, :k::bigint)::float8) ^ 2 AS apart
+      FROM standing
+      WHERE device = (SELECT id FROM device WHERE key = :device) AND family = :family AND tuned
+        AND n BETWEEN :n_low::bigint AND :n_high::bigint AND m BETWEEN :m_low::bigint AND :m_high::bigint
+        AND k BETWEEN :k_low::bigint AND :k_high::bigint
+      ORDER BY apart LIMIT :limit::bigint) s
+CROSS JOIN LATERAL (SELECT key FROM problem WHERE id = s.problem LIMIT 1) p
+LEFT JOIN LATERAL (SELECT c.config, c.source_hash, m.median_ns FROM measurement m JOIN candidate c ON c.id = m.candidate
+                   WHERE m.seq = s.winner LIMIT 1) w ON true
+ORDER BY s.apart;
 
 -- name: times
 SELECT asked.number - 1, w.median_ns, found.median_ns
 FROM jsonb_array_elements(:asked::jsonb) WITH ORDINALITY AS asked (pair, number)
-JOIN problem p ON p.key = asked.pair ->> 0
-JOIN standing s ON s.problem = p.id AND s.device = (SELECT id FROM device WHERE key = :device)
-JOIN measurement w ON w.seq = s.winner
+CROSS JOIN LATERAL (SELECT id FROM problem WHERE key = asked.pair ->> 0 LIMIT 1) p
+CROSS JOIN LATERAL (SELECT * FROM standing WHERE problem = p.id AND device = (SELECT id FROM device WHERE key = :device)
+                    LIMIT 1) s
+CROSS JOIN LATERAL (SELECT median_ns FROM measurement WHERE seq = s.winner LIMIT 1) w
 LEFT JOIN LATERAL (
-    SELECT m.median_ns FROM unnest(s.ranking) WITH ORDINALITY AS r (seq, place)
-    JOIN measurement m ON m.seq = r.seq JOIN candidate c ON c.id = m.candidate
-    WHERE c.config = asked.pair ->> 1 ORDER BY r.place LIMIT 1) found ON true;
+    SELECT m.median_ns FROM candidate c
+    JOIN measurement m ON m.candidate = c.id AND m.problem = s.problem AND m.device = s.device
+    WHERE c.config = asked.pair ->> 1 AND m.seq = ANY (s.ranking)
+    ORDER BY array_position(s.ranking, m.seq) LIMIT 1) found ON true;
 
 -- name: drifted
 SELECT p.key, d.key, newer.id, older.id, w.id

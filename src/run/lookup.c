@@ -203,8 +203,7 @@ static int by_distance(const void *left, const void *right) {
 typedef struct neighbourhood {
     evidence_list donors;
     const tri_problem *around;
-    double octaves; /* donors within this distance are all there */
-    size_t within;  /* how many are */
+    int64_t rows; /* donors and those that cannot serve */
 } neighbourhood;
 
 /* Measurements are made with packed leading dimensions, which the key does not carry. */
@@ -221,6 +220,7 @@ static triage_status collect_donor(void *user, const tri_donor *donor) {
     neighbourhood *near = user;
     triage_status status = TRIAGE_OK;
     evidence item = {.median_ns = donor->median_ns, .silent = donor->is_known && !donor->config};
+    near->rows++;
     TRI_TRY(tri_strdup(&item.key, donor->problem));
     if (!can_serve(&item, near->around))
         goto done;
@@ -229,7 +229,6 @@ static triage_status collect_donor(void *user, const tri_donor *donor) {
         TRI_TRY(tri_strdup(&item.source_hash, donor->source_hash));
     }
     TRI_TRY(evidence_list_grow(&near->donors));
-    near->within += item.distance <= near->octaves;
     near->donors.items[near->donors.count++] = item;
     return TRIAGE_OK;
 done:
@@ -256,35 +255,44 @@ done:
     return status;
 }
 
-static int64_t scaled(int64_t size, double octaves) {
-    return (int64_t)fmin(ceil((double)size * exp2(octaves)), INT32_MAX);
+static size_t count_within(const evidence_list *donors, double distance) {
+    size_t count = 0;
+    for (size_t i = 0; i < donors->count; i++)
+        count += donors->items[i].distance <= distance;
+    return count;
 }
 
-/* No problem outside is within that distance: it counts each size in octaves, and what else it counts adds. */
-static tri_box box_around(const tri_problem *problem, double octaves) {
-    return (tri_box){.m_low = scaled(problem->m, -octaves) - 1,
-                     .m_high = scaled(problem->m, octaves),
-                     .n_low = scaled(problem->n, -octaves) - 1,
-                     .n_high = scaled(problem->n, octaves),
-                     .k_low = scaled(problem->k, -octaves) - 1,
-                     .k_high = scaled(problem->k, octaves)};
-}
-
-/* The NEIGHBOURS nearest donors, near ones first: in a box that grows until it must hold them all. */
-static triage_status collect_donors(evidence_list *out, const inquiry *asked) {
+/* Looks farther until the nearest NEIGHBOURS must be among what was seen: a distance counts each size in octaves, and
+ * what else it counts only adds. */
+static triage_status look_around(neighbourhood *near, const inquiry *asked, const char *family) {
     const double widest = 32; /* sizes are below 2^31 */
+    const tri_problem *p = asked->problem;
+    tri_vicinity v = {.m = p->m, .n = p->n, .k = p->k, .octaves = 0.125, .most = 2 * NEIGHBOURS};
+    triage_status status = TRIAGE_OK;
+    double reach = 0;
+    for (bool enough = false; !enough;) {
+        evidence_list_free(&near->donors);
+        near->rows = 0;
+        TRI_TRY(tri_store_near(&reach, asked->store, asked->device_key, family, &v, collect_donor, near));
+        const bool cut = near->rows >= v.most;
+        enough =
+            isinf(reach) || (v.octaves >= widest && !cut) || count_within(&near->donors, reach) >= NEIGHBOURS;
+        if (cut)
+            v.most *= 4;
+        else
+            v.octaves *= 2;
+    }
+done:
+    return status;
+}
+
+/* The NEIGHBOURS nearest donors, near ones first. */
+static triage_status collect_donors(evidence_list *out, const inquiry *asked) {
     triage_status status = TRIAGE_OK;
     char *family = NULL;
-    bool all = false;
-    neighbourhood near = {.around = asked->problem, .octaves = 0.25};
+    neighbourhood near = {.around = asked->problem};
     TRI_TRY(family_of(&family, asked->key));
-    for (; !all && near.within < NEIGHBOURS; near.octaves *= 2) {
-        const tri_box box = box_around(asked->problem, near.octaves);
-        evidence_list_free(&near.donors);
-        near.within = 0;
-        TRI_TRY(tri_store_near(&all, asked->store, asked->device_key, family, &box, collect_donor, &near));
-        all |= near.octaves >= widest;
-    }
+    TRI_TRY(look_around(&near, asked, family));
     if (near.donors.count > 1)
         qsort(near.donors.items, near.donors.count, sizeof *near.donors.items, by_distance);
     for (; near.donors.count > NEIGHBOURS; near.donors.count--)

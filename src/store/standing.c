@@ -2,6 +2,7 @@
  * the rows alone, so every answer here has a slow way, too, for what is not filled in and for older databases. */
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -185,34 +186,54 @@ static triage_status visit_key(void *user, const char *problem, const char *devi
     return k->fn(k->user, &(tri_donor){.problem = problem});
 }
 
-static triage_status bind_box(tri_store *store, tri_query *query, const tri_box *box) {
+static int64_t scaled(int64_t size, double octaves) {
+    return (int64_t)fmin(ceil((double)size * exp2(octaves)), INT32_MAX);
+}
+
+static triage_status bind_vicinity(tri_store *store, tri_query *query, const tri_vicinity *v) {
     const struct {
-        const char *name;
-        int64_t value;
-    } ends[] = {{":m_low", box->m_low},   {":m_high", box->m_high}, {":n_low", box->n_low},
-                {":n_high", box->n_high}, {":k_low", box->k_low},   {":k_high", box->k_high}};
+        const char *name, *low, *high;
+        int64_t size;
+    } sizes[] = {{":m", ":m_low", ":m_high", v->m},
+                 {":n", ":n_low", ":n_high", v->n},
+                 {":k", ":k_low", ":k_high", v->k}};
+    const tri_backend *b = store->backend;
     triage_status status = TRIAGE_OK;
-    for (size_t i = 0; i < sizeof ends / sizeof ends[0] && status == TRIAGE_OK; i++)
-        status = store->backend->bind_integer(store, query, ends[i].name, ends[i].value);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        TRI_TRY(b->bind_integer(store, query, sizes[i].name, sizes[i].size));
+        TRI_TRY(b->bind_integer(store, query, sizes[i].low, scaled(sizes[i].size, -v->octaves) - 1));
+        TRI_TRY(b->bind_integer(store, query, sizes[i].high, scaled(sizes[i].size, v->octaves)));
+    }
+    TRI_TRY(b->bind_integer(store, query, ":limit", v->most));
+done:
     return status;
 }
 
-triage_status tri_store_near(bool *all, tri_store *store, const char *device, const char *family,
-                             const tri_box *box, tri_donor_fn fn, void *user) {
+/* Of what was left out the sizes are at least as far apart as those of the last. */
+static double reach_of(const tri_vicinity *v, int64_t rows, double last_apart) {
+    const double ln2 = 0.6931471805599453;
+    return rows < v->most ? v->octaves : fmin(v->octaves, sqrt(last_apart) / ln2);
+}
+
+triage_status tri_store_near(double *reach, tri_store *store, const char *device, const char *family,
+                             const tri_vicinity *vicinity, tri_donor_fn fn, void *user) {
     const tri_backend *b = store->backend;
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
+    int64_t rows = 0;
+    double apart = 0;
     bool more;
-    *all = !store->has_standings;
-    if (*all)
+    *reach = INFINITY;
+    if (!store->has_standings)
         return tri_store_tuned(store, device, family, visit_key, &(keys){fn, user});
     TRI_TRY(b->take(&query, store, "near"));
     TRI_TRY(b->bind_text(store, query, ":device", device));
     TRI_TRY(b->bind_text(store, query, ":family", family));
-    TRI_TRY(bind_box(store, query, box));
+    TRI_TRY(bind_vicinity(store, query, vicinity));
     TRI_TRY(b->step(&more, store, query));
-    while (more) {
+    for (; more; rows++) {
         tri_donor donor = {.problem = b->text(query, 0), .is_known = b->integer(query, 4) != 0};
+        apart = b->real(query, 5);
         if (b->text(query, 1)[0]) {
             donor.config = b->text(query, 1);
             donor.source_hash = b->text(query, 2);
@@ -221,6 +242,7 @@ triage_status tri_store_near(bool *all, tri_store *store, const char *device, co
         TRI_TRY(fn(user, &donor));
         TRI_TRY(b->step(&more, store, query));
     }
+    *reach = reach_of(vicinity, rows, apart);
 done:
     b->give(store, query);
     return status;

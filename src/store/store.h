@@ -133,15 +133,18 @@ typedef struct tri_donor {
 } tri_donor;
 typedef triage_status (*tri_donor_fn)(void *user, const tri_donor *donor);
 
-/* The sizes of a problem's key, both ends included. */
-typedef struct tri_box {
-    int64_t m_low, m_high, n_low, n_high, k_low, k_high;
-} tri_box;
+/* The surroundings of sizes, as a problem's key has them. */
+typedef struct tri_vicinity {
+    int64_t m, n, k; /* 1 .. 2^31-1 */
+    double octaves;  /* that each of the sizes may be apart */
+    int64_t most;    /* problems, about the nearest first */
+} tri_vicinity;
 
-/* The tuned problems on a device whose key has exactly the given words before " m=" and sizes within the box, in
- * no order. *all: these were all of the family (a database of an older version does not know the sizes). */
-triage_status tri_store_near(bool *all, tri_store *store, const char *device, const char *family,
-                             const tri_box *box, tri_donor_fn fn, void *user);
+/* The tuned problems there on a device, whose key has exactly the given words before " m=". *reach: every problem
+ * whose sizes are fewer octaves than this apart (the root of the squares' sum) was among them; infinite if these
+ * were all of the family: a database of an older version does not know the sizes. */
+triage_status tri_store_near(double *reach, tri_store *store, const char *device, const char *family,
+                             const tri_vicinity *vicinity, tri_donor_fn fn, void *user);
 
 /* How long a problem's winner takes, and another configuration there. */
 typedef struct tri_times {

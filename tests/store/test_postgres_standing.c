@@ -56,7 +56,7 @@ static void test_older_server(void **state) {
     tri_store_close(store);
     run_on(on_server("older"),
            "SET search_path = triage; DROP TRIGGER standing ON measurement; DROP FUNCTION mark_standings, "
-           "refresh_standings, ranking_of; DROP VIEW place; DROP TABLE standing;"
+           "refresh_standings, ranking_of; DROP VIEW place; DROP TABLE standing; DROP INDEX candidate_config;"
            "DELETE FROM schema_version WHERE version = 3");
     expect_order(TRI_STORE_READ);
     expect_order(TRI_STORE_WRITE);
@@ -91,7 +91,7 @@ int main(void) {
         cmocka_unit_test(test_standing_is_the_ranking),
         cmocka_unit_test(test_a_slower_winner_is_demoted),
         cmocka_unit_test(test_what_no_longer_would_win_is_no_news),
-        cmocka_unit_test(test_near_is_what_lies_in_the_box),
+        cmocka_unit_test(test_near_is_what_lies_around),
         cmocka_unit_test(test_older_server),
         cmocka_unit_test(test_reader_needs_no_more),
     };

@@ -21,6 +21,7 @@ CREATE TABLE standing (
 CREATE INDEX standing_near ON standing (device, family, n, m, k) WHERE tuned;
 CREATE INDEX standing_unknown ON standing (problem, device) WHERE ranking IS NULL;
 CREATE INDEX standing_drifted ON standing (problem, device) WHERE drifted IS NOT NULL;
+CREATE INDEX candidate_config ON candidate (config);
 
 CREATE VIEW place AS
 SELECT id AS problem, split_part(key, ' m=', 1) COLLATE "C" AS family,
