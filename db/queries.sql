@@ -181,19 +181,39 @@ WHERE problem = (SELECT id FROM problem WHERE key = :problem)
 -- Problems of a family in a box around another, the nearest first: their keys, and of each the winner's
 -- configuration, source and median (NULL: none, or not known: then the fifth column is 0). The last column is no more
 -- than the square of how many octaves the sizes are apart, times ln(2)^2: 1 - a/b is below ln(b/a).
+-- There are few different m and k (layers), and many n (batches): the index is stepped through from one m to the
+-- next, and from one k to the next, and only the n in between are read.
 -- name: near
-SELECT p.key, c.config, c.source_hash, m.median_ns, s.known, s.apart
-FROM (SELECT problem, winner, ranking IS NOT NULL AS known,
-             (1 - min(m, :m) * 1.0 / max(m, :m)) * (1 - min(m, :m) * 1.0 / max(m, :m))
-             + (1 - min(n, :n) * 1.0 / max(n, :n)) * (1 - min(n, :n) * 1.0 / max(n, :n))
-             + (1 - min(k, :k) * 1.0 / max(k, :k)) * (1 - min(k, :k) * 1.0 / max(k, :k)) AS apart
-      FROM standing
-      WHERE device = (SELECT id FROM device WHERE key = :device) AND family = :family AND tuned
-        AND n BETWEEN :n_low AND :n_high AND m BETWEEN :m_low AND :m_high AND k BETWEEN :k_low AND :k_high
-      ORDER BY apart LIMIT :limit) s
-JOIN problem p ON p.id = s.problem
-LEFT JOIN measurement m ON m.row = s.winner LEFT JOIN candidate c ON c.id = m.candidate
-ORDER BY s.apart;
+WITH RECURSIVE here (device) AS MATERIALIZED (
+    SELECT id FROM device WHERE key = :device
+), rows_of (m) AS (
+    SELECT (SELECT min(s.m) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                              AND s.m >= :m_low) FROM here
+    UNION ALL
+    SELECT (SELECT min(s.m) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                              AND s.m > rows_of.m) FROM here, rows_of WHERE rows_of.m <= :m_high
+), layer (m, k) AS (
+    SELECT rows_of.m, (SELECT min(s.k) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                                         AND s.m = rows_of.m AND s.k >= :k_low)
+    FROM here, rows_of WHERE rows_of.m <= :m_high
+    UNION ALL
+    SELECT layer.m, (SELECT min(s.k) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                                       AND s.m = layer.m AND s.k > layer.k)
+    FROM here, layer WHERE layer.k <= :k_high
+), found AS (
+    SELECT s.problem, s.winner, s.ranking IS NOT NULL AS known,
+           (1 - min(s.m, :m) * 1.0 / max(s.m, :m)) * (1 - min(s.m, :m) * 1.0 / max(s.m, :m))
+           + (1 - min(s.n, :n) * 1.0 / max(s.n, :n)) * (1 - min(s.n, :n) * 1.0 / max(s.n, :n))
+           + (1 - min(s.k, :k) * 1.0 / max(s.k, :k)) * (1 - min(s.k, :k) * 1.0 / max(s.k, :k)) AS apart
+    FROM here CROSS JOIN layer CROSS JOIN standing s
+    WHERE s.device = here.device AND s.family = :family AND s.tuned AND s.m = layer.m AND s.k = layer.k
+      AND layer.k <= :k_high AND s.n BETWEEN :n_low AND :n_high
+    ORDER BY apart LIMIT :limit
+)
+SELECT p.key, c.config, c.source_hash, m.median_ns, f.known, f.apart
+FROM found f CROSS JOIN problem p ON p.id = f.problem
+LEFT JOIN measurement m ON m.row = f.winner LEFT JOIN candidate c ON c.id = m.candidate
+ORDER BY f.apart;
 
 -- Of each [problem, configuration] of a JSON array: its place in it, and the medians of the problem's winner and
 -- of that configuration there (NULL: not timed). Left out: whose standing is not known.

@@ -26,7 +26,7 @@ CREATE TABLE standing (
     drifted_from INTEGER, -- that row, with which its candidate would win: see "ranking"
     PRIMARY KEY (problem, device)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX standing_near ON standing (device, family, n, m, k) WHERE tuned;
+CREATE INDEX standing_near ON standing (device, family, m, k, n) WHERE tuned;
 CREATE INDEX standing_unknown ON standing (problem, device) WHERE ranking IS NULL;
 CREATE INDEX standing_drifted ON standing (problem, device) WHERE drifted IS NOT NULL;
 CREATE INDEX candidate_config ON candidate (config);

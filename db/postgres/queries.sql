@@ -115,22 +115,42 @@ ORDER BY r.place;
 -- name: refresh
 SELECT triage.refresh_standings(:limit::integer);
 
--- The few are chosen first, and then looked up one by one: a join might read all problems.
+-- LATERAL, OFFSET and LIMIT: the few are looked up one by one, where a join might read all.
 -- name: near
-SELECT p.key, w.config, w.source_hash, w.median_ns, s.known::int, s.apart
-FROM (SELECT problem, winner, ranking IS NOT NULL AS known,
-             (1 - least(m, :m::bigint) / greatest(m, :m::bigint)::float8) ^ 2
-             + (1 - least(n, :n::bigint) / greatest(n, :n::bigint)::float8) ^ 2
-             + (1 - least(k, :k::bigint) / greatest(k, :k::bigint)::float8) ^ 2 AS apart
-      FROM standing
-      WHERE device = (SELECT id FROM device WHERE key = :device) AND family = :family AND tuned
-        AND n BETWEEN :n_low::bigint AND :n_high::bigint AND m BETWEEN :m_low::bigint AND :m_high::bigint
-        AND k BETWEEN :k_low::bigint AND :k_high::bigint
-      ORDER BY apart LIMIT :limit::bigint) s
-CROSS JOIN LATERAL (SELECT key FROM problem WHERE id = s.problem LIMIT 1) p
+WITH RECURSIVE here AS MATERIALIZED (
+    SELECT id AS device FROM device WHERE key = :device
+), rows_of AS (
+    SELECT (SELECT min(s.m) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                              AND s.m >= :m_low::bigint) AS m FROM here
+    UNION ALL
+    SELECT (SELECT min(s.m) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                              AND s.m > rows_of.m) FROM here, rows_of WHERE rows_of.m <= :m_high::bigint
+), layer AS (
+    SELECT rows_of.m, (SELECT min(s.k) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                                         AND s.m = rows_of.m AND s.k >= :k_low::bigint) AS k
+    FROM here, rows_of WHERE rows_of.m <= :m_high::bigint
+    UNION ALL
+    SELECT layer.m, (SELECT min(s.k) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                                       AND s.m = layer.m AND s.k > layer.k)
+    FROM here, layer WHERE layer.k <= :k_high::bigint
+), found AS (
+    SELECT s.problem, s.winner, s.known,
+           (1 - least(s.m, :m::bigint) / greatest(s.m, :m::bigint)::float8) ^ 2
+           + (1 - least(s.n, :n::bigint) / greatest(s.n, :n::bigint)::float8) ^ 2
+           + (1 - least(s.k, :k::bigint) / greatest(s.k, :k::bigint)::float8) ^ 2 AS apart
+    FROM here, layer CROSS JOIN LATERAL (
+        SELECT problem, winner, m, n, k, ranking IS NOT NULL AS known FROM standing
+        WHERE device = here.device AND family = :family AND tuned AND m = layer.m AND k = layer.k
+          AND n BETWEEN :n_low::bigint AND :n_high::bigint OFFSET 0) s
+    WHERE layer.k <= :k_high::bigint
+    ORDER BY apart LIMIT :limit::bigint
+)
+SELECT p.key, w.config, w.source_hash, w.median_ns, f.known::int, f.apart
+FROM found f
+CROSS JOIN LATERAL (SELECT key FROM problem WHERE id = f.problem LIMIT 1) p
 LEFT JOIN LATERAL (SELECT c.config, c.source_hash, m.median_ns FROM measurement m JOIN candidate c ON c.id = m.candidate
-                   WHERE m.seq = s.winner LIMIT 1) w ON true
-ORDER BY s.apart;
+                   WHERE m.seq = f.winner LIMIT 1) w ON true
+ORDER BY f.apart;
 
 -- name: times
 SELECT asked.number - 1, w.median_ns, found.median_ns

@@ -18,7 +18,7 @@ CREATE TABLE standing (
     drifted_from bigint, -- that row, with which its candidate would win: see "ranking" in db/queries.sql
     PRIMARY KEY (problem, device)
 );
-CREATE INDEX standing_near ON standing (device, family, n, m, k) WHERE tuned;
+CREATE INDEX standing_near ON standing (device, family, m, k, n) WHERE tuned;
 CREATE INDEX standing_unknown ON standing (problem, device) WHERE ranking IS NULL;
 CREATE INDEX standing_drifted ON standing (problem, device) WHERE drifted IS NOT NULL;
 CREATE INDEX candidate_config ON candidate (config);
