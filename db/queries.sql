@@ -173,8 +173,9 @@ WHERE s.ranking IS NULL LIMIT :limit;
 
 -- name: set_standing
 UPDATE standing SET ranking = :ranking, drifted = :drifted, drifted_from = :drifted_from,
-       winner = (SELECT row FROM measurement
-                 WHERE row = json_extract(:ranking, '$[0]') AND outcome = 'right')
+       (winner, winner_candidate, winner_ns) =
+           (SELECT row, candidate, median_ns FROM measurement
+            WHERE row = json_extract(:ranking, '$[0]') AND outcome = 'right')
 WHERE problem = (SELECT id FROM problem WHERE key = :problem)
   AND device = (SELECT id FROM device WHERE key = :device);
 
@@ -182,7 +183,7 @@ WHERE problem = (SELECT id FROM problem WHERE key = :problem)
 -- configuration, source and median (NULL: none, or not known: then the fifth column is 0). The last column is no more
 -- than the square of how many octaves the sizes are apart, times ln(2)^2: 1 - a/b is below ln(b/a).
 -- There are few different m and k (layers), and many n (batches): the index is stepped through from one m to the
--- next, and from one k to the next, and only the n in between are read.
+-- next, and from one k to the next, and only the n in between are read; the wide rows only of those that are chosen.
 -- name: near
 WITH RECURSIVE here (device) AS MATERIALIZED (
     SELECT id FROM device WHERE key = :device
@@ -201,7 +202,7 @@ WITH RECURSIVE here (device) AS MATERIALIZED (
                                                        AND s.m = layer.m AND s.k > layer.k)
     FROM here, layer WHERE layer.k <= :k_high
 ), found AS (
-    SELECT s.problem, s.winner, s.ranking IS NOT NULL AS known,
+    SELECT s.problem, s.device,
            (1 - min(s.m, :m) * 1.0 / max(s.m, :m)) * (1 - min(s.m, :m) * 1.0 / max(s.m, :m))
            + (1 - min(s.n, :n) * 1.0 / max(s.n, :n)) * (1 - min(s.n, :n) * 1.0 / max(s.n, :n))
            + (1 - min(s.k, :k) * 1.0 / max(s.k, :k)) * (1 - min(s.k, :k) * 1.0 / max(s.k, :k)) AS apart
@@ -210,15 +211,16 @@ WITH RECURSIVE here (device) AS MATERIALIZED (
       AND layer.k <= :k_high AND s.n BETWEEN :n_low AND :n_high
     ORDER BY apart LIMIT :limit
 )
-SELECT p.key, c.config, c.source_hash, m.median_ns, f.known, f.apart
+SELECT p.key, c.config, c.source_hash, s.winner_ns, s.ranking IS NOT NULL, f.apart
 FROM found f CROSS JOIN problem p ON p.id = f.problem
-LEFT JOIN measurement m ON m.row = f.winner LEFT JOIN candidate c ON c.id = m.candidate
+CROSS JOIN standing s ON s.problem = f.problem AND s.device = f.device
+LEFT JOIN candidate c ON c.id = s.winner_candidate
 ORDER BY f.apart;
 
 -- Of each [problem, configuration] of a JSON array: its place in it, and the medians of the problem's winner and
 -- of that configuration there (NULL: not timed). Left out: whose standing is not known.
 -- name: times
-SELECT asked.key, w.median_ns,
+SELECT asked.key, s.winner_ns,
        (SELECT m.median_ns FROM candidate c
         CROSS JOIN measurement m ON m.candidate = c.id AND m.problem = s.problem AND m.device = s.device
         JOIN json_each(s.ranking) place ON place.value = m.row
@@ -226,7 +228,7 @@ SELECT asked.key, w.median_ns,
 FROM json_each(:asked) asked
 CROSS JOIN problem p ON p.key = json_extract(asked.value, '$[0]')
 CROSS JOIN standing s ON s.problem = p.id AND s.device = (SELECT id FROM device WHERE key = :device)
-CROSS JOIN measurement w ON w.row = s.winner;
+WHERE s.winner IS NOT NULL;
 
 -- The rows of what has drifted: the newer one, the older one, and the winner (itself, if it still wins).
 -- name: drifted

@@ -22,6 +22,8 @@ CREATE TABLE standing (
     tuned INTEGER NOT NULL, -- is there a right row?
     ranking TEXT, -- JSON array of measurement.row, the winner first; NULL: not known
     winner INTEGER, -- the first of them, if it may win
+    winner_candidate INTEGER, -- its candidate and median, which spare a look at it
+    winner_ns REAL,
     drifted INTEGER, -- measurement.row that was clearly slower than the older row before it, and
     drifted_from INTEGER, -- that row, with which its candidate would win: see "ranking"
     PRIMARY KEY (problem, device)
@@ -53,7 +55,8 @@ BEGIN
     SELECT p.problem, new.device, p.family, p.m, p.n, p.k, new.outcome = 'right'
     FROM place p WHERE p.problem = new.problem
     ON CONFLICT (problem, device) DO UPDATE
-    SET tuned = max(tuned, excluded.tuned), ranking = NULL, winner = NULL, drifted = NULL, drifted_from = NULL;
+    SET tuned = max(tuned, excluded.tuned), ranking = NULL, winner = NULL, winner_candidate = NULL, winner_ns = NULL,
+        drifted = NULL, drifted_from = NULL;
 END;
 
 PRAGMA user_version = 3;

@@ -134,31 +134,31 @@ WITH RECURSIVE here AS MATERIALIZED (
                                                        AND s.m = layer.m AND s.k > layer.k)
     FROM here, layer WHERE layer.k <= :k_high::bigint
 ), found AS (
-    SELECT s.problem, s.winner, s.known,
+    SELECT s.problem, here.device,
            (1 - least(s.m, :m::bigint) / greatest(s.m, :m::bigint)::float8) ^ 2
            + (1 - least(s.n, :n::bigint) / greatest(s.n, :n::bigint)::float8) ^ 2
            + (1 - least(s.k, :k::bigint) / greatest(s.k, :k::bigint)::float8) ^ 2 AS apart
     FROM here, layer CROSS JOIN LATERAL (
-        SELECT problem, winner, m, n, k, ranking IS NOT NULL AS known FROM standing
+        SELECT problem, m, n, k FROM standing
         WHERE device = here.device AND family = :family AND tuned AND m = layer.m AND k = layer.k
           AND n BETWEEN :n_low::bigint AND :n_high::bigint OFFSET 0) s
     WHERE layer.k <= :k_high::bigint
     ORDER BY apart LIMIT :limit::bigint
 )
-SELECT p.key, w.config, w.source_hash, w.median_ns, f.known::int, f.apart
+SELECT p.key, c.config, c.source_hash, s.winner_ns, s.known::int, f.apart
 FROM found f
 CROSS JOIN LATERAL (SELECT key FROM problem WHERE id = f.problem LIMIT 1) p
-LEFT JOIN LATERAL (SELECT c.config, c.source_hash, m.median_ns FROM measurement m JOIN candidate c ON c.id = m.candidate
-                   WHERE m.seq = f.winner LIMIT 1) w ON true
+CROSS JOIN LATERAL (SELECT winner_candidate, winner_ns, ranking IS NOT NULL AS known FROM standing
+                    WHERE problem = f.problem AND device = f.device LIMIT 1) s
+LEFT JOIN LATERAL (SELECT config, source_hash FROM candidate WHERE id = s.winner_candidate LIMIT 1) c ON true
 ORDER BY f.apart;
 
 -- name: times
-SELECT asked.number - 1, w.median_ns, found.median_ns
+SELECT asked.number - 1, s.winner_ns, found.median_ns
 FROM jsonb_array_elements(:asked::jsonb) WITH ORDINALITY AS asked (pair, number)
 CROSS JOIN LATERAL (SELECT id FROM problem WHERE key = asked.pair ->> 0 LIMIT 1) p
 CROSS JOIN LATERAL (SELECT * FROM standing WHERE problem = p.id AND device = (SELECT id FROM device WHERE key = :device)
-                    LIMIT 1) s
-CROSS JOIN LATERAL (SELECT median_ns FROM measurement WHERE seq = s.winner LIMIT 1) w
+                    AND winner IS NOT NULL LIMIT 1) s
 LEFT JOIN LATERAL (
     SELECT m.median_ns FROM candidate c
     JOIN measurement m ON m.candidate = c.id AND m.problem = s.problem AND m.device = s.device

@@ -103,7 +103,7 @@ static triage_status compare_objects(tri_store *store, sqlite3_stmt *ours, sqlit
  * wrong costs time only: then the objects themselves are compared. */
 static const char *const known_schemas[] = {"2f40b73174d778a50d2403cb29ae0bcc",
                                             "d1475b574573308050c171e81aa1764c",
-                                            "b8c65850781abf0ba094d9c4bed2a8f9"};
+                                            "707d6a87504ae9cdb0591f7ccb19f196"};
 
 static triage_status hash_objects(char out[TRI_HASH_SIZE], tri_store *store) {
     triage_status status = TRIAGE_OK;
@@ -248,12 +248,23 @@ done:
     return status;
 }
 
+/* What an older version has left without standings gets them, if that does not take long; else they come with what
+ * is added later. */
+static triage_status fill_standings(tri_store *store) {
+    store->has_standings = true;
+    return tri_store_refresh(store,
+                             &(tri_refresh_options){.deadline_ns = tri_now_ns() + 5 * INT64_C(1000000000)});
+}
+
 static triage_status prepare_writer(tri_store *store, int64_t version) {
     triage_status status = TRIAGE_OK;
+    const bool older = version > 0 && version < 3;
     TRI_TRY(set_journal(store));
     TRI_TRY(tri_sql_run(store, "configure_write"));
     while (version < newest_version())
         TRI_TRY(migrate_once(&version, store));
+    if (older)
+        TRI_TRY(fill_standings(store));
 done:
     return status;
 }

@@ -14,11 +14,13 @@ CREATE TABLE standing (
     tuned boolean NOT NULL, -- is there a right row?
     ranking bigint[], -- of measurement.seq, the winner first; NULL: not known
     winner bigint, -- the first of them, if it may win
+    winner_candidate bigint, -- its candidate and median, which spare a look at it
+    winner_ns double precision,
     drifted bigint, -- measurement.seq of what was clearly slower than the older row before it, and
     drifted_from bigint, -- that row, with which its candidate would win: see "ranking" in db/queries.sql
     PRIMARY KEY (problem, device)
 );
-CREATE INDEX standing_near ON standing (device, family, m, k, n) WHERE tuned;
+CREATE INDEX standing_near ON standing (device, family, m, k, n) INCLUDE (problem) WHERE tuned;
 CREATE INDEX standing_unknown ON standing (problem, device) WHERE ranking IS NULL;
 CREATE INDEX standing_drifted ON standing (problem, device) WHERE drifted IS NOT NULL;
 CREATE INDEX candidate_config ON candidate (config);
@@ -46,7 +48,8 @@ BEGIN
     JOIN place p ON p.problem = a.problem
     ORDER BY p.problem, a.device
     ON CONFLICT (problem, device) DO UPDATE
-    SET tuned = s.tuned OR excluded.tuned, ranking = NULL, winner = NULL, drifted = NULL, drifted_from = NULL;
+    SET tuned = s.tuned OR excluded.tuned, ranking = NULL, winner = NULL, winner_candidate = NULL, winner_ns = NULL,
+        drifted = NULL, drifted_from = NULL;
     RETURN NULL;
 END $$;
 CREATE TRIGGER standing AFTER INSERT ON measurement REFERENCING NEW TABLE AS added
@@ -131,13 +134,13 @@ BEGIN
     PERFORM pg_advisory_xact_lock(1414678849, 1);
     FOR pair IN SELECT problem, device FROM standing WHERE ranking IS NULL LIMIT most LOOP
         UPDATE standing s SET ranking = r.rows, drifted = r.drifted, drifted_from = r.drifted_from,
-                              winner = (SELECT m.seq FROM measurement m
-                                        WHERE m.seq = r.rows[1] AND m.outcome = 'right')
+                              winner = w.seq, winner_candidate = w.candidate, winner_ns = w.median_ns
         FROM (SELECT coalesce(array_agg(seq ORDER BY place), '{}') AS rows,
                      (array_agg(seq ORDER BY older_score, place) FILTER (WHERE older IS NOT NULL))[1] AS drifted,
                      (array_agg(older ORDER BY older_score, place) FILTER (WHERE older IS NOT NULL))[1]
                          AS drifted_from
               FROM ranking_of(pair.problem, pair.device)) r
+        LEFT JOIN measurement w ON w.seq = r.rows[1] AND w.outcome = 'right'
         WHERE s.problem = pair.problem AND s.device = pair.device;
         done := done + 1;
     END LOOP;
