@@ -56,7 +56,8 @@ BEGIN
     FROM place p WHERE p.problem = new.problem
     ON CONFLICT (problem, device) DO UPDATE
     SET tuned = max(tuned, excluded.tuned), ranking = NULL, winner = NULL, winner_candidate = NULL, winner_ns = NULL,
-        drifted = NULL, drifted_from = NULL;
+        drifted = NULL, drifted_from = NULL
+    WHERE ranking IS NOT NULL OR tuned < excluded.tuned;
 END;
 
 PRAGMA user_version = 3;

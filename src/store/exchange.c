@@ -59,10 +59,10 @@ static triage_status close_batch(intake *in, triage_status status) {
     return status;
 }
 
-/* What was added is ranked once, at the end. */
+/* What was added is ranked once, at the end, and what others have left. */
 static triage_status finish(intake *in, triage_status status) {
     status = close_batch(in, status);
-    if (status == TRIAGE_OK && in->result.added)
+    if (status == TRIAGE_OK)
         status = tri_store_refresh(in->into, &(tri_refresh_options){0});
     return status;
 }

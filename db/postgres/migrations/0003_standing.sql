@@ -49,7 +49,8 @@ BEGIN
     ORDER BY p.problem, a.device
     ON CONFLICT (problem, device) DO UPDATE
     SET tuned = s.tuned OR excluded.tuned, ranking = NULL, winner = NULL, winner_candidate = NULL, winner_ns = NULL,
-        drifted = NULL, drifted_from = NULL;
+        drifted = NULL, drifted_from = NULL
+    WHERE s.ranking IS NOT NULL OR s.tuned < excluded.tuned;
     RETURN NULL;
 END $$;
 CREATE TRIGGER standing AFTER INSERT ON measurement REFERENCING NEW TABLE AS added
