@@ -84,7 +84,8 @@ typedef struct triage_context_options {
     const char *space_path; /* a space file of your own; NULL: the operation's built-in one */
     triage_log_fn log;      /* NULL: silent */
     void *log_user;
-    const char *local_db_path; /* version 2. With a postgresql:// db_path: the file that is kept in step with that
+    const char
+        *local_db_path; /* version 2. With a postgresql:// db_path: the file that is kept in step with that
                                 * server; NULL: .local/share/triage/triage.db in the user's home folder, which
                                 * is that of the programs unless XDG_DATA_HOME says otherwise */
 } triage_context_options;

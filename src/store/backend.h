@@ -53,8 +53,9 @@ struct tri_store {
     /* Recursive, held while a statement is taken or a transaction is open: a store may be shared between
      * threads, and a row function may use the store that calls it. */
     pthread_mutex_t mutex;
-    int64_t added;      /* in the open transaction */
-    bool has_standings; /* schema 3 and later */
+    int64_t added;       /* in the open transaction */
+    bool has_standings;  /* schema 3 and later */
+    bool is_short_lived; /* in memory: a few rows, looked at once, are ranked sooner than kept ranked */
 
     struct sqlite3 *db; /* SQLite */
     tri_statement statements[TRI_STATEMENT_LIMIT];

@@ -68,7 +68,7 @@ triage_status tri_store_add(tri_store *store, tri_measurement *measurement) {
     if (status != TRIAGE_OK)
         return status;
     status = store->backend->put(store, measurement);
-    if (status == TRIAGE_OK && !store->server)
+    if (status == TRIAGE_OK && !store->server && !store->is_short_lived)
         status = tri_standing_fill(&filled, store, FILL);
     status = store->backend->end(&added, store, status);
     if (status == TRIAGE_OK && added && store->server)
@@ -343,8 +343,47 @@ static triage_status verify_row(void *user, const tri_measurement *row) {
     return status;
 }
 
+static triage_status list_id(void *user, const tri_measurement *row) {
+    return tri_text_append(user, row->id, strlen(row->id));
+}
+
+/* Is what is filled in what the rows say? */
+static triage_status compare_standing(bool *same, tri_store *store, const char *problem, const char *device) {
+    tri_text kept = TRI_TEXT_INIT, ranked = TRI_TEXT_INIT;
+    triage_status status = TRIAGE_OK;
+    int64_t rows;
+    *same = true;
+    TRI_TRY(rank_by(&rows, store, "standing", problem, device, INT64_MAX, list_id, &kept));
+    if (rows == 0)
+        goto done;
+    TRI_TRY(rank_by(&rows, store, "ranking", problem, device, INT64_MAX, list_id, &ranked));
+    *same = kept.size == ranked.size && memcmp(kept.data, ranked.data ? ranked.data : "", kept.size) == 0;
+done:
+    tri_text_free(&kept);
+    tri_text_free(&ranked);
+    return status;
+}
+
+/* Rows may arrive at a server between the two looks: not twice in a row. A tri_key_fn. */
+static triage_status verify_standing(void *user, const char *problem, const char *device) {
+    tri_store *store = user;
+    bool same = false;
+    triage_status status = TRIAGE_OK;
+    for (int attempt = 0; attempt < 3 && status == TRIAGE_OK && !same; attempt++)
+        status = compare_standing(&same, store, problem, device);
+    if (status == TRIAGE_OK && !same)
+        status = tri_fail(TRIAGE_E_DATA, "%s: the standing of %.200s is not what its rows say", store->path,
+                          problem);
+    return status;
+}
+
 triage_status tri_store_verify(int64_t *rows, tri_store *store) {
+    triage_status status = TRIAGE_OK;
     *rows = 0;
-    triage_status status = store->backend->verify(store);
-    return status == TRIAGE_OK ? tri_store_each(store, verify_row, rows) : status;
+    TRI_TRY(store->backend->verify(store));
+    TRI_TRY(tri_store_each(store, verify_row, rows));
+    if (store->has_standings)
+        TRI_TRY(tri_store_tuned(store, NULL, "", verify_standing, store));
+done:
+    return status;
 }

@@ -210,7 +210,7 @@ triage_status tri_store_sync(tri_sync_result *out, tri_store *local, tri_store *
 
 /* Over the sorted ids: equal sets of evidence, equal hash. */
 triage_status tri_store_hash(char out[TRI_HASH_SIZE], tri_store *store);
-/* Integrity of the file, every id recomputed. TRIAGE_E_DATA names the first bad row. */
+/* Integrity of the file, every id recomputed, every standing ranked anew. TRIAGE_E_DATA names the first bad one. */
 triage_status tri_store_verify(int64_t *rows, tri_store *store);
 
 /* One row as a JSON object on one line (schema version inside), and back with every check. */

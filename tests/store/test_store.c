@@ -449,6 +449,21 @@ static void test_verify_finds_a_changed_row(void **state) {
     tri_store_close(store);
 }
 
+static void test_verify_finds_a_changed_standing(void **state) {
+    (void)state;
+    tri_store *store = open_store("verify_standing.db", TRI_STORE_WRITE);
+    int64_t rows;
+    add(store, row_of("a", 100));
+    add(store, row_of("b", 200));
+    assert_ok(tri_store_verify(&rows, store));
+    sql("verify_standing.db", "UPDATE standing SET ranking = '[2,1]'");
+    assert_fails(TRIAGE_E_DATA, "is not what its rows say", tri_store_verify(&rows, store));
+    sql("verify_standing.db", "UPDATE standing SET ranking = NULL"); /* unknown is no lie */
+    assert_ok(tri_store_verify(&rows, store));
+    expect_ranking(store, "a b ");
+    tri_store_close(store);
+}
+
 static void test_hash_is_of_the_set(void **state) {
     (void)state;
     tri_store *one = open_store("one.db", TRI_STORE_WRITE), *two = open_store("two.db", TRI_STORE_WRITE);
@@ -812,6 +827,7 @@ int main(void) {
         cmocka_unit_test(test_absent_and_empty),
         cmocka_unit_test(test_databases_of_others),
         cmocka_unit_test(test_changed_schemas),
+        cmocka_unit_test(test_verify_finds_a_changed_standing),
         cmocka_unit_test(test_known_schemas),
         cmocka_unit_test(test_older_schema),
         cmocka_unit_test(test_read_only_places),
