@@ -279,11 +279,11 @@ static triage_status make_args(tri_args_block *out, tri_plan *plan, const tri_op
 
 triage_status tri_plan_launch(tri_plan *plan, const tri_operands *operands, void *stream) {
     tri_args_block block;
-    if (!tri_args_cache_get(&block, &plan->cache, operands)) {
+    if (!tri_args_table_get(&block, &plan->cache, operands)) {
         triage_status status = make_args(&block, plan, operands);
         if (status != TRIAGE_OK)
             return status;
-        tri_args_cache_put(&plan->cache, operands, &block);
+        tri_args_table_put(&plan->cache, operands, &block);
     }
     if (!plan->own_kernel)
         return tri_kernel_launch(plan->kernel, &block.args, sizeof block.args, stream);

@@ -96,7 +96,7 @@ static triage_status find_plan(worker *t) {
             plan = plan->next;
         t->plan = plan;
     }
-    if (!t->plan || !tri_args_cache_get(&t->args, &t->plan->cache, &operands))
+    if (!t->plan || !tri_args_table_get(&t->args, &t->plan->cache, &operands))
         return tri_fail(TRIAGE_E_NOT_FOUND, "the plan has not the arguments of the last call");
     if (t->plan->own_kernel)
         return tri_fail(TRIAGE_E_UNSUPPORTED, "%s has a workspace: its bare launch is two calls",
