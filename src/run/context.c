@@ -58,6 +58,7 @@ static triage_status open_server(triage_context *context, const triage_context_o
                                                                       .check = tri_check_evidence,
                                                                       .log = &context->log,
                                                                       .interval_s = interval_s,
+                                                                      .never_migrates = true,
                                                                       .leaves_at_once = true}));
 done:
     return status;

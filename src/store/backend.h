@@ -55,6 +55,7 @@ struct tri_store {
     pthread_mutex_t mutex;
     int64_t added;       /* in the open transaction */
     bool has_standings;  /* schema 3 and later */
+    bool is_newer;       /* of a version to come: read, never written */
     bool is_short_lived; /* in memory: a few rows, looked at once, are ranked sooner than kept ranked */
 
     struct sqlite3 *db; /* SQLite */

@@ -47,7 +47,8 @@ static triage_status open_both(tri_courier *c) {
     if (!c->local)
         TRI_TRY(tri_store_open(&c->local, c->local_path, TRI_STORE_WRITE));
     if (!c->server)
-        TRI_TRY(tri_store_open(&c->server, c->server_url, TRI_STORE_WRITE));
+        TRI_TRY(tri_store_open(&c->server, c->server_url,
+                               c->options.never_migrates ? TRI_STORE_READ : TRI_STORE_WRITE));
 done:
     return status;
 }

@@ -13,7 +13,8 @@ typedef struct tri_courier_options {
     const tri_log *log;                  /* called in the thread; copied. It must not free the courier */
     double interval_s;                   /* between journeys; 0: 30 */
     int64_t lease_ms;                    /* of the jobs in hand */
-    bool leaves_at_once;                 /* at the end: no last journey, and nobody waits for one under way */
+    bool never_migrates; /* the server: one without tables, or with older ones, stays as it is */
+    bool leaves_at_once; /* at the end: no last journey, and nobody waits for one under way */
 } tri_courier_options;
 
 /* Starts with a journey. Whether the server can be reached is found out later, and logged. */

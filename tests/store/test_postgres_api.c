@@ -138,9 +138,14 @@ static const char *server_url(void) {
 
 static void test_server_without_tables(void **state) {
     (void)state;
+    tri_store *store = NULL;
     triage_context *context = must_open(server_url(), "tables.db");
     api_run_case(context, &small);
+    for (int i = 0; i < 1000 && !said[0]; i++)
+        usleep(10000);
     triage_context_free(context);
+    assert_non_null(strstr(said, "no tables of triage yet")); /* and an application makes none */
+    assert_int_equal(tri_store_open(&store, server_url(), TRI_STORE_READ), TRIAGE_E_NOT_FOUND);
 }
 
 static triage_status count_rows(void *user, const tri_measurement *row) {
