@@ -84,8 +84,8 @@ triage_status tri_store_add(tri_store *store, tri_measurement *measurement);
 typedef triage_status (*tri_row_fn)(void *user, const tri_measurement *row);
 
 /* Verified candidates of a problem on a device, the winner first, then its tie set, then the others by
- * median: one row a candidate (source_hash and config), its newest race row if it has one, else its newest
- * search row. What failed when run since, and warm times where there are cold ones, do not count; slow rows
+ * median: one row a candidate (source_hash and config), its newest race row if it has one and no newer search
+ * is slower beyond noise, else its newest search row. What failed when run since, and warm times where there are cold ones, do not count; slow rows
  * come last. "ranking" in db/queries.sql says how search times are held against race times. */
 triage_status tri_store_ranking(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                 void *user);
