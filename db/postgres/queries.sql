@@ -39,7 +39,8 @@ SELECT triage.add_evidence(:lines::jsonb);
 
 ---- reading -----------------------------------------------------------------------------------------
 
--- db/queries.sql says what this means. Whole rows: one journey instead of one for each.
+-- db/queries.sql says what this means. Whole rows: one journey instead of one for each. The same text is in
+-- ranking_of (migration 3), which fills in standings; here it serves what has none, and servers that are older.
 -- name: ranking
 WITH failed AS (
     SELECT candidate, max(measured_at_ms) AS last_ms FROM measurement
@@ -48,41 +49,146 @@ WITH failed AS (
       AND outcome IN ('wrong', 'crashed', 'timed_out', 'launch_failed')
     GROUP BY candidate
 ), verified AS (
-    SELECT id, candidate, outcome = 'right' AS is_right, stage = 'race' AS is_race, cold_l2, measured_at_ms,
+    SELECT seq, id, candidate, outcome = 'right' AS is_right, stage = 'race' AS is_race, cold_l2, measured_at_ms,
            median_ns, low_ns, high_ns
     FROM measurement LEFT JOIN failed USING (candidate)
     WHERE problem = (SELECT id FROM problem WHERE key = :problem)
       AND device = (SELECT id FROM device WHERE key = :device)
       AND outcome IN ('right', 'slow') AND measured_at_ms > coalesce(failed.last_ms, -1)
 ), ordered AS (
-    SELECT *, row_number() OVER (PARTITION BY candidate ORDER BY is_race DESC, measured_at_ms DESC, median_ns,
-                                 high_ns, low_ns, id) AS turn
+    SELECT *, row_number() OVER candidates AS turn,
+           lag(is_race) OVER candidates AS lag_is_race,
+           lead(seq) OVER candidates AS lead_seq, lead(is_race) OVER candidates AS lead_is_race,
+           lead(is_right) OVER candidates AS lead_is_right, lead(median_ns) OVER candidates AS lead_median_ns,
+           lead(high_ns) OVER candidates AS lead_high_ns,
+           first_value(seq) OVER candidates AS first_seq, first_value(is_right) OVER candidates AS first_is_right,
+           first_value(measured_at_ms) OVER candidates AS first_at,
+           first_value(median_ns) OVER candidates AS first_median_ns,
+           first_value(high_ns) OVER candidates AS first_high_ns
     FROM verified WHERE cold_l2 = (SELECT cold_l2 FROM verified ORDER BY is_right DESC, cold_l2 DESC LIMIT 1)
+    WINDOW candidates AS (PARTITION BY candidate ORDER BY is_race DESC, measured_at_ms DESC, median_ns, high_ns,
+                          low_ns, id)
 ), charge AS (
     SELECT greatest(1.0::float8, race.median_ns / search.median_ns) AS factor
     FROM ordered race JOIN ordered search USING (candidate)
     WHERE race.turn = 1 AND race.is_race AND race.is_right AND NOT search.is_race AND search.is_right
     ORDER BY race.median_ns, search.turn, search.median_ns LIMIT 1
+), doubt AS (
+    SELECT candidate, turn FROM ordered
+    WHERE NOT is_race AND lag_is_race AND measured_at_ms > first_at
+      AND low_ns > first_high_ns AND median_ns > 1.02::float8 * first_median_ns
 ), scored AS (
-    SELECT *, median_ns * CASE WHEN is_race THEN 1.0::float8
-                               ELSE coalesce((SELECT factor FROM charge), 1.0::float8) END AS score
-    FROM ordered WHERE turn = 1
+    SELECT o.*, doubt.turn IS NOT NULL AS is_doubt,
+           o.median_ns * CASE WHEN o.is_race THEN 1.0::float8
+                              ELSE coalesce((SELECT factor FROM charge), 1.0::float8) END AS score
+    FROM ordered o LEFT JOIN doubt USING (candidate) WHERE o.turn = coalesce(doubt.turn, 1)
 ), best AS (
-    SELECT low_ns, high_ns FROM scored WHERE is_right ORDER BY score, median_ns, high_ns, low_ns LIMIT 1
+    SELECT low_ns, high_ns, score FROM scored WHERE is_right ORDER BY score, median_ns, high_ns, low_ns LIMIT 1
+), compared AS (
+    SELECT *, CASE WHEN is_doubt THEN first_seq ELSE lead_seq END AS older_seq,
+           CASE WHEN is_doubt THEN first_median_ns ELSE lead_median_ns * score / median_ns END AS older_score,
+           CASE WHEN is_doubt THEN first_is_right
+                ELSE lead_is_right AND lead_is_race = is_race AND low_ns > lead_high_ns
+                     AND median_ns > 1.02::float8 * lead_median_ns END AS is_slower
+    FROM scored
 ), ranked AS (
-    SELECT s.id, row_number() OVER (
+    SELECT s.seq,
+           CASE WHEN s.is_slower AND s.older_score <= coalesce(best.score, s.older_score)
+                THEN s.older_seq END AS older,
+           s.older_score, row_number() OVER (
         ORDER BY s.is_right DESC, s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score,
                  c.config, c.source_hash, c.kernel) AS place
-    FROM scored s JOIN candidate c ON c.id = s.candidate LEFT JOIN best ON true
+    FROM compared s JOIN candidate c ON c.id = s.candidate LEFT JOIN best ON true
 )
-SELECT e.* FROM (SELECT * FROM ranked ORDER BY place LIMIT :limit::bigint) r
-CROSS JOIN LATERAL (SELECT * FROM evidence WHERE id = r.id) e ORDER BY r.place;
+SELECT e.*, r.older, r.older_score FROM (SELECT * FROM ranked ORDER BY place LIMIT :limit::bigint) r
+CROSS JOIN LATERAL (SELECT * FROM evidence WHERE seq = r.seq) e ORDER BY r.place;
+
+-- No row where the standing is not known.
+-- name: standing
+SELECT e.* FROM standing s
+CROSS JOIN LATERAL unnest(s.ranking[1 : least(:limit::bigint, 2147483647)::integer]) WITH ORDINALITY AS r (seq, place)
+CROSS JOIN LATERAL (SELECT * FROM evidence WHERE seq = r.seq) e
+WHERE s.problem = (SELECT id FROM problem WHERE key = :problem)
+  AND s.device = (SELECT id FROM device WHERE key = :device)
+ORDER BY r.place;
+
+-- name: refresh
+SELECT triage.refresh_standings(:limit::integer);
+
+-- LATERAL, OFFSET and LIMIT: the few are looked up one by one, where a join might read all.
+-- name: near
+WITH RECURSIVE here AS MATERIALIZED (
+    SELECT id AS device FROM device WHERE key = :device
+), rows_of AS (
+    SELECT (SELECT min(s.m) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                              AND s.m >= :m_low::bigint) AS m FROM here
+    UNION ALL
+    SELECT (SELECT min(s.m) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                              AND s.m > rows_of.m) FROM here, rows_of WHERE rows_of.m <= :m_high::bigint
+), layer AS (
+    SELECT rows_of.m, (SELECT min(s.k) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                                         AND s.m = rows_of.m AND s.k >= :k_low::bigint) AS k
+    FROM here, rows_of WHERE rows_of.m <= :m_high::bigint
+    UNION ALL
+    SELECT layer.m, (SELECT min(s.k) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                                       AND s.m = layer.m AND s.k > layer.k)
+    FROM here, layer WHERE layer.k <= :k_high::bigint
+), found AS (
+    SELECT s.problem, here.device,
+           ((1 - least(s.m, :m::bigint, 2048) / least(greatest(s.m, :m::bigint), 2048)::float8)
+            + 0.25 * (1 - greatest(least(s.m, :m::bigint), 2048) / greatest(s.m, :m::bigint, 2048)::float8)) ^ 2
+           + ((1 - least(s.n, :n::bigint, 2048) / least(greatest(s.n, :n::bigint), 2048)::float8)
+            + 0.25 * (1 - greatest(least(s.n, :n::bigint), 2048) / greatest(s.n, :n::bigint, 2048)::float8)) ^ 2
+           + ((1 - least(s.k, :k::bigint, 2048) / least(greatest(s.k, :k::bigint), 2048)::float8)
+            + 0.25 * (1 - greatest(least(s.k, :k::bigint), 2048) / greatest(s.k, :k::bigint, 2048)::float8)) ^ 2 AS apart
+    FROM here, layer CROSS JOIN LATERAL (
+        SELECT problem, m, n, k FROM standing
+        WHERE device = here.device AND family = :family AND tuned AND m = layer.m AND k = layer.k
+          AND n BETWEEN :n_low::bigint AND :n_high::bigint OFFSET 0) s
+    WHERE layer.k <= :k_high::bigint
+    ORDER BY apart LIMIT :limit::bigint
+)
+SELECT p.key, c.config, c.source_hash, s.winner_ns, s.known::int, f.apart
+FROM found f
+CROSS JOIN LATERAL (SELECT key FROM problem WHERE id = f.problem LIMIT 1) p
+CROSS JOIN LATERAL (SELECT winner_candidate, winner_ns, ranking IS NOT NULL AS known FROM standing
+                    WHERE problem = f.problem AND device = f.device LIMIT 1) s
+LEFT JOIN LATERAL (SELECT config, source_hash FROM candidate WHERE id = s.winner_candidate LIMIT 1) c ON true
+ORDER BY f.apart;
+
+-- name: times
+SELECT asked.number - 1, s.winner_ns, found.median_ns
+FROM jsonb_array_elements(:asked::jsonb) WITH ORDINALITY AS asked (pair, number)
+CROSS JOIN LATERAL (SELECT id FROM problem WHERE key = asked.pair ->> 0 LIMIT 1) p
+CROSS JOIN LATERAL (SELECT * FROM standing WHERE problem = p.id AND device = (SELECT id FROM device WHERE key = :device)
+                    AND winner IS NOT NULL LIMIT 1) s
+LEFT JOIN LATERAL (
+    SELECT m.median_ns FROM candidate c
+    JOIN measurement m ON m.candidate = c.id AND m.problem = s.problem AND m.device = s.device
+    WHERE c.config = asked.pair ->> 1 AND m.seq = ANY (s.ranking)
+    ORDER BY array_position(s.ranking, m.seq) LIMIT 1) found ON true;
+
+-- name: drifted
+SELECT p.key, d.key, newer.id, older.id, w.id
+FROM standing s JOIN problem p ON p.id = s.problem JOIN device d ON d.id = s.device
+JOIN measurement newer ON newer.seq = s.drifted JOIN measurement older ON older.seq = s.drifted_from
+LEFT JOIN measurement w ON w.seq = s.winner
+WHERE s.drifted IS NOT NULL ORDER BY p.key, d.key;
+
+-- name: standings_unknown
+SELECT count(*) FROM standing WHERE ranking IS NULL;
 
 -- name: measurement
 SELECT e.* FROM evidence e WHERE e.id = :id;
 
--- LIMIT 1: one look into the index for each problem, where EXISTS may become a join with all measurements.
 -- name: tuned
+SELECT p.key, d.key FROM standing s JOIN problem p ON p.id = s.problem JOIN device d ON d.id = s.device
+WHERE s.tuned AND p.key >= :first AND p.key < :last AND (:device::text IS NULL OR d.key = :device)
+ORDER BY p.key, d.key;
+
+-- As "tuned", on servers of before there were standings. LIMIT 1: one look into the index for each problem, where
+-- EXISTS may become a join with all measurements.
+-- name: tuned_by_rows
 SELECT p.key, d.key FROM problem p CROSS JOIN device d
 CROSS JOIN LATERAL (SELECT FROM measurement m
                     WHERE m.problem = p.id AND m.device = d.id AND m.outcome = 'right' LIMIT 1) one

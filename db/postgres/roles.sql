@@ -23,4 +23,5 @@ GRANT EXECUTE ON FUNCTION triage.add_evidence (jsonb) TO triage_contributor, tri
 GRANT EXECUTE ON FUNCTION triage.claim_compilation (text, text, interval, integer) TO triage_contributor, triage_admin;
 GRANT INSERT, UPDATE ON triage.job, triage.compilation TO triage_contributor, triage_admin;
 GRANT INSERT ON triage.known_device TO triage_contributor, triage_admin;
+GRANT EXECUTE ON FUNCTION triage.refresh_standings (integer) TO triage_contributor, triage_admin;
 GRANT DELETE ON triage.job TO triage_admin;

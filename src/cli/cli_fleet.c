@@ -115,6 +115,26 @@ done:
     return status;
 }
 
+triage_status tri_cli_pull(const char *local_path, const char *url, const char *space, const char *data_dir) {
+    const tri_log log = {tri_cli_log, NULL};
+    tri_sync_options options = {
+        .check = tri_admission_check, .log = &log, .interrupted = tri_cli_catch_interrupts()};
+    triage_status status = TRIAGE_OK;
+    tri_store *local = NULL, *server = NULL;
+    tri_admission *gate = NULL;
+    tri_sync_result moved;
+    TRI_TRY(tri_admission_open(&gate, space, data_dir));
+    options.user = gate;
+    TRI_TRY(tri_store_open(&server, url, TRI_STORE_WRITE));
+    TRI_TRY(tri_store_open(&local, local_path, TRI_STORE_WRITE));
+    TRI_TRY(tri_store_sync(&moved, local, server, &options));
+done:
+    tri_cli_end_admission(gate);
+    tri_store_close(local);
+    tri_store_close(server);
+    return status;
+}
+
 /* ---- enqueue: a file of shapes ---- */
 
 enum { COLUMNS = 9, LINE_MAX_SIZE = 1024 };
@@ -321,41 +341,6 @@ done:
     for (size_t i = 0; i < list.count; i++)
         free(list.specs[i]);
     free(list.specs);
-    tri_store_close(server);
-    return status;
-}
-
-/* ---- status ---- */
-
-static triage_status status_json(tri_store *server, const tri_fleet_counts *c) {
-    json_t *document = tri_cli_json_new("status");
-    json_object_set_new(document, "server", json_string(tri_store_name(server)));
-    json_object_set_new(document, "measurements", json_integer(c->measurements));
-    json_object_set_new(document, "problems", json_integer(c->problems));
-    json_object_set_new(document, "devices", json_integer(c->devices));
-    json_object_set_new(document, "bytes", json_integer(c->bytes));
-    triage_status status = tri_cli_jobs_status_json(document, server, c);
-    if (status == TRIAGE_OK)
-        return tri_cli_json_print(document);
-    json_decref(document);
-    return status;
-}
-
-triage_status tri_cli_status(const tri_cli_fleet_options *o) {
-    triage_status status = TRIAGE_OK;
-    tri_store *server = NULL;
-    tri_fleet_counts c;
-    char size[TRI_CLI_NUMBER];
-    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_READ));
-    TRI_TRY(tri_fleet_count(&c, server));
-    if (o->json) {
-        status = status_json(server, &c);
-        goto done;
-    }
-    printf("%s: %" PRId64 " measurements of %" PRId64 " problems on %" PRId64 " devices, %s\n",
-           tri_store_name(server), c.measurements, c.problems, c.devices, tri_cli_bytes(size, c.bytes));
-    TRI_TRY(tri_cli_jobs_status(server, &c, o->color));
-done:
     tri_store_close(server);
     return status;
 }

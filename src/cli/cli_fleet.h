@@ -1,4 +1,4 @@
-/* The commands of triage_db that need a server: setup, sync, enqueue, jobs, status. */
+/* The commands of triage_db that need a server, and status, which also reads a file. */
 #ifndef TRIAGE_CLI_FLEET_H
 #define TRIAGE_CLI_FLEET_H
 
@@ -30,9 +30,11 @@ triage_status tri_cli_open_server(tri_store **out, const tri_cli_fleet_options *
 
 triage_status tri_cli_setup(const tri_cli_fleet_options *options);
 triage_status tri_cli_sync(const tri_cli_fleet_options *options);
+/* A sync with a server before a run that reads the local file; made if it is not there. */
+triage_status tri_cli_pull(const char *local_path, const char *url, const char *space, const char *data_dir);
 triage_status tri_cli_enqueue(const tri_cli_fleet_options *options);
 triage_status tri_cli_jobs(const tri_cli_fleet_options *options);
-triage_status tri_cli_status(const tri_cli_fleet_options *options);
+triage_status tri_cli_status(const tri_cli_fleet_options *options); /* cli_status.c */
 /* What status says of the jobs. */
 triage_status tri_cli_jobs_status(tri_store *server, const tri_fleet_counts *counts, bool color);
 triage_status tri_cli_jobs_status_json(json_t *document, tri_store *server, const tri_fleet_counts *counts);

@@ -247,7 +247,9 @@ static triage_status run(const options *o, tri_cli_problem *asked, const tri_cei
     TRI_TRY(tri_cli_check_url(o->db));
     if (o->db && !tri_store_is_url(o->db))
         TRI_TRY(check_db(o->db));
-    TRI_TRY(o->db ? tri_strdup(&db, o->db) : tri_cli_default_db(&db));
+    TRI_TRY(o->db && !tri_store_is_url(o->db) ? tri_strdup(&db, o->db) : tri_cli_default_db(&db));
+    if (o->db && tri_store_is_url(o->db) && tri_cli_pull(db, o->db, o->space, o->data_dir) != TRIAGE_OK)
+        tri_cli_error("warning: %s; going on with %s", triage_last_error(), db);
     TRI_TRY(tri_cli_default_cache(&cache));
     TRI_TRY(open_device(&watch, &context, o, db, cache));
     bool host = triage_context_is_host(context) != 0;

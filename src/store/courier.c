@@ -1,6 +1,7 @@
 #include "store/courier.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -18,9 +19,11 @@ struct tri_courier {
     tri_courier_options options;
     char *local_path, *server_url;
     pthread_t thread;
-    pthread_mutex_t mutex; /* of the next five */
+    tri_log log;           /* the owner's */
+    tri_log guarded;       /* ours: it says nothing once the owner is gone */
+    pthread_mutex_t mutex; /* of the next seven */
     pthread_cond_t changed;
-    bool stop;
+    bool stop, ended, abandoned;
     held_job job;
     volatile int lost;
     tri_store *local, *server; /* the thread's own, opened when they can be */
@@ -31,12 +34,31 @@ struct tri_courier {
 
 /* ---- the thread ---- */
 
+static void free_parts(tri_courier *c) {
+    tri_store_close(c->local);
+    tri_store_close(c->server);
+    pthread_cond_destroy(&c->changed);
+    pthread_mutex_destroy(&c->mutex);
+    free(c->local_path);
+    free(c->server_url);
+    free(c);
+}
+
+static void log_while_owned(void *user, triage_log_level level, const char *line) {
+    tri_courier *c = user;
+    pthread_mutex_lock(&c->mutex);
+    if (!c->abandoned)
+        tri_log_line(&c->log, level, "%s", line);
+    pthread_mutex_unlock(&c->mutex);
+}
+
 static triage_status open_both(tri_courier *c) {
     triage_status status = TRIAGE_OK;
     if (!c->local)
         TRI_TRY(tri_store_open(&c->local, c->local_path, TRI_STORE_WRITE));
     if (!c->server)
-        TRI_TRY(tri_store_open(&c->server, c->server_url, TRI_STORE_WRITE));
+        TRI_TRY(tri_store_open(&c->server, c->server_url,
+                               c->options.never_migrates ? TRI_STORE_READ : TRI_STORE_WRITE));
 done:
     return status;
 }
@@ -45,7 +67,7 @@ static triage_status travel(tri_courier *c, double limit_s) {
     tri_sync_result moved = {0};
     const tri_sync_options options = {.check = c->options.check,
                                       .user = c->options.check_user,
-                                      .log = c->options.log,
+                                      .log = &c->guarded,
                                       .time_limit_s = limit_s};
     triage_status status = open_both(c);
     if (status == TRIAGE_OK)
@@ -56,8 +78,7 @@ static triage_status travel(tri_courier *c, double limit_s) {
     c->total.read_only = moved.read_only;
     if (status != TRIAGE_OK && status != TRIAGE_E_TIMEOUT &&
         c->last == TRIAGE_OK) /* said once, not every half minute */
-        tri_log_line(c->options.log, TRIAGE_LOG_WARNING, "%s; going on without the server",
-                     triage_last_error());
+        tri_log_line(&c->guarded, TRIAGE_LOG_WARNING, "%s; going on without the server", triage_last_error());
     snprintf(c->message, sizeof c->message, "%s", status == TRIAGE_OK ? "" : triage_last_error());
     c->last = status;
     return status;
@@ -115,30 +136,37 @@ static void *run(void *user) {
             next = renewed + renew_ns > now ? renewed + renew_ns : now + renew_ns;
         stop = wait_until(c, next, &job);
     }
-    (void)travel(c, 30);
+    if (!c->options.leaves_at_once)
+        (void)travel(c, 30);
+    pthread_mutex_lock(&c->mutex);
+    c->ended = true;
+    const bool abandoned = c->abandoned;
+    pthread_cond_signal(&c->changed);
+    pthread_mutex_unlock(&c->mutex);
+    if (abandoned)
+        free_parts(c);
     return NULL;
 }
 
 /* ---- the owner's side ---- */
 
-static void free_parts(tri_courier *c) {
-    tri_store_close(c->local);
-    tri_store_close(c->server);
-    free(c->local_path);
-    free(c->server_url);
-    free(c);
+/* Signals are for the owner's threads. */
+static triage_status start(tri_courier *c) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int failed = pthread_create(&c->thread, NULL, run, c);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed ? tri_fail(TRIAGE_E_MEMORY, "cannot start the thread that syncs") : TRIAGE_OK;
 }
 
-static triage_status start(tri_courier *c) {
+static void make_locks(tri_courier *c) {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* tri_now_ns */
     pthread_mutex_init(&c->mutex, NULL);
     pthread_cond_init(&c->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    return pthread_create(&c->thread, NULL, run, c) == 0
-               ? TRIAGE_OK
-               : tri_fail(TRIAGE_E_MEMORY, "cannot start the thread that syncs");
 }
 
 triage_status tri_courier_new(tri_courier **out, const tri_courier_options *options) {
@@ -146,7 +174,10 @@ triage_status tri_courier_new(tri_courier **out, const tri_courier_options *opti
     tri_courier *c = NULL;
     *out = NULL;
     TRI_TRY(tri_calloc(&c, 1, sizeof *c));
+    make_locks(c);
     c->options = *options;
+    c->log = options->log ? *options->log : (tri_log){0};
+    c->guarded = (tri_log){log_while_owned, c};
     TRI_TRY(tri_strdup(&c->local_path, options->local_path));
     TRI_TRY(tri_strdup(&c->server_url, options->server_url));
     TRI_TRY(start(c));
@@ -179,20 +210,34 @@ volatile const int *tri_courier_lost(const tri_courier *courier) {
     return &courier->lost;
 }
 
+/* True: the thread has ended, or will; false: it frees everything itself when it does. */
+static bool wait_for_end(tri_courier *c) {
+    const int64_t limit = tri_now_ns() + TRI_LEAVE_MS * INT64_C(1000000);
+    const struct timespec until = {.tv_sec = limit / 1000000000, .tv_nsec = limit % 1000000000};
+    pthread_mutex_lock(&c->mutex);
+    c->stop = true;
+    pthread_cond_signal(&c->changed);
+    while (c->options.leaves_at_once && !c->ended &&
+           pthread_cond_timedwait(&c->changed, &c->mutex, &until) == 0)
+        continue;
+    c->abandoned = c->options.leaves_at_once && !c->ended;
+    const bool ends = !c->abandoned;
+    if (!ends)
+        pthread_detach(c->thread);
+    pthread_mutex_unlock(&c->mutex);
+    return ends;
+}
+
 triage_status tri_courier_free(tri_courier *courier, tri_sync_result *total) {
-    if (!courier)
+    if (total)
+        *total = (tri_sync_result){0};
+    if (!courier || !wait_for_end(courier))
         return TRIAGE_OK;
-    pthread_mutex_lock(&courier->mutex);
-    courier->stop = true;
-    pthread_cond_signal(&courier->changed);
-    pthread_mutex_unlock(&courier->mutex);
     pthread_join(courier->thread, NULL);
     if (total)
         *total = courier->total;
     const triage_status status =
         courier->last == TRIAGE_OK ? TRIAGE_OK : tri_fail(courier->last, "%s", courier->message);
-    pthread_cond_destroy(&courier->changed);
-    pthread_mutex_destroy(&courier->mutex);
     free_parts(courier);
     return status;
 }

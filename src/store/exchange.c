@@ -59,6 +59,14 @@ static triage_status close_batch(intake *in, triage_status status) {
     return status;
 }
 
+/* What was added is ranked once, at the end, and what others have left. */
+static triage_status finish(intake *in, triage_status status) {
+    status = close_batch(in, status);
+    if (status == TRIAGE_OK)
+        status = tri_store_refresh(in->into, &(tri_refresh_options){0});
+    return status;
+}
+
 /* A checked row: the caller's own check, then into the database. */
 static triage_status take_row(intake *in, const tri_measurement *row) {
     triage_status status = TRIAGE_OK;
@@ -136,7 +144,7 @@ triage_status tri_store_merge(tri_merge_result *out, tri_store *into, const char
     TRI_TRY(tri_sql_take(&numbers, from, "foreign_rows"));
     TRI_TRY(merge_rows(&in, from, numbers));
 done:
-    status = close_batch(&in, status);
+    status = finish(&in, status);
     tri_sql_give(from, numbers);
     tri_sqlite_close(from);
     *out = in.result;
@@ -281,7 +289,7 @@ triage_status tri_store_import(tri_merge_result *out, tri_store *into, const cha
         TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: %s", jsonl_path, strerror(errno)));
     TRI_TRY(import_lines(&in, file, line));
 done:
-    status = close_batch(&in, status);
+    status = finish(&in, status);
     if (file)
         fclose(file);
     free(line);

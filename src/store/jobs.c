@@ -255,7 +255,7 @@ static triage_status read_counts(int64_t *const *out, int count, tri_store *serv
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
     bool row;
-    TRI_TRY(take(&query, server, name));
+    TRI_TRY(server->backend->take(&query, server, name));
     TRI_TRY(server->backend->step(&row, server, query));
     for (int i = 0; i < count && row; i++)
         *out[i] = server->backend->integer(query, i);
@@ -270,7 +270,8 @@ triage_status tri_fleet_count(tri_fleet_counts *out, tri_store *server) {
     int64_t *const jobs[] = {&out->queued,  &out->running,  &out->done,      &out->failed,
                              &out->workers, &out->compiled, &out->compilers, &out->left_ms};
     int64_t *const evidence[] = {&out->measurements, &out->problems, &out->devices, &out->bytes};
-    TRI_TRY(read_counts(jobs, 8, server, "job_counts"));
+    if (server->server)
+        TRI_TRY(read_counts(jobs, 8, server, "job_counts"));
     TRI_TRY(read_counts(evidence, 4, server, "evidence_counts"));
 done:
     return status;

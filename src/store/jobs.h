@@ -1,5 +1,5 @@
 /* Jobs on a server: problems to tune, each for one worker at a time. A worker holds a lease and renews it; when it
- * does not, because it died or the network is cut, the job is anybody's. Every function needs a server:
+ * does not, because it died or the network is cut, the job is anybody's. Every function but the last needs a server:
  * TRIAGE_E_INVALID for a file. */
 #ifndef TRIAGE_STORE_JOBS_H
 #define TRIAGE_STORE_JOBS_H
@@ -70,6 +70,7 @@ typedef struct tri_fleet_counts {
     int64_t left_ms;             /* until all have ended, at the last hour's pace; -1 unknown */
     int64_t measurements, problems, devices, bytes;
 } tri_fleet_counts;
+/* Of a file: without jobs. */
 triage_status tri_fleet_count(tri_fleet_counts *out, tri_store *server);
 
 #endif

@@ -216,6 +216,7 @@ triage_status tri_sqlite_open_memory(tri_store **out) {
     triage_status status = TRIAGE_OK;
     tri_store *store = NULL;
     TRI_TRY(make_store(&store, "(memory)"));
+    store->is_short_lived = true;
     TRI_TRY(connect(store, TRI_ACCESS_WRITE, "mode=memory"));
     *out = store;
     store = NULL;

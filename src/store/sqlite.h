@@ -24,6 +24,8 @@ void tri_sqlite_close(tri_store *store);
 /* Brings an own file to the newest schema (write) or checks that it has it (read), and that its tables, views
  * and triggers are exactly those of that schema. */
 triage_status tri_schema_prepare(tri_store *store, tri_access access);
+/* Are the tables, views and triggers those of that version, by their hash? The quick answer; false: compare. */
+bool tri_schema_is_known(tri_store *store, int64_t version);
 /* Are the tables that a merge reads there, and tables? */
 triage_status tri_schema_check_foreign(tri_store *store);
 

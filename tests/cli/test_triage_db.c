@@ -610,8 +610,58 @@ static void test_bad_shapes(void **state) {
     expect_error(74, "enqueue --shapes {}/none.csv --server postgresql://u@127.0.0.1:1/x", "none.csv");
 }
 
+/* ---- status of a file ---- */
+
+static tri_measurement drifting(const char *config, double median_ns, int64_t later_ms,
+                                const char *circumstances) {
+    tri_measurement row = row_of(config, median_ns);
+    row.stage = (char *)(uintptr_t) "race";
+    row.measured_at_ms += later_ms;
+    row.circumstances = (char *)(uintptr_t)circumstances;
+    return row;
+}
+
+static json_t *first_drift(const char *words) {
+    expect_run(0, words);
+    json_t *document = json_loads(out_text, 0, NULL), *list = json_object_get(document, "drifted");
+    assert_non_null(json_object_get(document, "measurements"));
+    json_t *first = json_array_get(list, 0);
+    json_incref(first);
+    json_decref(document);
+    return first;
+}
+
+static void test_status_of_a_file(void **state) {
+    (void)state;
+    static const char before[] = "{\"driver\":\"580.1\",\"power_limit_mw\":700000,\"power_mw\":150000}",
+                      after[] = "{\"driver\":\"590.2\",\"power_limit_mw\":500000,\"power_mw\":170000}";
+    tri_store *store = open_store("drift.db", TRI_STORE_WRITE);
+    add(store, drifting("a", 100000, 0, before));
+    add(store, drifting("b", 104000, 0, before));
+    assert_null(first_drift("status --db {}/drift.db --json"));
+    add(store, drifting("a", 120000, 10, after));
+    json_t *drift = first_drift("status --db {}/drift.db --json"),
+           *changed = json_object_get(drift, "changed");
+    assert_true(json_is_true(json_object_get(drift, "demoted")));
+    assert_true(json_is_false(json_object_get(drift, "measured_since")));
+    assert_string_equal(json_string_value(json_object_get(json_object_get(drift, "winner"), "config")), "b");
+    assert_int_equal(json_array_size(changed), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(changed, 0), "name")), "driver");
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(changed, 1), "to")), 500000);
+    json_decref(drift);
+    expect_run(0, "status --db {}/drift.db");
+    assert_non_null(strstr(out_text, "3 measurements of 1 problems"));
+    assert_non_null(strstr(out_text, "a: 100 us -> 120 us (+20.0 %)"));
+    assert_non_null(strstr(out_text, "driver \"580.1\" -> \"590.2\", power_limit_mw 700000 -> 500000"));
+    assert_non_null(strstr(out_text, "now first: b, 104 us, measured before that change"));
+    assert_null(strstr(out_text, "jobs"));
+    tri_store_close(store);
+    expect_error(74, "status --db {}/nowhere.db", "no such database");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_status_of_a_file),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_show),
         cmocka_unit_test(test_verify_and_hash),

@@ -143,7 +143,8 @@ def test_farm_saves_the_device(farm):
                    "AND circumstances NOT LIKE '%compiled_ahead%' GROUP BY 1")
     need(" n=64 " in own and own.endswith(f"|{VARIANTS}") and "\n" not in own,
          "the worker compiled again what the farm had found, or did not see the late job's:", own)
-    right = farm.sql("SELECT count(DISTINCT (problem, config)) FROM triage.evidence WHERE outcome IN ('right', 'slow')")
+    right = farm.sql("SELECT count(DISTINCT (problem, config)) FROM triage.evidence WHERE outcome IN ('right', 'slow') "
+                     "AND problem NOT LIKE 'dense_gemm %'")
     need(right == str(3 * VARIANTS), "timed", right, "candidates")
     print(f"1. 3 compile workers did {done} of 2 jobs, each once; the timing worker compiled none of the "
           f"{2 * VARIANTS} candidates again that they found not to compile", flush=True)

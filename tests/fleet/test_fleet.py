@@ -196,7 +196,7 @@ def check_farm(name):
         WHERE c.state = 'done' AND (SELECT CASE WHEN c.attempt = 1 THEN count(*) <> 1 ELSE count(*) < 1 END
             FROM triage.evidence e
             WHERE e.outcome = 'spilled' AND e.device = c.device
-              AND e.problem LIKE '% n=' || (128 + (j.spec::json ->> 'problem')::int) || ' %')""")
+              AND e.problem LIKE '% n=' || (128 + 8 * (j.spec::json ->> 'problem')::int) || ' %')""")
     need(wrong == "0", wrong, "jobs were compiled ahead twice, or without their evidence")
     counts = sql(name, "SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE attempt > 1) "
                        "FROM triage.compilation").split("|")

@@ -218,6 +218,23 @@ static void test_restored_server(void **state) {
     tri_store_close(remote);
 }
 
+/* A server of a version to come is read, and never written. */
+static void test_newer_server_is_only_read(void **state) {
+    (void)state;
+    const char *url = make_server("newer");
+    tri_store *remote = open_at(url), *local = open_store("newer.db", TRI_STORE_WRITE);
+    tri_sync_result result;
+    add_many(remote, "there", 3);
+    add_many(local, "here", 2);
+    tri_store_close(remote);
+    run_on(url, "INSERT INTO triage.schema_version VALUES (99, 1)");
+    assert_ok(tri_store_open(&remote, url, TRI_STORE_READ));
+    assert_ok(tri_store_sync(&result, local, remote, &(tri_sync_options){.log = &log_here}));
+    assert_true(result.sent == 0 && result.received == 3 && result.read_only);
+    tri_store_close(local);
+    tri_store_close(remote);
+}
+
 static void test_stops_in_time(void **state) {
     (void)state;
     tri_store *remote = open_at(make_server("stop")), *local = open_store("stop.db", TRI_STORE_WRITE);
@@ -466,6 +483,7 @@ int main(void) {
         cmocka_unit_test(test_impossible_rows_on_the_server),
         cmocka_unit_test(test_fetch),
         cmocka_unit_test(test_restored_server),
+        cmocka_unit_test(test_newer_server_is_only_read),
         cmocka_unit_test(test_stops_in_time),
         cmocka_unit_test(test_courier),
         cmocka_unit_test(test_a_job_is_for_one),

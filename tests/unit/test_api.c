@@ -46,7 +46,8 @@ static void open_refuses(void **state) {
     options.version = 0;
     assert_int_equal(triage_context_open(&context, &options), TRIAGE_E_INVALID);
     assert_null(context);
-    assert_string_equal(triage_last_error(), "options.version is 0; must be 1 (TRIAGE_CONTEXT_OPTIONS_INIT)");
+    assert_string_equal(triage_last_error(),
+                        "options.version is 0; must be 1 .. 2 (TRIAGE_CONTEXT_OPTIONS_INIT)");
     options.version = TRIAGE_CONTEXT_OPTIONS_VERSION;
     options.device = "abacus";
     assert_int_equal(triage_context_open(&context, &options), TRIAGE_E_INVALID);

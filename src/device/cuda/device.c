@@ -227,6 +227,7 @@ const tri_backend tri_cuda_backend = {
     .name = "cuda",
     .set_tools = tri_nvrtc_set_tools,
     .compiler_version = tri_nvrtc_version,
+    .compiler_file = tri_nvrtc_file,
     .compile = tri_nvrtc_compile,
     .count = count,
     .open = open_device,
