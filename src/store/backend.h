@@ -54,7 +54,8 @@ struct tri_store {
      * threads, and a row function may use the store that calls it. */
     pthread_mutex_t mutex;
     int64_t added;       /* in the open transaction */
-    bool has_standings;  /* schema 3 and later */
+    bool has_standings;  /* schema 3 and later; of a server 4 */
+    bool has_farm;       /* a server of schema 3 and later */
     bool is_newer;       /* of a version to come: read, never written */
     bool is_short_lived; /* in memory: a few rows, looked at once, are ranked sooner than kept ranked */
 

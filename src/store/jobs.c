@@ -24,10 +24,21 @@ triage_status tri_store_make_roles(tri_store *server) {
     return status == TRIAGE_OK ? tri_postgres_run(server, "db/postgres/roles.sql") : status;
 }
 
+/* Evidence is read from older servers as it is, but their jobs have other columns. */
+static triage_status check_jobs(const tri_store *store) {
+    triage_status status = check_server(store);
+    return status != TRIAGE_OK || store->has_farm
+               ? status
+               : tri_fail(TRIAGE_E_DATA,
+                          "%s: its jobs are of an older schema; its administrator brings them up with "
+                          "triage_db setup",
+                          store->path);
+}
+
 /* Takes a statement of a server. */
 static triage_status take(tri_query **out, tri_store *server, const char *name) {
     *out = NULL;
-    triage_status status = check_server(server);
+    triage_status status = check_jobs(server);
     return status == TRIAGE_OK ? server->backend->take(out, server, name) : status;
 }
 
@@ -270,8 +281,10 @@ triage_status tri_fleet_count(tri_fleet_counts *out, tri_store *server) {
     int64_t *const jobs[] = {&out->queued,  &out->running,  &out->done,      &out->failed,
                              &out->workers, &out->compiled, &out->compilers, &out->left_ms};
     int64_t *const evidence[] = {&out->measurements, &out->problems, &out->devices, &out->bytes};
-    if (server->server)
+    if (server->server) {
+        TRI_TRY(check_jobs(server));
         TRI_TRY(read_counts(jobs, 8, server, "job_counts"));
+    }
     TRI_TRY(read_counts(evidence, 4, server, "evidence_counts"));
 done:
     return status;

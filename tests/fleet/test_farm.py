@@ -240,14 +240,15 @@ def test_older_server(farm):
 
 
 def test_sm_90a(farm):
-    """With NVRTC: the real space, made to allow no spills, for a GPU that the server knows only from evidence."""
+    """With NVRTC: the real space, made to allow no spills, for a GPU that the server knows."""
     with open(os.path.join(ROOT, "tuner/spaces/bsr_gemm.lua"), encoding="utf-8") as file:
         text, count = re.subn(r"spill_limit = 64,", "spill_limit = 0,", file.read())
     need(count == 1, "the space's spill limit has changed")
     with open(os.path.join(farm.home, "strict.lua"), "w", encoding="utf-8") as file:
         file.write(text)
     farm.new_server("hopper")
-    farm.db("import", os.path.join(ROOT, "db/pretuned/nvidia-h200.jsonl"), "--db", farm.server)
+    farm.sql("INSERT INTO triage.known_device VALUES ('cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6016 "
+             "l2=62914560 smem=232448', 'NVIDIA H200')")
     path = os.path.join(farm.home, "hopper.csv")
     with open(path, "w", encoding="utf-8") as file:
         file.write("m,n,k,sparsity,block,dtype,layout\n512,512,512,0.5,64,f16,col\n")
