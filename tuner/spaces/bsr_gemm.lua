@@ -92,7 +92,8 @@ end
 -- ... and of a consumer's thread after the producer has handed its own over.
 local function wgmma_consumer_registers(p, c)
    local consumers = wgmma_consumers(p, c)
-   return math.min(240, (wgmma_launch_registers(p, c) * (consumers + 1) - 24) // consumers // 8 * 8)
+   local producer = consumers == 2 and 24 or 40
+   return math.min(240, (wgmma_launch_registers(p, c) * (consumers + 1) - producer) // consumers // 8 * 8)
 end
 
 -- A row-major B is read in slabs of 64 columns by one copy where there are only whole ones.
