@@ -113,13 +113,23 @@ static double octaves_squared(double a, double b) {
     return octaves * octaves;
 }
 
+/* Beyond 2048 a dimension fills the chip: from there on a factor of two counts a quarter. */
+static double size_octave(int64_t size) {
+    double octave = log2((double)size);
+    return octave <= 11 ? octave : 11 + (octave - 11) / 4;
+}
+
+static double sizes_squared(int64_t a, int64_t b) {
+    double difference = size_octave(a) - size_octave(b);
+    return difference * difference;
+}
+
 double tri_problem_distance(const tri_problem *a, const tri_problem *b) {
     if (!can_serve(a, b))
         return INFINITY;
     const tri_fingerprint *p = &a->fingerprint, *q = &b->fingerprint;
     double overlap = (p->overlap_e1 - q->overlap_e1) / 5.0; /* none to all: two octaves */
-    double sum = octaves_squared((double)a->m, (double)b->m) + octaves_squared((double)a->n, (double)b->n) +
-                 octaves_squared((double)a->k, (double)b->k) +
+    double sum = sizes_squared(a->m, b->m) + sizes_squared(a->n, b->n) + sizes_squared(a->k, b->k) +
                  /* + 1: an empty pattern is near an almost empty one */
                  octaves_squared(p->density_e4 + 1.0, q->density_e4 + 1.0) +
                  octaves_squared(p->imbalance_e1 + 1.0, q->imbalance_e1 + 1.0) / 4 + overlap * overlap;

@@ -579,7 +579,7 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
             for (int s = 0; s < kWgN / 64; ++s) store_slab(args, finished, s, wg);
         }
     }
-    if (threadIdx.x % 128 == 0) tma_store_wait<0>();
+    if (threadIdx.x % 128 == 0) tma_store_wait_read<0>(); // shared memory outlives the copies from it
 }
 
 /* grid: a multiple of kClusterN, at most what is resident at once; kSharedBytes of shared memory. */

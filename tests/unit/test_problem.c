@@ -294,8 +294,12 @@ static void distances(void **state) {
     (void)state;
     tri_problem a = sample(), b = sample(), c = sample();
     assert_true(tri_problem_distance(&a, &b) == 0);
-    b.n *= 2;
+    a.n = 512, b.n = 1024, c.n = 8192;
     assert_true(fabs(tri_problem_distance(&a, &b) - 1) < 1e-12);
+    /* 2048 is two octaves away; from there on the chip is full, and an octave counts a quarter */
+    assert_true(fabs(tri_problem_distance(&a, &c) - 2.5) < 1e-12);
+    a = c = sample();
+    b.n = a.n * 2;
     assert_true(tri_problem_distance(&a, &b) == tri_problem_distance(&b, &a));
     c.n *= 8;
     assert_true(tri_problem_distance(&a, &c) > tri_problem_distance(&a, &b));
