@@ -23,11 +23,22 @@ PRAGMA journal_mode = WAL;
 -- name: journal_delete
 PRAGMA journal_mode = DELETE;
 
+-- A file that is in WAL mode already is read without that memory while nobody else may open it.
+-- name: lock_exclusive
+PRAGMA locking_mode = EXCLUSIVE;
+
+-- name: lock_normal
+PRAGMA locking_mode = NORMAL;
+
 -- name: application_id
 PRAGMA application_id;
 
 -- name: schema_version
 PRAGMA user_version;
+
+-- Schema 3 and later.
+-- name: oldest_reader
+SELECT oldest_reader FROM schema_version;
 
 -- Tables, views and triggers; indexes may be added by anyone.
 -- name: schema_objects
@@ -83,14 +94,24 @@ WHERE p.key = :problem AND d.key = :device
 
 ---- reading -----------------------------------------------------------------------------------------
 
--- The verified candidates of one problem on one device, the winner first and its tie set after it: their ids
--- only, so that a lookup reads one wide row and not all.
+-- The verified candidates of one problem on one device, the winner first and its tie set after it: the numbers of
+-- their rows only, so that a lookup reads one wide row and not all.
 --
 -- A candidate speaks by its newest race (interleaved with the other finalists), else by its newest search,
 -- of what was measured since it last failed when run. Cold and warm times do not compare: cold ones count if
 -- there are any. Nor do races and searches, in between which the device may have warmed up: what was only
 -- searched is charged the factor by which the best of the race was slower there than in its own search.
--- Every order ends in columns that differ, so that equal evidence gives an equal ranking everywhere.
+--
+-- Drift. A row disagrees with an older one of its candidate when it is slower beyond noise: their intervals lie
+-- apart, and its median is more than 2 % above (two runs on one machine differ by less). A newer search that
+-- disagrees with the newest race speaks in its place: what is slower now counts, what is faster has to win a
+-- race. Rivals keep the times that they have, old as they may be, until they are measured again; so the second
+-- and third column name what moved: the older row, and its score, of a speaker that disagrees with the row
+-- before it (its newest race, when a search speaks in its place, else the one before of the same stage), if with
+-- that older time it would win.
+--
+-- Every order ends in columns that differ, so that equal evidence gives an equal ranking everywhere. Who changes
+-- this empties the table standing, in a migration, and changes db/postgres alike.
 -- name: ranking
 WITH failed AS (
     SELECT candidate, max(measured_at_ms) AS at FROM measurement
@@ -99,40 +120,154 @@ WITH failed AS (
       AND outcome IN ('wrong', 'crashed', 'timed_out', 'launch_failed')
     GROUP BY candidate
 ), verified AS (
-    SELECT id, candidate, outcome = 'right' AS is_right, stage = 'race' AS is_race, cold_l2, measured_at_ms,
+    SELECT row, id, candidate, outcome = 'right' AS is_right, stage = 'race' AS is_race, cold_l2, measured_at_ms,
            median_ns, low_ns, high_ns
     FROM measurement LEFT JOIN failed USING (candidate)
     WHERE problem = (SELECT id FROM problem WHERE key = :problem)
       AND device = (SELECT id FROM device WHERE key = :device)
       AND outcome IN ('right', 'slow') AND measured_at_ms > coalesce(failed.at, -1)
 ), ordered AS (
-    SELECT *, row_number() OVER (PARTITION BY candidate ORDER BY is_race DESC, measured_at_ms DESC, median_ns,
-                                 high_ns, low_ns, id) AS turn
+    SELECT *, row_number() OVER candidates AS turn,
+           lag(is_race) OVER candidates AS lag_is_race,
+           lead(row) OVER candidates AS lead_row, lead(is_race) OVER candidates AS lead_is_race,
+           lead(is_right) OVER candidates AS lead_is_right, lead(median_ns) OVER candidates AS lead_median_ns,
+           lead(high_ns) OVER candidates AS lead_high_ns,
+           first_value(row) OVER candidates AS first_row, first_value(is_right) OVER candidates AS first_is_right,
+           first_value(measured_at_ms) OVER candidates AS first_at,
+           first_value(median_ns) OVER candidates AS first_median_ns,
+           first_value(high_ns) OVER candidates AS first_high_ns
     FROM verified WHERE cold_l2 = (SELECT cold_l2 FROM verified ORDER BY is_right DESC, cold_l2 DESC LIMIT 1)
+    WINDOW candidates AS (PARTITION BY candidate ORDER BY is_race DESC, measured_at_ms DESC, median_ns, high_ns,
+                          low_ns, id)
 ), charge AS (
     SELECT max(1.0, race.median_ns / search.median_ns) AS factor
     FROM ordered race JOIN ordered search USING (candidate)
     WHERE race.turn = 1 AND race.is_race AND race.is_right AND NOT search.is_race AND search.is_right
     ORDER BY race.median_ns, search.turn, search.median_ns LIMIT 1
+), doubt AS (
+    SELECT candidate, turn FROM ordered
+    WHERE NOT is_race AND lag_is_race AND measured_at_ms > first_at
+      AND low_ns > first_high_ns AND median_ns > 1.02 * first_median_ns
 ), scored AS (
-    SELECT *, median_ns * iif(is_race, 1.0, coalesce((SELECT factor FROM charge), 1.0)) AS score
-    FROM ordered WHERE turn = 1
+    SELECT o.*, doubt.turn IS NOT NULL AS is_doubt,
+           o.median_ns * iif(o.is_race, 1.0, coalesce((SELECT factor FROM charge), 1.0)) AS score
+    FROM ordered o LEFT JOIN doubt USING (candidate) WHERE o.turn = coalesce(doubt.turn, 1)
 ), best AS (
-    SELECT low_ns, high_ns FROM scored WHERE is_right ORDER BY score, median_ns, high_ns, low_ns LIMIT 1
+    SELECT low_ns, high_ns, score FROM scored WHERE is_right ORDER BY score, median_ns, high_ns, low_ns LIMIT 1
+), compared AS (
+    SELECT *, iif(is_doubt, first_row, lead_row) AS older_row,
+           iif(is_doubt, first_median_ns, lead_median_ns * score / median_ns) AS older_score,
+           iif(is_doubt, first_is_right, lead_is_right AND lead_is_race = is_race
+                         AND low_ns > lead_high_ns AND median_ns > 1.02 * lead_median_ns) AS is_slower
+    FROM scored
 )
-SELECT s.id FROM scored s JOIN candidate c ON c.id = s.candidate LEFT JOIN best
+SELECT s.row, iif(s.is_slower AND s.older_score <= coalesce(best.score, s.older_score), s.older_row, NULL),
+       s.older_score
+FROM compared s JOIN candidate c ON c.id = s.candidate LEFT JOIN best
 ORDER BY s.is_right DESC, s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score,
          c.config, c.source_hash, c.kernel;
+
+-- No row where the standing is not known.
+-- name: standing
+SELECT j.value FROM standing s CROSS JOIN json_each(s.ranking) j
+WHERE s.problem = (SELECT id FROM problem WHERE key = :problem)
+  AND s.device = (SELECT id FROM device WHERE key = :device)
+ORDER BY j.key;
+
+-- name: standing_unknown
+SELECT p.key, d.key FROM standing s JOIN problem p ON p.id = s.problem JOIN device d ON d.id = s.device
+WHERE s.ranking IS NULL LIMIT :limit;
+
+-- name: set_standing
+UPDATE standing SET ranking = :ranking, drifted = :drifted, drifted_from = :drifted_from,
+       (winner, winner_candidate, winner_ns) =
+           (SELECT row, candidate, median_ns FROM measurement
+            WHERE row = json_extract(:ranking, '$[0]') AND outcome = 'right')
+WHERE problem = (SELECT id FROM problem WHERE key = :problem)
+  AND device = (SELECT id FROM device WHERE key = :device);
+
+-- Problems of a family in a box around another, the nearest first: their keys, and of each the winner's
+-- configuration, source and median (NULL: none, or not known: then the fifth column is 0). The last column is no more
+-- than the square of how many octaves the sizes are apart, times ln(2)^2: 1 - a/b is below ln(b/a). Octaves beyond
+-- 2048 count a quarter, as in tri_problem_distance: what is below 2048 and what is above are added up.
+-- There are few different m and k (layers), and many n (batches): the index is stepped through from one m to the
+-- next, and from one k to the next, and only the n in between are read; the wide rows only of those that are chosen.
+-- name: near
+WITH RECURSIVE here (device) AS MATERIALIZED (
+    SELECT id FROM device WHERE key = :device
+), rows_of (m) AS (
+    SELECT (SELECT min(s.m) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                              AND s.m >= :m_low) FROM here
+    UNION ALL
+    SELECT (SELECT min(s.m) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                              AND s.m > rows_of.m) FROM here, rows_of WHERE rows_of.m <= :m_high
+), layer (m, k) AS (
+    SELECT rows_of.m, (SELECT min(s.k) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                                         AND s.m = rows_of.m AND s.k >= :k_low)
+    FROM here, rows_of WHERE rows_of.m <= :m_high
+    UNION ALL
+    SELECT layer.m, (SELECT min(s.k) FROM standing s WHERE s.device = here.device AND s.family = :family AND s.tuned
+                                                       AND s.m = layer.m AND s.k > layer.k)
+    FROM here, layer WHERE layer.k <= :k_high
+), found AS (
+    SELECT problem, device, m * m + n * n + k * k AS apart FROM (
+        SELECT s.problem, s.device,
+               (1 - min(s.m, :m, 2048) * 1.0 / min(max(s.m, :m), 2048)) + 0.25 * (1 - max(min(s.m, :m), 2048) * 1.0 / max(s.m, :m, 2048)) AS m,
+               (1 - min(s.n, :n, 2048) * 1.0 / min(max(s.n, :n), 2048)) + 0.25 * (1 - max(min(s.n, :n), 2048) * 1.0 / max(s.n, :n, 2048)) AS n,
+               (1 - min(s.k, :k, 2048) * 1.0 / min(max(s.k, :k), 2048)) + 0.25 * (1 - max(min(s.k, :k), 2048) * 1.0 / max(s.k, :k, 2048)) AS k
+        FROM here CROSS JOIN layer CROSS JOIN standing s
+        WHERE s.device = here.device AND s.family = :family AND s.tuned AND s.m = layer.m AND s.k = layer.k
+          AND layer.k <= :k_high AND s.n BETWEEN :n_low AND :n_high)
+    ORDER BY apart LIMIT :limit
+)
+SELECT p.key, c.config, c.source_hash, s.winner_ns, s.ranking IS NOT NULL, f.apart
+FROM found f CROSS JOIN problem p ON p.id = f.problem
+CROSS JOIN standing s ON s.problem = f.problem AND s.device = f.device
+LEFT JOIN candidate c ON c.id = s.winner_candidate
+ORDER BY f.apart;
+
+-- Of each [problem, configuration] of a JSON array: its place in it, and the medians of the problem's winner and
+-- of that configuration there (NULL: not timed). Left out: whose standing is not known.
+-- name: times
+SELECT asked.key, s.winner_ns,
+       (SELECT m.median_ns FROM candidate c
+        CROSS JOIN measurement m ON m.candidate = c.id AND m.problem = s.problem AND m.device = s.device
+        JOIN json_each(s.ranking) place ON place.value = m.row
+        WHERE c.config = json_extract(asked.value, '$[1]') ORDER BY place.key LIMIT 1)
+FROM json_each(:asked) asked
+CROSS JOIN problem p ON p.key = json_extract(asked.value, '$[0]')
+CROSS JOIN standing s ON s.problem = p.id AND s.device = (SELECT id FROM device WHERE key = :device)
+WHERE s.winner IS NOT NULL;
+
+-- The rows of what has drifted: the newer one, the older one, and the winner (itself, if it still wins).
+-- name: drifted
+SELECT p.key, d.key, newer.id, older.id, w.id
+FROM standing s JOIN problem p ON p.id = s.problem JOIN device d ON d.id = s.device
+JOIN measurement newer ON newer.row = s.drifted JOIN measurement older ON older.row = s.drifted_from
+LEFT JOIN measurement w ON w.row = s.winner
+WHERE s.drifted IS NOT NULL ORDER BY p.key, d.key;
 
 -- name: measurement
 SELECT e.* FROM evidence e WHERE e.id = :id;
 
 -- Problems with evidence on a device, those whose key is in [first, last): the ranking of each has the winner.
 -- name: tuned
+SELECT p.key, d.key FROM standing s JOIN problem p ON p.id = s.problem JOIN device d ON d.id = s.device
+WHERE s.tuned AND p.key >= :first AND p.key < :last AND (:device IS NULL OR d.key = :device)
+ORDER BY p.key, d.key;
+
+-- As "tuned", in files of before there were standings.
+-- name: tuned_by_rows
 SELECT p.key, d.key FROM problem p CROSS JOIN device d
 WHERE p.key >= :first AND p.key < :last AND (:device IS NULL OR d.key = :device)
   AND EXISTS (SELECT 1 FROM measurement m WHERE m.problem = p.id AND m.device = d.id AND m.outcome = 'right')
 ORDER BY p.key, d.key;
+
+-- The newest name: the one that its driver gives today.
+-- name: devices
+SELECT d.key, (SELECT o.device_name FROM measurement m JOIN origin o ON o.id = m.origin
+               WHERE m.device = d.id ORDER BY m.row DESC LIMIT 1)
+FROM device d ORDER BY d.key;
 
 -- name: known
 SELECT e.* FROM candidate c
@@ -164,7 +299,7 @@ SELECT id FROM measurement ORDER BY id;
 -- Five, when all are tables and found by number, not by reading the whole of them for each row.
 -- name: foreign_tables
 SELECT count(*) FROM sqlite_schema s JOIN pragma_table_info(s.name) c
-WHERE s.type = 'table' AND s.sql NOT LIKE 'CREATE VIRTUAL%' AND c.pk = 1 AND upper(c.type) = 'INTEGER'
+WHERE s.type = 'table' AND s.rootpage > 0 AND s.sql LIKE 'CREATE TABLE %' AND c.pk = 1 AND upper(c.type) = 'INTEGER'
   AND ((s.name IN ('problem', 'device', 'candidate', 'origin') AND c.name = 'id')
        OR (s.name = 'measurement' AND c.name = 'row'));
 
@@ -207,3 +342,7 @@ ON CONFLICT (id) DO UPDATE SET pushed = max(pushed, excluded.pushed);
 
 -- name: forget_server
 DELETE FROM server WHERE id = :server;
+
+-- name: evidence_counts
+SELECT (SELECT count(*) FROM measurement), (SELECT count(*) FROM problem), (SELECT count(*) FROM device),
+       (SELECT page_count FROM pragma_page_count()) * (SELECT page_size FROM pragma_page_size());

@@ -73,27 +73,37 @@ typedef struct triage_context triage_context;
 
 /* Every pointer may be NULL for its default; strings are copied. */
 typedef struct triage_context_options {
-    uint32_t version;       /* TRIAGE_CONTEXT_OPTIONS_VERSION */
+    uint32_t version;       /* TRIAGE_CONTEXT_OPTIONS_VERSION; 1 is taken, too: without what came later */
     const char *device;     /* "auto" (default), "cuda", "cuda:N" or "host"; "auto" and "cuda" take the CUDA
                                * context current in the calling thread, else the primary one of device 0;
                                * "cuda:N" takes the primary one of device N */
-    const char *db_path;    /* the tuning database, a file or postgresql://...; NULL: none, defaults only */
+    const char *db_path;    /* the tuning database, a file or postgresql://... (then the file local_db_path is
+                               * what answers); NULL: none, defaults only */
     const char *cache_dir;  /* compiled kernels, created 0700; NULL: none is kept on disk */
     const char *data_dir;   /* templates/ and tuner/ read from here; NULL: those built in */
     const char *space_path; /* a space file of your own; NULL: the operation's built-in one */
     triage_log_fn log;      /* NULL: silent */
     void *log_user;
+    const char
+        *local_db_path; /* version 2. With a postgresql:// db_path: the file that is kept in step with that
+                                * server; NULL: .local/share/triage/triage.db in the user's home folder, which
+                                * is that of the programs unless XDG_DATA_HOME says otherwise */
 } triage_context_options;
 
-#define TRIAGE_CONTEXT_OPTIONS_VERSION 1u
+#define TRIAGE_CONTEXT_OPTIONS_VERSION 2u
 #define TRIAGE_CONTEXT_OPTIONS_INIT                                                                          \
-    { TRIAGE_CONTEXT_OPTIONS_VERSION, 0, 0, 0, 0, 0, 0, 0 }
+    { TRIAGE_CONTEXT_OPTIONS_VERSION, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Opens a context: finds the device, opens the database read-only if it exists. options may be NULL.
- * A context may be used from any number of threads. TRIAGE_E_NO_DEVICE, _DB, _DATA, _INVALID. */
+ * A context may be used from any number of threads. No call waits for a server: a thread of the library's own
+ * moves evidence between it and the local file, both ways, at the start and every five minutes; what has arrived
+ * counts for problems that are new from then on, and the log callback is called in that thread, too (it must not
+ * free the context). TRIAGE_E_INVALID if the URL is not one, TRIAGE_E_UNSUPPORTED without libpq;
+ * TRIAGE_E_NO_DEVICE, _DB, _DATA. */
 TRIAGE_API triage_status triage_context_open(triage_context **out, const triage_context_options *options);
 
-/* Closes a context. Matrices made with it must be freed before; no call may be under way. */
+/* Closes a context. Matrices made with it must be freed before; no call may be under way. A server that is silent
+ * is not waited for. */
 TRIAGE_API void triage_context_free(triage_context *context);
 
 /* The device's name, e.g. "NVIDIA H200" or "host: 16 x ...". Borrowed from the context. */
@@ -213,7 +223,8 @@ typedef struct triage_choice {
     char donor[256];      /* nearest: the problem that it was tuned for; else "" */
     double distance;      /* nearest: 0 near .. large far; else 0 */
     double median_ns;     /* the stored time for the donor or the exact problem; 0: none */
-    double expected_loss; /* nearest: expected fraction of time lost against tuning; negative: unknown */
+    double expected_loss; /* nearest: expected fraction of time lost against tuning; negative: unknown, also
+                           * where most problems of its kind never tried such a kernel */
     /* version 2: the dense product of the same m, n, k, types and layouts by the GPU vendor's library, without
      * epilogue, as triage_tune measured it on this device */
     double dense_median_ns;  /* its stored time; 0: never measured */

@@ -58,7 +58,7 @@ def _check(status):
 class _ContextOptions(ctypes.Structure):
     _fields_ = [("version", ctypes.c_uint32)] + [
         (name, ctypes.c_char_p) for name in ("device", "db_path", "cache_dir", "data_dir", "space_path")
-    ] + [("log", ctypes.c_void_p), ("log_user", ctypes.c_void_p)]
+    ] + [("log", ctypes.c_void_p), ("log_user", ctypes.c_void_p), ("local_db_path", ctypes.c_char_p)]
 
 
 class _BsrDesc(ctypes.Structure):
@@ -89,15 +89,20 @@ class _Choice(ctypes.Structure):
 
 
 class Context:
-    """A device and a tuning database. Share one over the whole program."""
+    """A device and a tuning database. Share one over the whole program.
 
-    def __init__(self, db_path=None, device="cuda", cache_dir=None, data_dir=None, space_path=None):
+    db_path is a file, or postgresql://...: then local_db_path is the file that answers and is kept in step with
+    that server (default: ~/.local/share/triage/triage.db).
+    """
+
+    def __init__(self, db_path=None, device="cuda", cache_dir=None, data_dir=None, space_path=None,
+                 local_db_path=None):
         def text(value):
             return None if value is None else os.fsencode(value)
         if device.startswith("cuda"):
             torch.cuda.current_stream()  # makes torch's CUDA context the current one
-        options = _ContextOptions(1, text(device), text(db_path), text(cache_dir), text(data_dir),
-                                  text(space_path), None, None)
+        options = _ContextOptions(2, text(device), text(db_path), text(cache_dir), text(data_dir),
+                                  text(space_path), None, None, text(local_db_path))
         self._handle = ctypes.c_void_p()
         self._matrices = {}  # handles by address, freed before ours: the garbage collector keeps no order
         _check(_library.triage_context_open(ctypes.byref(self._handle), ctypes.byref(options)))

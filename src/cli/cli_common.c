@@ -114,6 +114,11 @@ triage_status tri_cli_default_cache(char **out) {
     return default_path(out, "XDG_CACHE_HOME", ".cache", "triage");
 }
 
+const char *tri_cli_lock_dir(void) {
+    const char *folder = getenv("TRIAGE_LOCK_DIR");
+    return folder && folder[0] ? folder : "/tmp";
+}
+
 /* ---- colour ---- */
 
 bool tri_cli_color(FILE *stream, bool no_color) {

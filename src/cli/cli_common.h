@@ -46,6 +46,10 @@ volatile const int *tri_cli_catch_interrupts(void);
 triage_status tri_cli_default_db(char **out); /* $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/... */
 triage_status tri_cli_default_cache(char **out); /* $XDG_CACHE_HOME/triage, else ~/.cache/triage */
 
+/* Where those who time on a device wait for each other: $TRIAGE_LOCK_DIR (containers that share a GPU need one in
+ * common), else /tmp, which all users of a machine share. */
+const char *tri_cli_lock_dir(void);
+
 /* ---- colour ---- */
 
 /* Only on a terminal, not with --no-color, a non-empty NO_COLOR or TERM=dumb. */

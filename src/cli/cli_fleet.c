@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "cli/cli_common.h"
-#include "problem/dense.h"
 
 /* ---- what the commands share ---- */
 
@@ -17,48 +16,22 @@ triage_status tri_cli_check_url(const char *url) {
         "into a file that PGPASSFILE names");
 }
 
-/* The number behind " name=" in a device's key; 0 if it has none. */
-static double number_in_key(const char *key, const char *name) {
-    const char *at = strstr(key, name);
-    return at ? strtod(at + strlen(name), NULL) : 0;
+void tri_cli_warn_of_network(const char *path) {
+    if (path && !tri_store_is_url(path) && tri_store_is_on_network(path))
+        tri_cli_error("warning: " TRI_NETWORK_ADVICE, path);
 }
 
-/* More than any GPU does: a Hopper SM does 4096 operations on f16 in a clock, twice as many on e4m3; four times
- * that allows for what comes after it. 0: the key does not say. */
-static double most_flops_in_ns(const char *device, triage_dtype type) {
-    if (strncmp(device, "cuda ", 5) != 0)
-        return 0;
-    return number_in_key(device, " sms=") * number_in_key(device, " clock=") * 1e-6 *
-           (tri_dtype_size(type) == 1 ? 32768 : 16384);
+void tri_cli_end_admission(tri_admission *admission) {
+    const int64_t unjudged = admission ? tri_admission_unjudged(admission) : 0;
+    if (unjudged)
+        tri_cli_error("%" PRId64
+                      " measurements of another version of triage were kept: a lookup uses them once "
+                      "their configurations are in its space",
+                      unjudged);
+    tri_admission_free(admission);
 }
 
-/* Not of a space: a library's product of the same shape. */
-static triage_status check_dense(tri_problem *out, const tri_measurement *row) {
-    const char *kernel = tri_dense_kernel(row->device);
-    char hash[TRI_HASH_SIZE];
-    tri_dense_source_hash(hash, kernel);
-    if (strcmp(row->kernel, kernel) != 0 || strcmp(row->config, kernel) != 0 ||
-        strcmp(row->source_hash, hash) != 0)
-        return tri_fail(TRIAGE_E_DATA, "config: \"%.80s\" for a dense product, which is by %s on this device",
-                        row->config, kernel);
-    return tri_dense_parse(out, row->problem);
-}
-
-triage_status tri_cli_check_row(void *user, const tri_measurement *row) {
-    (void)user;
-    tri_problem problem;
-    triage_status status = tri_dense_is_key(row->problem) ? check_dense(&problem, row)
-                                                          : tri_problem_parse(&problem, row->problem);
-    if (status != TRIAGE_OK || row->median_ns <= 0)
-        return status;
-    const double most = most_flops_in_ns(row->device, problem.in_type), flops = tri_problem_flops(&problem);
-    if (most > 0 && flops > most * row->min_ns)
-        status = tri_fail(TRIAGE_E_DATA, "min_ns: %g ns for %g operations, this device cannot be below %g ns",
-                          row->min_ns, flops, flops / most);
-    return status;
-}
-
-static triage_status open_server(tri_store **out, const tri_cli_fleet_options *o, tri_store_mode mode) {
+triage_status tri_cli_open_server(tri_store **out, const tri_cli_fleet_options *o, tri_store_mode mode) {
     const char *url = o->server ? o->server : o->db && tri_store_is_url(o->db) ? o->db : NULL;
     if (!url || !tri_store_is_url(url))
         return tri_cli_usage("a server is wanted: --server postgresql://USER@HOST/DATABASE");
@@ -71,7 +44,7 @@ static triage_status open_server(tri_store **out, const tri_cli_fleet_options *o
 triage_status tri_cli_setup(const tri_cli_fleet_options *o) {
     triage_status status = TRIAGE_OK;
     tri_store *server = NULL;
-    TRI_TRY(open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
     TRI_TRY(tri_store_make_roles(server));
     if (o->json) {
         json_t *document = tri_cli_json_new("setup");
@@ -94,6 +67,7 @@ static triage_status open_local(tri_store **out, const tri_cli_fleet_options *o)
     if (o->db && tri_store_is_url(o->db) && o->server)
         TRI_TRY(tri_cli_usage("--db is the local file, --server the server"));
     TRI_TRY(o->db && !tri_store_is_url(o->db) ? tri_strdup(&path, o->db) : tri_cli_default_db(&path));
+    tri_cli_warn_of_network(path);
     TRI_TRY(tri_store_open(out, path, TRI_STORE_WRITE));
 done:
     free(path);
@@ -116,13 +90,16 @@ static triage_status print_sync(const tri_cli_fleet_options *o, const tri_sync_r
 
 triage_status tri_cli_sync(const tri_cli_fleet_options *o) {
     const tri_log log = {tri_cli_log, NULL};
-    const tri_sync_options options = {
-        .check = tri_cli_check_row, .log = &log, .interrupted = tri_cli_catch_interrupts()};
+    tri_sync_options options = {
+        .check = tri_admission_check, .log = &log, .interrupted = tri_cli_catch_interrupts()};
     triage_status status = TRIAGE_OK;
     tri_store *local = NULL, *server = NULL;
+    tri_admission *gate = NULL;
     tri_sync_result result;
     TRI_TRY(tri_cli_check_url(o->db));
-    TRI_TRY(open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
+    options.user = gate;
+    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
     TRI_TRY(open_local(&local, o));
     status = tri_store_sync(&result, local, server, &options);
     if (status != TRIAGE_OK && result.sent + result.received == 0)
@@ -132,6 +109,27 @@ triage_status tri_cli_sync(const tri_cli_fleet_options *o) {
     if (status == TRIAGE_OK && result.refused)
         status = tri_fail(TRIAGE_E_DATA, "%" PRId64 " measurements were refused", result.refused);
 done:
+    tri_cli_end_admission(gate);
+    tri_store_close(local);
+    tri_store_close(server);
+    return status;
+}
+
+triage_status tri_cli_pull(const char *local_path, const char *url, const char *space, const char *data_dir) {
+    const tri_log log = {tri_cli_log, NULL};
+    tri_sync_options options = {
+        .check = tri_admission_check, .log = &log, .interrupted = tri_cli_catch_interrupts()};
+    triage_status status = TRIAGE_OK;
+    tri_store *local = NULL, *server = NULL;
+    tri_admission *gate = NULL;
+    tri_sync_result moved;
+    TRI_TRY(tri_admission_open(&gate, space, data_dir));
+    options.user = gate;
+    TRI_TRY(tri_store_open(&server, url, TRI_STORE_WRITE));
+    TRI_TRY(tri_store_open(&local, local_path, TRI_STORE_WRITE));
+    TRI_TRY(tri_store_sync(&moved, local, server, &options));
+done:
+    tri_cli_end_admission(gate);
     tri_store_close(local);
     tri_store_close(server);
     return status;
@@ -295,17 +293,40 @@ done:
     return status;
 }
 
+/* What failed once more, as it was queued. */
+static triage_status retry(const tri_cli_fleet_options *o) {
+    triage_status status = TRIAGE_OK;
+    tri_store *server = NULL;
+    int64_t queued = 0;
+    if (o->shapes)
+        TRI_TRY(tri_cli_usage("--retry queues what failed, --shapes what is in a file: not both at once"));
+    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_job_retry(&queued, server, o->device_class ? o->device_class : ""));
+    if (o->json) {
+        json_t *document = tri_cli_json_new("enqueue");
+        json_object_set_new(document, "retried", json_integer(queued));
+        TRI_TRY(tri_cli_json_print(document));
+    } else {
+        printf("%" PRId64 " failed jobs wait again\n", queued);
+    }
+done:
+    tri_store_close(server);
+    return status;
+}
+
 triage_status tri_cli_enqueue(const tri_cli_fleet_options *o) {
     triage_status status = TRIAGE_OK;
     tri_store *server = NULL;
     spec_list list = {0};
     int64_t added = 0;
+    if (o->retry)
+        return retry(o);
     if (!o->shapes)
         TRI_TRY(
             tri_cli_usage("enqueue needs --shapes FILE.csv: a line m,n,k,sparsity,block,dtype and a shape on "
-                          "each other line"));
+                          "each other line; or --retry"));
     TRI_TRY(read_shapes(&list, o->shapes));
-    TRI_TRY(open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
     TRI_TRY(tri_job_enqueue(&added, server, (const char *const *)list.specs, list.count,
                             o->device_class ? o->device_class : ""));
     if (o->json) {
@@ -320,126 +341,6 @@ done:
     for (size_t i = 0; i < list.count; i++)
         free(list.specs[i]);
     free(list.specs);
-    tri_store_close(server);
-    return status;
-}
-
-/* ---- jobs ---- */
-
-typedef struct job_list {
-    json_t *jobs;
-    tri_cli_table *table;
-} job_list;
-
-static triage_status job_to_json(job_list *list, const tri_job_row *row) {
-    json_t *job =
-        json_pack("{s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:b, s:o}", "id", (json_int_t)row->id, "state",
-                  row->state, "attempts", (json_int_t)row->attempt, "worker", row->worker, "note", row->note,
-                  "device_class", row->device_class, "elapsed_ms", (json_int_t)row->elapsed_ms, "worker_lost",
-                  (int)row->expired, "spec", json_loads(row->spec, 0, NULL));
-    return json_array_append_new(list->jobs, job) == 0
-               ? TRIAGE_OK
-               : tri_fail(TRIAGE_E_MEMORY, "out of memory for the jobs");
-}
-
-/* "4096,4096,4096 sparsity 0.9 ..." */
-static triage_status spec_cell(tri_cli_table *table, const char *spec) {
-    json_t *texts = json_loads(spec, 0, NULL);
-    tri_text out = TRI_TEXT_INIT;
-    triage_status status = TRIAGE_OK;
-    for (int j = 0; j < COLUMNS; j++) {
-        const char *value = json_string_value(json_object_get(texts, column_names[j]));
-        if (value)
-            TRI_TRY(tri_text_format(&out, "%s%s=%s", out.size ? " " : "", column_names[j], value));
-    }
-    TRI_TRY(tri_cli_table_cell(table, "%s", out.size ? out.data : spec));
-done:
-    tri_text_free(&out);
-    json_decref(texts);
-    return status;
-}
-
-static triage_status add_job(void *user, const tri_job_row *row) {
-    job_list *list = user;
-    char time[TRI_CLI_NUMBER];
-    triage_status status = TRIAGE_OK;
-    const bool failed = strcmp(row->state, "failed") == 0;
-    if (list->jobs)
-        return job_to_json(list, row);
-    TRI_TRY(tri_cli_table_row(list->table, failed || row->expired ? TRI_STYLE_BAD : TRI_STYLE_NONE));
-    TRI_TRY(tri_cli_table_cell(list->table, "%" PRId64, row->id));
-    TRI_TRY(tri_cli_table_cell(list->table, "%s", row->expired ? "lost" : row->state));
-    TRI_TRY(tri_cli_table_cell(list->table, "%" PRId64, row->attempt));
-    TRI_TRY(tri_cli_table_cell(list->table, "%s", tri_cli_time(time, (double)row->elapsed_ms * 1e6)));
-    TRI_TRY(tri_cli_table_cell(list->table, "%s", row->device_class[0] ? row->device_class : "any"));
-    TRI_TRY(tri_cli_table_cell(list->table, "%s", row->worker));
-    TRI_TRY(spec_cell(list->table, row->spec));
-    TRI_TRY(tri_cli_table_cell(list->table, "%s", row->note));
-done:
-    return status;
-}
-
-triage_status tri_cli_jobs(const tri_cli_fleet_options *o) {
-    static const tri_cli_column columns[] = {{"job", true},    {"state", false},  {"tries", true},
-                                             {"time", true},   {"device", false}, {"worker", false},
-                                             {"shape", false}, {"result", false}};
-    triage_status status = TRIAGE_OK;
-    tri_store *server = NULL;
-    job_list list = {.jobs = o->json ? json_array() : NULL};
-    TRI_TRY(tri_cli_table_new(&list.table, columns, sizeof columns / sizeof columns[0]));
-    TRI_TRY(open_server(&server, o, TRI_STORE_READ));
-    TRI_TRY(tri_job_each(server, 10000, add_job, &list));
-    if (o->json) {
-        json_t *document = tri_cli_json_new("jobs");
-        json_object_set(document, "jobs", list.jobs);
-        TRI_TRY(tri_cli_json_print(document));
-    } else {
-        tri_cli_table_print(list.table, stdout, o->color);
-    }
-done:
-    json_decref(list.jobs);
-    tri_cli_table_free(list.table);
-    tri_store_close(server);
-    return status;
-}
-
-/* ---- status ---- */
-
-static triage_status status_json(const tri_store *server, const tri_fleet_counts *c) {
-    json_t *document = tri_cli_json_new("status");
-    json_object_set_new(document, "server", json_string(tri_store_name(server)));
-    json_object_set_new(document, "measurements", json_integer(c->measurements));
-    json_object_set_new(document, "problems", json_integer(c->problems));
-    json_object_set_new(document, "devices", json_integer(c->devices));
-    json_object_set_new(document, "bytes", json_integer(c->bytes));
-    json_object_set_new(document, "queued", json_integer(c->queued));
-    json_object_set_new(document, "running", json_integer(c->running));
-    json_object_set_new(document, "done", json_integer(c->done));
-    json_object_set_new(document, "failed", json_integer(c->failed));
-    json_object_set_new(document, "workers", json_integer(c->workers));
-    json_object_set_new(document, "left_ms", c->left_ms < 0 ? json_null() : json_integer(c->left_ms));
-    return tri_cli_json_print(document);
-}
-
-triage_status tri_cli_status(const tri_cli_fleet_options *o) {
-    triage_status status = TRIAGE_OK;
-    tri_store *server = NULL;
-    tri_fleet_counts c;
-    char size[TRI_CLI_NUMBER];
-    TRI_TRY(open_server(&server, o, TRI_STORE_READ));
-    TRI_TRY(tri_fleet_count(&c, server));
-    if (o->json) {
-        status = status_json(server, &c);
-        goto done;
-    }
-    printf("%s: %" PRId64 " measurements of %" PRId64 " problems on %" PRId64 " devices, %s\n",
-           tri_store_name(server), c.measurements, c.problems, c.devices, tri_cli_bytes(size, c.bytes));
-    printf("jobs: %" PRId64 " waiting, %" PRId64 " running on %" PRId64 " workers, %" PRId64 " done, %" PRId64
-           " failed\n",
-           c.queued, c.running, c.workers, c.done, c.failed);
-    if (c.queued + c.running > 0 && c.left_ms >= 0)
-        printf("at the pace of the last hour: %.0f min left\n", (double)c.left_ms / 60000);
-done:
     tri_store_close(server);
     return status;
 }

@@ -9,6 +9,54 @@
 #define EXTENT_MAX 2147483647
 #define BLOCK_MAX 1024
 
+/* ---- the command line --------------------------------------------------------------------------------- */
+
+enum {
+    KEY_SHAPE = 1,
+    KEY_SPARSITY,
+    KEY_BLOCK,
+    KEY_DTYPE,
+    KEY_OUT_DTYPE,
+    KEY_SCALE,
+    KEY_OP,
+    KEY_PATTERN,
+    KEY_N,
+    KEY_LAYOUT,
+    KEY_END
+};
+
+static const struct argp_option argp_options[] = {
+    {"shape", KEY_SHAPE, "M,N,K", 0, "Elements, each 1 to 2147483647; the block divides M and K", 0},
+    {"sparsity", KEY_SPARSITY, "S", 0,
+     "Share of A's blocks that are not stored, 0 to 1: a seeded random pattern", 0},
+    {"block", KEY_BLOCK, "B|BMxBK", 0, "Elements of a block, each 1 to 1024 (default 64)", 0},
+    {"dtype", KEY_DTYPE, "TYPE", 0,
+     "Type of A and B: f16, bf16, f32, e4m3 (default f16 on cuda, f32 on host)", 0},
+    {"out-dtype", KEY_OUT_DTYPE, "TYPE", 0,
+     "Type of C: f16, bf16, f32 (default that of A and B; bf16 for e4m3)", 0},
+    {"scale", KEY_SCALE, "tensor|block", 0,
+     "With e4m3: A has one scale (default), or one for each stored block; B has one", 0},
+    {"op", KEY_OP, "OP", 0, "Operation: bsr_gemm (default)", 0},
+    {"pattern", KEY_PATTERN, "FILE", 0,
+     "A .smtx or .mtx file instead of --shape and --sparsity: each nonzero is one block", 0},
+    {"n", KEY_N, "N", 0, "With --pattern: columns of B and C, 1 to 2147483647", 0},
+    {"layout", KEY_LAYOUT, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 0},
+    {0}};
+
+static error_t parse_option(int key, char *argument, struct argp_state *state) {
+    tri_cli_problem_options *o = state->input;
+    if (key < KEY_SHAPE || key >= KEY_END)
+        return ARGP_ERR_UNKNOWN;
+    const char **const texts[] = {&o->shape, &o->sparsity, &o->block,   &o->dtype, &o->out_dtype,
+                                  &o->scale, &o->op,       &o->pattern, &o->n,     &o->layout};
+    *texts[key - KEY_SHAPE] = argument;
+    if (!o->given && key != KEY_OP)
+        o->given = argp_options[key - KEY_SHAPE].name;
+    return 0;
+}
+
+const struct argp tri_cli_problem_argp = {.options = argp_options, .parser = parse_option};
+
 /* ---- parsing ---------------------------------------------------------------------------------------- */
 
 /* Splits text at the separator into count integers; *found tells how many there were. */

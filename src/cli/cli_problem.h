@@ -2,6 +2,8 @@
 #ifndef TRIAGE_CLI_PROBLEM_H
 #define TRIAGE_CLI_PROBLEM_H
 
+#include <argp.h>
+
 #include "problem/problem.h"
 
 /* The options' texts as they were typed; NULL: not given. */
@@ -14,7 +16,13 @@ typedef struct tri_cli_problem_options {
     const char *pattern, *n; /* instead of shape and sparsity */
     const char *layout;      /* row (default) or col: of B and C */
     uint64_t seed;
+    const char *given; /* the name of the first of these options that was typed, --op apart; NULL: none */
 } tri_cli_problem_options;
+
+/* These options as a child of a program's parser, under the heading TRI_CLI_PROBLEM_HEADING; its input is a
+ * tri_cli_problem_options. The seed is each program's own: it seeds more than the pattern. */
+extern const struct argp tri_cli_problem_argp;
+#define TRI_CLI_PROBLEM_HEADING "The problem: C (M x N) = A (M x K, block-sparse) * B (K x N)"
 
 typedef struct tri_cli_problem {
     tri_problem problem;

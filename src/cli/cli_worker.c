@@ -1,10 +1,7 @@
 #include "cli/cli_worker.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "cli/cli_common.h"
@@ -13,44 +10,47 @@
 
 typedef struct worker {
     const tri_cli_worker_options *options;
-    tri_device_info info;
-    int lock_fd; /* -1: no lock */
+    tri_device_info info; /* of the device that times; of the target when compiling ahead */
+    char *device_key;     /* NULL: compiles ahead */
 } worker;
 
-/* ---- one device, one worker ---- */
-
-/* Two processes that time on one device at once measure each other. The lock goes with its process, however that
- * ends. In /tmp, which all users share; the file stays, or two could lock two files of one name. */
-static triage_status lock_device(worker *w) {
-    char path[64], hash[TRI_HASH_SIZE];
-    const char *device = w->options->tune->device;
-    const bool host = strcmp(w->info.backend, "host") == 0;
-    const char *number = strchr(device, ':');
-    tri_hash(hash, w->info.name, strlen(w->info.name));
-    snprintf(path, sizeof path, "/tmp/triage-device-%s-%.8s-%.8s.lock", w->info.backend, hash,
-             host || !number ? "0" : number + 1);
-    /* Linux may refuse O_CREAT for another user's file in /tmp (fs.protected_regular). */
-    w->lock_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (w->lock_fd < 0 && errno == ENOENT)
-        w->lock_fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (w->lock_fd < 0)
-        return tri_fail(TRIAGE_E_IO, "%s: %s", path, strerror(errno));
-    return TRIAGE_OK;
+static void report(const worker *w, const tri_job *job, triage_status status, const char *note) {
+    const tri_tune_options *tune = w->options->tune;
+    if (!w->options->quiet)
+        tri_cli_error("%s: job %lld: %s", tune->compile_only ? tune->target : tune->device,
+                      (long long)job->id, status == TRIAGE_OK ? note : triage_last_error());
 }
 
-/* Held for one job, so that several workers of a device take turns. */
-static triage_status take_turn(const worker *w) {
-    while (flock(w->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return tri_fail(TRIAGE_E_IO, "the lock of the device: %s", strerror(errno));
-        if (*w->options->tune->interrupted)
-            return tri_fail(TRIAGE_E_INTERRUPTED, "interrupted while another worker uses the device");
-        usleep(50000);
-    }
-    return TRIAGE_OK;
+static void tell_server(void *user, size_t done, size_t total, const tri_tune_row *row) {
+    (void)row;
+    tri_desk_progress(user, (int64_t)done, (int64_t)total);
 }
 
-/* ---- one job ---- */
+/* A job's problem and its key. */
+typedef struct task {
+    tri_cli_problem problem;
+    tri_cli_problem_options described;
+    json_t *texts;
+    char *key;
+} task;
+
+static triage_status open_task(task *out, const tri_job *job, const tri_device_info *info) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_cli_problem_of_job(&out->problem, &out->described, &out->texts, job->spec));
+    if (info->cc == 0)
+        tri_cli_problem_for_host(&out->problem);
+    TRI_TRY(tri_problem_key(&out->key, &out->problem.problem));
+done:
+    return status;
+}
+
+static void close_task(task *t) {
+    tri_cli_problem_free(&t->problem);
+    json_decref(t->texts);
+    free(t->key);
+}
+
+/* ---- timing ---- */
 
 static triage_status describe_result(char **note, const tri_tune_result *result) {
     char time[TRI_CLI_NUMBER];
@@ -60,36 +60,61 @@ static triage_status describe_result(char **note, const tri_tune_result *result)
     return tri_format(note, "%s: %s", best->config, tri_cli_time(time, best->evidence.median_ns));
 }
 
-static void report(const worker *w, const tri_job *job, triage_status status, const char *note) {
-    if (!w->options->quiet)
-        tri_cli_error("job %lld: %s", (long long)job->id, status == TRIAGE_OK ? note : triage_last_error());
-}
-
-static triage_status tune_job(void *user, const tri_job *job, char **note) {
+static triage_status tune_job(void *user, tri_desk *desk, const tri_job *job, char **note) {
     worker *w = user;
     tri_tune_options options = *w->options->tune;
     tri_tune_result result = {.winner = -1};
-    tri_cli_problem problem = {0};
-    tri_cli_problem_options described;
-    json_t *texts = NULL;
+    task t = {0};
     triage_status status = TRIAGE_OK;
-    bool turn = false;
-    TRI_TRY(tri_cli_problem_of_job(&problem, &described, &texts, job->spec));
-    if (strcmp(w->info.backend, "host") == 0)
-        tri_cli_problem_for_host(&problem);
-    TRI_TRY(tri_cli_problem_fits(&problem.problem));
-    options.seed = described.seed;
-    TRI_TRY(take_turn(w));
-    turn = true;
-    TRI_TRY(tri_tune_run(&result, &problem.problem, &problem.pattern, &options, NULL, NULL));
+    TRI_TRY(open_task(&t, job, &w->info));
+    TRI_TRY(tri_cli_problem_fits(&t.problem.problem));
+    options.seed = t.described.seed;
+    tri_desk_fetch(desk, t.key, w->device_key);
+    TRI_TRY(tri_tune_run(&result, &t.problem.problem, &t.problem.pattern, &options, tell_server, desk));
     TRI_TRY(describe_result(note, &result));
 done:
-    if (turn)
-        flock(w->lock_fd, LOCK_UN);
     report(w, job, status, *note);
     tri_tune_result_free(&result);
-    tri_cli_problem_free(&problem);
-    json_decref(texts);
+    close_task(&t);
+    return status;
+}
+
+/* ---- compiling ahead ---- */
+
+static triage_status describe_compiled(char **note, const tri_tune_result *result, bool overtaken) {
+    size_t unfit = 0;
+    for (size_t i = 0; i < result->count; i++) {
+        const tri_outcome outcome = result->rows[i].evidence.outcome;
+        unfit += !result->rows[i].compiled &&
+                 (outcome == TRI_NOT_COMPILED || outcome == TRI_SPILLED || outcome == TRI_TOO_LARGE);
+    }
+    return tri_format(note, "%zu of %zu candidates need no GPU: they do not compile or fit%s", unfit,
+                      result->count, overtaken ? "; then a GPU took the job" : "");
+}
+
+static triage_status compile_job(void *user, tri_desk *desk, const tri_job *job, char **note) {
+    const worker *w = user;
+    tri_tune_options options = *w->options->tune;
+    tri_tune_result result = {.winner = -1};
+    tri_device_info info;
+    task t = {0};
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_device_parse(&info, job->device));
+    snprintf(info.name, sizeof info.name, "%s", job->device_name);
+    TRI_TRY(open_task(&t, job, &info));
+    options.target = NULL;
+    options.for_device = &info;
+    options.overtaken = tri_desk_lost(desk);
+    options.seed = t.described.seed;
+    if (!options.strategy)
+        options.strategy = "exhaustive"; /* which of them a search will ask for is not known */
+    tri_desk_fetch(desk, t.key, job->device);
+    TRI_TRY(tri_tune_run(&result, &t.problem.problem, &t.problem.pattern, &options, tell_server, desk));
+    TRI_TRY(describe_compiled(note, &result, *options.overtaken != 0));
+done:
+    report(w, job, status, *note);
+    tri_tune_result_free(&result);
+    close_task(&t);
     return status;
 }
 
@@ -105,42 +130,62 @@ static triage_status print_work(const worker *w, const tri_work_result *result) 
         json_object_set_new(document, "received", json_integer(result->sync.received));
         return tri_cli_json_print(document);
     }
-    printf("%lld jobs done, %lld failed, %lld taken over by others; %lld measurements sent, %lld received\n",
-           (long long)result->done, (long long)result->failed, (long long)result->lost,
-           (long long)result->sync.sent, (long long)result->sync.received);
+    printf("%lld jobs %s, %lld failed, %lld taken over by others; %lld measurements sent, %lld received\n",
+           (long long)result->done, w->device_key ? "done" : "compiled ahead", (long long)result->failed,
+           (long long)result->lost, (long long)result->sync.sent, (long long)result->sync.received);
     return TRIAGE_OK;
 }
 
-triage_status tri_cli_work(const tri_cli_worker_options *options) {
-    worker w = {.options = options, .lock_fd = -1};
-    const tri_log log = {tri_cli_log, (void *)(uintptr_t)&options->quiet};
-    char host[65] = "", *name = NULL, *device = NULL, *key = NULL;
-    tri_work_result result = {0};
+/* Whom the worker is for, and under which name. Fails before a job is claimed if it could do none. */
+static triage_status describe(worker *w, char **name, char **device) {
+    const tri_tune_options *tune = w->options->tune;
+    char host[65] = "", compiler[64];
     triage_status status = TRIAGE_OK;
     gethostname(host, sizeof host - 1);
-    TRI_TRY(tri_tune_describe(&w.info, options->tune));
-    TRI_TRY(tri_device_key(&key, &w.info));
-    TRI_TRY(tri_format(&device, "%s %s", w.info.name, key));
-    TRI_TRY(tri_format(&name, "%s/%d %s", host, (int)getpid(), options->tune->device));
-    TRI_TRY(lock_device(&w));
+    if (tune->compile_only) {
+        TRI_TRY(tri_device_info_of_target(&w->info, tune->target));
+        TRI_TRY(tri_compiler_version(compiler, sizeof compiler, w->info.target));
+    } else {
+        TRI_TRY(tri_tune_describe(&w->info, tune));
+        TRI_TRY(tri_device_key(&w->device_key, &w->info));
+        TRI_TRY(tri_format(device, "%s %s", w->info.name, w->device_key));
+    }
+    TRI_TRY(
+        tri_format(name, "%s/%d %s", host, (int)getpid(), tune->compile_only ? tune->target : tune->device));
+done:
+    return status;
+}
+
+triage_status tri_cli_work(const tri_cli_worker_options *options) {
+    worker w = {.options = options};
+    const tri_log log = {tri_cli_log, (void *)(uintptr_t)&options->quiet};
+    char *name = NULL, *device = NULL;
+    tri_work_result result = {0};
+    tri_admission *gate = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(describe(&w, &name, &device));
+    TRI_TRY(tri_admission_open(&gate, options->tune->space_path, options->tune->data_dir));
     status = tri_work(&result,
                       &(tri_work_options){.local_path = options->tune->db_path,
                                           .server_url = options->server,
                                           .worker = name,
                                           .device = device,
+                                          .device_key = w.device_key,
+                                          .device_name = w.info.name,
+                                          .target = w.device_key ? NULL : w.info.target,
                                           .lease_ms = (int64_t)(options->lease_s * 1000),
                                           .stay = options->stay,
-                                          .check = tri_cli_check_row,
+                                          .check = tri_admission_check,
+                                          .check_user = gate,
                                           .log = &log,
                                           .interrupted = options->tune->interrupted},
-                      tune_job, &w);
+                      w.device_key ? tune_job : compile_job, &w);
     const triage_status printed = print_work(&w, &result);
     status = status != TRIAGE_OK ? status : printed;
 done:
-    if (w.lock_fd >= 0)
-        close(w.lock_fd);
+    tri_cli_end_admission(gate);
     free(name);
     free(device);
-    free(key);
+    free(w.device_key);
     return status;
 }

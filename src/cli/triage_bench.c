@@ -2,10 +2,12 @@
 #include <argp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli_bench.h"
 #include "cli/cli_fleet.h"
 #include "cli/cli_problem.h"
+#include "measure/turn.h"
 
 typedef struct options {
     tri_cli_problem_options problem;
@@ -16,16 +18,7 @@ typedef struct options {
 /* ---- the command line ---- */
 
 enum {
-    KEY_SHAPE = 1000,
-    KEY_SPARSITY,
-    KEY_BLOCK,
-    KEY_DTYPE,
-    KEY_OUT_DTYPE,
-    KEY_SCALE,
-    KEY_PATTERN,
-    KEY_N,
-    KEY_LAYOUT,
-    KEY_DEVICE,
+    KEY_DEVICE = 1000,
     KEY_AGAINST,
     KEY_CEILINGS,
     KEY_SAMPLES,
@@ -39,21 +32,6 @@ enum {
 };
 
 static const struct argp_option argp_options[] = {
-    {NULL, 0, NULL, 0, "The problem: C (M x N) = A (M x K, block-sparse) * B (K x N)", 1},
-    {"shape", KEY_SHAPE, "M,N,K", 0, "Elements, each 1 to 2147483647; the block divides M and K", 1},
-    {"sparsity", KEY_SPARSITY, "S", 0,
-     "Share of A's blocks that are not stored, 0 to 1: a seeded random pattern", 1},
-    {"block", KEY_BLOCK, "B|BMxBK", 0, "Elements of a block, each 1 to 1024 (default 64)", 1},
-    {"dtype", KEY_DTYPE, "TYPE", 0,
-     "Type of A and B: f16, bf16, f32, e4m3 (default f16 on cuda, f32 on host)", 1},
-    {"out-dtype", KEY_OUT_DTYPE, "TYPE", 0,
-     "Type of C: f16, bf16, f32 (default that of A and B; bf16 for e4m3)", 1},
-    {"scale", KEY_SCALE, "tensor|block", 0,
-     "With e4m3: A has one scale (default), or one for each stored block; B has one", 1},
-    {"pattern", KEY_PATTERN, "FILE", 0,
-     "A .smtx or .mtx file instead of --shape and --sparsity: each nonzero is one block", 1},
-    {"n", KEY_N, "N", 0, "With --pattern: columns of B and C, 1 to 2147483647", 1},
-    {"layout", KEY_LAYOUT, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 1},
     {NULL, 0, NULL, 0, "The comparison", 2},
     {"against", KEY_AGAINST, "LIST", 0,
      "cublas (dense: cublasGemmEx and the fastest algorithm of cuBLASLt; e4m3: cuBLASLt with exact and fast "
@@ -83,23 +61,9 @@ static const char **text_of(options *o, int key) {
         int key;
         const char **text;
     } texts[] = {
-        {KEY_SHAPE, &o->problem.shape},
-        {KEY_SPARSITY, &o->problem.sparsity},
-        {KEY_BLOCK, &o->problem.block},
-        {KEY_DTYPE, &o->problem.dtype},
-        {KEY_OUT_DTYPE, &o->problem.out_dtype},
-        {KEY_SCALE, &o->problem.scale},
-        {KEY_PATTERN, &o->problem.pattern},
-        {KEY_N, &o->problem.n},
-        {KEY_LAYOUT, &o->problem.layout},
-        {KEY_DEVICE, &o->device},
-        {KEY_AGAINST, &o->against},
-        {KEY_CEILINGS, &o->ceilings},
-        {KEY_SAMPLES, &o->samples},
-        {KEY_SEED, &o->seed},
-        {KEY_DB, &o->db},
-        {KEY_SPACE, &o->space},
-        {KEY_DATA_DIR, &o->data_dir},
+        {KEY_DEVICE, &o->device},   {KEY_AGAINST, &o->against},   {KEY_CEILINGS, &o->ceilings},
+        {KEY_SAMPLES, &o->samples}, {KEY_SEED, &o->seed},         {KEY_DB, &o->db},
+        {KEY_SPACE, &o->space},     {KEY_DATA_DIR, &o->data_dir},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i].key == key)
@@ -109,7 +73,9 @@ static const char **text_of(options *o, int key) {
 
 static error_t parse_option(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
-    if (key == ARGP_KEY_ARG)
+    if (key == ARGP_KEY_INIT)
+        state->child_inputs[0] = &o->problem;
+    else if (key == ARGP_KEY_ARG)
         argp_error(state, "unexpected argument '%s'", argument);
     else if (key == KEY_WARM)
         o->warm = true;
@@ -126,9 +92,12 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     return 0;
 }
 
+static const struct argp_child children[] = {{&tri_cli_problem_argp, 0, TRI_CLI_PROBLEM_HEADING, 1}, {0}};
+
 static const struct argp parser = {
     .options = argp_options,
     .parser = parse_option,
+    .children = children,
     .doc =
         "Times the kernel that an application would get for a problem, and its peers, on the same inputs in "
         "one "
@@ -231,6 +200,28 @@ done:
     return status;
 }
 
+/* Nobody else times on the device from here on (measure/turn.h): both locks, as a run and its process have them. */
+static triage_status take_turn(int fds[2], const options *o, const triage_context *context,
+                               volatile const int *interrupted) {
+    const tri_device_info *info = tri_device_describe(context->device);
+    triage_status status = TRIAGE_OK;
+    for (int i = 0; i < 2; i++) {
+        bool ours = false, said = false;
+        TRI_TRY(tri_turn_open(&fds[i], tri_cli_lock_dir(), info, i == 0 ? TRI_TURN_RUN : TRI_TURN_PROCESS));
+        TRI_TRY(tri_turn_take(&ours, fds[i]));
+        for (; !ours && !*interrupted; said = true) {
+            if (!said && !o->quiet)
+                tri_cli_error("another run times on %s: waiting for its end", info->name);
+            usleep(50000);
+            TRI_TRY(tri_turn_take(&ours, fds[i]));
+        }
+        if (!ours)
+            TRI_TRY(tri_fail(TRIAGE_E_INTERRUPTED, "interrupted while another run times on the device"));
+    }
+done:
+    return status;
+}
+
 /* A database that was named must be there; the default one need not. */
 static triage_status check_db(const char *path) {
     FILE *file = fopen(path, "rb");
@@ -250,18 +241,22 @@ static triage_status run(const options *o, tri_cli_problem *asked, const tri_cei
     tri_arena arena = {0};
     tri_limit limit;
     char *db = NULL, *cache = NULL;
+    int turns[2] = {-1, -1};
     uint64_t seed = o->problem.seed;
     volatile const int *interrupted = tri_cli_catch_interrupts();
     TRI_TRY(tri_cli_check_url(o->db));
     if (o->db && !tri_store_is_url(o->db))
         TRI_TRY(check_db(o->db));
-    TRI_TRY(o->db ? tri_strdup(&db, o->db) : tri_cli_default_db(&db));
+    TRI_TRY(o->db && !tri_store_is_url(o->db) ? tri_strdup(&db, o->db) : tri_cli_default_db(&db));
+    if (o->db && tri_store_is_url(o->db) && tri_cli_pull(db, o->db, o->space, o->data_dir) != TRIAGE_OK)
+        tri_cli_error("warning: %s; going on with %s", triage_last_error(), db);
     TRI_TRY(tri_cli_default_cache(&cache));
     TRI_TRY(open_device(&watch, &context, o, db, cache));
     bool host = triage_context_is_host(context) != 0;
     if (host)
         tri_cli_problem_for_host(asked);
     TRI_TRY(tri_cli_problem_fits(&asked->problem));
+    TRI_TRY(take_turn(turns, o, context, interrupted));
     TRI_TRY(tri_arena_open(&arena, context, &asked->problem, &asked->pattern, seed));
     say_left_out(o, host);
     count = choose(contestants, o, host, asked->problem.in_type);
@@ -278,6 +273,9 @@ done:
     tri_stopwatch_detach(watch);
     triage_context_free(context);
     tri_stopwatch_close(watch);
+    for (int i = 0; i < 2; i++)
+        if (turns[i] >= 0)
+            close(turns[i]);
     free(db);
     free(cache);
     return status;

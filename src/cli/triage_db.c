@@ -9,40 +9,16 @@
 #include "cli/cli_cache.h"
 #include "cli/cli_common.h"
 #include "cli/cli_evidence.h"
+#include "cli/cli_explain.h"
 #include "cli/cli_fleet.h"
 
 /* ---- the command line --------------------------------------------------------------------------------- */
 
 enum { ARGUMENTS_MAX = 4096 };
 
-/* Options, as bits: each command names those that mean something to it. */
-enum {
-    HAS_DB = 1 << 0,
-    HAS_DEVICE = 1 << 1,
-    HAS_OP = 1 << 2,
-    HAS_JSON = 1 << 3,
-    HAS_CACHE = 1 << 4,
-    HAS_MAX_AGE = 1 << 5,
-    HAS_MAX_SIZE = 1 << 6,
-    HAS_DRY_RUN = 1 << 7,
-    HAS_NO_COLOR = 1 << 8,
-    HAS_SERVER = 1 << 9,
-    HAS_SHAPES = 1 << 10,
-    HAS_DEVICE_CLASS = 1 << 11
-};
-
-typedef struct options {
-    const char *db, *device, *op, *cache, *max_age, *max_size, *server, *shapes, *device_class;
-    bool json, dry_run, no_color;
-    unsigned given;
-    const char *arguments[ARGUMENTS_MAX]; /* the command first */
-    size_t count;
-} options;
-
 enum {
     KEY_DB = 1000,
     KEY_DEVICE,
-    KEY_OP,
     KEY_JSON,
     KEY_CACHE,
     KEY_MAX_AGE,
@@ -51,8 +27,32 @@ enum {
     KEY_NO_COLOR,
     KEY_SERVER,
     KEY_SHAPES,
-    KEY_DEVICE_CLASS
+    KEY_DEVICE_CLASS,
+    KEY_SPACE,
+    KEY_DATA_DIR,
+    KEY_LOSS,
+    KEY_SEED,
+    KEY_RETRY,
+    KEY_END
 };
+
+/* Options, as bits: each command names those that mean something to it. */
+#define HAS(key) (1u << ((key)-KEY_DB))
+#define HAS_DB HAS(KEY_DB)
+#define HAS_JSON HAS(KEY_JSON)
+#define HAS_GATE (HAS(KEY_SPACE) | HAS(KEY_DATA_DIR))
+#define HAS_OP (1u << 30)
+#define HAS_PROBLEM (1u << 31) /* those of cli_problem.c, --op too */
+
+typedef struct options {
+    tri_cli_problem_options problem;
+    const char *db, *device, *cache, *max_age, *max_size, *server, *shapes, *device_class, *space, *data_dir,
+        *seed;
+    bool json, dry_run, no_color, loss, retry;
+    unsigned given;
+    const char *arguments[ARGUMENTS_MAX]; /* the command first */
+    size_t count;
+} options;
 
 static const struct argp_option argp_options[] = {
     {"db", KEY_DB, "PATH|URL", 0,
@@ -60,8 +60,9 @@ static const struct argp_option argp_options[] = {
      "postgresql://USER@HOST/DATABASE",
      1},
     {"device", KEY_DEVICE, "TEXT", 0,
-     "list, show: only devices with TEXT in their name or key (default: all)", 1},
-    {"op", KEY_OP, "OP", 0, "list: only this operation, e.g. bsr_gemm (default: all)", 1},
+     "list, show: only devices with TEXT in their name or key (default: all). explain: the one device in the "
+     "database with TEXT in its name or key, or auto (default), cuda, cuda:N, host: one of this machine",
+     1},
     {"json", KEY_JSON, NULL, 0, "JSON on stdout; times in nanoseconds, sizes in bytes", 1},
     {"cache", KEY_CACHE, "DIR", 0,
      "gc: the cache of compiled kernels (default $XDG_CACHE_HOME/triage, else ~/.cache/triage)", 1},
@@ -80,36 +81,63 @@ static const struct argp_option argp_options[] = {
      1},
     {"device-class", KEY_DEVICE_CLASS, "NAME", 0,
      "enqueue: only for devices with NAME in their name or key, e.g. H200 (default: any)", 1},
+    {"space", KEY_SPACE, "FILE.lua", 0,
+     "import, merge, sync: a search space of your own, whose configurations are let in, too; explain: the "
+     "space "
+     "to ask",
+     1},
+    {"data-dir", KEY_DATA_DIR, "DIR", 0,
+     "import, merge, sync, explain: read templates/ and tuner/ from here (default: those built in)", 1},
+    {"loss", KEY_LOSS, NULL, 0,
+     "explain: what nearest kernels cost, over all tuned problems, each left out once, instead of one "
+     "problem",
+     1},
+    {"seed", KEY_SEED, "N", 0, "explain: of the pattern, 0 to 2^63-1 (default 1)", 1},
+    {"retry", KEY_RETRY, NULL, 0,
+     "enqueue: instead of --shapes, queue again what failed (with --device-class: of that class)", 1},
     {0}};
+
+/* Where an option's argument goes; NULL: it is a flag, or none of ours. */
+static const char **text_of(options *o, int key) {
+    const char **const texts[KEY_END - KEY_DB] = {
+        &o->db,       &o->device, NULL,       &o->cache,  &o->max_age,      &o->max_size,
+        NULL,         NULL,       &o->server, &o->shapes, &o->device_class, &o->space,
+        &o->data_dir, NULL,       &o->seed,   NULL};
+    return texts[key - KEY_DB];
+}
 
 static error_t parse_option(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
-    const char **const texts[] = {&o->db,       &o->device, &o->op, NULL,       &o->cache,  &o->max_age,
-                                  &o->max_size, NULL,       NULL,   &o->server, &o->shapes, &o->device_class};
-    bool *const flags[] = {NULL, NULL,        NULL,         &o->json, NULL, NULL,
-                           NULL, &o->dry_run, &o->no_color, NULL,     NULL, NULL};
-    static const unsigned bits[] = {HAS_DB,       HAS_DEVICE,  HAS_OP,       HAS_JSON,
-                                    HAS_CACHE,    HAS_MAX_AGE, HAS_MAX_SIZE, HAS_DRY_RUN,
-                                    HAS_NO_COLOR, HAS_SERVER,  HAS_SHAPES,   HAS_DEVICE_CLASS};
+    if (key == ARGP_KEY_INIT)
+        state->child_inputs[0] = &o->problem;
     if (key == ARGP_KEY_ARG) {
         if (o->count == ARGUMENTS_MAX)
             argp_error(state, "more than %d arguments", ARGUMENTS_MAX);
         o->arguments[o->count++] = argument;
         return 0;
     }
-    if (key < KEY_DB || key > KEY_DEVICE_CLASS)
+    if (key < KEY_DB || key >= KEY_END)
         return ARGP_ERR_UNKNOWN;
-    o->given |= bits[key - KEY_DB];
-    if (texts[key - KEY_DB])
-        *texts[key - KEY_DB] = argument;
-    else
-        *flags[key - KEY_DB] = true;
+    o->given |= HAS(key);
+    if (text_of(o, key))
+        *text_of(o, key) = argument;
+    o->json = o->json || key == KEY_JSON;
+    o->dry_run = o->dry_run || key == KEY_DRY_RUN;
+    o->no_color = o->no_color || key == KEY_NO_COLOR;
+    o->loss = o->loss || key == KEY_LOSS;
+    o->retry = o->retry || key == KEY_RETRY;
     return 0;
 }
+
+static const struct argp_child children[] = {
+    {&tri_cli_problem_argp, 0,
+     "The problem of explain (--op: of list, too): C (M x N) = A (M x K, block-sparse) * B (K x N)", 2},
+    {0}};
 
 static const struct argp parser = {
     .options = argp_options,
     .parser = parse_option,
+    .children = children,
     .args_doc = "COMMAND [ARGUMENT...]",
     .doc =
         "Shows and moves what triage has measured.\n"
@@ -118,6 +146,8 @@ static const struct argp parser = {
         "  show ID              one measurement: its id, or 4 digits and more of it\n"
         "  show PROBLEM         all that is known of a problem, as list prints it:\n"
         "                       ranking, tie set, failures with their reasons\n"
+        "  explain              how a lookup would be answered: exact, nearest or\n"
+        "                       default, from where, at what loss, and why not else\n"
         "  verify               is the file sound, and every row as it was measured?\n"
         "  export FILE.jsonl    writes every measurement, a JSON object on a line\n"
         "  import FILE.jsonl    adds those of a file; bad lines are named, skipped\n"
@@ -130,8 +160,12 @@ static const struct argp parser = {
         "                       server, both ways, until both have all\n"
         "  enqueue              puts shapes on a server, for workers to tune\n"
         "                       (triage_tune --worker)\n"
-        "  jobs                 who works on what, what came of it, what failed\n"
-        "  status               how much a server knows, how far its jobs are\n"
+        "  jobs                 each job: who works on it, how far it is, what came\n"
+        "                       of it or why it failed\n"
+        "  status               how much the database or a server knows, who works\n"
+        "                       on its jobs, what failed, when all will be done; and\n"
+        "                       which winners have drifted: a later measurement is\n"
+        "                       slower, and what had changed by then\n"
         "  gc                   removes compiled kernels that were not used for\n"
         "                       long; never a measurement\v"
         "Exit codes: 0 done, 64 wrong usage, 65 bad input data (some rows refused, too), 70 out of memory, "
@@ -142,6 +176,7 @@ static const struct argp parser = {
 static triage_status open_db(tri_store **out, const options *o, tri_store_mode mode) {
     char *path = NULL;
     triage_status status = o->db ? tri_strdup(&path, o->db) : tri_cli_default_db(&path);
+    tri_cli_warn_of_network(path);
     if (status == TRIAGE_OK)
         status = tri_store_open(out, path, mode);
     free(path);
@@ -149,8 +184,10 @@ static triage_status open_db(tri_store **out, const options *o, tri_store_mode m
 }
 
 static tri_cli_evidence_options evidence_options(const options *o) {
-    return (tri_cli_evidence_options){
-        .device = o->device, .op = o->op, .json = o->json, .color = tri_cli_color(stdout, o->no_color)};
+    return (tri_cli_evidence_options){.device = o->device,
+                                      .op = o->problem.op,
+                                      .json = o->json,
+                                      .color = tri_cli_color(stdout, o->no_color)};
 }
 
 /* A source that is not there must not leave an empty database behind. */
@@ -243,14 +280,17 @@ done:
 static triage_status run_import(const options *o) {
     const tri_log log = {tri_cli_log, NULL};
     tri_store *store = NULL;
+    tri_admission *gate = NULL;
     tri_merge_result result;
     triage_status status = TRIAGE_OK;
     TRI_TRY(check_readable(o->arguments[1]));
+    TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
     TRI_TRY(open_db(&store, o, TRI_STORE_WRITE));
-    TRI_TRY(tri_store_import(&result, store, o->arguments[1], tri_cli_check_row, NULL, &log));
+    TRI_TRY(tri_store_import(&result, store, o->arguments[1], tri_admission_check, gate, &log));
     TRI_TRY(print_result(o, "import", &result));
     TRI_TRY(refusal(&result));
 done:
+    tri_cli_end_admission(gate);
     tri_store_close(store);
     return status;
 }
@@ -258,15 +298,18 @@ done:
 static triage_status run_merge(const options *o) {
     const tri_log log = {tri_cli_log, NULL};
     tri_store *store = NULL;
+    tri_admission *gate = NULL;
     tri_merge_result total = {0}, one;
     triage_status status = TRIAGE_OK;
     for (size_t i = 2; i < o->count; i++)
         TRI_TRY(tri_store_is_url(o->arguments[i])
                     ? tri_cli_usage("merge reads files; a server is read with sync --server URL")
                     : check_readable(o->arguments[i]));
+    TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
+    tri_cli_warn_of_network(o->arguments[1]);
     TRI_TRY(tri_store_open(&store, o->arguments[1], TRI_STORE_WRITE));
     for (size_t i = 2; i < o->count; i++) {
-        TRI_TRY(tri_store_merge(&one, store, o->arguments[i], tri_cli_check_row, NULL, &log));
+        TRI_TRY(tri_store_merge(&one, store, o->arguments[i], tri_admission_check, gate, &log));
         total.read += one.read;
         total.added += one.added;
         total.present += one.present;
@@ -275,6 +318,7 @@ static triage_status run_merge(const options *o) {
     TRI_TRY(print_result(o, "merge", &total));
     TRI_TRY(refusal(&total));
 done:
+    tri_cli_end_admission(gate);
     tri_store_close(store);
     return status;
 }
@@ -346,6 +390,9 @@ static tri_cli_fleet_options fleet_options(const options *o) {
                                    .server = o->server,
                                    .shapes = o->shapes,
                                    .device_class = o->device_class,
+                                   .space = o->space,
+                                   .data_dir = o->data_dir,
+                                   .retry = o->retry,
                                    .json = o->json,
                                    .color = tri_cli_color(stdout, o->no_color)};
 }
@@ -375,6 +422,25 @@ static triage_status run_status(const options *o) {
     return tri_cli_status(&fleet);
 }
 
+static triage_status run_explain(const options *o) {
+    triage_status status = TRIAGE_OK;
+    int64_t seed = 1;
+    tri_cli_explain_options explain = {.problem = o->problem,
+                                       .db = o->db,
+                                       .device = o->device,
+                                       .space = o->space,
+                                       .data_dir = o->data_dir,
+                                       .loss = o->loss,
+                                       .json = o->json,
+                                       .color = tri_cli_color(stdout, o->no_color)};
+    if (o->seed)
+        TRI_TRY(tri_parse_int64(&seed, o->seed, 0, INT64_MAX, "--seed"));
+    explain.problem.seed = (uint64_t)seed;
+    TRI_TRY(tri_cli_explain(&explain));
+done:
+    return status;
+}
+
 typedef struct command {
     const char *name;
     size_t least, most; /* arguments after the name */
@@ -384,20 +450,25 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
-    {"list", 0, 0, "no arguments", HAS_DB | HAS_DEVICE | HAS_OP | HAS_JSON, run_list},
-    {"show", 1, 1, "an id or a problem (in quotes)", HAS_DB | HAS_DEVICE | HAS_JSON, run_show},
+    {"list", 0, 0, "no arguments", HAS_DB | HAS(KEY_DEVICE) | HAS_OP | HAS_JSON, run_list},
+    {"show", 1, 1, "an id or a problem (in quotes)", HAS_DB | HAS(KEY_DEVICE) | HAS_JSON, run_show},
+    {"explain", 0, 0, "no arguments",
+     HAS_DB | HAS(KEY_DEVICE) | HAS_GATE | HAS(KEY_LOSS) | HAS(KEY_SEED) | HAS_PROBLEM | HAS_JSON,
+     run_explain},
     {"verify", 0, 0, "no arguments", HAS_DB | HAS_JSON, run_verify},
     {"export", 1, 1, "FILE.jsonl", HAS_DB | HAS_JSON, run_export},
-    {"import", 1, 1, "FILE.jsonl", HAS_DB | HAS_JSON, run_import},
-    {"merge", 2, ARGUMENTS_MAX, "INTO.db FROM.db...", HAS_JSON, run_merge},
+    {"import", 1, 1, "FILE.jsonl", HAS_DB | HAS_GATE | HAS_JSON, run_import},
+    {"merge", 2, ARGUMENTS_MAX, "INTO.db FROM.db...", HAS_GATE | HAS_JSON, run_merge},
     {"hash", 0, 1, "at most one FILE.db", HAS_DB | HAS_JSON, run_hash},
-    {"setup", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_setup},
-    {"sync", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_sync},
-    {"enqueue", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_SHAPES | HAS_DEVICE_CLASS | HAS_JSON,
+    {"setup", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_JSON, run_setup},
+    {"sync", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_GATE | HAS_JSON, run_sync},
+    {"enqueue", 0, 0, "no arguments",
+     HAS_DB | HAS(KEY_SERVER) | HAS(KEY_SHAPES) | HAS(KEY_DEVICE_CLASS) | HAS(KEY_RETRY) | HAS_JSON,
      run_enqueue},
-    {"jobs", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_jobs},
-    {"status", 0, 0, "no arguments", HAS_DB | HAS_SERVER | HAS_JSON, run_status},
-    {"gc", 0, 0, "no arguments", HAS_CACHE | HAS_MAX_AGE | HAS_MAX_SIZE | HAS_DRY_RUN | HAS_JSON, run_gc},
+    {"jobs", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_JSON, run_jobs},
+    {"status", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_JSON, run_status},
+    {"gc", 0, 0, "no arguments",
+     HAS(KEY_CACHE) | HAS(KEY_MAX_AGE) | HAS(KEY_MAX_SIZE) | HAS(KEY_DRY_RUN) | HAS_JSON, run_gc},
 };
 
 /* NULL if there is none, with the message set. */
@@ -413,12 +484,14 @@ static const command *find_command(const options *o) {
         return NULL;
     }
     if (o->count)
-        tri_cli_usage("unknown command \"%.40s\": not list, show, verify, export, import, merge, hash, "
-                      "setup, sync, enqueue, jobs, status or gc",
-                      o->arguments[0]);
+        tri_cli_usage(
+            "unknown command \"%.40s\": not list, show, explain, verify, export, import, merge, hash, "
+            "setup, sync, enqueue, jobs, status or gc",
+            o->arguments[0]);
     else
-        tri_cli_usage("a command is wanted: list, show, verify, export, import, merge, hash, setup, sync, "
-                      "enqueue, jobs, status or gc (see --help)");
+        tri_cli_usage(
+            "a command is wanted: list, show, explain, verify, export, import, merge, hash, setup, sync, "
+            "enqueue, jobs, status or gc (see --help)");
     return NULL;
 }
 
@@ -433,10 +506,14 @@ done:
 }
 
 static triage_status check_options(const command *c, const options *o) {
-    const unsigned odd = o->given & ~(c->allowed | HAS_NO_COLOR);
+    const unsigned odd = o->given & ~(c->allowed | HAS(KEY_NO_COLOR));
     for (size_t i = 0; argp_options[i].name; i++)
-        if (odd >> i & 1)
+        if (odd & HAS(argp_options[i].key))
             return tri_cli_usage("--%s means nothing to %s", argp_options[i].name, c->name);
+    if (o->problem.given && !(c->allowed & HAS_PROBLEM))
+        return tri_cli_usage("--%s means nothing to %s", o->problem.given, c->name);
+    if (o->problem.op && !(c->allowed & (HAS_OP | HAS_PROBLEM)))
+        return tri_cli_usage("--op means nothing to %s", c->name);
     return TRIAGE_OK;
 }
 

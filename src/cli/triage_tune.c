@@ -23,17 +23,7 @@ typedef struct options {
 /* ---- the command line ------------------------------------------------------------------------------------- */
 
 enum {
-    KEY_SHAPE = 1000,
-    KEY_SPARSITY,
-    KEY_BLOCK,
-    KEY_DTYPE,
-    KEY_OUT_DTYPE,
-    KEY_SCALE,
-    KEY_OP,
-    KEY_PATTERN,
-    KEY_N,
-    KEY_LAYOUT,
-    KEY_DEVICE,
+    KEY_DEVICE = 1000,
     KEY_TARGET,
     KEY_COMPILE_ONLY,
     KEY_SPACE,
@@ -57,28 +47,19 @@ enum {
 };
 
 static const struct argp_option argp_options[] = {
-    {NULL, 0, NULL, 0, "The problem: C (M x N) = A (M x K, block-sparse) * B (K x N)", 1},
-    {"shape", KEY_SHAPE, "M,N,K", 0, "Elements, each 1 to 2147483647; the block divides M and K", 1},
-    {"sparsity", KEY_SPARSITY, "S", 0,
-     "Share of A's blocks that are not stored, 0 to 1: a seeded random pattern", 1},
-    {"block", KEY_BLOCK, "B|BMxBK", 0, "Elements of a block, each 1 to 1024 (default 64)", 1},
-    {"dtype", KEY_DTYPE, "TYPE", 0,
-     "Type of A and B: f16, bf16, f32, e4m3 (default f16 on cuda, f32 on host)", 1},
-    {"out-dtype", KEY_OUT_DTYPE, "TYPE", 0,
-     "Type of C: f16, bf16, f32 (default that of A and B; bf16 for e4m3)", 1},
-    {"scale", KEY_SCALE, "tensor|block", 0,
-     "With e4m3: A has one scale (default), or one for each stored block; B has one", 1},
-    {"op", KEY_OP, "OP", 0, "Operation: bsr_gemm (default)", 1},
-    {"pattern", KEY_PATTERN, "FILE", 0,
-     "A .smtx or .mtx file instead of --shape and --sparsity: each nonzero is one block", 1},
-    {"n", KEY_N, "N", 0, "With --pattern: columns of B and C, 1 to 2147483647", 1},
-    {"layout", KEY_LAYOUT, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 1},
     {NULL, 0, NULL, 0, "Where and how", 2},
     {"device", KEY_DEVICE, "DEVICE", 0,
-     "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host", 2},
+     "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host; with --worker also all: a "
+     "worker for "
+     "each GPU",
+     2},
     {"target", KEY_TARGET, "TARGET", 0,
      "Architecture for --compile-only, --dry-run and --emit, e.g. sm_90a or host; no device is needed", 2},
-    {"compile-only", KEY_COMPILE_ONLY, NULL, 0, "Compile every candidate for --target and run none", 2},
+    {"compile-only", KEY_COMPILE_ONLY, NULL, 0,
+     "Compile every candidate for --target and run none. With --worker: those of the jobs that wait for such "
+     "a "
+     "GPU, so that it need not try what does not compile or fit; no GPU is needed",
+     2},
     {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 2},
     {"strategy", KEY_STRATEGY, "NAME", 0,
      "exhaustive, random, local, or a .lua file (default: exhaustive up to 400 configurations, else local)",
@@ -93,7 +74,7 @@ static const struct argp_option argp_options[] = {
     {"dry-run", KEY_DRY_RUN, NULL, 0, "List the candidates; compile and measure nothing", 2},
     {"emit", KEY_EMIT, "CONFIG", 0, "Print the exact source of a candidate, e.g. \"wmma tile_m=64 ...\"", 2},
     {"worker", KEY_WORKER, NULL, 0,
-     "Tune the jobs of a server (triage_db enqueue) one after the other, instead of one problem", 2},
+     "Work on the jobs of a server (triage_db enqueue) one after the other, instead of on one problem", 2},
     {"stay", KEY_STAY, NULL, 0, "With --worker: wait for more jobs when there are none", 2},
     {"lease", KEY_LEASE, "S", 0,
      "With --worker: a job whose worker is not heard of for S seconds, 1 to 86400, is another's (default "
@@ -125,26 +106,6 @@ static void set_flag(options *o, int key) {
 
 static const char **text_of(options *o, int key) {
     switch (key) {
-    case KEY_SHAPE:
-        return &o->problem.shape;
-    case KEY_SPARSITY:
-        return &o->problem.sparsity;
-    case KEY_BLOCK:
-        return &o->problem.block;
-    case KEY_DTYPE:
-        return &o->problem.dtype;
-    case KEY_OUT_DTYPE:
-        return &o->problem.out_dtype;
-    case KEY_SCALE:
-        return &o->problem.scale;
-    case KEY_OP:
-        return &o->problem.op;
-    case KEY_PATTERN:
-        return &o->problem.pattern;
-    case KEY_N:
-        return &o->problem.n;
-    case KEY_LAYOUT:
-        return &o->problem.layout;
     case KEY_DEVICE:
         return &o->device;
     case KEY_TARGET:
@@ -178,20 +139,25 @@ static const char **text_of(options *o, int key) {
 
 static error_t parse_option(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
+    if (key == ARGP_KEY_INIT)
+        state->child_inputs[0] = &o->problem;
     if (key == ARGP_KEY_ARG)
         argp_error(state, "unexpected argument '%s'", argument);
     if (key < 0x1000000 && argument && text_of(o, key))
         *text_of(o, key) = argument;
-    else if (key == 'q' || key == 'v' || (key >= KEY_SHAPE && key <= KEY_DATA_DIR))
+    else if (key == 'q' || key == 'v' || (key >= KEY_DEVICE && key <= KEY_DATA_DIR))
         set_flag(o, key);
     else
         return ARGP_ERR_UNKNOWN;
     return 0;
 }
 
+static const struct argp_child children[] = {{&tri_cli_problem_argp, 0, TRI_CLI_PROBLEM_HEADING, 1}, {0}};
+
 static const struct argp parser = {
     .options = argp_options,
     .parser = parse_option,
+    .children = children,
     .doc =
         "Finds the fastest kernel for a block-sparse product on this machine: every candidate is compiled, "
         "proved right against float64, timed, and stored. So is the dense product of cuBLAS (OpenBLAS on the "
@@ -232,10 +198,8 @@ static triage_status check_worker(const options *o) {
                              : p->pattern ? "--pattern"
                              : p->n       ? "--n"
                                           : "--sparsity");
-    if (o->compile_only || o->dry_run || o->emit)
-        return tri_cli_usage("--worker measures: leave out %s", o->compile_only ? "--compile-only"
-                                                                : o->dry_run    ? "--dry-run"
-                                                                                : "--emit");
+    if (o->dry_run || o->emit)
+        return tri_cli_usage("--worker works on jobs: leave out %s", o->dry_run ? "--dry-run" : "--emit");
     return TRIAGE_OK;
 }
 
@@ -251,13 +215,15 @@ done:
     return status;
 }
 
-static triage_status check_device(const char *device) {
+static triage_status check_device(const char *device, bool worker) {
     int64_t number = 0;
+    if (strcmp(device, "all") == 0)
+        return worker ? TRIAGE_OK : tri_cli_usage("--device all goes with --worker: a run is for one device");
     if (strcmp(device, "auto") == 0 || strcmp(device, "cuda") == 0 || strcmp(device, "host") == 0)
         return TRIAGE_OK;
     if (strncmp(device, "cuda:", 5) == 0)
         return tri_parse_int64(&number, device + 5, 0, 1023, "--device's number");
-    return tri_cli_usage("--device %.32s is not one of auto, cuda, cuda:N, host", device);
+    return tri_cli_usage("--device %.32s is not one of auto, all, cuda, cuda:N, host", device);
 }
 
 static triage_status parse_numbers(tri_tune_options *out, const options *o) {
@@ -342,6 +308,7 @@ typedef struct setup {
     tri_tune_options tune;
     char *worker, *db, *cache;
     const char *server; /* NULL: none */
+    tri_log log;
 } setup;
 
 static void free_setup(setup *s) {
@@ -365,7 +332,7 @@ static triage_status make_setup(setup *out, const options *o) {
     TRI_TRY(check_modes(o));
     TRI_TRY(check_server(o));
     TRI_TRY(check_worker(o));
-    TRI_TRY(check_device(tune->device));
+    TRI_TRY(check_device(tune->device, o->worker));
     TRI_TRY(check_strategy(o->strategy));
     TRI_TRY(check_lua(o->strategy, "--strategy"));
     TRI_TRY(check_lua(o->space, "--space"));
@@ -374,12 +341,16 @@ static triage_status make_setup(setup *out, const options *o) {
     TRI_TRY(tri_cli_default_cache(&out->cache));
     tune->worker_path = out->worker;
     tune->cache_dir = out->cache;
-    if (o->compile_only || o->dry_run || o->emit)
+    out->log = (tri_log){tri_cli_log, (void *)(uintptr_t)&o->quiet};
+    tune->log = &out->log;
+    tune->lock_dir = tri_cli_lock_dir();
+    if ((o->compile_only && !o->worker) || o->dry_run || o->emit)
         goto done; /* nothing to remember */
     const bool is_url = o->db && tri_store_is_url(o->db);
     out->server = is_url ? o->db : o->server;
     TRI_TRY(o->db && !is_url ? tri_strdup(&out->db, o->db) : tri_cli_default_db(&out->db));
     TRI_TRY(check_db(out->db));
+    tri_cli_warn_of_network(out->db);
     tune->db_path = out->db;
 done:
     return status;
@@ -500,12 +471,18 @@ done:
 }
 
 /* The server gets and gives evidence while the run goes on; the run itself only knows the local file. */
-static triage_status start_courier(tri_courier **out, const options *o, const setup *s, const tri_log *log) {
+static triage_status start_courier(tri_courier **out, tri_admission **gate, const options *o, const setup *s,
+                                   const tri_log *log) {
     if (!s->server || !s->db || o->compile_only)
         return TRIAGE_OK;
-    return tri_courier_new(
-        out, &(tri_courier_options){
-                 .local_path = s->db, .server_url = s->server, .check = tri_cli_check_row, .log = log});
+    triage_status status = tri_admission_open(gate, o->space, o->data_dir);
+    if (status != TRIAGE_OK)
+        return status;
+    return tri_courier_new(out, &(tri_courier_options){.local_path = s->db,
+                                                       .server_url = s->server,
+                                                       .check = tri_admission_check,
+                                                       .check_user = *gate,
+                                                       .log = log});
 }
 
 /* A server that is gone is no failure of the run: what was measured is here, and goes there with the next sync. */
@@ -536,6 +513,7 @@ static void warn_if_busy(const options *o, const setup *s) {
 static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->quiet};
     tri_courier *courier = NULL;
+    tri_admission *gate = NULL;
     tri_tune_result result = {.winner = -1};
     talk t = {.problem = &problem->problem, .verbose = o->verbose};
     triage_status status = TRIAGE_OK, printed = TRIAGE_OK;
@@ -543,7 +521,7 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     TRI_TRY(settle_types(s, problem));
     if (!o->compile_only)
         TRI_TRY(tri_cli_problem_fits(&problem->problem));
-    TRI_TRY(start_courier(&courier, o, s, &log));
+    TRI_TRY(start_courier(&courier, &gate, o, s, &log));
     tri_cli_progress_start(&t.progress, o->quiet || o->verbose);
     status = tri_tune_run(&result, &problem->problem, &problem->pattern, &s->tune, on_progress, &t);
     tri_cli_progress_clear(&t.progress);
@@ -568,23 +546,25 @@ done:
         end_courier(courier, o);
         status = status == TRIAGE_OK ? status : tri_fail(status, "%s", message);
     }
+    tri_admission_free(gate);
     return status;
 }
 
 /* ---- the jobs of a fleet ------------------------------------------------------------------------------------------ */
 
-static triage_status work(const options *o, setup *s) {
+static triage_status work(const options *o, setup *s, char *const *argv) {
     double lease_s = 120;
     triage_status status = TRIAGE_OK;
     if (o->lease)
         TRI_TRY(tri_parse_double(&lease_s, o->lease, 1, 86400, "--lease"));
     s->tune.interrupted = tri_cli_catch_interrupts();
-    TRI_TRY(tri_cli_work(&(tri_cli_worker_options){.tune = &s->tune,
-                                                   .server = s->server,
-                                                   .lease_s = lease_s,
-                                                   .stay = o->stay,
-                                                   .quiet = o->quiet,
-                                                   .json = o->json}));
+    const tri_cli_worker_options how = {.tune = &s->tune,
+                                        .server = s->server,
+                                        .lease_s = lease_s,
+                                        .stay = o->stay,
+                                        .quiet = o->quiet,
+                                        .json = o->json};
+    status = strcmp(s->tune.device, "all") == 0 ? tri_cli_work_on_all(&how, argv) : tri_cli_work(&how);
 done:
     return status;
 }
@@ -599,7 +579,7 @@ int main(int argc, char **argv) {
     argp_parse(&parser, argc, argv, 0, NULL, &o);
     TRI_TRY(make_setup(&s, &o));
     if (o.worker) {
-        status = work(&o, &s);
+        status = work(&o, &s, argv);
         goto done;
     }
     o.problem.seed = s.tune.seed;

@@ -9,6 +9,8 @@ typedef struct tri_backend {
     /* the compiler: no device needed */
     triage_status (*set_tools)(const char *path);
     triage_status (*compiler_version)(char *out, size_t size);
+    /* The compiler's file, once it was found; "" before. *chosen: set_tools named one. */
+    void (*compiler_file)(char *out, size_t size, bool *chosen);
     triage_status (*compile)(tri_image *out, const char *target, const tri_source *source);
     /* devices */
     triage_status (*count)(int *out);
@@ -58,5 +60,12 @@ void tri_log_first_line(char *out, size_t size, const char *log, const char *nee
 /* Finds key in the cache. TRIAGE_E_NOT_FOUND: not there, or damaged. TRIAGE_E_IO: the folder is not safe. */
 triage_status tri_cache_read(tri_image *out, const char *cache_dir, const char *key);
 triage_status tri_cache_write(const tri_image *image, const char *cache_dir, const char *key);
+
+/* ---- which compiler there is, remembered beside it (memo.c) ---- */
+
+/* False: not known, or it is another file by now. */
+bool tri_memo_read(char *version, size_t size, const char *cache_dir, const char *backend);
+/* A failure costs time, no more. */
+void tri_memo_write(const char *cache_dir, const char *backend, const char *file, const char *version);
 
 #endif

@@ -59,6 +59,26 @@ done:
     return status;
 }
 
+/* The image that the compiler made which is remembered; TRIAGE_E_NOT_FOUND: ask the compiler itself. */
+static triage_status read_remembered(tri_image *out, const tri_backend *backend, const char *target,
+                                     const tri_source *source, const char *cache_dir) {
+    char file[4096], compiler[64], key[TRI_HASH_SIZE];
+    bool chosen = false;
+    backend->compiler_file(file, sizeof file, &chosen);
+    if (chosen || file[0] || !tri_memo_read(compiler, sizeof compiler, cache_dir, backend->name))
+        return TRIAGE_E_NOT_FOUND;
+    triage_status status = image_key(key, target, compiler, source);
+    return status == TRIAGE_OK ? tri_cache_read(out, cache_dir, key) : status;
+}
+
+static void remember_compiler(const tri_backend *backend, const char *compiler, const char *cache_dir) {
+    char file[4096];
+    bool chosen = false;
+    backend->compiler_file(file, sizeof file, &chosen);
+    if (file[0] && !chosen)
+        tri_memo_write(cache_dir, backend->name, file, compiler);
+}
+
 triage_status tri_compile(tri_image *out, const char *target, const tri_source *source,
                           const char *cache_dir) {
     triage_status status = TRIAGE_OK;
@@ -66,10 +86,17 @@ triage_status tri_compile(tri_image *out, const char *target, const tri_source *
     char compiler[64], key[TRI_HASH_SIZE];
     *out = (tri_image){0};
     TRI_TRY(backend_of_target(&backend, target));
+    if (cache_dir) {
+        status = read_remembered(out, backend, target, source, cache_dir);
+        if (status != TRIAGE_E_NOT_FOUND)
+            goto done;
+    }
     TRI_TRY(backend->compiler_version(compiler, sizeof compiler));
     TRI_TRY(image_key(key, target, compiler, source));
     if (cache_dir) {
         status = tri_cache_read(out, cache_dir, key);
+        if (status == TRIAGE_OK || status == TRIAGE_E_NOT_FOUND) /* the folder is there, and safe */
+            remember_compiler(backend, compiler, cache_dir);
         if (status != TRIAGE_E_NOT_FOUND)
             goto done;
     }

@@ -19,11 +19,17 @@ typedef struct tri_device_info {
     int64_t smem_bytes_max; /* per block, opt-in; host: 0 */
     int64_t memory_bytes;
     int driver_version; /* 13000 style; circumstances, not identity */
+    char uuid
+        [40]; /* of this one card (or MIG slice), "GPU-..."; host: "". Not identity: who times on it now */
 } tri_device_info;
 
 /* Canonical identity (never the name, the driver, the memory in use), e.g.
  * "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448". */
 triage_status tri_device_key(char **out, const tri_device_info *info);
+/* The inverse, for evidence from elsewhere and for kernels of a device elsewhere; refuses anything that tri_device_key would not write for a device
+ * that can be (TRIAGE_E_DATA names the field and its range). What the key does not hold: the name is empty, the
+ * memory the largest that an allocation could ask for. */
+triage_status tri_device_parse(tri_device_info *out, const char *key);
 
 /* The description of a target without its machine ("sm_90a" or "host"): typical limits of that architecture,
  * for --target ... --compile-only. TRIAGE_E_INVALID lists the known targets. */

@@ -17,6 +17,11 @@ static triage_status compiler_version(char *out, size_t size) {
     return refuse();
 }
 
+static void compiler_file(char *out, size_t size, bool *chosen) {
+    *chosen = false;
+    snprintf(out, size, "%s", "");
+}
+
 static triage_status compile(tri_image *out, const char *target, const tri_source *source) {
     (void)out, (void)target, (void)source;
     return refuse();
@@ -37,6 +42,7 @@ const tri_backend tri_cuda_backend = {
     .name = "cuda",
     .set_tools = set_tools,
     .compiler_version = compiler_version,
+    .compiler_file = compiler_file,
     .compile = compile,
     .count = count,
     .open = open_device,

@@ -40,6 +40,7 @@ typedef struct tri_bench_setup {
     bool warm;               /* leave the L2 warm, and batch launches shorter than 20 us */
     double sampling_limit_s; /* of one candidate's samples, a quarter of a race's; 0: 1.5 */
     const char *cache_dir;   /* of compiled kernels, or NULL */
+    const char *lock_dir;    /* of the worker that makes the bench: see turn.h; NULL: no turns */
     tri_trial reference;     /* the plain kernel */
 } tri_bench_setup;
 

@@ -175,24 +175,25 @@ done:
 /* ---- device ------------------------------------------------------------------------------------------- */
 
 json_t *tri_json_device(const tri_device_info *info) {
-    return json_pack("{s:s, s:o, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:i}", "backend", info->backend,
-                     "name", tri_json_text(info->name), "target", info->target, "cc", info->cc, "sms",
-                     info->sm_count, "clock", info->clock_khz, "memory_clock", info->memory_clock_khz, "bus",
-                     info->memory_bus_bits, "l2", (json_int_t)info->l2_bytes, "smem",
+    return json_pack("{s:s, s:o, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:i, s:s}", "backend",
+                     info->backend, "name", tri_json_text(info->name), "target", info->target, "cc", info->cc,
+                     "sms", info->sm_count, "clock", info->clock_khz, "memory_clock", info->memory_clock_khz,
+                     "bus", info->memory_bus_bits, "l2", (json_int_t)info->l2_bytes, "smem",
                      (json_int_t)info->smem_bytes_max, "memory", (json_int_t)info->memory_bytes, "driver",
-                     info->driver_version);
+                     info->driver_version, "uuid", info->uuid);
 }
 
 triage_status tri_device_from_json(tri_device_info *out, const json_t *json) {
-    const char *backend = NULL, *name = NULL, *target = NULL;
+    const char *backend = NULL, *name = NULL, *target = NULL, *uuid = NULL;
     json_int_t l2 = 0, smem = 0, memory = 0;
     triage_status status = TRIAGE_OK;
     *out = (tri_device_info){0};
-    TRI_TRY(tri_json_read(json, "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:i}", "backend",
-                          &backend, "name", &name, "target", &target, "cc", &out->cc, "sms", &out->sm_count,
-                          "clock", &out->clock_khz, "memory_clock", &out->memory_clock_khz, "bus",
-                          &out->memory_bus_bits, "l2", &l2, "smem", &smem, "memory", &memory, "driver",
-                          &out->driver_version));
+    TRI_TRY(tri_json_read(json, "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:i, s:s}",
+                          "backend", &backend, "name", &name, "target", &target, "cc", &out->cc, "sms",
+                          &out->sm_count, "clock", &out->clock_khz, "memory_clock", &out->memory_clock_khz,
+                          "bus", &out->memory_bus_bits, "l2", &l2, "smem", &smem, "memory", &memory, "driver",
+                          &out->driver_version, "uuid", &uuid));
+    snprintf(out->uuid, sizeof out->uuid, "%s", uuid);
     snprintf(out->backend, sizeof out->backend, "%s", backend);
     snprintf(out->name, sizeof out->name, "%s", name);
     snprintf(out->target, sizeof out->target, "%s", target);

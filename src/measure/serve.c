@@ -1,14 +1,19 @@
 /* The worker's side of the socket. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "measure/codec.h"
+#include "measure/turn.h"
 #include "measure/wire.h"
 #include "measure/worker.h"
+
+#define OUTLAST_S 60
 
 typedef struct server {
     tri_wire wire;
     int pattern_fd;
+    int turn_fd; /* -1: none */
     tri_device *device;
     tri_pattern pattern;
     tri_bench *bench;
@@ -72,6 +77,14 @@ done:
     return status;
 }
 
+static triage_status do_count(server *s, const json_t *job) {
+    int count = 0;
+    (void)job;
+    triage_status status = tri_device_count(&count, "cuda");
+    return status == TRIAGE_OK ? answer(s, json_pack("{s:s, s:i}", "event", "counted", "gpus", count))
+                               : status;
+}
+
 typedef struct trial_copy { /* a trial whose source is borrowed from a document */
     tri_source source;
     tri_launch launch;
@@ -88,9 +101,27 @@ done:
     return status;
 }
 
+/* Waits until nothing is left of a run that was killed while it used the device. Held as long as we live. */
+static triage_status outlast_others(server *s, const char *folder) {
+    const int64_t until = tri_now_ns() + OUTLAST_S * INT64_C(1000000000);
+    triage_status status = TRIAGE_OK;
+    bool ours = false;
+    TRI_TRY(tri_turn_open(&s->turn_fd, folder, tri_device_describe(s->device), TRI_TURN_PROCESS));
+    TRI_TRY(tri_turn_take(&ours, s->turn_fd));
+    while (!ours && tri_now_ns() < until) {
+        usleep(20000);
+        TRI_TRY(tri_turn_take(&ours, s->turn_fd));
+    }
+    if (!ours)
+        status =
+            tri_fail(TRIAGE_E_DEVICE, "a killed process of an earlier run does not let go of the device");
+done:
+    return status;
+}
+
 static triage_status do_setup(server *s, const json_t *job) {
     json_t *problem_json = NULL, *reference_json = NULL;
-    const char *seed = NULL, *cache = NULL;
+    const char *seed = NULL, *cache = NULL, *locks = NULL;
     int warm = 0;
     double sampling = 0;
     tri_problem problem;
@@ -98,9 +129,11 @@ static triage_status do_setup(server *s, const json_t *job) {
     int64_t start = tri_now_ns();
     triage_status status = TRIAGE_OK;
     TRI_TRY(s->device && !s->bench ? TRIAGE_OK : tri_fail(TRIAGE_E_INVALID, "setup out of turn"));
-    TRI_TRY(tri_json_read(job, "{s:o, s:s, s:b, s:F, s?s, s:o}", "problem", &problem_json, "seed", &seed,
-                          "warm", &warm, "sampling", &sampling, "cache", &cache, "reference",
+    TRI_TRY(tri_json_read(job, "{s:o, s:s, s:b, s:F, s?s, s?s, s:o}", "problem", &problem_json, "seed", &seed,
+                          "warm", &warm, "sampling", &sampling, "cache", &cache, "locks", &locks, "reference",
                           &reference_json));
+    if (locks)
+        TRI_TRY(outlast_others(s, locks));
     TRI_TRY(tri_problem_from_json(&problem, problem_json));
     TRI_TRY(read_trial(&reference, reference_json));
     TRI_TRY(tri_pattern_from_fd(&s->pattern, s->pattern_fd));
@@ -231,9 +264,9 @@ static triage_status do_job(server *s, const json_t *job) {
     static const struct {
         const char *name;
         triage_status (*run)(server *, const json_t *);
-    } jobs[] = {{"compile", do_compile}, {"open", do_open}, {"setup", do_setup},
-                {"measure", do_measure}, {"race", do_race}, {"library", do_library},
-                {"dense", do_dense}};
+    } jobs[] = {{"compile", do_compile}, {"open", do_open},  {"setup", do_setup},
+                {"measure", do_measure}, {"race", do_race},  {"library", do_library},
+                {"dense", do_dense},     {"count", do_count}};
     const char *name = json_string_value(json_object_get(job, "job"));
     triage_status status = tri_fail(TRIAGE_E_INVALID, "unknown job '%.32s'", name ? name : "");
     for (size_t i = 0; name && i < sizeof jobs / sizeof jobs[0]; i++)
@@ -257,7 +290,7 @@ static triage_status next_job(json_t **out, server *s) {
 }
 
 int tri_worker_serve(int socket_fd, int pattern_fd) {
-    server s = {.wire.fd = socket_fd, .pattern_fd = pattern_fd};
+    server s = {.wire.fd = socket_fd, .pattern_fd = pattern_fd, .turn_fd = -1};
     json_t *job = NULL;
     triage_status status = TRIAGE_OK;
     while (status == TRIAGE_OK && !s.leaving && next_job(&job, &s) == TRIAGE_OK && job) {
@@ -268,6 +301,8 @@ int tri_worker_serve(int socket_fd, int pattern_fd) {
         tri_bench_close(s.bench);
         tri_device_close(s.device);
     }
+    if (s.turn_fd >= 0)
+        close(s.turn_fd);
     tri_pattern_free(&s.pattern);
     tri_wire_free(&s.wire);
     return status == TRIAGE_OK ? EXIT_SUCCESS : EXIT_FAILURE;

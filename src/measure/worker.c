@@ -166,6 +166,10 @@ triage_status tri_worker_open(tri_worker *worker, const char *device, double sec
     return give(worker, "open", json_pack("{s:s, s:s}", "job", "open", "device", device), seconds);
 }
 
+triage_status tri_worker_count(tri_worker *worker, double seconds) {
+    return give(worker, "count", json_pack("{s:s}", "job", "count"), seconds);
+}
+
 static json_t *json_trial(const tri_trial *trial) {
     return json_pack("{s:o, s:o}", "source", tri_json_source(trial->source), "launch",
                      tri_json_launch(trial->launch));
@@ -178,10 +182,10 @@ static json_t *json_seed(uint64_t seed) {
 
 triage_status tri_worker_setup(tri_worker *worker, const tri_bench_setup *setup, double seconds) {
     return give(worker, "setup",
-                json_pack("{s:s, s:o, s:o, s:b, s:f, s:s?, s:o}", "job", "setup", "problem",
+                json_pack("{s:s, s:o, s:o, s:b, s:f, s:s*, s:s*, s:o}", "job", "setup", "problem",
                           tri_json_problem(setup->problem), "seed", json_seed(setup->seed), "warm",
                           (int)setup->warm, "sampling", setup->sampling_limit_s, "cache", setup->cache_dir,
-                          "reference", json_trial(&setup->reference)),
+                          "locks", setup->lock_dir, "reference", json_trial(&setup->reference)),
                 seconds);
 }
 
@@ -275,6 +279,11 @@ done:
     return status;
 }
 
+static triage_status read_counted(tri_event *out, const json_t *json) {
+    out->kind = TRI_EVENT_COUNTED;
+    return tri_json_read(json, "{s:i}", "gpus", &out->gpus);
+}
+
 static triage_status read_measured(tri_event *out, const json_t *json) {
     out->kind = TRI_EVENT_MEASURED;
     triage_status status = read_reports(out, json);
@@ -310,9 +319,9 @@ static triage_status read_event(tri_event *out, const json_t *json) {
     static const struct {
         const char *name;
         triage_status (*read)(tri_event *, const json_t *);
-    } kinds[] = {{"compiled", read_compiled}, {"opened", read_opened},  {"ready", read_ready},
-                 {"measured", read_measured}, {"raced", read_raced},    {"racing", read_racing},
-                 {"failed", read_failed},     {"library", read_library}};
+    } kinds[] = {{"compiled", read_compiled}, {"opened", read_opened},   {"ready", read_ready},
+                 {"measured", read_measured}, {"raced", read_raced},     {"racing", read_racing},
+                 {"failed", read_failed},     {"library", read_library}, {"counted", read_counted}};
     const char *name = "";
     int leaving = 0;
     triage_status status = TRIAGE_OK;

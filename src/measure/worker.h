@@ -2,7 +2,7 @@
  * poll() loop and holds no device itself. A worker does one job at a time, in the order
  *
  *     compile                                   as often as wanted (TRI_WORKER_COMPILE), or
- *     open, setup, then measure and race        as often as wanted (TRI_WORKER_MEASURE)
+ *     count, or open, setup, then measure and race        as often as wanted (TRI_WORKER_MEASURE)
  *
  * and dies with its parent. Each job ends in exactly one event; a race also sends TRI_EVENT_RACING. */
 #ifndef TRIAGE_MEASURE_WORKER_H
@@ -30,6 +30,8 @@ triage_status tri_worker_compile(tri_worker *worker, const char *target, const t
                                  const char *cache_dir, double seconds);
 /* Opens the device and describes it. */
 triage_status tri_worker_open(tri_worker *worker, const char *device, double seconds);
+/* Counts the GPUs: TRI_EVENT_COUNTED, or TRI_EVENT_FAILED with TRIAGE_E_NO_DEVICE when there is no driver. */
+triage_status tri_worker_count(tri_worker *worker, double seconds);
 /* Makes the bench. setup->pattern is not used: the worker reads the shared one. */
 triage_status tri_worker_setup(tri_worker *worker, const tri_bench_setup *setup, double seconds);
 triage_status tri_worker_measure(tri_worker *worker, const tri_trial *trial, double best_median_ns,
@@ -50,6 +52,7 @@ typedef enum tri_event_kind {
     TRI_EVENT_COMPILED, /* compiled */
     TRI_EVENT_OPENED,   /* device, compiler */
     TRI_EVENT_LIBRARY,  /* library */
+    TRI_EVENT_COUNTED,  /* gpus */
     TRI_EVENT_READY,    /* plain_ms, setup_ms */
     TRI_EVENT_MEASURED, /* reports[0], circumstances */
     TRI_EVENT_RACING,   /* racing: the trial that is about to run */
@@ -77,6 +80,7 @@ typedef struct tri_event {
     tri_compiled compiled;
     tri_device_info device;
     char compiler[64], library[64];
+    int gpus;
     double plain_ms, setup_ms;
     size_t racing;
     tri_report reports[TRI_RACE_MAX];

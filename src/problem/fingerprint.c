@@ -11,6 +11,17 @@ static int32_t quantise_density(double x) {
     return (int32_t)(floor(x / unit + 0.5) * unit);
 }
 
+void tri_fingerprint_blocks(int64_t *fewest, int64_t *most, const tri_fingerprint *fingerprint,
+                            int64_t blocks) {
+    const double density = fingerprint->density_e4, all = (double)blocks;
+    double unit = 1;
+    while (density / unit >= 99.5)
+        unit *= 10;
+    *fewest =
+        (int64_t)ceil(fmax(0, density - unit / 2) / 1e4 * all * (1 - 1e-12)); /* whole, but for rounding */
+    *most = (int64_t)fmin(all, ceil((density + unit / 2) / 1e4 * all));
+}
+
 /* 10 * 2^(step / 2), rounded. */
 static int32_t imbalance_of_step(int step) {
     double even = 10.0 * (double)(INT64_C(1) << (step / 2));

@@ -113,30 +113,40 @@ static double octaves_squared(double a, double b) {
     return octaves * octaves;
 }
 
-/* Beyond 2048 a dimension fills the chip: from there on a factor of two counts a quarter. */
-static double size_octave(int64_t size) {
-    double octave = log2((double)size);
-    return octave <= 11 ? octave : 11 + (octave - 11) / 4;
+/* Of a size of m, n or k. Beyond 2048 a dimension fills the chip by itself: a doubling changes little more than how
+ * often the same happens, and counts a quarter. */
+static double coordinate(double size) {
+    const double octaves = log2(size), full = 11;
+    return octaves <= full ? octaves : full + (octaves - full) / 4;
 }
 
-static double sizes_squared(int64_t a, int64_t b) {
-    double difference = size_octave(a) - size_octave(b);
-    return difference * difference;
+static double apart_squared(int64_t a, int64_t b) {
+    const double apart = coordinate((double)a) - coordinate((double)b);
+    return apart * apart;
+}
+
+/* The squares of the parts. */
+static tri_distance squares(const tri_problem *a, const tri_problem *b) {
+    const tri_fingerprint *p = &a->fingerprint, *q = &b->fingerprint;
+    const double overlap = (p->overlap_e1 - q->overlap_e1) / 5.0; /* none to all: two octaves */
+    return (tri_distance){
+        .shape = apart_squared(a->m, b->m) + apart_squared(a->n, b->n) + apart_squared(a->k, b->k),
+        /* + 1: an empty pattern is near an almost empty one */
+        .sparsity = octaves_squared(p->density_e4 + 1.0, q->density_e4 + 1.0),
+        .pattern = octaves_squared(p->imbalance_e1 + 1.0, q->imbalance_e1 + 1.0) / 4 + overlap * overlap,
+        /* the epilogue hardly moves the best tile: a tie-breaker among equals */
+        .epilogue = 0.01 * (a->activation != b->activation) + 0.01 * (a->bias != b->bias)};
 }
 
 double tri_problem_distance(const tri_problem *a, const tri_problem *b) {
     if (!can_serve(a, b))
         return INFINITY;
-    const tri_fingerprint *p = &a->fingerprint, *q = &b->fingerprint;
-    double overlap = (p->overlap_e1 - q->overlap_e1) / 5.0; /* none to all: two octaves */
-    double sum = sizes_squared(a->m, b->m) + sizes_squared(a->n, b->n) + sizes_squared(a->k, b->k) +
-                 /* + 1: an empty pattern is near an almost empty one */
-                 octaves_squared(p->density_e4 + 1.0, q->density_e4 + 1.0) +
-                 octaves_squared(p->imbalance_e1 + 1.0, q->imbalance_e1 + 1.0) / 4 + overlap * overlap;
-    /* the epilogue hardly moves the best tile: a tie-breaker among equals */
-    if (a->activation != b->activation)
-        sum += 0.01;
-    if (a->bias != b->bias)
-        sum += 0.01;
-    return sqrt(sum);
+    const tri_distance d = squares(a, b);
+    return sqrt(d.shape + d.sparsity + d.pattern + d.epilogue);
+}
+
+bool tri_problem_distance_parts(tri_distance *out, const tri_problem *a, const tri_problem *b) {
+    const tri_distance d = squares(a, b);
+    *out = (tri_distance){sqrt(d.shape), sqrt(d.sparsity), sqrt(d.pattern), sqrt(d.epilogue)};
+    return can_serve(a, b);
 }

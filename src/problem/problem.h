@@ -37,6 +37,9 @@ typedef struct tri_fingerprint {
     int32_t overlap_e1;   /* mean over neighbouring row pairs of |common| / |smaller|, in 1/10 */
 } tri_fingerprint;
 void tri_fingerprint_of(tri_fingerprint *out, const tri_pattern *pattern);
+/* The fewest and the most stored blocks that a density may stand for, of so many in all. */
+void tri_fingerprint_blocks(int64_t *fewest, int64_t *most, const tri_fingerprint *fingerprint,
+                            int64_t blocks);
 
 /* How a kernel takes the block rows together; rows 0: one by one. */
 typedef struct tri_panel_shape {
@@ -104,8 +107,18 @@ const char *tri_layout_name(triage_layout layout); /* "row" "col" */
 const char *tri_activation_name(triage_activation activation);
 
 /* Distance between two problems of one op, types, layouts and block, for the nearest lookup: 0 equal,
- * about 1 for a factor of two in one dimension; INFINITY if a kernel for one cannot serve the other. */
+ * about 1 for a factor of two in one dimension up to 2048, a quarter beyond; INFINITY if a kernel for one cannot
+ * serve the other. */
 double tri_problem_distance(const tri_problem *a, const tri_problem *b);
+/* The same in parts, each a distance by itself: the whole is the root of the sum of their squares. */
+typedef struct tri_distance {
+    double shape;    /* m, n, k: a doubling of one of them is 1 up to 2048, 0.25 beyond */
+    double sparsity; /* a doubling of the density is 1 */
+    double pattern;  /* imbalance of the rows and overlap of neighbours */
+    double epilogue; /* activation and bias: hardly anything */
+} tri_distance;
+/* False: a kernel for one cannot serve the other. */
+bool tri_problem_distance_parts(tri_distance *out, const tri_problem *a, const tri_problem *b);
 
 /* ---- inputs and reference ------------------------------------------------------------------------ */
 

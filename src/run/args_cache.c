@@ -1,4 +1,4 @@
-/* The sequence lock around a plan's last argument block. */
+/* The sequence locks around a plan's last argument blocks. */
 #include <string.h>
 
 #include "run/plan.h"
@@ -37,4 +37,33 @@ void tri_args_cache_put(tri_args_cache *cache, const tri_operands *operands, con
     for (size_t i = 0; i < TRI_ARGS_WORDS; i++)
         atomic_store_explicit(&cache->args[i], block->words[i], memory_order_release);
     atomic_store_explicit(&cache->sequence, before + 2, memory_order_release);
+}
+
+/* ---- several ---- */
+
+/* Fibonacci hashing of all words: buffers lie at multiples of large powers of two. */
+static tri_args_cache *set_of(tri_args_table *table, const tri_operands *operands) {
+    uint64_t words[TRI_OPERAND_WORDS], hash = 0;
+    memcpy(words, operands, sizeof words);
+    for (size_t i = 0; i < TRI_OPERAND_WORDS; i++)
+        hash = (hash ^ words[i] ^ hash >> 29) * UINT64_C(0x9e3779b97f4a7c15);
+    return table->slots[(hash >> 40) % TRI_ARGS_SETS];
+}
+
+bool tri_args_table_get(tri_args_block *out, tri_args_table *table, const tri_operands *operands) {
+    tri_args_cache *set = set_of(table, operands);
+    for (int way = 0; way < TRI_ARGS_WAYS; way++)
+        if (tri_args_cache_get(out, &set[way], operands))
+            return true;
+    return false;
+}
+
+void tri_args_table_put(tri_args_table *table, const tri_operands *operands, const tri_args_block *block) {
+    tri_args_cache *set = set_of(table, operands);
+    int way = 0;
+    while (way < TRI_ARGS_WAYS && atomic_load_explicit(&set[way].sequence, memory_order_relaxed) != 0)
+        way++;
+    if (way == TRI_ARGS_WAYS)
+        way = (int)(atomic_fetch_add_explicit(&table->turn, 1, memory_order_relaxed) % TRI_ARGS_WAYS);
+    tri_args_cache_put(&set[way], operands, block);
 }

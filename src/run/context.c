@@ -1,13 +1,22 @@
 /* Opening and closing a context, and device memory for programs without CUDA headers. */
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "run/admission.h"
 #include "run/context.h"
 
-static triage_status check_options(const triage_context_options *options) {
-    if (options->version != TRIAGE_CONTEXT_OPTIONS_VERSION)
-        return tri_fail(TRIAGE_E_INVALID, "options.version is %u; must be %u (TRIAGE_CONTEXT_OPTIONS_INIT)",
-                        options->version, TRIAGE_CONTEXT_OPTIONS_VERSION);
+/* What a caller of an older version does not know of is NULL. */
+static triage_status read_options(triage_context_options *out, const triage_context_options *given) {
+    *out = (triage_context_options)TRIAGE_CONTEXT_OPTIONS_INIT;
+    if (given && (given->version < 1 || given->version > TRIAGE_CONTEXT_OPTIONS_VERSION))
+        return tri_fail(TRIAGE_E_INVALID,
+                        "options.version is %u; must be 1 .. %u (TRIAGE_CONTEXT_OPTIONS_INIT)",
+                        given->version, TRIAGE_CONTEXT_OPTIONS_VERSION);
+    if (given)
+        memcpy(out, given,
+               given->version == 1 ? offsetof(triage_context_options, local_db_path) : sizeof *out);
     return TRIAGE_OK;
 }
 
@@ -15,40 +24,84 @@ static triage_status copy_text(char **out, const char *text) {
     return text ? tri_strdup(out, text) : TRIAGE_OK;
 }
 
-/* A database that is not there yet, and a server that is gone, is no error: everything is answered with
- * defaults. */
-static triage_status open_store(triage_context *context, const char *path) {
-    if (!path)
-        return TRIAGE_OK;
+/* A database that is not there yet is no error: everything is answered with defaults. */
+static triage_status open_file(triage_context *context, const char *path) {
+    if (tri_store_is_on_network(path))
+        tri_log_line(&context->log, TRIAGE_LOG_WARNING, TRI_NETWORK_ADVICE, path);
     triage_status status = tri_store_open(&context->store, path, TRI_STORE_READ);
-    if (status == TRIAGE_E_IO && tri_store_is_url(path)) {
-        tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: using default kernels", triage_last_error());
-        return TRIAGE_OK;
-    }
     if (status != TRIAGE_E_NOT_FOUND)
         return status;
-    if (tri_store_is_url(path)) /* its password, if it has one, is nobody's to read */
-        path = "that server";
     tri_log_line(&context->log, TRIAGE_LOG_INFO, "no database at %s: using default kernels", path);
     return TRIAGE_OK;
+}
+
+/* Where the programs keep theirs, as far as that can be known without the environment. */
+static triage_status default_local_path(char **out) {
+    char buffer[4096];
+    struct passwd entry, *found = NULL;
+    if (getpwuid_r(getuid(), &entry, buffer, sizeof buffer, &found) != 0 || !found || found->pw_dir[0] != '/')
+        return tri_fail(TRIAGE_E_INVALID,
+                        "user %u has no home folder: options.local_db_path is wanted beside a "
+                        "postgresql:// options.db_path",
+                        (unsigned)getuid());
+    return tri_path_join(out, found->pw_dir, ".local/share/triage/triage.db");
+}
+
+/* A tri_check_fn. The thread may outlive the context, and a lookup judges the configurations itself: no space. */
+static triage_status check_claims(void *user, const tri_measurement *row) {
+    (void)user;
+    return tri_admission_check_claims(row);
+}
+
+/* Only the file is opened here. The server is the courier's, who has all the time that it takes. */
+static triage_status open_server(triage_context *context, const triage_context_options *options) {
+    const double interval_s = 300;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_store_check_url(options->db_path));
+    TRI_TRY(options->local_db_path ? tri_strdup(&context->local_path, options->local_db_path)
+                                   : default_local_path(&context->local_path));
+    TRI_TRY(open_file(context, context->local_path));
+    TRI_TRY(tri_courier_new(&context->courier, &(tri_courier_options){.local_path = context->local_path,
+                                                                      .server_url = options->db_path,
+                                                                      .check = check_claims,
+                                                                      .log = &context->log,
+                                                                      .interval_s = interval_s,
+                                                                      .never_migrates = true,
+                                                                      .leaves_at_once = true}));
+done:
+    return status;
+}
+
+void tri_context_find_store(triage_context *context) {
+    if (context->store || !context->local_path)
+        return;
+    triage_status status = tri_store_open(&context->store, context->local_path, TRI_STORE_READ);
+    if (status != TRIAGE_OK && status != TRIAGE_E_NOT_FOUND)
+        tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
+}
+
+static triage_status open_store(triage_context *context, const triage_context_options *options) {
+    if (!options->db_path)
+        return TRIAGE_OK;
+    return tri_store_is_url(options->db_path) ? open_server(context, options)
+                                              : open_file(context, options->db_path);
 }
 
 triage_status triage_context_open(triage_context **out, const triage_context_options *options) {
     triage_status status = TRIAGE_OK;
     triage_context *context = NULL;
-    const triage_context_options defaults = TRIAGE_CONTEXT_OPTIONS_INIT;
+    triage_context_options known;
     if (!out)
         return tri_fail(TRIAGE_E_INVALID, "out is NULL");
     *out = NULL;
-    if (!options)
-        options = &defaults;
-    TRI_TRY(check_options(options));
+    TRI_TRY(read_options(&known, options));
+    options = &known;
     TRI_TRY(tri_calloc(&context, 1, sizeof *context));
     pthread_mutex_init(&context->lock, NULL);
     context->log = (tri_log){options->log, options->log_user};
     TRI_TRY(copy_text(&context->cache_dir, options->cache_dir));
     TRI_TRY(copy_text(&context->data_dir, options->data_dir));
-    TRI_TRY(open_store(context, options->db_path));
+    TRI_TRY(open_store(context, options));
     TRI_TRY(tri_space_open(&context->space, TRI_OP_BSR_GEMM,
                            &(tri_space_options){.data_dir = options->data_dir, .path = options->space_path}));
     const char *device = options->device ? options->device : "auto";
@@ -69,7 +122,9 @@ void triage_context_free(triage_context *context) {
     tri_space_free(context->space);
     tri_store_close(context->pretuned);
     tri_store_close(context->store);
+    (void)tri_courier_free(context->courier, NULL);
     pthread_mutex_destroy(&context->lock);
+    free(context->local_path);
     free(context->cache_dir);
     free(context->data_dir);
     free(context);

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "run/lookup.h"
+#include "store/courier.h"
 
 /* A kernel chosen, compiled and loaded for one problem. Made once, then immutable; lives as long as the
  * context, so that matrices of one kind share it. */
@@ -25,6 +26,8 @@ struct triage_context {
     pthread_mutex_t lock; /* held while a plan is made; never by a call that finds its plan */
     tri_space *space;     /* under lock, as are all below */
     tri_store *store;     /* NULL: no database */
+    char *local_path;     /* with a server: the file that store is, once it is there; NULL: none */
+    tri_courier *courier; /* with a server: keeps that file in step with it */
     tri_store *pretuned;  /* shipped evidence for this device, once asked; NULL: none */
     bool asked_pretuned;
     tri_loaded *loaded;
@@ -56,6 +59,9 @@ struct triage_bsr_matrix {
      * before the matrix does, so readers walk them without a lock. */
     _Atomic(tri_plan *) plans[TRI_PLAN_BUCKETS];
 };
+
+/* The local file of a server, if it has come to be since the context was opened. Under context->lock. */
+void tri_context_find_store(triage_context *context);
 
 /* Frees what plan.c keeps in a context (loaded kernels, compiled images). */
 void tri_context_free_kernels(triage_context *context);

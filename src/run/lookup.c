@@ -10,7 +10,9 @@
 
 #include "run/lookup.h"
 
-/* Donors whose own neighbours are looked at to estimate what a nearest kernel costs. */
+/* The tuned problems around the asked one that are looked at; what is farther away has little to say. */
+#define NEIGHBOURS 32
+/* Those of them whose own neighbours are looked at to estimate what a nearest kernel costs. */
 #define LOSS_SAMPLES 8
 
 /* ---- evidence, copied out of the store ---- */
@@ -145,30 +147,45 @@ done:
 
 /* ---- exact ---- */
 
-static triage_status find_exact(tri_found *out, bool *found, const inquiry *asked) {
+/* The first of the ranking whose text is today's. */
+static triage_status take_current(tri_found *out, bool *found, const inquiry *asked,
+                                  const evidence_list *ranking) {
     triage_status status = TRIAGE_OK;
-    evidence_list ranking = {0};
     rendering made = {0};
-    TRI_TRY(tri_store_ranking(asked->store, asked->key, asked->device_key, collect, &ranking));
-    for (size_t i = 0; i < ranking.count && !*found; i++) {
-        TRI_TRY(render_if_current(&made, found, asked, asked->problem, &ranking.items[i]));
+    for (size_t i = 0; i < ranking->count && !*found; i++) {
+        TRI_TRY(render_if_current(&made, found, asked, asked->problem, &ranking->items[i]));
         if (*found)
-            TRI_TRY(accept(out, &made, TRIAGE_SOURCE_EXACT, &ranking.items[i]));
+            TRI_TRY(accept(out, &made, TRIAGE_SOURCE_EXACT, &ranking->items[i]));
     }
 done:
     rendering_free(&made);
+    return status;
+}
+
+/* The winner is almost always current: the others are read only if it is not. */
+static triage_status find_exact(tri_found *out, bool *found, const inquiry *asked) {
+    triage_status status = TRIAGE_OK;
+    evidence_list ranking = {0};
+    TRI_TRY(tri_store_best(asked->store, asked->key, asked->device_key, 1, collect, &ranking));
+    TRI_TRY(take_current(out, found, asked, &ranking));
+    if (*found || ranking.count == 0)
+        goto done;
+    evidence_list_free(&ranking);
+    TRI_TRY(tri_store_ranking(asked->store, asked->key, asked->device_key, collect, &ranking));
+    TRI_TRY(take_current(out, found, asked, &ranking));
+done:
     evidence_list_free(&ranking);
     return status;
 }
 
 /* ---- nearest ---- */
 
-/* The words of a key before "m=", with the space: what a kernel for one can serve. */
+/* The words of a key before " m=": what a kernel for one can serve. */
 static triage_status family_of(char **out, const char *key) {
     const char *end = strstr(key, " m=");
     if (!end)
         return tri_fail(TRIAGE_E_DATA, "problem key without \" m=\": %s", key);
-    return tri_format(out, "%.*s", (int)(end + 1 - key), key);
+    return tri_format(out, "%.*s", (int)(end - key), key);
 }
 
 static void pack_leading_dimensions(tri_problem *problem) {
@@ -183,20 +200,43 @@ static int by_distance(const void *left, const void *right) {
     return strcmp(a->key, b->key); /* the same order on every machine */
 }
 
-/* A tri_key_fn. */
-static triage_status collect_key(void *user, const char *problem, const char *device) {
-    evidence_list *list = user;
-    evidence item = {0};
-    (void)device;
-    triage_status status = evidence_list_grow(list);
-    if (status == TRIAGE_OK)
-        status = tri_strdup(&item.key, problem);
-    if (status == TRIAGE_OK)
-        list->items[list->count++] = item;
+typedef struct neighbourhood {
+    evidence_list donors;
+    const tri_problem *around;
+    int64_t rows; /* donors and those that cannot serve */
+} neighbourhood;
+
+/* Measurements are made with packed leading dimensions, which the key does not carry. */
+static bool can_serve(evidence *donor, const tri_problem *asked) {
+    if (tri_problem_parse(&donor->problem, donor->key) != TRIAGE_OK)
+        return false;
+    pack_leading_dimensions(&donor->problem);
+    donor->distance = tri_problem_distance(asked, &donor->problem);
+    return isfinite(donor->distance);
+}
+
+/* A tri_donor_fn. */
+static triage_status collect_donor(void *user, const tri_donor *donor) {
+    neighbourhood *near = user;
+    triage_status status = TRIAGE_OK;
+    evidence item = {.median_ns = donor->median_ns, .silent = donor->is_known && !donor->config};
+    near->rows++;
+    TRI_TRY(tri_strdup(&item.key, donor->problem));
+    if (!can_serve(&item, near->around))
+        goto done;
+    if (donor->config) {
+        TRI_TRY(tri_strdup(&item.config, donor->config));
+        TRI_TRY(tri_strdup(&item.source_hash, donor->source_hash));
+    }
+    TRI_TRY(evidence_list_grow(&near->donors));
+    near->donors.items[near->donors.count++] = item;
+    return TRIAGE_OK;
+done:
+    evidence_clear(&item);
     return status;
 }
 
-/* A donor's winner, read when it is needed: there may be thousands of donors, and the nearest few count. */
+/* A donor's winner, read when it is needed unless it is known already. */
 static triage_status ask_donor(const inquiry *asked, evidence *donor) {
     triage_status status = TRIAGE_OK;
     evidence_list winner = {0};
@@ -215,31 +255,52 @@ done:
     return status;
 }
 
-/* Donors with their distances, near ones first; those that cannot serve are dropped. Measurements are made
- * with packed leading dimensions, which the key does not carry. */
+static size_t count_within(const evidence_list *donors, double distance) {
+    size_t count = 0;
+    for (size_t i = 0; i < donors->count; i++)
+        count += donors->items[i].distance <= distance;
+    return count;
+}
+
+/* Looks farther until the nearest NEIGHBOURS must be among what was seen: a distance counts each size in octaves, and
+ * what else it counts only adds. */
+static triage_status look_around(neighbourhood *near, const inquiry *asked, const char *family) {
+    const double widest = 32; /* sizes are below 2^31 */
+    const tri_problem *p = asked->problem;
+    tri_vicinity v = {.m = p->m, .n = p->n, .k = p->k, .octaves = 0.125, .most = 2 * NEIGHBOURS};
+    triage_status status = TRIAGE_OK;
+    double reach = 0;
+    for (bool enough = false; !enough;) {
+        evidence_list_free(&near->donors);
+        near->rows = 0;
+        TRI_TRY(tri_store_near(&reach, asked->store, asked->device_key, family, &v, collect_donor, near));
+        const bool cut = near->rows >= v.most;
+        enough =
+            isinf(reach) || (v.octaves >= widest && !cut) || count_within(&near->donors, reach) >= NEIGHBOURS;
+        if (cut)
+            v.most *= 4;
+        else
+            v.octaves *= 2;
+    }
+done:
+    return status;
+}
+
+/* The NEIGHBOURS nearest donors, near ones first. */
 static triage_status collect_donors(evidence_list *out, const inquiry *asked) {
     triage_status status = TRIAGE_OK;
     char *family = NULL;
+    neighbourhood near = {.around = asked->problem};
     TRI_TRY(family_of(&family, asked->key));
-    TRI_TRY(tri_store_tuned(asked->store, asked->device_key, family, collect_key, out));
-    size_t kept = 0;
-    for (size_t i = 0; i < out->count; i++) {
-        evidence *item = &out->items[i];
-        bool serves = tri_problem_parse(&item->problem, item->key) == TRIAGE_OK;
-        if (serves) {
-            pack_leading_dimensions(&item->problem);
-            item->distance = tri_problem_distance(asked->problem, &item->problem);
-            serves = isfinite(item->distance);
-        }
-        if (serves)
-            out->items[kept++] = *item;
-        else
-            evidence_clear(item);
-    }
-    out->count = kept;
-    if (kept > 1)
-        qsort(out->items, kept, sizeof *out->items, by_distance);
+    TRI_TRY(look_around(&near, asked, family));
+    if (near.donors.count > 1)
+        qsort(near.donors.items, near.donors.count, sizeof *near.donors.items, by_distance);
+    for (; near.donors.count > NEIGHBOURS; near.donors.count--)
+        evidence_clear(&near.donors.items[near.donors.count - 1]);
+    *out = near.donors;
+    near.donors = (evidence_list){0};
 done:
+    evidence_list_free(&near.donors);
     free(family);
     return status;
 }
@@ -261,8 +322,9 @@ static triage_status try_donor(rendering *out, bool *hit, const inquiry *asked, 
 }
 
 /* ---- what a nearest kernel may cost: leave one out ----
- * Pretend that a stored problem was not tuned, serve it by its own nearest donor, and see in its evidence how
- * that configuration did there. The mean over the stored problems around the asked one is the estimate. */
+ * Pretend that a stored problem was not tuned, serve it by its own nearest neighbour of those that are at hand, and
+ * see in its evidence how that configuration did there. The mean over the stored problems around the asked one is
+ * the estimate. */
 
 static evidence *nearest_other(const evidence_list *donors, size_t self) {
     evidence *best = NULL;
@@ -279,24 +341,6 @@ static evidence *nearest_other(const evidence_list *donors, size_t self) {
     return best;
 }
 
-/* *loss stays negative if the donor's configuration was not timed on that problem. */
-static triage_status loss_of(double *loss, const inquiry *asked, const evidence *problem,
-                             const evidence *donor) {
-    triage_status status = TRIAGE_OK;
-    evidence_list ranking = {0};
-    TRI_TRY(tri_store_ranking(asked->store, problem->key, asked->device_key, collect, &ranking));
-    for (size_t i = 0; i < ranking.count; i++) {
-        const evidence *row = &ranking.items[i];
-        if (strcmp(row->config, donor->config) == 0 && row->median_ns > 0) {
-            *loss = fmax(0, 1 - ranking.items[0].median_ns / row->median_ns);
-            break;
-        }
-    }
-done:
-    evidence_list_free(&ranking);
-    return status;
-}
-
 /* The nearest donor of a donor that has a winner; NULL: none. */
 static triage_status find_other(evidence **out, const inquiry *asked, const evidence_list *donors,
                                 size_t self) {
@@ -309,26 +353,37 @@ static triage_status find_other(evidence **out, const inquiry *asked, const evid
     return status;
 }
 
+/* Of those whose configuration was not timed on the problem nothing is known. They may be the bad ones: a mean over
+ * a few of many would flatter. */
+static double mean_loss(const tri_times *times, size_t count, int asked_of) {
+    double sum = 0;
+    int known = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (times[i].config_ns <= 0)
+            continue;
+        sum += fmax(0, 1 - times[i].winner_ns / times[i].config_ns);
+        known++;
+    }
+    return known > 0 && 2 * known >= asked_of ? sum / known : -1;
+}
+
 static triage_status expected_loss(double *out, const inquiry *asked, const evidence_list *donors) {
     triage_status status = TRIAGE_OK;
-    double sum = 0;
-    int known = 0, asked_of = 0;
+    tri_times times[LOSS_SAMPLES];
+    size_t count = 0;
+    int asked_of = 0;
     for (size_t i = 0; i < donors->count && asked_of < LOSS_SAMPLES; i++) {
         evidence *other = NULL;
-        double loss = -1;
         TRI_TRY(ask_donor(asked, &donors->items[i]));
         if (donors->items[i].silent)
             continue;
         asked_of++;
         TRI_TRY(find_other(&other, asked, donors, i));
         if (other)
-            TRI_TRY(loss_of(&loss, asked, &donors->items[i], other));
-        if (loss >= 0) {
-            sum += loss;
-            known++;
-        }
+            times[count++] = (tri_times){.problem = donors->items[i].key, .config = other->config};
     }
-    *out = known > 0 ? sum / known : -1;
+    TRI_TRY(tri_store_times(times, count, asked->store, asked->device_key));
+    *out = mean_loss(times, count, asked_of);
 done:
     return status;
 }

@@ -71,22 +71,13 @@ done:
     return status;
 }
 
-/* The user's own evidence; a server that cannot be reached now knows nothing now. */
-static triage_status look_up_own(tri_found *out, const triage_context *context, const tri_problem *problem,
-                                 const tri_device_info *info) {
-    triage_status status = tri_lookup(out, context->store, context->space, problem, info, context->data_dir);
-    if (status != TRIAGE_E_IO || !context->store || !tri_store_is_server(context->store))
-        return status;
-    tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
-    return tri_lookup(out, NULL, context->space, problem, info, context->data_dir);
-}
-
 /* What is shipped is made into a store (milliseconds) only when the user's own evidence has no exact answer. */
 static triage_status look_up(tri_found *out, triage_context *context, const tri_problem *problem,
                              const tri_device_info *info) {
     tri_store *pretuned = NULL;
     triage_status status = TRIAGE_OK;
-    TRI_TRY(look_up_own(out, context, problem, info));
+    tri_context_find_store(context);
+    TRI_TRY(tri_lookup(out, context->store, context->space, problem, info, context->data_dir));
     if (out->source == TRIAGE_SOURCE_EXACT)
         goto done;
     TRI_TRY(tri_pretuned_of(&pretuned, context));
@@ -288,11 +279,11 @@ static triage_status make_args(tri_args_block *out, tri_plan *plan, const tri_op
 
 triage_status tri_plan_launch(tri_plan *plan, const tri_operands *operands, void *stream) {
     tri_args_block block;
-    if (!tri_args_cache_get(&block, &plan->cache, operands)) {
+    if (!tri_args_table_get(&block, &plan->cache, operands)) {
         triage_status status = make_args(&block, plan, operands);
         if (status != TRIAGE_OK)
             return status;
-        tri_args_cache_put(&plan->cache, operands, &block);
+        tri_args_table_put(&plan->cache, operands, &block);
     }
     if (!plan->own_kernel)
         return tri_kernel_launch(plan->kernel, &block.args, sizeof block.args, stream);

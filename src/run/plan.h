@@ -6,7 +6,7 @@
 #include "bsr_gemm/args.h"
 #include "run/context.h"
 
-/* ---- the argument block of the last pointers ----
+/* ---- the argument blocks of the last pointers ----
  * A sequence lock: readers copy out and look whether the number has changed meanwhile; a writer that finds
  * another one at work leaves it alone. Nobody waits. All fields are atomic words, so there is no data race. */
 
@@ -37,6 +37,18 @@ typedef struct tri_args_cache {
 bool tri_args_cache_get(tri_args_block *out, tri_args_cache *cache, const tri_operands *operands);
 void tri_args_cache_put(tri_args_cache *cache, const tri_operands *operands, const tri_args_block *block);
 
+/* Those of several operands: threads that share a matrix, each with its own B and C, or a few buffers in turn. Made
+ * anew each time, tensor maps cost microseconds. */
+#define TRI_ARGS_SETS 16 /* a power of two */
+#define TRI_ARGS_WAYS 4
+typedef struct tri_args_table {
+    _Atomic(uint32_t) turn; /* whose place the next of a full set takes */
+    tri_args_cache slots[TRI_ARGS_SETS][TRI_ARGS_WAYS];
+} tri_args_table;
+
+bool tri_args_table_get(tri_args_block *out, tri_args_table *table, const tri_operands *operands);
+void tri_args_table_put(tri_args_table *table, const tri_operands *operands, const tri_args_block *block);
+
 /* ---- plans ---- */
 
 struct tri_plan {
@@ -48,7 +60,7 @@ struct tri_plan {
     const tri_loaded *loaded;
     tri_problem problem; /* ldb and ldc are those of the first call: a plan serves all of their alignment */
     tri_bsr_buffers buffers; /* b, c, bias and scales are a call's */
-    tri_args_cache cache;
+    tri_args_table cache;
     /* A kernel owns its workspace, so one with a workspace is loaded for one matrix and one stream alone. */
     bool own_kernel;
     void *stream;                /* with own_kernel: the only one that may use it */

@@ -4,9 +4,14 @@
 
 #include "run/context.h"
 
-/* What is shipped for this device, in memory. *out is NULL when there is nothing. */
-triage_status tri_pretuned_open(tri_store **out, const tri_device_info *info, const char *data_dir);
+/* What is shipped for this device, in memory. *out is NULL when there is nothing. A row that fails a check is named
+ * in the log and left out. A data_dir without db/pretuned has the built-in rows. */
+triage_status tri_pretuned_open(tri_store **out, const tri_device_info *info, const char *data_dir,
+                                const tri_log *log);
 /* The context's, opened when it is first asked for. Borrowed; NULL: nothing. Under context->lock. */
 triage_status tri_pretuned_of(tri_store **out, triage_context *context);
+
+/* The keys and names of the devices that something is shipped for; a device may come more than once. */
+triage_status tri_pretuned_devices(const char *data_dir, tri_device_fn fn, void *user);
 
 #endif

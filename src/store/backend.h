@@ -11,7 +11,8 @@
 typedef struct tri_query tri_query; /* a taken statement */
 
 typedef struct tri_backend {
-    bool wide_ranking; /* "ranking" gives whole rows, to spare a journey for each; else ids */
+    bool wide_ranking; /* "ranking" and "standing" give whole rows, to spare a journey for each; else their
+                          numbers */
     void (*close)(tri_store *store);
 
     /* Takes a statement (locks the store until it is given back). name is a literal. */
@@ -23,6 +24,7 @@ typedef struct tri_backend {
     triage_status (*step)(bool *row, tri_store *store, tri_query *query);
     const char *(*text)(tri_query *query, int column); /* "" for NULL; until the next step */
     int64_t (*integer)(tri_query *query, int column);
+    double (*real)(tri_query *query, int column);
     /* The first columns of the row, as the view "evidence" has them. Never clear it. */
     triage_status (*row)(tri_measurement *out, tri_query *query);
 
@@ -37,7 +39,7 @@ typedef struct tri_backend {
 
 extern const tri_backend tri_sqlite_backend;
 
-#define TRI_STATEMENT_LIMIT 32
+#define TRI_STATEMENT_LIMIT 48
 typedef struct tri_statement {
     const char *name; /* borrowed: a literal */
     struct sqlite3_stmt *sql;
@@ -51,7 +53,10 @@ struct tri_store {
     /* Recursive, held while a statement is taken or a transaction is open: a store may be shared between
      * threads, and a row function may use the store that calls it. */
     pthread_mutex_t mutex;
-    int64_t added; /* in the open transaction */
+    int64_t added;       /* in the open transaction */
+    bool has_standings;  /* schema 3 and later */
+    bool is_newer;       /* of a version to come: read, never written */
+    bool is_short_lived; /* in memory: a few rows, looked at once, are ranked sooner than kept ranked */
 
     struct sqlite3 *db; /* SQLite */
     tri_statement statements[TRI_STATEMENT_LIMIT];
@@ -59,6 +64,9 @@ struct tri_store {
 
     struct tri_server *server; /* PostgreSQL */
 };
+
+/* Fills in up to so many standings that are not known, in the open transaction of a file. *done: how many. */
+triage_status tri_standing_fill(int64_t *done, tri_store *file, int64_t most);
 
 /* The text from below "-- name: NAME" to the next name. */
 triage_status tri_find_query(const char **text, size_t *size, const tri_store *store, const char *name);

@@ -59,6 +59,14 @@ static triage_status close_batch(intake *in, triage_status status) {
     return status;
 }
 
+/* What was added is ranked once, at the end, and what others have left. */
+static triage_status finish(intake *in, triage_status status) {
+    status = close_batch(in, status);
+    if (status == TRIAGE_OK)
+        status = tri_store_refresh(in->into, &(tri_refresh_options){0});
+    return status;
+}
+
 /* A checked row: the caller's own check, then into the database. */
 static triage_status take_row(intake *in, const tri_measurement *row) {
     triage_status status = TRIAGE_OK;
@@ -136,10 +144,32 @@ triage_status tri_store_merge(tri_merge_result *out, tri_store *into, const char
     TRI_TRY(tri_sql_take(&numbers, from, "foreign_rows"));
     TRI_TRY(merge_rows(&in, from, numbers));
 done:
-    status = close_batch(&in, status);
+    status = finish(&in, status);
     tri_sql_give(from, numbers);
     tri_sqlite_close(from);
     *out = in.result;
+    return status;
+}
+
+/* ---- one problem ---- */
+
+static triage_status fetch_row(void *user, const tri_measurement *row) {
+    intake *in = user;
+    triage_status status = TRIAGE_OK;
+    in->result.read++;
+    TRI_TRY(tri_measurement_check_foreign(row));
+    TRI_TRY(take_row(in, row));
+done:
+    return status == TRIAGE_OK ? status : refuse(in, status, "row", in->result.read, row->id);
+}
+
+triage_status tri_store_fetch(int64_t *added, tri_store *into, tri_store *from, const char *problem,
+                              const char *device, tri_check_fn check, void *user) {
+    intake in = {.into = into, .from = from->path, .check = check, .user = user};
+    triage_status status = tri_store_evidence(from, problem, device, fetch_row, &in);
+    status = close_batch(&in, status);
+    if (added)
+        *added = in.result.added;
     return status;
 }
 
@@ -170,7 +200,10 @@ triage_status tri_store_export(int64_t *rows, tri_store *store, const char *json
     triage_status status = TRIAGE_OK;
     char *partial = NULL;
     outlet out = {.path = jsonl_path};
+    struct stat info;
     *rows = 0;
+    if (stat(jsonl_path, &info) == 0 && !S_ISREG(info.st_mode)) /* a device or folder must not be replaced */
+        TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: not a regular file", jsonl_path));
     TRI_TRY(tri_format(&partial, "%s.XXXXXX", jsonl_path));
     int fd = mkostemp(partial, O_CLOEXEC);
     if (fd < 0)
@@ -213,9 +246,11 @@ static triage_status read_line(bool *more, char *line, FILE *file) {
     return zero ? tri_fail(TRIAGE_E_DATA, "the line has a zero byte") : TRIAGE_OK;
 }
 
-static triage_status import_line(intake *in, const char *line) {
-    tri_measurement row = {0};
+/* id: the row's, as far as the line has one. */
+static triage_status import_line(char id[TRI_HASH_SIZE], intake *in, const char *line) {
+    tri_measurement row;
     triage_status status = tri_measurement_from_json(&row, line);
+    memcpy(id, row.id, TRI_HASH_SIZE);
     if (status == TRIAGE_OK)
         status = take_row(in, &row);
     tri_measurement_clear(&row);
@@ -226,14 +261,15 @@ static triage_status import_lines(intake *in, FILE *file, char *line) {
     triage_status status = TRIAGE_OK;
     for (int64_t number = 1; status == TRIAGE_OK; number++) {
         bool more;
+        char id[TRI_HASH_SIZE] = "";
         status = read_line(&more, line, file);
         if (!more)
             break;
         in->result.read++;
         if (status == TRIAGE_OK)
-            status = import_line(in, line);
+            status = import_line(id, in, line);
         if (status != TRIAGE_OK)
-            status = refuse(in, status, "line", number, "");
+            status = refuse(in, status, "line", number, id);
     }
     if (status == TRIAGE_OK && ferror(file))
         status = tri_fail(TRIAGE_E_IO, "%s: %s", in->from, strerror(errno));
@@ -253,7 +289,7 @@ triage_status tri_store_import(tri_merge_result *out, tri_store *into, const cha
         TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: %s", jsonl_path, strerror(errno)));
     TRI_TRY(import_lines(&in, file, line));
 done:
-    status = close_batch(&in, status);
+    status = finish(&in, status);
     if (file)
         fclose(file);
     free(line);

@@ -8,6 +8,8 @@
 
 void tri_job_clear(tri_job *job) {
     free(job->spec);
+    free(job->device);
+    free(job->device_name);
     *job = (tri_job){0};
 }
 
@@ -39,6 +41,9 @@ static triage_status about_job(bool *row, tri_store *server, const char *name, c
     TRI_TRY(take(&query, server, name));
     TRI_TRY(b->bind_integer(server, query, ":id", job->id));
     TRI_TRY(b->bind_integer(server, query, ":attempt", job->attempt));
+    TRI_TRY(b->bind_text(server, query, ":device", job->device));
+    TRI_TRY(b->bind_integer(server, query, ":tried", job->tried));
+    TRI_TRY(b->bind_integer(server, query, ":candidates", job->candidates));
     TRI_TRY(b->bind_integer(server, query, ":lease_ms", lease_ms));
     TRI_TRY(b->bind_text(server, query, ":state", state));
     TRI_TRY(b->bind_text(server, query, ":note", note));
@@ -110,41 +115,134 @@ done:
     return status;
 }
 
+triage_status tri_job_claim_compilation(tri_job *out, tri_store *server, const char *worker,
+                                        const char *target, int64_t lease_ms) {
+    triage_status status = TRIAGE_OK;
+    const tri_backend *b = server->backend;
+    tri_query *query = NULL;
+    bool row;
+    *out = (tri_job){0};
+    TRI_TRY(take(&query, server, "claim_compilation"));
+    TRI_TRY(b->bind_text(server, query, ":worker", worker));
+    TRI_TRY(b->bind_text(server, query, ":target", target));
+    TRI_TRY(b->bind_integer(server, query, ":lease_ms", lease_ms));
+    TRI_TRY(b->bind_integer(server, query, ":most", TRI_JOB_ATTEMPTS));
+    TRI_TRY(b->step(&row, server, query));
+    if (!row)
+        TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "%s: no job waits to be compiled", server->path));
+    out->id = b->integer(query, 0);
+    out->attempt = b->integer(query, 1);
+    TRI_TRY(tri_strdup(&out->spec, b->text(query, 2)));
+    TRI_TRY(tri_strdup(&out->device, b->text(query, 3)));
+    TRI_TRY(tri_strdup(&out->device_name, b->text(query, 4)));
+done:
+    b->give(server, query);
+    if (status != TRIAGE_OK)
+        tri_job_clear(out);
+    return status;
+}
+
 triage_status tri_job_renew(bool *held, tri_store *server, const tri_job *job, int64_t lease_ms) {
-    return about_job(held, server, "renew_job", job, lease_ms, NULL, NULL);
+    return about_job(held, server, job->device ? "renew_compilation" : "renew_job", job, lease_ms, NULL,
+                     NULL);
 }
 
 triage_status tri_job_release(tri_store *server, const tri_job *job) {
     bool held;
-    return about_job(&held, server, "release_job", job, 0, NULL, NULL);
+    return about_job(&held, server, job->device ? "release_compilation" : "release_job", job, 0, NULL, NULL);
 }
 
 triage_status tri_job_finish(bool *held, tri_store *server, const tri_job *job, const char *state,
                              const char *note) {
-    triage_status status = about_job(held, server, "finish_job", job, 0, state, note);
+    triage_status status =
+        about_job(held, server, job->device ? "finish_compilation" : "finish_job", job, 0, state, note);
     if (status == TRIAGE_OK && !*held)
-        status = about_job(held, server, "job_ended", job, 0, state, note);
+        status =
+            about_job(held, server, job->device ? "compilation_ended" : "job_ended", job, 0, state, note);
     return status;
 }
 
-triage_status tri_job_each(tri_store *server, int64_t limit, tri_job_fn fn, void *user) {
+triage_status tri_job_retry(int64_t *queued, tri_store *server, const char *device_class) {
+    triage_status status = TRIAGE_OK;
+    tri_query *query = NULL;
+    bool more;
+    *queued = 0;
+    TRI_TRY(take(&query, server, "retry_jobs"));
+    TRI_TRY(server->backend->bind_text(server, query, ":device_class", device_class));
+    TRI_TRY(server->backend->step(&more, server, query));
+    for (; more; ++*queued)
+        TRI_TRY(server->backend->step(&more, server, query));
+done:
+    server->backend->give(server, query);
+    return status;
+}
+
+/* ---- devices ---- */
+
+triage_status tri_fleet_know_device(tri_store *server, const char *key, const char *name) {
+    triage_status status = TRIAGE_OK;
+    tri_query *query = NULL;
+    bool row;
+    TRI_TRY(take(&query, server, "know_device"));
+    TRI_TRY(server->backend->bind_text(server, query, ":key", key));
+    TRI_TRY(server->backend->bind_text(server, query, ":name", name));
+    TRI_TRY(server->backend->step(&row, server, query));
+done:
+    server->backend->give(server, query);
+    return status;
+}
+
+static triage_status about_target(int64_t *count, tri_store *server, const char *name, const char *target) {
+    triage_status status = TRIAGE_OK;
+    tri_query *query = NULL;
+    bool row;
+    TRI_TRY(take(&query, server, name));
+    TRI_TRY(server->backend->bind_text(server, query, ":target", target));
+    TRI_TRY(server->backend->step(&row, server, query));
+    *count = row ? server->backend->integer(query, 0) : 0;
+done:
+    server->backend->give(server, query);
+    return status;
+}
+
+triage_status tri_fleet_know_target(int64_t *count, tri_store *server, const char *target) {
+    triage_status status = about_target(count, server, "know_devices_of_evidence", target);
+    return status == TRIAGE_OK ? about_target(count, server, "known_devices", target) : status;
+}
+
+/* ---- how far it all is ---- */
+
+/* Borrows the texts of the row at hand. */
+static tri_job_row read_row(const tri_backend *b, tri_query *query) {
+    return (tri_job_row){.id = b->integer(query, 0),
+                         .state = b->text(query, 1),
+                         .attempt = b->integer(query, 2),
+                         .worker = b->text(query, 3),
+                         .note = b->text(query, 4),
+                         .spec = b->text(query, 5),
+                         .device_class = b->text(query, 6),
+                         .elapsed_ms = b->integer(query, 7),
+                         .expired = b->integer(query, 8) != 0,
+                         .tried = b->integer(query, 9),
+                         .candidates = b->integer(query, 10),
+                         .ahead = {.state = b->text(query, 11),
+                                   .worker = b->text(query, 12),
+                                   .note = b->text(query, 13),
+                                   .tried = b->integer(query, 14),
+                                   .candidates = b->integer(query, 15)}};
+}
+
+triage_status tri_job_each(tri_store *server, bool all, int64_t limit, tri_job_fn fn, void *user) {
     triage_status status = TRIAGE_OK;
     const tri_backend *b = server->backend;
     tri_query *query = NULL;
     bool more;
     TRI_TRY(take(&query, server, "jobs"));
+    TRI_TRY(b->bind_integer(server, query, ":all", all));
     TRI_TRY(b->bind_integer(server, query, ":limit", limit));
     TRI_TRY(b->step(&more, server, query));
     while (more) {
-        const tri_job_row row = {.id = b->integer(query, 0),
-                                 .state = b->text(query, 1),
-                                 .attempt = b->integer(query, 2),
-                                 .worker = b->text(query, 3),
-                                 .note = b->text(query, 4),
-                                 .spec = b->text(query, 5),
-                                 .device_class = b->text(query, 6),
-                                 .elapsed_ms = b->integer(query, 7),
-                                 .expired = b->integer(query, 8) != 0};
+        const tri_job_row row = read_row(b, query);
         TRI_TRY(fn(user, &row));
         TRI_TRY(b->step(&more, server, query));
     }
@@ -157,7 +255,7 @@ static triage_status read_counts(int64_t *const *out, int count, tri_store *serv
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
     bool row;
-    TRI_TRY(take(&query, server, name));
+    TRI_TRY(server->backend->take(&query, server, name));
     TRI_TRY(server->backend->step(&row, server, query));
     for (int i = 0; i < count && row; i++)
         *out[i] = server->backend->integer(query, i);
@@ -169,10 +267,11 @@ done:
 triage_status tri_fleet_count(tri_fleet_counts *out, tri_store *server) {
     triage_status status = TRIAGE_OK;
     *out = (tri_fleet_counts){0};
-    int64_t *const jobs[] = {&out->queued, &out->running, &out->done,
-                             &out->failed, &out->workers, &out->left_ms};
+    int64_t *const jobs[] = {&out->queued,  &out->running,  &out->done,      &out->failed,
+                             &out->workers, &out->compiled, &out->compilers, &out->left_ms};
     int64_t *const evidence[] = {&out->measurements, &out->problems, &out->devices, &out->bytes};
-    TRI_TRY(read_counts(jobs, 6, server, "job_counts"));
+    if (server->server)
+        TRI_TRY(read_counts(jobs, 8, server, "job_counts"));
     TRI_TRY(read_counts(evidence, 4, server, "evidence_counts"));
 done:
     return status;

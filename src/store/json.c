@@ -104,6 +104,7 @@ triage_status tri_measurement_from_json(tri_measurement *out, const char *line) 
     triage_status status = TRIAGE_OK;
     json_t *object = NULL;
     tri_measurement row = {0};
+    *out = row;
     TRI_TRY(parse_object(&object, line));
     TRI_TRY(check_keys(object));
     const char *id = json_string_value(json_object_get(object, "id"));
@@ -112,6 +113,8 @@ triage_status tri_measurement_from_json(tri_measurement *out, const char *line) 
         goto done;
     }
     memcpy(row.id, id, TRI_HASH_SIZE);
+    if (strspn(id, "0123456789abcdef") == TRI_HASH_SIZE - 1)
+        memcpy(out->id, id, TRI_HASH_SIZE);
     for (size_t i = 0; i < TRI_FIELD_COUNT; i++) {
         const json_t *value = json_object_get(object, tri_fields[i].name);
         if (!value)

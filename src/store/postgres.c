@@ -7,10 +7,15 @@
 
 #ifndef TRI_HAVE_POSTGRES
 
-triage_status tri_postgres_open(tri_store **out, const char *url, tri_store_mode mode) {
-    (void)out, (void)url, (void)mode;
+triage_status tri_store_check_url(const char *url) {
+    (void)url;
     return tri_fail(TRIAGE_E_UNSUPPORTED,
                     "a PostgreSQL database: this triage was built without libpq; give a file");
+}
+
+triage_status tri_postgres_open(tri_store **out, const char *url, tri_store_mode mode) {
+    (void)out, (void)mode;
+    return tri_store_check_url(url);
 }
 
 bool tri_store_url_has_password(const char *url) {
@@ -33,12 +38,15 @@ triage_status tri_postgres_run(tri_store *store, const char *resource) {
 #include <stdlib.h>
 
 #define MIGRATION_PREFIX "db/postgres/migrations/"
-enum { PARAMETERS = 12, NUMBER = 24 };
+enum { PARAMETERS = 12, NUMBER = 24, STATEMENTS = 48 };
 
 struct tri_server {
     char *url; /* with whatever password it has: never printed */
     bool local, has_sslmode;
-    PGconn *conn;   /* NULL: to be made */
+    PGconn *conn; /* NULL: to be made */
+    const char
+        *prepared[STATEMENTS]; /* names of the statements that the connection knows by them; literals */
+    int prepared_count;
     tri_text lines; /* of the open batch, a JSON array */
 };
 
@@ -121,6 +129,13 @@ bool tri_store_url_has_password(const char *url) {
     return has;
 }
 
+triage_status tri_store_check_url(const char *url) {
+    PQconninfoOption *options = NULL;
+    triage_status status = parse_url(&options, url);
+    PQconninfoFree(options);
+    return status;
+}
+
 /* ---- errors ---- */
 
 static bool begins(const char *text, const char *const *list, size_t count) {
@@ -142,6 +157,7 @@ static triage_status status_of(const char *state) {
 static void drop_connection(struct tri_server *server) {
     PQfinish(server->conn);
     server->conn = NULL;
+    server->prepared_count = 0;
 }
 
 static triage_status connection_error(tri_store *store) {
@@ -256,14 +272,10 @@ static triage_status collect(PGresult **out, tri_store *store, int64_t deadline)
     }
 }
 
-/* Runs a text with its parameters (NULL: a script of several statements). The caller clears *out. */
-static triage_status send(PGresult **out, tri_store *store, const char *text, int count,
-                          const char *const *values) {
-    PGconn *conn = store->server->conn;
+/* The answer to what PQsend... has sent. The caller clears *out. */
+static triage_status receive(PGresult **out, tri_store *store, int sent) {
     const int64_t deadline = tri_now_ns() + TRI_SERVER_MS * INT64_C(1000000);
     triage_status status = TRIAGE_OK;
-    const int sent =
-        values ? PQsendQueryParams(conn, text, count, NULL, values, NULL, NULL, 0) : PQsendQuery(conn, text);
     *out = NULL;
     if (!sent)
         return connection_error(store);
@@ -281,9 +293,35 @@ done:
     return status;
 }
 
+/* Planning a lookup takes longer than running it: each connection does it once. */
+static triage_status prepare(tri_store *store, const tri_query *query) {
+    struct tri_server *server = store->server;
+    PGresult *result = NULL;
+    for (int i = 0; i < server->prepared_count; i++)
+        if (strcmp(server->prepared[i], query->name) == 0)
+            return TRIAGE_OK;
+    if (server->prepared_count == STATEMENTS)
+        return tri_fail(TRIAGE_E_DB, "%s: more than %d statements", query->name, STATEMENTS);
+    triage_status status =
+        receive(&result, store, PQsendPrepare(server->conn, query->name, query->text, query->count, NULL));
+    PQclear(result);
+    if (status == TRIAGE_OK)
+        server->prepared[server->prepared_count++] = query->name;
+    return status;
+}
+
+static triage_status send(PGresult **out, tri_store *store, const tri_query *query) {
+    triage_status status = prepare(store, query);
+    if (status != TRIAGE_OK)
+        return status;
+    return receive(
+        out, store,
+        PQsendQueryPrepared(store->server->conn, query->name, query->count, query->values, NULL, NULL, 0));
+}
+
 static triage_status run_script(tri_store *store, const char *text) {
     PGresult *result = NULL;
-    triage_status status = send(&result, store, text, 0, NULL);
+    triage_status status = receive(&result, store, PQsendQuery(store->server->conn, text));
     PQclear(result);
     return status;
 }
@@ -327,11 +365,11 @@ static triage_status execute(PGresult **out, tri_store *store, const tri_query *
     if (status != TRIAGE_OK)
         return status;
     const int64_t start = tri_now_ns();
-    status = send(out, store, query->text, query->count, query->values);
+    status = send(out, store, query);
     if (status != TRIAGE_E_IO || !used || tri_now_ns() - start > INT64_C(1000000000))
         return status;
     status = ensure_connection(store);
-    return status == TRIAGE_OK ? send(out, store, query->text, query->count, query->values) : status;
+    return status == TRIAGE_OK ? send(out, store, query) : status;
 }
 
 /* ---- statements ---- */
@@ -477,6 +515,13 @@ static const char *text_at(tri_query *query, int column) {
 
 static int64_t integer_at(tri_query *query, int column) {
     return strtoll(text_at(query, column), NULL, 10);
+}
+
+static double real_at(tri_query *query, int column) {
+    locale_t before = uselocale(newlocale(LC_ALL_MASK, "C", NULL)); /* as in measurement.c */
+    const double value = strtod(text_at(query, column), NULL);
+    uselocale(before);
+    return value;
 }
 
 static triage_status read_field(tri_measurement *out, tri_query *query, int column, const tri_field *field) {
@@ -648,11 +693,8 @@ static triage_status prepare_schema(tri_store *store, tri_store_mode mode) {
         TRI_TRY(migrate_once(&version, store));
     if (version == 0)
         TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "%s: has no tables of triage yet", store->path));
-    if (version < newest_version())
-        TRI_TRY(tri_fail(TRIAGE_E_DATA,
-                         "%s: schema %lld; its administrator brings it to %lld with triage_db "
-                         "setup",
-                         store->path, (long long)version, (long long)newest_version()));
+    store->has_standings = version >= 4; /* what else is read is in every version */
+    store->is_newer = version > newest_version();
 done:
     return status;
 }
@@ -683,6 +725,7 @@ static const tri_backend postgres_backend = {.wide_ranking = true,
                                              .step = step,
                                              .text = text_at,
                                              .integer = integer_at,
+                                             .real = real_at,
                                              .row = row_of,
                                              .begin = begin,
                                              .put = put,

@@ -134,7 +134,13 @@ static bool has_log(const tri_store *store, const char *suffix) {
 static triage_status connect_reader(tri_store *store, tri_access access_kind) {
     const bool at_rest = !has_log(store, "-wal") && !has_log(store, "-journal");
     const bool own = access_kind == TRI_ACCESS_READ && access(store->path, W_OK) == 0;
-    if (at_rest && access_kind == TRI_ACCESS_FOREIGN)
+    const bool unshared = tri_is_wal_on_network(store->path);
+    if (unshared && !at_rest)
+        return tri_fail(TRIAGE_E_IO,
+                        "%s: somebody writes to it with a write-ahead log, and it is on a network "
+                        "file system: copy it to a local disk when they are done",
+                        store->path);
+    if (at_rest && (unshared || access_kind == TRI_ACCESS_FOREIGN))
         return connect(store, access_kind, "mode=ro&immutable=1");
     triage_status status = connect(store, access_kind, own ? "mode=rw" : "mode=ro");
     int64_t id;
@@ -210,6 +216,7 @@ triage_status tri_sqlite_open_memory(tri_store **out) {
     triage_status status = TRIAGE_OK;
     tri_store *store = NULL;
     TRI_TRY(make_store(&store, "(memory)"));
+    store->is_short_lived = true;
     TRI_TRY(connect(store, TRI_ACCESS_WRITE, "mode=memory"));
     *out = store;
     store = NULL;

@@ -24,11 +24,15 @@ void tri_sqlite_close(tri_store *store);
 /* Brings an own file to the newest schema (write) or checks that it has it (read), and that its tables, views
  * and triggers are exactly those of that schema. */
 triage_status tri_schema_prepare(tri_store *store, tri_access access);
+/* Are the tables, views and triggers those of that version, by their hash? The quick answer; false: compare. */
+bool tri_schema_is_known(tri_store *store, int64_t version);
 /* Are the tables that a merge reads there, and tables? */
 triage_status tri_schema_check_foreign(tri_store *store);
 
 /* Is this statfs f_type a file system without shared memory between its users? */
 bool tri_is_network_file_system(long type);
+/* Is it a file in WAL mode, on such a file system? There nobody may read it in that mode. */
+bool tri_is_wal_on_network(const char *path);
 
 /* ---- statements ---- */
 

@@ -39,6 +39,10 @@ static int64_t integer(tri_query *query, int column) {
     return sqlite3_column_int64(sql_of(query), column);
 }
 
+static double real(tri_query *query, int column) {
+    return sqlite3_column_double(sql_of(query), column);
+}
+
 static triage_status row(tri_measurement *out, tri_query *query) {
     return tri_sql_row(out, sql_of(query));
 }
@@ -95,6 +99,7 @@ const tri_backend tri_sqlite_backend = {.wide_ranking = false,
                                         .step = step,
                                         .text = text,
                                         .integer = integer,
+                                        .real = real,
                                         .row = row,
                                         .begin = begin,
                                         .put = put,

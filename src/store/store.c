@@ -54,8 +54,11 @@ void tri_store_close(tri_store *store) {
 
 /* ---- adding ---- */
 
+/* Standings that one added row fills in: its own, and some that others have left. */
+enum { FILL = 8 };
+
 triage_status tri_store_add(tri_store *store, tri_measurement *measurement) {
-    int64_t added;
+    int64_t added, filled;
     tri_measurement_clean(measurement);
     triage_status status = tri_measurement_check(measurement);
     if (status != TRIAGE_OK)
@@ -64,7 +67,13 @@ triage_status tri_store_add(tri_store *store, tri_measurement *measurement) {
     status = store->backend->begin(store);
     if (status != TRIAGE_OK)
         return status;
-    return store->backend->end(&added, store, store->backend->put(store, measurement));
+    status = store->backend->put(store, measurement);
+    if (status == TRIAGE_OK && !store->server && !store->is_short_lived)
+        status = tri_standing_fill(&filled, store, FILL);
+    status = store->backend->end(&added, store, status);
+    if (status == TRIAGE_OK && added && store->server)
+        (void)tri_store_refresh(store, &(tri_refresh_options){.most = FILL}); /* the row is there */
+    return status;
 }
 
 /* ---- reading ---- */
@@ -97,34 +106,37 @@ done:
     return status;
 }
 
-static triage_status visit(tri_store *store, const char *id, tri_row_fn fn, void *user) {
+static triage_status visit(tri_store *store, int64_t number, tri_row_fn fn, void *user) {
     triage_status status = TRIAGE_OK;
     tri_query *sql = NULL;
-    TRI_TRY(store->backend->take(&sql, store, "measurement"));
-    TRI_TRY(store->backend->bind_text(store, sql, ":id", id));
+    TRI_TRY(store->backend->take(&sql, store, "foreign_row"));
+    TRI_TRY(store->backend->bind_integer(store, sql, ":row", number));
     TRI_TRY(each_row(store, sql, fn, user));
 done:
     store->backend->give(store, sql);
     return status;
 }
 
-/* limit 0: all; a hint, which a local file does not need. */
-static triage_status rank(tri_store *store, const char *problem, const char *device, int64_t limit,
-                          tri_row_fn fn, void *user) {
+/* The rows of "standing" or "ranking", up to limit. */
+static triage_status rank_by(int64_t *rows, tri_store *store, const char *name, const char *problem,
+                             const char *device, int64_t limit, tri_row_fn fn, void *user) {
     triage_status status = TRIAGE_OK;
     tri_query *sql = NULL;
+    tri_measurement row;
     bool more;
-    TRI_TRY(store->backend->take(&sql, store, "ranking"));
+    *rows = 0;
+    TRI_TRY(store->backend->take(&sql, store, name));
     TRI_TRY(store->backend->bind_text(store, sql, ":problem", problem));
     TRI_TRY(store->backend->bind_text(store, sql, ":device", device));
-    TRI_TRY(store->backend->bind_integer(store, sql, ":limit", limit ? limit : INT64_MAX));
-    if (store->backend->wide_ranking) {
-        status = each_row(store, sql, fn, user);
-        goto done;
-    }
+    TRI_TRY(store->backend->bind_integer(store, sql, ":limit", limit));
     TRI_TRY(store->backend->step(&more, store, sql));
-    while (more) {
-        TRI_TRY(visit(store, store->backend->text(sql, 0), fn, user));
+    while (more && ++*rows <= limit) {
+        if (store->backend->wide_ranking) {
+            TRI_TRY(store->backend->row(&row, sql));
+            TRI_TRY(fn(user, &row));
+        } else {
+            TRI_TRY(visit(store, store->backend->integer(sql, 0), fn, user));
+        }
         TRI_TRY(store->backend->step(&more, store, sql));
     }
 done:
@@ -132,9 +144,21 @@ done:
     return status;
 }
 
+/* What is not known, or has no candidate, is ranked. */
+triage_status tri_store_best(tri_store *store, const char *problem, const char *device, int64_t count,
+                             tri_row_fn fn, void *user) {
+    int64_t rows = 0;
+    triage_status status = TRIAGE_OK;
+    if (store->has_standings)
+        status = rank_by(&rows, store, "standing", problem, device, count, fn, user);
+    if (status != TRIAGE_OK || rows > 0)
+        return status;
+    return rank_by(&rows, store, "ranking", problem, device, count, fn, user);
+}
+
 triage_status tri_store_ranking(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                 void *user) {
-    return rank(store, problem, device, 0, fn, user);
+    return tri_store_best(store, problem, device, INT64_MAX, fn, user);
 }
 
 triage_status tri_store_evidence(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
@@ -232,7 +256,7 @@ static triage_status visit_first(void *user, const tri_measurement *row) {
 triage_status tri_store_winner(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                void *user) {
     first_row first = {fn, user, TRIAGE_E_NOT_FOUND};
-    triage_status status = rank(store, problem, device, 1, visit_first, &first);
+    triage_status status = tri_store_best(store, problem, device, 1, visit_first, &first);
     if (status == TRIAGE_E_INTERRUPTED)
         return first.status;
     return status;
@@ -248,7 +272,7 @@ triage_status tri_store_tuned(tri_store *store, const char *device, const char *
     TRI_TRY(
         tri_format(&prefix, "%s%s", family, size && family[size - 1] != ' ' ? " " : "")); /* whole words */
     TRI_TRY(prefix_range(&first, &last, prefix));
-    TRI_TRY(store->backend->take(&sql, store, "tuned"));
+    TRI_TRY(store->backend->take(&sql, store, store->has_standings ? "tuned" : "tuned_by_rows"));
     TRI_TRY(store->backend->bind_text(store, sql, ":first", first));
     TRI_TRY(store->backend->bind_text(store, sql, ":last", last));
     TRI_TRY(store->backend->bind_text(store, sql, ":device", device));
@@ -262,6 +286,21 @@ done:
     free(prefix);
     free(first);
     free(last);
+    return status;
+}
+
+triage_status tri_store_devices(tri_store *store, tri_device_fn fn, void *user) {
+    triage_status status = TRIAGE_OK;
+    tri_query *sql = NULL;
+    bool more;
+    TRI_TRY(store->backend->take(&sql, store, "devices"));
+    TRI_TRY(store->backend->step(&more, store, sql));
+    while (more) {
+        TRI_TRY(fn(user, store->backend->text(sql, 0), store->backend->text(sql, 1)));
+        TRI_TRY(store->backend->step(&more, store, sql));
+    }
+done:
+    store->backend->give(store, sql);
     return status;
 }
 
@@ -319,8 +358,47 @@ static triage_status verify_row(void *user, const tri_measurement *row) {
     return status;
 }
 
+static triage_status list_id(void *user, const tri_measurement *row) {
+    return tri_text_append(user, row->id, strlen(row->id));
+}
+
+/* Is what is filled in what the rows say? */
+static triage_status compare_standing(bool *same, tri_store *store, const char *problem, const char *device) {
+    tri_text kept = TRI_TEXT_INIT, ranked = TRI_TEXT_INIT;
+    triage_status status = TRIAGE_OK;
+    int64_t rows;
+    *same = true;
+    TRI_TRY(rank_by(&rows, store, "standing", problem, device, INT64_MAX, list_id, &kept));
+    if (rows == 0)
+        goto done;
+    TRI_TRY(rank_by(&rows, store, "ranking", problem, device, INT64_MAX, list_id, &ranked));
+    *same = kept.size == ranked.size && memcmp(kept.data, ranked.data ? ranked.data : "", kept.size) == 0;
+done:
+    tri_text_free(&kept);
+    tri_text_free(&ranked);
+    return status;
+}
+
+/* Rows may arrive at a server between the two looks: not twice in a row. A tri_key_fn. */
+static triage_status verify_standing(void *user, const char *problem, const char *device) {
+    tri_store *store = user;
+    bool same = false;
+    triage_status status = TRIAGE_OK;
+    for (int attempt = 0; attempt < 3 && status == TRIAGE_OK && !same; attempt++)
+        status = compare_standing(&same, store, problem, device);
+    if (status == TRIAGE_OK && !same)
+        status = tri_fail(TRIAGE_E_DATA, "%s: the standing of %.200s is not what its rows say", store->path,
+                          problem);
+    return status;
+}
+
 triage_status tri_store_verify(int64_t *rows, tri_store *store) {
+    triage_status status = TRIAGE_OK;
     *rows = 0;
-    triage_status status = store->backend->verify(store);
-    return status == TRIAGE_OK ? tri_store_each(store, verify_row, rows) : status;
+    TRI_TRY(store->backend->verify(store));
+    TRI_TRY(tri_store_each(store, verify_row, rows));
+    if (store->has_standings)
+        TRI_TRY(tri_store_tuned(store, NULL, "", verify_standing, store));
+done:
+    return status;
 }

@@ -64,7 +64,19 @@ triage_status tri_store_open(tri_store **out, const char *url, tri_store_mode mo
 /* An empty store in memory, gone when it is closed. */
 triage_status tri_store_open_memory(tri_store **out);
 void tri_store_close(tri_store *store);
+/* Is the file, or the folder that it would be made in, on a network file system (NFS, SMB, FUSE, ...)? There the
+ * journal is no write-ahead log, and locks may not hold between machines: whoever opens it should say
+ * TRI_NETWORK_ADVICE, with the path for its %s. */
+bool tri_store_is_on_network(const char *path);
+#define TRI_NETWORK_ADVICE                                                                                   \
+    "%s is on a network file system: no write-ahead log there, and machines that use it at once may damage " \
+    "it. "                                                                                                   \
+    "Keep the database on a local disk, and share it through a server (triage_db sync) or files (triage_db " \
+    "export "                                                                                                \
+    "and import, or merge)"
 bool tri_store_is_url(const char *url); /* postgresql:// or postgres:// */
+/* Could that be the URL of a server? Nobody is asked. TRIAGE_E_INVALID; TRIAGE_E_UNSUPPORTED without libpq. */
+triage_status tri_store_check_url(const char *url);
 bool tri_store_is_server(const tri_store *store);
 /* Is there a password in the URL? On a command line everyone could read it. */
 bool tri_store_url_has_password(const char *url);
@@ -82,11 +94,15 @@ triage_status tri_store_add(tri_store *store, tri_measurement *measurement);
 typedef triage_status (*tri_row_fn)(void *user, const tri_measurement *row);
 
 /* Verified candidates of a problem on a device, the winner first, then its tie set, then the others by
- * median: one row a candidate (source_hash and config), its newest race row if it has one, else its newest
- * search row. What failed when run since, and warm times where there are cold ones, do not count; slow rows
+ * median: one row a candidate (source_hash and config), its newest race row if it has one and no newer search
+ * is slower beyond noise, else its newest search row. What failed when run since, and warm times where there are cold ones, do not count; slow rows
  * come last. "ranking" in db/queries.sql says how search times are held against race times. */
 triage_status tri_store_ranking(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                 void *user);
+
+/* Its first rows, at most count. */
+triage_status tri_store_best(tri_store *store, const char *problem, const char *device, int64_t count,
+                             tri_row_fn fn, void *user);
 
 /* Evidence for one kernel (any outcome), newest first; compiler NULL: any. TRIAGE_E_NOT_FOUND if none. */
 triage_status tri_store_known(tri_measurement *out, tri_store *store, const char *problem, const char *device,
@@ -115,6 +131,58 @@ triage_status tri_store_tuned(tri_store *store, const char *device, const char *
 /* The winner of one of them; fn is not called where a failure since has disqualified all. */
 triage_status tri_store_winner(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                void *user);
+
+/* The keys of all devices with evidence, and one name of each for people. */
+typedef triage_status (*tri_device_fn)(void *user, const char *device, const char *name);
+triage_status tri_store_devices(tri_store *store, tri_device_fn fn, void *user);
+/* ---- what lookups need of many problems at once (src/store/standing.c) ---- */
+
+/* A tuned problem and its winner. config is NULL where the winner is not known without ranking, or there is none;
+ * then is_known tells which. Borrowed for the call. */
+typedef struct tri_donor {
+    const char *problem, *config, *source_hash;
+    double median_ns;
+    bool is_known;
+} tri_donor;
+typedef triage_status (*tri_donor_fn)(void *user, const tri_donor *donor);
+
+/* The surroundings of sizes, as a problem's key has them. */
+typedef struct tri_vicinity {
+    int64_t m, n, k; /* 1 .. 2^31-1 */
+    double octaves;  /* that each of the sizes may be apart; beyond 2048 one counts a quarter */
+    int64_t most;    /* problems, about the nearest first */
+} tri_vicinity;
+
+/* The tuned problems there on a device, whose key has exactly the given words before " m=". *reach: every problem
+ * whose sizes are fewer octaves than this apart (the root of the squares' sum) was among them; infinite if these
+ * were all of the family: a database of an older version does not know the sizes. */
+triage_status tri_store_near(double *reach, tri_store *store, const char *device, const char *family,
+                             const tri_vicinity *vicinity, tri_donor_fn fn, void *user);
+
+/* How long a problem's winner takes, and another configuration there. */
+typedef struct tri_times {
+    const char *problem, *config; /* asked */
+    double winner_ns, config_ns;  /* 0: that configuration was not timed there */
+} tri_times;
+triage_status tri_store_times(tri_times *times, size_t count, tri_store *store, const char *device);
+
+/* Of a problem on a device: a candidate that is slower beyond noise than it was, and with the older time would
+ * win ("ranking" in db/queries.sql). Borrowed for the call. */
+typedef struct tri_drift {
+    const tri_measurement *older, *newer;
+    const tri_measurement *winner; /* NULL: none; newer itself if it still wins */
+} tri_drift;
+typedef triage_status (*tri_drift_fn)(void *user, const tri_drift *drift);
+/* *unknown: standings of a server that are not filled in, and were not looked at; -1: the server has none yet. */
+triage_status tri_store_drifts(int64_t *unknown, tri_store *store, tri_drift_fn fn, void *user);
+
+/* Fills in the standings that rows have made unknown since. Nothing depends on it but speed. */
+typedef struct tri_refresh_options {
+    int64_t most;                    /* standings; 0: all */
+    volatile const int *interrupted; /* looked at between batches; may be NULL, as may be the next */
+    int64_t deadline_ns;             /* of tri_now_ns; 0: none */
+} tri_refresh_options;
+triage_status tri_store_refresh(tri_store *store, const tri_refresh_options *options);
 
 /* All rows, by id. */
 triage_status tri_store_each(tri_store *store, tri_row_fn fn, void *user);
@@ -153,12 +221,18 @@ typedef struct tri_sync_options {
 triage_status tri_store_sync(tri_sync_result *out, tri_store *local, tri_store *server,
                              const tri_sync_options *options);
 
+/* Brings what another store knows of one problem on one device; *added may be NULL. Rows that fail a check are left
+ * out. What was brought before a failure stays. */
+triage_status tri_store_fetch(int64_t *added, tri_store *into, tri_store *from, const char *problem,
+                              const char *device, tri_check_fn check, void *user);
+
 /* Over the sorted ids: equal sets of evidence, equal hash. */
 triage_status tri_store_hash(char out[TRI_HASH_SIZE], tri_store *store);
-/* Integrity of the file, every id recomputed. TRIAGE_E_DATA names the first bad row. */
+/* Integrity of the file, every id recomputed, every standing ranked anew. TRIAGE_E_DATA names the first bad one. */
 triage_status tri_store_verify(int64_t *rows, tri_store *store);
 
-/* One row as a JSON object on one line (schema version inside), and back with every check. */
+/* One row as a JSON object on one line (schema version inside), and back with every check; what fails one leaves
+ * *out empty but for the id that the line claims, for messages. */
 triage_status tri_measurement_to_json(char **out, const tri_measurement *row);
 triage_status tri_measurement_from_json(tri_measurement *out, const char *line);
 

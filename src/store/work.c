@@ -4,14 +4,17 @@
 #include <string.h>
 #include <time.h>
 
-typedef struct worker {
+struct tri_desk {
     const tri_work_options *options;
     tri_store *local, *server;
+    bool introduced; /* the server knows the device, or what it is to be compiled for */
+    tri_job job;     /* in hand */
     tri_courier *courier;
     int64_t lease_ms;
     int64_t reached_ns; /* when the server last answered */
     tri_work_result result;
-} worker;
+};
+typedef struct tri_desk worker;
 
 static bool is_told_to_stop(const worker *w) {
     return w->options->interrupted && *w->options->interrupted;
@@ -41,20 +44,52 @@ static triage_status open_server(worker *w) {
     return status;
 }
 
+/* Once: the server learns which device jobs are worth compiling for, or we which ones it knows. */
+static triage_status introduce(worker *w) {
+    const tri_work_options *o = w->options;
+    triage_status status = TRIAGE_OK;
+    int64_t known = 1;
+    if (w->introduced)
+        return TRIAGE_OK;
+    if (o->target)
+        TRI_TRY(tri_fleet_know_target(&known, w->server, o->target));
+    else if (o->device_key)
+        TRI_TRY(tri_fleet_know_device(w->server, o->device_key, o->device_name));
+    if (known == 0)
+        tri_log_line(o->log, TRIAGE_LOG_WARNING,
+                     "%s knows no device of %s yet: it will when a worker of one has been there",
+                     tri_store_name(w->server), o->target);
+    w->introduced = true;
+done:
+    return status;
+}
+
+static triage_status claim_once(tri_job *job, worker *w) {
+    const tri_work_options *o = w->options;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(open_server(w));
+    TRI_TRY(introduce(w));
+    status = o->target ? tri_job_claim_compilation(job, w->server, o->worker, o->target, w->lease_ms)
+                       : tri_job_claim(job, w->server, o->worker, o->device, w->lease_ms);
+done:
+    return status;
+}
+
 static triage_status claim(tri_job *job, worker *w) {
     triage_status status;
     do {
-        status = open_server(w);
-        if (status == TRIAGE_OK)
-            status = tri_job_claim(job, w->server, w->options->worker, w->options->device, w->lease_ms);
+        status = claim_once(job, w);
     } while (try_again(w, status == TRIAGE_E_NOT_FOUND ? TRIAGE_OK : status));
     return status;
 }
 
 /* What the job measured is on the server before the job is done there. */
 static triage_status deliver(bool *held, worker *w, const tri_job *job, const char *state, const char *note) {
-    const tri_sync_options options = {
-        .check = w->options->check, .log = w->options->log, .interrupted = NULL, .time_limit_s = 0};
+    const tri_sync_options options = {.check = w->options->check,
+                                      .user = w->options->check_user,
+                                      .log = w->options->log,
+                                      .interrupted = NULL,
+                                      .time_limit_s = 0};
     triage_status status;
     do {
         tri_sync_result moved = {0};
@@ -73,12 +108,30 @@ static bool ends_worker(triage_status status) {
            status == TRIAGE_E_MEMORY || status == TRIAGE_E_NO_DEVICE;
 }
 
-static triage_status work_on(worker *w, const tri_job *job, tri_work_fn fn, void *user) {
+void tri_desk_progress(tri_desk *desk, int64_t tried, int64_t candidates) {
+    desk->job.tried = tried;
+    desk->job.candidates = candidates;
+    tri_courier_progress(desk->courier, tried, candidates);
+}
+
+void tri_desk_fetch(tri_desk *desk, const char *problem, const char *device) {
+    int64_t added = 0;
+    (void)tri_store_fetch(&added, desk->local, desk->server, problem, device, desk->options->check,
+                          desk->options->check_user);
+    desk->result.sync.received += added;
+}
+
+volatile const int *tri_desk_lost(const tri_desk *desk) {
+    return tri_courier_lost(desk->courier);
+}
+
+static triage_status work_on(worker *w, tri_work_fn fn, void *user) {
+    const tri_job *job = &w->job;
     triage_status status = TRIAGE_OK, worked;
     char *note = NULL, reason[512] = "";
     bool held = false;
     tri_courier_hold(w->courier, job);
-    worked = fn(user, job, &note);
+    worked = fn(user, w, job, &note);
     if (worked != TRIAGE_OK)
         snprintf(reason, sizeof reason, "%s", triage_last_error());
     if (ends_worker(worked)) {
@@ -111,6 +164,7 @@ static triage_status start(worker *w) {
     const tri_courier_options courier = {.local_path = w->options->local_path,
                                          .server_url = w->options->server_url,
                                          .check = w->options->check,
+                                         .check_user = w->options->check_user,
                                          .log = w->options->log,
                                          .lease_ms = w->lease_ms};
     TRI_TRY(tri_store_open(&w->local, w->options->local_path, TRI_STORE_WRITE));
@@ -124,13 +178,12 @@ triage_status tri_work(tri_work_result *out, const tri_work_options *options, tr
     worker w = {.options = options};
     TRI_TRY(start(&w));
     while (status == TRIAGE_OK) {
-        tri_job job = {0};
-        status = is_told_to_stop(&w) ? tri_fail(TRIAGE_E_INTERRUPTED, "interrupted") : claim(&job, &w);
+        status = is_told_to_stop(&w) ? tri_fail(TRIAGE_E_INTERRUPTED, "interrupted") : claim(&w.job, &w);
         if (status == TRIAGE_OK)
-            status = work_on(&w, &job, fn, user);
+            status = work_on(&w, fn, user);
         else if (status == TRIAGE_E_NOT_FOUND)
             status = rest(&w);
-        tri_job_clear(&job);
+        tri_job_clear(&w.job);
     }
     if (status == TRIAGE_E_NOT_FOUND)
         status = TRIAGE_OK;

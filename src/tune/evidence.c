@@ -71,10 +71,24 @@ static triage_status make_folder(const char *path) {
     return status;
 }
 
+bool tri_search_keeps_nothing(const tri_search *search) {
+    return search->options->compile_only && !search->options->for_device;
+}
+
+/* Of compiling ahead, only what the source and the device decide: that a compiler took too long, or died, says
+ * something of this machine, and that it compiled leaves all to be measured. */
+static bool is_kept(const tri_search *search, const tri_search_trial *trial, const tri_measurement *row) {
+    if (!search->options->compile_only)
+        return true;
+    return !tri_search_keeps_nothing(search) &&
+           (row->outcome == TRI_SPILLED || row->outcome == TRI_TOO_LARGE ||
+            (row->outcome == TRI_NOT_COMPILED && trial->compiled.status == TRIAGE_E_COMPILE));
+}
+
 triage_status tri_search_store(tri_search *search, tri_measurement *row) {
     const char *path = search->options->db_path;
     triage_status status = TRIAGE_OK;
-    if (search->options->compile_only || (!search->store && !path))
+    if (!search->store && !path)
         return TRIAGE_OK;
     if (!search->store) {
         TRI_TRY(make_folder(path));
@@ -92,7 +106,8 @@ triage_status tri_search_record(tri_search *search, tri_search_trial *trial, con
     triage_status status = TRIAGE_OK;
     TRI_TRY(fill_texts(&row, search, trial, stage, report->reason, circumstances));
     fill_numbers(&row, search, trial, report);
-    TRI_TRY(tri_search_store(search, &row));
+    if (is_kept(search, trial, &row))
+        TRI_TRY(tri_search_store(search, &row));
     tri_measurement_clear(&trial->row.evidence);
     trial->row.evidence = row;
     trial->row.known = false;
@@ -106,11 +121,14 @@ triage_status tri_search_record_failure(tri_search *search, tri_search_trial *tr
                                         const char *stage, const char *reason) {
     tri_report report = {.outcome = outcome};
     snprintf(report.reason, sizeof report.reason, "%.250s", reason);
-    return tri_search_record(search, trial, &report, stage, NULL);
+    return tri_search_record(search, trial, &report, stage,
+                             search->options->for_device ? "{\"compiled_ahead\":true}" : NULL);
 }
 
-/* Times taken with another state of the L2 answer another question. */
-static bool answers(const tri_search *search, const tri_measurement *row) {
+/* Times taken with another state of the L2 answer another question; so does a space that allows fewer spills. */
+static bool answers(const tri_search *search, const tri_search_trial *trial, const tri_measurement *row) {
+    if (row->outcome == TRI_SPILLED && row->spill_bytes <= trial->candidate.spill_limit)
+        return false;
     bool timed = row->outcome == TRI_RIGHT || row->outcome == TRI_SLOW;
     return !timed || row->cold_l2 == !search->options->warm;
 }
@@ -119,7 +137,7 @@ triage_status tri_search_recall(bool *known, tri_search *search, tri_search_tria
     tri_measurement row = {0};
     triage_status status = TRIAGE_OK;
     *known = false;
-    if (!search->store || search->options->force || search->options->compile_only)
+    if (!search->store || search->options->force || tri_search_keeps_nothing(search))
         goto done;
     status = tri_store_known(&row, search->store, search->problem_key, search->device_key, trial->hash,
                              search->compiler);
@@ -127,7 +145,7 @@ triage_status tri_search_recall(bool *known, tri_search *search, tri_search_tria
         status = TRIAGE_OK;
         goto done;
     }
-    if (status == TRIAGE_OK && answers(search, &row)) {
+    if (status == TRIAGE_OK && answers(search, trial, &row)) {
         trial->row.evidence = row;
         trial->row.known = *known = true;
         row = (tri_measurement){0};

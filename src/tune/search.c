@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "measure/turn.h"
+
 #define OPEN_LIMIT_S 120.0
 #define SETUP_LIMIT_S 600.0
 #define COMPILE_LIMIT_S 300.0
@@ -22,13 +24,43 @@ bool tri_search_is_host(const tri_search *search) {
     return search->info.cc == 0;
 }
 
+/* Without what was spent on waiting for our turn. */
+static double seconds_used(const tri_search *search) {
+    const int64_t now = tri_now_ns(), waits = search->waits_since_ns ? now - search->waits_since_ns : 0;
+    return (double)(now - search->start_ns - search->waited_ns - waits) / 1e9;
+}
+
 bool tri_search_stopped(tri_search *search) {
     const tri_tune_options *options = search->options;
     if (options->interrupted && *options->interrupted)
         search->interrupted = true;
-    if (options->time_limit_s > 0 && (double)(tri_now_ns() - search->start_ns) > options->time_limit_s * 1e9)
+    if (options->time_limit_s > 0 && seconds_used(search) > options->time_limit_s)
+        search->out_of_time = true;
+    if (options->overtaken && *options->overtaken)
         search->out_of_time = true;
     return search->interrupted || search->out_of_time;
+}
+
+triage_status tri_search_take_turn(bool *ours, tri_search *search) {
+    const tri_tune_options *options = search->options;
+    triage_status status = TRIAGE_OK;
+    *ours = search->has_turn || !options->lock_dir || options->compile_only;
+    if (*ours)
+        return TRIAGE_OK;
+    if (search->turn_fd < 0)
+        TRI_TRY(tri_turn_open(&search->turn_fd, options->lock_dir, &search->info, TRI_TURN_RUN));
+    TRI_TRY(tri_turn_take(ours, search->turn_fd));
+    search->has_turn = *ours;
+    if (!*ours && search->waits_since_ns == 0) {
+        search->waits_since_ns = tri_now_ns();
+        tri_log_line(options->log, TRIAGE_LOG_INFO, "another run times on %s%s%s: waiting for its end",
+                     search->info.name, search->info.uuid[0] ? " " : "", search->info.uuid);
+    } else if (*ours && search->waits_since_ns) {
+        search->waited_ns = tri_now_ns() - search->waits_since_ns;
+        search->waits_since_ns = 0;
+    }
+done:
+    return status;
 }
 
 double tri_search_candidate_limit(const tri_search *search) {
@@ -178,9 +210,13 @@ static triage_status idle_compiler(size_t *out, tri_search *search) {
 }
 
 static triage_status feed_compilers(tri_search *search) {
-    bool quiet = !search->options->compile_only && tri_search_is_host(search);
+    bool quiet = !search->options->compile_only && tri_search_is_host(search), ours = true;
     triage_status status = TRIAGE_OK;
     if (quiet && search->measurer == TRI_MEASURER_BUSY)
+        return TRIAGE_OK;
+    if (quiet && count_in(search, TRI_TRIAL_WAITING) > 0)
+        TRI_TRY(tri_search_take_turn(&ours, search)); /* compiling disturbs the other's times, too */
+    if (!ours)
         return TRIAGE_OK;
     for (size_t i = 0; i < search->trial_count; i++) {
         tri_search_trial *trial = search->trials[i];
@@ -274,6 +310,7 @@ static triage_status prepare(tri_search *search) {
                              .warm = search->options->warm,
                              .sampling_limit_s = search->options->sampling_limit_s,
                              .cache_dir = search->cache_dir,
+                             .lock_dir = search->options->lock_dir,
                              .reference = {&search->reference_source, &search->reference.launch}};
     search->measurer = TRI_MEASURER_PREPARING;
     return tri_worker_setup(search->workers[0], &setup, SETUP_LIMIT_S);
@@ -281,13 +318,16 @@ static triage_status prepare(tri_search *search) {
 
 triage_status tri_search_feed_measurer(tri_search *search, bool do_prepare) {
     triage_status status = TRIAGE_OK;
+    bool ours = false;
     if (search->measurer == TRI_MEASURER_NONE) {
         TRI_TRY(tri_worker_start(&search->workers[0], search->options->worker_path, TRI_WORKER_MEASURE,
                                  search->pattern_fd));
         search->measurer = TRI_MEASURER_OPENING;
         TRI_TRY(tri_worker_open(search->workers[0], search->options->device, OPEN_LIMIT_S));
     } else if (search->measurer == TRI_MEASURER_OPENED && do_prepare) {
-        TRI_TRY(prepare(search));
+        TRI_TRY(tri_search_take_turn(&ours, search));
+        if (ours)
+            TRI_TRY(prepare(search));
     }
 done:
     return status;
@@ -427,7 +467,9 @@ triage_status tri_search_compile_reference(tri_search *search) {
     if (event.kind == TRI_EVENT_COMPILED && event.compiled.status != TRIAGE_OK)
         status = tri_fail(TRIAGE_E_COMPILE, "the plain kernel of verification does not compile: %s",
                           event.compiled.message);
-    else if (event.kind != TRI_EVENT_COMPILED && event.kind != TRI_EVENT_NONE)
+    else if (event.kind == TRI_EVENT_COMPILED)
+        memcpy(search->compiler, event.compiled.compiler, sizeof search->compiler);
+    else if (event.kind != TRI_EVENT_NONE)
         status = tri_fail(TRIAGE_E_COMPILE, "the plain kernel of verification does not compile: %s",
                           event.message);
 done:

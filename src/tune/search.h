@@ -54,6 +54,9 @@ typedef struct tri_search {
     char *temporary_cache;
     int jobs;
     int64_t start_ns;
+    int turn_fd; /* -1: not opened */
+    bool has_turn;
+    int64_t waits_since_ns, waited_ns; /* for our turn; 0: not waiting now */
 
     tri_space *space;
     tri_configs configs;
@@ -86,6 +89,8 @@ triage_status tri_search_run(tri_search *search);
 triage_status tri_search_compile_reference(tri_search *search);
 /* Has somebody or the clock said stop? Notes which. */
 bool tri_search_stopped(tri_search *search);
+/* *ours: nobody else times on the device until we close turn_fd. Asked again, it tries again. */
+triage_status tri_search_take_turn(bool *ours, tri_search *search);
 /* Starts, opens and prepares the measurer as far as it is not; needs tri_search_event for the answers. */
 triage_status tri_search_feed_measurer(tri_search *search, bool prepare);
 /* What the measurer says while it starts; a status only when that is hopeless. */
@@ -118,6 +123,8 @@ triage_status tri_search_record(tri_search *search, tri_search_trial *trial, con
 /* The same for a candidate that never got as far as a report. */
 triage_status tri_search_record_failure(tri_search *search, tri_search_trial *trial, tri_outcome outcome,
                                         const char *stage, const char *reason);
+/* Compiling for nobody in particular: no store is read or written. */
+bool tri_search_keeps_nothing(const tri_search *search);
 /* Looks the trial up in the store: true and its row filled when it need not be measured again. */
 triage_status tri_search_recall(bool *known, tri_search *search, tri_search_trial *trial);
 

@@ -9,6 +9,7 @@
 #include "tune/search.h"
 
 #define JOBS_MAX 256
+#define COUNT_LIMIT_S 120.0
 #define SMALL_SPACE 400 /* configurations: a few minutes */
 
 /* ---- the run's surroundings --------------------------------------------------------------------------- */
@@ -25,7 +26,9 @@ static triage_status check_options(const tri_tune_options *options) {
     if (!(options->time_limit_s >= 0))
         return tri_fail(TRIAGE_E_INVALID, "a time limit of %g s: it must not be negative",
                         options->time_limit_s);
-    if (options->compile_only && !options->target)
+    if (options->for_device && !options->compile_only)
+        return tri_fail(TRIAGE_E_INVALID, "only compiling can be done for a device elsewhere");
+    if (options->compile_only && !options->target && !options->for_device)
         return tri_fail(TRIAGE_E_INVALID, "compile-only needs a target, e.g. sm_90a or host");
     return TRIAGE_OK;
 }
@@ -66,6 +69,8 @@ static void close_search(tri_search *search) {
         free_trial(search->trials[i]);
     if (search->pattern_fd >= 0)
         close(search->pattern_fd);
+    if (search->turn_fd >= 0) /* the measuring process is gone by now */
+        close(search->turn_fd);
     if (search->temporary_cache)
         nftw(search->temporary_cache, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     tri_measurement_clear(&search->dense.evidence);
@@ -81,7 +86,7 @@ static void close_search(tri_search *search) {
     free(search->workers);
     free(search->trials);
     free(search->by_config);
-    *search = (tri_search){.pattern_fd = -1};
+    *search = (tri_search){.pattern_fd = -1, .turn_fd = -1};
 }
 
 static triage_status open_search(tri_search *search) {
@@ -105,8 +110,12 @@ done:
 static triage_status find_device(tri_search *search) {
     tri_event event = {0};
     triage_status status = TRIAGE_OK;
-    if (search->options->compile_only)
+    if (search->options->for_device)
+        search->info = *search->options->for_device;
+    else if (search->options->compile_only)
         return tri_device_info_of_target(&search->info, search->options->target);
+    if (search->options->compile_only)
+        return TRIAGE_OK;
     TRI_TRY(tri_search_feed_measurer(search, false));
     while (search->measurer == TRI_MEASURER_OPENING && !tri_search_stopped(search)) {
         TRI_TRY(tri_workers_wait(&event, search->workers, 1, 200));
@@ -148,7 +157,7 @@ done:
 /* A database that is there is read from the start; one that is not waits for its first row. */
 static triage_status open_known_store(tri_search *search) {
     const char *path = search->options->db_path;
-    if (search->store || !path || search->options->compile_only || access(path, F_OK) != 0)
+    if (search->store || !path || tri_search_keeps_nothing(search) || access(path, F_OK) != 0)
         return TRIAGE_OK;
     triage_status status = tri_store_open(&search->own_store, path, TRI_STORE_WRITE);
     search->store = search->own_store;
@@ -208,6 +217,8 @@ static triage_status judge(const tri_tune_result *result, const tri_tune_options
     if (result->interrupted)
         return tri_fail(TRIAGE_E_INTERRUPTED, "interrupted: the results of %zu candidates are kept",
                         result->count);
+    if (options->for_device) /* what failed is what was asked for */
+        return TRIAGE_OK;
     if (options->compile_only && compiled < result->count)
         return tri_fail(TRIAGE_E_COMPILE, "%zu of %zu candidates did not compile within their limits",
                         result->count - compiled, result->count);
@@ -235,13 +246,36 @@ void tri_tune_result_free(tri_tune_result *result) {
 /* ---- entries ------------------------------------------------------------------------------------------- */
 
 triage_status tri_tune_describe(tri_device_info *out, const tri_tune_options *options) {
-    tri_search search = {.options = options, .pattern_fd = -1};
+    tri_search search = {.options = options, .pattern_fd = -1, .turn_fd = -1};
     triage_status status = TRIAGE_OK;
     TRI_TRY(open_search(&search));
     TRI_TRY(find_device(&search));
     *out = search.info;
 done:
     close_search(&search);
+    return status;
+}
+
+triage_status tri_tune_count_gpus(int *out, const tri_tune_options *options) {
+    tri_worker *worker = NULL;
+    tri_event event = {0};
+    triage_status status = TRIAGE_OK;
+    *out = 0;
+    TRI_TRY(tri_worker_start(&worker, options->worker_path, TRI_WORKER_MEASURE, -1));
+    TRI_TRY(tri_worker_count(worker, COUNT_LIMIT_S));
+    while (event.kind == TRI_EVENT_NONE && !(options->interrupted && *options->interrupted))
+        TRI_TRY(tri_workers_wait(&event, &worker, 1, 200));
+    *out = event.gpus;
+    if (event.kind == TRI_EVENT_NONE)
+        status = tri_fail(TRIAGE_E_INTERRUPTED, "interrupted before the GPUs were counted");
+    else if (event.kind != TRI_EVENT_COUNTED)
+        status =
+            tri_fail(event.kind == TRI_EVENT_FAILED ? event.status : TRIAGE_E_DEVICE, "%s", event.message);
+    else if (event.gpus == 0)
+        status = tri_fail(TRIAGE_E_NO_DEVICE, "the driver finds no GPU");
+done:
+    tri_event_clear(&event);
+    tri_worker_free(worker);
     return status;
 }
 
@@ -252,7 +286,8 @@ triage_status tri_tune_run(tri_tune_result *out, const tri_problem *problem, con
                          .options = options,
                          .progress = progress,
                          .user = user,
-                         .pattern_fd = -1};
+                         .pattern_fd = -1,
+                         .turn_fd = -1};
     triage_status status = TRIAGE_OK;
     *out = (tri_tune_result){.winner = -1};
     TRI_TRY(open_search(&search));

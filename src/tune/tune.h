@@ -10,6 +10,10 @@ typedef struct tri_tune_options {
     const char *device; /* "auto", "cuda:N", "host" */
     const char *target; /* compile_only: the architecture; else NULL */
     bool compile_only;  /* compile every candidate, run none */
+    /* compile_only: a device elsewhere to do it for. What does not compile, spills over its limit or does not fit is
+     * kept in the store under that device's key, so that it wastes no time there; NULL: for target, and nothing is
+     * kept. Borrowed. */
+    const tri_device_info *for_device;
     const char *data_dir, *space_path, *cache_dir;
     const char *strategy;    /* NULL: exhaustive for a small space, else local */
     const char *worker_path; /* the triage_worker program */
@@ -17,7 +21,7 @@ typedef struct tri_tune_options {
     const char *db_path;     /* store NULL: opened, and made if need be, when the first row is there to be
                               * stored; NULL: nothing is remembered */
     size_t budget;           /* candidates; 0: the whole space */
-    double time_limit_s;     /* 0: none */
+    double time_limit_s;     /* 0: none; the wait for our turn does not count */
     uint64_t seed;
     int jobs;                        /* compile workers; 0: the cores */
     bool force;                      /* measure again what is already known */
@@ -26,6 +30,10 @@ typedef struct tri_tune_options {
     double candidate_limit_s;        /* deadline of one candidate; 0: from the plain kernel's time */
     double sampling_limit_s;         /* of one candidate's samples, a quarter of the race's; 0: 1.5 */
     volatile const int *interrupted; /* set by a signal handler: finish the row in hand and stop */
+    volatile const int *overtaken;   /* likewise, but to stop is no failure; NULL: never */
+    const char
+        *lock_dir;      /* wait for our turn on the device (measure/turn.h); NULL: time whatever others do */
+    const tri_log *log; /* told when we wait; NULL: nobody */
 } tri_tune_options;
 
 /* One candidate's line in the table. Strings borrowed until the result is freed. */
@@ -63,6 +71,9 @@ void tri_tune_result_free(tri_tune_result *result);
 
 /* Asks a worker what options->device is. TRIAGE_E_NO_DEVICE. */
 triage_status tri_tune_describe(tri_device_info *out, const tri_tune_options *options);
+
+/* How many GPUs this machine has. TRIAGE_E_NO_DEVICE: none, or no driver. */
+triage_status tri_tune_count_gpus(int *out, const tri_tune_options *options);
 
 /* Called after every candidate (and with row NULL when the total becomes known). */
 typedef void (*tri_tune_progress_fn)(void *user, size_t done, size_t total, const tri_tune_row *row);

@@ -15,6 +15,16 @@
     "bsr_gemm bf16 bf16 row row none nobias m=2048 n=512 k=4096 block=32x32 density=500 imbalance=10 "       \
     "overlap=0"
 
+/* Legal for PROBLEM on DEVICE. */
+#define WGMMA(tile_n, more) "wgmma tile_n=" #tile_n " " more " ctas_per_sm=1 raster=1 share=1 promote=0"
+#define WGMMA_256 WGMMA(256, "wg_n=1 step_k=64 stages=4 c_slabs=4 cluster_n=1")
+#define WGMMA_128 WGMMA(128, "wg_n=1 step_k=64 stages=8 c_slabs=2 cluster_n=1")
+#define WGMMA_192 WGMMA(192, "wg_n=1 step_k=64 stages=6 c_slabs=1 cluster_n=1")
+#define WGMMA_384 WGMMA(384, "wg_n=2 step_k=32 stages=7 c_slabs=1 cluster_n=1")
+#define WGMMA_WIDE WGMMA(256, "wg_n=4 step_k=64 stages=4 c_slabs=1 cluster_n=1")
+#define HOST_DEVICE "host x86_64-avx512 sms=16 clock=0 memclock=0 bus=0 l2=33554432 smem=0"
+#define HOST_CONFIG "host tile_n=32 tile_m=8 unroll=4 schedule=dynamic row_tasks=1 pack=1"
+
 static char *out_text, *err_text;
 
 static char *slurp(const char *name) {
@@ -88,14 +98,15 @@ static int make_database(void **state) {
     if (make_folder(state) != 0)
         return -1;
     tri_store *store = open_store("data/triage/triage.db", TRI_STORE_WRITE);
-    add(store, row_of("wgmma tile_n=256", 100000));
-    add(store, row_of("wgmma tile_n=128", 100200));
-    add(store, row_of("wgmma tile_n=64", 250000));
-    add(store, failed_row("wgmma tile_n=512", TRI_SPILLED, "spills 96 bytes, 0 allowed"));
-    add(store, failed_row("wmma tile_n=32", TRI_WRONG, "row 3 column 7 is off"));
-    tri_measurement other = row_of("wmma tile_n=32", 5000);
+    add(store, row_of(WGMMA_256, 100000));
+    add(store, row_of(WGMMA_128, 100200));
+    add(store, row_of(WGMMA_192, 250000));
+    add(store, failed_row(WGMMA_384, TRI_SPILLED, "spills 96 bytes, 0 allowed"));
+    add(store, failed_row(WGMMA_WIDE, TRI_WRONG, "row 3 column 7 is off"));
+    tri_measurement other = row_of(HOST_CONFIG, 5000000);
     other.problem = (char *)(uintptr_t)OTHER_PROBLEM;
-    other.device = (char *)(uintptr_t) "host x86_64-avx2 cores=16";
+    other.device = (char *)(uintptr_t)HOST_DEVICE;
+    other.kernel = (char *)(uintptr_t) "host";
     other.device_name = (char *)(uintptr_t) "host: a CPU";
     add(store, other);
     tri_store_close(store);
@@ -130,13 +141,13 @@ static void test_list(void **state) {
     assert_string_equal(out_text, "");
     expect_run(0, "list --op attention");
     assert_string_equal(out_text, "");
-    json_t *document = run_json("list --json --op bsr_gemm --device avx2", "list");
+    json_t *document = run_json("list --json --op bsr_gemm --device avx512", "list");
     json_t *winners = json_object_get(document, "winners");
     assert_int_equal(json_array_size(winners), 1);
     json_t *winner = json_array_get(winners, 0);
     assert_string_equal(string_of(winner, "problem"), OTHER_PROBLEM);
-    assert_string_equal(string_of(winner, "config"), "wmma tile_n=32");
-    assert_true(json_number_value(json_object_get(winner, "median_ns")) == 5000);
+    assert_string_equal(string_of(winner, "config"), HOST_CONFIG);
+    assert_true(json_number_value(json_object_get(winner, "median_ns")) == 5000000);
     assert_int_equal(integer_of(json_object_get(winner, "circumstances"), "driver"), 13000);
     json_decref(document);
 }
@@ -163,7 +174,7 @@ static void test_show(void **state) {
     char command[64];
     snprintf(command, sizeof command, "show --json %.8s", string_of(json_array_get(ranking, 0), "id"));
     json_t *one = run_json(command, "measurement");
-    assert_string_equal(string_of(json_object_get(one, "measurement"), "config"), "wgmma tile_n=256");
+    assert_string_equal(string_of(json_object_get(one, "measurement"), "config"), WGMMA_256);
     json_decref(one);
     snprintf(command, sizeof command, "show %.8s", string_of(json_array_get(ranking, 0), "id"));
     expect_run(0, command);
@@ -357,7 +368,9 @@ static void test_dense_rows_are_checked(void **state) {
         if (i == 2)
             row.kernel = (char *)(uintptr_t) "wgmma";
         if (i == 3)
-            row.device = (char *)(uintptr_t) "host x86_64-avx2 sms=16"; /* where it would be OpenBLAS */
+            row.device =
+                (char
+                     *)(uintptr_t) "host x86_64-avx2 sms=16 clock=0 memclock=0 bus=0 l2=1 smem=0"; /* by OpenBLAS */
         if (i == 4)
             row.problem = (char *)(uintptr_t) "dense_gemm f16 f16 row row m=4096 n=4096 k=04096";
         if (i == 5)
@@ -381,14 +394,177 @@ static void test_dense_rows_are_checked(void **state) {
 static void test_impossible_times_are_refused(void **state) {
     (void)state;
     tri_store *store = open_store("liar.db", TRI_STORE_WRITE);
-    add(store, row_of("wgmma tile_n=1", 1));
-    add(store, row_of("wgmma tile_n=2", 100000));
+    add(store, row_of(WGMMA_256, 1));
+    add(store, row_of(WGMMA_128, 100000));
     tri_store_close(store);
     expect_run(0, "export {}/liar.jsonl --db {}/liar.db");
     expect_run(65, "import {}/liar.jsonl --db {}/believer.db");
     assert_non_null(strstr(out_text, "1 added, 0 already there, 1 refused"));
     assert_non_null(strstr(err_text, "min_ns: 0.99 ns for 1.3"));
-    assert_non_null(strstr(err_text, "line "));
+    assert_non_null(strstr(err_text, "allowed on this device from "));
+    assert_non_null(strstr(err_text, "liar.jsonl: line "));
+    assert_non_null(strstr(err_text, ", measurement "));
+}
+
+/* ---- explain ---- */
+
+#define SHAPE "--shape 4096,4096,4096 --sparsity 0.9 "
+/* the H200 of db/pretuned; the one of this database has bus=6144 */
+#define SHIPPED_KEY "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6016 l2=62914560 smem=232448"
+#define SHIPPED_DEVICE "--device '" SHIPPED_KEY "' "
+
+/* Shipped evidence is taken out when the kernels change, until it is measured again. */
+static bool is_anything_shipped(void) {
+    for (size_t i = 0; tri_resource_name(i); i++)
+        if (strcmp(tri_resource_name(i), "db/pretuned/nvidia-h200.jsonl") == 0)
+            return true;
+    return false;
+}
+
+static void test_explain_exact(void **state) {
+    (void)state;
+    if (!is_anything_shipped())
+        skip();
+    json_t *document = run_json("explain " SHAPE SHIPPED_DEVICE "--json", "explain");
+    assert_string_equal(string_of(document, "source"), "exact");
+    assert_string_equal(string_of(document, "layer"), "shipped");
+    assert_string_equal(string_of(document, "problem"), PROBLEM);
+    assert_string_equal(string_of(json_object_get(document, "device"), "name"), "NVIDIA H200");
+    json_t *first = json_array_get(json_object_get(document, "candidates"), 0);
+    assert_string_equal(string_of(first, "standing"), "used");
+    assert_string_equal(string_of(first, "config"), string_of(document, "config"));
+    assert_true(json_number_value(json_object_get(document, "expected_loss")) == 0);
+    json_decref(document);
+    expect_run(0, "explain " SHAPE SHIPPED_DEVICE);
+    assert_non_null(strstr(out_text, "answer    exact: wgmma"));
+    assert_non_null(strstr(out_text, "from      shipped evidence"));
+    assert_non_null(strstr(out_text, "measured for this problem"));
+}
+
+static void test_explain_nearest(void **state) {
+    (void)state;
+    if (!is_anything_shipped())
+        skip();
+    json_t *document =
+        run_json("explain --shape 4096,2048,4096 --sparsity 0.8 --json " SHIPPED_DEVICE, "explain");
+    assert_string_equal(string_of(document, "source"), "nearest");
+    assert_string_equal(string_of(document, "donor"), PROBLEM);
+    json_t *distance = json_object_get(document, "distance");
+    assert_float_equal(json_number_value(json_object_get(distance, "shape")), 0.25, 1e-9);
+    assert_float_equal(json_number_value(json_object_get(distance, "sparsity")), 1, 1e-2);
+    assert_float_equal(json_number_value(json_object_get(distance, "pattern")), 0.2, 1e-9);
+    assert_true(json_is_object(json_object_get(document, "leave_one_out")));
+    json_decref(document);
+    expect_run(0, "explain --shape 4096,2048,4096 --sparsity 0.8 " SHIPPED_DEVICE);
+    assert_non_null(strstr(out_text, "answer    nearest: wgmma"));
+    assert_non_null(strstr(out_text, "donor     " PROBLEM));
+    assert_non_null(strstr(out_text, "shape 0.25, sparsity 1.00, pattern 0.20"));
+    assert_non_null(strstr(out_text, "nearest tuned problems"));
+}
+
+/* The rows of this database have made-up source hashes: each is passed over, and says why. */
+static void test_explain_default(void **state) {
+    (void)state;
+    expect_run(0, "explain " SHAPE "--device '" DEVICE "'");
+    assert_non_null(strstr(out_text, "answer    default: wgmma"));
+    assert_non_null(strstr(out_text, "no evidence serves"));
+    assert_non_null(strstr(out_text, "its source has changed since it was measured"));
+    assert_non_null(strstr(out_text, "spilled: spills 96 bytes, 0 allowed"));
+    assert_non_null(strstr(out_text, "wrong: row 3 column 7 is off"));
+    /* a device that nobody has seen, of this machine, and by the type that fits it */
+    expect_run(0, "explain " SHAPE "--device 'cuda sm_80 sms=108 clock=1410000 memclock=1215000 bus=5120 "
+                  "l2=41943040 smem=166912'");
+    assert_non_null(strstr(out_text, "answer    default: "));
+    expect_run(0, "explain --shape 64,64,64 --sparsity 0.5 --block 16 --device host");
+    assert_non_null(strstr(out_text, "problem   bsr_gemm f32 f32"));
+    assert_ok(tri_file_write_atomic(in_folder("ok.smtx"), "3, 4, 4\n0 2 2 4\n0 3 1 2\n", 24, 0600));
+    expect_run(0, "explain --pattern {}/ok.smtx --n 24 --block 16 --dtype bf16 --layout col " SHIPPED_DEVICE);
+    assert_non_null(strstr(out_text, "bsr_gemm bf16 bf16 col col none nobias m=48 n=24 k=64 block=16x16"));
+    expect_run(0, "explain --shape 64,64,64 --sparsity 0.5 --block 16 --device host");
+    assert_non_null(strstr(out_text, "problem   bsr_gemm f32 f32"));
+}
+
+static void test_explain_loss(void **state) {
+    (void)state;
+    json_t *document = run_json("explain --loss --json --device '" DEVICE "'", "explain_loss");
+    json_t *device = json_array_get(json_object_get(document, "devices"), 0);
+    const int64_t problems = integer_of(device, "problems");
+    assert_true(problems > 0);
+    assert_int_equal(json_array_size(json_object_get(device, "cases")), problems);
+    assert_int_equal(integer_of(device, "judged") + integer_of(device, "failed") +
+                         integer_of(device, "untimed") + integer_of(device, "no_donor") +
+                         integer_of(device, "stale"),
+                     problems);
+    json_decref(document);
+    expect_run(0, "explain --loss");
+    assert_non_null(strstr(out_text, "90 %"));
+    /* this database's two devices, and the shipped one */
+    assert_int_equal(lines_of(out_text), is_anything_shipped() ? 1 + 3 + 4 : 1 + 2 + 4);
+    expect_error(65, "explain --loss --device sm_75", "no device with that");
+}
+
+static void test_explain_wrong_usage(void **state) {
+    (void)state;
+    expect_error(64, "explain", "a problem is wanted");
+    expect_error(64, "explain --loss --sparsity 0.5", "leave out --sparsity");
+    expect_error(64, "explain " SHAPE "--device sms=", "devices have that in their name or key");
+    expect_error(65, "explain " SHAPE "--device A100", "--device A100: no device with that");
+    expect_error(74, "explain " SHAPE "--db {}/nowhere.db", "no such database");
+    expect_error(64, "explain " SHAPE "--seed x", "--seed");
+    expect_error(64, "list " SHAPE, "--shape means nothing to list");
+    expect_error(64, "hash --op bsr_gemm", "--op means nothing to hash");
+    expect_error(64, "show --loss x", "--loss means nothing to show");
+    assert_int_equal(access(in_folder("nowhere.db"), F_OK), -1);
+}
+
+/* Whoever asks changes nothing: not the database, nor what is beside it, nor is one made. */
+static void test_asking_writes_nothing(void **state) {
+    (void)state;
+    char *before = NULL, *after = NULL;
+    size_t size = 0, size_after = 0;
+    assert_ok(tri_file_read(&before, &size, in_folder("data/triage/triage.db"), 0));
+    expect_run(0, "explain " SHAPE SHIPPED_DEVICE);
+    expect_run(0, "explain --loss");
+    expect_run(0, "list");
+    assert_ok(tri_file_read(&after, &size_after, in_folder("data/triage/triage.db"), 0));
+    assert_int_equal(size, size_after);
+    assert_memory_equal(before, after, size);
+    assert_int_equal(access(in_folder("data/triage/triage.db-wal"), F_OK), -1);
+    assert_int_equal(access(in_folder("data/triage/triage.db-shm"), F_OK), -1);
+    free(before);
+    free(after);
+    char command[512];
+    snprintf(command, sizeof command,
+             "XDG_DATA_HOME=%s/fresh %s/bin/triage_db explain " SHAPE SHIPPED_DEVICE " >/dev/null", folder,
+             TRI_BINARY_DIR);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(access(in_folder("fresh"), F_OK), -1);
+}
+
+/* The program on a file system that says it is NFS: it works, and says what to do instead. */
+static void test_network_advice(void **state) {
+    (void)state;
+    static const char source[] = "#include <sys/vfs.h>\n#include <sys/syscall.h>\n#include <unistd.h>\n"
+                                 "int statfs(const char *path, struct statfs *out) {\n"
+                                 "    long code = syscall(SYS_statfs, path, out);\n"
+                                 "    out->f_type = 0x6969;\n    return (int)code;\n}\n";
+    char command[1024];
+    assert_ok(tri_file_write_atomic(in_folder("nfs.c"), source, sizeof source - 1, 0600));
+    snprintf(command, sizeof command, "cc -D_GNU_SOURCE -shared -fPIC -o %s %s", in_folder("nfs.so"),
+             in_folder("nfs.c"));
+    assert_int_equal(system(command), 0);
+    snprintf(
+        command, sizeof command,
+        "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 LD_PRELOAD=%s %s/bin/triage_db list --db %s "
+        "2>%s >/dev/null",
+        in_folder("nfs.so"), TRI_BINARY_DIR, in_folder("data/triage/triage.db"), in_folder("err"));
+    assert_int_equal(system(command), 0);
+    char *said = slurp("err");
+    assert_non_null(strstr(said, "triage.db is on a network file system: no write-ahead log there"));
+    assert_non_null(strstr(said, "triage_db sync"));
+    free(said);
+    expect_run(0, "list --db {}/data/triage/triage.db");
+    assert_string_equal(err_text, "");
 }
 
 /* What needs a server says so, and a password on the command line goes no further. */
@@ -397,6 +573,9 @@ static void test_servers(void **state) {
     expect_error(64, "sync", "a server is wanted");
     expect_error(64, "jobs --server {}/x.db", "a server is wanted");
     expect_error(64, "enqueue --server postgresql://u@127.0.0.1:1/x", "--shapes");
+    expect_error(64, "enqueue --retry", "a server is wanted");
+    expect_error(64, "enqueue --retry --shapes {}/x.csv --server postgresql://u@127.0.0.1:1/x", "not both");
+    expect_error(64, "jobs --retry", "means nothing");
     expect_error(64, "list --server postgresql://u@h/x", "means nothing");
     expect_error(64, "merge {}/into.db postgresql://u@127.0.0.1:1/x", "sync");
     static const char *const words[] = {"list --db postgresql://u:secret@127.0.0.1:1/x",
@@ -431,8 +610,58 @@ static void test_bad_shapes(void **state) {
     expect_error(74, "enqueue --shapes {}/none.csv --server postgresql://u@127.0.0.1:1/x", "none.csv");
 }
 
+/* ---- status of a file ---- */
+
+static tri_measurement drifting(const char *config, double median_ns, int64_t later_ms,
+                                const char *circumstances) {
+    tri_measurement row = row_of(config, median_ns);
+    row.stage = (char *)(uintptr_t) "race";
+    row.measured_at_ms += later_ms;
+    row.circumstances = (char *)(uintptr_t)circumstances;
+    return row;
+}
+
+static json_t *first_drift(const char *words) {
+    expect_run(0, words);
+    json_t *document = json_loads(out_text, 0, NULL), *list = json_object_get(document, "drifted");
+    assert_non_null(json_object_get(document, "measurements"));
+    json_t *first = json_array_get(list, 0);
+    json_incref(first);
+    json_decref(document);
+    return first;
+}
+
+static void test_status_of_a_file(void **state) {
+    (void)state;
+    static const char before[] = "{\"driver\":\"580.1\",\"power_limit_mw\":700000,\"power_mw\":150000}",
+                      after[] = "{\"driver\":\"590.2\",\"power_limit_mw\":500000,\"power_mw\":170000}";
+    tri_store *store = open_store("drift.db", TRI_STORE_WRITE);
+    add(store, drifting("a", 100000, 0, before));
+    add(store, drifting("b", 104000, 0, before));
+    assert_null(first_drift("status --db {}/drift.db --json"));
+    add(store, drifting("a", 120000, 10, after));
+    json_t *drift = first_drift("status --db {}/drift.db --json"),
+           *changed = json_object_get(drift, "changed");
+    assert_true(json_is_true(json_object_get(drift, "demoted")));
+    assert_true(json_is_false(json_object_get(drift, "measured_since")));
+    assert_string_equal(json_string_value(json_object_get(json_object_get(drift, "winner"), "config")), "b");
+    assert_int_equal(json_array_size(changed), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(changed, 0), "name")), "driver");
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(changed, 1), "to")), 500000);
+    json_decref(drift);
+    expect_run(0, "status --db {}/drift.db");
+    assert_non_null(strstr(out_text, "3 measurements of 1 problems"));
+    assert_non_null(strstr(out_text, "a: 100 us -> 120 us (+20.0 %)"));
+    assert_non_null(strstr(out_text, "driver \"580.1\" -> \"590.2\", power_limit_mw 700000 -> 500000"));
+    assert_non_null(strstr(out_text, "now first: b, 104 us, measured before that change"));
+    assert_null(strstr(out_text, "jobs"));
+    tri_store_close(store);
+    expect_error(74, "status --db {}/nowhere.db", "no such database");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_status_of_a_file),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_show),
         cmocka_unit_test(test_verify_and_hash),
@@ -444,6 +673,13 @@ int main(void) {
         cmocka_unit_test(test_gc),
         cmocka_unit_test(test_dense_rows_are_checked),
         cmocka_unit_test(test_impossible_times_are_refused),
+        cmocka_unit_test(test_explain_exact),
+        cmocka_unit_test(test_explain_nearest),
+        cmocka_unit_test(test_explain_default),
+        cmocka_unit_test(test_explain_loss),
+        cmocka_unit_test(test_explain_wrong_usage),
+        cmocka_unit_test(test_asking_writes_nothing),
+        cmocka_unit_test(test_network_advice),
         cmocka_unit_test(test_servers),
         cmocka_unit_test(test_bad_shapes),
     };

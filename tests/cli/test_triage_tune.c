@@ -30,6 +30,7 @@ static int set_up(void **state) {
     setenv("HOME", scratch_path(folder, "home"), 1);
     unsetenv("XDG_DATA_HOME");
     setenv("XDG_CACHE_HOME", scratch_path(folder, "cache"), 1);
+    setenv("TRIAGE_LOCK_DIR", folder, 1); /* the runs of others are none of ours */
     return 0;
 }
 
@@ -137,6 +138,12 @@ static void test_names_and_combinations(void **state) {
     refuse(64, "sm_12", PROBLEM "--target sm_12 --compile-only");
     refuse(64, "exclude", PROBLEM "--target host --device host --compile-only");
     refuse(64, "only one", PROBLEM "--target host --compile-only --dry-run");
+    refuse(64, "--device all goes with --worker", PROBLEM "--device all");
+#define SERVER "--worker --db postgresql://u@127.0.0.1:1/x "
+    refuse(64, "exclude", SERVER "--compile-only --target sm_90a --device all");
+    refuse(64, "--compile-only needs --target", SERVER "--compile-only");
+    refuse(64, "sm_12", SERVER "--compile-only --target sm_12");
+    refuse(64, "leave out --dry-run", SERVER "--dry-run --target sm_90a");
     outcome o = tune("--no-such-option");
     assert_int_equal(o.code, 64);
     drop(&o);
@@ -386,6 +393,97 @@ static void test_none_right(void **state) {
     drop(&o);
 }
 
+/* ---- failures travel ---- */
+
+/* The row of a fault in the JSON of a run. */
+static const json_t *row_of_fault(const json_t *run, const char *fault) {
+    const json_t *rows = json_object_get(run, "rows");
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        if (strstr(json_string_value(json_object_get(json_array_get(rows, i), "config")), fault))
+            return json_array_get(rows, i);
+    fail_msg("no row of %s", fault);
+    return NULL;
+}
+
+static const char *text_in(const json_t *row, const char *key) {
+    return json_string_value(json_object_get(row, key));
+}
+
+/* Known: from the database, with the reason of the run that found it. */
+static void expect_fault(const json_t *run, const char *fault, const char *wanted, const json_t *known_from) {
+    const json_t *row = row_of_fault(run, fault);
+    assert_string_equal(text_in(row, "outcome"), wanted);
+    assert_true(strlen(text_in(row, "reason")) > 5);
+    assert_int_equal(json_is_true(json_object_get(row, "known")), known_from != NULL);
+    if (known_from)
+        assert_string_equal(text_in(row, "reason"), text_in(row_of_fault(known_from, fault), "reason"));
+}
+
+static json_t *tune_faults(const char *more) {
+    char arguments[512];
+    snprintf(arguments, sizeof arguments,
+             PROBLEM "--device host --space few.lua --data-dir away/data --json -q %s", more);
+    outcome o = tune(arguments);
+    if (o.code != 0)
+        fail_msg("exit %d: %s", o.code, o.err);
+    json_t *json = json_of(&o);
+    drop(&o);
+    return json;
+}
+
+static void expect_db(int code, const char *arguments, const char *words) {
+    char command[1024];
+    snprintf(command, sizeof command, "cd '%s' && " TRI_BINARY_DIR "/bin/triage_db %s >both 2>&1", folder,
+             arguments);
+    const int state = system(command);
+    char *said = slurp(scratch_path(folder, "both"));
+    if (!WIFEXITED(state) || WEXITSTATUS(state) != code || !strstr(said, words))
+        fail_msg("triage_db %s: %s", arguments, said);
+    free(said);
+}
+
+/* What crashed or was wrong on one machine is known on the next, with the reason, and is tried again only when
+ * that is asked for. */
+static void test_failures_travel(void **state) {
+    (void)state;
+    mkdir(scratch_path(folder, "away"), 0700);
+    scratch_fault_tree(scratch_path(folder, "away"), TRI_SOURCE_DIR);
+    char *space = slurp(TRI_SOURCE_DIR "/tests/data/faults/space.lua"), *from = strstr(space, "{ \"right\"");
+    FILE *stream = fopen(scratch_path(folder, "few.lua"), "w");
+    fprintf(stream, "%.*s{ \"right\", \"crashes\", \"zeros\" %s", (int)(from - space), space,
+            strstr(from, "} },"));
+    fclose(stream);
+    free(space);
+    json_t *first = tune_faults("--db one.db"), *run = NULL;
+    expect_fault(first, "crashes", "crashed", NULL);
+    expect_fault(first, "zeros", "wrong", NULL);
+
+    expect_db(0, "export faults.jsonl --db one.db", "");
+    expect_db(65, "import faults.jsonl --db two.db", "no such kernel: 'faulty'");
+    expect_db(0, "import faults.jsonl --db two.db --space few.lua --data-dir away/data", "0 refused");
+    run = tune_faults("--db two.db");
+    assert_true(json_is_true(json_object_get(run, "answered_from_store")));
+    expect_fault(run, "crashes", "crashed", first);
+    expect_fault(run, "zeros", "wrong", first);
+    json_decref(run);
+    outcome o = tune(PROBLEM "--device host --space few.lua --data-dir away/data --db two.db -q");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, "1 crashed: "));
+    assert_non_null(strstr(o.out, "1 wrong: "));
+    drop(&o);
+    expect_db(0,
+              "explain --shape 64,40,64 --sparsity 0.5 --block 16 --device host --space few.lua --data-dir "
+              "away/data --db two.db",
+              "crashed: ");
+
+    run = tune_faults("--db two.db --force");
+    assert_true(json_is_false(json_object_get(run, "answered_from_store")));
+    expect_fault(run, "crashes", "crashed", NULL);
+    expect_fault(run, "zeros", "wrong", NULL);
+    json_decref(run);
+    json_decref(first);
+}
+
 /* Ctrl-C: 130, and what was reported is kept. */
 static void test_interrupt(void **state) {
     (void)state;
@@ -440,6 +538,7 @@ int main(void) {
         cmocka_unit_test(test_e4m3),
         cmocka_unit_test(test_compile_only),
         cmocka_unit_test(test_none_right),
+        cmocka_unit_test(test_failures_travel),
         cmocka_unit_test(test_interrupt),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -53,7 +53,7 @@ static struct fake {
     cuuint64_t map_dims[3], map_strides[2];
     CUtensorMapSwizzle map_swizzle;
     CUtensorMapL2promotion map_promotion;
-    int devices;
+    int devices, first_device;
 } fake;
 
 static bool fails(const char *name) {
@@ -149,6 +149,12 @@ static CUresult f_device_attribute(int *out, CUdevice_attribute name, CUdevice d
            : name == CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE                 ? 3201000
            : name == CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH           ? 6144
                                                                            : -1;
+    return CUDA_SUCCESS;
+}
+/* Each device its own, whatever number it has: CUDA_VISIBLE_DEVICES=3,1 makes 3 the first. */
+static CUresult f_device_uuid(CUuuid *out, CUdevice device) {
+    STEP("cuDeviceGetUuid");
+    memset(out, 0xa0 + fake.first_device + device, sizeof *out);
     return CUDA_SUCCESS;
 }
 static CUresult f_device_memory(size_t *out, CUdevice device) {

@@ -199,6 +199,11 @@ static void test_description(void **state) {
     assert_string_equal(
         key, "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448");
     free(key);
+    assert_string_equal(info->uuid, "GPU-a0a0a0a0-a0a0-a0a0-a0a0-a0a0a0a0a0a0");
+    tri_device_close(device);
+    assert_int_equal(tri_device_open(&device, "cuda:1", false),
+                     TRIAGE_OK); /* another card of the same kind */
+    assert_string_equal(tri_device_describe(device)->uuid, "GPU-a1a1a1a1-a1a1-a1a1-a1a1-a1a1a1a1a1a1");
     tri_device_close(device);
     expect_nothing_left("description");
 }

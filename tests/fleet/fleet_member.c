@@ -3,6 +3,7 @@
  *
  *   fleet_member tune LOCAL URL HOST PROCESS PROBLEMS    tunes all problems; two rows each, one of them its own
  *   fleet_member work LOCAL URL HOST LEASE_MS WORK_MS     works on jobs until there are none
+ *   fleet_member compile LOCAL URL HOST LEASE_MS WORK_MS  compiles jobs ahead until none waits; a row each
  *   fleet_member enqueue URL JOBS
  *
  * Prints one JSON object. */
@@ -30,23 +31,27 @@ static double recorded_ns(int problem, int candidate, int process) {
     char hash[TRI_HASH_SIZE], key[64];
     snprintf(key, sizeof key, "%d %d", problem, candidate);
     tri_hash(hash, key, strlen(key));
-    return 1000 + (double)(strtoul(hash + 26, NULL, 16) % 100000) + 0.25 * process;
+    return 20000 + (double)(strtoul(hash + 26, NULL, 16) % 100000) + 0.25 * process;
 }
 
-/* process < 0: the row that all have in common. */
+#define DEVICE "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448"
+
+/* process < 0: the row that all have in common. candidate CANDIDATES: one that spills. */
 static triage_status add_row(tri_store *store, int problem, int candidate, const char *host, int process) {
-    char key[200], config[64], hash[TRI_HASH_SIZE], name[TRI_HASH_SIZE];
+    char key[200], config[128], hash[TRI_HASH_SIZE], name[TRI_HASH_SIZE];
     snprintf(key, sizeof key,
              "bsr_gemm f16 f16 row row none nobias m=4096 n=%d k=4096 block=64x64 density=1000 imbalance=10 "
              "overlap=1",
-             128 + problem);
-    snprintf(config, sizeof config, "wgmma tile_n=%d", 8 << candidate);
+             128 + 8 * problem);
+    snprintf(config, sizeof config,
+             "wgmma tile_n=128 wg_n=%d step_k=64 stages=4 c_slabs=%d cluster_n=1 ctas_per_sm=2 raster=%d "
+             "share=1 promote=0",
+             candidate == 2 ? 2 : 1, candidate == 2 ? 1 : 2, candidate == 1 ? 2 : 1); /* all legal here */
     tri_hash(hash, config, strlen(config));
     tri_hash(name, host, strlen(host));
     const double ns = recorded_ns(problem, candidate, process < 0 ? 0 : process);
     tri_measurement row = {.problem = key,
-                           .device = text("cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 "
-                                          "l2=62914560 smem=232448"),
+                           .device = text(DEVICE),
                            .device_name = text("NVIDIA H200"),
                            .kernel = text("wgmma"),
                            .config = config,
@@ -69,6 +74,14 @@ static triage_status add_row(tri_store *store, int problem, int candidate, const
                            .host = process < 0 ? text("") : name,
                            .version = text("0.1.0"),
                            .circumstances = text("{}")};
+    if (candidate == CANDIDATES) {
+        row.outcome = TRI_SPILLED;
+        row.reason = text("spills 96 bytes a thread: at most 64");
+        row.spill_bytes = 96;
+        row.median_ns = row.low_ns = row.high_ns = row.min_ns = 0;
+        row.row_error = row.row_error_limit = 0;
+        row.samples = 0;
+    }
     return tri_store_add(store, &row);
 }
 
@@ -126,7 +139,8 @@ typedef struct device {
     int work_ms;
 } device;
 
-static triage_status fake_job(void *user, const tri_job *job, char **note) {
+static triage_status fake_job(void *user, tri_desk *desk, const tri_job *job, char **note) {
+    (void)desk;
     const device *d = user;
     triage_status status = TRIAGE_OK;
     tri_store *local = NULL;
@@ -142,7 +156,27 @@ done:
     return status;
 }
 
-static triage_status work(const char *path, const char *url, const char *host, int lease_ms, int work_ms) {
+static triage_status fake_compilation(void *user, tri_desk *desk, const tri_job *job, char **note) {
+    const device *d = user;
+    triage_status status = TRIAGE_OK;
+    tri_store *local = NULL;
+    const int problem = atoi(job->spec + strlen("{\"problem\":"));
+    if (strcmp(job->device, DEVICE) != 0)
+        return tri_fail(TRIAGE_E_DATA, "to be compiled for %s", job->device);
+    for (int ms = 0; ms < d->work_ms && !*tri_desk_lost(desk); ms += 10) {
+        tri_desk_progress(desk, ms, d->work_ms);
+        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000000L}, NULL);
+    }
+    TRI_TRY(tri_store_open(&local, d->path, TRI_STORE_WRITE));
+    TRI_TRY(add_row(local, problem, CANDIDATES, d->host, (int)getpid()));
+    TRI_TRY(tri_format(note, "%s", d->host));
+done:
+    tri_store_close(local);
+    return status;
+}
+
+static triage_status work(const char *path, const char *url, const char *host, int lease_ms, int work_ms,
+                          bool compile) {
     const tri_log log = {say, NULL};
     tri_work_result result = {0};
     device d = {path, host, work_ms};
@@ -152,10 +186,13 @@ static triage_status work(const char *path, const char *url, const char *host, i
                                       .server_url = url,
                                       .worker = name,
                                       .device = "NVIDIA H200",
+                                      .device_key = DEVICE,
+                                      .device_name = "NVIDIA H200",
+                                      .target = compile ? "sm_90a" : NULL,
                                       .lease_ms = lease_ms,
                                       .patience_s = 60,
                                       .log = &log};
-    triage_status status = tri_work(&result, &options, fake_job, &d);
+    triage_status status = tri_work(&result, &options, compile ? fake_compilation : fake_job, &d);
     printf("{\"done\": %lld, \"failed\": %lld, \"lost\": %lld, \"sent\": %lld}\n", (long long)result.done,
            (long long)result.failed, (long long)result.lost, (long long)result.sync.sent);
     return status;
@@ -185,7 +222,9 @@ int main(int argc, char **argv) {
     if (argc == 7 && strcmp(argv[1], "tune") == 0)
         status = tune(argv[2], argv[3], argv[4], atoi(argv[5]), atoi(argv[6]));
     else if (argc == 7 && strcmp(argv[1], "work") == 0)
-        status = work(argv[2], argv[3], argv[4], atoi(argv[5]), atoi(argv[6]));
+        status = work(argv[2], argv[3], argv[4], atoi(argv[5]), atoi(argv[6]), false);
+    else if (argc == 7 && strcmp(argv[1], "compile") == 0)
+        status = work(argv[2], argv[3], argv[4], atoi(argv[5]), atoi(argv[6]), true);
     else if (argc == 4 && strcmp(argv[1], "enqueue") == 0)
         status = enqueue(argv[2], atoi(argv[3]));
     if (status != TRIAGE_OK)

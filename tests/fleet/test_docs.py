@@ -22,6 +22,7 @@ def main():
     home = tempfile.mkdtemp(prefix="triage-docs-")
     environment = dict(os.environ, HOME=home, PATH=f"{os.path.abspath(sys.argv[1])}:{os.environ['PATH']}")
     environment.pop("XDG_DATA_HOME", None)
+    environment["TRIAGE_LOCK_DIR"] = home
     environment["SERVER"] = os.environ["TRIAGE_TEST_SERVER"].replace("/postgres?", "/tuning?")
     try:
         subprocess.run(["dropdb", "--if-exists", "-f", "tuning"], env=environment, check=True, capture_output=True)
@@ -37,6 +38,8 @@ def main():
         hashes = [out for command, out in outputs.items() if command.startswith("triage_db hash")]
         if hashes[0] != hashes[1]:  # this machine's file, and what a merge made of its export
             raise SystemExit(f"hashes differ: {hashes}")
+        if "1 waiting (1 compiled ahead)" not in outputs['triage_db status --server "$SERVER"'][1]:
+            raise SystemExit("nothing was compiled ahead:\n" + outputs['triage_db status --server "$SERVER"'][1])
         jobs = outputs['triage_db jobs --server "$SERVER"']
         if jobs[0].count("queued") != 2 or jobs[1].count("done") != 2:
             raise SystemExit("the worker did not do the jobs:\n" + "\n".join(jobs))

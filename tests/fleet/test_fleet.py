@@ -4,7 +4,8 @@
    python3 tests/fleet/test_fleet.py BIN_DIR [--full]
 
 1. Many processes on four hosts tune the same problems: no row lost or doubled, the same hash everywhere.
-2. Workers are killed with SIGKILL at random: each job ends once, its evidence complete.
+2. Workers, and others that compile jobs ahead, are killed with SIGKILL at random: each job ends once, its evidence
+   complete, and what was compiled ahead was so once.
 3. The network is cut for ten seconds at random, the server restarted: nothing lost, nothing doubled, nobody hangs.
 
 Run by tests/support/postgres.sh inside `unshare --net` (see main). Exit code 77: skipped, and why. Without the
@@ -160,7 +161,7 @@ def check_jobs(name, jobs):
     need(states == f"done|1|{jobs}", "jobs are not all done once:", states)
     incomplete = sql(name, """SELECT count(*) FROM triage.job j WHERE 3 <> (
         SELECT count(*) FROM triage.evidence e
-        WHERE e.problem LIKE '% n=' || (128 + (j.spec::json ->> 'problem')::int) || ' %'
+        WHERE e.problem LIKE '% n=' || (128 + 8 * (j.spec::json ->> 'problem')::int) || ' %'
           AND e.host = (SELECT h.host FROM hosts h WHERE h.name = j.note))""")
     need(incomplete == "0", incomplete, "jobs ended without their evidence")
 
@@ -184,14 +185,34 @@ def start_worker(fleet, name, i, lease_ms, work_ms):
     return fleet.start(i, "fleet_member", "work", fleet.local(name, i), fleet.url(name), f"host{i}", lease_ms, work_ms)
 
 
+def start_compiler(fleet, name, i, lease_ms, work_ms):
+    """A machine without the device, on the same host as others that have one."""
+    return fleet.start(i, "fleet_member", "compile", fleet.local(name, i), fleet.url(name), f"farm{i}", lease_ms, work_ms)
+
+
+def check_farm(name):
+    """What was compiled ahead was so once: one row, from one process, unless a claim was lost on the way."""
+    wrong = sql(name, """SELECT count(*) FROM triage.compilation c JOIN triage.job j ON j.id = c.job
+        WHERE c.state = 'done' AND (SELECT CASE WHEN c.attempt = 1 THEN count(*) <> 1 ELSE count(*) < 1 END
+            FROM triage.evidence e
+            WHERE e.outcome = 'spilled' AND e.device = c.device
+              AND e.problem LIKE '% n=' || (128 + 8 * (j.spec::json ->> 'problem')::int) || ' %')""")
+    need(wrong == "0", wrong, "jobs were compiled ahead twice, or without their evidence")
+    counts = sql(name, "SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE attempt > 1) "
+                       "FROM triage.compilation").split("|")
+    need(int(counts[0]) > 0, "nothing was compiled ahead")
+    return f"{counts[0]} compiled ahead ({counts[1]} taken over)"
+
+
 def test_kills(fleet, kills, jobs, workers):
     start, rng = time.time(), random.Random(SEED)
     queue(fleet, "kills", jobs)
-    members = [start_worker(fleet, "kills", w % HOSTS, 1500, 150) for w in range(workers)]
+    starters = [start_worker] * workers + [start_compiler] * HOSTS
+    members = [start(fleet, "kills", w % HOSTS, 1500, 150) for w, start in enumerate(starters)]
     killed = 0
     while killed < kills:
         time.sleep(rng.uniform(0.005, 0.06))
-        w = rng.randrange(workers)
+        w = rng.randrange(len(members))
         ended = members[w].poll() is not None
         need(not ended or members[w].returncode == 0, "a worker failed:", fleet.log())
         if not ended:
@@ -202,7 +223,7 @@ def test_kills(fleet, kills, jobs, workers):
             break
         members[w].stdout.close()
         fleet.running.remove(members[w])
-        members[w] = start_worker(fleet, "kills", w % HOSTS, 1500, 150)
+        members[w] = starters[w](fleet, "kills", w % HOSTS, 1500, 150)
     need(killed == kills, "only", killed, "kills before the jobs were done: too few jobs")
     left = int(sql("kills", "SELECT count(*) FROM triage.job WHERE state IN ('queued', 'running')"))
     for member in members:
@@ -211,16 +232,18 @@ def test_kills(fleet, kills, jobs, workers):
         time.sleep(0.5)  # leases of the dead
         fleet.finish(start_worker(fleet, "kills", 0, 1500, 150), 300)
     check_jobs("kills", jobs)
+    ahead = check_farm("kills")
     retried = sql("kills", "SELECT count(*) FROM triage.job WHERE attempt > 1")
     rows, _ = check_agreement(fleet, "kills", None)
     print(f"2. {killed} workers killed, {left} of {jobs} jobs open at the last kill, {retried} taken over: each ended "
-          f"once with its evidence ({rows} rows, one hash); {time.time() - start:.0f} s", flush=True)
+          f"once with its evidence, {ahead} ({rows} rows, one hash); {time.time() - start:.0f} s", flush=True)
 
 
 def test_cuts(fleet, cuts, jobs, workers):
     start, rng = time.time(), random.Random(SEED + 1)
     queue(fleet, "cuts", jobs)
     members = [start_worker(fleet, "cuts", w % HOSTS, 4000, 150) for w in range(workers)]
+    members += [start_compiler(fleet, "cuts", i, 4000, 150) for i in range(HOSTS)]
     longest = 0
     for cut in range(cuts):
         time.sleep(rng.uniform(0.2, 2))
@@ -245,9 +268,10 @@ def test_cuts(fleet, cuts, jobs, workers):
         time.sleep(1)
         fleet.finish(start_worker(fleet, "cuts", 0, 4000, 10), 300)
     check_jobs("cuts", jobs)
+    ahead = check_farm("cuts")
     rows, _ = check_agreement(fleet, "cuts", None)
     what = f"{cuts} cuts of 10 s" if fleet.separate else "no network cut (no namespaces)"
-    print(f"3. {what}, {cuts} server restarts, {jobs} jobs: each ended once, {rows} rows, one hash; a sync "
+    print(f"3. {what}, {cuts} server restarts, {jobs} jobs: each ended once, {ahead}, {rows} rows, one hash; a sync "
           f"without network ended after {longest:.1f} s; {time.time() - start:.0f} s", flush=True)
 
 

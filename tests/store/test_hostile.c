@@ -5,6 +5,8 @@
 
 #include <sqlite3.h>
 
+#include "store/sqlite.h"
+
 static tri_text said;
 
 static void collect(void *user, triage_log_level level, const char *line) {
@@ -101,6 +103,23 @@ static void test_spoiled_rows(void **state) {
     expect_one_refused(SPOIL("circumstances = '{' || hex(zeroblob(10000)) || '}'"),
                        "circumstances: at least");
     expect_one_refused(SPOIL("reason = hex(zeroblob(3000000))"), "larger than any");
+    expect_one_refused(SPOIL("reason = zeroblob(50000000)"),
+                       "larger than any"); /* no memory for it is asked */
+    expect_one_refused(SPOIL("reason = zeroblob(100)"), "reason: not a text");
+    expect_one_refused(SPOIL("seed = 1e300"), "seed: not an integer");
+    expect_one_refused(SPOIL("measured_at_ms = 9223372036854775807"), "measured_at_ms: 9223372036854775807");
+    expect_one_refused(SPOIL("measured_at_ms = -1"), "measured_at_ms: -1");
+    expect_one_refused(SPOIL("outcome = 'wrong', reason = CAST(x'ff61' AS TEXT)"),
+                       "reason: not one line of UTF-8");
+    expect_one_refused(SPOIL("reason = char(155) || '2J'"),
+                       "reason: not one line"); /* CSI in one character */
+    expect_one_refused(SPOIL("reason = 'a' || char(8238) || 'b'"),
+                       "reason: not one line"); /* right to left */
+    expect_one_refused(SPOIL("circumstances = hex(zeroblob(10)) || '['"), "circumstances: not JSON");
+    expect_one_refused(SPOIL("circumstances = replace(hex(zeroblob(4000)), '0', '[')"),
+                       "circumstances: not JSON");
+    expect_one_refused(SPOIL("circumstances = '{\"a\": 1, \"a\": 2}'"), "circumstances: not JSON: duplicate");
+    expect_one_refused(SPOIL("circumstances = '[]'"), "circumstances: not a JSON object");
     expect_one_refused("UPDATE candidate SET config = 'four' WHERE config = 'two'", "was changed");
     expect_one_refused("UPDATE candidate SET config = hex(zeroblob(5000000)) WHERE config = 'two'",
                        "larger than any");
@@ -138,6 +157,145 @@ static void test_disguised_tables(void **state) {
     expect_file_refused(TRIAGE_E_DATA, "schema 7");
     make_loose("loose.db", "PRAGMA application_id = 1");
     expect_file_refused(TRIAGE_E_DATA, "not of triage");
+}
+
+/* The text of a virtual table need not begin as SQLite writes it. */
+static void test_virtual_tables(void **state) {
+    (void)state;
+    make_loose("loose.db", "DROP TABLE device; CREATE VIRTUAL TABLE device USING rtree(id, low, high)");
+    expect_file_refused(TRIAGE_E_DATA, "not all tables");
+    make_loose("loose.db", "DROP TABLE device; CREATE VIRTUAL TABLE device USING fts5(key)");
+    expect_file_refused(TRIAGE_E_DATA, "not all tables");
+    make_loose("loose.db", "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = 0, sql = "
+                           "'CREATE/**/VIRTUAL TABLE device USING fts5(key)' WHERE name = 'device'");
+    expect_file_refused(TRIAGE_E_DATA, "not all tables");
+    make_loose("loose.db", "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = "
+                           "'CREATE TABLE device (id INTEGER PRIMARY KEY, key' WHERE name = 'device'");
+    expect_file_refused(TRIAGE_E_DATA, "malformed");
+}
+
+/* A journal beside the file would be played back into it: nothing is written to a file from elsewhere. */
+static void test_journals_beside_it(void **state) {
+    (void)state;
+    static const char *const suffixes[] = {"-journal", "-wal"};
+    char garbage[4096], path[200], *before = NULL, *after = NULL;
+    tri_merge_result result;
+    size_t size, size_after;
+    memset(garbage, 0xd9, sizeof garbage);
+    for (size_t i = 0; i < 2; i++) {
+        make_loose("loose.db", "");
+        assert_ok(tri_file_read(&before, &size, in_folder("loose.db"), 0));
+        snprintf(path, sizeof path, "%s%s", in_folder("loose.db"), suffixes[i]);
+        assert_ok(tri_file_write_atomic(path, garbage, sizeof garbage, 0600));
+        unlink(in_folder("into.db"));
+        tri_store *store = open_store("into.db", TRI_STORE_WRITE);
+        triage_status status = tri_store_merge(&result, store, in_folder("loose.db"), NULL, NULL, NULL);
+        assert_true(status != TRIAGE_OK || result.added == 3); /* as it lies, or not at all */
+        tri_store_close(store);
+        assert_ok(tri_file_read(&after, &size_after, in_folder("loose.db"), 0));
+        assert_int_equal(size, size_after);
+        assert_memory_equal(before, after, size);
+        unlink(path);
+        free(before);
+        free(after);
+    }
+}
+
+/* What the files' names could mean to SQLite or the system beside a file. */
+static void test_paths(void **state) {
+    (void)state;
+    static const char *const names[] = {":memory:",
+                                        "file:loose.db?mode=memory",
+                                        "file::memory:?cache=shared",
+                                        "/dev/zero",
+                                        "/dev/null",
+                                        "/",
+                                        "",
+                                        "loop.db"};
+    tri_merge_result result;
+    tri_store *store = open_store("paths.db", TRI_STORE_WRITE);
+    assert_int_equal(symlink("loop.db", in_folder("loop.db")), 0);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *name = strcmp(names[i], "loop.db") == 0 ? in_folder("loop.db") : names[i];
+        const triage_status status = tri_store_merge(&result, store, name, NULL, NULL, NULL);
+        if (status == TRIAGE_OK || status == TRIAGE_E_MEMORY || !triage_last_error()[0])
+            fail_msg("\"%s\": %s", name, triage_status_name(status));
+    }
+    int64_t rows;
+    assert_fails(TRIAGE_E_IO, "/dev/null: not a regular file", tri_store_export(&rows, store, "/dev/null"));
+    struct stat info;
+    assert_true(stat("/dev/null", &info) == 0 && S_ISCHR(info.st_mode));
+    assert_fails(TRIAGE_E_IO, folder, tri_store_export(&rows, store, folder));
+    tri_store_close(store);
+}
+
+/* ---- how files are opened ---- */
+
+static int config_of(sqlite3 *db, int option) {
+    int value = -1;
+    assert_int_equal(sqlite3_db_config(db, option, -1, &value), SQLITE_OK);
+    return value;
+}
+
+static void expect_sql_error(sqlite3 *db, const char *text, const char *words) {
+    if (sqlite3_exec(db, text, NULL, NULL, NULL) == SQLITE_OK || !strstr(sqlite3_errmsg(db), words))
+        fail_msg("%s: %s, not %s", text, sqlite3_errmsg(db), words);
+}
+
+static int pragma_of(sqlite3 *db, const char *text) {
+    sqlite3_stmt *sql = NULL;
+    assert_int_equal(sqlite3_prepare_v2(db, text, -1, &sql, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(sql), SQLITE_ROW);
+    const int value = sqlite3_column_int(sql, 0);
+    sqlite3_finalize(sql);
+    return value;
+}
+
+/* Asked of the connection itself: set is what it says it is, not what we wrote. */
+static void expect_hardened(tri_store *store, bool foreign, bool writes) {
+    sqlite3 *db = store->db;
+    assert_int_equal(config_of(db, SQLITE_DBCONFIG_DEFENSIVE), 1);
+    assert_int_equal(config_of(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA), 0);
+    assert_int_equal(config_of(db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION), 0);
+    assert_int_equal(config_of(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA), 0);
+    assert_int_equal(config_of(db, SQLITE_DBCONFIG_ENABLE_VIEW), !foreign);
+    assert_int_equal(config_of(db, SQLITE_DBCONFIG_ENABLE_TRIGGER), !foreign);
+    assert_int_equal(config_of(db, SQLITE_DBCONFIG_DQS_DML), 0);
+    assert_int_equal(config_of(db, SQLITE_DBCONFIG_DQS_DDL), 0);
+    static const int limits[] = {
+        SQLITE_LIMIT_LENGTH,       SQLITE_LIMIT_SQL_LENGTH,      SQLITE_LIMIT_COLUMN,
+        SQLITE_LIMIT_EXPR_DEPTH,   SQLITE_LIMIT_COMPOUND_SELECT, SQLITE_LIMIT_VDBE_OP,
+        SQLITE_LIMIT_FUNCTION_ARG, SQLITE_LIMIT_ATTACHED,        SQLITE_LIMIT_TRIGGER_DEPTH};
+    static const int most[] = {1 << 20, 1 << 16, 64, 64, 8, 25000, 16, 0, 4};
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
+        assert_int_equal(sqlite3_limit(db, limits[i], -1), most[i]);
+    assert_int_equal(pragma_of(db, "PRAGMA trusted_schema"), 0);
+    assert_int_equal(pragma_of(db, "PRAGMA cell_size_check"), 1);
+    assert_int_equal(pragma_of(db, "PRAGMA query_only"), !writes);
+    expect_sql_error(db, "SELECT load_extension('evil')", "not authorized");
+    expect_sql_error(db, "ATTACH ':memory:' AS other", "too many attached");
+    expect_sql_error(db, "SELECT zeroblob(2000000)", "too big");
+    expect_sql_error(db, "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = ''", "");
+    if (!writes)
+        expect_sql_error(db, "DELETE FROM problem", "readonly");
+    if (foreign)
+        expect_sql_error(db, "SELECT * FROM evidence", "view");
+}
+
+static void test_connections_are_hardened(void **state) {
+    (void)state;
+    tri_store *store = NULL;
+    make_loose("loose.db", "CREATE VIEW evidence AS SELECT 'lies'");
+    assert_ok(tri_sqlite_open(&store, in_folder("loose.db"), TRI_ACCESS_FOREIGN));
+    assert_int_equal(sqlite3_db_readonly(store->db, "main"), 1);
+    expect_hardened(store, true, false);
+    tri_sqlite_close(store);
+    store = open_store("own.db", TRI_STORE_WRITE);
+    expect_hardened(store, false, true);
+    tri_store_close(store);
+    store = open_store("own.db", TRI_STORE_READ);
+    expect_hardened(store, false, false);
+    tri_store_close(store);
 }
 
 /* A computed column could work for ever or fill the memory. */
@@ -256,10 +414,31 @@ static void test_spoiled_json(void **state) {
     expect_bad_line("\"config\":\"one\"", "\"config\":\"\\u0000\"", "not JSON");
     expect_bad_line("\"config\":\"one\"", "\"config\":\"\\u001b[2J\"", "config: not one line");
     expect_bad_line("\"config\":\"one\"", "\"config\":\"\xff\"", "not JSON");
+    expect_bad_line("\"config\":\"one\"", "\"config\":\"\\u009b2J\"", "config: not one line");
+    expect_bad_line("\"config\":\"one\"", "\"config\":\"\\u202eeno\"", "config: not one line");
+    expect_bad_line("\"config\":\"one\"", "\"config\":\"\\ud800\"", "not JSON");  /* half a pair */
+    expect_bad_line("\"config\":\"one\"", "\"config\":\"\xc0\xaf\"", "not JSON"); /* overlong */
+    expect_bad_line("\"median_ns\":100.0", "\"median_ns\":1e308",
+                    "median_ns: 1e+308 is not a finite number in 0");
+    expect_bad_line("\"median_ns\":100.0", "\"median_ns\":-1", "median_ns: -1 is not");
+    expect_bad_line("\"median_ns\":100.0", "\"median_ns\":Infinity", "not JSON");
+    expect_bad_line("\"seed\":7", "\"seed\":{}", "seed: not an integer");
+    expect_bad_line("\"id\":\"", "\"id\":\"00", "id: missing or not 32");
     expect_bad_line("{\"schema\"", "[{\"schema\"", "not JSON");
     assert_fails(TRIAGE_E_DATA, "not JSON", tri_measurement_from_json(&row, ""));
     assert_fails(TRIAGE_E_DATA, "not a JSON object", tri_measurement_from_json(&row, "[]"));
     assert_fails(TRIAGE_E_DATA, "schema", tri_measurement_from_json(&row, "{}"));
+}
+
+/* Nesting is bounded before it can use up the stack, however short the line. */
+static void test_deep_nesting(void **state) {
+    (void)state;
+    tri_text text = TRI_TEXT_INIT;
+    assert_ok(tri_text_append(&text, "\"seed\":", 7));
+    for (int i = 0; i < 5000; i++)
+        assert_ok(tri_text_append(&text, "{\"a\":", 5));
+    expect_bad_line("\"seed\":7", text.data, "not JSON: maximum parsing depth reached");
+    tri_text_free(&text);
 }
 
 static void test_spoiled_lines_in_a_file(void **state) {
@@ -280,7 +459,7 @@ static void test_spoiled_lines_in_a_file(void **state) {
     assert_int_equal(result.read, 6);
     assert_int_equal(result.refused, 5);
     assert_int_equal(result.added, 1);
-    assert_non_null(strstr(said.data, "bad.jsonl: line 1 refused: id: "));
+    assert_non_null(strstr(said.data, "bad.jsonl: line 1, measurement "));
     assert_non_null(strstr(said.data, "line 2 refused: not JSON"));
     assert_non_null(strstr(said.data, "line 3 refused: the line is longer than 65536 bytes"));
     assert_non_null(strstr(said.data, "line 4 refused: the line has a zero byte"));
@@ -299,10 +478,15 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spoiled_rows),
         cmocka_unit_test(test_disguised_tables),
+        cmocka_unit_test(test_virtual_tables),
+        cmocka_unit_test(test_journals_beside_it),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_connections_are_hardened),
         cmocka_unit_test(test_generated_columns),
         cmocka_unit_test(test_triggers),
         cmocka_unit_test(test_damaged_files),
         cmocka_unit_test(test_spoiled_json),
+        cmocka_unit_test(test_deep_nesting),
         cmocka_unit_test(test_spoiled_lines_in_a_file),
     };
     return cmocka_run_group_tests_name("hostile", tests, make_folder, remove_folder);

@@ -96,6 +96,11 @@ static void test_roles(void **state) {
     assert_ok(tri_store_add(store, &row));
     expect_rows(store, 2);
     tri_store_close(store);
+    run_on(as_user(url, "bob"), "INSERT INTO triage.known_device VALUES ('cuda sm_90a', 'H200')");
+    run_on(as_user(url, "bob"), "SELECT triage.claim_compilation('w', 'sm_90a', interval '1 s', 25)");
+    expect_denied(as_user(url, "eve"), "SELECT triage.claim_compilation('w', 'sm_90a', interval '1 s', 25)",
+                  "permission denied");
+    expect_denied(as_user(url, "bob"), "DELETE FROM triage.known_device", "permission denied");
     expect_denied(as_user(url, "bob"), "INSERT INTO triage.problem (key) VALUES ('x')", "permission denied");
     expect_denied(as_user(url, "bob"), "DELETE FROM triage.measurement", "permission denied");
     expect_denied(as_user(url, "bob"), "UPDATE triage.measurement SET seed = 1", "permission denied");
@@ -260,6 +265,7 @@ int main(void) {
         cmocka_unit_test(test_configs_of_one_source_are_two_candidates),
         cmocka_unit_test(test_known),
         cmocka_unit_test(test_winners_of_a_family),
+        cmocka_unit_test(test_devices),
         cmocka_unit_test(test_row_functions),
         cmocka_unit_test(test_find_by_prefix),
         cmocka_unit_test(test_hash_is_of_the_set),

@@ -1,4 +1,3 @@
-// links: base store
 /* Sync and jobs against a real server: both ways, incremental, hostile rows, lost servers, leases. Skipped without
  * TRIAGE_TEST_SERVER: see tests/support/postgres.sh. */
 #include "store/fixture.h"
@@ -6,6 +5,7 @@
 #include <libpq-fe.h>
 #include <sys/wait.h>
 
+#include "run/admission.h"
 #include "store/courier.h"
 
 static const char *server;
@@ -144,6 +144,61 @@ static void test_hostile_rows_on_the_server(void **state) {
     tri_store_close(remote);
 }
 
+/* Sound rows that cannot be: what a merge or an import refuses, a sync refuses, and names. */
+static void test_impossible_rows_on_the_server(void **state) {
+    (void)state;
+    static const char legal[] = "wgmma tile_n=256 wg_n=1 step_k=64 stages=4 c_slabs=4 cluster_n=1 "
+                                "ctas_per_sm=1 raster=1 share=1 promote=0";
+    tri_store *remote = open_at(make_server("impossible")), *local = open_store("gate.db", TRI_STORE_WRITE);
+    tri_admission *gate = NULL;
+    tri_sync_result result;
+    tri_measurement ours = row_of("wgmma tile_n=9999", 100000), newer = ours;
+    ours.version = (char *)(uintptr_t)TRIAGE_VERSION;
+    newer.version = (char *)(uintptr_t) "9.0.0";
+    add(remote, row_of(legal, 100000));
+    add(remote, row_of(legal, 20));
+    add(remote, ours);
+    add(remote, newer);
+    assert_ok(tri_admission_open(&gate, NULL, NULL));
+    assert_ok(
+        tri_store_sync(&result, local, remote,
+                       &(tri_sync_options){.check = tri_admission_check, .user = gate, .log = &log_here}));
+    assert_int_equal(result.received, 2);
+    assert_int_equal(result.refused, 2);
+    assert_int_equal(tri_admission_unjudged(gate), 1);
+    assert_non_null(strstr(said.data, "refused: min_ns: 19.8 ns for 1.3"));
+    assert_non_null(strstr(said.data, "not a value of its axis: 'tile_n=9999'"));
+    tri_text_free(&said);
+    tri_admission_free(gate);
+    tri_store_close(local);
+    tri_store_close(remote);
+}
+
+/* One problem on one device, and only rows that are what they say. */
+static void test_fetch(void **state) {
+    (void)state;
+    const char *url = make_server("fetch");
+    tri_store *remote = open_at(url), *local = open_store("fetch.db", TRI_STORE_WRITE);
+    int64_t added, rows;
+    tri_measurement wanted = row_of("wanted", 100), elsewhere = row_of("elsewhere", 100);
+    const char *device = wanted.device;
+    add(remote, wanted);
+    add(remote, row_of("wanted too", 200));
+    elsewhere.device = (char *)(uintptr_t) "cuda sm_90a sms=1 clock=1 memclock=1 bus=1 l2=1 smem=1";
+    add(remote, elsewhere);
+    run_on(url,
+           "SELECT triage.add_evidence(jsonb_build_array(to_jsonb(e) || jsonb_build_object('id', md5('x')))) "
+           "FROM triage.evidence e WHERE config = 'wanted'");
+    assert_ok(tri_store_fetch(&added, local, remote, wanted.problem, device, NULL, NULL));
+    assert_int_equal(added, 2);
+    assert_ok(tri_store_fetch(&added, local, remote, wanted.problem, device, NULL, NULL));
+    assert_int_equal(added, 0);
+    assert_ok(tri_store_verify(&rows, local));
+    assert_int_equal(rows, 2);
+    tri_store_close(local);
+    tri_store_close(remote);
+}
+
 static void test_restored_server(void **state) {
     (void)state;
     const char *url = make_server("restored");
@@ -159,6 +214,23 @@ static void test_restored_server(void **state) {
     run_on(url, "UPDATE triage.server SET id = gen_random_uuid()");
     expect_sync(local, remote, 0, 0, 0);
     tri_text_free(&said);
+    tri_store_close(local);
+    tri_store_close(remote);
+}
+
+/* A server of a version to come is read, and never written. */
+static void test_newer_server_is_only_read(void **state) {
+    (void)state;
+    const char *url = make_server("newer");
+    tri_store *remote = open_at(url), *local = open_store("newer.db", TRI_STORE_WRITE);
+    tri_sync_result result;
+    add_many(remote, "there", 3);
+    add_many(local, "here", 2);
+    tri_store_close(remote);
+    run_on(url, "INSERT INTO triage.schema_version VALUES (99, 1)");
+    assert_ok(tri_store_open(&remote, url, TRI_STORE_READ));
+    assert_ok(tri_store_sync(&result, local, remote, &(tri_sync_options){.log = &log_here}));
+    assert_true(result.sent == 0 && result.received == 3 && result.read_only);
     tri_store_close(local);
     tri_store_close(remote);
 }
@@ -287,15 +359,138 @@ static void test_leases_end(void **state) {
     tri_store_close(file);
 }
 
+/* ---- compiling ahead ---- */
+
+#define H200 "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448"
+#define H100 "cuda sm_90a sms=114 clock=1755000 memclock=1593000 bus=5120 l2=52428800 smem=232448"
+
+static void test_compiling_ahead(void **state) {
+    (void)state;
+    const char *url = make_server("ahead");
+    tri_store *remote = open_at(url);
+    int64_t count;
+    bool held;
+    tri_job jobs[3], timed, none;
+    assert_ok(tri_job_enqueue(&count, remote, specs, 1, "h200"));
+    assert_fails(TRIAGE_E_NOT_FOUND, "", tri_job_claim_compilation(&none, remote, "c", "sm_90a", 60000));
+    assert_ok(tri_fleet_know_target(&count, remote, "sm_90a"));
+    assert_int_equal(count, 0);
+    assert_ok(tri_fleet_know_device(remote, H200, "NVIDIA H200"));
+    assert_ok(tri_fleet_know_device(remote, H200, "NVIDIA H200"));
+    assert_ok(tri_fleet_know_device(remote, H100, "NVIDIA H100 PCIe"));
+    assert_ok(tri_fleet_know_target(&count, remote, "sm_90a"));
+    assert_int_equal(count, 2);
+    assert_fails(TRIAGE_E_NOT_FOUND, "", tri_job_claim_compilation(&none, remote, "c", "sm_80", 60000));
+    assert_ok(tri_job_claim_compilation(&jobs[0], remote, "c", "sm_90a", 300));
+    assert_string_equal(jobs[0].device, H200); /* the class is not that of the other */
+    assert_string_equal(jobs[0].device_name, "NVIDIA H200");
+    assert_string_equal(jobs[0].spec, specs[0]);
+    assert_fails(TRIAGE_E_NOT_FOUND, "", tri_job_claim_compilation(&none, remote, "d", "sm_90a", 60000));
+    usleep(400000);
+    assert_ok(tri_job_claim_compilation(&jobs[1], remote, "d", "sm_90a", 60000)); /* not heard of */
+    assert_true(jobs[1].id == jobs[0].id && jobs[1].attempt == jobs[0].attempt + 1);
+    assert_ok(tri_job_renew(&held, remote, &jobs[0], 60000));
+    assert_false(held);
+    assert_ok(tri_job_renew(&held, remote, &jobs[1], 60000));
+    assert_true(held);
+    assert_ok(tri_job_release(remote, &jobs[1]));
+    assert_ok(tri_job_claim_compilation(&jobs[2], remote, "e", "sm_90a", 60000));
+    assert_ok(tri_job_claim(&timed, remote, "gpu", "NVIDIA H200 " H200, 60000)); /* waits for nobody */
+    assert_int_equal(timed.id, jobs[2].id);
+    assert_ok(tri_job_renew(&held, remote, &jobs[2], 60000)); /* nothing is ahead any more */
+    assert_false(held);
+    assert_ok(tri_job_finish(&held, remote, &jobs[2], "done", "all of them"));
+    assert_true(held);
+    assert_ok(tri_job_finish(&held, remote, &timed, "failed", "none was right"));
+    assert_true(held);
+    assert_ok(tri_job_retry(&count, remote, ""));
+    assert_int_equal(count, 1);
+    assert_fails(TRIAGE_E_NOT_FOUND, "", tri_job_claim_compilation(&none, remote, "c", "sm_90a", 60000));
+    assert_ok(tri_job_finish(&held, remote, &timed, "done", "from before the retry"));
+    assert_false(held);
+    for (int i = 0; i < 3; i++)
+        tri_job_clear(&jobs[i]);
+    tri_job_clear(&timed);
+    tri_store_close(remote);
+}
+
+/* A device that only evidence speaks of is known by the name in its rows. */
+static void test_devices_of_evidence(void **state) {
+    (void)state;
+    tri_store *remote = open_at(make_server("devices"));
+    int64_t count;
+    tri_job job;
+    add(remote, row_of("a", 100));
+    assert_ok(tri_fleet_know_target(&count, remote, "sm_90a"));
+    assert_int_equal(count, 1);
+    assert_ok(tri_job_enqueue(&count, remote, specs, 1, "H200"));
+    assert_ok(tri_job_claim_compilation(&job, remote, "c", "sm_90a", 60000));
+    assert_string_equal(job.device_name, "NVIDIA H200");
+    tri_job_clear(&job);
+    tri_store_close(remote);
+}
+
+/* Many at once: nobody gets what another has, and while they ask each job stays free for those who time. */
+static void test_compile_workers_share(void **state) {
+    (void)state;
+    enum { WORKERS = 8, JOBS = 40 };
+    const char *url = make_server("share");
+    tri_store *remote = open_at(url), *check = NULL;
+    char texts[JOBS][32];
+    const char *list[JOBS];
+    int64_t count;
+    for (int i = 0; i < JOBS; i++) {
+        snprintf(texts[i], sizeof texts[i], "{\"problem\":%d}", i);
+        list[i] = texts[i];
+    }
+    assert_ok(tri_job_enqueue(&count, remote, list, JOBS, ""));
+    assert_ok(tri_fleet_know_device(remote, H200, "NVIDIA H200"));
+    tri_store_close(remote);
+    for (int w = 0; w < WORKERS; w++) {
+        if (fork() != 0)
+            continue;
+        tri_store *own = NULL;
+        tri_job job;
+        bool held = true;
+        triage_status status = tri_store_open(&own, url, TRI_STORE_WRITE);
+        while (status == TRIAGE_OK && held) {
+            status = tri_job_claim_compilation(&job, own, "w", "sm_90a", 60000);
+            if (status == TRIAGE_OK)
+                status = tri_job_finish(&held, own, &job, "done", "");
+        }
+        _exit(status == TRIAGE_E_NOT_FOUND ? 0 : 1);
+    }
+    check = open_at(url);
+    tri_job timed;
+    assert_ok(tri_job_claim(&timed, check, "gpu", "any " H200, 60000));
+    assert_int_equal(timed.id, 1); /* the oldest, whoever was asking for it just then */
+    for (int w = 0; w < WORKERS; w++) {
+        int code;
+        wait(&code);
+        assert_true(WIFEXITED(code) && WEXITSTATUS(code) == 0);
+    }
+    run_on(url,
+           "DO $$ BEGIN IF EXISTS (SELECT FROM triage.compilation WHERE attempt <> 1 OR state <> 'done') OR "
+           "(SELECT count(*) FROM triage.compilation) < 39 THEN RAISE 'not each once'; END IF; END $$");
+    tri_job_clear(&timed);
+    tri_store_close(check);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_ways_and_only_once),
         cmocka_unit_test(test_hostile_rows_on_the_server),
+        cmocka_unit_test(test_impossible_rows_on_the_server),
+        cmocka_unit_test(test_fetch),
         cmocka_unit_test(test_restored_server),
+        cmocka_unit_test(test_newer_server_is_only_read),
         cmocka_unit_test(test_stops_in_time),
         cmocka_unit_test(test_courier),
         cmocka_unit_test(test_a_job_is_for_one),
         cmocka_unit_test(test_leases_end),
+        cmocka_unit_test(test_compiling_ahead),
+        cmocka_unit_test(test_devices_of_evidence),
+        cmocka_unit_test(test_compile_workers_share),
     };
     server = getenv("TRIAGE_TEST_SERVER");
     if (!server || !*server) {

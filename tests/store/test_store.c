@@ -376,6 +376,27 @@ static triage_status ask_again(void *user, const tri_measurement *row) {
     return status == TRIAGE_OK && rows != 2 ? tri_fail(TRIAGE_E_DB, "%d rows", (int)rows) : status;
 }
 
+/* A tri_device_fn. */
+static triage_status list_devices(void *user, const char *device, const char *name) {
+    return tri_text_format(user, "%s: %s\n", device, name);
+}
+
+static void test_devices(void **state) {
+    (void)state;
+    tri_text devices = TRI_TEXT_INIT;
+    tri_store *store = open_store("devices.db", TRI_STORE_WRITE);
+    tri_measurement row = row_of("a", 100);
+    add(store, row);
+    row.device_name = "new name", row.seed = 8;
+    add(store, row);
+    row.device = "host", row.device_name = "a CPU";
+    add(store, row);
+    assert_ok(tri_store_devices(store, list_devices, &devices));
+    assert_string_equal(devices.data, DEVICE ": new name\nhost: a CPU\n");
+    tri_text_free(&devices);
+    tri_store_close(store);
+}
+
 static void test_row_functions(void **state) {
     (void)state;
     tri_store *store = open_store("fn.db", TRI_STORE_WRITE);
@@ -449,6 +470,21 @@ static void test_verify_finds_a_changed_row(void **state) {
     tri_store_close(store);
 }
 
+static void test_verify_finds_a_changed_standing(void **state) {
+    (void)state;
+    tri_store *store = open_store("verify_standing.db", TRI_STORE_WRITE);
+    int64_t rows;
+    add(store, row_of("a", 100));
+    add(store, row_of("b", 200));
+    assert_ok(tri_store_verify(&rows, store));
+    sql("verify_standing.db", "UPDATE standing SET ranking = '[2,1]'");
+    assert_fails(TRIAGE_E_DATA, "is not what its rows say", tri_store_verify(&rows, store));
+    sql("verify_standing.db", "UPDATE standing SET ranking = NULL"); /* unknown is no lie */
+    assert_ok(tri_store_verify(&rows, store));
+    expect_ranking(store, "a b ");
+    tri_store_close(store);
+}
+
 static void test_hash_is_of_the_set(void **state) {
     (void)state;
     tri_store *one = open_store("one.db", TRI_STORE_WRITE), *two = open_store("two.db", TRI_STORE_WRITE);
@@ -473,8 +509,9 @@ static void test_hash_is_of_the_set(void **state) {
 /* A lookup must not read a million rows to find a hundred: no plan walks the whole of measurement. */
 static void test_queries_use_indexes(void **state) {
     (void)state;
-    static const char *const names[] = {"ranking", "measurement", "known", "evidence_of_problem",
-                                        "find",    "tuned"};
+    static const char *const names[] = {"ranking", "measurement", "known",           "evidence_of_problem",
+                                        "find",    "tuned",       "tuned_by_rows",   "near",
+                                        "times",   "standing",    "standing_unknown"};
     char *queries = NULL;
     sqlite3 *db = NULL;
     tri_store_close(open_store("plan.db", TRI_STORE_WRITE));
@@ -566,7 +603,17 @@ static void test_databases_of_others(void **state) {
     sql("newer.db", "PRAGMA user_version = 99");
     assert_fails(TRIAGE_E_DATA, "newer version",
                  tri_store_open(&store, in_folder("newer.db"), TRI_STORE_WRITE));
+    store = open_store("newer.db", TRI_STORE_READ); /* it says that this version can */
+    expect_rows(store, 0);
+    tri_store_close(store);
+    sql("newer.db", "CREATE TABLE novelty (x)");
+    tri_store_close(open_store("newer.db", TRI_STORE_READ));
+    sql("newer.db", "UPDATE schema_version SET oldest_reader = 99");
     assert_fails(TRIAGE_E_DATA, "newer version",
+                 tri_store_open(&store, in_folder("newer.db"), TRI_STORE_READ));
+    sql("newer.db", "UPDATE schema_version SET oldest_reader = 3; DROP VIEW evidence;"
+                    "CREATE VIEW evidence AS SELECT * FROM measurement");
+    assert_fails(TRIAGE_E_DATA, "view evidence",
                  tri_store_open(&store, in_folder("newer.db"), TRI_STORE_READ));
 }
 
@@ -595,21 +642,56 @@ static void test_changed_schemas(void **state) {
     tri_store_close(open_store("index.db", TRI_STORE_READ));
 }
 
+/* A new migration brings its hash along, or every opening costs milliseconds more. */
+static void test_known_schemas(void **state) {
+    (void)state;
+    int64_t version = 0;
+    const char *resource;
+    for (size_t i = 0; (resource = tri_resource_name(i)); i++) {
+        char *text = NULL;
+        if (strncmp(resource, "db/migrations/", 14) != 0)
+            continue;
+        version++;
+        assert_ok(tri_resource_read(&text, NULL, NULL, resource));
+        sql("known_schema.db", text);
+        free(text);
+        tri_store *store = open_store("known_schema.db", TRI_STORE_READ);
+        if (!tri_schema_is_known(store, version))
+            fail_msg("schema %d: its hash in src/store/schema.c is not right", (int)version);
+        tri_store_close(store);
+    }
+    assert_true(version >= 3);
+}
+
+static void expect_old(tri_store_mode mode) {
+    tri_measurement row = row_of("old", 100), known;
+    tri_text winners = TRI_TEXT_INIT;
+    tri_store *store = open_store("old.db", mode);
+    assert_ok(tri_store_known(&known, store, PROBLEM, DEVICE, row.source_hash, NULL));
+    assert_string_equal(known.config, "old");
+    expect_ranking(store, "old slower ");
+    assert_ok(tri_store_winners(store, DEVICE, "bsr_gemm", list_configs, &winners));
+    assert_string_equal(winners.data, "old ");
+    tri_text_free(&winners);
+    tri_measurement_clear(&known);
+    tri_store_close(store);
+}
+
 /* What an older version wrote is read as it is, and brought up by the first writer. */
 static void test_older_schema(void **state) {
     (void)state;
-    tri_measurement row = row_of("old", 100), known;
     tri_store *store = open_store("old.db", TRI_STORE_WRITE);
-    assert_ok(tri_store_add(store, &row));
+    add(store, row_of("old", 100));
+    add(store, row_of("slower", 200));
     tri_store_close(store);
+    sql("old.db", "DROP TRIGGER measurement_standing; DROP INDEX candidate_config; DROP VIEW place; DROP "
+                  "TABLE standing;"
+                  "DROP TABLE schema_version; PRAGMA user_version = 2");
+    expect_old(TRI_STORE_READ);
     sql("old.db", "DROP TABLE server; PRAGMA user_version = 1");
-    for (int mode = TRI_STORE_READ; mode <= TRI_STORE_WRITE; mode++) {
-        store = open_store("old.db", mode);
-        assert_ok(tri_store_known(&known, store, PROBLEM, DEVICE, row.source_hash, NULL));
-        assert_string_equal(known.config, "old");
-        tri_measurement_clear(&known);
-        tri_store_close(store);
-    }
+    expect_old(TRI_STORE_READ);
+    expect_old(TRI_STORE_WRITE);
+    expect_old(TRI_STORE_READ);
     sql("old.db", "SELECT pulled FROM server"); /* there again */
 }
 
@@ -755,6 +837,7 @@ int main(void) {
         cmocka_unit_test(test_configs_of_one_source_are_two_candidates),
         cmocka_unit_test(test_known),
         cmocka_unit_test(test_winners_of_a_family),
+        cmocka_unit_test(test_devices),
         cmocka_unit_test(test_row_functions),
         cmocka_unit_test(test_find_by_prefix),
         cmocka_unit_test(test_evidence_is_append_only),
@@ -766,6 +849,8 @@ int main(void) {
         cmocka_unit_test(test_absent_and_empty),
         cmocka_unit_test(test_databases_of_others),
         cmocka_unit_test(test_changed_schemas),
+        cmocka_unit_test(test_verify_finds_a_changed_standing),
+        cmocka_unit_test(test_known_schemas),
         cmocka_unit_test(test_older_schema),
         cmocka_unit_test(test_read_only_places),
         cmocka_unit_test(test_journal),

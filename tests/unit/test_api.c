@@ -2,6 +2,7 @@
 #include <ftw.h>
 #include <sys/stat.h>
 
+#include "store/store.h"
 #include "support/api_cases.h"
 
 static char folder[64], cache[96], database[96];
@@ -45,7 +46,8 @@ static void open_refuses(void **state) {
     options.version = 0;
     assert_int_equal(triage_context_open(&context, &options), TRIAGE_E_INVALID);
     assert_null(context);
-    assert_string_equal(triage_last_error(), "options.version is 0; must be 1 (TRIAGE_CONTEXT_OPTIONS_INIT)");
+    assert_string_equal(triage_last_error(),
+                        "options.version is 0; must be 1 .. 2 (TRIAGE_CONTEXT_OPTIONS_INIT)");
     options.version = TRIAGE_CONTEXT_OPTIONS_VERSION;
     options.device = "abacus";
     assert_int_equal(triage_context_open(&context, &options), TRIAGE_E_INVALID);
@@ -357,6 +359,35 @@ static void choice_is_the_default_without_a_database(void **state) {
     api_destroy(&world);
 }
 
+/* Looking up changes no byte of the user's database, and leaves nothing beside it. */
+static void lookups_write_nothing(void **state) {
+    (void)state;
+    char path[128], beside[140], *before = NULL, *after = NULL;
+    size_t size = 0, size_after = 0;
+    tri_store *store = NULL;
+    api_world world;
+    triage_choice choice = {.version = TRIAGE_CHOICE_VERSION};
+    snprintf(path, sizeof path, "%s/own.db", folder);
+    assert_int_equal(tri_store_open(&store, path, TRI_STORE_WRITE), TRIAGE_OK);
+    tri_store_close(store);
+    assert_int_equal(tri_file_read(&before, &size, path, 0), TRIAGE_OK);
+    triage_context *context = api_open("host", path, cache);
+    api_build(&world, context, &small);
+    assert_int_equal(triage_bsr_gemm_choice(&choice, context, world.a, &world.b, &world.c, NULL), TRIAGE_OK);
+    api_destroy(&world);
+    triage_context_free(context);
+    assert_int_equal(tri_file_read(&after, &size_after, path, 0), TRIAGE_OK);
+    assert_int_equal(size, size_after);
+    assert_memory_equal(before, after, size);
+    for (int i = 0; i < 3; i++) {
+        static const char *const suffixes[] = {"-wal", "-shm", "-journal"};
+        snprintf(beside, sizeof beside, "%s%s", path, suffixes[i]);
+        assert_int_not_equal(access(beside, F_OK), 0);
+    }
+    free(before);
+    free(after);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(context_is_the_host),
@@ -376,6 +407,7 @@ int main(void) {
         cmocka_unit_test(calls_check_their_arguments),
         cmocka_unit_test(a_matrix_belongs_to_its_context),
         cmocka_unit_test(choice_is_the_default_without_a_database),
+        cmocka_unit_test(lookups_write_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

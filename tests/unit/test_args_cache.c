@@ -109,12 +109,55 @@ static void nothing_is_torn(void **state) {
     assert_true(hits > 0);
 }
 
+/* Sixteen threads on one plan, each with its own buffers, in the ways that allocators place them: all are kept. */
+static void sixteen_operands_are_kept(void **state) {
+    (void)state;
+    static const uint64_t strides[] = {512, 1 << 21, 3 << 20, 0x1230000};
+    static tri_args_table table;
+    for (size_t s = 0; s < sizeof strides / sizeof strides[0]; s++) {
+        int kept = 0;
+        memset(&table, 0, sizeof table);
+        for (int turn = 0; turn < 2; turn++)
+            for (uint64_t i = 0; i < 16; i++) {
+                const tri_operands operands = {
+                    .b = 0x7f0000000000, .c = 0x7f1000000000 + i * strides[s], .alpha = 1};
+                tri_args_block block;
+                if (tri_args_table_get(&block, &table, &operands)) {
+                    assert_true(is_block_of(&block, i));
+                    kept += turn;
+                    continue;
+                }
+                fill(&block, i);
+                tri_args_table_put(&table, &operands, &block);
+            }
+        assert_int_equal(kept, 16);
+    }
+}
+
+/* More than there is room for: the newest is there, and nothing is another's. */
+static void many_operands_are_never_mixed_up(void **state) {
+    (void)state;
+    static tri_args_table table;
+    for (uint64_t i = 1; i < 1000; i++) {
+        const tri_operands operands = operands_of(i), old = operands_of(1 + i / 2);
+        tri_args_block block;
+        fill(&block, i);
+        tri_args_table_put(&table, &operands, &block);
+        assert_true(tri_args_table_get(&block, &table, &operands));
+        assert_true(is_block_of(&block, i));
+        if (tri_args_table_get(&block, &table, &old))
+            assert_true(is_block_of(&block, 1 + i / 2));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(empty_at_first),
         cmocka_unit_test(answers_its_operands_only),
         cmocka_unit_test(a_write_under_way_is_left_alone),
         cmocka_unit_test(nothing_is_torn),
+        cmocka_unit_test(sixteen_operands_are_kept),
+        cmocka_unit_test(many_operands_are_never_mixed_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "device/device.h"
+#include "device/backend.h"
 
 static char folder[64]; /* this test's own */
 
@@ -327,6 +327,43 @@ static void test_cache_keeps_and_keys(void **state) {
     compile_cached(cache, &source, true);
 }
 
+/* Is the compiler's version known, or was it never asked? */
+static bool compiler_was_asked(void) {
+    char file[4096];
+    bool chosen;
+    tri_host_backend.compiler_file(file, sizeof file, &chosen);
+    assert_false(chosen);
+    return file[0] != '\0';
+}
+
+/* A hit in a new process needs no compiler: not even its version. */
+static void test_a_hit_asks_no_compiler(void **state) {
+    (void)state;
+    char cache[128], memo[160], version[64];
+    tri_source source = source_of("h.c", "int hit = 1;\n"), other = source_of("h.c", "int hit = 2;\n");
+    new_cache(cache);
+    snprintf(memo, sizeof memo, "%s/compiler-host", cache);
+    compile_cached(cache, &source, false);
+    assert_int_equal(access(memo, R_OK), 0);
+    assert_int_equal(tri_device_set_tools("host", NULL), TRIAGE_OK); /* as in a new process */
+    compile_cached(cache, &source, true);
+    assert_false(compiler_was_asked());
+    compile_cached(cache, &other, false); /* a miss is compiled by the one that is there */
+    assert_true(compiler_was_asked());
+    /* another file under its name: the version is asked for again */
+    FILE *file = fopen(memo, "r+");
+    assert_non_null(file);
+    assert_non_null(fgets(version, sizeof version, file));
+    fprintf(file, "/bin/true\n0 0 0 0.000000000\n");
+    fclose(file);
+    assert_false(tri_memo_read(version, sizeof version, cache, "host"));
+    assert_int_equal(tri_device_set_tools("host", NULL), TRIAGE_OK);
+    compile_cached(cache, &source, true);
+    assert_true(compiler_was_asked());
+    assert_true(tri_memo_read(version, sizeof version, cache, "host")); /* remembered anew */
+    assert_false(tri_memo_read(version, sizeof version, cache, "cuda"));
+}
+
 static void rewrite(const char *path, size_t at, bool truncate_there) {
     char *bytes = NULL;
     size_t size = 0;
@@ -452,6 +489,7 @@ int main(void) {
         cmocka_unit_test(test_nvrtc_reports_spills),
         cmocka_unit_test(test_nvrtc_serialised_wgmma_fails),
         cmocka_unit_test(test_cache_keeps_and_keys),
+        cmocka_unit_test(test_a_hit_asks_no_compiler),
         cmocka_unit_test(test_cache_remakes_damage),
         cmocka_unit_test(test_cache_refuses_unsafe_folders),
         cmocka_unit_test(test_failed_compile_is_not_kept),

@@ -70,6 +70,34 @@ static void test_count(void **state) {
 
 /* ---- keys and targets ---- */
 
+static void test_key_and_back(void **state) {
+    (void)state;
+    static const char *const keys[] = {
+        "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448",
+        "cuda sm_120a sms=170 clock=2407000 memclock=14001000 bus=512 l2=100663296 smem=101376",
+        "host x86_64-avx512 sms=2 clock=0 memclock=0 bus=0 l2=503316480 smem=0"};
+    static const int cc[] = {90, 120, 0};
+    static const char *const bad[] = {
+        "",
+        "cuda sm_90a",
+        "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448 more",
+        "cuda sm_90a sms=0132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448",
+        "cuda avx2 sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448",
+        "metal sm_90a sms=132 clock=1980000 memclock=3201000 bus=6144 l2=62914560 smem=232448"};
+    tri_device_info info;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        char *again = NULL;
+        assert_int_equal(tri_device_parse(&info, keys[i]), TRIAGE_OK);
+        assert_int_equal(tri_device_key(&again, &info), TRIAGE_OK);
+        assert_string_equal(again, keys[i]);
+        assert_int_equal(info.cc, cc[i]);
+        assert_string_equal(info.name, "");
+        free(again);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        expect_error(tri_device_parse(&info, bad[i]), TRIAGE_E_DATA, "device key: ");
+}
+
 static void test_key_is_exact(void **state) {
     (void)state;
     tri_device_info info = {.backend = "cuda",
@@ -217,10 +245,15 @@ static void test_args_have_every_field(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open_specs),    cmocka_unit_test(test_absent_gpu),
-        cmocka_unit_test(test_count),         cmocka_unit_test(test_key_is_exact),
-        cmocka_unit_test(test_targets),       cmocka_unit_test(test_host_memory),
-        cmocka_unit_test(test_circumstances), cmocka_unit_test(test_args_have_every_field),
+        cmocka_unit_test(test_open_specs),
+        cmocka_unit_test(test_absent_gpu),
+        cmocka_unit_test(test_count),
+        cmocka_unit_test(test_key_and_back),
+        cmocka_unit_test(test_key_is_exact),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_host_memory),
+        cmocka_unit_test(test_circumstances),
+        cmocka_unit_test(test_args_have_every_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

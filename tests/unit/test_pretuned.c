@@ -12,6 +12,7 @@
 #include "problem/dense.h"
 #include "run/lookup.h"
 #include "run/pretuned.h"
+#include "support/scratch.h"
 
 #define H200 "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6016 l2=62914560 smem=232448"
 
@@ -37,7 +38,7 @@ static int open_all(void **state) {
     must(tri_device_key(&key, &info));
     assert_string_equal(key, H200);
     free(key);
-    must(tri_pretuned_open(&shipped, &info, NULL));
+    must(tri_pretuned_open(&shipped, &info, NULL, NULL));
     must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
     return 0;
 }
@@ -198,16 +199,61 @@ static void other_devices_get_nothing(void **state) {
     tri_device_info other = info;
     tri_store *nothing = NULL;
     other.sm_count = 114;
-    must(tri_pretuned_open(&nothing, &other, NULL));
+    must(tri_pretuned_open(&nothing, &other, NULL, NULL));
     assert_null(nothing);
+}
+
+static void note(void *user, triage_log_level level, const char *line) {
+    (void)level;
+    must(tri_text_format(user, "%s\n", line));
+}
+
+static triage_status count(void *user, const tri_measurement *row) {
+    (void)row;
+    ++*(int *)user;
+    return TRIAGE_OK;
+}
+
+/* A data folder with templates/ and tuner/ only is enough, and a spoiled row in one does not take the others, or
+ * the lookup, with it. */
+static void from_a_data_folder(void **state) {
+    (void)state;
+    char folder[64], *text = NULL;
+    int all = 0, rest = 0;
+    tri_store *store = NULL;
+    tri_text said = TRI_TEXT_INIT;
+    const tri_log log = {note, &said};
+    if (!shipped)
+        skip(); /* nothing is shipped for it */
+    scratch_make(folder);
+    must(tri_pretuned_open(&store, &info, folder, &log));
+    assert_non_null(store);
+    must(tri_store_each(store, count, &all));
+    tri_store_close(store);
+    assert_null(said.data);
+
+    must(tri_make_dirs(scratch_path(folder, "db/pretuned")));
+    must(tri_resource_read(&text, NULL, NULL, "db/pretuned/nvidia-h200.jsonl"));
+    char *time = strstr(text, "\"min_ns\":");
+    time[strlen("\"min_ns\":")] = '9'; /* one digit of one row */
+    scratch_write(folder, "db/pretuned/nvidia-h200.jsonl", text, 0600);
+    must(tri_pretuned_open(&store, &info, folder, &log));
+    must(tri_store_each(store, count, &rest));
+    assert_int_equal(rest, all - 1);
+    assert_non_null(said.data);
+    if (!strstr(said.data, "nvidia-h200.jsonl: line 1, measurement 0"))
+        fail_msg("%s", said.data);
+    tri_store_close(store);
+    free(text);
+    tri_text_free(&said);
+    scratch_remove(folder);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_are_sound),
-        cmocka_unit_test(a_new_user_has_it),
-        cmocka_unit_test(ones_own_comes_first),
-        cmocka_unit_test(other_devices_get_nothing),
+        cmocka_unit_test(rows_are_sound),       cmocka_unit_test(a_new_user_has_it),
+        cmocka_unit_test(ones_own_comes_first), cmocka_unit_test(other_devices_get_nothing),
+        cmocka_unit_test(from_a_data_folder),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -294,22 +294,38 @@ static void distances(void **state) {
     (void)state;
     tri_problem a = sample(), b = sample(), c = sample();
     assert_true(tri_problem_distance(&a, &b) == 0);
-    a.n = 512, b.n = 1024, c.n = 8192;
+    a.n = b.n = c.n = 256;
+    b.n *= 2;
     assert_true(fabs(tri_problem_distance(&a, &b) - 1) < 1e-12);
-    /* 2048 is two octaves away; from there on the chip is full, and an octave counts a quarter */
-    assert_true(fabs(tri_problem_distance(&a, &c) - 2.5) < 1e-12);
-    a = c = sample();
-    b.n = a.n * 2;
     assert_true(tri_problem_distance(&a, &b) == tri_problem_distance(&b, &a));
     c.n *= 8;
     assert_true(tri_problem_distance(&a, &c) > tri_problem_distance(&a, &b));
     assert_true(tri_problem_distance(&a, &c) <=
                 tri_problem_distance(&a, &b) + tri_problem_distance(&b, &c) + 1e-12);
-    c = sample();
+    c = a;
     c.bias = true;
     assert_true(tri_problem_distance(&a, &c) > 0 && tri_problem_distance(&a, &c) < 0.2);
     c.fingerprint = (tri_fingerprint){0, 10, 0};
     assert_true(isfinite(tri_problem_distance(&a, &c)));
+}
+
+/* Beyond 2048 a size fills the chip already: a doubling there counts a quarter, and the density decides. */
+static void large_sizes_count_less(void **state) {
+    (void)state;
+    tri_problem a = sample(), b = sample();
+    a.m = 2048, b.m = 4096;
+    assert_true(fabs(tri_problem_distance(&a, &b) - 0.25) < 1e-12);
+    b.m = 1024;
+    assert_true(fabs(tri_problem_distance(&a, &b) - 1) < 1e-12);
+    a.m = 8192; /* two octaves above 2048, and one below */
+    assert_true(fabs(tri_problem_distance(&a, &b) - 1.5) < 1e-12);
+    tri_problem asked = sample(), size = sample(), density = sample();
+    asked.m = asked.n = asked.k = 16384;
+    density.fingerprint.density_e4 = 1000;
+    asked.fingerprint.density_e4 = size.fingerprint.density_e4 = 200;
+    size.m = size.n = size.k = 4096;
+    density.m = density.n = density.k = 8192;
+    assert_true(tri_problem_distance(&asked, &size) < tri_problem_distance(&asked, &density));
 }
 
 static void distance_is_infinite_where_no_kernel_serves_both(void **state) {
@@ -713,6 +729,7 @@ int main(void) {
         cmocka_unit_test(parse_refuses),
         cmocka_unit_test(costs),
         cmocka_unit_test(distances),
+        cmocka_unit_test(large_sizes_count_less),
         cmocka_unit_test(distance_is_infinite_where_no_kernel_serves_both),
         cmocka_unit_test(dtype_names),
         cmocka_unit_test(every_narrow_number_widens_exactly_and_comes_back),

@@ -282,6 +282,33 @@ static void test_compile_only(void **state) {
     tri_tune_result_free(&result);
 }
 
+/* Compiling ahead for a device elsewhere keeps what fails under its key, and nothing else: here all compile. */
+static void test_compile_for_a_device(void **state) {
+    tri_tune_result result;
+    tri_device_info info;
+    char *key = NULL;
+    (void)state;
+    must(tri_device_info_of_target(&info, "host"));
+    info.sm_count = 77; /* not this machine */
+    tri_tune_options options = defaults();
+    options.for_device = &info;
+    options.db_path = scratch_path(folder, "ahead.db");
+    assert_int_equal(tune(&result, &options, NULL), TRIAGE_E_INVALID);
+    tri_tune_result_free(&result);
+    options.compile_only = true;
+    must(tune(&result, &options, NULL));
+    must(tri_device_key(&key, &info));
+    assert_string_equal(result.device_key, key);
+    assert_int_equal(result.count, 4);
+    assert_int_equal(access(options.db_path, F_OK), -1);
+    free(key);
+    tri_tune_result_free(&result);
+    options.overtaken = &(int){1}; /* to be stopped is no failure */
+    must(tune(&result, &options, NULL));
+    assert_int_equal(result.count, 0);
+    tri_tune_result_free(&result);
+}
+
 static void expect(triage_status wanted, const tri_tune_options *options, const char *message) {
     tri_tune_result result;
     triage_status status = tune(&result, options, NULL);
@@ -336,6 +363,7 @@ int main(void) {
         cmocka_unit_test(test_interruption_keeps_results),
         cmocka_unit_test(test_the_time_limit_is_no_failure),
         cmocka_unit_test(test_compile_only),
+        cmocka_unit_test(test_compile_for_a_device),
         cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

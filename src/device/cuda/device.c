@@ -21,10 +21,19 @@ static void name_target(tri_device_info *info, int major, int minor) {
     snprintf(info->target, sizeof info->target, "sm_%d%s", info->cc, info->cc >= 90 ? "a" : "");
 }
 
+/* As nvidia-smi writes it: whatever number the card has in this process, and in others. */
+static void write_uuid(char out[40], const CUuuid *uuid) {
+    size_t at = (size_t)sprintf(out, "GPU");
+    for (size_t i = 0; i < 16; i++)
+        at += (size_t)sprintf(out + at, "%s%02x", i == 0 || i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+                              (unsigned char)uuid->bytes[i]);
+}
+
 triage_status tri_cuda_describe(tri_device_info *out, const tri_cuda_driver *driver, CUdevice ordinal) {
     triage_status status = TRIAGE_OK;
     int major = 0, minor = 0, l2 = 0, smem = 0;
     size_t memory = 0;
+    CUuuid uuid;
     const struct {
         int *to;
         CUdevice_attribute name;
@@ -45,6 +54,8 @@ triage_status tri_cuda_describe(tri_device_info *out, const tri_cuda_driver *dri
         tri_cuda_check(driver, driver->device_name(out->name, sizeof out->name, ordinal), "cuDeviceGetName"));
     TRI_TRY(tri_cuda_check(driver, driver->device_memory(&memory, ordinal), "cuDeviceTotalMem"));
     TRI_TRY(tri_cuda_check(driver, driver->driver_version(&out->driver_version), "cuDriverGetVersion"));
+    TRI_TRY(tri_cuda_check(driver, driver->device_uuid(&uuid, ordinal), "cuDeviceGetUuid"));
+    write_uuid(out->uuid, &uuid);
     name_target(out, major, minor);
     out->l2_bytes = l2;
     out->smem_bytes_max = smem;
@@ -216,6 +227,7 @@ const tri_backend tri_cuda_backend = {
     .name = "cuda",
     .set_tools = tri_nvrtc_set_tools,
     .compiler_version = tri_nvrtc_version,
+    .compiler_file = tri_nvrtc_file,
     .compile = tri_nvrtc_compile,
     .count = count,
     .open = open_device,

@@ -81,6 +81,7 @@ void tri_cublas_replace(const tri_cublas *fake);
 
 triage_status tri_nvrtc_set_tools(const char *path);
 triage_status tri_nvrtc_version(char *out, size_t size);
+void tri_nvrtc_file(char *out, size_t size, bool *is_chosen);
 triage_status tri_nvrtc_compile(tri_image *out, const char *target, const tri_source *source);
 
 /* Of ptxas -v: the most registers of a function, all spilled bytes, the most static shared memory; -1 where

@@ -149,6 +149,15 @@ triage_status tri_nvrtc_version(char *out, size_t size) {
     return TRIAGE_OK;
 }
 
+void tri_nvrtc_file(char *out, size_t size, bool *is_chosen) {
+    Dl_info info = {0};
+    pthread_mutex_lock(&lock);
+    *is_chosen = chosen[0] != '\0';
+    const bool found = library && dladdr((void *)(uintptr_t)table.version, &info) && info.dli_fname;
+    snprintf(out, size, "%s", found ? info.dli_fname : "");
+    pthread_mutex_unlock(&lock);
+}
+
 /* ---- the log ---- */
 
 /* The number that ends right before `unit` in the line at p; -1 if the line has none. */

@@ -162,6 +162,13 @@ triage_status tri_host_compiler_version(char *out, size_t size) {
     return status;
 }
 
+void tri_host_compiler_file(char *out, size_t size, bool *is_chosen) {
+    pthread_mutex_lock(&lock);
+    *is_chosen = chosen[0] != '\0';
+    snprintf(out, size, "%s", program);
+    pthread_mutex_unlock(&lock);
+}
+
 /* ---- compile ---- */
 
 /* Headers come from templates, but a user's space may name them: they must stay inside the folder. */

@@ -97,6 +97,7 @@ const tri_backend tri_host_backend = {
     .name = "host",
     .set_tools = tri_host_set_tools,
     .compiler_version = tri_host_compiler_version,
+    .compiler_file = tri_host_compiler_file,
     .compile = tri_host_compile,
     .count = count,
     .open = open_device,

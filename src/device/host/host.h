@@ -15,6 +15,7 @@ triage_status tri_host_describe(tri_device_info *out);
 
 triage_status tri_host_set_tools(const char *path);
 triage_status tri_host_compiler_version(char *out, size_t size);
+void tri_host_compiler_file(char *out, size_t size, bool *is_chosen);
 triage_status tri_host_compile(tri_image *out, const char *target, const tri_source *source);
 
 typedef struct tri_host_kernel {

@@ -1,0 +1,373 @@
+#include "run/explain.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Tuned problems around the asked one that are left out to estimate what a nearest kernel costs. */
+#define LOSS_SAMPLES 16
+/* Their donors are as far from them as the asked problem's is from it, or nearly. */
+#define AS_FAR 0.8
+
+static const char *const names[] = {"used",    "tie",   "runner-up", "below",
+                                    "demoted", "stale", "illegal",   "failed"};
+
+const char *tri_standing_name(tri_standing standing) {
+    return names[standing];
+}
+
+/* What one layer is asked. */
+typedef struct asking {
+    tri_explanation *out;
+    const tri_setting *setting;
+    const tri_problem *problem;
+    tri_store *store;
+    const char *layer;
+    bool found;                 /* the one that serves was seen in this layer */
+    tri_measurement best_times; /* of the first row that serves: numbers only */
+    bool best_is_race;
+    size_t donor_limit;
+} asking;
+
+/* ---- rivals ---- */
+
+static void clear_rival(tri_rival *rival) {
+    free(rival->problem);
+    free(rival->config);
+    free(rival->stage);
+    free(rival->why);
+}
+
+static void free_rivals(tri_rivals *rivals) {
+    for (size_t i = 0; i < rivals->count; i++)
+        clear_rival(&rivals->items[i]);
+    free(rivals->items);
+}
+
+static triage_status grow(tri_rivals *list) {
+    if (list->count < list->capacity)
+        return TRIAGE_OK;
+    const size_t capacity = list->capacity ? 2 * list->capacity : 16;
+    tri_rival *items = reallocarray(list->items, capacity, sizeof *items);
+    if (!items)
+        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu rivals", capacity);
+    list->items = items;
+    list->capacity = capacity;
+    return TRIAGE_OK;
+}
+
+/* row NULL: a problem without a winner. The rival stays the list's. */
+static triage_status add_rival(tri_rival **out, tri_rivals *list, const asking *a, const char *problem,
+                               const tri_measurement *row) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(grow(list));
+    tri_rival *rival = &list->items[list->count++];
+    *rival = (tri_rival){.layer = a->layer, .median_ns = row ? row->median_ns : 0};
+    snprintf(rival->id, sizeof rival->id, "%s", row ? row->id : "");
+    snprintf(rival->source_hash, sizeof rival->source_hash, "%s", row ? row->source_hash : "");
+    TRI_TRY(tri_strdup(&rival->problem, problem));
+    TRI_TRY(tri_strdup(&rival->config, row ? row->config : ""));
+    TRI_TRY(tri_strdup(&rival->stage, row ? row->stage : ""));
+    *out = rival;
+done:
+    return status;
+}
+
+static triage_status say(tri_rival *rival, tri_standing standing, const char *why) {
+    rival->standing = standing;
+    return tri_strdup(&rival->why, why);
+}
+
+/* Of a configuration that does not serve. */
+static triage_status say_verdict(tri_rival *rival, const tri_verdict_of_config *verdict, const char *where) {
+    rival->standing = verdict->currency == TRI_STALE ? TRI_STANDING_STALE : TRI_STANDING_ILLEGAL;
+    return tri_format(&rival->why, "%s%s", where, verdict->why);
+}
+
+/* ---- the asked problem's own candidates ---- */
+
+static bool answers_exactly(const asking *a) {
+    return a->out->found.source == TRIAGE_SOURCE_EXACT && strcmp(a->out->layer, a->layer) == 0;
+}
+
+/* A candidate that would serve, behind the one that does. */
+static triage_status place_behind(tri_rival *rival, const asking *a, const tri_measurement *row) {
+    char why[160];
+    const double more = 100 * (row->median_ns / a->best_times.median_ns - 1);
+    const bool is_race = strcmp(row->stage, "race") == 0;
+    if (row->outcome == TRI_SLOW)
+        return say(rival, TRI_STANDING_DEMOTED, "clearly slower: its timing was stopped early");
+    if (!is_race && a->best_is_race) {
+        snprintf(why, sizeof why, "only searched: not among the finalists of the race");
+        return say(rival, TRI_STANDING_DEMOTED, why);
+    }
+    if (tri_measurement_ties(&a->best_times, row))
+        return say(rival, TRI_STANDING_TIE, "within noise; the first of the tie set is taken everywhere");
+    snprintf(why, sizeof why, "%.1f %% slower", more);
+    return say(rival, TRI_STANDING_RUNNER_UP, why);
+}
+
+static triage_status place_first(tri_rival *rival, asking *a, const tri_measurement *row) {
+    a->found = true;
+    a->best_times = (tri_measurement){
+        .outcome = row->outcome, .median_ns = row->median_ns, .low_ns = row->low_ns, .high_ns = row->high_ns};
+    a->best_is_race = strcmp(row->stage, "race") == 0;
+    if (answers_exactly(a))
+        return say(rival, TRI_STANDING_USED, "");
+    return say(rival, TRI_STANDING_BELOW, "one's own exact evidence comes first");
+}
+
+/* A tri_row_fn, over a ranking. */
+static triage_status add_ranked(void *user, const tri_measurement *row) {
+    asking *a = user;
+    tri_rival *rival = NULL;
+    tri_verdict_of_config verdict;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(add_rival(&rival, &a->out->candidates, a, row->problem, row));
+    TRI_TRY(tri_currency_of(&verdict, a->setting, a->problem, row->config, row->source_hash));
+    if (verdict.currency != TRI_CURRENT)
+        TRI_TRY(say_verdict(rival, &verdict, ""));
+    else
+        TRI_TRY(a->found ? place_behind(rival, a, row) : place_first(rival, a, row));
+done:
+    return status;
+}
+
+static bool is_listed(const asking *a, const tri_measurement *row) {
+    const tri_rivals *list = &a->out->candidates;
+    for (size_t i = 0; i < list->count; i++) {
+        const tri_rival *item = &list->items[i];
+        if (item->layer == a->layer && strcmp(item->config, row->config) == 0 &&
+            strcmp(item->source_hash, row->source_hash) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A tri_row_fn, over all evidence, newest first: what the ranking leaves out. */
+static triage_status add_unranked(void *user, const tri_measurement *row) {
+    asking *a = user;
+    tri_rival *rival = NULL;
+    triage_status status = TRIAGE_OK;
+    const bool timed = row->outcome == TRI_RIGHT || row->outcome == TRI_SLOW;
+    if (is_listed(a, row))
+        return TRIAGE_OK;
+    TRI_TRY(add_rival(&rival, &a->out->candidates, a, row->problem, row));
+    if (timed) {
+        TRI_TRY(say(rival, TRI_STANDING_DEMOTED,
+                    row->cold_l2 ? "failed after it was timed" : "only warm times, and there are cold ones"));
+        goto done;
+    }
+    rival->standing = TRI_STANDING_FAILED;
+    TRI_TRY(tri_format(&rival->why, "%s: %s", tri_outcome_name(row->outcome), row->reason));
+done:
+    return status;
+}
+
+static triage_status list_candidates(asking *a) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_store_ranking(a->store, a->out->problem, a->out->device, add_ranked, a));
+    TRI_TRY(tri_store_evidence(a->store, a->out->problem, a->out->device, add_unranked, a));
+done:
+    return status;
+}
+
+/* ---- other problems ---- */
+
+typedef struct donor {
+    char *key;
+    tri_problem problem;
+    double distance;
+} donor;
+
+typedef struct donor_list {
+    const asking *asked;
+    donor *items;
+    size_t count, capacity;
+} donor_list;
+
+static void free_donors(donor_list *list) {
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i].key);
+    free(list->items);
+}
+
+/* A tri_key_fn. */
+static triage_status add_donor(void *user, const char *problem, const char *device) {
+    donor_list *list = user;
+    donor item = {0};
+    (void)device;
+    if (strcmp(problem, list->asked->out->problem) == 0 ||
+        tri_problem_parse(&item.problem, problem) != TRIAGE_OK)
+        return TRIAGE_OK;
+    item.distance = tri_problem_distance(list->asked->problem, &item.problem);
+    if (!isfinite(item.distance))
+        return TRIAGE_OK;
+    if (list->count == list->capacity) {
+        const size_t capacity = list->capacity ? 2 * list->capacity : 64;
+        donor *items = reallocarray(list->items, capacity, sizeof *items);
+        if (!items)
+            return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu tuned problems", capacity);
+        list->items = items;
+        list->capacity = capacity;
+    }
+    triage_status status = tri_strdup(&item.key, problem);
+    if (status == TRIAGE_OK)
+        list->items[list->count++] = item;
+    return status;
+}
+
+static int by_distance(const void *left, const void *right) {
+    const donor *a = left, *b = right;
+    if (a->distance != b->distance)
+        return a->distance < b->distance ? -1 : 1;
+    return strcmp(a->key, b->key);
+}
+
+/* A tri_row_fn. */
+static triage_status copy_winner(void *user, const tri_measurement *row) {
+    /* the texts are the store's until the next step */
+    tri_measurement *copy = user;
+    triage_status status = TRIAGE_OK;
+    *copy = (tri_measurement){.median_ns = row->median_ns};
+    memcpy(copy->id, row->id, sizeof copy->id);
+    TRI_TRY(tri_strdup(&copy->config, row->config));
+    TRI_TRY(tri_strdup(&copy->source_hash, row->source_hash));
+    TRI_TRY(tri_strdup(&copy->stage, row->stage));
+done:
+    return status;
+}
+
+static triage_status place_donor(tri_rival *rival, asking *a) {
+    const tri_found *found = &a->out->found;
+    const bool first = !a->found;
+    a->found = true;
+    if (found->source == TRIAGE_SOURCE_EXACT)
+        return say(rival, TRI_STANDING_BELOW, "the asked problem is tuned itself");
+    if (strcmp(a->out->layer, a->layer) != 0)
+        return say(rival, TRI_STANDING_BELOW, "one's own evidence comes first, near or far");
+    return first ? say(rival, TRI_STANDING_USED, "") : say(rival, TRI_STANDING_RUNNER_UP, "farther away");
+}
+
+static triage_status judge_donor(asking *a, const donor *from) {
+    triage_status status = TRIAGE_OK;
+    tri_measurement winner = {0};
+    tri_verdict_of_config verdict;
+    tri_rival *rival = NULL;
+    TRI_TRY(tri_store_winner(a->store, from->key, a->out->device, copy_winner, &winner));
+    TRI_TRY(add_rival(&rival, &a->out->donors, a, from->key, winner.config ? &winner : NULL));
+    rival->distance = from->distance;
+    tri_problem_distance_parts(&rival->parts, a->problem, &from->problem);
+    if (!winner.config) {
+        status = say(rival, TRI_STANDING_FAILED, "no winner: what was right there has failed since");
+        goto done;
+    }
+    TRI_TRY(tri_currency_of(&verdict, a->setting, &from->problem, winner.config, winner.source_hash));
+    if (verdict.currency != TRI_CURRENT) {
+        status = say_verdict(rival, &verdict, "there: ");
+        goto done;
+    }
+    TRI_TRY(tri_currency_of(&verdict, a->setting, a->problem, winner.config, NULL));
+    if (verdict.currency != TRI_CURRENT)
+        status = say_verdict(rival, &verdict, "here: ");
+    else
+        status = place_donor(rival, a);
+done:
+    tri_measurement_clear(&winner);
+    return status;
+}
+
+static triage_status list_donors(asking *a) {
+    triage_status status = TRIAGE_OK;
+    char *family = NULL;
+    donor_list list = {.asked = a};
+    const char *end = strstr(a->out->problem, " m=");
+    const bool sought = a->out->found.source == TRIAGE_SOURCE_NEAREST && strcmp(a->out->layer, a->layer) == 0;
+    size_t at = 0, more = 0;
+    a->found = false;
+    TRI_TRY(tri_format(&family, "%.*s", (int)(end ? end + 1 - a->out->problem : 0), a->out->problem));
+    TRI_TRY(tri_store_tuned(a->store, a->out->device, family, add_donor, &list));
+    if (list.count > 1)
+        qsort(list.items, list.count, sizeof *list.items, by_distance);
+    for (; at < list.count && (more < a->donor_limit || (sought && !a->found)); at++) {
+        more += !sought || a->found;
+        TRI_TRY(judge_donor(a, &list.items[at]));
+    }
+    a->out->donors_left_out += list.count - at;
+done:
+    free_donors(&list);
+    free(family);
+    return status;
+}
+
+/* ---- all of it ---- */
+
+/* The lookup itself, so that what is explained is what happens. */
+static triage_status look_up(tri_explanation *out, tri_store *own, tri_store *shipped,
+                             const tri_setting *setting, const tri_problem *problem) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_lookup(&out->found, own, setting->space, problem, setting->info, setting->data_dir));
+    const triage_source above = out->found.source;
+    out->layer = above == TRIAGE_SOURCE_DEFAULT ? "space" : "own";
+    if (shipped && above != TRIAGE_SOURCE_EXACT) {
+        TRI_TRY(tri_lookup_below(&out->found, shipped, setting->space, problem, setting->info,
+                                 setting->data_dir));
+        if (out->found.source != above)
+            out->layer = "shipped";
+    }
+done:
+    return status;
+}
+
+static triage_status list_layer(tri_explanation *out, tri_store *store, const char *layer,
+                                const tri_setting *setting, const tri_problem *problem, size_t donor_limit) {
+    triage_status status = TRIAGE_OK;
+    asking a = {.out = out,
+                .setting = setting,
+                .problem = problem,
+                .store = store,
+                .layer = layer,
+                .donor_limit = donor_limit};
+    if (!store)
+        return TRIAGE_OK;
+    TRI_TRY(list_candidates(&a));
+    TRI_TRY(list_donors(&a));
+done:
+    return status;
+}
+
+triage_status tri_explain(tri_explanation *out, tri_store *own, tri_store *shipped,
+                          const tri_setting *setting, const tri_problem *problem, size_t donor_limit) {
+    triage_status status = TRIAGE_OK;
+    tri_explanation made = {0};
+    TRI_TRY(tri_problem_key(&made.problem, problem));
+    TRI_TRY(tri_device_key(&made.device, setting->info));
+    TRI_TRY(look_up(&made, own, shipped, setting, problem));
+    TRI_TRY(list_layer(&made, own, "own", setting, problem, donor_limit));
+    TRI_TRY(list_layer(&made, shipped, "shipped", setting, problem, donor_limit));
+    if (made.found.source == TRIAGE_SOURCE_NEAREST) {
+        const tri_loss_question question = {.store = strcmp(made.layer, "own") == 0 ? own : shipped,
+                                            .setting = setting,
+                                            .around = problem,
+                                            .limit = LOSS_SAMPLES,
+                                            .least_distance = AS_FAR * made.found.distance};
+        TRI_TRY(tri_losses_find(&made.losses, &question));
+    }
+    *out = made;
+    made = (tri_explanation){0};
+done:
+    tri_explanation_free(&made);
+    return status;
+}
+
+void tri_explanation_free(tri_explanation *explanation) {
+    if (!explanation)
+        return;
+    tri_found_free(&explanation->found);
+    free(explanation->problem);
+    free(explanation->device);
+    free_rivals(&explanation->candidates);
+    free_rivals(&explanation->donors);
+    tri_losses_free(&explanation->losses);
+    *explanation = (tri_explanation){0};
+}

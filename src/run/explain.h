@@ -1,0 +1,53 @@
+/* How a lookup would be answered, and why not otherwise: the same search as src/run/lookup.c, told. */
+#ifndef TRIAGE_RUN_EXPLAIN_H
+#define TRIAGE_RUN_EXPLAIN_H
+
+#include "run/lookup.h"
+#include "run/loss.h"
+
+typedef enum tri_standing {
+    TRI_STANDING_USED,
+    TRI_STANDING_TIE,       /* within noise of the one that is used */
+    TRI_STANDING_RUNNER_UP, /* would serve, but others do better or are nearer */
+    TRI_STANDING_BELOW,     /* would serve, but a layer above answers, or better evidence does */
+    TRI_STANDING_DEMOTED,   /* verified, but its time does not count as others' do */
+    TRI_STANDING_STALE,     /* another source than today's */
+    TRI_STANDING_ILLEGAL,   /* a constraint of the space, or no configuration of it */
+    TRI_STANDING_FAILED     /* did not run or was not right when it was last tried */
+} tri_standing;
+const char *tri_standing_name(tri_standing standing); /* "used" "tie" "runner-up" ... */
+
+/* A candidate of the asked problem, or the winner of another problem. */
+typedef struct tri_rival {
+    const char *layer; /* "own" or "shipped" */
+    tri_standing standing;
+    char *problem, *config, *stage; /* config "": the problem has no winner */
+    char id[TRI_HASH_SIZE], source_hash[TRI_HASH_SIZE];
+    double median_ns; /* 0: no time */
+    double distance;  /* another problem's; 0 */
+    tri_distance parts;
+    char *why; /* one line; "" where the standing says all */
+} tri_rival;
+
+typedef struct tri_rivals {
+    tri_rival *items;
+    size_t count, capacity;
+} tri_rivals;
+
+typedef struct tri_explanation {
+    tri_found found;        /* what the lookup returns */
+    const char *layer;      /* that it comes from: "own", "shipped", or "space" for the default */
+    char *problem, *device; /* keys */
+    tri_rivals candidates;  /* of the asked problem: in both layers, the best first, failures last */
+    tri_rivals donors;      /* the nearest other problems, in both layers, near ones first */
+    size_t donors_left_out; /* farther ones */
+    tri_losses losses;      /* nearest only: of the tuned problems around the asked one */
+} tri_explanation;
+void tri_explanation_free(tri_explanation *explanation);
+
+/* own and shipped may be NULL. donor_limit: at most so many donors of a layer that were not needed to find the
+ * answer. */
+triage_status tri_explain(tri_explanation *out, tri_store *own, tri_store *shipped,
+                          const tri_setting *setting, const tri_problem *problem, size_t donor_limit);
+
+#endif

@@ -1,0 +1,347 @@
+#include "run/loss.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct tuned {
+    char *key;
+    tri_problem problem;
+    double distance; /* to what is asked around, or to the one that is left out */
+    bool tried;      /* as a donor of the one that is left out */
+    enum { UNASKED, USABLE, USELESS } winner;
+    char *config; /* of a usable winner */
+} tuned;
+
+typedef struct tuned_list {
+    tuned *items;
+    size_t count, capacity;
+} tuned_list;
+
+static void free_tuned(tuned_list *list) {
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->items[i].key);
+        free(list->items[i].config);
+    }
+    free(list->items);
+}
+
+/* ---- the tuned problems ---- */
+
+/* A tri_key_fn. A key that cannot be read serves nobody. */
+static triage_status collect(void *user, const char *problem, const char *device) {
+    tuned_list *list = user;
+    tuned item = {0};
+    (void)device;
+    if (tri_problem_parse(&item.problem, problem) != TRIAGE_OK)
+        return TRIAGE_OK;
+    if (list->count == list->capacity) {
+        const size_t capacity = list->capacity ? 2 * list->capacity : 64;
+        tuned *items = reallocarray(list->items, capacity, sizeof *items);
+        if (!items)
+            return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu tuned problems", capacity);
+        list->items = items;
+        list->capacity = capacity;
+    }
+    triage_status status = tri_strdup(&item.key, problem);
+    if (status == TRIAGE_OK)
+        list->items[list->count++] = item;
+    return status;
+}
+
+static int by_distance(const void *left, const void *right) {
+    const tuned *a = left, *b = right;
+    if (a->distance != b->distance)
+        return a->distance < b->distance ? -1 : 1;
+    return strcmp(a->key, b->key);
+}
+
+/* A lookup asks only problems of the same epilogue. */
+static double distance_between(const tri_problem *a, const tri_problem *b) {
+    return a->activation == b->activation && a->bias == b->bias ? tri_problem_distance(a, b) : INFINITY;
+}
+
+/* ---- one left out ---- */
+
+typedef struct inquest {
+    const tri_loss_question *question;
+    const char *device;
+    tuned_list tuned;
+} inquest;
+
+typedef struct row { /* of the one that is left out */
+    char config[512], hash[TRI_HASH_SIZE];
+    bool is_race, timed;
+    double median_ns;
+} row;
+
+typedef struct row_list {
+    row *items;
+    size_t count;
+} row_list;
+
+/* A tri_row_fn. */
+static triage_status copy_row(void *user, const tri_measurement *from) {
+    row_list *list = user;
+    if ((list->count & (list->count - 1)) == 0) {
+        row *items = reallocarray(list->items, list->count ? 2 * list->count : 1, sizeof *items);
+        if (!items)
+            return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu rows of evidence", 2 * list->count);
+        list->items = items;
+    }
+    row *item = &list->items[list->count++];
+    snprintf(item->config, sizeof item->config, "%s", from->config);
+    snprintf(item->hash, sizeof item->hash, "%s", from->source_hash);
+    item->is_race = strcmp(from->stage, "race") == 0;
+    item->timed = from->outcome == TRI_RIGHT || from->outcome == TRI_SLOW;
+    item->median_ns = from->median_ns;
+    return TRIAGE_OK;
+}
+
+static bool is_kernel(const row *item, const char *config, const char *hash) {
+    return strcmp(item->hash, hash) == 0 && strcmp(item->config, config) == 0;
+}
+
+/* The newest search time of a kernel; 0 if there is none. evidence is newest first. */
+static double search_time(const row_list *evidence, const char *config, const char *hash) {
+    for (size_t i = 0; i < evidence->count; i++) {
+        const row *item = &evidence->items[i];
+        if (item->timed && !item->is_race && is_kernel(item, config, hash))
+            return item->median_ns;
+    }
+    return 0;
+}
+
+/* The device may have warmed up between search and race: two times of one kind compare, if there are such. */
+static double loss_between(const row *best, const row *served, const row_list *evidence) {
+    double best_ns = best->median_ns, served_ns = served->median_ns;
+    if (best->is_race != served->is_race) {
+        const double best_search = search_time(evidence, best->config, best->hash);
+        const double served_search = search_time(evidence, served->config, served->hash);
+        if (best_search > 0 && served_search > 0) {
+            best_ns = best_search;
+            served_ns = served_search;
+        }
+    }
+    return fmax(0, 1 - best_ns / served_ns);
+}
+
+/* A donor's winner, if it still means something; as a lookup takes it. */
+static triage_status ask_winner(const inquest *q, tuned *donor) {
+    triage_status status = TRIAGE_OK;
+    row_list winner = {0};
+    tri_verdict_of_config verdict;
+    if (donor->winner != UNASKED)
+        return TRIAGE_OK;
+    donor->winner = USELESS;
+    TRI_TRY(tri_store_winner(q->question->store, donor->key, q->device, copy_row, &winner));
+    if (winner.count == 0)
+        goto done;
+    TRI_TRY(tri_currency_of(&verdict, q->question->setting, &donor->problem, winner.items[0].config,
+                            winner.items[0].hash));
+    if (verdict.currency != TRI_CURRENT)
+        goto done;
+    TRI_TRY(tri_strdup(&donor->config, winner.items[0].config));
+    donor->winner = USABLE;
+done:
+    free(winner.items);
+    return status;
+}
+
+static tuned *nearest_untried(inquest *q, const tuned *self) {
+    tuned *best = NULL;
+    for (size_t i = 0; i < q->tuned.count; i++) {
+        tuned *item = &q->tuned.items[i];
+        if (item == self || item->tried || item->winner == USELESS || !isfinite(item->distance) ||
+            item->distance < q->question->least_distance)
+            continue;
+        if (!best || by_distance(item, best) < 0)
+            best = item;
+    }
+    return best;
+}
+
+/* *donor NULL: nobody serves it. hash: of the donor's configuration, made for the one that is left out. */
+static triage_status find_donor(tuned **donor, char hash[TRI_HASH_SIZE], inquest *q, const tuned *self) {
+    triage_status status = TRIAGE_OK;
+    tri_verdict_of_config verdict;
+    for (size_t i = 0; i < q->tuned.count; i++) {
+        q->tuned.items[i].distance = distance_between(&self->problem, &q->tuned.items[i].problem);
+        q->tuned.items[i].tried = false;
+    }
+    while ((*donor = nearest_untried(q, self))) {
+        (*donor)->tried = true;
+        TRI_TRY(ask_winner(q, *donor));
+        if ((*donor)->winner != USABLE)
+            continue;
+        TRI_TRY(tri_currency_of(&verdict, q->question->setting, &self->problem, (*donor)->config, NULL));
+        if (verdict.currency == TRI_CURRENT) {
+            memcpy(hash, verdict.hash, TRI_HASH_SIZE);
+            break;
+        }
+    }
+done:
+    return status;
+}
+
+/* The row that an exact lookup takes; NULL: none. */
+static triage_status find_best(const row **best, const inquest *q, const tuned *self,
+                               const row_list *ranking) {
+    triage_status status = TRIAGE_OK;
+    tri_verdict_of_config verdict;
+    *best = NULL;
+    for (size_t i = 0; i < ranking->count && !*best; i++) {
+        TRI_TRY(tri_currency_of(&verdict, q->question->setting, &self->problem, ranking->items[i].config,
+                                ranking->items[i].hash));
+        if (verdict.currency == TRI_CURRENT)
+            *best = &ranking->items[i];
+    }
+done:
+    return status;
+}
+
+/* How a kernel did on a problem whose best is known. */
+static void judge(tri_loss *out, const row *best, const row_list *ranking, const row_list *evidence,
+                  const char *config, const char *hash) {
+    out->kind = TRI_LOSS_UNTIMED;
+    for (size_t i = 0; i < ranking->count; i++) {
+        if (is_kernel(&ranking->items[i], config, hash)) {
+            out->kind = TRI_LOSS_JUDGED;
+            out->loss = loss_between(best, &ranking->items[i], evidence);
+            return;
+        }
+    }
+    for (size_t i = 0; i < evidence->count; i++) {
+        if (is_kernel(&evidence->items[i], config, hash) && !evidence->items[i].timed) {
+            out->kind = TRI_LOSS_FAILED;
+            out->loss = 1;
+            return;
+        }
+    }
+}
+
+static triage_status leave_out(tri_loss *out, inquest *q, const tuned *self) {
+    triage_status status = TRIAGE_OK;
+    row_list ranking = {0}, evidence = {0};
+    tri_store *store = q->question->store;
+    const row *best = NULL;
+    tuned *donor = NULL;
+    char hash[TRI_HASH_SIZE];
+    TRI_TRY(tri_strdup(&out->problem, self->key));
+    TRI_TRY(tri_store_ranking(store, self->key, q->device, copy_row, &ranking));
+    TRI_TRY(find_best(&best, q, self, &ranking));
+    out->kind = TRI_LOSS_STALE;
+    if (best)
+        TRI_TRY(find_donor(&donor, hash, q, self));
+    TRI_TRY(tri_strdup(&out->donor, donor ? donor->key : ""));
+    if (!best)
+        goto done;
+    out->kind = TRI_LOSS_NO_DONOR;
+    if (!donor)
+        goto done;
+    out->distance = donor->distance;
+    if (!is_kernel(best, donor->config, hash))
+        TRI_TRY(tri_store_evidence(store, self->key, q->device, copy_row, &evidence));
+    judge(out, best, &ranking, &evidence, donor->config, hash);
+done:
+    free(ranking.items);
+    free(evidence.items);
+    return status;
+}
+
+/* ---- the distribution ---- */
+
+static int by_value(const void *left, const void *right) {
+    const double a = *(const double *)left, b = *(const double *)right;
+    return a < b ? -1 : a > b;
+}
+
+/* The smallest value that this share of all is not above. */
+static double quantile(const double *sorted, size_t count, double share) {
+    const size_t at = (size_t)ceil(share * (double)count);
+    return sorted[at > 0 ? at - 1 : 0];
+}
+
+static triage_status summarise(tri_losses *out) {
+    double *known = NULL, sum = 0;
+    size_t count = 0;
+    out->mean = out->median = out->p90 = out->most = -1;
+    triage_status status = tri_calloc(&known, out->count + 1, sizeof *known);
+    if (status != TRIAGE_OK)
+        return status;
+    for (size_t i = 0; i < out->count; i++) {
+        const tri_loss *item = &out->items[i];
+        out->counts[item->kind]++;
+        if (item->kind == TRI_LOSS_JUDGED || item->kind == TRI_LOSS_FAILED)
+            sum += known[count++] = item->loss;
+    }
+    if (count) {
+        qsort(known, count, sizeof *known, by_value);
+        out->mean = sum / (double)count;
+        out->median = (known[(count - 1) / 2] + known[count / 2]) / 2;
+        out->p90 = quantile(known, count, 0.9);
+        out->most = known[count - 1];
+    }
+    free(known);
+    return TRIAGE_OK;
+}
+
+bool tri_losses_speak(const tri_losses *losses) {
+    const size_t known = losses->counts[TRI_LOSS_JUDGED] + losses->counts[TRI_LOSS_FAILED];
+    return known > 0 && known >= losses->counts[TRI_LOSS_UNTIMED];
+}
+
+/* ---- all ---- */
+
+/* Those around the asked one come first; others are not left out, but may be donors. */
+static size_t choose(inquest *q) {
+    const tri_loss_question *question = q->question;
+    size_t chosen = q->tuned.count;
+    if (question->around) {
+        for (size_t i = 0; i < q->tuned.count; i++)
+            q->tuned.items[i].distance = distance_between(question->around, &q->tuned.items[i].problem);
+        if (chosen)
+            qsort(q->tuned.items, chosen, sizeof *q->tuned.items, by_distance);
+        while (chosen && !isfinite(q->tuned.items[chosen - 1].distance))
+            chosen--;
+    }
+    return question->limit && question->limit < chosen ? question->limit : chosen;
+}
+
+triage_status tri_losses_find(tri_losses *out, const tri_loss_question *question) {
+    triage_status status = TRIAGE_OK;
+    char *device = NULL;
+    inquest q = {.question = question};
+    tri_losses made = {0};
+    TRI_TRY(tri_device_key(&device, question->setting->info));
+    q.device = device;
+    TRI_TRY(tri_store_tuned(question->store, device, "", collect, &q.tuned));
+    const size_t count = choose(&q);
+    TRI_TRY(tri_calloc(&made.items, count + 1, sizeof *made.items));
+    for (; made.count < count; made.count++) {
+        status = leave_out(&made.items[made.count], &q, &q.tuned.items[made.count]);
+        if (status != TRIAGE_OK) {
+            made.count++; /* what it has is freed with the others */
+            goto done;
+        }
+    }
+    TRI_TRY(summarise(&made));
+    *out = made;
+    made = (tri_losses){0};
+done:
+    tri_losses_free(&made);
+    free_tuned(&q.tuned);
+    free(device);
+    return status;
+}
+
+void tri_losses_free(tri_losses *losses) {
+    if (!losses)
+        return;
+    for (size_t i = 0; i < losses->count; i++) {
+        free(losses->items[i].problem);
+        free(losses->items[i].donor);
+    }
+    free(losses->items);
+    *losses = (tri_losses){0};
+}

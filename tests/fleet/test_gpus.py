@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+"""A machine with several GPUs (a fake libcuda.so.1): a worker for each with --device all, and one at a time on each,
+whoever started it. python3 tests/fleet/test_gpus.py BIN_DIR"""
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+
+def need(condition, *what):
+    if not condition:
+        raise AssertionError(" ".join(str(w) for w in what))
+
+
+class Machine:
+    def __init__(self, bin_dir):
+        self.bin = os.path.abspath(bin_dir)
+        self.home = tempfile.mkdtemp(prefix="triage-gpus-")
+        self.log = os.path.join(self.home, "launches")
+        fake = os.path.join(self.bin, "..", "fake_cuda")
+        self.environment = dict(os.environ, HOME=self.home, LD_LIBRARY_PATH=fake, FAKE_CUDA_LOG=self.log,
+                                TRIAGE_LOCK_DIR=self.home, FAKE_CUDA_DEVICES="2", FAKE_CUDA_LAUNCH_MS="100")
+        for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+            self.environment.pop(name, None)
+        self.running = []
+
+    def start(self, program, *arguments, **environment):
+        process = subprocess.Popen([os.path.join(self.bin, program), *map(str, arguments)], text=True,
+                                   env=dict(self.environment, **environment), stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        self.running.append(process)
+        return process
+
+    def finish(self, process, code=0):
+        process.out, process.err = process.communicate(timeout=200)
+        self.running.remove(process)
+        need(process.returncode == code, process.args, "ended with", process.returncode, "not", code, process.err)
+        return process
+
+    def enqueue(self, count):
+        path = os.path.join(self.home, "shapes.csv")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("m,n,k,sparsity\n" + "".join(f"256,{64 + 8 * i},256,0.5\n" for i in range(count)))
+        self.sql("DELETE FROM triage.job")
+        self.finish(self.start("triage_db", "enqueue", "--shapes", path, "--server", self.server))
+
+    def sql(self, text):
+        run = subprocess.run(["psql", "-d", "gpus", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text], check=True,
+                             capture_output=True, text=True)
+        return run.stdout.strip()
+
+    def workers(self, *arguments, device="all", **environment):
+        return self.start("triage_tune", "--worker", "--db", self.server, "--device", device, "--budget", 1,
+                          "--jobs", 1, *arguments, **environment)
+
+    def plain(self, device, **environment):
+        return self.start("triage_tune", "--shape", "256,64,256", "--sparsity", "0.5", "--budget", 1, "--jobs", 1,
+                          "--device", device, "--db", os.path.join(self.home, "plain.db"), **environment)
+
+    def launches(self):
+        """(card, pid, start, end) of each launch so far; forgets them."""
+        with open(self.log, encoding="utf-8") as file:
+            lines = [tuple(map(int, line.split())) for line in file]
+        os.remove(self.log)
+        return lines
+
+    def close(self):
+        for process in self.running:
+            process.kill()
+            process.wait()
+        shutil.rmtree(self.home)
+
+
+def collisions(launches):
+    """Launches of two processes on one card at once."""
+    return [(a, b) for i, a in enumerate(launches) for b in launches[i + 1:]
+            if a[0] == b[0] and a[1] != b[1] and a[2] < b[3] and b[2] < a[3]]
+
+
+def test_a_worker_for_each(m):
+    m.enqueue(6)
+    all_of_them = m.finish(m.workers("--json"))
+    result = json.loads(all_of_them.out)
+    need([w["device"] for w in result["workers"]] == ["cuda:0", "cuda:1"], result)
+    # The fake computes nothing: each job comes as far as the first verification, and fails there.
+    need(result["failed"] == 6 and all(w["failed"] > 0 and w["exit"] == 0 for w in result["workers"]), result)
+    need({launch[0] for launch in m.launches()} == {0, 1}, "a card was not used")
+    workers = m.sql("SELECT DISTINCT split_part(worker, ' ', 2) FROM triage.job ORDER BY 1")
+    need(workers == "cuda:0\ncuda:1", "jobs were done by", workers)
+    need("2 GPUs, a worker for each" in all_of_them.err and "cuda:1: job" in all_of_them.err, all_of_them.err)
+    m.enqueue(1)
+    shown = m.finish(m.workers("-q")).out
+    need(shown.startswith("device") and "cuda:0" in shown and "cuda:1" in shown, shown)
+    m.launches()
+    print("1. --device all: a worker for each of 2 GPUs did 6 jobs", flush=True)
+
+
+def test_one_at_a_time(m):
+    m.enqueue(8)
+    two_people = [m.workers(FAKE_CUDA_LAUNCH_MS="500") for _ in range(2)]
+    for workers in two_people:
+        m.finish(workers)
+    launches = m.launches()
+    need(not collisions(launches), "two processes timed on one card at once:", collisions(launches)[:3])
+    need(any("another run times on" in workers.err for workers in two_people), "they never met")
+    first = m.plain("cuda:0", FAKE_CUDA_LAUNCH_MS="4000")  # could the check fail? With a lock folder for each, it does
+    wait_for_launch(m)
+    m.finish(m.plain("cuda:0", TRIAGE_LOCK_DIR=tempfile.mkdtemp(dir=m.home)), 70)
+    m.finish(first, 70)
+    need(collisions(m.launches()), "the check finds nothing even without a lock")
+    print(f"2. two people start workers for all GPUs: {len(launches)} launches, never two processes at once", flush=True)
+
+
+def wait_for_launch(m, seconds=60):
+    end = time.time() + seconds
+    while not os.path.exists(m.log):
+        need(time.time() < end, "nothing was launched in", seconds, "s")
+        time.sleep(0.02)
+
+
+def test_the_card_counts_not_its_number(m):
+    """cuda:1 here, cuda:0 where only that card is visible; a plain run beside a worker."""
+    plain = m.plain("cuda:1", FAKE_CUDA_LAUNCH_MS="3000")
+    wait_for_launch(m)
+    m.enqueue(1)
+    start = time.time()
+    worker = m.finish(m.workers(device="cuda:0", FAKE_CUDA_FIRST="1", FAKE_CUDA_DEVICES="1"))
+    waited = time.time() - start
+    m.finish(plain, 70)
+    need(worker.err.count("another run times on NVIDIA Fake GPU-a1a1a1a1-") == 1, worker.err)
+    launches = m.launches()
+    need(not collisions(launches) and {launch[0] for launch in launches} == {1}, launches)
+    print(f"3. a worker waited {waited:.1f} s for a plain run on the same card under another number", flush=True)
+
+
+def test_death_ends_the_turn(m):
+    first = m.plain("cuda:0", FAKE_CUDA_LAUNCH_MS="8000")
+    wait_for_launch(m)
+    second = m.plain("cuda:0")
+    need("waiting for its end" in second.stderr.readline(), "the second did not wait")
+    start = time.time()
+    first.send_signal(signal.SIGKILL)
+    m.finish(first, -signal.SIGKILL)
+    m.finish(second, 70)
+    took = time.time() - start
+    need(took < 20, "the turn of a killed run was held for", took, "s")
+    m.launches()
+    print(f"4. the next run was through {took:.1f} s after the one before was killed", flush=True)
+
+
+def test_no_gpu(m):
+    none = m.finish(m.workers(FAKE_CUDA_DEVICES="0"), 69)
+    need("no GPU here" in none.err and none.err.count("\n") == 1 and none.out == "", none.err, none.out)
+    alone = m.finish(m.start("triage_tune", "--device", "all", "--shape", "64,64,64", "--sparsity", "0.5"), 64)
+    need("--worker" in alone.err, alone.err)
+    print("5. no GPU: exit code 69", flush=True)
+
+
+def test_host(m):
+    """The CPUs are one device: a run waits while another has the turn, which here we have ourselves."""
+    arguments = ("--shape", "64,40,64", "--sparsity", "0.5", "--block", 16, "--budget", 1, "--jobs", 1, "--device",
+                 "host", "--time-limit", 30, "--db", os.path.join(m.home, "host.db"))
+    start = time.time()
+    m.finish(m.start("triage_tune", *arguments))
+    usual = time.time() - start
+    lock, = [os.path.join(m.home, name) for name in os.listdir(m.home)
+             if name.startswith("triage-host-") and not name.endswith("-process.lock")]
+    with open(lock, encoding="utf-8") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        second = m.start("triage_tune", *arguments, "--force")
+        need("another run times on host: " in second.stderr.readline(), "it did not wait")
+        time.sleep(1)
+        need(second.poll() is None, "it did not go on waiting")
+    m.finish(second)
+    known = m.start("triage_tune", *arguments)
+    with open(lock, encoding="utf-8") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        m.finish(known)  # what is known needs no turn
+        bench = m.start("triage_bench", "--shape", "64,40,64", "--sparsity", "0.5", "--block", 16, "--device", "host",
+                        "--samples", 6, "--against", "none")
+        need("another run times on host: " in bench.stderr.readline(), "triage_bench did not wait")
+    m.finish(bench)
+    with open(lock.replace(".lock", "-process.lock"), encoding="utf-8") as process:
+        fcntl.flock(process, fcntl.LOCK_EX)  # as if a killed run's process had not let go of the device yet
+        third = m.start("triage_tune", *arguments, "--force")
+        time.sleep(3 * usual + 1)
+        need(third.poll() is None, "it did not wait for what is left of a killed run")
+    m.finish(third)
+    print("7. the host device: a second run and triage_bench wait their turn, one that has nothing to measure does not", flush=True)
+
+
+def test_stop(m):
+    m.enqueue(6)
+    workers = m.workers("--stay", FAKE_CUDA_LAUNCH_MS="3000")
+    wait_for_launch(m)
+    workers.send_signal(signal.SIGTERM)
+    m.finish(workers, 130)
+    need(m.sql("SELECT count(*) FROM triage.job WHERE state = 'running'") == "0", "a job was not given back")
+    print("6. stopped: all workers give their jobs back", flush=True)
+
+
+def main():
+    if not os.environ.get("TRIAGE_TEST_SERVER"):
+        print("skipped: no TRIAGE_TEST_SERVER (tests/support/postgres.sh)")
+        return 77
+    if not os.path.exists(os.path.join(sys.argv[1], "..", "fake_cuda", "libcuda.so.1")):
+        print("skipped: built without CUDA")
+        return 77
+    m = Machine(sys.argv[1])
+    try:
+        probe = m.start("triage_tune", "--compile-only", "--target", "sm_90a", "--shape", "64,64,64", "--sparsity",
+                        "0.5", "--budget", 1)
+        probe.communicate()
+        m.running.remove(probe)
+        if probe.returncode == 69:
+            print("skipped: no NVRTC")
+            return 77
+        subprocess.run(["createdb", "gpus"], check=True)
+        m.server = os.environ["TRIAGE_TEST_SERVER"].replace("/postgres?", "/gpus?")
+        m.finish(m.start("triage_db", "setup", "--server", m.server))
+        test_a_worker_for_each(m)
+        test_one_at_a_time(m)
+        test_the_card_counts_not_its_number(m)
+        test_death_ends_the_turn(m)
+        test_no_gpu(m)
+        test_stop(m)
+        test_host(m)
+    finally:
+        m.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
