@@ -32,7 +32,7 @@ triage_status tri_bsr_args_make(struct tri_bsr_gemm_args *out, tri_device *devic
     out->values = pointer(buffers->values);
     out->row_ptr = pointer(buffers->row_ptr);
     out->col_idx = pointer(buffers->col_idx);
-    out->row_order = pointer(buffers->schedule.row_order);
+    out->rows = pointer(buffers->schedule.rows);
     out->panel_ptr = pointer(buffers->schedule.panel_ptr);
     out->steps = pointer(buffers->schedule.steps);
     out->b = pointer(buffers->b);

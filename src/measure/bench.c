@@ -92,8 +92,8 @@ static triage_status place_schedule(tri_mounted *out, tri_bench *bench, const tr
     triage_status status = TRIAGE_OK;
     tri_panel_shape shape = tri_launch_panels(launch);
     TRI_TRY(tri_schedule_build(&schedule, bench->pattern, &shape));
-    TRI_TRY(place(&placed->row_order, bench, schedule.row_order,
-                  (size_t)bench->pattern->block_rows * sizeof *schedule.row_order));
+    TRI_TRY(place(&placed->rows, bench, schedule.rows,
+                  (size_t)bench->pattern->block_rows * sizeof *schedule.rows));
     placed->panels = schedule.panels;
     if (!schedule.panel_ptr)
         goto done;
@@ -146,7 +146,7 @@ static void release(tri_bench *bench, tri_address address) {
 
 void tri_bench_unmount(tri_bench *bench, tri_mounted *mounted) {
     tri_kernel_unload(mounted->kernel);
-    release(bench, mounted->buffers.schedule.row_order);
+    release(bench, mounted->buffers.schedule.rows);
     release(bench, mounted->buffers.schedule.panel_ptr);
     release(bench, mounted->buffers.schedule.steps);
     *mounted = (tri_mounted){0};

@@ -54,8 +54,9 @@ typedef struct tri_panel_shape {
 /* Work order and panels, as templates/bsr_gemm/args.h describes them. */
 typedef struct tri_schedule {
     int32_t *row_order; /* [block_rows]: longest rows first, ties by index; panels: most steps first */
-    int32_t panels;     /* a multiple of the shape's cluster; the last ones may have no rows */
-    int32_t *panel_ptr; /* [panels + 1] or NULL */
+    struct tri_block_row *rows; /* [block_rows]: the same order */
+    int32_t panels;             /* a multiple of the shape's cluster; the last ones may have no rows */
+    int32_t *panel_ptr;         /* [panels + 1] or NULL */
     struct tri_panel_step *steps;
 } tri_schedule;
 triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern, const tri_panel_shape *shape);

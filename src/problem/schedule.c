@@ -15,6 +15,7 @@ void tri_schedule_free(tri_schedule *schedule) {
     if (!schedule)
         return;
     free(schedule->row_order);
+    free(schedule->rows);
     free(schedule->panel_ptr);
     free(schedule->steps);
     *schedule = (tri_schedule){0};
@@ -167,6 +168,19 @@ done:
     return status;
 }
 
+static triage_status list_rows(tri_schedule *out, const tri_pattern *pattern) {
+    /* aligned_alloc's sizes are multiples of the alignment, which a row's size is */
+    size_t bytes = (size_t)(pattern->block_rows > 0 ? pattern->block_rows : 1) * sizeof *out->rows;
+    out->rows = aligned_alloc(_Alignof(tri_block_row), bytes);
+    if (!out->rows)
+        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu bytes", bytes);
+    for (int64_t i = 0; i < pattern->block_rows; i++) {
+        int32_t row = out->row_order[i], begin = pattern->row_ptr[row], end = pattern->row_ptr[row + 1];
+        out->rows[i] = (tri_block_row){row, begin, end, begin < end ? pattern->col_idx[begin] : 0};
+    }
+    return TRIAGE_OK;
+}
+
 static triage_status check_shape(const tri_panel_shape *shape) {
     if (shape->rows < 0 || shape->rows > PANEL_ROWS_LIMIT)
         return tri_fail(TRIAGE_E_INVALID, "panel_rows is %" PRId32 "; allowed 0 .. %d", shape->rows,
@@ -188,14 +202,17 @@ triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern,
     TRI_TRY(check_shape(shape));
     TRI_TRY(tri_calloc(&out->row_order, (size_t)pattern->block_rows, sizeof *out->row_order));
     TRI_TRY(order_by_length(out->row_order, pattern));
-    if (shape->rows == 0)
+    if (shape->rows == 0) {
+        TRI_TRY(list_rows(out, pattern));
         goto done;
+    }
     if (shape->reorder && shape->rows > 1)
         TRI_TRY(tri_group_rows(out->row_order, pattern, shape->rows));
     map.groups = (pattern->block_cols + mapped_together(shape) - 1) / mapped_together(shape);
     TRI_TRY(tri_calloc(&map.at, (size_t)map.groups, sizeof *map.at));
     TRI_TRY(sort_panels(out->row_order, &map, pattern, shape));
     TRI_TRY(build_panels(out, &map, pattern, shape));
+    TRI_TRY(list_rows(out, pattern));
 done:
     free(map.at);
     if (status != TRIAGE_OK)

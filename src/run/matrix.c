@@ -134,7 +134,7 @@ static void free_schedules(triage_bsr_matrix *matrix) {
     while (matrix->schedules) {
         tri_matrix_schedule *schedule = matrix->schedules;
         matrix->schedules = schedule->next;
-        release(device, schedule->device.row_order);
+        release(device, schedule->device.rows);
         release(device, schedule->device.panel_ptr);
         release(device, schedule->device.steps);
         free(schedule);
@@ -158,8 +158,8 @@ static triage_status upload_schedule(tri_device_schedule *out, tri_device *devic
                                      const tri_schedule *schedule, int64_t block_rows) {
     triage_status status = TRIAGE_OK;
     out->panels = schedule->panels;
-    TRI_TRY(upload_new(&out->row_order, device, schedule->row_order,
-                       (size_t)block_rows * sizeof *schedule->row_order, sizeof(int32_t)));
+    TRI_TRY(upload_new(&out->rows, device, schedule->rows, (size_t)block_rows * sizeof *schedule->rows,
+                       sizeof *schedule->rows));
     if (!schedule->panel_ptr)
         return TRIAGE_OK;
     TRI_TRY(upload_new(&out->panel_ptr, device, schedule->panel_ptr,

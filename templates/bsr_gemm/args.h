@@ -26,8 +26,19 @@ typedef struct tri_tensor_map {
 #endif
 } tri_tensor_map;
 
+/* A block row, and what leads to its first block: one read from cold memory instead of three. */
+typedef struct tri_block_row {
+#ifdef __CUDACC__
+    alignas(16) int row;
+#else
+    _Alignas(16) int row;
+#endif
+    int begin, end; /* its blocks: row_ptr[row], row_ptr[row + 1] */
+    int col;        /* col_idx[begin]; 0 if it has none */
+} tri_block_row;
+
 /* One step of a panel: a block column that at least one block row of the panel needs.
- * Bit i of rows: block row row_order[panel * panel_rows + i] has a block in this column. */
+ * Bit i of rows: block row rows[panel * panel_rows + i] has a block in this column. */
 typedef struct tri_panel_step {
     int col;
     unsigned rows;
@@ -40,7 +51,7 @@ typedef struct tri_bsr_gemm_args {
     const void *values;   /* [nnzb][block_m][block_k]                       */
     const int *row_ptr;   /* [block_rows + 1]                               */
     const int *col_idx;   /* [nnzb], ascending within a block row           */
-    const int *row_order; /* [block_rows], a permutation: the order of work */
+    const tri_block_row *rows; /* [block_rows], each once: the order of work */
     const int *panel_ptr; /* [panels + 1] into steps; NULL without panels   */
     const tri_panel_step *steps; /* [panel_ptr[panels]]                     */
     const void *b;

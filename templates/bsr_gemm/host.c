@@ -180,7 +180,7 @@ static void run_rows(const tri_bsr_gemm_args *args, int first, int col0, const f
     int cols = args->n - col0 < kTileN ? args->n - col0 : kTileN;
     vec tile[kTileM][kVecs];
     for (int at = first; at < args->block_rows; at += kRowTasks) {
-        int block_row = args->row_order[at];
+        int block_row = args->rows[at].row;
         for (int inner_row = 0; inner_row < kBlockM; inner_row += kTileM) {
             multiply_strip(tile, args, block_row, inner_row, b, ldb);
             store_strip((const float *)tile, args, block_row * kBlockM + inner_row, col0, cols);
@@ -194,7 +194,7 @@ static void run_rows_unpacked(const tri_bsr_gemm_args *args, int first, int col0
     const in_t *values = (const in_t *)args->values, *b = (const in_t *)args->b;
     const out_t *bias = (const out_t *)args->bias;
     for (int at = first; at < args->block_rows; at += kRowTasks) {
-        int block_row = args->row_order[at];
+        int block_row = args->rows[at].row;
         for (int e = 0; e < kBlockM * kTileN; e++) {
             int row = block_row * kBlockM + e / kTileN, col = col0 + e % kTileN;
             if (col >= args->n)

@@ -153,5 +153,5 @@ void triage_kernel(const tri_bsr_gemm_args *args)
     long long panels = ((long long)args->n + kTileN - 1) / kTileN;
 #pragma omp parallel for schedule(dynamic)
     for (long long task = 0; task < args->block_rows * panels; task++)
-        run_task(args, args->row_order[task / panels], (int)(task % panels) * kTileN);
+        run_task(args, args->rows[task / panels].row, (int)(task % panels) * kTileN);
 }

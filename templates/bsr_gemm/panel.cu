@@ -22,7 +22,7 @@
  * Warps drift apart by up to the depth of the ring, which evens out their random loads. The grid is
  * persistent: the producer fills the ring for the next tile while consumers store the last one.
  *
- * Schedule, made by the host. Panel p is the block rows row_order[p * kPanelRows ...]. Its steps are
+ * Schedule, made by the host. Panel p is the block rows rows[p * kPanelRows ...]. Its steps are
  * panel_ptr[p] .. panel_ptr[p + 1], ascending, in groups of kGroup:
  *   kGather 0   neighbouring block columns, the first a multiple of kGroup; a group is there if any
  *               row needs any of its columns, and those that no row needs (or past the end of B) have
@@ -141,11 +141,12 @@ __device__ __forceinline__ tile_position locate(int unit, int units_m)
     return t;
 }
 
-/* Block row r of a warp, -1 past the last. */
-__device__ __forceinline__ int block_row(const tri_bsr_gemm_args &args, int panel, int warp_m, int r)
+/* Block row r of a warp; past the last its row is -1, and it has no blocks. */
+__device__ __forceinline__ tri_block_row block_row(const tri_bsr_gemm_args &args, int panel,
+                                                   int warp_m, int r)
 {
     int i = panel * kPanelRows + warp_m * kRows + r;
-    return i < args.block_rows ? args.row_order[i] : -1;
+    return i < args.block_rows ? args.rows[i] : tri_block_row{-1, 0, 0, 0};
 }
 
 __device__ __forceinline__ warp_rows fetch_rows(const tri_bsr_gemm_args &args, int panel, int warp_m)
@@ -153,9 +154,9 @@ __device__ __forceinline__ warp_rows fetch_rows(const tri_bsr_gemm_args &args, i
     warp_rows rows;
 #pragma unroll
     for (int r = 0; r < kRows; r++) {
-        int row = block_row(args, panel, warp_m, r);
-        rows.first[r] = row < 0 ? 0 : args.row_ptr[row];
-        rows.count[r] = row < 0 ? 0 : args.row_ptr[row + 1] - rows.first[r];
+        tri_block_row work = block_row(args, panel, warp_m, r);
+        rows.first[r] = work.begin;
+        rows.count[r] = work.end - work.begin;
     }
     return rows;
 }
@@ -384,7 +385,7 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned 
         int col0 = tile.col + warp_n * kWarpN;
 #pragma unroll
         for (int r = 0; r < kRows; r++) {
-            int row = block_row(args, tile.panel, warp_m, r);
+            int row = block_row(args, tile.panel, warp_m, r).row;
             if (row >= 0 && col0 < args.n)
                 store_warp_tile<kAct, kCLayout>(out, acc[r], row * kBlock, col0, lane);
         }

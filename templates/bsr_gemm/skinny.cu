@@ -243,9 +243,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     int warp_m = warp % kWarpsM, warp_k = warp / kWarpsM;
     int rank = kClusterK == 1 ? 0 : blockIdx.x % kClusterK;
     int tile = blockIdx.x / kClusterK;
-    int block_row = args.row_order[tile / kParts];
+    tri_block_row work = args.rows[tile / kParts];
+    int block_row = work.row;
     int row_in_block = tile % kParts * kTileM;
-    int first_block = args.row_ptr[block_row];
+    int first_block = work.begin;
     int tile_col = blockIdx.y * kTileN;
 
     source src;
@@ -260,7 +261,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     src.col_idx = args.col_idx + first_block;
     src.ldb = (int)args.ldb;
     src.last_column = args.n - 1 - col_lane;
-    src.slices = (args.row_ptr[block_row + 1] - first_block) * kSlices;
+    src.slices = (work.end - first_block) * kSlices;
     src.worker = rank * kWarpsK + warp_k;
     src.half = q / 2;
 

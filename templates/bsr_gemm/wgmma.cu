@@ -87,7 +87,7 @@ constexpr int kBBox = kBLayout == 1 ? (kTileN < 256 ? kTileN : 256) : kBRank == 
 constexpr int kCSlabBytes = 64 * 64 * 2;
 // Registers: every thread is launched with as many; the producer warpgroup hands its own over.
 constexpr int kLaunchRegs = 65536 / kCtasPerSm / kThreads / 8 * 8;
-constexpr int kProducerRegs = 24;
+constexpr int kProducerRegs = kConsumers == 2 ? 24 : 40; // two consumers want all that there is
 constexpr int kSpareRegs = (kLaunchRegs * (kConsumers + 1) - kProducerRegs) / kConsumers / 8 * 8;
 constexpr int kConsumerRegs = kSpareRegs < 240 ? kSpareRegs : 240;
 
@@ -164,7 +164,7 @@ struct raster_t {
           tiles(rows * columns)
     {
     }
-    /* Where a tile is: its place in row_order, in kShare rows, and its column. */
+    /* Where a tile is: its place in args.rows, in kShare rows, and its column. */
     __device__ __forceinline__ void locate(int tile, int &place, int &column) const
     {
         const int band = tile / (rows * kRaster), in_band = tile - band * rows * kRaster;
@@ -181,6 +181,7 @@ struct work_t {
     int row[kShare];   // -1: none
     int block[kShare]; // index of the next block
     int begin, end;    // steps: blocks, or those of the panel
+    int col;           // block column of the first block (kShare 1)
 };
 
 /* A block column, and which of the tile's rows have a block there. */
@@ -191,28 +192,20 @@ struct step_t {
 __device__ __forceinline__ work_t find_rows(const tri_bsr_gemm_args &args, int place)
 {
     work_t work = {};
-    if constexpr (kShare == 1) {
-        work.row[0] = args.row_order[place];
-    } else {
 #pragma unroll
-        for (int r = 0; r < kShare; ++r) {
-            const int at = place * kShare + r;
-            work.row[r] = at < args.block_rows ? args.row_order[at] : -1;
-        }
+    for (int r = 0; r < kShare; ++r) {
+        const int at = place * kShare + r;
+        const tri_block_row row =
+            kShare == 1 || at < args.block_rows ? args.rows[at] : tri_block_row{-1, 0, 0, 0};
+        work.row[r] = row.row;
+        work.block[r] = row.begin;
+        if constexpr (kShare == 1) work.begin = row.begin, work.end = row.end, work.col = row.col;
+    }
+    if constexpr (kShare > 1) {
         work.begin = args.panel_ptr[place];
         work.end = args.panel_ptr[place + 1];
     }
     return work;
-}
-
-__device__ __forceinline__ void find_blocks(const tri_bsr_gemm_args &args, work_t &work)
-{
-#pragma unroll
-    for (int r = 0; r < kShare; ++r) work.block[r] = args.row_ptr[max(work.row[r], 0)];
-    if constexpr (kShare == 1) {
-        work.begin = work.block[0];
-        work.end = args.row_ptr[work.row[0] + 1];
-    }
 }
 
 __device__ __forceinline__ step_t step_at(const tri_bsr_gemm_args &args, int i, int end)
@@ -265,8 +258,9 @@ __device__ __forceinline__ void publish_tile(ring_t<kTileSlots> &ring, const til
     ring.advance();
 }
 
-/* The reads that lead to a tile's first block (order, range, columns) depend on each other. Each is
- * made one tile before the next needs it, so that none is waited for. */
+/* The reads that lead to a tile's blocks (rows, then columns) depend on each other. Each is made one
+ * tile before the next needs it, so that none is waited for. At the start nothing is there yet: the
+ * first block's column comes with the row, and its copies wait for one read only. */
 __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args)
 {
     const raster_t raster(args);
@@ -284,12 +278,10 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args)
     tile_t published = {};
     int tile = blockIdx.x / kClusterN;
     work_t work = rows_of(tile), work1 = rows_of(tile + stride);
-    find_blocks(args, work);
     step_t steps = step_at(args, work.begin + lane, work.end); // lane i: the i-th step ahead
 
     for (; tile < raster.tiles; tile += stride) {
         const work_t work2 = rows_of(tile + 2 * stride);
-        find_blocks(args, work1);
         int place, column;
         raster.locate(tile, place, column);
 #pragma unroll
@@ -305,7 +297,11 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args)
                                     : step_at(args, work1.begin + lane, work1.end);
             const int count = min(32, work.end - first);
             for (int i = 0; i < count; ++i) {
-                const int k0 = __shfl_sync(0xffffffffu, steps.col, i) * kBlockK;
+                int k0;
+                if (kShare == 1 && first == work.begin && i == 0)
+                    k0 = work.col * kBlockK;
+                else
+                    k0 = __shfl_sync(0xffffffffu, steps.col, i) * kBlockK;
                 const int rows = kShare == 1 ? 1 : __shfl_sync(0xffffffffu, steps.rows, i);
                 for (int k = 0; k < kBlockK; k += kStepK) {
                     mbarrier_wait(&sync().empty[ring.slot], ring.parity ^ 1);
@@ -583,7 +579,7 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
             for (int s = 0; s < kWgN / 64; ++s) store_slab(args, finished, s, wg);
         }
     }
-    if (threadIdx.x % 128 == 0) tma_store_wait<0>();
+    if (threadIdx.x % 128 == 0) tma_store_wait_read<0>(); // shared memory outlives the copies from it
 }
 
 /* grid: a multiple of kClusterN, at most what is resident at once; kSharedBytes of shared memory. */

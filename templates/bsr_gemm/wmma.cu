@@ -228,8 +228,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     in_t *smem = reinterpret_cast<in_t *>(smem_raw);
     constexpr int kParts = kBlockM / kTileM;
 
-    int block_row = args.row_order[blockIdx.x / kParts];
-    int first_block = args.row_ptr[block_row];
+    tri_block_row work = args.rows[blockIdx.x / kParts];
+    int block_row = work.row, first_block = work.begin;
     int row_in_block = blockIdx.x % kParts * kTileM;
     source src;
     src.values = static_cast<const in_t *>(args.values) +
@@ -239,7 +239,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     src.scales = args.scale_a ? args.scale_a + first_block : nullptr;
     src.ldb = (int)(args.ldb / kPack);
     src.n = args.n;
-    src.slices = (args.row_ptr[block_row + 1] - first_block) * kSlicesPerBlock;
+    src.slices = (work.end - first_block) * kSlicesPerBlock;
     src.col = blockIdx.y * kTileN;
 
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;

@@ -15,8 +15,8 @@ static const mutation of_host[] = {
     {"zero output", AFTER_PRODUCT, AFTER_PRODUCT " memset(tile, 0, sizeof tile);"},
     {"one dropped block", "i < args->row_ptr[block_row + 1]",
      "i < args->row_ptr[block_row + 1] - (block_row == 1)"},
-    {"one block row never run", "int block_row = args->row_order[at];",
-     "int block_row = args->row_order[at]; if (block_row == 2) continue;"},
+    {"one block row never run", "int block_row = args->rows[at].row;",
+     "int block_row = args->rows[at].row; if (block_row == 2) continue;"},
     {"one row 1 % off", AFTER_PRODUCT,
      AFTER_PRODUCT
      " if (block_row == 1 && inner_row == 0) for (int v = 0; v < kVecs; v++) tile[0][v] *= 1.01f;"},

@@ -77,9 +77,10 @@ static const probe probes[] = {
     {96, 48, 3, 5, 264, BF16, BF16, ROW, ROW, NONE, false, 0, 0, UNEVEN, false},
 
     /* ---- e4m3 on wgmma: one scale, and a scale for each block ---- */
-    {128, 128, 3, 5, 520, E4M3, F16, COL, COL, NONE, false, 0, 0, UNEVEN, false},
+    {128, 128, 3, 5, 520, E4M3, BF16, COL, COL, NONE, false, 0, 0, UNEVEN, false},
+    {128, 128, 3, 5, 264, E4M3, F16, COL, COL, NONE, false, 0, 0, UNEVEN, false},
     {128, 128, 2, 4, 72, E4M3, BF16, COL, ROW, GELU, true, 16, 8, SPREAD, true},
-    {64, 64, 5, 7, 520, E4M3, F16, COL, COL, NONE, true, 0, 0, UNEVEN, true},
+    {64, 64, 5, 7, 520, E4M3, BF16, COL, COL, NONE, true, 0, 0, UNEVEN, true},
     {64, 64, 3, 8, 40, E4M3, BF16, COL, COL, NONE, false, 0, 0, SPREAD, false},
     {64, 128, 3, 4, 520, E4M3, BF16, COL, COL, NONE, false, 0, 0, UNEVEN, false},
     {64, 128, 3, 4, 40, E4M3, BF16, COL, COL, RELU, false, 0, 0, UNEVEN, false},

@@ -19,8 +19,8 @@
 static const mutation of_wmma[] = {
     {"none", NULL, NULL},
     {"zero output", WMMA_STORE, ZERO("acc") WMMA_STORE "}"},
-    {"one dropped block", "(args.row_ptr[block_row + 1] - first_block) * kSlicesPerBlock;",
-     "(args.row_ptr[block_row + 1] - first_block - (block_row == 1)) * kSlicesPerBlock;"},
+    {"one dropped block", "(work.end - first_block) * kSlicesPerBlock;",
+     "(work.end - first_block - (block_row == 1)) * kSlicesPerBlock;"},
     {"one row 1 % off", WMMA_STORE,
      "{ if (blockIdx.x == 0 && threadIdx.x / 4 == 2) acc[0][0][0] *= 1.01f, acc[0][0][1] *= "
      "1.01f; " WMMA_STORE "}"},
@@ -34,8 +34,8 @@ static const mutation of_wmma[] = {
 static const mutation of_panel[] = {
     {"none", NULL, NULL},
     {"zero output", PANEL_STORE, ZERO("acc[r]") PANEL_STORE "}"},
-    {"blocks of one row taken one too early", "args.row_ptr[row + 1] - rows.first[r];",
-     "args.row_ptr[row + 1] - rows.first[r]; if (row == 3) rows.first[r] -= 1;"},
+    {"blocks of one row taken one too early", "rows.count[r] = work.end - work.begin;",
+     "rows.count[r] = work.end - work.begin; if (work.row == 3) rows.first[r] -= 1;"},
     {"one row 1 % off", PANEL_STORE,
      "{ if (row == 1 && lane / 4 == 2) acc[r][0][0][0] *= 1.01f, acc[r][0][0][1] *= 1.01f; " PANEL_STORE "}"},
     {"NaN in one element", PANEL_STORE,
@@ -47,13 +47,14 @@ static const mutation of_panel[] = {
 };
 
 #define WGMMA_X1 "const float x1 = sum[i + 1] * alpha"
-#define WGMMA_END "work.end = args.row_ptr[work.row[0] + 1];"
+#define WGMMA_END "work.begin = row.begin, work.end = row.end, work.col = row.col;"
 
 static const mutation of_wgmma[] = {
     {"none", NULL, NULL},
     {"zero output", "pack2<out_t>(activate<kAct, out_t>(x0), activate<kAct, out_t>(x1))",
      "pack2<out_t>(0.0f, 0.0f)"},
-    {"one dropped block", WGMMA_END, WGMMA_END " work.end -= work.row[0] == 1;"},
+    {"one dropped block", WGMMA_END,
+     "work.begin = row.begin, work.end = row.end - (row.row == 1), work.col = row.col;"},
     {"one row 1 % off", WGMMA_X1,
      "const float x1 = (blockIdx.x == 0 && threadIdx.x / 4 == 2 ? 1.01f : 1.0f) * sum[i + 1] * alpha"},
     {"NaN in one element", WGMMA_X1,

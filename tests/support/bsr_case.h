@@ -30,7 +30,8 @@ typedef struct bsr_case {
 
 typedef struct bsr_data {
     tri_problem problem;
-    int32_t *row_ptr, *col_idx, *row_order;
+    int32_t *row_ptr, *col_idx;
+    tri_block_row *rows;
     void *values, *b, *c, *bias;
     size_t values_bytes, b_bytes, c_bytes, bias_bytes;
     double *expected; /* [m][n], row-major */
@@ -72,15 +73,19 @@ static inline void case_pattern(bsr_data *data, const bsr_case *spec, tri_random
     int32_t nnzb = 0;
     data->row_ptr = calloc((size_t)spec->block_rows + 1, sizeof(int32_t));
     data->col_idx = calloc((size_t)spec->block_rows * (size_t)spec->block_cols + 1, sizeof(int32_t));
-    data->row_order = calloc((size_t)spec->block_rows, sizeof(int32_t));
-    assert_true(data->row_ptr && data->col_idx && data->row_order);
+    data->rows = aligned_alloc(16, (size_t)spec->block_rows * sizeof *data->rows);
+    assert_true(data->row_ptr && data->col_idx && data->rows);
     for (int row = 0; row < spec->block_rows; row++) {
         for (int col = 0; col < spec->block_cols && row != 1; col++) {
             if (tri_random_below(random, 3) == 0)
                 data->col_idx[nnzb++] = col;
         }
         data->row_ptr[row + 1] = nnzb;
-        data->row_order[row] = spec->block_rows - 1 - row;
+    }
+    for (int row = 0; row < spec->block_rows; row++) { /* the last one first */
+        int32_t begin = data->row_ptr[row], end = data->row_ptr[row + 1];
+        data->rows[spec->block_rows - 1 - row] =
+            (tri_block_row){row, begin, end, begin < end ? data->col_idx[begin] : 0};
     }
     data->problem.nnzb = nnzb;
 }
@@ -167,7 +172,7 @@ static inline void case_make(bsr_data *data, const bsr_case *spec, uint64_t seed
 static inline void case_free(bsr_data *data) {
     free(data->row_ptr);
     free(data->col_idx);
-    free(data->row_order);
+    free(data->rows);
     free(data->values);
     free(data->b);
     free(data->c);
@@ -192,16 +197,15 @@ static inline void case_buffers(tri_bsr_buffers *out, tri_device *device, const 
     out->values = case_upload(device, data->values, data->values_bytes);
     out->row_ptr = case_upload(device, data->row_ptr, (rows + 1) * sizeof(int32_t));
     out->col_idx = case_upload(device, data->col_idx, (size_t)data->problem.nnzb * sizeof(int32_t));
-    out->schedule.row_order = case_upload(device, data->row_order, rows * sizeof(int32_t));
+    out->schedule.rows = case_upload(device, data->rows, rows * sizeof *data->rows);
     out->b = case_upload(device, data->b, data->b_bytes);
     out->c = case_upload(device, data->c, data->c_bytes);
     out->bias = data->problem.bias ? case_upload(device, data->bias, data->bias_bytes) : 0;
 }
 
 static inline void case_release(tri_bsr_buffers *buffers, tri_device *device) {
-    const tri_address all[] = {
-        buffers->values, buffers->row_ptr, buffers->col_idx, buffers->schedule.row_order,
-        buffers->b,      buffers->c,       buffers->bias};
+    const tri_address all[] = {buffers->values, buffers->row_ptr, buffers->col_idx, buffers->schedule.rows,
+                               buffers->b,      buffers->c,       buffers->bias};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         tri_device_release(device, all[i]);
 }

@@ -410,7 +410,7 @@ static void launch(const product *p, const tri_problem *problem, const tri_candi
                                      .bias = p->is.bias ? (tri_address)(uintptr_t)p->bias : 0,
                                      .scale_a = (tri_address)(uintptr_t)p->scale_a,
                                      .scale_b = (tri_address)(uintptr_t)&p->scale_b,
-                                     .schedule.row_order = (tri_address)(uintptr_t)schedule.row_order};
+                                     .schedule.rows = (tri_address)(uintptr_t)schedule.rows};
     assert_int_equal(
         tri_bsr_args_make(&args, device, &candidate->launch, problem, &buffers, p->is.alpha, p->is.beta),
         TRIAGE_OK);
