@@ -472,9 +472,9 @@ local wmma = triage.kernel {
       { "warps split the tile into 16 x 16", function(p, c)
          return c.tile_m % (16 * c.warps_m) == 0 and c.tile_n % (16 * c.warps_n) == 0
       end },
-      { "4 or 8 warps", function(p, c)
+      { "4 or 8 warps, or fewer where tiles are few and blocks small", function(p, c, d)
          local warps = c.warps_m * c.warps_n
-         return warps == 4 or warps == 8
+         return warps == 4 or warps == 8 or (c.warps_m == 1 and wmma_is_small(p, d) and p.block_m <= 64)
       end },
       { "e4m3 leaves registers for 64 sums, 32 in long stages", function(p, c)
          return is_half(p) or wmma_sums(p, c) * math.max(32, c.tile_k) <= 2048
@@ -482,8 +482,11 @@ local wmma = triage.kernel {
       { "a warp's tile is as tall as 64 rows and the block allow", function(p, c)
          return c.tile_m // c.warps_m == math.min(c.tile_m, c.warps_n >= 4 and 64 or 32)
       end },
-      { "a warp has 16 to 64 columns", function(p, c)
+      { "a warp has 16 to 64 columns; one or two warps have 64 or 128", function(p, c)
          local columns = c.tile_n // c.warps_n
+         if c.warps_m * c.warps_n < 4 then
+            return (columns == 64 or columns == 128) and c.tile_m <= 32
+         end
          return columns >= 16 and columns <= 64
       end },
       { "the tile is not mostly past the last column", function(p, c)
@@ -491,8 +494,8 @@ local wmma = triage.kernel {
       end },
       { "shared memory fits the SM", function(p, c, d) return wmma_smem(p, c) <= d.smem_bytes_max end },
       { "deep pipelines of small tiles where tiles are few", function(p, c, d)
-         return c.stages <= 4 or (wmma_is_small(p, d) and c.tile_n <= 128 and c.stages * c.tile_k <= 256 and
-                c.warps_m == 1 and c.warps_n == 4)
+         return c.stages <= 4 or (wmma_is_small(p, d) and c.stages * c.tile_k <= 256 and c.warps_m == 1 and
+                c.warps_n <= 4)
       end },
       { "where TMA kernels run, one depth and width is enough to compare, but for small problems", function(p, c, d)
          if d.target ~= "sm_90a" or not (wgmma_covers(p) or panel_covers(p)) then
@@ -501,8 +504,8 @@ local wmma = triage.kernel {
          if c.stages == 3 and c.tile_n == (p.n > 64 and 128 or 64) then
             return true
          end
-         return wmma_is_small(p, d) and p.block_m <= 32 and c.stages >= 4 and c.tile_n <= 128 and c.warps_m == 1 and
-                c.warps_n == 4
+         return wmma_is_small(p, d) and p.block_m <= 64 and c.stages >= 4 and c.tile_n // c.warps_n >= 64 and
+                c.warps_m == 1
       end },
    },
    params = function(p, c, d)
