@@ -415,11 +415,6 @@ local function wmma_smem(p, c)
    return c.stages * (a + b) * 2
 end
 
--- Tiles of a block row by 128 columns do not keep the chip busy for long: latency counts more than bandwidth.
-local function wmma_is_small(p, d)
-   return p.block_rows * ceil_div(p.n, 128) <= 16 * d.sm_count
-end
-
 -- B moves in 16-byte pieces when its rows allow it, else element by element.
 local function wmma_copy_bytes(p)
    return p.ldb * p.in_size % 16 == 0 and 16 or 2
@@ -448,7 +443,7 @@ local wmma = triage.kernel {
       { "tile_m", { 16, 32, 64, 128 } }, -- rows of C per CTA
       { "tile_n", { 64, 128, 256 } },    -- columns of C per CTA
       { "tile_k", { 16, 32, 64 } },      -- k per pipeline stage
-      { "stages", { 2, 3, 4, 6, 8 } },   -- pipeline depth
+      { "stages", { 2, 3, 4 } },         -- pipeline depth
       { "warps_m", { 1, 2, 4 } },        -- warps along tile_m
       { "warps_n", { 1, 2, 4, 8 } },     -- warps along tile_n
    },
@@ -472,9 +467,9 @@ local wmma = triage.kernel {
       { "warps split the tile into 16 x 16", function(p, c)
          return c.tile_m % (16 * c.warps_m) == 0 and c.tile_n % (16 * c.warps_n) == 0
       end },
-      { "4 or 8 warps, or fewer where tiles are few and blocks small", function(p, c, d)
+      { "4 or 8 warps", function(p, c)
          local warps = c.warps_m * c.warps_n
-         return warps == 4 or warps == 8 or (c.warps_m == 1 and wmma_is_small(p, d) and p.block_m <= 64)
+         return warps == 4 or warps == 8
       end },
       { "e4m3 leaves registers for 64 sums, 32 in long stages", function(p, c)
          return is_half(p) or wmma_sums(p, c) * math.max(32, c.tile_k) <= 2048
@@ -482,30 +477,18 @@ local wmma = triage.kernel {
       { "a warp's tile is as tall as 64 rows and the block allow", function(p, c)
          return c.tile_m // c.warps_m == math.min(c.tile_m, c.warps_n >= 4 and 64 or 32)
       end },
-      { "a warp has 16 to 64 columns; one or two warps have 64 or 128", function(p, c)
+      { "a warp has 16 to 64 columns", function(p, c)
          local columns = c.tile_n // c.warps_n
-         if c.warps_m * c.warps_n < 4 then
-            return (columns == 64 or columns == 128) and c.tile_m <= 32
-         end
          return columns >= 16 and columns <= 64
       end },
       { "the tile is not mostly past the last column", function(p, c)
          return c.tile_n == 64 or c.tile_n < 2 * p.n
       end },
       { "shared memory fits the SM", function(p, c, d) return wmma_smem(p, c) <= d.smem_bytes_max end },
-      { "deep pipelines of small tiles where tiles are few", function(p, c, d)
-         return c.stages <= 4 or (wmma_is_small(p, d) and c.stages * c.tile_k <= 256 and c.warps_m == 1 and
-                c.warps_n <= 4)
-      end },
-      { "where TMA kernels run, one depth and width is enough to compare, but for small problems", function(p, c, d)
-         if d.target ~= "sm_90a" or not (wgmma_covers(p) or panel_covers(p)) then
-            return true
-         end
-         if c.stages == 3 and c.tile_n == (p.n > 64 and 128 or 64) then
-            return true
-         end
-         return wmma_is_small(p, d) and p.block_m <= 64 and c.stages >= 4 and c.tile_n // c.warps_n >= 64 and
-                c.warps_m == 1
+      -- (deep pipelines, wide tiles and one or two warps were tried for small problems: never the winner)
+      { "where TMA kernels run, one depth and width is enough to compare", function(p, c, d)
+         return d.target ~= "sm_90a" or not (wgmma_covers(p) or panel_covers(p)) or
+                (c.stages == 3 and c.tile_n == (p.n > 64 and 128 or 64))
       end },
    },
    params = function(p, c, d)
