@@ -54,6 +54,7 @@ constexpr int kStages = {{stages}};     // slots of the ring
 constexpr int kAhead = {{ahead}};       // blocks of each block row under way, 2, 4 or 8
 constexpr int kCluster = {{cluster}};   // CTAs that share B by multicast: 1, 2, 4
 constexpr int kGather = {{gather}};     // 1: a stage is any kGroup block columns (row-major B)
+constexpr int kOrder = {{order}};       // of the tiles: see locate
 constexpr int kBRank = {{b_rank}};      // of map_b: 3 {64, k, n / 64}, one copy for all of kTileN; or 2
 constexpr int kBLayout = {{b_layout}};  // 0 row-major, 1 column-major
 constexpr int kCLayout = {{c_layout}};  // 0 row-major, 1 column-major
@@ -129,14 +130,31 @@ struct tile_position {
     int panel, col; /* col: first column of C */
 };
 
-__device__ __forceinline__ tile_position locate(int unit, int units_m)
+/* The unit that this cluster does in a round; past the last: none, and none after it. */
+__device__ __forceinline__ int unit_of(int round)
 {
-    /* Panels first: CTAs that run together then share few columns of B, which stay in L2. Each
-     * column tile starts with another panel: a CTA, whose units are a fixed step apart, then meets
-     * long and short panels alike. */
+    int workers = gridDim.x / kCluster, me = blockIdx.x / kCluster;
+    return round * workers + (kOrder == 1 && round % 2 ? workers - 1 - me : me);
+}
+
+/* kOrder 0: panels first. CTAs that run together then share few columns of B, which stay in L2. Each
+ * column tile starts with another panel: a CTA, whose units are a fixed step apart, then meets long
+ * and short panels alike.
+ * kOrder 1: columns first, so the long panels come first, and the rounds run there and back: who had
+ * the longest of one round has the shortest of the next. For uneven rows. */
+__device__ __forceinline__ tile_position locate(int unit, int units, int units_m)
+{
     tile_position t;
-    int tile_n = unit / units_m;
-    t.panel = (unit + tile_n) % units_m * kCluster + (kCluster > 1 ? (int)cluster_ctarank() : 0);
+    int panel, tile_n;
+    if constexpr (kOrder == 0) {
+        tile_n = unit / units_m;
+        panel = (unit + tile_n) % units_m;
+    } else {
+        int columns = units / units_m;
+        panel = unit / columns;
+        tile_n = unit - panel * columns;
+    }
+    t.panel = panel * kCluster + (kCluster > 1 ? (int)cluster_ctarank() : 0);
     t.col = tile_n * kTileN;
     return t;
 }
@@ -245,8 +263,8 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, unsigned 
     int mine = kGather ? min(lane, kGroup - 1) : 0; /* of the steps of a group */
     int slot = 0;
     unsigned parity = 1; /* fresh slots are empty */
-    for (int unit = blockIdx.x / kCluster; unit < units; unit += gridDim.x / kCluster) {
-        tile_position tile = locate(unit, units_m);
+    for (int round = 0; unit_of(round) < units; round++) {
+        tile_position tile = locate(unit_of(round), units, units_m);
         const tri_panel_step *step = args.steps + args.panel_ptr[tile.panel];
         const tri_panel_step *end = args.steps + args.panel_ptr[tile.panel + 1];
         int next = step < end ? step[mine].col : 0;
@@ -325,19 +343,19 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned 
     unsigned a_from = ring_a + warp * kRingABytes + swizzle_a(lane % 16, lane / 16);
     unsigned a_to = ring_a + warp * kRingABytes + swizzle_a(lane / kChunks, lane % kChunks);
 
-    int slot = 0, unit = blockIdx.x / kCluster;
+    int slot = 0, round = 0, unit = unit_of(0);
     unsigned parity = 0;
     stream_a streams[kRows];
     if (unit < units)
-        start_streams(streams, fetch_rows(args, locate(unit, units_m).panel, warp_m), args.values,
-                      a_to, lane);
+        start_streams(streams, fetch_rows(args, locate(unit, units, units_m).panel, warp_m),
+                      args.values, a_to, lane);
     while (unit < units) {
-        tile_position tile = locate(unit, units_m);
+        tile_position tile = locate(unit, units, units_m);
         int groups = (args.panel_ptr[tile.panel + 1] - args.panel_ptr[tile.panel]) / kGroup;
-        unit += gridDim.x / kCluster;
+        unit = unit_of(++round);
         warp_rows next_rows = {};
         if (unit < units)
-            next_rows = fetch_rows(args, locate(unit, units_m).panel, warp_m);
+            next_rows = fetch_rows(args, locate(unit, units, units_m).panel, warp_m);
         float acc[kRows][kHalves][kNTiles][4] = {};
 
         /* products */

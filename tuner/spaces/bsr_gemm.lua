@@ -315,6 +315,7 @@ local panel = triage.kernel {
       { "ahead", { 2, 4, 8 } },               -- blocks of A under way for each block row
       { "cluster", { 1, 2 } },                -- CTAs that bring B to each other
       { "gather", { 0, 1 } },                 -- 1: a stage is any block columns, not neighbours
+      { "order", { 0, 1 } },                  -- 1: long panels first, there and back over the CTAs
    },
    constraints = {
       { "f16 or bf16 inputs", function(p) return is_half(p) end },
@@ -352,6 +353,9 @@ local panel = triage.kernel {
                 c.ahead * p.block_m == 64 and
                 (c.stages == 12 or panel_smem(p, c, c.stages + (c.stages < 6 and 1 or 2)) > d.smem_bytes_max))
       end },
+      { "long panels first only where rows are uneven", function(p, c)
+         return c.order == 0 or (p.imbalance >= 1.4 and c.warp_rows == 32)
+      end },
       { "64 rows a warp only with the shallowest A", function(p, c)
          return c.warp_rows == 32 or c.ahead * p.block_m == 64
       end },
@@ -370,6 +374,7 @@ local panel = triage.kernel {
          { "ahead", c.ahead },
          { "cluster", c.cluster },
          { "gather", c.gather },
+         { "order", c.order },
          { "b_rank", panel_b_rank(p, c) },
       })
    end,
@@ -390,9 +395,9 @@ local panel = triage.kernel {
    end,
    default = {
       { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 16, stages = 5, ahead = 4,
-        cluster = 1, gather = 0 },
+        cluster = 1, gather = 0, order = 0 },
       { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 8, stages = 5, ahead = 2,
-        cluster = 2, gather = 0 },
+        cluster = 2, gather = 0, order = 0 },
    },
 }
 
