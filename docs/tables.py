@@ -72,7 +72,7 @@ def table(name, document, rows):
 
 def origin(name, document, folder="docs/results/"):
     toolkit = document["toolkit"].removeprefix("nvrtc ")
-    return (f"{document['device']}, driver {document['driver']}, CUDA {toolkit}, commit `{document['commit'][:10]}`, "
+    return (f"{document['device']}, driver {document['driver']}, CUDA {toolkit}, commit `{', '.join(c[:10] for c in document['commit'].split(', '))}`, "
             f"[{name}]({folder}{name})")
 
 

@@ -224,13 +224,17 @@ def peer_lines(s):
 
 
 def merge(documents):
-    """One document; of a case in several the last counts. Runs of different machines or programs are not mixed."""
-    for name in ("what", "device", "driver", "toolkit", "torch", "commit", "protocol"):
+    """One document; of a case in several the last counts. Runs of different machines are not mixed; of different
+    commits of triage they are, and each row then says its own."""
+    for name in ("what", "device", "driver", "toolkit", "torch", "protocol"):
         values = {document[name] for document in documents}
         if len(values) != 1:
             raise SystemExit(f"results that differ in {name} are not merged: {sorted(values)}")
     merged = dict(documents[-1])
-    rows = {row["key"]: row for document in documents for row in document["rows"]}
+    commits = sorted({document["commit"] for document in documents})
+    merged["commit"] = ", ".join(commits)
+    rows = {row["key"]: dict(row, commit=row.get("commit", document["commit"])) if len(commits) > 1 else row
+            for document in documents for row in document["rows"]}
     failed = {item["key"]: item for document in documents for item in document.get("failures", [])}
     merged["rows"] = list(rows.values())
     merged["failures"] = [item for key, item in failed.items() if key not in rows]

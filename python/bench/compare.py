@@ -100,7 +100,7 @@ def synchronize():
 
 
 class Stopwatch:
-    """ms of one launch between two events, the L2 overwritten before it, the GPU kept busy until all is enqueued."""
+    """ms of one launch between two events, the L2 emptied before it, the GPU kept busy until all is enqueued."""
 
     TRIES, CYCLES, CYCLES_MAX = 6, 600_000, 4_000_000  # 0.3 to 2 ms of waiting; a try may take 32 times as long
 

@@ -465,7 +465,10 @@ __device__ __forceinline__ void store_slab(const tri_bsr_gemm_args &args, const 
 /* Has the tile's row of this warpgroup a block in the stage? */
 __device__ __forceinline__ bool has_block(int slot, int wg)
 {
-    return kShare == 1 || warp_uniform(sync().rows[slot]) >> wg % kWgsM & 1;
+    if constexpr (kShare == 1) return true;
+    const int rows = sync().rows[slot];
+    __syncwarp(); // every lane has read it: one of them will say that the slot is free
+    return warp_uniform(rows) >> wg % kWgsM & 1;
 }
 
 /* The products of a tile; under those of its first stages, the stores of the tile before. */

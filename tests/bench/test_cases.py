@@ -132,9 +132,14 @@ class Files(unittest.TestCase):
         self.assertEqual(merged["measuring_seconds"], 5)
 
     def test_what_was_measured_elsewhere_is_not_merged(self):
-        for name in ("device", "commit", "protocol"):
+        for name in ("device", "driver", "protocol"):
             with self.assertRaisesRegex(SystemExit, name):
                 cases.merge([self.document("a"), self.document("b", **{name: "other"})])
+
+    def test_of_two_commits_each_row_says_its_own(self):
+        merged = cases.merge([self.document("ab"), self.document("bc", commit="d")])
+        self.assertEqual(merged["commit"], "c, d")
+        self.assertEqual({r["key"]: r["commit"] for r in merged["rows"]}, {"a": "c", "b": "d", "c": "d"})
 
     def test_merge_from_the_command_line(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -242,6 +242,8 @@ local wgmma = triage.kernel {
    default = {
       -- measured best at 8192^3, one block in ten: blocks of 128, of 64
       { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
+      { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 2, ctas_per_sm = 1, raster = 1, share = 2,
+        promote = 0 },
       { tile_n = 512, wg_n = 2, step_k = 32, stages = 5, c_slabs = 2, cluster_n = 2, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
       -- e4m3 of long rows: in parts
       { tile_n = 192, wg_n = 1, step_k = 128, stages = 4, c_slabs = 3, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1,
@@ -396,6 +398,8 @@ local panel = triage.kernel {
    default = {
       { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 16, stages = 5, ahead = 4,
         cluster = 1, gather = 0, order = 0 },
+      { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 8, stages = 5, ahead = 2,
+        cluster = 2, gather = 1, order = 0 },
       { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 8, stages = 5, ahead = 2,
         cluster = 2, gather = 0, order = 0 },
    },
