@@ -481,18 +481,11 @@ static int usage(const char *what) {
 }
 
 static int parse(options *o, int argc, char **argv) {
-    static const struct option names[] = {{"device", 1, 0, 'd'},
-                                          {"target", 1, 0, 't'},
-                                          {"part", 1, 0, 'p'},
-                                          {"time-limit", 1, 0, 'l'},
-                                          {"cache", 1, 0, 'c'},
-                                          {"compile-only", 0, 0, 'o'},
-                                          {"coverage", 0, 0, 'v'},
-                                          {"log", 1, 0, 'g'},
-                                          {"plant", 1, 0, 'x'},
-                                          {"once", 0, 0, '1'},
-                                          {"data-dir", 1, 0, 'a'},
-                                          {0}};
+    static const struct option names[] = {
+        {"device", 1, 0, 'd'},     {"target", 1, 0, 't'},   {"part", 1, 0, 'p'},
+        {"time-limit", 1, 0, 'l'}, {"cache", 1, 0, 'c'},    {"compile-only", 0, 0, 'o'},
+        {"coverage", 0, 0, 'v'},   {"log", 1, 0, 'g'},      {"plant", 1, 0, 'x'},
+        {"once", 0, 0, '1'},       {"data-dir", 1, 0, 'a'}, {0}};
     char rest = 0;
     for (int key; (key = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (key) {
