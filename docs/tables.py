@@ -2,8 +2,8 @@
 """Writes the measured tables of README.md and docs/results/README.md from docs/results/*.json; with --check, fails
 if they, or the chart of docs/charts.py, are stale.
 
-The newest file of each kind counts: python/bench/compare.py (torch's kernels, one process, the same tensors),
-triage_bench (CUDA's libraries, one process, the same inputs; gathered by docs/record.py), and of python/bench/grid.py
+The newest file of each kind counts: triage_tune (the winners), python/bench/compare.py (torch's kernels, one process,
+the same tensors), triage_bench (CUDA's libraries, one process, the same inputs; gathered by docs/record.py), and of python/bench/grid.py
 the newest with cubes and layers, with dlmc and with the crossover. README.md shows the benchmark problem only:
 8192 x 8192 x 8192, random blocks, sparsity 0.9.
 """
@@ -46,12 +46,26 @@ def torch_rows(document):
                              for name, entry in row["peers"].items()}
 
 
+def benchmark_block(run):
+    """The block of a run of the benchmark problem; None of another."""
+    match = re.match(r"bsr_gemm f16 f16 row row none nobias m=8192 n=8192 k=8192 block=(\d+)x\1 density=1000 ",
+                     run["problem"])
+    return int(match[1]) if match else None
+
+
+def tune_rows(document):
+    """The winner of each tune and, beside it, the dense product that it was held against."""
+    for run in document["runs"]:
+        timed = {"triage": run["best"][0], "cublas": run.get("dense", {})}
+        if benchmark_block(run):
+            yield benchmark_block(run), {name: (run["useful_flops"] / entry["median_ns"] / 1e3, entry["median_ns"] / 1e6)
+                                         for name, entry in timed.items() if entry.get("outcome") == "right"}
+
+
 def library_rows(document):
     for run in document["runs"]:
-        match = re.match(r"bsr_gemm f16 f16 row row none nobias m=8192 n=8192 k=8192 block=(\d+)x\1 density=1000 ",
-                         run["problem"])
-        if match:
-            yield int(match[1]), {entry["name"]: (entry["timing"]["useful_tflops"], entry["timing"]["median_ns"] / 1e6)
+        if benchmark_block(run):
+            yield benchmark_block(run), {entry["name"]: (entry["timing"]["useful_tflops"], entry["timing"]["median_ns"] / 1e6)
                                   if entry["result"] == "verified" else None for entry in run["contestants"]}
 
 
@@ -174,7 +188,7 @@ def make_grid():
 
 def make_readme():
     parts = []
-    for what, rows in (("triage_bench", library_rows), ("bsr_gemm against torch", torch_rows)):
+    for what, rows in (("tune", tune_rows), ("triage_bench", library_rows), ("bsr_gemm against torch", torch_rows)):
         found = newest(what, rows)
         if found:
             parts.append(table(found[0], found[1], rows(found[1])))
