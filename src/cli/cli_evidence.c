@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli_common.h"
+#include "cli/cli_devices.h"
 #include "problem/dense.h"
 
 static bool is_timed(const tri_measurement *row) {
@@ -143,45 +144,16 @@ static triage_status show_measurement(const tri_measurement *row, const tri_cli_
 
 /* ---- show: a problem on each device ---- */
 
-typedef struct device_list {
-    char **keys, **names;
-    size_t count;
-} device_list;
-
-static void free_devices(device_list *list) {
-    for (size_t i = 0; i < list->count; i++) {
-        free(list->keys[i]);
-        free(list->names[i]);
-    }
-    free(list->keys);
-    free(list->names);
-}
-
 typedef struct device_search {
     const tri_cli_evidence_options *options;
-    device_list list;
+    tri_cli_devices found;
 } device_search;
 
-/* The rows of one device follow each other. */
 static triage_status note_device(void *user, const tri_measurement *row) {
     device_search *search = user;
-    device_list *list = &search->list;
-    triage_status status = TRIAGE_OK;
-    if (!is_wanted(search->options, row) ||
-        (list->count && strcmp(list->keys[list->count - 1], row->device) == 0))
+    if (!is_wanted(search->options, row))
         return TRIAGE_OK;
-    char **keys = reallocarray(list->keys, list->count + 1, sizeof *keys);
-    list->keys = keys ? keys : list->keys;
-    char **names = reallocarray(list->names, list->count + 1, sizeof *names);
-    list->names = names ? names : list->names;
-    if (!keys || !names)
-        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu devices", list->count + 1);
-    keys[list->count] = names[list->count] = NULL;
-    list->count++;
-    TRI_TRY(tri_strdup(&keys[list->count - 1], row->device));
-    TRI_TRY(tri_strdup(&names[list->count - 1], row->device_name));
-done:
-    return status;
+    return tri_cli_devices_add(&search->found, row->device, row->device_name);
 }
 
 /* Rows of one table, or of one JSON list. */
@@ -283,7 +255,7 @@ done:
     return status;
 }
 
-static triage_status show_devices(tri_store *store, const char *problem, const device_list *list,
+static triage_status show_devices(tri_store *store, const char *problem, const tri_cli_devices *list,
                                   const tri_cli_evidence_options *options) {
     triage_status status = TRIAGE_OK;
     json_t *document = options->json ? tri_cli_json_new("problem") : NULL, *devices = json_array();
@@ -322,12 +294,12 @@ triage_status tri_cli_show(tri_store *store, const char *what, const tri_cli_evi
         goto done;
     }
     TRI_TRY(tri_store_evidence(store, what, NULL, note_device, &search));
-    if (search.list.count == 0)
+    if (search.found.count == 0)
         TRI_TRY(tri_fail(TRIAGE_E_DATA, "\"%.300s\": nothing is known of that problem%s", what,
                          options->device ? " on such a device" : "; list prints those that are known"));
-    TRI_TRY(show_devices(store, what, &search.list, options));
+    TRI_TRY(show_devices(store, what, &search.found, options));
 done:
     tri_measurement_clear(&row);
-    free_devices(&search.list);
+    tri_cli_devices_free(&search.found);
     return status;
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/cli_common.h"
+#include "cli/cli_devices.h"
 #include "cli/cli_fleet.h"
 #include "run/explain.h"
 #include "run/pretuned.h"
@@ -14,50 +15,27 @@ enum { SHOWN = 5 };
 
 /* ---- devices ---- */
 
-typedef struct device_list {
+typedef struct device_search {
     const char *wanted; /* NULL: all */
-    char **keys, **names;
-    size_t count;
-} device_list;
-
-static void free_devices(device_list *list) {
-    for (size_t i = 0; i < list->count; i++) {
-        free(list->keys[i]);
-        free(list->names[i]);
-    }
-    free(list->keys);
-    free(list->names);
-}
+    tri_cli_devices found;
+} device_search;
 
 /* A tri_device_fn. */
 static triage_status note_device(void *user, const char *key, const char *name) {
-    device_list *list = user;
-    triage_status status = TRIAGE_OK;
-    if (list->wanted && !strstr(key, list->wanted) && !strstr(name, list->wanted))
+    device_search *search = user;
+    if (search->wanted && !strstr(key, search->wanted) && !strstr(name, search->wanted))
         return TRIAGE_OK;
-    for (size_t i = 0; i < list->count; i++)
-        if (strcmp(list->keys[i], key) == 0)
-            return TRIAGE_OK;
-    char **keys = reallocarray(list->keys, list->count + 1, sizeof *keys);
-    list->keys = keys ? keys : list->keys;
-    char **names = reallocarray(list->names, list->count + 1, sizeof *names);
-    list->names = names ? names : list->names;
-    if (!keys || !names)
-        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu devices", list->count + 1);
-    keys[list->count] = names[list->count] = NULL;
-    list->count++;
-    TRI_TRY(tri_strdup(&keys[list->count - 1], key));
-    TRI_TRY(tri_strdup(&names[list->count - 1], name));
-done:
-    return status;
+    return tri_cli_devices_add(&search->found, key, name);
 }
 
-static triage_status find_devices(device_list *list, tri_store *own, const tri_cli_explain_options *o) {
+static triage_status find_devices(tri_cli_devices *out, tri_store *own, const tri_cli_explain_options *o) {
     triage_status status = TRIAGE_OK;
+    device_search search = {.wanted = o->device};
     if (own)
-        TRI_TRY(tri_store_devices(own, note_device, list));
-    TRI_TRY(tri_pretuned_devices(o->data_dir, note_device, list));
+        TRI_TRY(tri_store_devices(own, note_device, &search));
+    TRI_TRY(tri_pretuned_devices(o->data_dir, note_device, &search));
 done:
+    *out = search.found;
     return status;
 }
 
@@ -85,7 +63,7 @@ static triage_status describe_known(tri_device_info *out, const char *key, const
 /* One device of those in the databases; a whole key need not be there. */
 static triage_status choose_known(tri_device_info *out, tri_store *own, const tri_cli_explain_options *o) {
     triage_status status = TRIAGE_OK;
-    device_list list = {.wanted = o->device};
+    tri_cli_devices list = {0};
     TRI_TRY(find_devices(&list, own, o));
     if (list.count == 0 && tri_device_parse(out, o->device) == TRIAGE_OK)
         status = describe_known(out, o->device, "a device of which nothing is known");
@@ -102,7 +80,7 @@ static triage_status choose_known(tri_device_info *out, tri_store *own, const tr
     else
         status = describe_known(out, list.keys[0], list.names[0]);
 done:
-    free_devices(&list);
+    tri_cli_devices_free(&list);
     return status;
 }
 
@@ -457,7 +435,7 @@ static triage_status explain_loss(tri_store *own, tri_space *space, const tri_cl
                                              {"judged", true},  {"mean loss", true}, {"median", true},
                                              {"90 %", true},    {"most", true},      {"failed", true},
                                              {"untimed", true}, {"no donor", true},  {"stale", true}};
-    device_list list = {.wanted = o->device};
+    tri_cli_devices list = {0};
     loss_report report = {.list = o->json ? json_array() : NULL};
     triage_status status = TRIAGE_OK;
     TRI_TRY(find_devices(&list, own, o));
@@ -472,7 +450,7 @@ static triage_status explain_loss(tri_store *own, tri_space *space, const tri_cl
 done:
     tri_cli_table_free(report.table);
     json_decref(report.list);
-    free_devices(&list);
+    tri_cli_devices_free(&list);
     return status;
 }
 

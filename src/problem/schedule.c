@@ -194,27 +194,32 @@ static triage_status check_shape(const tri_panel_shape *shape) {
     return TRIAGE_OK;
 }
 
+static triage_status order_panels(tri_schedule *out, const tri_pattern *pattern,
+                                  const tri_panel_shape *shape) {
+    triage_status status = TRIAGE_OK;
+    const int32_t unit = mapped_together(shape);
+    group_map map = {.groups = (pattern->block_cols + unit - 1) / unit};
+    if (shape->reorder && shape->rows > 1)
+        TRI_TRY(tri_group_rows(out->row_order, pattern, shape->rows));
+    TRI_TRY(tri_calloc(&map.at, (size_t)map.groups, sizeof *map.at));
+    TRI_TRY(sort_panels(out->row_order, &map, pattern, shape));
+    TRI_TRY(build_panels(out, &map, pattern, shape));
+done:
+    free(map.at);
+    return status;
+}
+
 triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern,
                                  const tri_panel_shape *shape) {
     triage_status status;
-    group_map map = {0};
     *out = (tri_schedule){0};
     TRI_TRY(check_shape(shape));
     TRI_TRY(tri_calloc(&out->row_order, (size_t)pattern->block_rows, sizeof *out->row_order));
     TRI_TRY(order_by_length(out->row_order, pattern));
-    if (shape->rows == 0) {
-        TRI_TRY(list_rows(out, pattern));
-        goto done;
-    }
-    if (shape->reorder && shape->rows > 1)
-        TRI_TRY(tri_group_rows(out->row_order, pattern, shape->rows));
-    map.groups = (pattern->block_cols + mapped_together(shape) - 1) / mapped_together(shape);
-    TRI_TRY(tri_calloc(&map.at, (size_t)map.groups, sizeof *map.at));
-    TRI_TRY(sort_panels(out->row_order, &map, pattern, shape));
-    TRI_TRY(build_panels(out, &map, pattern, shape));
+    if (shape->rows > 0)
+        TRI_TRY(order_panels(out, pattern, shape));
     TRI_TRY(list_rows(out, pattern));
 done:
-    free(map.at);
     if (status != TRIAGE_OK)
         tri_schedule_free(out);
     return status;
