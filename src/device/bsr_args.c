@@ -35,6 +35,7 @@ triage_status tri_bsr_args_make(struct tri_bsr_gemm_args *out, tri_device *devic
     out->rows = pointer(buffers->schedule.rows);
     out->panel_ptr = pointer(buffers->schedule.panel_ptr);
     out->steps = pointer(buffers->schedule.steps);
+    out->deal = pointer(buffers->schedule.deal);
     out->b = pointer(buffers->b);
     out->c = (void *)(uintptr_t)buffers->c;
     out->bias = pointer(buffers->bias);

@@ -58,16 +58,22 @@ typedef struct tri_launch {
     int32_t panel_group;                /* block columns that are there together; 0, 1: one by one */
     int32_t panel_cluster; /* neighbouring panels that list the same columns; 0, 1: each its own */
     bool gather;           /* a group is any columns that are needed, else whole neighbours */
+    int32_t panel_columns; /* column tiles, to be dealt out to the grid with the panels; 0: no deal */
     bool reorder;
 } tri_launch;
 
 /* The panels that a launch asks the schedule for. */
 static inline tri_panel_shape tri_launch_panels(const tri_launch *launch) {
-    return (tri_panel_shape){.rows = launch->panel_rows,
-                             .group = launch->panel_group > 1 ? launch->panel_group : 1,
-                             .cluster = launch->panel_cluster > 1 ? launch->panel_cluster : 1,
-                             .gather = launch->gather,
-                             .reorder = launch->reorder};
+    return (tri_panel_shape){
+        .rows = launch->panel_rows,
+        .group = launch->panel_group > 1 ? launch->panel_group : 1,
+        .cluster = launch->panel_cluster > 1 ? launch->panel_cluster : 1,
+        .gather = launch->gather,
+        .columns = launch->panel_columns,
+        .workers = launch->panel_columns > 0
+                       ? (int32_t)(launch->grid[0] / (launch->cluster[0] > 1 ? launch->cluster[0] : 1))
+                       : 0,
+        .reorder = launch->reorder};
 }
 
 /* ---- compile (no device needed) -------------------------------------------------------------------- */
@@ -183,7 +189,7 @@ triage_status tri_device_circumstances(char **out, tri_device *device);
 
 struct tri_bsr_gemm_args;
 typedef struct tri_device_schedule { /* a tri_schedule on the device */
-    tri_address rows, panel_ptr, steps;
+    tri_address rows, panel_ptr, steps, deal;
     int32_t panels;
 } tri_device_schedule;
 typedef struct tri_bsr_buffers { /* addresses on the device; 0 for absent optional ones */

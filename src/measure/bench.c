@@ -101,6 +101,9 @@ static triage_status place_schedule(tri_mounted *out, tri_bench *bench, const tr
                   ((size_t)schedule.panels + 1) * sizeof *schedule.panel_ptr));
     TRI_TRY(place(&placed->steps, bench, schedule.steps,
                   (size_t)schedule.panel_ptr[schedule.panels] * sizeof *schedule.steps));
+    if (schedule.deal)
+        TRI_TRY(
+            place(&placed->deal, bench, schedule.deal, (size_t)schedule.deal_count * sizeof *schedule.deal));
 done:
     tri_schedule_free(&schedule);
     return status;
@@ -149,6 +152,7 @@ void tri_bench_unmount(tri_bench *bench, tri_mounted *mounted) {
     release(bench, mounted->buffers.schedule.rows);
     release(bench, mounted->buffers.schedule.panel_ptr);
     release(bench, mounted->buffers.schedule.steps);
+    release(bench, mounted->buffers.schedule.deal);
     *mounted = (tri_mounted){0};
 }
 

@@ -49,6 +49,8 @@ typedef struct tri_panel_shape {
     bool gather;     /* a group is any columns that are needed, the last one filled up with empty steps of
                       * column -1; else neighbours, of which some are needed, from a multiple of group on */
     bool reorder;    /* bring rows with common columns together within panels */
+    int32_t columns; /* column tiles of C, to be dealt out with the panels; 0: no deal */
+    int32_t workers; /* CTAs, or clusters of them, that share the work; with columns */
 } tri_panel_shape;
 
 /* Work order and panels, as templates/bsr_gemm/args.h describes them. */
@@ -58,6 +60,10 @@ typedef struct tri_schedule {
     int32_t panels;             /* a multiple of the shape's cluster; the last ones may have no rows */
     int32_t *panel_ptr;         /* [panels + 1] or NULL */
     struct tri_panel_step *steps;
+    /* [rounds + 2][workers] or NULL: the units (panel / cluster) * columns + column tile that each worker does,
+     * dealt so that all end together; -1: none any more, as in the last two rounds for all. */
+    int32_t *deal;
+    int64_t deal_count;
 } tri_schedule;
 triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern, const tri_panel_shape *shape);
 void tri_schedule_free(tri_schedule *schedule);

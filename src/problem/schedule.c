@@ -1,4 +1,5 @@
 /* The order of work: row_order, and panels of rows that walk their columns together. */
+#include "problem/schedule_deal.h"
 #include "problem/schedule_group.h"
 
 #include "bsr_gemm/args.h"
@@ -10,6 +11,7 @@
 #define PANEL_ROWS_LIMIT 32 /* the bits of tri_panel_step.rows */
 #define GROUP_LIMIT 1024
 #define CLUSTER_LIMIT 16 /* CTAs of the largest cluster there is */
+#define WORKERS_LIMIT 65535
 
 void tri_schedule_free(tri_schedule *schedule) {
     if (!schedule)
@@ -18,6 +20,7 @@ void tri_schedule_free(tri_schedule *schedule) {
     free(schedule->rows);
     free(schedule->panel_ptr);
     free(schedule->steps);
+    free(schedule->deal);
     *schedule = (tri_schedule){0};
 }
 
@@ -191,6 +194,12 @@ static triage_status check_shape(const tri_panel_shape *shape) {
     if (shape->rows > 0 && (shape->cluster < 1 || shape->cluster > CLUSTER_LIMIT))
         return tri_fail(TRIAGE_E_INVALID, "a cluster of %" PRId32 " panels; allowed 1 .. %d", shape->cluster,
                         CLUSTER_LIMIT);
+    if (shape->columns != 0 && (shape->columns < 0 || shape->rows == 0))
+        return tri_fail(TRIAGE_E_INVALID,
+                        "%" PRId32 " column tiles to deal; allowed 0, with panels also more", shape->columns);
+    if (shape->columns > 0 && (shape->workers < 1 || shape->workers > WORKERS_LIMIT))
+        return tri_fail(TRIAGE_E_INVALID, "%" PRId32 " workers; allowed 1 .. %d", shape->workers,
+                        WORKERS_LIMIT);
     return TRIAGE_OK;
 }
 
@@ -219,6 +228,8 @@ triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern,
     if (shape->rows > 0)
         TRI_TRY(order_panels(out, pattern, shape));
     TRI_TRY(list_rows(out, pattern));
+    if (shape->columns > 0)
+        TRI_TRY(tri_deal_units(out, pattern, shape));
 done:
     if (status != TRIAGE_OK)
         tri_schedule_free(out);

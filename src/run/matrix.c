@@ -137,6 +137,7 @@ static void free_schedules(triage_bsr_matrix *matrix) {
         release(device, schedule->device.rows);
         release(device, schedule->device.panel_ptr);
         release(device, schedule->device.steps);
+        release(device, schedule->device.deal);
         free(schedule);
     }
 }
@@ -167,13 +168,16 @@ static triage_status upload_schedule(tri_device_schedule *out, tri_device *devic
     TRI_TRY(upload_new(&out->steps, device, schedule->steps,
                        (size_t)schedule->panel_ptr[schedule->panels] * sizeof *schedule->steps,
                        sizeof *schedule->steps));
+    if (schedule->deal)
+        TRI_TRY(upload_new(&out->deal, device, schedule->deal,
+                           (size_t)schedule->deal_count * sizeof *schedule->deal, sizeof *schedule->deal));
 done:
     return status;
 }
 
 static bool same_shape(const tri_panel_shape *a, const tri_panel_shape *b) {
     return a->rows == b->rows && a->group == b->group && a->cluster == b->cluster && a->gather == b->gather &&
-           a->reorder == b->reorder;
+           a->reorder == b->reorder && a->columns == b->columns && a->workers == b->workers;
 }
 
 triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matrix *matrix,

@@ -54,6 +54,7 @@ typedef struct tri_bsr_gemm_args {
     const tri_block_row *rows; /* [block_rows], each once: the order of work */
     const int *panel_ptr; /* [panels + 1] into steps; NULL without panels   */
     const tri_panel_step *steps; /* [panel_ptr[panels]]                     */
+    const int *deal;      /* [rounds + 2][workers]: units of work, -1 none; NULL: in order */
     const void *b;
     void *c;
     const void *bias;     /* [m] in the type of C, or NULL                  */

@@ -8,12 +8,12 @@
  * (b + T) operations per element of a b x T tile. So a CTA owns a panel of kPanelRows block rows
  * (a few hundred rows of C) and streams the union of their block columns past all of them once:
  *
- *   producer warp     steps ──► TMA: B[kGroup block columns][kTileN] + their row masks ─┐
+ *   producer warp     steps ──► TMA: B[kGroup block columns][kTileN] ──────────────────┐
  *                                                                                       ▼
  *                     ring of kStages slots, each with a full and an empty barrier  [slot][slot]..
  *                                                                                       │
  *   consumer warps    each owns kWarpRows rows x kWarpN columns of C in registers;      │
- *                     for each slot:  masks ─ballot─► which of the kGroup columns my block rows have
+ *                     for each slot:  steps ─ballot─► which of the kGroup columns my block rows have
  *                       for each of these:  a fragments (ldmatrix) from the warp's own ring, which its
  *                                             cp.async keep kAhead blocks of each row ahead
  *                                           b fragments (ldmatrix) ──► mma ──► acc
@@ -29,7 +29,7 @@
  *               an empty mask. One copy brings a group.
  *   kGather 1   any block columns, those that some row needs, each by a copy of its own; the last
  *               group is filled up with steps of column -1, which bring nothing. For sparse panels.
- * steps is 16-byte aligned. With kCluster > 1 the panels of a cluster (p / kCluster equal) list the
+ * With kCluster > 1 the panels of a cluster (p / kCluster equal) list the
  * same columns, and panels is rounded up to a multiple of kCluster (the last ones may have no rows).
  *
  * Shared memory. B lies in boxes 128 bytes wide with TMA's 128-byte swizzle: 16-byte chunk c of row r
@@ -49,7 +49,7 @@ constexpr int kWarpRows = {{warp_rows}}; // rows of C per warp, a multiple of kB
 constexpr int kWarpsM = {{warps_m}};    // consumer warps along the panel
 constexpr int kWarpsN = {{warps_n}};    // consumer warps along kTileN
 constexpr int kTileN = {{tile_n}};      // columns of C per CTA, a multiple of 64
-constexpr int kGroup = {{group}};       // block columns per stage: even, at most 32
+constexpr int kGroup = {{group}};       // block columns per stage, at most 32
 constexpr int kStages = {{stages}};     // slots of the ring
 constexpr int kAhead = {{ahead}};       // blocks of each block row under way, 2, 4 or 8
 constexpr int kCluster = {{cluster}};   // CTAs that share B by multicast: 1, 2, 4
@@ -74,7 +74,6 @@ constexpr int kWarpN = kTileN / kWarpsN;
 constexpr int kNTiles = kWarpN / 8;
 constexpr int kStageK = kGroup * kBlock;
 constexpr int kStageBytes = kStageK * kTileN * 2;
-constexpr int kStepBytes = kGroup * 8;
 constexpr int kBlockBytes = kBlock * kBlock * 2;
 constexpr int kRingABytes = kRows * kAhead * kBlockBytes; // of one warp
 constexpr int kBoxes = kBLayout == 0 ? kTileN / 64 : kStageK / 64; // 128 bytes wide each
@@ -90,13 +89,13 @@ static_assert(kBlock == 16 || kBlock == 32, "small blocks");
 static_assert(kWarpRows % kBlock == 0 && kPanelRows <= 32, "a step's mask has 32 bits");
 static_assert(kTileN % 64 == 0 && kWarpN % 16 == 0 && (kWarpN % 64 == 0 || 64 % kWarpN == 0),
               "a warp's columns lie in whole boxes or inside one");
-static_assert(kGroup % 2 == 0 && kGroup <= 32, "16-byte copies of steps, one lane per step");
+static_assert(kGroup <= 32, "one lane a step");
 static_assert(kBLayout == 0 || kStageK % 64 == 0, "a box of column-major B is 64 k wide");
 static_assert(kGather || (kLoadRows <= 256 && kLoadRows % 8 == 0 && kBRank == 2), "one TMA box");
 static_assert(!kGather || (kBLayout == 0 && kGroup % kCluster == 0), "whole rows of B, dealt evenly");
 static_assert(kStages >= 2 && kThreads <= 1024 && kWarps % 4 == 0, "ring and warpgroups");
 static_assert((kAhead & (kAhead - 1)) == 0 && kAhead >= 2, "a slot is the blocks left modulo kAhead");
-static_assert(kStages * (kStageBytes + kStepBytes + 16) + kWarps * kRingABytes <= 227 * 1024,
+static_assert(kStages * (kStageBytes + 16) + kWarps * kRingABytes <= 227 * 1024,
               "shared memory");
 
 /* Where 16-byte chunk `chunk` of row `row` lies in a block of A in shared memory, in bytes. */
@@ -130,18 +129,24 @@ struct tile_position {
     int panel, col; /* col: first column of C */
 };
 
-/* The unit that this cluster does in a round; past the last: none, and none after it. */
-__device__ __forceinline__ int unit_of(int round)
+/* The unit that this cluster does in a round; one that is not 0 .. units - 1: none, and none after it.
+ * kOrder 1: as the host dealt them out. A round is read while the one before is still to begin: none may
+ * be asked for more than two past the last. */
+__device__ __forceinline__ int unit_of(const tri_bsr_gemm_args &args, int round)
 {
     int workers = gridDim.x / kCluster, me = blockIdx.x / kCluster;
-    return round * workers + (kOrder == 1 && round % 2 ? workers - 1 - me : me);
+    return kOrder == 0 ? round * workers + me : args.deal[round * workers + me];
+}
+
+__device__ __forceinline__ bool is_unit(int unit, int units)
+{
+    return static_cast<unsigned>(unit) < static_cast<unsigned>(units);
 }
 
 /* kOrder 0: panels first. CTAs that run together then share few columns of B, which stay in L2. Each
  * column tile starts with another panel: a CTA, whose units are a fixed step apart, then meets long
  * and short panels alike.
- * kOrder 1: columns first, so the long panels come first, and the rounds run there and back: who had
- * the longest of one round has the shortest of the next. For uneven rows. */
+ * kOrder 1, for uneven rows: columns first; the order is the host's. */
 __device__ __forceinline__ tile_position locate(int unit, int units, int units_m)
 {
     tile_position t;
@@ -255,16 +260,18 @@ __device__ __forceinline__ void load_stage(const tri_bsr_gemm_args &args, unsign
 
 /* Producer: one warp. */
 __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, unsigned char *ring,
-                                        unsigned char *ring_steps, unsigned long long *full,
-                                        unsigned long long *empty, int units, int units_m)
+                                        unsigned long long *full, unsigned long long *empty, int units,
+                                        int units_m)
 {
     int rank = kCluster > 1 ? (int)cluster_ctarank() : 0;
     int lane = threadIdx.x % 32;
     int mine = kGather ? min(lane, kGroup - 1) : 0; /* of the steps of a group */
     int slot = 0;
     unsigned parity = 1; /* fresh slots are empty */
-    for (int round = 0; unit_of(round) < units; round++) {
-        tile_position tile = locate(unit_of(round), units, units_m);
+    int unit = unit_of(args, 0);
+    for (int round = 1; is_unit(unit, units); round++) {
+        tile_position tile = locate(unit, units, units_m);
+        unit = unit_of(args, round);
         const tri_panel_step *step = args.steps + args.panel_ptr[tile.panel];
         const tri_panel_step *end = args.steps + args.panel_ptr[tile.panel + 1];
         int next = step < end ? step[mine].col : 0;
@@ -276,10 +283,8 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, unsigned 
             if constexpr (kGather)
                 bytes = __popc(__ballot_sync(0xffffffffu, lane < kGroup && column >= 0)) * kColumnBytes;
             mbarrier_wait(&empty[slot], parity);
-            if (lane == 0) {
-                mbarrier_arrive_expect_tx(&full[slot], bytes + kStepBytes);
-                bulk_load(ring_steps + slot * kStepBytes, step, kStepBytes, &full[slot]);
-            }
+            if (lane == 0)
+                mbarrier_arrive_expect_tx(&full[slot], bytes);
             __syncwarp();
             load_stage(args, ring + slot * kStageBytes, &full[slot], column, tile.col, lane, rank);
             if (++slot == kStages) {
@@ -333,8 +338,8 @@ __device__ __forceinline__ void multiply_block(float (&acc)[kHalves][kNTiles][4]
 
 /* Consumer: one warp. */
 __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned ring, unsigned ring_a,
-                                        const unsigned char *ring_steps, unsigned long long *full,
-                                        unsigned long long *empty, int units, int units_m)
+                                        unsigned long long *full, unsigned long long *empty, int units,
+                                        int units_m)
 {
     int lane = threadIdx.x % 32, warp = warp_uniform(threadIdx.x / 32);
     int warp_m = warp / kWarpsN, warp_n = warp % kWarpsN;
@@ -343,27 +348,32 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned 
     unsigned a_from = ring_a + warp * kRingABytes + swizzle_a(lane % 16, lane / 16);
     unsigned a_to = ring_a + warp * kRingABytes + swizzle_a(lane / kChunks, lane % kChunks);
 
-    int slot = 0, round = 0, unit = unit_of(0);
+    int slot = 0, round = 0, unit = unit_of(args, 0), coming = unit_of(args, 1);
     unsigned parity = 0;
     stream_a streams[kRows];
-    if (unit < units)
+    if (is_unit(unit, units))
         start_streams(streams, fetch_rows(args, locate(unit, units, units_m).panel, warp_m),
                       args.values, a_to, lane);
-    while (unit < units) {
+    while (is_unit(unit, units)) {
         tile_position tile = locate(unit, units, units_m);
-        int groups = (args.panel_ptr[tile.panel + 1] - args.panel_ptr[tile.panel]) / kGroup;
-        unit = unit_of(++round);
+        int first_step = args.panel_ptr[tile.panel];
+        int groups = (args.panel_ptr[tile.panel + 1] - first_step) / kGroup;
+        const tri_panel_step *step = args.steps + first_step + min(lane, kGroup - 1);
+        unit = coming;
+        coming = unit_of(args, ++round + 1);
         warp_rows next_rows = {};
-        if (unit < units)
+        if (is_unit(unit, units))
             next_rows = fetch_rows(args, locate(unit, units, units_m).panel, warp_m);
         float acc[kRows][kHalves][kNTiles][4] = {};
 
-        /* products */
+        /* products; what a lane's step of the next group holds is read a group ahead */
+        unsigned next = groups > 0 ? step->rows : 0;
         for (int group = 0; group < groups; group++) {
+            unsigned mine = lane < kGroup ? next >> warp_m * kRows : 0;
+            step += kGroup;
+            if (group + 1 < groups)
+                next = step->rows;
             mbarrier_wait(&full[slot], parity);
-            const tri_panel_step *steps =
-                reinterpret_cast<const tri_panel_step *>(ring_steps + slot * kStepBytes);
-            unsigned mine = lane < kGroup ? steps[lane].rows >> warp_m * kRows : 0;
             unsigned b_slot = b_lane + slot * kStageBytes;
 #pragma unroll
             for (int r = 0; r < kRows; r++) {
@@ -397,7 +407,7 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned 
         }
 
         /* store: A and B of the next tile arrive meanwhile */
-        if (unit < units)
+        if (is_unit(unit, units))
             start_streams(streams, next_rows, args.values, a_to, lane);
         output_view<out_t> out = make_output_view<out_t>(args);
         int col0 = tile.col + warp_n * kWarpN;
@@ -412,16 +422,14 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned 
 
 /* grid: a multiple of kCluster, at best min(SMs, panels * ceil(n / kTileN)); kThreads threads;
  * dynamic shared memory, 1024-byte aligned:
- * kStages * (kStageBytes + kStepBytes + 16) + kWarps * kRingABytes bytes.
+ * kStages * (kStageBytes + 16) + kWarps * kRingABytes bytes.
  * map_b, 128-byte swizzle: box {64, kLoadRows}; kGather: {64, kBlock}, rank 3: {64, kBlock, kTileN / 64}. */
 extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kCluster, 1, 1)
     triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
 {
     extern __shared__ __align__(1024) unsigned char smem[];
     unsigned char *ring_a = smem + kStages * kStageBytes;
-    unsigned char *ring_steps = ring_a + kWarps * kRingABytes;
-    unsigned long long *full =
-        reinterpret_cast<unsigned long long *>(ring_steps + kStages * kStepBytes);
+    unsigned long long *full = reinterpret_cast<unsigned long long *>(ring_a + kWarps * kRingABytes);
     unsigned long long *empty = full + kStages;
 
     if (threadIdx.x == 0) {
@@ -442,11 +450,11 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClus
     if (threadIdx.x / 32 >= kWarps) {
         setmaxnreg_dec<24>();
         if (warp_uniform(threadIdx.x / 32) == kWarps)
-            produce(args, smem, ring_steps, full, empty, units, units_m);
+            produce(args, smem, full, empty, units, units_m);
         __syncwarp();
     } else {
         setmaxnreg_inc<kConsumerRegisters>();
-        consume(args, smem_u32(smem), smem_u32(ring_a), ring_steps, full, empty, units, units_m);
+        consume(args, smem_u32(smem), smem_u32(ring_a), full, empty, units, units_m);
     }
     if constexpr (kCluster > 1)
         cluster_sync(); /* no copy or arrival may reach a CTA that has left */

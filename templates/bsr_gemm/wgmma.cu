@@ -462,13 +462,15 @@ __device__ __forceinline__ void store_slab(const tri_bsr_gemm_args &args, const 
 
 /* ---- compute and store ---- */
 
-/* Has the tile's row of this warpgroup a block in the stage? */
+/* Has the tile's row of this warpgroup a block in the stage? Only that lane reads it which will say to this
+ * CTA's producer that the slot is free (release_stage): nothing else orders a read before the next write. */
 __device__ __forceinline__ bool has_block(int slot, int wg)
 {
     if constexpr (kShare == 1) return true;
-    const int rows = sync().rows[slot];
-    __syncwarp(); // every lane has read it: one of them will say that the slot is free
-    return warp_uniform(rows) >> wg % kWgsM & 1;
+    const int reader = kClusterN == 1 ? 0 : static_cast<int>(cluster_ctarank());
+    int rows = 0;
+    if (static_cast<int>(threadIdx.x % 32) == reader) rows = sync().rows[slot];
+    return __shfl_sync(0xffffffffu, rows, reader) >> wg % kWgsM & 1;
 }
 
 /* The products of a tile; under those of its first stages, the stores of the tile before. */

@@ -51,6 +51,17 @@ static const probe probes[] = {
     {32, 32, 2, 17, 1, BF16, F32, COL, ROW, SILU, false, 0, 2, UNEVEN, false},
     {32, 32, 5, 4, 8, F16, F16, ROW, ROW, NONE, false, 0, 0, BARE, false},
 
+    /* ---- row: more blocks in a row than its producer reads at once, and more tiles than SMs ---- */
+    {16, 16, 6, 75, 584, F16, F16, ROW, ROW, NONE, true, 0, 0, FULL, false},
+    {16, 16, 11, 40, 776, BF16, BF16, COL, COL, RELU, false, 8, 3, UNEVEN, false},
+    {32, 32, 5, 70, 576, F16, F16, ROW, ROW, NONE, true, 0, 0, FULL, false},
+    {32, 32, 11, 40, 776, BF16, F32, COL, ROW, SILU, false, 0, 1, UNEVEN, false},
+    {64, 64, 12, 9, 776, F16, F16, ROW, ROW, GELU, true, 0, 0, UNEVEN, false},
+    {64, 64, 5, 35, 200, BF16, BF16, COL, COL, NONE, false, 0, 8, FULL, false},
+    {64, 32, 12, 9, 776, F16, F32, ROW, ROW, NONE, false, 8, 0, UNEVEN, false},
+    {128, 64, 12, 2, 776, BF16, BF16, ROW, ROW, NONE, true, 0, 0, UNEVEN, false},
+    {128, 128, 12, 2, 776, F16, F16, COL, COL, NONE, true, 0, 0, UNEVEN, false},
+
     /* ---- wgmma: n of the widest cluster of tiles; B's map of rank 2 and, with whole slabs, 3 ---- */
     {64, 64, 5, 7, 520, F16, F16, ROW, ROW, NONE, false, 0, 0, UNEVEN, false},
     {64, 64, 3, 9, 576, F16, F16, ROW, ROW, NONE, true, 0, 8, SPREAD, false},

@@ -149,6 +149,59 @@ static void gathered_columns_are_the_needed_ones(void **state) {
     tri_pattern_free(&p);
 }
 
+/* Every unit is dealt once, who has ended gets none, and the busiest worker has hardly more than the mean. */
+static void the_deal_is_whole_and_even(void **state) {
+    (void)state;
+    tri_pattern p;
+    tri_schedule s;
+    const tri_panel_shape shape = {
+        .rows = 4, .group = 8, .cluster = 2, .gather = true, .reorder = true, .columns = 5, .workers = 7};
+    assert_int_equal(tri_pattern_read(&p, SMALL), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
+    const int32_t units = s.panels / shape.cluster * shape.columns;
+    const int64_t rounds = s.deal_count / shape.workers - 2;
+    int *seen = calloc((size_t)units, sizeof *seen);
+    int64_t steps[7] = {0}, total = 0, most = 0;
+    assert_int_equal(s.deal_count % shape.workers, 0);
+    for (int32_t w = 0; w < shape.workers; w++) {
+        bool ended = false;
+        for (int64_t round = 0; round < rounds + 2; round++) {
+            const int32_t unit = s.deal[round * shape.workers + w];
+            assert_true(unit >= -1 && unit < units && (unit == -1 || !ended));
+            ended = unit == -1;
+            if (ended)
+                continue;
+            assert_true(round < rounds);
+            assert_int_equal(seen[unit]++, 0);
+            const int32_t panel = unit / shape.columns * shape.cluster;
+            steps[w] += s.panel_ptr[panel + 1] - s.panel_ptr[panel];
+        }
+        total += steps[w];
+        most = steps[w] > most ? steps[w] : most;
+    }
+    for (int32_t unit = 0; unit < units; unit++)
+        assert_int_equal(seen[unit], 1);
+    assert_true((double)most < 1.1 * (double)total / shape.workers);
+    free(seen);
+    tri_schedule_free(&s);
+    tri_pattern_free(&p);
+}
+
+/* More workers than units: the rest have nothing. */
+static void the_deal_may_leave_workers_idle(void **state) {
+    (void)state;
+    tri_pattern p;
+    tri_schedule s;
+    const tri_panel_shape shape = {.rows = 4, .group = 1, .cluster = 1, .columns = 1, .workers = 9};
+    assert_int_equal(tri_pattern_random(&p, 8, 8, 0.5, 1), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
+    assert_int_equal(s.deal_count, 3 * 9);
+    for (int i = 0; i < 27; i++)
+        assert_true(i < 2 ? s.deal[i] >= 0 : s.deal[i] == -1);
+    tri_schedule_free(&s);
+    tri_pattern_free(&p);
+}
+
 static void bad_shapes_are_named(void **state) {
     (void)state;
     tri_pattern p;
@@ -162,6 +215,10 @@ static void bad_shapes_are_named(void **state) {
                          &s, &p, &(tri_panel_shape){.rows = 4, .group = 1, .cluster = 17, .reorder = false}),
                      TRIAGE_E_INVALID);
     assert_non_null(strstr(triage_last_error(), "cluster of 17"));
+    assert_int_equal(
+        tri_schedule_build(&s, &p, &(tri_panel_shape){.rows = 4, .group = 1, .cluster = 1, .columns = 2}),
+        TRIAGE_E_INVALID);
+    assert_string_equal(triage_last_error(), "0 workers; allowed 1 .. 65535");
     assert_null(s.row_order);
     tri_pattern_free(&p);
 }
@@ -347,6 +404,8 @@ int main(void) {
         cmocka_unit_test(rows_go_longest_first),
         cmocka_unit_test(groups_are_whole),
         cmocka_unit_test(gathered_columns_are_the_needed_ones),
+        cmocka_unit_test(the_deal_is_whole_and_even),
+        cmocka_unit_test(the_deal_may_leave_workers_idle),
         cmocka_unit_test(bad_shapes_are_named),
         cmocka_unit_test(panels_hold_every_block_once),
         cmocka_unit_test(panels_of_a_known_pattern),

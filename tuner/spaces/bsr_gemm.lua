@@ -268,9 +268,9 @@ local function panel_warps(c)
    return c.warps_m * c.warps_n
 end
 
--- bytes: the ring of B with its steps and barriers, and each warp's ring of A blocks
+-- bytes: the ring of B with its barriers, and each warp's ring of A blocks
 local function panel_smem(p, c, stages)
-   local stage = c.group * p.block_m * c.tile_n * 2 + c.group * 8 + 16
+   local stage = c.group * p.block_m * c.tile_n * 2 + 16
    local ring_a = c.warp_rows // p.block_m * c.ahead * p.block_m * p.block_m * 2
    return (stages or c.stages) * stage + panel_warps(c) * ring_a
 end
@@ -317,7 +317,7 @@ local panel = triage.kernel {
       { "ahead", { 2, 4, 8 } },               -- blocks of A under way for each block row
       { "cluster", { 1, 2 } },                -- CTAs that bring B to each other
       { "gather", { 0, 1 } },                 -- 1: a stage is any block columns, not neighbours
-      { "order", { 0, 1 } },                  -- 1: long panels first, there and back over the CTAs
+      { "order", { 0, 1 } },                  -- 1: the tiles are dealt to the CTAs by what they cost
    },
    constraints = {
       { "f16 or bf16 inputs", function(p) return is_half(p) end },
@@ -351,12 +351,14 @@ local panel = triage.kernel {
          return c.cluster == 1 or (c.warp_rows == 32 and c.warps_n == 1 and c.warps_m * c.tile_n == 1024)
       end },
       { "columns are gathered for such tiles, as deep as memory allows", function(p, c, d)
-         return c.gather == 0 or (c.warp_rows == 32 and c.warps_n == 1 and c.warps_m * c.tile_n == 1024 and
+         return c.gather == 0 or (c.warp_rows == 32 and c.warps_n == 1 and
+                (c.warps_m * c.tile_n == 1024 or (c.warps_m * c.tile_n == 512 and c.order == 1)) and
                 c.ahead * p.block_m == 64 and
                 (c.stages == 12 or panel_smem(p, c, c.stages + (c.stages < 6 and 1 or 2)) > d.smem_bytes_max))
       end },
-      { "long panels first only where rows are uneven", function(p, c)
-         return c.order == 0 or (p.imbalance >= 1.4 and c.warp_rows == 32)
+      { "tiles are dealt out only where rows are uneven, and of one warp to 32 rows", function(p, c)
+         return c.order == 0 or (p.imbalance >= 1.4 and c.warp_rows == 32 and c.warps_n == 1 and c.warps_m ~= 12 and
+                c.ahead * p.block_m == 64)
       end },
       { "64 rows a warp only with the shallowest A", function(p, c)
          return c.warp_rows == 32 or c.ahead * p.block_m == 64
@@ -391,6 +393,7 @@ local panel = triage.kernel {
          panel_rows = panel_rows(p, c),
          panel_group = c.group,
          panel_cluster = c.cluster,
+         panel_columns = c.order == 1 and ceil_div(p.n, c.tile_n) or 0,
          gather = c.gather == 1,
          reorder = true,
       }
@@ -402,6 +405,143 @@ local panel = triage.kernel {
         cluster = 2, gather = 1, order = 0 },
       { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 8, stages = 5, ahead = 2,
         cluster = 2, gather = 0, order = 0 },
+   },
+}
+
+-- ---- row: one block row a CTA, for rows with few blocks and for few columns -----------------------------
+
+local function row_step_k(p)
+   return math.min(p.block_k, 64) -- of a piece of a block
+end
+
+local function row_warps(c)
+   return c.warps_m * c.warps_n
+end
+
+-- bytes: a ring of pieces of A and B, and its barriers
+local function row_smem(p, c, stages)
+   return stages * (c.group * (p.block_m + c.tile_n) * row_step_k(p) * 2 + 16)
+end
+
+local function row_fits(p, c, stages)
+   return (row_smem(p, c, stages) + 1024) * c.ctas_per_sm <= SM_SMEM
+end
+
+local function row_sums(p, c) -- of a thread
+   return p.block_m * c.tile_n // (row_warps(c) * 32)
+end
+
+-- Registers of a thread: a quarter of the file serves a quarter of the warps.
+local function row_registers(c)
+   return math.min(255, 512 // ceil_div(c.ctas_per_sm * (row_warps(c) + 1), 4) // 8 * 8)
+end
+
+local function row_b_rank(p, c)
+   return p.b_layout == "row" and p.n % 64 == 0 and 3 or 2
+end
+
+local function row_map_b(p, c)
+   local step_k = row_step_k(p)
+   if p.b_layout == "col" then
+      return { rank = 2, box = { step_k, math.min(c.tile_n, 256) }, swizzle = step_k * 2, l2_promotion = 256 }
+   end
+   if row_b_rank(p, c) == 3 then
+      return { rank = 3, box = { 64, step_k, c.tile_n // 64 }, inner_split = 64, swizzle = 128, l2_promotion = 256 }
+   end
+   return { rank = 2, box = { 64, step_k }, swizzle = 128, l2_promotion = 256 }
+end
+
+local function row_covers(p)
+   local m, k = p.block_m, p.block_k
+   return is_half(p) and (m == 16 or m == 32 or m == 64 or m == 128) and (k == 16 or k == 32 or k % 64 == 0) and
+          tma_reads_b(p)
+end
+
+local row = triage.kernel {
+   name = "row",
+   template = "templates/bsr_gemm/row.cu",
+   targets = { "sm_90a" },
+   checked_against = "cuda",
+   axes = {
+      { "tile_n", { 64, 128, 256, 512 } },    -- columns of C per CTA
+      { "warps_m", { 1, 2, 4 } },             -- consumer warps along the block's rows
+      { "warps_n", { 1, 2, 4, 8 } },          -- consumer warps along tile_n
+      { "group", { 1, 2, 4 } },               -- pieces of blocks per stage
+      { "stages", { 2, 3, 4, 5, 6, 8, 12 } }, -- pipeline depth
+      { "ctas_per_sm", { 1, 2, 4, 8 } },
+   },
+   constraints = {
+      { "f16 or bf16 inputs", is_half },
+      { "blocks of 16, 32, 64 or 128 rows and 16, 32 or a multiple of 64 columns", function(p)
+         local m, k = p.block_m, p.block_k
+         return (m == 16 or m == 32 or m == 64 or m == 128) and (k == 16 or k == 32 or k % 64 == 0)
+      end },
+      { "rows of B are multiples of 16 bytes", tma_reads_b },
+      { "a warp has 16, 32 or 64 rows", function(p, c)
+         local rows = p.block_m // c.warps_m
+         return p.block_m % c.warps_m == 0 and (rows == 16 or rows == 32 or rows == 64)
+      end },
+      { "a warp has 32, 64 or 128 columns", function(p, c)
+         local columns = c.tile_n // c.warps_n
+         return columns == 32 or columns == 64 or columns == 128
+      end },
+      { "a thread has 40 registers beside its sums", function(p, c)
+         return row_sums(p, c) + 40 <= row_registers(c)
+      end },
+      { "at most 16 consumer warps", function(p, c) return row_warps(c) <= 16 end },
+      { "shared memory fits the SM", function(p, c, d)
+         return row_fits(p, c, c.stages) and row_smem(p, c, c.stages) <= d.smem_bytes_max
+      end },
+      -- from here on: what is legal but not worth a try
+      { "more columns than a few", function(p) return p.n > 64 end },
+      { "where many columns meet rows that are not nearly empty, other kernels read less of B", function(p)
+         return p.n <= 1024 or 16 * p.nnzb <= p.block_rows * p.block_cols
+      end },
+      { "a warp has 32 x 64, of the widest tile also 32 x 128", function(p, c)
+         local rows, columns = p.block_m // c.warps_m, c.tile_n // c.warps_n
+         return rows == math.min(32, p.block_m) and (columns == 64 or (columns == 128 and c.tile_n == 512))
+      end },
+      { "the CTAs of an SM have 256 to 1024 columns", function(p, c)
+         return (c.tile_n * c.ctas_per_sm >= 256 or p.block_m == 128) and c.tile_n * c.ctas_per_sm <= 1024
+      end },
+      { "a stage is 32 to 64 k", function(p, c)
+         local k = c.group * row_step_k(p)
+         return k == 32 or k == 64
+      end },
+      { "no deeper pipeline would fit", function(p, c)
+         local deeper = { [2] = 3, [3] = 4, [4] = 5, [5] = 6, [6] = 8, [8] = 12 }
+         return c.stages == 12 or not row_fits(p, c, deeper[c.stages])
+      end },
+      { "the tile is not mostly past the last column", function(p, c)
+         return c.tile_n == 128 or c.tile_n < 2 * p.n
+      end },
+      { "few tiles need no company", function(p, c, d)
+         return c.ctas_per_sm == 1 or p.block_rows * ceil_div(p.n, c.tile_n) > (c.ctas_per_sm // 2) * d.sm_count
+      end },
+   },
+   params = function(p, c)
+      return shared(p, cuda_type, {
+         { "block_k", p.block_k },
+         { "tile_n", c.tile_n },
+         { "warps_m", c.warps_m },
+         { "warps_n", c.warps_n },
+         { "group", c.group },
+         { "stages", c.stages },
+         { "ctas_per_sm", c.ctas_per_sm },
+         { "b_rank", row_b_rank(p, c) },
+      })
+   end,
+   launch = function(p, c)
+      return {
+         grid = { p.block_rows * ceil_div(p.n, c.tile_n) },
+         block = { (row_warps(c) + 1) * 32 },
+         smem_bytes = row_smem(p, c, c.stages),
+         map_a = { rank = 2, box = { row_step_k(p), p.block_m }, swizzle = row_step_k(p) * 2, l2_promotion = 256 },
+         map_b = row_map_b(p, c),
+      }
+   end,
+   default = {
+      { tile_n = 256, warps_m = 1, warps_n = 4, group = 1, stages = 5, ctas_per_sm = 2 },
    },
 }
 
@@ -803,5 +943,5 @@ local reference = {
 return triage.space {
    op = "bsr_gemm",
    reference = reference,
-   kernels = { panel, wgmma, wmma, skinny, host, host_fp8 },
+   kernels = { panel, wgmma, row, wmma, skinny, host, host_fp8 },
 }
