@@ -20,6 +20,7 @@ goes on where it stopped. --time-limit stops it before a case that would not fit
 import argparse
 import json
 import os
+import re
 import pathlib
 import subprocess
 import sys
@@ -49,6 +50,12 @@ def specs_of(args):
                   "crossover": lambda: cases.crossover(blocks, args.crossover_size)}[name]()
     # What is not tuned looks for its nearest tuned problem: it comes last.
     found.sort(key=lambda spec: spec.m * spec.n > args.tune_largest)
+    try:
+        found = [spec for spec in found if re.search(args.only, spec.key)]
+    except re.error as error:
+        raise SystemExit(f"--only {args.only} is no regular expression: {error}")
+    if not found:
+        raise SystemExit(f"--only {args.only} matches none of the cases; --dry-run lists them")
     return cases.part_of(found, args.part)
 
 
@@ -259,6 +266,7 @@ def parser():
     made.add_argument("--db", help="the tuning database, made if need be")
     made.add_argument("--set", default="cubes,layers", help="of cubes, layers, dlmc, crossover (default cubes,layers)")
     made.add_argument("--block", default="16,32,64,128")
+    made.add_argument("--only", default="", metavar="REGEX", help="cases whose name, as --dry-run lists it, has this")
     made.add_argument("--part", default="1/1", help="I/N: the I-th of N parts, by block while there are enough")
     made.add_argument("--layer-sparsity", default="0.9")
     made.add_argument("--patterns", nargs="+", metavar="FILE.smtx", help="of dlmc (default: tests/data/dlmc)",

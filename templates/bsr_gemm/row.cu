@@ -202,10 +202,10 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, const tri
         }
     }
 
-    int col0 = col + warp_n * kWarpN;
+    output_view<out_t> out = make_output_view<out_t>(args);
+    int row0 = work.row * kBlockM + warp_m * kWarpRows, col0 = col + warp_n * kWarpN;
     if (col0 < args.n)
-        store_warp_tile<kAct, kCLayout>(make_output_view<out_t>(args), acc,
-                                        work.row * kBlockM + warp_m * kWarpRows, col0, lane);
+        store_warp_tile<kAct, kCLayout>(out, acc, row0, col0, lane);
 }
 
 /* grid: block_rows * ceil(n / kTileN); kThreads threads; dynamic shared memory, 1024-byte aligned:

@@ -126,7 +126,7 @@ static void test_e4m3_block(void **state) {
 static void check_both(triage_dtype dtype, triage_layout layout, bool with_host) {
     world w;
     /* 37 columns: no multiple of any tile */
-    open_world(&w, &(world_shape){"host", NULL, dtype, layout, 64, 37, 96, 16, dtype, false, NULL});
+    open_world(&w, &(world_shape){"host", NULL, dtype, layout, 64, 37, 96, 16, dtype, false, NULL, false});
     check_table(&w, &w.reference_source, &w.reference.launch, of_plain, sizeof of_plain / sizeof of_plain[0]);
     if (with_host)
         check_table(&w, &w.source, &w.candidate.launch, of_host, sizeof of_host / sizeof of_host[0]);

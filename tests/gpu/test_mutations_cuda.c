@@ -80,9 +80,34 @@ static const mutation of_gathered[] = {
     {"a column comes from beside it",
      "tma_load_2d(part, &args.map_b, full, col + box * 64, column * kBlock);",
      "tma_load_2d(part, &args.map_b, full, col + box * 64, (column ^ (column == 5)) * kBlock);"},
-    {"a step's rows are the next step's", "steps[lane].rows >> warp_m", "steps[lane ^ 1].rows >> warp_m"},
+    {"a step's rows are the next step's", "unsigned mine = lane < kGroup",
+     "next = __shfl_xor_sync(0xffffffffu, next, 1); unsigned mine = lane < kGroup"},
     {"one block row unwritten", "if (row >= 0 && col0 < args.n)",
      "if (row >= 0 && row != 4 && col0 < args.n)"},
+};
+
+static const mutation of_dealt[] = {
+    {"none", NULL, NULL},
+    {"a tile is left out", "args.deal[round * workers + me];",
+     "args.deal[round * workers + me] == 1 ? -1 : args.deal[round * workers + me];"},
+};
+
+static const mutation of_row[] = {
+    {"none", NULL, NULL},
+    {"zero output", WMMA_STORE, ZERO("acc") WMMA_STORE "}"},
+    {"one dropped block", "int pieces = (work.end - work.begin) * kPieces;",
+     "int pieces = (work.end - work.begin - (work.row == 1)) * kPieces;"},
+    {"a row's first column is another", "work.begin, work.col, 0, col);",
+     "work.begin, work.col ^ (work.row == 2), 0, col);"},
+    {"a later column is another", "work.begin + at / kPieces, column, at % kPieces,",
+     "work.begin + at / kPieces, column ^ (column == 5), at % kPieces,"},
+    {"one row 1 % off", WMMA_STORE,
+     "{ if (blockIdx.x == 0 && threadIdx.x / 4 == 2) acc[0][0][0] *= 1.01f, acc[0][0][1] *= "
+     "1.01f; " WMMA_STORE "}"},
+    {"NaN in one element", WMMA_STORE,
+     "{ if (blockIdx.x == 0 && threadIdx.x == 5) acc[0][0][1] = " NOT_A_NUMBER "; " WMMA_STORE "}"},
+    {"alpha ignored", OUT_VIEW, OUT_VIEW " out.alpha = 1.0f;"},
+    {"beta ignored", OUT_VIEW, OUT_VIEW " out.beta = 0.0f;"},
 };
 
 static const mutation of_e4m3[] = {
@@ -110,6 +135,10 @@ static const struct {
     {"panel", 16, 136, TABLE(of_panel), NULL, false},
     {"panel", 32, 72, TABLE(of_panel), NULL, false},
     {"panel", 16, 136, TABLE(of_gathered), "gather=1", false},
+    {"panel", 32, 136, TABLE(of_dealt), "order=1", false},
+    {"row", 16, 136, TABLE(of_row), NULL, false},
+    {"row", 32, 328, TABLE(of_row), NULL, false},
+    {"row", 64, 136, TABLE(of_row), NULL, false},
     {"wgmma", 64, 328, TABLE(of_wgmma), "share=1", false},
     {"wgmma", 64, 328, TABLE(of_shared), "share=2", false},
     {"wgmma", 128, 200, TABLE(of_wgmma), NULL, false},
@@ -121,13 +150,13 @@ static bool has_device;
 
 /* What can be said without a GPU: the text is found and the broken kernel compiles for sm_90a. */
 static void compile_only(const world_shape *shape, const mutation *table, size_t count) {
-    tri_problem problem = problem_of_shape(shape);
+    tri_pattern pattern = {0};
+    tri_problem problem = problem_of_shape(&pattern, shape);
     tri_device_info info;
     tri_space *space = NULL;
     tri_configs configs = {0};
     tri_candidate candidate = {0};
     tri_source source = {0};
-    problem.nnzb = 8;
     must(tri_device_info_of_target(&info, "sm_90a"));
     must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
     must(tri_space_enumerate(&configs, space, &problem, &info));
@@ -150,6 +179,7 @@ static void compile_only(const world_shape *shape, const mutation *table, size_t
     tri_candidate_free(&candidate);
     tri_configs_free(&configs);
     tri_space_free(space);
+    tri_pattern_free(&pattern);
 }
 
 static void test_templates(void **state) {
@@ -165,7 +195,8 @@ static void test_templates(void **state) {
                                    .cols = cases[i].cols,
                                    .depth = 12 * cases[i].block,
                                    .block = cases[i].block,
-                                   .with = cases[i].with};
+                                   .with = cases[i].with,
+                                   .uneven = cases[i].table == of_dealt};
         if (!has_device) {
             compile_only(&shape, cases[i].table, cases[i].count);
             continue;

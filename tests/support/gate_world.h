@@ -20,6 +20,7 @@ typedef struct world_shape {
     triage_dtype out;     /* e4m3: the type of C; other types: that of A and B */
     bool scale_per_block; /* e4m3 */
     const char *with;     /* ... that has these words, e.g. "share=2"; NULL: any */
+    bool uneven;          /* full rows and short ones by turns; else a random half of the blocks */
 } world_shape;
 
 typedef struct world {
@@ -48,32 +49,50 @@ static size_t first_of_kernel(const tri_configs *configs, const char *kernel, co
     return configs->default_index;
 }
 
-/* All but what the pattern gives. */
-static tri_problem problem_of_shape(const world_shape *shape) {
+static void make_uneven(tri_pattern *out, int64_t rows, int64_t cols) {
+    int32_t *row_ptr = calloc((size_t)rows + 1, sizeof *row_ptr), *col_idx = NULL, nnzb = 0;
+    col_idx = calloc((size_t)(rows * cols), sizeof *col_idx);
+    for (int64_t row = 0; row < rows; row++) {
+        for (int64_t col = row % 4 ? row % cols : 0; col < (row % 4 ? row % cols + 1 : cols); col++)
+            col_idx[nnzb++] = (int32_t)col;
+        row_ptr[row + 1] = nnzb;
+    }
+    must(tri_pattern_copy(out, rows, cols, nnzb, row_ptr, col_idx));
+    free(row_ptr);
+    free(col_idx);
+}
+
+/* The problem, and the pattern it describes. */
+static tri_problem problem_of_shape(tri_pattern *pattern, const world_shape *shape) {
     bool row = shape->layout == TRIAGE_ROW_MAJOR;
-    return (tri_problem){.op = TRI_OP_BSR_GEMM,
-                         .in_type = shape->dtype,
-                         .out_type = shape->dtype == TRIAGE_E4M3 ? shape->out : shape->dtype,
-                         .scale_per_block = shape->scale_per_block,
-                         .b_layout = shape->layout,
-                         .c_layout = shape->layout,
-                         .m = shape->rows,
-                         .n = shape->cols,
-                         .k = shape->depth,
-                         .ldb = row ? shape->cols : shape->depth,
-                         .ldc = row ? shape->cols : shape->rows,
-                         .block_m = shape->block,
-                         .block_k = shape->block};
+    const int64_t rows = shape->rows / shape->block, cols = shape->depth / shape->block;
+    tri_problem problem = {.op = TRI_OP_BSR_GEMM,
+                           .in_type = shape->dtype,
+                           .out_type = shape->dtype == TRIAGE_E4M3 ? shape->out : shape->dtype,
+                           .scale_per_block = shape->scale_per_block,
+                           .b_layout = shape->layout,
+                           .c_layout = shape->layout,
+                           .m = shape->rows,
+                           .n = shape->cols,
+                           .k = shape->depth,
+                           .ldb = row ? shape->cols : shape->depth,
+                           .ldc = row ? shape->cols : shape->rows,
+                           .block_m = shape->block,
+                           .block_k = shape->block};
+    if (shape->uneven)
+        make_uneven(pattern, rows, cols);
+    else
+        must(tri_pattern_random(pattern, rows, cols, 0.5, 3));
+    problem.nnzb = pattern->nnzb;
+    tri_fingerprint_of(&problem.fingerprint, pattern);
+    return problem;
 }
 
 static void open_world(world *w, const world_shape *shape) {
     tri_configs configs = {0};
     *w = (world){0};
     must(tri_device_open(&w->device, shape->device, false));
-    must(tri_pattern_random(&w->pattern, shape->rows / shape->block, shape->depth / shape->block, 0.5, 3));
-    w->problem = problem_of_shape(shape);
-    w->problem.nnzb = w->pattern.nnzb;
-    tri_fingerprint_of(&w->problem.fingerprint, &w->pattern);
+    w->problem = problem_of_shape(&w->pattern, shape);
     must(tri_space_open(&w->space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
     const tri_device_info *info = tri_device_describe(w->device);
     must(tri_space_reference(&w->reference, w->space, &w->problem, info));
