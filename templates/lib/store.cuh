@@ -3,6 +3,9 @@
  * store_warp_tile() writes the accumulators of one warp, held as fragments of mma.m16n8k16 (see
  * mma.cuh), from registers straight to C. The four lanes of a quad exchange their values first, so
  * that each store of a lane is 16 contiguous bytes in either layout of C.
+ *
+ * The common case, whole vectors and beta 0, has code of its own: in a short kernel the instructions
+ * come from cold memory, those that are skipped by a predicate too (1.9 of 12.2 us, docs/performance.md).
  */
 #ifndef TRIAGE_LIB_STORE_CUH
 #define TRIAGE_LIB_STORE_CUH
@@ -49,13 +52,13 @@ __device__ __forceinline__ long long output_index(const output_view<T> &out, int
     return kCLayout == 0 ? (long long)row * out.ldc + col : (long long)col * out.ldc + row;
 }
 
-/* The value of C[row][col] before conversion. The element must exist. */
-template <int kAct, int kCLayout, typename T>
+/* The value of C[row][col] before conversion. The element must exist. kBeta false: beta is 0. */
+template <int kAct, int kCLayout, bool kBeta = true, typename T>
 __device__ __forceinline__ float finish(const output_view<T> &out, float acc, float bias, int row,
                                         int col)
 {
     float v = out.alpha * acc + bias;
-    if (out.beta != 0.0f)
+    if (kBeta && out.beta != 0.0f)
         v += out.beta * to_float(out.c[output_index<kCLayout>(out, row, col)]);
     return activate<kAct, T>(v);
 }
@@ -104,6 +107,43 @@ __device__ __forceinline__ void store_warp_tile_plain(const output_view<T> &out,
     }
 }
 
+/* Whole 16-byte pieces, all inside C. Groups of four 8 x 8 tiles that follow each other along the contiguous
+ * direction of C: after the exchange lane q holds one line of tile q, 16 bytes. Tile i is row tile
+ * i / kNTiles, column tile i % kNTiles (column-major C: the other way round). */
+template <int kAct, int kCLayout, bool kBeta, int kMTiles, int kNTiles, typename T>
+__device__ __forceinline__ void store_warp_tile_vectors(const output_view<T> &out,
+                                                        const float (&acc)[kMTiles][kNTiles][4],
+                                                        int row0, int col0, int lane)
+{
+    int g = lane / 4, q = lane % 4;
+    float bias[kMTiles * 2]; /* of row g of each 8 x 8 tile */
+#pragma unroll
+    for (int i = 0; i < kMTiles * 2; i++)
+        bias[i] = out.bias ? to_float(out.bias[row0 + i * 8 + g]) : 0.0f;
+#pragma unroll
+    for (int i0 = 0; i0 < kMTiles * 2 * kNTiles; i0 += 4) {
+        unsigned v[4];
+#pragma unroll
+        for (int t = 0; t < 4; t++) {
+            int i = i0 + t;
+            int mt = kCLayout == 0 ? i / kNTiles : i % (kMTiles * 2);
+            int nt = kCLayout == 0 ? i % kNTiles : i / (kMTiles * 2);
+            int row = row0 + mt * 8 + g, col = col0 + nt * 8 + 2 * q;
+            const float *d = &acc[mt / 2][nt][mt % 2 * 2];
+            v[t] = pack2<T>(finish<kAct, kCLayout, kBeta>(out, d[0], bias[mt], row, col),
+                            finish<kAct, kCLayout, kBeta>(out, d[1], bias[mt], row, col + 1));
+            if constexpr (kCLayout == 1)
+                v[t] = movmatrix_trans(v[t]);
+        }
+        quad_transpose(v, q);
+        int i = i0 + q;
+        int row = row0 + (kCLayout == 0 ? i0 / kNTiles * 8 + g : i % (kMTiles * 2) * 8);
+        int col = col0 + (kCLayout == 0 ? i % kNTiles * 8 : i / (kMTiles * 2) * 8 + g);
+        *reinterpret_cast<uint4 *>(out.c + output_index<kCLayout>(out, row, col)) =
+            make_uint4(v[0], v[1], v[2], v[3]);
+    }
+}
+
 /* Writes kMTiles*16 rows from row0 (all inside C) and kNTiles*8 columns from col0 (cut at n).
  * row0 is a multiple of 16 and col0 of 8. All lanes of the warp call it together. */
 template <int kAct, int kCLayout, int kMTiles, int kNTiles, typename T>
@@ -112,39 +152,12 @@ __device__ __forceinline__ void store_warp_tile(const output_view<T> &out,
                                                 int col0, int lane)
 {
     constexpr bool kVectors = sizeof(T) == 2 && kNTiles % (kCLayout == 0 ? 4 : 2) == 0;
-    int g = lane / 4, q = lane % 4;
-
     if constexpr (kVectors) {
         if (out.vector_ok && col0 + kNTiles * 8 <= out.n) {
-            float bias[kMTiles * 2]; /* of row g of each 8 x 8 tile */
-#pragma unroll
-            for (int i = 0; i < kMTiles * 2; i++)
-                bias[i] = out.bias ? to_float(out.bias[row0 + i * 8 + g]) : 0.0f;
-            /* Groups of four 8 x 8 tiles that follow each other along the contiguous direction of
-             * C: after the exchange lane q holds one line of tile q, 16 bytes. Tile i is row tile
-             * i / kNTiles, column tile i % kNTiles (column-major C: the other way round). */
-#pragma unroll
-            for (int i0 = 0; i0 < kMTiles * 2 * kNTiles; i0 += 4) {
-                unsigned v[4];
-#pragma unroll
-                for (int t = 0; t < 4; t++) {
-                    int i = i0 + t;
-                    int mt = kCLayout == 0 ? i / kNTiles : i % (kMTiles * 2);
-                    int nt = kCLayout == 0 ? i % kNTiles : i / (kMTiles * 2);
-                    int row = row0 + mt * 8 + g, col = col0 + nt * 8 + 2 * q;
-                    const float *d = &acc[mt / 2][nt][mt % 2 * 2];
-                    v[t] = pack2<T>(finish<kAct, kCLayout>(out, d[0], bias[mt], row, col),
-                                    finish<kAct, kCLayout>(out, d[1], bias[mt], row, col + 1));
-                    if constexpr (kCLayout == 1)
-                        v[t] = movmatrix_trans(v[t]);
-                }
-                quad_transpose(v, q);
-                int i = i0 + q;
-                int row = row0 + (kCLayout == 0 ? i0 / kNTiles * 8 + g : i % (kMTiles * 2) * 8);
-                int col = col0 + (kCLayout == 0 ? i % kNTiles * 8 : i / (kMTiles * 2) * 8 + g);
-                *reinterpret_cast<uint4 *>(out.c + output_index<kCLayout>(out, row, col)) =
-                    make_uint4(v[0], v[1], v[2], v[3]);
-            }
+            if (out.beta == 0.0f)
+                store_warp_tile_vectors<kAct, kCLayout, false>(out, acc, row0, col0, lane);
+            else
+                store_warp_tile_vectors<kAct, kCLayout, true>(out, acc, row0, col0, lane);
             return;
         }
     }
