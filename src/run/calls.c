@@ -40,7 +40,7 @@ static bool same_epilogue(const triage_epilogue *a, const triage_epilogue *b) {
            a->scale_a_per_block == b->scale_a_per_block;
 }
 
-/* All of it: what was refused once must not pass because it looks like what was not. */
+/* All that is passed, because a known call is not checked again. */
 static bool same_call(const tri_known_call *known, const tri_call *call) {
     return bits_of(known->alpha) == bits_of(call->alpha) && bits_of(known->beta) == bits_of(call->beta) &&
            same_dense(&known->b, call->b) && same_dense(&known->c, call->c) &&
@@ -60,7 +60,7 @@ static size_t set_of(uint64_t tag) {
     return tag >> 32 & (TRI_CALL_SETS - 1);
 }
 
-tri_known_call *tri_calls_take(tri_calls *calls, const tri_call *call, const void *stream) {
+TRI_HOT tri_known_call *tri_calls_take(tri_calls *calls, const tri_call *call, const void *stream) {
     const uint64_t tag = tag_of(call);
     const size_t set = set_of(tag);
     for (size_t way = 0; way < TRI_CALL_WAYS; way++) {

@@ -29,8 +29,8 @@ typedef struct tri_known_call {
     tri_bsr_gemm_args args;
 } tri_known_call;
 
-/* Threads that share a matrix, each with its own B and C, a few buffers in turn, a few widths: tensor maps made anew
- * for each call cost microseconds. */
+/* Room for threads that share a matrix, each with its own B and C, for a few buffers in turn, for a few widths: tensor
+ * maps made anew for each call cost microseconds. One that is new takes the place of an old one. */
 #define TRI_CALL_SETS 32 /* a power of two */
 #define TRI_CALL_WAYS 4
 

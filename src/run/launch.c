@@ -1,4 +1,4 @@
-/* The products that applications call: check the arguments, find the plan, launch. */
+/* The products that applications call: launch what is known; else check the arguments, find the plan, launch. */
 #include "run/dense.h"
 #include "run/plan.h"
 
@@ -136,7 +136,7 @@ static triage_status plan_for(tri_plan **out, const triage_bsr_matrix *a, const 
     return *out ? TRIAGE_OK : tri_plan_make(out, matrix, problem, stream);
 }
 
-/* Kept for the next one before the launch, which may fail for reasons of its own. */
+/* A call that the matrix does not know. It is kept before the launch, which may fail for reasons of its own. */
 static __attribute__((noinline)) triage_status new_call(triage_context *context, const triage_bsr_matrix *a,
                                                         const tri_call *call, void *stream) {
     triage_status status = TRIAGE_OK;
@@ -153,9 +153,9 @@ done:
     return status;
 }
 
-triage_status triage_bsr_gemm(triage_context *context, float alpha, const triage_bsr_matrix *a,
-                              const triage_dense *b, float beta, const triage_dense *c,
-                              const triage_epilogue *epilogue, void *stream) {
+TRI_HOT triage_status triage_bsr_gemm(triage_context *context, float alpha, const triage_bsr_matrix *a,
+                                      const triage_dense *b, float beta, const triage_dense *c,
+                                      const triage_epilogue *epilogue, void *stream) {
     const tri_call call = {.b = b, .c = c, .epilogue = epilogue, .alpha = alpha, .beta = beta};
     tri_known_call *known = NULL;
     if (a && b && c && a->context == context)
@@ -191,8 +191,9 @@ static triage_status check_linear(const triage_bsr_matrix *w, const triage_dense
     return TRIAGE_OK;
 }
 
-triage_status triage_bsr_linear(triage_context *context, const triage_bsr_matrix *w, const triage_dense *x,
-                                const triage_dense *y, const triage_epilogue *epilogue, void *stream) {
+TRI_HOT triage_status triage_bsr_linear(triage_context *context, const triage_bsr_matrix *w,
+                                        const triage_dense *x, const triage_dense *y,
+                                        const triage_epilogue *epilogue, void *stream) {
     triage_status status = check_linear(w, x, y);
     if (status != TRIAGE_OK)
         return status;

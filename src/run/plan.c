@@ -282,7 +282,7 @@ triage_status tri_plan_args(tri_bsr_gemm_args *out, const tri_plan *plan, const 
     return tri_bsr_args_make(out, plan->device, plan->launch, &problem, &buffers, call->alpha, call->beta);
 }
 
-triage_status tri_plan_launch(tri_plan *plan, const tri_bsr_gemm_args *args, void *stream) {
+TRI_HOT triage_status tri_plan_launch(tri_plan *plan, const tri_bsr_gemm_args *args, void *stream) {
     if (!plan->own_kernel)
         return tri_kernel_launch(plan->kernel, args, sizeof *args, stream);
     pthread_mutex_lock(&plan->launch_lock);
