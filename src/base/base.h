@@ -32,6 +32,10 @@ triage_status tri_strdup(char **out, const char *text);
 triage_status tri_parse_int64(int64_t *out, const char *text, int64_t low, int64_t high, const char *what);
 triage_status tri_parse_double(double *out, const char *text, double low, double high, const char *what);
 
+/* Of the functions that a repeated call runs through: the linker puts them together, so that few cache lines and pages
+ * must come back after a launch, in which the driver fills the caches with its own. */
+#define TRI_HOT __attribute__((hot))
+
 /* ---- memory ---- */
 
 /* count * size zeroed bytes with an overflow check; never returns NULL with TRIAGE_OK. */

@@ -126,7 +126,8 @@ static triage_status bind_args(tri_bsr_gemm_args *out, const tri_kernel *kernel,
     return TRIAGE_OK;
 }
 
-triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, size_t args_size, void *stream) {
+TRI_HOT triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, size_t args_size,
+                                        void *stream) {
     tri_bsr_gemm_args bound;
     /* the usual case, half a kilobyte less to copy: no workspace to put in */
     if (args_size == sizeof bound && !kernel->workspace && !((const tri_bsr_gemm_args *)args)->workspace)

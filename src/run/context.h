@@ -19,6 +19,9 @@ typedef struct tri_compiled tri_compiled;
 /* One way of calling with one matrix; see plan.h. */
 typedef struct tri_plan tri_plan;
 
+/* The calls that a matrix has served; see calls.h. */
+typedef struct tri_calls tri_calls;
+
 struct triage_context {
     tri_device *device;
     char *cache_dir, *data_dir; /* NULL: none, the built-in ones */
@@ -46,6 +49,7 @@ typedef struct tri_matrix_schedule {
 
 struct triage_bsr_matrix {
     triage_context *context;
+    tri_calls *calls;
     triage_dtype dtype;
     int64_t rows, cols;
     int32_t block_rows, block_cols; /* elements, as in triage_bsr_desc */

@@ -1,12 +1,6 @@
-/* The products that applications call: check the arguments, find the plan, launch. */
+/* The products that applications call: launch what is known; else check the arguments, find the plan, launch. */
 #include "run/dense.h"
 #include "run/plan.h"
-
-/* Everything of a call but its stream. */
-typedef struct call {
-    tri_problem problem;
-    tri_operands operands;
-} call;
 
 /* ---- checks: one line each, the value and its range ---- */
 
@@ -134,21 +128,6 @@ static void describe_problem(tri_problem *out, const triage_bsr_matrix *a, const
     };
 }
 
-static void describe_operands(tri_operands *out, const triage_dense *b, const triage_dense *c,
-                              const triage_epilogue *epilogue, float alpha, float beta) {
-    *out = (tri_operands){
-        .b = (tri_address)(uintptr_t)b->data,
-        .c = (tri_address)(uintptr_t)c->data,
-        .bias = epilogue ? (tri_address)(uintptr_t)epilogue->bias : 0,
-        .scale_a = epilogue ? (tri_address)(uintptr_t)epilogue->scale_a : 0,
-        .scale_b = epilogue ? (tri_address)(uintptr_t)epilogue->scale_b : 0,
-        .ldb = b->ld,
-        .ldc = c->ld,
-        .alpha = alpha,
-        .beta = beta,
-    };
-}
-
 static triage_status plan_for(tri_plan **out, const triage_bsr_matrix *a, const tri_problem *problem,
                               void *stream) {
     /* const for the caller: what changes inside is a cache */
@@ -157,19 +136,34 @@ static triage_status plan_for(tri_plan **out, const triage_bsr_matrix *a, const 
     return *out ? TRIAGE_OK : tri_plan_make(out, matrix, problem, stream);
 }
 
-triage_status triage_bsr_gemm(triage_context *context, float alpha, const triage_bsr_matrix *a,
-                              const triage_dense *b, float beta, const triage_dense *c,
-                              const triage_epilogue *epilogue, void *stream) {
+/* A call that the matrix does not know. It is kept before the launch, which may fail for reasons of its own. */
+static __attribute__((noinline)) triage_status new_call(triage_context *context, const triage_bsr_matrix *a,
+                                                        const tri_call *call, void *stream) {
     triage_status status = TRIAGE_OK;
     tri_problem problem;
-    tri_operands operands;
+    tri_bsr_gemm_args args;
     tri_plan *plan = NULL;
-    TRI_TRY(check_call(context, a, b, c, epilogue));
-    describe_problem(&problem, a, b, c, epilogue);
+    TRI_TRY(check_call(context, a, call->b, call->c, call->epilogue));
+    describe_problem(&problem, a, call->b, call->c, call->epilogue);
     TRI_TRY(plan_for(&plan, a, &problem, stream));
-    describe_operands(&operands, b, c, epilogue, alpha, beta);
-    status = tri_plan_launch(plan, &operands, stream);
+    TRI_TRY(tri_plan_args(&args, plan, call));
+    tri_calls_put(a->calls, call, plan, &args);
+    status = tri_plan_launch(plan, &args, stream);
 done:
+    return status;
+}
+
+TRI_HOT triage_status triage_bsr_gemm(triage_context *context, float alpha, const triage_bsr_matrix *a,
+                                      const triage_dense *b, float beta, const triage_dense *c,
+                                      const triage_epilogue *epilogue, void *stream) {
+    const tri_call call = {.b = b, .c = c, .epilogue = epilogue, .alpha = alpha, .beta = beta};
+    tri_known_call *known = NULL;
+    if (a && b && c && a->context == context)
+        known = tri_calls_take(a->calls, &call, stream);
+    if (!known)
+        return new_call(context, a, &call, stream);
+    triage_status status = tri_plan_launch(known->plan, &known->args, stream);
+    tri_calls_give_back(known);
     return status;
 }
 
@@ -197,8 +191,9 @@ static triage_status check_linear(const triage_bsr_matrix *w, const triage_dense
     return TRIAGE_OK;
 }
 
-triage_status triage_bsr_linear(triage_context *context, const triage_bsr_matrix *w, const triage_dense *x,
-                                const triage_dense *y, const triage_epilogue *epilogue, void *stream) {
+TRI_HOT triage_status triage_bsr_linear(triage_context *context, const triage_bsr_matrix *w,
+                                        const triage_dense *x, const triage_dense *y,
+                                        const triage_epilogue *epilogue, void *stream) {
     triage_status status = check_linear(w, x, y);
     if (status != TRIAGE_OK)
         return status;

@@ -115,6 +115,7 @@ triage_status triage_bsr_matrix_create(triage_bsr_matrix **out, triage_context *
     matrix->cols = desc->cols;
     matrix->block_rows = desc->block_rows;
     matrix->block_cols = desc->block_cols;
+    TRI_TRY(tri_calls_make(&matrix->calls));
     TRI_TRY(copy_pattern(matrix, desc));
     TRI_TRY(upload_matrix(matrix, desc));
     *out = matrix;
@@ -145,6 +146,7 @@ static void free_schedules(triage_bsr_matrix *matrix) {
 void triage_bsr_matrix_free(triage_bsr_matrix *matrix) {
     if (!matrix)
         return;
+    tri_calls_free(matrix->calls);
     tri_matrix_free_plans(matrix);
     free_schedules(matrix);
     release(matrix->context->device, matrix->row_ptr);

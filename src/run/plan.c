@@ -178,7 +178,7 @@ static _Atomic(tri_plan *) *bucket_of(triage_bsr_matrix *matrix, uint64_t key) {
 
 tri_plan *tri_plan_find(triage_bsr_matrix *matrix, uint64_t key, void *stream) {
     tri_plan *plan = atomic_load_explicit(bucket_of(matrix, key), memory_order_acquire);
-    while (plan && (plan->key != key || (plan->own_kernel && plan->stream != stream)))
+    while (plan && (plan->key != key || !tri_plan_serves(plan, stream)))
         plan = plan->next;
     return plan;
 }
@@ -263,32 +263,30 @@ triage_status tri_plan_make(tri_plan **out, triage_bsr_matrix *matrix, const tri
 
 /* ---- use ---- */
 
-static triage_status make_args(tri_args_block *out, tri_plan *plan, const tri_operands *operands) {
-    tri_problem problem = plan->problem;
-    problem.ldb = operands->ldb;
-    problem.ldc = operands->ldc;
-    tri_bsr_buffers buffers = plan->buffers;
-    buffers.b = operands->b;
-    buffers.c = operands->c;
-    buffers.bias = operands->bias;
-    buffers.scale_a = operands->scale_a;
-    buffers.scale_b = operands->scale_b;
-    return tri_bsr_args_make(&out->args, plan->device, plan->launch, &problem, &buffers, operands->alpha,
-                             operands->beta);
+static tri_address address(const void *pointer) {
+    return (tri_address)(uintptr_t)pointer;
 }
 
-triage_status tri_plan_launch(tri_plan *plan, const tri_operands *operands, void *stream) {
-    tri_args_block block;
-    if (!tri_args_table_get(&block, &plan->cache, operands)) {
-        triage_status status = make_args(&block, plan, operands);
-        if (status != TRIAGE_OK)
-            return status;
-        tri_args_table_put(&plan->cache, operands, &block);
+triage_status tri_plan_args(tri_bsr_gemm_args *out, const tri_plan *plan, const tri_call *call) {
+    tri_problem problem = plan->problem;
+    tri_bsr_buffers buffers = plan->buffers;
+    problem.ldb = call->b->ld;
+    problem.ldc = call->c->ld;
+    buffers.b = address(call->b->data);
+    buffers.c = address(call->c->data);
+    if (call->epilogue) {
+        buffers.bias = address(call->epilogue->bias);
+        buffers.scale_a = address(call->epilogue->scale_a);
+        buffers.scale_b = address(call->epilogue->scale_b);
     }
+    return tri_bsr_args_make(out, plan->device, plan->launch, &problem, &buffers, call->alpha, call->beta);
+}
+
+TRI_HOT triage_status tri_plan_launch(tri_plan *plan, const tri_bsr_gemm_args *args, void *stream) {
     if (!plan->own_kernel)
-        return tri_kernel_launch(plan->kernel, &block.args, sizeof block.args, stream);
+        return tri_kernel_launch(plan->kernel, args, sizeof *args, stream);
     pthread_mutex_lock(&plan->launch_lock);
-    triage_status status = tri_kernel_launch(plan->kernel, &block.args, sizeof block.args, stream);
+    triage_status status = tri_kernel_launch(plan->kernel, args, sizeof *args, stream);
     pthread_mutex_unlock(&plan->launch_lock);
     return status;
 }

@@ -21,6 +21,8 @@ int main(void) {
 #include <string.h>
 
 #include "fault/fake_driver.h"
+#include "run/calls.h"
+#include "run/plan.h"
 
 static int reset(void **state) {
     (void)state;
@@ -279,6 +281,53 @@ static void test_launch_is_as_asked(void **state) {
     expect_nothing_left("launch");
 }
 
+/* A call that its matrix knows asks which context is current and launches, as it was made and on the caller's stream:
+ * no other call to the driver, no lock, and no failure is hidden or kept. */
+static void test_known_call(void **state) {
+    (void)state;
+    const tri_launch launch = {.grid = {7, 1, 1}, .block = {32, 1, 1}, .cluster = {1, 1, 1}};
+    const triage_dense b = {POINTER(void *, 4096), 64, 8, 8, TRIAGE_F16, TRIAGE_ROW_MAJOR};
+    const triage_dense c = {POINTER(void *, 8192), 64, 8, 8, TRIAGE_F16, TRIAGE_ROW_MAJOR};
+    const tri_call call = {.b = &b, .c = &c, .alpha = 1};
+    life l = {0};
+    triage_context context = {0};
+    triage_bsr_matrix a = {.context = &context};
+    tri_bsr_gemm_args args;
+    open_and_load(&l, &launch);
+    tri_plan plan = {.kernel = l.kernel};
+    memset(&args, 0, sizeof args);
+    args.m = 4711;
+    assert_int_equal(tri_calls_make(&a.calls), TRIAGE_OK);
+    tri_calls_put(a.calls, &call, &plan, &args);
+    fake.stack[fake.depth++] = (int)NUMBER(((tri_cuda_device *)l.device)->context);
+    for (uintptr_t stream = 5; stream < 8; stream++) {
+        int calls = fake.calls;
+        assert_int_equal(triage_bsr_gemm(&context, 1, &a, &b, 0, &c, NULL, POINTER(void *, stream)),
+                         TRIAGE_OK);
+        assert_int_equal(fake.calls - calls, 2);
+        assert_int_equal(NUMBER(fake.config.hStream), stream);
+        assert_int_equal(fake.config.gridDimX, 7);
+        assert_memory_equal(fake.args, &args, sizeof args);
+    }
+    fake.depth = 0; /* another thread: the context is pushed, and popped */
+    assert_int_equal(triage_bsr_gemm(&context, 1, &a, &b, 0, &c, NULL, NULL), TRIAGE_OK);
+    for (int after = 1; after <= 3; after++) { /* the question, the push, the launch */
+        int launches = fake.launches;
+        fake.fail_at = fake.calls + after;
+        assert_int_equal(triage_bsr_gemm(&context, 1, &a, &b, 0, &c, NULL, NULL), TRIAGE_E_DEVICE);
+        assert_true(strncmp(triage_last_error(), fake.failed, strlen(fake.failed)) == 0);
+        assert_int_equal(fake.launches, launches);
+        assert_int_equal(fake.depth, 0);
+        assert_int_equal(triage_bsr_gemm(&context, 1, &a, &b, 0, &c, NULL, NULL), TRIAGE_OK);
+    }
+    tri_known_call *known = tri_calls_take(a.calls, &call, NULL);
+    assert_non_null(known);
+    assert_int_equal(atomic_load(&known->users), 1); /* every call gave it back */
+    tri_calls_free(a.calls);
+    end(&l);
+    expect_nothing_left("known calls");
+}
+
 static void test_bad_launches(void **state) {
     (void)state;
     static const tri_launch bad[] = {
@@ -525,6 +574,7 @@ static void test_log_is_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(test_known_call),
         TEST(test_each_call_fails_once),
         TEST(test_failing_teardown_frees_once),
         TEST(test_no_devices),

@@ -5,21 +5,24 @@
  * The same kernel, arguments and launch geometry both ways, a stream for each thread: cuLaunchKernelEx in a loop, and
  * triage_bsr_gemm in a loop, in turns, a batch at a time that fits the driver's queue; the stream is empty before each
  * batch. (host: the kernel's function instead, which runs it, so there the difference is all that counts.) Both results
- * are checked. JSON on stdout, nanoseconds a call: medians over the batches, of threads the mean of theirs. */
+ * are checked. JSON on stdout, nanoseconds a call: medians over the batches, of threads the mean of theirs. context_ns:
+ * how much of added_ns the driver takes to say which context is current (cuCtxGetCurrent before the bare launch);
+ * none on the host. */
 #include "gpu/bench_world.h"
 
 #include <jansson.h>
 
 enum { BATCH = 50, ROUNDS = 401, THREADS_MAX = 64 }; /* 16 x 50 launches fit the queue of 1024 */
+enum { BARE, ASKED, CALL, WAYS }; /* ASKED: bare, but for the question which context is current */
 
 typedef struct worker {
     const bench_world *w;
     pthread_barrier_t *barrier; /* NULL: alone */
     triage_dense c;             /* its own: no two threads write one */
     tri_plan *plan;
-    tri_args_block args;
+    tri_bsr_gemm_args args;
     void *stream;
-    double bare_ns, call_ns;
+    double ns[WAYS];
     triage_status status;
     char message[300];
 } worker;
@@ -39,6 +42,14 @@ static triage_status launch_on_gpu(const worker *t) {
     return kernel->device->driver->launch(&config, kernel->function, params, NULL) == CUDA_SUCCESS
                ? TRIAGE_OK
                : tri_fail(TRIAGE_E_DEVICE, "cuLaunchKernelEx failed");
+}
+
+static triage_status ask_context(const worker *t) {
+    const tri_cuda_device *device = (const tri_cuda_device *)t->w->context->device;
+    CUcontext current = NULL;
+    return device->driver->context_current(&current) == CUDA_SUCCESS && current == device->context
+               ? TRIAGE_OK
+               : tri_fail(TRIAGE_E_DEVICE, "the device's context is not current");
 }
 
 static triage_status make_stream(worker *t) {
@@ -64,6 +75,10 @@ static triage_status launch_on_gpu(const worker *t) {
     (void)t;
     return TRIAGE_E_NO_DEVICE;
 }
+static triage_status ask_context(const worker *t) {
+    (void)t;
+    return TRIAGE_E_NO_DEVICE;
+}
 static triage_status make_stream(worker *t) {
     (void)t;
     return TRIAGE_E_NO_DEVICE;
@@ -77,30 +92,27 @@ static triage_status drain(const worker *t) {
 static triage_status launch(const worker *t) {
     if (!triage_context_is_host(t->w->context))
         return launch_on_gpu(t);
-    return tri_kernel_launch(t->plan->kernel, &t->args.args, sizeof t->args.args, NULL);
+    return tri_kernel_launch(t->plan->kernel, &t->args, sizeof t->args, NULL);
+}
+
+static triage_status ask_and_launch(const worker *t) {
+    triage_status status = triage_context_is_host(t->w->context) ? TRIAGE_OK : ask_context(t);
+    return status == TRIAGE_OK ? launch(t) : status;
 }
 
 /* ---- a thread ---- */
 
 /* The plan and the arguments of the last call, for the bare launch. */
 static triage_status find_plan(worker *t) {
-    const triage_dense *b = &t->w->b;
-    const tri_operands operands = {.b = (tri_address)(uintptr_t)b->data,
-                                   .c = (tri_address)(uintptr_t)t->c.data,
-                                   .ldb = b->ld,
-                                   .ldc = t->c.ld,
-                                   .alpha = 1};
-    for (int i = 0; i < TRI_PLAN_BUCKETS && !t->plan; i++) {
-        tri_plan *plan = atomic_load(&t->w->a->plans[i]);
-        while (plan && plan->own_kernel && plan->stream != t->stream)
-            plan = plan->next;
-        t->plan = plan;
-    }
-    if (!t->plan || !tri_args_table_get(&t->args, &t->plan->cache, &operands))
-        return tri_fail(TRIAGE_E_NOT_FOUND, "the plan has not the arguments of the last call");
+    const tri_call call = {.b = &t->w->b, .c = &t->c, .alpha = 1};
+    tri_known_call *known = tri_calls_take(t->w->a->calls, &call, t->stream);
+    if (!known)
+        return tri_fail(TRIAGE_E_NOT_FOUND, "the matrix has not kept the last call");
+    t->plan = known->plan;
+    t->args = known->args;
+    tri_calls_give_back(known);
     if (t->plan->own_kernel)
-        return tri_fail(TRIAGE_E_UNSUPPORTED, "%s has a workspace: its bare launch is two calls",
-                        t->plan->loaded ? "this kernel" : "it");
+        return tri_fail(TRIAGE_E_UNSUPPORTED, "this kernel has a workspace: its bare launch is two calls");
     return TRIAGE_OK;
 }
 
@@ -121,23 +133,21 @@ static triage_status time_batch(double *ns, const worker *t, triage_status (*one
 }
 
 /* Goes on after a failure: others wait at the barrier. */
-static void time_both(worker *t) {
-    double bare[ROUNDS], through[ROUNDS];
-    for (int i = 0; i < ROUNDS; i++) {
-        triage_status status = time_batch(&bare[i], t, launch);
-        if (status == TRIAGE_OK)
-            status = time_batch(&through[i], t, call);
-        else if (t->barrier)
-            pthread_barrier_wait(t->barrier);
+static void time_all(worker *t) {
+    static triage_status (*const ways[WAYS])(const worker *) = {
+        [BARE] = launch, [ASKED] = ask_and_launch, [CALL] = call};
+    double ns[WAYS][ROUNDS];
+    for (int i = 0; i < ROUNDS * WAYS; i++) {
+        triage_status status = time_batch(&ns[i % WAYS][i / WAYS], t, ways[i % WAYS]);
         if (status != TRIAGE_OK && t->status == TRIAGE_OK) {
             t->status = status;
             snprintf(t->message, sizeof t->message, "%s", triage_last_error());
         }
     }
-    qsort(bare, ROUNDS, sizeof bare[0], by_value);
-    qsort(through, ROUNDS, sizeof through[0], by_value);
-    t->bare_ns = bare[ROUNDS / 2];
-    t->call_ns = through[ROUNDS / 2];
+    for (int way = 0; way < WAYS; way++) {
+        qsort(ns[way], ROUNDS, sizeof ns[way][0], by_value);
+        t->ns[way] = ns[way][ROUNDS / 2];
+    }
 }
 
 static void *run(void *user) {
@@ -148,7 +158,7 @@ static void *run(void *user) {
         device->driver->context_push(device->context);
     }
 #endif
-    time_both(t);
+    time_all(t);
     return NULL;
 }
 
@@ -169,7 +179,6 @@ static triage_status prepare(worker *t, const bench_world *w) {
     TRI_TRY(bench_make_dense(&t->c, w, w->c.dtype, false));
     TRI_TRY(call(t));
     TRI_TRY(drain(t));
-    t->plan = NULL;
     TRI_TRY(find_plan(t));
 done:
     return status;
@@ -219,13 +228,14 @@ static triage_status run_threads(worker *workers, int count) {
 }
 
 static json_t *result_of(const worker *workers, int count) {
-    double bare = 0, through = 0;
-    for (int i = 0; i < count; i++) {
-        bare += workers[i].bare_ns / count;
-        through += workers[i].call_ns / count;
-    }
-    return json_pack("{s:i, s:f, s:f, s:f}", "threads", count, "bare_ns", bare, "call_ns", through,
-                     "added_ns", through - bare);
+    double ns[WAYS] = {0};
+    for (int i = 0; i < count * WAYS; i++)
+        ns[i % WAYS] += workers[i / WAYS].ns[i % WAYS] / count;
+    json_t *result = json_pack("{s:i, s:f, s:f, s:f}", "threads", count, "bare_ns", ns[BARE], "call_ns",
+                               ns[CALL], "added_ns", ns[CALL] - ns[BARE]);
+    if (!triage_context_is_host(workers[0].w->context))
+        json_object_set_new(result, "context_ns", json_real(ns[ASKED] - ns[BARE]));
+    return result;
 }
 
 int main(int argc, char **argv) {
@@ -252,7 +262,7 @@ int main(int argc, char **argv) {
         TRI_TRY(prepare(&workers[i], &w));
         TRI_TRY(check_bare(&workers[i]));
     }
-    time_both(&workers[0]);
+    time_all(&workers[0]);
     TRI_TRY(workers[0].status);
     TRI_TRY(bench_check(&w, &workers[0].c));
     document = json_pack("{s:s, s:s, s:I, s:i, s:i, s:o}", "what", "CPU time of a repeated call", "device",

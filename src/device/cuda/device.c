@@ -151,27 +151,7 @@ done:
     return status;
 }
 
-/* ---- the context of this thread ---- */
-
-triage_status tri_cuda_enter(tri_cuda_device *device, bool *pushed) {
-    triage_status status = TRIAGE_OK;
-    CUcontext current = NULL;
-    *pushed = false;
-    TRI_TRY(tri_cuda_check(device->driver, device->driver->context_current(&current), "cuCtxGetCurrent"));
-    if (current == device->context)
-        return TRIAGE_OK;
-    TRI_TRY(
-        tri_cuda_check(device->driver, device->driver->context_push(device->context), "cuCtxPushCurrent"));
-    *pushed = true;
-done:
-    return status;
-}
-
-void tri_cuda_leave(tri_cuda_device *device, bool pushed) {
-    CUcontext popped = NULL;
-    if (pushed)
-        device->driver->context_pop(&popped);
-}
+/* ---- memory ---- */
 
 /* Runs one driver call inside the device's context and returns its status. */
 #define RETURN_IN_CONTEXT(device, name, call)                                                                \
@@ -183,8 +163,6 @@ void tri_cuda_leave(tri_cuda_device *device, bool pushed) {
         tri_cuda_leave(device, pushed_);                                                                     \
         return status_;                                                                                      \
     } while (0)
-
-/* ---- memory ---- */
 
 static triage_status alloc(tri_device *device, tri_address *out, size_t bytes) {
     CUdeviceptr address = 0;

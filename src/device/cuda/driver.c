@@ -87,10 +87,8 @@ static triage_status status_of(CUresult result) {
     }
 }
 
-triage_status tri_cuda_check(const tri_cuda_driver *driver, CUresult result, const char *call) {
+triage_status tri_cuda_failure(const tri_cuda_driver *driver, CUresult result, const char *call) {
     const char *name = NULL, *text = NULL;
-    if (result == CUDA_SUCCESS)
-        return TRIAGE_OK;
     if (driver->error_name(result, &name) != CUDA_SUCCESS || !name)
         return tri_fail(status_of(result), "%s: CUDA error %d", call, (int)result);
     if (driver->error_string(result, &text) != CUDA_SUCCESS || !text)

@@ -17,8 +17,11 @@ triage_status tri_cuda_driver_get(const tri_cuda_driver **out);
 /* Tests only: uses fake from here on (NULL: the real one again). No device may be open. */
 void tri_cuda_driver_replace(const tri_cuda_driver *fake);
 
-/* TRIAGE_OK, or the failure of call, e.g. "cuLaunchKernelEx: CUDA_ERROR_ILLEGAL_ADDRESS (an illegal ...)". */
-triage_status tri_cuda_check(const tri_cuda_driver *driver, CUresult result, const char *call);
+/* The failure of call, e.g. "cuLaunchKernelEx: CUDA_ERROR_ILLEGAL_ADDRESS (an illegal ...)". */
+triage_status tri_cuda_failure(const tri_cuda_driver *driver, CUresult result, const char *call);
+static inline triage_status tri_cuda_check(const tri_cuda_driver *driver, CUresult result, const char *call) {
+    return result == CUDA_SUCCESS ? TRIAGE_OK : tri_cuda_failure(driver, result, call);
+}
 
 /* A library's function and the place of its pointer in a table of them. */
 typedef struct tri_cuda_symbol {
@@ -43,8 +46,24 @@ typedef struct tri_cuda_device {
 } tri_cuda_device;
 
 /* Makes the device's context current in this thread for the time until leave. */
-triage_status tri_cuda_enter(tri_cuda_device *device, bool *pushed);
-void tri_cuda_leave(tri_cuda_device *device, bool pushed);
+static inline triage_status tri_cuda_enter(tri_cuda_device *device, bool *pushed) {
+    triage_status status = TRIAGE_OK;
+    CUcontext current = NULL;
+    *pushed = false;
+    TRI_TRY(tri_cuda_check(device->driver, device->driver->context_current(&current), "cuCtxGetCurrent"));
+    if (current == device->context)
+        return TRIAGE_OK;
+    TRI_TRY(
+        tri_cuda_check(device->driver, device->driver->context_push(device->context), "cuCtxPushCurrent"));
+    *pushed = true;
+done:
+    return status;
+}
+static inline void tri_cuda_leave(tri_cuda_device *device, bool pushed) {
+    CUcontext popped = NULL;
+    if (pushed)
+        device->driver->context_pop(&popped);
+}
 
 triage_status tri_cuda_describe(tri_device_info *out, const tri_cuda_driver *driver, CUdevice ordinal);
 triage_status tri_cuda_circumstances(char **out, tri_device *device);

@@ -122,7 +122,7 @@ void tri_cuda_unload(tri_kernel *base) {
 
 /* ---- launch: no allocation, no lock ---- */
 
-triage_status tri_cuda_enqueue(tri_cuda_kernel *kernel, const void *args, CUstream stream) {
+TRI_HOT triage_status tri_cuda_enqueue(tri_cuda_kernel *kernel, const void *args, CUstream stream) {
     triage_status status = TRIAGE_OK;
     const tri_cuda_driver *driver = kernel->device->driver;
     CUlaunchConfig config = kernel->config;
@@ -141,7 +141,7 @@ done:
     return status;
 }
 
-triage_status tri_cuda_launch(tri_kernel *base, const void *args, void *stream) {
+TRI_HOT triage_status tri_cuda_launch(tri_kernel *base, const void *args, void *stream) {
     triage_status status = TRIAGE_OK;
     tri_cuda_kernel *kernel = (tri_cuda_kernel *)base;
     bool pushed = false;
