@@ -48,9 +48,6 @@ triage_status tri_bsr_args_make(struct tri_bsr_gemm_args *out, tri_device *devic
     out->n = (int)problem->n;
     out->k = (int)problem->k;
     out->block_rows = (int)(problem->m / problem->block_m);
-    out->block_cols = (int)(problem->k / problem->block_k);
-    out->nnzb = (int)problem->nnzb;
-    out->panels = buffers->schedule.panels;
     out->alpha = alpha;
     out->beta = beta;
     return make_maps(out, device, launch, problem, buffers);

@@ -190,7 +190,6 @@ triage_status tri_device_circumstances(char **out, tri_device *device);
 struct tri_bsr_gemm_args;
 typedef struct tri_device_schedule { /* a tri_schedule on the device */
     tri_address rows, panel_ptr, steps, deal;
-    int32_t panels;
 } tri_device_schedule;
 typedef struct tri_bsr_buffers { /* addresses on the device; 0 for absent optional ones */
     tri_address values, row_ptr, col_idx, b, c, bias, scale_a, scale_b, workspace;

@@ -94,7 +94,6 @@ static triage_status place_schedule(tri_mounted *out, tri_bench *bench, const tr
     TRI_TRY(tri_schedule_build(&schedule, bench->pattern, &shape));
     TRI_TRY(place(&placed->rows, bench, schedule.rows,
                   (size_t)bench->pattern->block_rows * sizeof *schedule.rows));
-    placed->panels = schedule.panels;
     if (!schedule.panel_ptr)
         goto done;
     TRI_TRY(place(&placed->panel_ptr, bench, schedule.panel_ptr,

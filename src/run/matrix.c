@@ -160,7 +160,6 @@ void triage_bsr_matrix_free(triage_bsr_matrix *matrix) {
 static triage_status upload_schedule(tri_device_schedule *out, tri_device *device,
                                      const tri_schedule *schedule, int64_t block_rows) {
     triage_status status = TRIAGE_OK;
-    out->panels = schedule->panels;
     TRI_TRY(upload_new(&out->rows, device, schedule->rows, (size_t)block_rows * sizeof *schedule->rows,
                        sizeof *schedule->rows));
     if (!schedule->panel_ptr)

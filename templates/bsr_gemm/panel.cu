@@ -132,7 +132,7 @@ struct tile_position {
 /* The unit that this cluster does in a round; one that is not 0 .. units - 1: none, and none after it.
  * kOrder 1: as the host dealt them out. A round is read while the one before is still to begin: none may
  * be asked for more than two past the last. */
-__device__ __forceinline__ int unit_of(const tri_bsr_gemm_args &args, int round)
+__device__ __forceinline__ int unit_of(const tri_bsr_gemm_core_b &args, int round)
 {
     int workers = gridDim.x / kCluster, me = blockIdx.x / kCluster;
     return kOrder == 0 ? round * workers + me : args.deal[round * workers + me];
@@ -165,14 +165,14 @@ __device__ __forceinline__ tile_position locate(int unit, int units, int units_m
 }
 
 /* Block row r of a warp; past the last its row is -1, and it has no blocks. */
-__device__ __forceinline__ tri_block_row block_row(const tri_bsr_gemm_args &args, int panel,
+__device__ __forceinline__ tri_block_row block_row(const tri_bsr_gemm_core_b &args, int panel,
                                                    int warp_m, int r)
 {
     int i = panel * kPanelRows + warp_m * kRows + r;
     return i < args.block_rows ? args.rows[i] : tri_block_row{-1, 0, 0, 0};
 }
 
-__device__ __forceinline__ warp_rows fetch_rows(const tri_bsr_gemm_args &args, int panel, int warp_m)
+__device__ __forceinline__ warp_rows fetch_rows(const tri_bsr_gemm_core_b &args, int panel, int warp_m)
 {
     warp_rows rows;
 #pragma unroll
@@ -223,7 +223,7 @@ __device__ __forceinline__ void start_streams(stream_a (&streams)[kRows], const 
 }
 
 /* This lane's copies of a stage; column: its step's (kGather), else the group's first. */
-__device__ __forceinline__ void load_stage(const tri_bsr_gemm_args &args, unsigned char *stage,
+__device__ __forceinline__ void load_stage(const tri_bsr_gemm_core_b &args, unsigned char *stage,
                                            unsigned long long *full, int column, int col, int lane,
                                            int rank)
 {
@@ -259,7 +259,7 @@ __device__ __forceinline__ void load_stage(const tri_bsr_gemm_args &args, unsign
 }
 
 /* Producer: one warp. */
-__device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, unsigned char *ring,
+__device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, unsigned char *ring,
                                         unsigned long long *full, unsigned long long *empty, int units,
                                         int units_m)
 {
@@ -337,7 +337,7 @@ __device__ __forceinline__ void multiply_block(float (&acc)[kHalves][kNTiles][4]
 }
 
 /* Consumer: one warp. */
-__device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned ring, unsigned ring_a,
+__device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, unsigned ring, unsigned ring_a,
                                         unsigned long long *full, unsigned long long *empty, int units,
                                         int units_m)
 {
@@ -425,7 +425,7 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, unsigned 
  * kStages * (kStageBytes + 16) + kWarps * kRingABytes bytes.
  * map_b, 128-byte swizzle: box {64, kLoadRows}; kGather: {64, kBlock}, rank 3: {64, kBlock, kTileN / 64}. */
 extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kCluster, 1, 1)
-    triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
+    triage_kernel(const __grid_constant__ tri_bsr_gemm_core_b args)
 {
     extern __shared__ __align__(1024) unsigned char smem[];
     unsigned char *ring_a = smem + kStages * kStageBytes;
@@ -445,7 +445,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClus
     else
         __syncthreads();
 
-    int units_m = args.panels / kCluster;
+    int units_m = (args.block_rows + kPanelRows * kCluster - 1) / (kPanelRows * kCluster);
     int units = units_m * ((args.n + kTileN - 1) / kTileN);
     if (threadIdx.x / 32 >= kWarps) {
         setmaxnreg_dec<24>();

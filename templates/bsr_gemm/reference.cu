@@ -29,12 +29,12 @@ static_assert(kAct >= 0 && kAct <= 3, "unknown activation");
 
 /* grid: (ceil(m / rows), ceil(n / cols)), rows x cols = 8 x 32 row-major C, 32 x 8 column-major. */
 extern "C" __global__ void __launch_bounds__(kThreadsFast * kThreadsSlow)
-    triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
+    triage_kernel(const __grid_constant__ tri_bsr_gemm_core args)
 {
     int fast = threadIdx.x % kThreadsFast, slow = threadIdx.x / kThreadsFast;
     int row = kCLayout == 0 ? blockIdx.x * kThreadsSlow + slow : blockIdx.x * kThreadsFast + fast;
     int col = kCLayout == 0 ? blockIdx.y * kThreadsFast + fast : blockIdx.y * kThreadsSlow + slow;
-    if (row >= args.m || col >= args.n)
+    if (row >= args.block_rows * kBlockM || col >= args.n)
         return;
 
     const in_t *values = static_cast<const in_t *>(args.values);

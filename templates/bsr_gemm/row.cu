@@ -9,12 +9,13 @@
  * columns and leaves; the next one takes its place, long rows first, so uneven rows even out.
  *
  *   producer warp    rows[i] ──► the row's first block at once; col_idx ──► the others
- *                    TMA: kGroup pieces of a block, A[block_m][kStepK] and B[kStepK][tile_n]
+ *                    bulk copies: kGroup pieces of a block, A[block_m][kStepK] row by row, and TMA: B[kStepK][tile_n]
  *                    ──► ring of kStages slots, full[] by bytes, empty[] by warps
  *   consumer warps   kWarpRows x kWarpN of the tile each: ldmatrix ──► mma ──► registers ──► C
  *
- * Shared memory: rows of A, and of column-major B, are kStepK values, 32, 64 or 128 bytes, in TMA's
- * swizzle of that width; row-major B lies in boxes of 64 columns, 128 bytes, one after another.
+ * Shared memory: rows of A are kStepK values and 16 bytes apart, so that eight of them meet all banks (a tensor
+ * map of A would cost 128 bytes of arguments: see args.h). Rows of column-major B are kStepK values, 32, 64 or
+ * 128 bytes, in TMA's swizzle of that width; row-major B lies in boxes of 64 columns, 128 bytes, one after another.
  */
 #include "bsr_gemm/args.h"
 #include "lib/store.cuh"
@@ -45,8 +46,9 @@ constexpr int kWarpRows = kBlockM / kWarpsM;
 constexpr int kWarpN = kTileN / kWarpsN;
 constexpr int kMTiles = kWarpRows / 16;
 constexpr int kNTiles = kWarpN / 8;
-constexpr int kRowBytes = kStepK * 2; // of A and column-major B
-constexpr int kPieceA = kBlockM * kRowBytes;
+constexpr int kRowBytes = kStepK * 2;   // of A and column-major B
+constexpr int kRowStrideA = kRowBytes + 16;
+constexpr int kPieceA = kBlockM * kRowStrideA;
 constexpr int kPieceB = kTileN * kRowBytes;
 constexpr int kBoxB = kBLayout == 0 ? 64 : (kTileN < 256 ? kTileN : 256); // columns of a box of rank 2
 constexpr int kBoxBytes = kBoxB * kRowBytes;
@@ -70,7 +72,7 @@ __device__ __forceinline__ int swizzled(int row, int chunk)
 /* What lane addresses for ldmatrix in a piece of A: sixteen rows, the halves of k 16. */
 __device__ __forceinline__ int lane_offset_a(int lane, int warp_m)
 {
-    return swizzled(warp_m * kWarpRows + lane % 16, lane / 16);
+    return (warp_m * kWarpRows + lane % 16) * kRowStrideA + lane / 16 * 16;
 }
 
 /* ... of B. Matrices 0, 1: columns 0..7 of sixteen, k 0..7 and 8..15; matrices 2, 3: columns 8..15. */
@@ -86,13 +88,25 @@ __device__ __forceinline__ int lane_offset_b(int lane, int warp_n)
     }
 }
 
-/* This lane's piece: `piece` of block `block`, whose columns begin at `column` blocks. */
-__device__ __forceinline__ void load_piece(const tri_bsr_gemm_args &args, unsigned char *to_a,
-                                           unsigned char *to_b, unsigned long long *full, int block,
-                                           int column, int piece, int col)
+/* The rows of one piece of A, dealt to the warp's lanes. */
+__device__ __forceinline__ void load_piece_a(const tri_bsr_gemm_core_b &args, unsigned char *to,
+                                             unsigned long long *full, int block, int piece, int lane)
+{
+    const char *from = static_cast<const char *>(args.values) +
+                       ((long long)block * kBlockM * kBlockK + piece * kStepK) * 2;
+#pragma unroll
+    for (int row0 = 0; row0 < kBlockM; row0 += 32) {
+        int row = row0 + lane;
+        if (kBlockM % 32 == 0 || row < kBlockM)
+            bulk_load(to + row * kRowStrideA, from + row * (kBlockK * 2), kRowBytes, full);
+    }
+}
+
+/* One piece of B: `piece` of the rows of block column `column`. */
+__device__ __forceinline__ void load_piece_b(const tri_bsr_gemm_core_b &args, unsigned char *to_b,
+                                             unsigned long long *full, int column, int piece, int col)
 {
     int k = column * kBlockK + piece * kStepK;
-    tma_load_2d(to_a, &args.map_a, full, piece * kStepK, block * kBlockM);
     if constexpr (kBRank == 3) {
         tma_load_3d(to_b, &args.map_b, full, 0, k, col / 64);
     } else {
@@ -105,9 +119,9 @@ __device__ __forceinline__ void load_piece(const tri_bsr_gemm_args &args, unsign
     }
 }
 
-/* Producer: one warp. Lane l brings piece l of each stage. Columns are read 32 at a time, one a lane, a
+/* Producer: one warp. Lane l brings piece l of B of each stage. Columns are read 32 at a time, one a lane, a
  * whole read ahead; that of the row's first block came with the row, so its copies need not wait. */
-__device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, const tri_block_row &work, int col,
+__device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, const tri_block_row &work, int col,
                                         unsigned char *ring_a, unsigned char *ring_b,
                                         unsigned long long *full, unsigned long long *empty)
 {
@@ -120,14 +134,19 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, const tri
     unsigned parity = 1; /* fresh slots are empty */
     for (int first = 0; first < pieces; first += kGroup) {
         int at = first + lane;
-        unsigned char *to_a = ring_a + (slot * kGroup + lane) * kPieceA;
+        int count = min(kGroup, pieces - first);
         unsigned char *to_b = ring_b + (slot * kGroup + lane) * kPieceB;
         mbarrier_wait(&empty[slot], parity);
         if (lane == 0)
-            mbarrier_arrive_expect_tx(&full[slot], min(kGroup, pieces - first) * (kPieceA + kPieceB));
+            mbarrier_arrive_expect_tx(&full[slot], count * (kBlockM * kRowBytes + kPieceB));
         __syncwarp();
         if (first == 0 && lane == 0)
-            load_piece(args, to_a, to_b, &full[slot], work.begin, work.col, 0, col);
+            load_piece_b(args, to_b, &full[slot], work.col, 0, col);
+#pragma unroll
+        for (int g = 0; g < kGroup; g++)
+            if (g < count)
+                load_piece_a(args, ring_a + (slot * kGroup + g) * kPieceA, &full[slot],
+                             work.begin + (first + g) / kPieces, (first + g) % kPieces, lane);
         if (first > 0 && first % (32 * kPieces) == 0) {
             here = ahead;
             int later = first / kPieces + 32 + lane;
@@ -136,8 +155,7 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, const tri
         if (kGroup > 1 || first > 0) {
             int column = __shfl_sync(0xffffffffu, here, at / kPieces % 32);
             if (lane < kGroup && at < pieces && at > 0)
-                load_piece(args, to_a, to_b, &full[slot], work.begin + at / kPieces, column, at % kPieces,
-                           col);
+                load_piece_b(args, to_b, &full[slot], column, at % kPieces, col);
         }
         if (++slot == kStages) {
             slot = 0;
@@ -155,7 +173,7 @@ __device__ __forceinline__ void multiply_piece(float (&acc)[kMTiles][kNTiles][4]
         unsigned a[kMTiles][4];
 #pragma unroll
         for (int mt = 0; mt < kMTiles; mt++)
-            ldmatrix_x4(a[mt], (a_address ^ kt << 5) + mt * 16 * kRowBytes);
+            ldmatrix_x4(a[mt], a_address + kt * 32 + mt * 16 * kRowStrideA);
 #pragma unroll
         for (int nj = 0; nj < kNTiles / 2; nj++) {
             unsigned b[4];
@@ -174,7 +192,7 @@ __device__ __forceinline__ void multiply_piece(float (&acc)[kMTiles][kNTiles][4]
 }
 
 /* Consumer: one warp. */
-__device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, const tri_block_row &work, int col,
+__device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, const tri_block_row &work, int col,
                                         unsigned ring_a, unsigned ring_b, unsigned long long *full,
                                         unsigned long long *empty)
 {
@@ -211,11 +229,10 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, const tri
 /* grid: block_rows * ceil(n / kTileN); kThreads threads; dynamic shared memory, 1024-byte aligned:
  * kStages * (kStageBytes + 16) bytes. Neighbouring CTAs take the rows of one column tile, whose part of
  * B then stays in L2.
- * map_a {block_k, nnzb * block_m}: box {kStepK, block_m}, swizzle kRowBytes.
  * map_b, row-major, 128-byte swizzle: box {64, kStepK}; rank 3: {64, kStepK, kTileN / 64}.
  * map_b, column-major {k, n}: box {kStepK, min(kTileN, 256)}, swizzle kRowBytes. */
 extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
-    triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
+    triage_kernel(const __grid_constant__ tri_bsr_gemm_core_b args)
 {
     extern __shared__ __align__(1024) unsigned char smem[];
     unsigned char *ring_a = smem + kStages * kGroup * kPieceB;
@@ -226,7 +243,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     tri_block_row work = args.rows[blockIdx.x - tile_n * args.block_rows];
     int col = tile_n * kTileN;
     if (threadIdx.x == kWarps * 32) {
-        tma_prefetch_map(&args.map_a);
         tma_prefetch_map(&args.map_b);
         for (int i = 0; i < kStages; i++) {
             mbarrier_init(&full[i], 1);

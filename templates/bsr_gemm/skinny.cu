@@ -233,7 +233,7 @@ __device__ __forceinline__ int place(int row, int col)
 /* grid: (block_rows * kBlockM / kTileM * kClusterK, ceil(n / kTileN)), cluster kClusterK;
  * dynamic shared memory: kWarpsK * kPartial * 4 bytes. */
 extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
-    triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
+    triage_kernel(const __grid_constant__ tri_bsr_gemm_core args)
 {
     extern __shared__ __align__(16) float smem[];
     constexpr int kParts = kBlockM / kTileM;

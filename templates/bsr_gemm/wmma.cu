@@ -222,7 +222,7 @@ __device__ __forceinline__ void multiply_stage(float (&acc)[kMTiles][kNTiles][4]
 /* grid: (block_rows * kBlockM / kTileM, ceil(n / kTileN)); dynamic shared memory:
  * kStages * kStageElements * 2 bytes. */
 extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
-    triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
+    triage_kernel(const __grid_constant__ tri_bsr_gemm_core args)
 {
     extern __shared__ __align__(16) unsigned char smem_raw[];
     in_t *smem = reinterpret_cast<in_t *>(smem_raw);

@@ -25,7 +25,7 @@ template <typename T> struct output_view {
     T *c;
     const T *bias; /* [m] or NULL */
     long long ldc; /* elements */
-    int m, n;
+    int n;
     float alpha, beta;
     bool vector_ok;
 };
@@ -37,7 +37,6 @@ __device__ __forceinline__ output_view<T> make_output_view(const Args &args)
     out.c = static_cast<T *>(args.c);
     out.bias = static_cast<const T *>(args.bias);
     out.ldc = args.ldc;
-    out.m = args.m;
     out.n = args.n;
     out.alpha = args.alpha;
     out.beta = args.beta;

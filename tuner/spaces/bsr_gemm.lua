@@ -420,7 +420,8 @@ end
 
 -- bytes: a ring of pieces of A and B, and its barriers
 local function row_smem(p, c, stages)
-   return stages * (c.group * (p.block_m + c.tile_n) * row_step_k(p) * 2 + 16)
+   local step_k = row_step_k(p)
+   return stages * (c.group * (p.block_m * (step_k * 2 + 16) + c.tile_n * step_k * 2) + 16)
 end
 
 local function row_fits(p, c, stages)
@@ -485,8 +486,8 @@ local row = triage.kernel {
          local columns = c.tile_n // c.warps_n
          return columns == 32 or columns == 64 or columns == 128
       end },
-      { "a thread has 40 registers beside its sums", function(p, c)
-         return row_sums(p, c) + 40 <= row_registers(c)
+      { "a thread has 32 registers beside its sums", function(p, c)
+         return row_sums(p, c) + 32 <= row_registers(c)
       end },
       { "at most 16 consumer warps", function(p, c) return row_warps(c) <= 16 end },
       { "shared memory fits the SM", function(p, c, d)
@@ -499,7 +500,7 @@ local row = triage.kernel {
       end },
       { "a warp has 32 x 64, of the widest tile also 32 x 128", function(p, c)
          local rows, columns = p.block_m // c.warps_m, c.tile_n // c.warps_n
-         return rows == math.min(32, p.block_m) and (columns == 64 or (columns == 128 and c.tile_n == 512))
+         return rows == math.min(32, p.block_m) and (columns == 64 or (columns == 128 and c.tile_n == 512 and rows == p.block_m))
       end },
       { "the CTAs of an SM have 256 to 1024 columns", function(p, c)
          return (c.tile_n * c.ctas_per_sm >= 256 or p.block_m == 128) and c.tile_n * c.ctas_per_sm <= 1024
@@ -536,10 +537,12 @@ local row = triage.kernel {
          grid = { p.block_rows * ceil_div(p.n, c.tile_n) },
          block = { (row_warps(c) + 1) * 32 },
          smem_bytes = row_smem(p, c, c.stages),
-         map_a = { rank = 2, box = { row_step_k(p), p.block_m }, swizzle = row_step_k(p) * 2, l2_promotion = 256 },
          map_b = row_map_b(p, c),
       }
    end,
+   -- bytes: an address or two of a thread whose registers the sums fill, read once a stage; such candidates are
+   -- among the fastest of short rows
+   spill_limit = 32,
    default = {
       { tile_n = 256, warps_m = 1, warps_n = 4, group = 1, stages = 5, ctas_per_sm = 2 },
    },
