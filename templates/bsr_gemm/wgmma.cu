@@ -15,6 +15,9 @@
  *              -> alpha, beta, bias, act -> packed in registers; under the next tile's products:
  *              stmatrix -> slabs of 64 x 64 -> TMA store
  *
+ * kCSlabs 0: a finished tile is stored at once, straight from registers. For few tiles: no next one waits
+ * under which its stores could hide, and the way through shared memory is longer.
+ *
  * kShare 2: two block rows of 64, which the host has paired for their common columns, walk the union
  * of these (panels of args.h, one by one), so that a common column's B is fetched once. A stage then
  * has the blocks of one or both, and a warpgroup skips the stages that its row has no block in.
@@ -48,6 +51,7 @@
 #include "bsr_gemm/args.h"
 #include "lib/epilogue.cuh"
 #include "lib/ptx.cuh"
+#include "lib/store.cuh"
 #include "lib/tma.cuh"
 #include "lib/wgmma.cuh"
 
@@ -59,7 +63,7 @@ constexpr int kTileN = {{tile_n}};          // columns of C per CTA tile
 constexpr int kWgsN = {{wg_n}};             // consumer warpgroups side by side in a tile
 constexpr int kStepK = {{step_k}};          // k of one stage: 64 or 128 bytes
 constexpr int kStages = {{stages}};         // slots of the stage ring
-constexpr int kCSlabs = {{c_slabs}};        // store buffers of 64 x 64 per warpgroup
+constexpr int kCSlabs = {{c_slabs}};        // store buffers of 64 x 64 per warpgroup; 0: none
 constexpr int kClusterN = {{cluster_n}};    // CTAs per cluster, side by side in N: 1, 2 or 4
 constexpr int kCtasPerSm = {{ctas_per_sm}}; // resident CTAs to leave registers for
 constexpr int kRaster = {{raster}};         // width of a band of N, in clusters: see raster_t
@@ -101,7 +105,7 @@ static_assert(kKWidth == 64 || kKWidth == 128, "a stage's A rows are one swizzle
 static_assert(kBlockK % kStepK == 0, "whole stages per block");
 static_assert(kTileN % kWgsN == 0 && kWgN % 64 == 0 && kWgN <= 256, "whole slabs per warpgroup");
 static_assert(kTileN % kBBox == 0, "whole boxes of B");
-static_assert(kWgN / 64 % kCSlabs == 0, "a slab of C always has the same buffer");
+static_assert(kCSlabs == 0 || kWgN / 64 % (kCSlabs + (kCSlabs == 0)) == 0, "a slab of C always has the same buffer");
 static_assert(kConsumers <= 4, "1 to 4 consumer warpgroups");
 static_assert(kLaunchRegs >= kWgN / 2 + 26,
               "ptxas wants each wgmma to fit in the registers of the launch");
@@ -411,6 +415,36 @@ __device__ __forceinline__ void finish_tile(const tri_bsr_gemm_args &args, finis
     finished.n0 = n0;
 }
 
+/* The finished tile from registers: groups of four 8 x 8 pieces, of which a lane ends with one line of 16 bytes
+ * (store.cuh). Row-major C: four pieces side by side; column-major: two by two. */
+__device__ __forceinline__ void store_direct(const tri_bsr_gemm_args &args, const finished_t &finished)
+{
+    const int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
+    const int m0 = finished.m0 + threadIdx.x % 128 / 32 * 16;
+    out_t *c = static_cast<out_t *>(args.c);
+#pragma unroll
+    for (int i = 0; i < kWgN / 16; ++i) {
+        unsigned v[4];
+#pragma unroll
+        for (int t = 0; t < 4; ++t) {
+            const int j = kCLayout == 0 ? i / 2 * 4 + t : i * 2 + t / 2, half = kCLayout == 0 ? i % 2 : t % 2;
+            v[t] = finished.values[2 * j + half];
+            if constexpr (kCLayout == 1) v[t] = movmatrix_trans(v[t]);
+        }
+        quad_transpose(v, q);
+        const int m = m0 + (kCLayout == 0 ? i % 2 * 8 + g : q % 2 * 8);
+        const int n = finished.n0 + (kCLayout == 0 ? i / 2 * 32 + q * 8 : (i * 2 + q / 2) * 8 + g);
+        const long long at = kCLayout == 0 ? m * args.ldc + n : n * args.ldc + m;
+        if (n + (kCLayout == 0 ? 8 : 1) <= args.n) {
+            *reinterpret_cast<uint4 *>(c + at) = make_uint4(v[0], v[1], v[2], v[3]);
+        } else if (kCLayout == 0) {
+#pragma unroll
+            for (int k = 0; k < 8; ++k)
+                if (n + k < args.n) c[at + k] = reinterpret_cast<const out_t *>(v)[k];
+        }
+    }
+}
+
 /* A slab of row-major C by ordinary writes, up to the last column. */
 __device__ __forceinline__ void copy_slab(const tri_bsr_gemm_args &args, const unsigned char *slab,
                                           int m0, int n0)
@@ -431,10 +465,10 @@ __device__ __forceinline__ void store_slab(const tri_bsr_gemm_args &args, const 
 {
     const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
     const int low = lane / 8 % 2, group = lane / 16, in_piece = lane % 8;
-    unsigned char *slab = shared + kCOffset + (wg * kCSlabs + s % kCSlabs) * kCSlabBytes;
+    unsigned char *slab = shared + kCOffset + (wg * kCSlabs + s % (kCSlabs > 0 ? kCSlabs : 1)) * kCSlabBytes;
     const int m = finished.m0, n = finished.n0 + s * 64;
 
-    if (thread == 0) tma_store_wait_read<kCSlabs - 1>(); // this buffer's last store is out
+    if (thread == 0) tma_store_wait_read<(kCSlabs > 0 ? kCSlabs - 1 : 0)>(); // this buffer's last store is out
     named_barrier_sync(1 + wg, 128);
 #pragma unroll
     for (int j = 0; j < 8; j += 2) {
@@ -490,10 +524,12 @@ __device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&
             multiply_stage<kStepK>(sum, ring.slot, 0, wg % kWgsM, wg / kWgsM, true);
             wgmma_commit();
         }
-        if (finished.m0 >= 0) {
+        if constexpr (kCSlabs > 0) {
+            if (finished.m0 >= 0) {
 #pragma unroll
-            for (int s = 0; s < kWgN / 64; ++s)
-                if (step == s) store_slab(args, finished, s, wg);
+                for (int s = 0; s < kWgN / 64; ++s)
+                    if (step == s) store_slab(args, finished, s, wg);
+            }
         }
         if (mine) {
             wgmma_fence_registers(sum);
@@ -509,10 +545,12 @@ __device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&
         }
         ring.advance();
     }
-    if (finished.m0 >= 0) {
+    if constexpr (kCSlabs > 0) {
+        if (finished.m0 >= 0) {
 #pragma unroll
-        for (int s = 0; s < kWgN / 64; ++s)
-            if (s >= steps) store_slab(args, finished, s, wg);
+            for (int s = 0; s < kWgN / 64; ++s)
+                if (s >= steps) store_slab(args, finished, s, wg);
+        }
     }
     wgmma_wait<0>();
     wgmma_fence_registers(sum);
@@ -579,12 +617,14 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
         if (kShare > 1 && row < 0) continue; // the last pair may be one row
         finish_tile(args, finished, sum, alpha, row * kBlockM + row_in_block,
                     tile.n0 + wg / kWgsM * kWgN);
-        if constexpr (kPromote) {
+        if constexpr (kCSlabs == 0) {
+            store_direct(args, finished);
+        } else if constexpr (kPromote) {
 #pragma unroll
             for (int s = 0; s < kWgN / 64; ++s) store_slab(args, finished, s, wg);
         }
     }
-    if (threadIdx.x % 128 == 0) tma_store_wait_read<0>(); // shared memory outlives the copies from it
+    if (kCSlabs > 0 && threadIdx.x % 128 == 0) tma_store_wait_read<0>(); // shared memory outlives the copies from it
 }
 
 /* grid: a multiple of kClusterN, at most what is resident at once; kSharedBytes of shared memory. */
@@ -604,7 +644,7 @@ extern "C" __global__ void __cluster_dims__(kClusterN, 1, 1) __launch_bounds__(k
         mbarrier_init_fence();
         tma_prefetch_map(&args.map_a);
         tma_prefetch_map(&args.map_b);
-        tma_prefetch_map(&args.map_c);
+        if constexpr (kCSlabs > 0) tma_prefetch_map(&args.map_c);
     }
     if constexpr (kClusterN == 1)
         __syncthreads();

@@ -75,6 +75,15 @@ static const mutation of_shared[] = {
      "finish_tile(args, finished, sum, alpha, (row < 2 ? 1 - row : row) * kBlockM"},
 };
 
+static const mutation of_direct[] = {
+    {"none", NULL, NULL},
+    {"two pairs of a line change places", "make_uint4(v[0], v[1], v[2], v[3]);",
+     "make_uint4(v[1], v[0], v[2], v[3]);"},
+    {"the halves of sixteen rows change places", "kCLayout == 0 ? i % 2 * 8 + g",
+     "kCLayout == 0 ? 8 - i % 2 * 8 + g"},
+    {"last column unwritten", "if (n + k < args.n) c[at + k]", "if (n + k < args.n - 1) c[at + k]"},
+};
+
 static const mutation of_gathered[] = {
     {"none", NULL, NULL},
     {"a column comes from beside it",
@@ -143,6 +152,7 @@ static const struct {
     {"row", 64, 136, TABLE(of_row), NULL, false},
     {"wgmma", 64, 328, TABLE(of_wgmma), "share=1", false},
     {"wgmma", 64, 328, TABLE(of_shared), "share=2", false},
+    {"wgmma", 64, 328, TABLE(of_direct), "c_slabs=0", false},
     {"wgmma", 128, 200, TABLE(of_wgmma), NULL, false},
     {"wgmma", 128, 208, TABLE(of_e4m3), "promote=128", true},
     {"wgmma", 64, 128, TABLE(of_e4m3), "promote=64", true},

@@ -85,6 +85,10 @@ local function wgmma_fits(p, c, stages)
    return (wgmma_smem(p, c, stages) + 1024) * c.ctas_per_sm <= SM_SMEM
 end
 
+local function wgmma_tiles(p, c) -- one a cluster
+   return ceil_div(p.block_rows, c.share) * ceil_div(p.n, c.tile_n * c.cluster_n)
+end
+
 -- Registers of a thread at launch, which is what ptxas compiles for.
 local function wgmma_launch_registers(p, c)
    return SM_REGISTERS // c.ctas_per_sm // (128 * (wgmma_consumers(p, c) + 1)) // 8 * 8
@@ -123,7 +127,7 @@ local wgmma = triage.kernel {
       { "wg_n", { 1, 2, 4 } },                   -- consumer warpgroups side by side in a tile
       { "step_k", { 32, 64, 128 } },             -- k per pipeline stage
       { "stages", { 2, 3, 4, 5, 6, 7, 8 } },     -- pipeline depth
-      { "c_slabs", { 1, 2, 3, 4 } },             -- store buffers of 64 x 64 per warpgroup
+      { "c_slabs", { 0, 1, 2, 3, 4 } },          -- store buffers of 64 x 64 per warpgroup; 0: from registers
       { "cluster_n", { 1, 2 } },                 -- CTAs that bring A's blocks to each other
       { "ctas_per_sm", { 1, 2 } },
       { "raster", { 1, 2 } },                    -- width of a band of columns, in clusters
@@ -165,7 +169,7 @@ local wgmma = triage.kernel {
       end },
       { "1 to 4 consumer warpgroups", function(p, c) return wgmma_consumers(p, c) <= 4 end },
       { "a warpgroup's store buffers divide its slabs", function(p, c)
-         return c.tile_n // c.wg_n // 64 % c.c_slabs == 0
+         return c.c_slabs == 0 or c.tile_n // c.wg_n // 64 % c.c_slabs == 0
       end },
       { "the sums leave a thread enough registers", function(p, c)
          local sums = c.tile_n // c.wg_n // 2
@@ -191,7 +195,13 @@ local wgmma = triage.kernel {
          if c.promote > 0 then -- a whole tile is stored at once
             return c.c_slabs == slabs
          end
+         if c.c_slabs == 0 then
+            return c.cluster_n == 1 and c.raster == 1
+         end
          return c.c_slabs == (slabs % 2 == 1 and 1 or 2) or (c.c_slabs == slabs and slabs ~= 3 and c.stages >= 4)
+      end },
+      { "C goes straight from registers only where a CTA has one tile", function(p, c, d)
+         return c.c_slabs > 0 or wgmma_tiles(p, c) <= d.sm_count * c.ctas_per_sm
       end },
       { "rows that share B have wide tiles of their own", function(p, c)
          return c.share == 1 or (c.wg_n == 1 and c.tile_n >= 192 and c.raster == 1)
@@ -221,10 +231,9 @@ local wgmma = triage.kernel {
       })
    end,
    launch = function(p, c, d)
-      local tiles = ceil_div(p.block_rows, c.share) * ceil_div(p.n, c.tile_n * c.cluster_n) -- one a cluster
       local clusters = math.max(1, d.sm_count * c.ctas_per_sm // c.cluster_n)
       return {
-         grid = { math.min(tiles, clusters) * c.cluster_n },
+         grid = { math.min(wgmma_tiles(p, c), clusters) * c.cluster_n },
          block = { 128 * (wgmma_consumers(p, c) + 1) },
          cluster = { c.cluster_n },
          smem_bytes = wgmma_smem(p, c, c.stages),
