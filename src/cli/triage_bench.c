@@ -6,6 +6,7 @@
 
 #include "cli/cli_bench.h"
 #include "cli/cli_fleet.h"
+#include "cli/cli_libraries.h"
 #include "cli/cli_problem.h"
 #include "measure/turn.h"
 
@@ -100,11 +101,12 @@ static const struct argp parser = {
     .children = children,
     .doc =
         "Times the kernel that an application would get for a problem, and its peers, on the same inputs in "
-        "one "
-        "interleaved run. Every result goes through the gate of triage_tune before and after it is timed; "
-        "nothing is printed for what is not that product. Peers are found with dlopen. The limit is the "
-        "longer of "
-        "the useful operations at the tensor cores' rate and the fewest bytes at the memory's.\v"
+        "one interleaved run. Every result goes through the gate of triage_tune before and after it is "
+        "timed; "
+        "nothing is printed for what is not that product. The limit is the longer of the useful operations "
+        "at the tensor cores' rate and the fewest bytes at the memory's.\v"
+        "The peers' libraries are looked for in the loader's path, in /usr/local/cuda/lib64, and in pip's "
+        "nvidia folders of $VIRTUAL_ENV and of each Python in $PATH.\n\n"
         "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 triage's result was "
         "not right, 74 input/output, 130 interrupted."};
 
@@ -288,6 +290,7 @@ int main(int argc, char **argv) {
     tri_ceilings ceilings = {0};
     int64_t samples = 30, seed = 1;
     tri_cli_start();
+    tri_cli_look_below_pythons();
     argp_program_version =
         "triage_bench " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
     argp_parse(&parser, argc, argv, 0, NULL, &o);

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "cli/cli_common.h"
+#include "cli/cli_libraries.h"
 #include "measure/worker.h"
 
 static bool is_socket(int fd) {
@@ -36,5 +37,6 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     fcntl(TRI_WORKER_SOCKET, F_SETFD, FD_CLOEXEC);
     fcntl(TRI_WORKER_PATTERN, F_SETFD, FD_CLOEXEC);
+    tri_cli_look_below_pythons(); /* for the dense product */
     return tri_worker_serve(TRI_WORKER_SOCKET, TRI_WORKER_PATTERN);
 }
