@@ -248,16 +248,10 @@ typedef struct spec_list {
 } spec_list;
 
 static triage_status add_spec(spec_list *list, char *spec) {
-    if (list->count == list->capacity) {
-        const size_t capacity = list->capacity ? 2 * list->capacity : 64;
-        char **specs = reallocarray(list->specs, capacity, sizeof *specs);
-        if (!specs)
-            return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu jobs", capacity);
-        list->specs = specs;
-        list->capacity = capacity;
-    }
-    list->specs[list->count++] = spec;
-    return TRIAGE_OK;
+    triage_status status = tri_grow(&list->specs, &list->capacity, list->count, sizeof(char *), "jobs");
+    if (status == TRIAGE_OK)
+        list->specs[list->count++] = spec;
+    return status;
 }
 
 static triage_status read_shapes(spec_list *out, const char *path) {

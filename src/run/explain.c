@@ -45,23 +45,11 @@ static void free_rivals(tri_rivals *rivals) {
     free(rivals->items);
 }
 
-static triage_status grow(tri_rivals *list) {
-    if (list->count < list->capacity)
-        return TRIAGE_OK;
-    const size_t capacity = list->capacity ? 2 * list->capacity : 16;
-    tri_rival *items = reallocarray(list->items, capacity, sizeof *items);
-    if (!items)
-        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu rivals", capacity);
-    list->items = items;
-    list->capacity = capacity;
-    return TRIAGE_OK;
-}
-
 /* row NULL: a problem without a winner. The rival stays the list's. */
 static triage_status add_rival(tri_rival **out, tri_rivals *list, const asking *a, const char *problem,
                                const tri_measurement *row) {
     triage_status status = TRIAGE_OK;
-    TRI_TRY(grow(list));
+    TRI_TRY(tri_grow(&list->items, &list->capacity, list->count, sizeof *list->items, "rivals"));
     tri_rival *rival = &list->items[list->count++];
     *rival = (tri_rival){.layer = a->layer, .median_ns = row ? row->median_ns : 0};
     snprintf(rival->id, sizeof rival->id, "%s", row ? row->id : "");

@@ -43,24 +43,12 @@ static void evidence_list_free(evidence_list *list) {
     *list = (evidence_list){0};
 }
 
-static triage_status evidence_list_grow(evidence_list *list) {
-    if (list->count < list->capacity)
-        return TRIAGE_OK;
-    size_t capacity = list->capacity ? list->capacity * 2 : 64;
-    evidence *items = realloc(list->items, capacity * sizeof *items);
-    if (!items)
-        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu rows of evidence", capacity);
-    list->items = items;
-    list->capacity = capacity;
-    return TRIAGE_OK;
-}
-
 /* A tri_row_fn. */
 static triage_status collect(void *user, const tri_measurement *row) {
     evidence_list *list = user;
     triage_status status = TRIAGE_OK;
     evidence item = {.median_ns = row->median_ns};
-    TRI_TRY(evidence_list_grow(list));
+    TRI_TRY(tri_grow(&list->items, &list->capacity, list->count, sizeof *list->items, "rows of evidence"));
     TRI_TRY(tri_strdup(&item.tuned.key, row->problem));
     TRI_TRY(tri_strdup(&item.config, row->config));
     TRI_TRY(tri_strdup(&item.source_hash, row->source_hash));
@@ -204,6 +192,7 @@ static bool can_serve(tri_tuned *donor, const tri_problem *asked) {
 /* A tri_donor_fn. */
 static triage_status collect_donor(void *user, const tri_donor *donor) {
     neighbourhood *near = user;
+    evidence_list *donors = &near->donors;
     triage_status status = TRIAGE_OK;
     evidence item = {.median_ns = donor->median_ns, .silent = donor->is_known && !donor->config};
     near->rows++;
@@ -214,8 +203,8 @@ static triage_status collect_donor(void *user, const tri_donor *donor) {
         TRI_TRY(tri_strdup(&item.config, donor->config));
         TRI_TRY(tri_strdup(&item.source_hash, donor->source_hash));
     }
-    TRI_TRY(evidence_list_grow(&near->donors));
-    near->donors.items[near->donors.count++] = item;
+    TRI_TRY(tri_grow(&donors->items, &donors->capacity, donors->count, sizeof *donors->items, "donors"));
+    donors->items[donors->count++] = item;
     return TRIAGE_OK;
 done:
     evidence_clear(&item);

@@ -37,25 +37,22 @@ typedef struct row { /* of the one that is left out */
 
 typedef struct row_list {
     row *items;
-    size_t count;
+    size_t count, capacity;
 } row_list;
 
 /* A tri_row_fn. */
 static triage_status copy_row(void *user, const tri_measurement *from) {
     row_list *list = user;
-    if ((list->count & (list->count - 1)) == 0) {
-        row *items = reallocarray(list->items, list->count ? 2 * list->count : 1, sizeof *items);
-        if (!items)
-            return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu rows of evidence", 2 * list->count);
-        list->items = items;
-    }
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_grow(&list->items, &list->capacity, list->count, sizeof *list->items, "rows of evidence"));
     row *item = &list->items[list->count++];
     snprintf(item->config, sizeof item->config, "%s", from->config);
     snprintf(item->hash, sizeof item->hash, "%s", from->source_hash);
     item->is_race = strcmp(from->stage, "race") == 0;
     item->timed = from->outcome == TRI_RIGHT || from->outcome == TRI_SLOW;
     item->median_ns = from->median_ns;
-    return TRIAGE_OK;
+done:
+    return status;
 }
 
 static bool is_kernel(const row *item, const char *config, const char *hash) {

@@ -11,18 +11,6 @@ void tri_tuned_list_free(tri_tuned_list *list) {
     *list = (tri_tuned_list){0};
 }
 
-static triage_status grow(tri_tuned_list *list) {
-    if (list->count < list->capacity)
-        return TRIAGE_OK;
-    const size_t capacity = list->capacity ? 2 * list->capacity : 64;
-    tri_tuned *items = reallocarray(list->items, capacity, sizeof *items);
-    if (!items)
-        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu tuned problems", capacity);
-    list->items = items;
-    list->capacity = capacity;
-    return TRIAGE_OK;
-}
-
 typedef struct collection {
     tri_tuned_list *list;
     const char *except;
@@ -31,15 +19,16 @@ typedef struct collection {
 /* A tri_key_fn. */
 static triage_status collect(void *user, const char *problem, const char *device) {
     const collection *to = user;
+    tri_tuned_list *list = to->list;
     tri_tuned item = {.distance = INFINITY};
     triage_status status = TRIAGE_OK;
     (void)device;
     if ((to->except && strcmp(problem, to->except) == 0) ||
         tri_problem_parse(&item.problem, problem) != TRIAGE_OK)
         return TRIAGE_OK;
-    TRI_TRY(grow(to->list));
+    TRI_TRY(tri_grow(&list->items, &list->capacity, list->count, sizeof *list->items, "tuned problems"));
     TRI_TRY(tri_strdup(&item.key, problem));
-    to->list->items[to->list->count++] = item;
+    list->items[list->count++] = item;
 done:
     return status;
 }
