@@ -48,7 +48,7 @@ typedef struct tri_stopwatch tri_stopwatch;
 triage_status tri_stopwatch_open(tri_stopwatch **out, const char *device);
 void tri_stopwatch_close(tri_stopwatch *watch);
 void *tri_stopwatch_stream(const tri_stopwatch *watch);
-/* From here on caches are overwritten before each timing, from memory of the context; without this call they
+/* From here on caches are emptied before each timing, from memory of the context; without this call they
  * stay warm. Detach before the context is freed; close after it, since the context stands on ours. */
 triage_status tri_stopwatch_cool(tri_stopwatch *watch, triage_context *context);
 void tri_stopwatch_detach(tri_stopwatch *watch);

@@ -36,15 +36,14 @@ static const struct argp_option argp_options[] = {
     {NULL, 0, NULL, 0, "The comparison", 2},
     {"against", KEY_AGAINST, "LIST", 0,
      "cublas (dense: cublasGemmEx and the fastest algorithm of cuBLASLt; e4m3: cuBLASLt with exact and fast "
-     "accumulation), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none (default: all of the "
-     "device). "
-     "The dense product of the same work is --shape M,N,K' --sparsity 0",
+     "accumulation), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none (default: all that run on "
+     "the device). A dense product of as much work is --shape M,N,K' --sparsity 0 with K' = K (1 - S)",
      2},
     {"ceilings", KEY_CEILINGS, "TFLOP/S,TB/S", 0,
      "Rates that the limit is counted with, e.g. measured ones (default: what is documented for the device)",
      2},
     {"samples", KEY_SAMPLES, "N", 0, "Interleaved rounds, 6 to 1000 (default 30)", 2},
-    {"warm", KEY_WARM, NULL, 0, "Leave the caches warm (default: overwritten before each timing)", 2},
+    {"warm", KEY_WARM, NULL, 0, "Leave the caches warm (default: emptied before each timing)", 2},
     {"device", KEY_DEVICE, "DEVICE", 0,
      "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host", 2},
     {"seed", KEY_SEED, "N", 0, "Of the pattern, the inputs and the order, 0 to 2^63-1 (default 1)", 2},
@@ -105,6 +104,7 @@ static const struct argp parser = {
         "timed; "
         "nothing is printed for what is not that product. The limit is the longer of the useful operations "
         "at the tensor cores' rate and the fewest bytes at the memory's.\v"
+        "Example: triage_bench --shape 8192,8192,8192 --sparsity 0.9 --against cublas,cusparse\n\n"
         "The peers' libraries are looked for in the loader's path, in /usr/local/cuda/lib64, and in pip's "
         "nvidia folders of $VIRTUAL_ENV and of each Python in $PATH.\n\n"
         "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 triage's result was "

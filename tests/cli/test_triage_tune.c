@@ -210,6 +210,30 @@ static void test_help(void **state) {
     drop(&o);
 }
 
+/* The worker says what it is, and does nothing by hand. */
+static void test_worker_by_hand(void **state) {
+    (void)state;
+    const struct {
+        const char *arguments, *out, *err;
+        int code;
+    } cases[] = {{"--help", "see triage_tune --help", "", 0},
+                 {"", "", "started by triage_tune", 64},
+                 {"measure", "", "started by triage_tune", 64}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char command[1024];
+        snprintf(command, sizeof command, TRI_BINARY_DIR "/bin/triage_worker %s >'%s' 2>'%s' </dev/null",
+                 cases[i].arguments, scratch_path(folder, "out"), scratch_path(folder, "err"));
+        const int code = system(command);
+        outcome o = {WEXITSTATUS(code), slurp(scratch_path(folder, "out")),
+                     slurp(scratch_path(folder, "err"))};
+        assert_int_equal(o.code, cases[i].code);
+        assert_non_null(strstr(o.out, cases[i].out));
+        assert_non_null(strstr(o.err, cases[i].err));
+        assert_true(!cases[i].out[0] == !o.out[0] && !cases[i].err[0] == !o.err[0]);
+        drop(&o);
+    }
+}
+
 /* A library of ours stands in for OpenBLAS: slow, so that the table says which of the two is faster. */
 static void test_dense_beside_the_winner(void **state) {
     (void)state;
@@ -533,6 +557,7 @@ int main(void) {
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_dry_run_and_emit),
         cmocka_unit_test(test_a_run_twice),
+        cmocka_unit_test(test_worker_by_hand),
         cmocka_unit_test(test_dense_beside_the_winner),
         cmocka_unit_test(test_a_pattern),
         cmocka_unit_test(test_e4m3),
