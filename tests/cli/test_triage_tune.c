@@ -16,12 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "support/scratch.h"
+#include "support/scratch_group.h"
 
 #define TUNE TRI_BINARY_DIR "/bin/triage_tune"
 #define PROBLEM "--shape 64,40,64 --sparsity 0.5 --block 16 "
-
-static char folder[64];
 
 static int set_up(void **state) {
     (void)state;
@@ -31,12 +29,6 @@ static int set_up(void **state) {
     unsetenv("XDG_DATA_HOME");
     setenv("XDG_CACHE_HOME", scratch_path(folder, "cache"), 1);
     setenv("TRIAGE_LOCK_DIR", folder, 1); /* the runs of others are none of ours */
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    scratch_remove(folder);
     return 0;
 }
 
@@ -566,5 +558,5 @@ int main(void) {
         cmocka_unit_test(test_failures_travel),
         cmocka_unit_test(test_interrupt),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, remove_scratch);
 }

@@ -1,20 +1,12 @@
 /* Sync and jobs against a real server: both ways, incremental, hostile rows, lost servers, leases. Skipped without
  * TRIAGE_TEST_SERVER: see tests/support/postgres.sh. */
+#include "store/said.h"
 #include "store/server.h"
 
 #include <sys/wait.h>
 
 #include "run/admission.h"
 #include "store/courier.h"
-
-static tri_text said;
-
-static void collect(void *user, triage_log_level level, const char *line) {
-    (void)user, (void)level;
-    assert_ok(tri_text_format(&said, "%s\n", line));
-}
-
-static const tri_log log_here = {collect, NULL};
 
 /* ---- databases ---- */
 

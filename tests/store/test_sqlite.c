@@ -1,22 +1,12 @@
 // links: base store
 /* One file of evidence: append-only and verified, read by plans that use indexes, older and foreign files, places
  * that cannot be written, and several writers. */
-#include "store/fixture.h"
+#include "store/sqlite_file.h"
 
 #include <signal.h>
-#include <sqlite3.h>
 #include <sys/wait.h>
 
 #include "store/sqlite.h"
-
-static void sql(const char *name, const char *text) {
-    sqlite3 *db = NULL;
-    char *error = NULL;
-    assert_int_equal(sqlite3_open(in_folder(name), &db), SQLITE_OK);
-    if (sqlite3_exec(db, text, NULL, NULL, &error) != SQLITE_OK)
-        fail_msg("%s: %s", text, error);
-    sqlite3_close(db);
-}
 
 /* ---- append-only, verified ---- */
 

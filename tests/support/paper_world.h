@@ -3,11 +3,7 @@
 #ifndef TRIAGE_TESTS_SUPPORT_PAPER_WORLD_H
 #define TRIAGE_TESTS_SUPPORT_PAPER_WORLD_H
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "support/check.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +16,6 @@
 static tri_space *space;
 static tri_device_info info;
 static tri_configs configs; /* of problem_of(1024, 0.75) */
-
-static inline void must(triage_status status) {
-    if (status != TRIAGE_OK)
-        fail_msg("%s: %s", triage_status_name(status), triage_last_error());
-}
 
 static inline tri_problem problem_of(int64_t size, double sparsity) {
     tri_pattern pattern = {0};

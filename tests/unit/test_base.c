@@ -15,21 +15,7 @@
 
 #include "base/base.h"
 #include "base/resource_table.h"
-#include "support/scratch.h"
-
-static char folder[64];
-
-static int make_folder(void **state) {
-    (void)state;
-    scratch_make(folder);
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
+#include "support/scratch_group.h"
 
 /* ---- status ---- */
 
@@ -387,5 +373,5 @@ int main(void) {
         cmocka_unit_test(resource_names_stay_inside),
         cmocka_unit_test(log_calls_back),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

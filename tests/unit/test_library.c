@@ -1,11 +1,7 @@
 /* Where libraries of others are looked for, and in what order. Two small libraries stand in for them, told apart by
  * what they have: "fake" has openblas_get_config, "hollow" has openblas_is_hollow. The CLI's file is in no library,
  * so it is included here. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "support/check.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -13,23 +9,13 @@
 #include <string.h>
 
 #include "../../src/cli/cli_libraries.c"
-#include "support/scratch.h"
+#include "support/scratch_group.h"
 
 #define LIBRARIES TRI_BINARY_DIR "/tests/"
 
-static char folder[64];
-
-static int set_up(void **state) {
-    (void)state;
-    scratch_make(folder);
-    return 0;
-}
-
 static int tear_down(void **state) {
-    (void)state;
     tri_library_set_prefixes(NULL);
-    scratch_remove(folder);
-    return 0;
+    return remove_scratch(state);
 }
 
 /* Puts a stand-in ("fake" or "hollow") at a place below the folder. */
@@ -145,5 +131,5 @@ int main(void) {
         cmocka_unit_test(prefixes_come_before_names),    cmocka_unit_test(broken_files_are_passed_over),
         cmocka_unit_test(the_environment_names_pythons),
     };
-    return cmocka_run_group_tests_name("libraries of others", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("libraries of others", tests, make_scratch, tear_down);
 }
