@@ -264,6 +264,16 @@ static void gate_make(gate *g, const tri_problem *problem, const tri_pattern *pa
         fail_msg("%s", triage_last_error());
 }
 
+/* The same with a random pattern. */
+static void gate_draw(gate *g, const tri_problem *problem, double sparsity, uint64_t seed, double alpha,
+                      double beta, int64_t sampled) {
+    tri_pattern pattern;
+    assert_int_equal(tri_pattern_random(&pattern, problem->m / problem->block_m,
+                                        problem->k / problem->block_k, sparsity, seed),
+                     TRIAGE_OK);
+    gate_make(g, problem, &pattern, alpha, beta, sampled);
+}
+
 static void gate_free(gate *g) {
     tri_pattern_free(&g->pattern);
     free(g->values);

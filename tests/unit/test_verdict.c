@@ -39,7 +39,6 @@ static void correct_results_pass_in_every_order(void **state) {
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
             const shape *is = &shapes[s];
-            tri_pattern pattern;
             gate g;
             tri_problem problem = {.in_type = types[t][0],
                                    .out_type = types[t][1],
@@ -51,10 +50,7 @@ static void correct_results_pass_in_every_order(void **state) {
                                    .k = is->k,
                                    .block_m = is->block,
                                    .block_k = is->block};
-            assert_int_equal(
-                tri_pattern_random(&pattern, is->m / is->block, is->k / is->block, is->sparsity, s + 1),
-                TRIAGE_OK);
-            gate_make(&g, &problem, &pattern, 1, 0, is->sampled);
+            gate_draw(&g, &problem, is->sparsity, s + 1, 1, 0, is->sampled);
             assert_all_orders_pass(&g);
             gate_free(&g);
         }
@@ -66,7 +62,6 @@ static void correct_results_pass_with_every_epilogue(void **state) {
     for (int act = TRIAGE_ACT_NONE; act <= TRIAGE_ACT_SILU; act++)
         for (size_t f = 0; f < sizeof factors / sizeof *factors; f++)
             for (int t = TRIAGE_F32; t <= TRIAGE_BF16; t++) {
-                tri_pattern pattern;
                 gate g;
                 tri_problem problem = {.in_type = (triage_dtype)t,
                                        .out_type = (triage_dtype)t,
@@ -77,8 +72,7 @@ static void correct_results_pass_with_every_epilogue(void **state) {
                                        .k = 96,
                                        .block_m = 16,
                                        .block_k = 16};
-                assert_int_equal(tri_pattern_random(&pattern, 4, 6, 0.6, 1), TRIAGE_OK);
-                gate_make(&g, &problem, &pattern, factors[f][0], factors[f][1], f % 3 ? 6 : 0);
+                gate_draw(&g, &problem, 0.6, 1, factors[f][0], factors[f][1], f % 3 ? 6 : 0);
                 assert_all_orders_pass(&g);
                 gate_free(&g);
             }
@@ -116,7 +110,6 @@ static void correct_results_pass_at_the_ends_of_the_type(void **state) {
     (void)state;
     const double alphas[] = {20000, 1e5, 1e-4, 1e-6, 1e-7, 1e-9};
     for (size_t i = 0; i < sizeof alphas / sizeof *alphas; i++) {
-        tri_pattern pattern;
         gate g;
         tri_problem problem = {.in_type = TRIAGE_F16,
                                .out_type = TRIAGE_F16,
@@ -125,8 +118,7 @@ static void correct_results_pass_at_the_ends_of_the_type(void **state) {
                                .k = 64,
                                .block_m = 16,
                                .block_k = 16};
-        assert_int_equal(tri_pattern_random(&pattern, 4, 4, 0.5, 1), TRIAGE_OK);
-        gate_make(&g, &problem, &pattern, alphas[i], 0, 0);
+        gate_draw(&g, &problem, 0.5, 1, alphas[i], 0, 0);
         assert_all_orders_pass(&g);
         fault none = no_fault(&g);
         compute(g.candidate, &g, PAIRWISE, &none);
@@ -151,7 +143,6 @@ static void correct_results_pass_at_the_ends_of_the_type(void **state) {
 
 static void yardstick_refuses_a_wrong_plain_kernel(void **state) {
     (void)state;
-    tri_pattern pattern;
     gate g;
     tri_yardstick y;
     tri_problem problem = {.in_type = TRIAGE_F16,
@@ -161,8 +152,7 @@ static void yardstick_refuses_a_wrong_plain_kernel(void **state) {
                            .k = 128,
                            .block_m = 16,
                            .block_k = 16};
-    assert_int_equal(tri_pattern_random(&pattern, 4, 8, 0.5, 1), TRIAGE_OK);
-    gate_make(&g, &problem, &pattern, 1, 0, 4);
+    gate_draw(&g, &problem, 0.5, 1, 1, 0, 4);
     float kept = tri_to_float(g.plain, TRIAGE_F16, 5);
     tri_from_float(g.plain, TRIAGE_F16, 35 * 33 + 2, NAN); /* in a row that is not checked */
     assert_int_equal(tri_yardstick_make(&y, &g.problem, g.plain, g.references, g.rows, g.count),
@@ -182,11 +172,9 @@ static void yardstick_refuses_a_wrong_plain_kernel(void **state) {
 
 static void a_broken_yardstick_lets_nothing_through(void **state) {
     (void)state;
-    tri_pattern pattern;
     gate g;
     tri_problem problem = {.m = 32, .n = 32, .k = 32, .block_m = 16, .block_k = 16};
-    assert_int_equal(tri_pattern_random(&pattern, 2, 2, 0.5, 1), TRIAGE_OK);
-    gate_make(&g, &problem, &pattern, 1, 0, 0);
+    gate_draw(&g, &problem, 0.5, 1, 1, 0, 0);
     memcpy(g.candidate, g.plain, g.c_bytes);
     assert_true(judge(&g).right);
     g.yardstick.row_error = NAN;

@@ -189,7 +189,6 @@ static void wrong_results_fail(void **state) {
         for (int t = TRIAGE_F32; t <= TRIAGE_BF16; t++)
             for (int layout = 0; layout < 2; layout++) {
                 const shape *is = &broken[s];
-                tri_pattern pattern;
                 gate g;
                 tri_problem problem = {.in_type = (triage_dtype)t,
                                        .out_type = (triage_dtype)t,
@@ -199,10 +198,7 @@ static void wrong_results_fail(void **state) {
                                        .k = is->k,
                                        .block_m = is->block,
                                        .block_k = is->block};
-                assert_int_equal(
-                    tri_pattern_random(&pattern, is->m / is->block, is->k / is->block, is->sparsity, 1),
-                    TRIAGE_OK);
-                gate_make(&g, &problem, &pattern, 0.5, 0.75, is->sampled);
+                gate_draw(&g, &problem, is->sparsity, 1, 0.5, 0.75, is->sampled);
                 assert_all_mutants_fail(&g);
                 gate_free(&g);
             }
@@ -213,7 +209,6 @@ static void wrong_scales_fail(void **state) {
     (void)state;
     for (int t = TRIAGE_F32; t <= TRIAGE_BF16; t++)
         for (int fault_of = 0; fault_of < 5; fault_of++) {
-            tri_pattern pattern;
             gate g;
             tri_problem problem = {.in_type = TRIAGE_E4M3,
                                    .out_type = (triage_dtype)t,
@@ -225,8 +220,7 @@ static void wrong_scales_fail(void **state) {
                                    .k = 256,
                                    .block_m = 32,
                                    .block_k = 32};
-            assert_int_equal(tri_pattern_random(&pattern, 4, 8, 0.5, 1), TRIAGE_OK);
-            gate_make(&g, &problem, &pattern, 1, 0, 0);
+            gate_draw(&g, &problem, 0.5, 1, 1, 0, 0);
             fault none = no_fault(&g);
             if (fault_of == 0)
                 g.scale_a[0] = 1;
@@ -246,7 +240,6 @@ static void wrong_scales_fail(void **state) {
 
 static void verdict_names_the_place(void **state) {
     (void)state;
-    tri_pattern pattern;
     gate g;
     tri_problem problem = {.in_type = TRIAGE_F16,
                            .out_type = TRIAGE_F16,
@@ -255,8 +248,7 @@ static void verdict_names_the_place(void **state) {
                            .k = 256,
                            .block_m = 16,
                            .block_k = 16};
-    assert_int_equal(tri_pattern_random(&pattern, 16, 16, 0.5, 1), TRIAGE_OK);
-    gate_make(&g, &problem, &pattern, 1, 0, 4);
+    gate_draw(&g, &problem, 0.5, 1, 1, 0, 4);
     for (int64_t row = 63; row < 66; row++) { /* 64 is checked, its neighbours are not */
         memcpy(g.candidate, g.plain, g.c_bytes);
         put(&g, row, 17, 100);
@@ -276,7 +268,6 @@ static void verdict_names_the_place(void **state) {
 static void short_rows_can_fail_too(void **state) {
     (void)state;
     for (int t = TRIAGE_F32; t <= TRIAGE_BF16; t++) {
-        tri_pattern pattern;
         gate g;
         tri_problem problem = {.in_type = (triage_dtype)t,
                                .out_type = (triage_dtype)t,
@@ -285,8 +276,7 @@ static void short_rows_can_fail_too(void **state) {
                                .k = 512,
                                .block_m = 16,
                                .block_k = 16};
-        assert_int_equal(tri_pattern_random(&pattern, 32, 32, 0.9, 1), TRIAGE_OK);
-        gate_make(&g, &problem, &pattern, 1, 0, 8);
+        gate_draw(&g, &problem, 0.9, 1, 1, 0, 8);
         for (int how = 0; how < 3; how++) {
             fault none = no_fault(&g);
             recompute(&g, none);
