@@ -254,7 +254,7 @@ def parser():
     made.add_argument("--out", help="JSON file; what it has already is not measured again")
     made.add_argument("--db", help="the tuning database, made if need be")
     made.add_argument("--set", default="cubes,layers", help="of cubes, layers, dlmc, crossover (default cubes,layers)")
-    made.add_argument("--block", default="16,32,64,128", help="sizes (default 16,32,64,128)")
+    made.add_argument("--block", default="16,32,64,128")
     made.add_argument("--part", default="1/1", help="I/N: the I-th of N parts, by block while there are enough")
     made.add_argument("--layer-sparsity", default="0.9", help="of layers (default 0.9)")
     made.add_argument("--patterns", nargs="+", metavar="FILE.smtx", help="of dlmc (default: tests/data/dlmc)",
