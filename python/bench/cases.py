@@ -1,6 +1,7 @@
 """What grid.py measures and what it says about it. Plain Python: no torch, no GPU."""
 import dataclasses
 import json
+import os
 import pathlib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -40,6 +41,21 @@ class Spec:
     def group(self):
         """Cases that must be measured in one go."""
         return self.key.removesuffix(" uniform twin")
+
+
+def numbers(option, text, kind):
+    """Of a comma-separated list that was given as an option."""
+    try:
+        return tuple(kind(x) for x in text.split(","))
+    except ValueError:
+        raise SystemExit(f"{option} {text} is not a list of numbers, e.g. 16,32") from None
+
+
+def shape_of(text):
+    shape = numbers("--shape", text, int)
+    if len(shape) != 3 or min(shape) < 1:
+        raise SystemExit(f"--shape {text} is not M,N,K, each 1 or more")
+    return shape
 
 
 def read_head(path):
@@ -244,3 +260,12 @@ def merge(documents):
 
 def load(path):
     return json.loads(pathlib.Path(path).read_text())
+
+
+def write_json(path, document):
+    """Whole or not at all."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(json.dumps(document, indent=1) + "\n")
+    os.replace(beside, path)

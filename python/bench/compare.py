@@ -17,7 +17,6 @@ for all. A sample counts only if its launch was enqueued before the GPU came to 
 """
 import argparse
 import datetime
-import json
 import os
 import pathlib
 import random
@@ -30,6 +29,7 @@ import warnings
 import torch
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent), str(pathlib.Path(__file__).resolve().parent)]
+import cases  # noqa: E402
 import cusparse  # noqa: E402
 import triage  # noqa: E402
 import triton_bsr  # noqa: E402
@@ -323,16 +323,16 @@ def make_parser():
     parser.add_argument("--db", help="the tuning database")
     parser.add_argument("--cache-dir", help="compiled kernels of triage (default: that of the programs)")
     parser.add_argument("--out", help="JSON file to write")
-    parser.add_argument("--dtype", choices=DTYPES, default="f16")
-    parser.add_argument("--samples", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dtype", choices=DTYPES, default="f16", help="of A, B and C (default f16)")
+    parser.add_argument("--samples", type=int, default=30, help="timed launches of each, at most (default 30)")
+    parser.add_argument("--seed", type=int, default=1, help="of the pattern and the inputs (default 1)")
     parser.add_argument("--tune-triton", action="store_true", help="tune torch's kernel over a whole grid first")
     parser.add_argument("--official-tuner", nargs="?", const="all", metavar="BLOCKS",
                         help="torch's own tuner as well (1 to 2 minutes a problem), for these block sizes only")
     parser.add_argument("--cusparse", action="store_true", help="cuSPARSE's BSR and Blocked-ELL as well")
-    parser.add_argument("--no-triton", action="store_true")
+    parser.add_argument("--no-triton", action="store_true", help="no Triton kernel at all")
     parser.add_argument("--no-untuned", action="store_true", help="not the Triton kernel as it comes")
-    parser.add_argument("--no-dense", action="store_true")
+    parser.add_argument("--no-dense", action="store_true", help="not cuBLAS")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes that compile")
     parser.add_argument("--commit", default="unknown", help="of the checkout, for the record")
     return parser
@@ -360,19 +360,10 @@ def document_of(what, args, rows):
             "rows": rows}
 
 
-def write_json(path, document):
-    """Whole or not at all."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps(document, indent=1) + "\n")
-    os.replace(beside, path)
-
-
 def problems_of(args, block):
     """[(shape, pattern)]"""
     if not args.pattern:
-        return [(tuple(int(x) for x in shape.split(",")), None) for shape in args.shape or ["8192,8192,8192"]]
+        return [(cases.shape_of(shape), None) for shape in args.shape or ["8192,8192,8192"]]
     rows, cols, row_ptr, col_idx = read_smtx(args.pattern)
     return [((rows * block, args.n, cols * block), (row_ptr, col_idx))]
 
@@ -380,15 +371,15 @@ def problems_of(args, block):
 def main():
     parser = make_parser()
     parser.add_argument("--shape", action="append", help="M,N,K (repeatable; default 8192,8192,8192)")
-    parser.add_argument("--block", default="16,32,64,128")
-    parser.add_argument("--sparsity", type=float, default=0.9)
+    parser.add_argument("--block", default="16,32,64,128", help="sizes, each a run (default 16,32,64,128)")
+    parser.add_argument("--sparsity", type=float, default=0.9, help="share of A's blocks not stored (default 0.9)")
     parser.add_argument("--pattern", help=".smtx file: each nonzero is one block")
-    parser.add_argument("--n", type=int, default=4096, help="columns of B with --pattern")
+    parser.add_argument("--n", type=int, default=4096, help="columns of B with --pattern (default 4096)")
     args = parser.parse_args()
     factory = triton_bsr.Factory(args.jobs) if args.tune_triton else None  # before the GPU is touched
     context, watch = open_context(args), Stopwatch()
     records = []
-    for block in (int(x) for x in args.block.split(",")):
+    for block in cases.numbers("--block", args.block, int):
         for shape, pattern in problems_of(args, block):
             case = Case(shape, block, DTYPES[args.dtype], args.seed, pattern, args.sparsity)
             if factory:
@@ -396,7 +387,7 @@ def main():
             records.append(run_case(context, args, case, watch, factory, args.pattern or "random"))
             print_record(records[-1])
             if args.out:
-                write_json(args.out, document_of("bsr_gemm against torch", args, records))
+                cases.write_json(args.out, document_of("bsr_gemm against torch", args, records))
     if factory:
         factory.close()
     return 0 if all(record["peers"]["triage"]["right"] for record in records) else 70

@@ -34,18 +34,14 @@ LEFT, WRONG = 75, 70
 START = "TRIAGE_GRID_START"  # of the first process: one that starts itself again keeps its time limit
 
 
-def numbers(text, kind):
-    return tuple(kind(x) for x in text.split(","))
-
-
 def specs_of(args):
-    blocks = numbers(args.block, int)
+    blocks = cases.numbers("--block", args.block, int)
     found = []
     for name in args.set.split(","):
         if name not in cases.SETS:
             raise SystemExit(f"--set {name} is not one of {', '.join(cases.SETS)}")
         found += {"cubes": lambda: cases.cubes(blocks),
-                  "layers": lambda: cases.layers(blocks, numbers(args.layer_sparsity, float)),
+                  "layers": lambda: cases.layers(blocks, cases.numbers("--layer-sparsity", args.layer_sparsity, float)),
                   "dlmc": lambda: cases.dlmc([b for b in blocks if b <= 32], args.patterns, args.pattern_n),
                   "crossover": lambda: cases.crossover(blocks, args.crossover_size)}[name]()
     # What is not tuned looks for its nearest tuned problem: it comes last.
@@ -206,7 +202,7 @@ def measure(args, specs):
     def write():
         document = bench.compare.document_of("bsr_gemm grid", args, rows)
         document.update(failures=failures, measuring_seconds=spent + time.time() - here)
-        bench.compare.write_json(args.out, document)
+        cases.write_json(args.out, document)
 
     for spec in todo:
         expected = 1.2 * cases.seconds(spec, args.tune_largest)
@@ -255,7 +251,7 @@ def finish(args, specs, keys):
 
 def merge(args):
     document = cases.merge([cases.load(path) for path in args.merge])
-    pathlib.Path(args.out).write_text(json.dumps(document, indent=1) + "\n")
+    cases.write_json(args.out, document)
     print("\n".join(cases.summary_lines(document)))
     return 0
 
@@ -268,7 +264,7 @@ def parser():
     made.add_argument("--block", default="16,32,64,128")
     made.add_argument("--only", default="", metavar="REGEX", help="cases whose name, as --dry-run lists it, has this")
     made.add_argument("--part", default="1/1", help="I/N: the I-th of N parts, by block while there are enough")
-    made.add_argument("--layer-sparsity", default="0.9")
+    made.add_argument("--layer-sparsity", default="0.9", help="of layers (default 0.9)")
     made.add_argument("--patterns", nargs="+", metavar="FILE.smtx", help="of dlmc (default: tests/data/dlmc)",
                       default=sorted(map(str, (cases.ROOT / "tests/data/dlmc").glob("*.smtx"))))
     made.add_argument("--pattern-n", type=int, default=512, help="columns of B with dlmc")
@@ -283,12 +279,12 @@ def parser():
     made.add_argument("--dry-run", action="store_true", help="list the cases and what they cost; no GPU needed")
     made.add_argument("--bin", default=str(cases.ROOT / "build/bin"), help="folder of triage_tune")
     made.add_argument("--cache-dir", help="compiled kernels of triage (default: that of the programs)")
-    made.add_argument("--dtype", choices=("f16", "bf16"), default="f16")
-    made.add_argument("--samples", type=int, default=30)
-    made.add_argument("--seed", type=int, default=1)
+    made.add_argument("--dtype", choices=("f16", "bf16"), default="f16", help="of A, B and C (default f16)")
+    made.add_argument("--samples", type=int, default=30, help="timed launches of each, at most (default 30)")
+    made.add_argument("--seed", type=int, default=1, help="of the pattern and the inputs (default 1)")
     made.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes that compile")
-    made.add_argument("--no-triton", action="store_true")
-    made.add_argument("--no-cusparse", action="store_true")
+    made.add_argument("--no-triton", action="store_true", help="no Triton kernel at all")
+    made.add_argument("--no-cusparse", action="store_true", help="not cuSPARSE")
     made.add_argument("--official-tuner", nargs="?", const="all", metavar="BLOCKS",
                       help="torch's own tuner as well (1 to 2 minutes a case), for these block sizes only")
     made.add_argument("--commit", default="unknown", help="of the checkout, for the record")

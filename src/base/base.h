@@ -41,6 +41,11 @@ triage_status tri_parse_double(double *out, const char *text, double low, double
 /* count * size zeroed bytes with an overflow check; never returns NULL with TRIAGE_OK. */
 triage_status tri_calloc(void *out_pointer, size_t count, size_t size);
 
+/* Makes room for one more of count items of a list that grows: items_pointer is the address of its pointer to items of
+ * this size (NULL: none yet), *capacity what it has room for. what: the items, for the message. On failure the list is
+ * as it was. */
+triage_status tri_grow(void *items_pointer, size_t *capacity, size_t count, size_t size, const char *what);
+
 /* ---- files ---- */
 
 /* Reads a regular file of at most limit bytes (0: 256 MiB). *out is NUL-terminated and owned by the caller. */

@@ -48,7 +48,7 @@ typedef struct tri_stopwatch tri_stopwatch;
 triage_status tri_stopwatch_open(tri_stopwatch **out, const char *device);
 void tri_stopwatch_close(tri_stopwatch *watch);
 void *tri_stopwatch_stream(const tri_stopwatch *watch);
-/* From here on caches are overwritten before each timing, from memory of the context; without this call they
+/* From here on caches are emptied before each timing, from memory of the context; without this call they
  * stay warm. Detach before the context is freed; close after it, since the context stands on ours. */
 triage_status tri_stopwatch_cool(tri_stopwatch *watch, triage_context *context);
 void tri_stopwatch_detach(tri_stopwatch *watch);
@@ -97,8 +97,6 @@ triage_status tri_contest(tri_contestant *contestants, size_t count, tri_arena *
                           int samples, uint64_t seed, volatile const int *interrupted);
 void tri_contestants_close(tri_contestant *contestants, size_t count);
 
-/* The first of names (NULL-terminated) that loads, from the usual places; NULL: none. */
-void *tri_peer_library(const char *const *names);
 /* Fills count pointers at table from names; TRIAGE_E_NOT_FOUND names the first that is missing. */
 triage_status tri_peer_symbols(void *table, void *library, const char *const *names, size_t count);
 /* cudaDataType of the CUDA libraries (library_types.h). TRIAGE_E_UNSUPPORTED for e4m3. */

@@ -1,10 +1,11 @@
 /* cuBLASLt: the dense product, A densified, by the fastest of the algorithms that its heuristics propose (cublasGemmEx
  * takes the first). Of e4m3 with and without fast accumulation. (Fast: the partial sums stay in the tensor cores,
  * which keep fewer bits than float32; the gate says whether that is still right.)
- * Found with dlopen; prototypes and numbers are those of cublasLt.h. */
+ * Found at run time (device/library.h); prototypes and numbers are those of cublasLt.h. */
 #include <stdlib.h>
 
 #include "cli/cli_bench.h"
+#include "device/library.h"
 
 #define WORKSPACE_BYTES (32 << 20) /* what cuBLAS itself takes on Hopper */
 #define ALGORITHMS 8
@@ -220,11 +221,10 @@ static triage_status open_as(void **out, char detail[256], const tri_arena *aren
     static const char *const libraries[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so", NULL};
     triage_status status = check_covered(&arena->problem);
     lt_state *s = NULL;
+    void *library = NULL;
     if (status != TRIAGE_OK)
         return status;
-    void *library = tri_peer_library(libraries);
-    if (!library)
-        return tri_fail(TRIAGE_E_NOT_FOUND, "libcublasLt.so is not found");
+    TRI_TRY(tri_library_open(&library, libraries, NULL));
     TRI_TRY(tri_calloc(&s, 1, sizeof *s));
     s->arena = arena;
     s->stream = stream;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli_bench.h"
+#include "device/library.h"
 
 enum {
     kOperationNo = 0,
@@ -100,9 +101,7 @@ static triage_status open_common(cusparse_state *s, int *version, const tri_aren
     triage_status status = TRIAGE_OK;
     s->arena = arena;
     s->alpha = 1;
-    s->library = tri_peer_library(libraries);
-    if (!s->library)
-        return tri_fail(TRIAGE_E_NOT_FOUND, "libcusparse.so.12 is not found");
+    TRI_TRY(tri_library_open(&s->library, libraries, NULL));
     TRI_TRY(tri_peer_symbols(&s->api, s->library, cusparse_names, CUSPARSE_SYMBOLS));
     TRI_TRY(tri_peer_cuda_type(&s->in_type, arena->problem.in_type));
     TRI_TRY(check(s, s->api.create(&s->handle), "cusparseCreate"));

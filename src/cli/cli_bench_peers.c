@@ -1,10 +1,11 @@
 /* Who is compared: triage itself, and dense products by cuBLAS and OpenBLAS. (cuSPARSE: cli_bench_cusparse.c)
- * Libraries are found with dlopen; prototypes and numbers are those of cublas_api.h and cblas.h. */
+ * Libraries are found at run time (device/library.h); prototypes and numbers are those of cublas_api.h and cblas.h. */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli_bench.h"
+#include "device/library.h"
 
 /* ---- triage: as an application would call it ---- */
 
@@ -86,9 +87,8 @@ static triage_status cublas_open(void **out, char detail[256], const tri_arena *
     triage_status status = TRIAGE_OK;
     cublas_state *state = NULL;
     int version = 0;
-    void *library = tri_peer_library(libraries);
-    if (!library)
-        return tri_fail(TRIAGE_E_NOT_FOUND, "libcublas.so is not found");
+    void *library = NULL;
+    TRI_TRY(tri_library_open(&library, libraries, NULL));
     TRI_TRY(tri_calloc(&state, 1, sizeof *state));
     state->arena = arena;
     TRI_TRY(tri_peer_symbols(&state->api, library, cublas_names, sizeof cublas_names / sizeof *cublas_names));
@@ -176,9 +176,8 @@ static triage_status openblas_open(void **out, char detail[256], const tri_arena
     openblas_state *state = NULL;
     if (arena->problem.in_type != TRIAGE_F32 || arena->problem.out_type != TRIAGE_F32)
         return tri_fail(TRIAGE_E_UNSUPPORTED, "only f32 (--dtype f32)");
-    void *library = tri_peer_library(libraries);
-    if (!library)
-        return tri_fail(TRIAGE_E_NOT_FOUND, "libopenblas.so.0 is not found (package libopenblas0)");
+    void *library = NULL;
+    TRI_TRY(tri_library_open(&library, libraries, "Debian's package libopenblas0"));
     TRI_TRY(tri_calloc(&state, 1, sizeof *state));
     state->arena = arena;
     TRI_TRY(tri_peer_symbols(&state->api, library, openblas_names,

@@ -61,8 +61,7 @@ static triage_status check(const driver *cuda, int result, const char *call) {
 
 static triage_status open_cuda(tri_stopwatch *watch, int ordinal) {
     triage_status status = TRIAGE_OK;
-    static const char *const names[] = {"libcuda.so.1", NULL};
-    void *library = tri_peer_library(names), *primary = NULL;
+    void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL), *primary = NULL;
     driver *cuda = &watch->cuda;
     if (!library)
         return tri_fail(TRIAGE_E_NO_DEVICE, "no CUDA driver: libcuda.so.1 is not found");
@@ -165,20 +164,6 @@ triage_status tri_stopwatch_time(double *ns, tri_stopwatch *watch, tri_call_fn c
 }
 
 /* ---- libraries ---- */
-
-void *tri_peer_library(const char *const *names) {
-    static const char *const folders[] = {"", "/usr/local/cuda/lib64/"};
-    for (size_t folder = 0; folder < sizeof folders / sizeof *folders; folder++) {
-        for (const char *const *name = names; *name; name++) {
-            char path[256];
-            snprintf(path, sizeof path, "%s%s", folders[folder], *name);
-            void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-            if (library)
-                return library;
-        }
-    }
-    return NULL;
-}
 
 triage_status tri_peer_symbols(void *table, void *library, const char *const *names, size_t count) {
     for (size_t i = 0; i < count; i++) {

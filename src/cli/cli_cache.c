@@ -65,17 +65,11 @@ static double age_of(const struct stat *info) {
 }
 
 static triage_status add_entry(listing *list, const char *folder, const char *name, entry found) {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 256;
-        entry *entries = reallocarray(list->entries, capacity, sizeof *entries);
-        if (!entries)
-            return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu cache entries", capacity);
-        list->entries = entries;
-        list->capacity = capacity;
-    }
-    triage_status status = tri_path_join(&found.path, folder, name);
-    if (status == TRIAGE_OK)
-        list->entries[list->count++] = found;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_grow(&list->entries, &list->capacity, list->count, sizeof *list->entries, "cache entries"));
+    TRI_TRY(tri_path_join(&found.path, folder, name));
+    list->entries[list->count++] = found;
+done:
     return status;
 }
 

@@ -191,19 +191,13 @@ void tri_cli_table_free(tri_cli_table *table) {
 }
 
 triage_status tri_cli_table_row(tri_cli_table *table, tri_cli_style style) {
-    if (table->size == table->capacity) {
-        size_t capacity = table->capacity ? 2 * table->capacity : 64;
-        table_row *rows = reallocarray(table->rows, capacity, sizeof *rows);
-        if (!rows)
-            return tri_fail(TRIAGE_E_MEMORY, "out of memory for a table of %zu rows", capacity);
-        table->rows = rows;
-        table->capacity = capacity;
-    }
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_grow(&table->rows, &table->capacity, table->size, sizeof *table->rows, "rows of a table"));
     table_row *row = &table->rows[table->size];
     *row = (table_row){.style = style};
-    triage_status status = tri_calloc(&row->cells, table->count, sizeof *row->cells);
-    if (status == TRIAGE_OK)
-        table->size++;
+    TRI_TRY(tri_calloc(&row->cells, table->count, sizeof *row->cells));
+    table->size++;
+done:
     return status;
 }
 

@@ -88,20 +88,25 @@ static triage_status print_sync(const tri_cli_fleet_options *o, const tri_sync_r
     return TRIAGE_OK;
 }
 
-triage_status tri_cli_sync(const tri_cli_fleet_options *o) {
+/* What comes in is judged as a merge judges it. */
+static triage_status exchange(tri_sync_result *out, tri_store *local, tri_store *server,
+                              tri_admission *gate) {
     const tri_log log = {tri_cli_log, NULL};
-    tri_sync_options options = {
-        .check = tri_admission_check, .log = &log, .interrupted = tri_cli_catch_interrupts()};
+    const tri_sync_options options = {
+        .check = tri_admission_check, .user = gate, .log = &log, .interrupted = tri_cli_catch_interrupts()};
+    return tri_store_sync(out, local, server, &options);
+}
+
+triage_status tri_cli_sync(const tri_cli_fleet_options *o) {
     triage_status status = TRIAGE_OK;
     tri_store *local = NULL, *server = NULL;
     tri_admission *gate = NULL;
     tri_sync_result result;
     TRI_TRY(tri_cli_check_url(o->db));
     TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
-    options.user = gate;
     TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
     TRI_TRY(open_local(&local, o));
-    status = tri_store_sync(&result, local, server, &options);
+    status = exchange(&result, local, server, gate);
     if (status != TRIAGE_OK && result.sent + result.received == 0)
         goto done;
     const triage_status printed = print_sync(o, &result);
@@ -116,18 +121,14 @@ done:
 }
 
 triage_status tri_cli_pull(const char *local_path, const char *url, const char *space, const char *data_dir) {
-    const tri_log log = {tri_cli_log, NULL};
-    tri_sync_options options = {
-        .check = tri_admission_check, .log = &log, .interrupted = tri_cli_catch_interrupts()};
     triage_status status = TRIAGE_OK;
     tri_store *local = NULL, *server = NULL;
     tri_admission *gate = NULL;
     tri_sync_result moved;
     TRI_TRY(tri_admission_open(&gate, space, data_dir));
-    options.user = gate;
     TRI_TRY(tri_store_open(&server, url, TRI_STORE_WRITE));
     TRI_TRY(tri_store_open(&local, local_path, TRI_STORE_WRITE));
-    TRI_TRY(tri_store_sync(&moved, local, server, &options));
+    TRI_TRY(exchange(&moved, local, server, gate));
 done:
     tri_cli_end_admission(gate);
     tri_store_close(local);
@@ -248,16 +249,10 @@ typedef struct spec_list {
 } spec_list;
 
 static triage_status add_spec(spec_list *list, char *spec) {
-    if (list->count == list->capacity) {
-        const size_t capacity = list->capacity ? 2 * list->capacity : 64;
-        char **specs = reallocarray(list->specs, capacity, sizeof *specs);
-        if (!specs)
-            return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu jobs", capacity);
-        list->specs = specs;
-        list->capacity = capacity;
-    }
-    list->specs[list->count++] = spec;
-    return TRIAGE_OK;
+    triage_status status = tri_grow(&list->specs, &list->capacity, list->count, sizeof(char *), "jobs");
+    if (status == TRIAGE_OK)
+        list->specs[list->count++] = spec;
+    return status;
 }
 
 static triage_status read_shapes(spec_list *out, const char *path) {

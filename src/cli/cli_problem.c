@@ -26,10 +26,11 @@ enum {
 };
 
 static const struct argp_option argp_options[] = {
-    {"shape", KEY_SHAPE, "M,N,K", 0, "Elements, each 1 to 2147483647; the block divides M and K", 0},
+    {"shape", KEY_SHAPE, "M,N,K", 0, "Rows and columns, each 1 to 2147483647; the block divides M and K", 0},
     {"sparsity", KEY_SPARSITY, "S", 0,
      "Share of A's blocks that are not stored, 0 to 1: a seeded random pattern", 0},
-    {"block", KEY_BLOCK, "B|BMxBK", 0, "Elements of a block, each 1 to 1024 (default 64)", 0},
+    {"block", KEY_BLOCK, "B|BMxBK", 0, "Elements of a block, B x B or BM x BK, each 1 to 1024 (default 64)",
+     0},
     {"dtype", KEY_DTYPE, "TYPE", 0,
      "Type of A and B: f16, bf16, f32, e4m3 (default f16 on cuda, f32 on host)", 0},
     {"out-dtype", KEY_OUT_DTYPE, "TYPE", 0,

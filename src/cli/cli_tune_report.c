@@ -246,6 +246,20 @@ done:
 
 /* ---- JSON --------------------------------------------------------------------------------------------------- */
 
+static void add_times(json_t *out, const tri_measurement *m) {
+    json_object_set_new(out, "median_ns", json_real(m->median_ns));
+    json_object_set_new(out, "low_ns", json_real(m->low_ns));
+    json_object_set_new(out, "high_ns", json_real(m->high_ns));
+    json_object_set_new(out, "min_ns", json_real(m->min_ns));
+    json_object_set_new(out, "samples", json_integer(m->samples));
+    json_object_set_new(out, "cold_l2", json_boolean(m->cold_l2));
+}
+
+static void add_errors(json_t *out, const tri_measurement *m) {
+    json_object_set_new(out, "row_error", json_real(m->row_error));
+    json_object_set_new(out, "row_error_limit", json_real(m->row_error_limit));
+}
+
 static json_t *json_row(const tri_cli_tune_view *view, size_t i) {
     const tri_tune_row *row = &view->result->rows[i];
     const tri_measurement *m = &row->evidence;
@@ -263,18 +277,12 @@ static json_t *json_row(const tri_cli_tune_view *view, size_t i) {
         return out;
     json_object_set_new(out, "rank", json_integer((json_int_t)i + 1));
     json_object_set_new(out, "stage", json_string(m->stage));
-    json_object_set_new(out, "median_ns", json_real(m->median_ns));
-    json_object_set_new(out, "low_ns", json_real(m->low_ns));
-    json_object_set_new(out, "high_ns", json_real(m->high_ns));
-    json_object_set_new(out, "min_ns", json_real(m->min_ns));
-    json_object_set_new(out, "samples", json_integer(m->samples));
-    json_object_set_new(out, "cold_l2", json_boolean(m->cold_l2));
+    add_times(out, m);
     json_object_set_new(out, "useful_flops_per_s",
                         json_real(tri_problem_flops(view->problem) / m->median_ns * 1e9));
     json_object_set_new(out, "dense_equivalent_flops_per_s",
                         json_real(tri_problem_dense_flops(view->problem) / m->median_ns * 1e9));
-    json_object_set_new(out, "row_error", json_real(m->row_error));
-    json_object_set_new(out, "row_error_limit", json_real(m->row_error_limit));
+    add_errors(out, m);
     json_object_set_new(out, "circumstances", json_loads(m->circumstances, 0, NULL));
     return out;
 }
@@ -290,14 +298,8 @@ static json_t *json_dense(const tri_tune_result *result) {
                             tri_outcome_name(m->outcome), "reason", m->reason, "known", (int)dense->known);
     if (!out || !dense_is_timed(dense))
         return out;
-    json_object_set_new(out, "median_ns", json_real(m->median_ns));
-    json_object_set_new(out, "low_ns", json_real(m->low_ns));
-    json_object_set_new(out, "high_ns", json_real(m->high_ns));
-    json_object_set_new(out, "min_ns", json_real(m->min_ns));
-    json_object_set_new(out, "samples", json_integer(m->samples));
-    json_object_set_new(out, "cold_l2", json_boolean(m->cold_l2));
-    json_object_set_new(out, "row_error", json_real(m->row_error));
-    json_object_set_new(out, "row_error_limit", json_real(m->row_error_limit));
+    add_times(out, m);
+    add_errors(out, m);
     if (result->winner < 0)
         return out;
     const tri_measurement *winner = &result->rows[result->winner].evidence;

@@ -6,6 +6,7 @@
 
 #include "cli/cli_bench.h"
 #include "cli/cli_fleet.h"
+#include "cli/cli_libraries.h"
 #include "cli/cli_problem.h"
 #include "measure/turn.h"
 
@@ -35,20 +36,22 @@ static const struct argp_option argp_options[] = {
     {NULL, 0, NULL, 0, "The comparison", 2},
     {"against", KEY_AGAINST, "LIST", 0,
      "cublas (dense: cublasGemmEx and the fastest algorithm of cuBLASLt; e4m3: cuBLASLt with exact and fast "
-     "accumulation), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none (default: all of the "
-     "device). "
-     "The dense product of the same work is --shape M,N,K' --sparsity 0",
+     "accumulation), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none (default: all that run on "
+     "the device). A dense product of as much work is --shape M,N,K' --sparsity 0 with K' = K (1 - S)",
      2},
     {"ceilings", KEY_CEILINGS, "TFLOP/S,TB/S", 0,
      "Rates that the limit is counted with, e.g. measured ones (default: what is documented for the device)",
      2},
     {"samples", KEY_SAMPLES, "N", 0, "Interleaved rounds, 6 to 1000 (default 30)", 2},
-    {"warm", KEY_WARM, NULL, 0, "Leave the caches warm (default: overwritten before each timing)", 2},
+    {"warm", KEY_WARM, NULL, 0, "Leave the caches warm (default: emptied before each timing)", 2},
     {"device", KEY_DEVICE, "DEVICE", 0,
      "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host", 2},
     {"seed", KEY_SEED, "N", 0, "Of the pattern, the inputs and the order, 0 to 2^63-1 (default 1)", 2},
     {NULL, 0, NULL, 0, "Files and output", 3},
-    {"db", KEY_DB, "PATH|URL", 0, "The tuning database (default $XDG_DATA_HOME/triage/triage.db)", 3},
+    {"db", KEY_DB, "PATH|URL", 0,
+     "The tuning database: a file (default $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/...), or "
+     "postgresql://USER@HOST/DATABASE: the default file, brought up to date from that server first",
+     3},
     {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 3},
     {"data-dir", KEY_DATA_DIR, "DIR", 0, "Read templates/ and tuner/ from here (default: those built in)", 3},
     {"json", KEY_JSON, NULL, 0, "JSON on stdout; times in nanoseconds, sizes in bytes", 3},
@@ -100,11 +103,13 @@ static const struct argp parser = {
     .children = children,
     .doc =
         "Times the kernel that an application would get for a problem, and its peers, on the same inputs in "
-        "one "
-        "interleaved run. Every result goes through the gate of triage_tune before and after it is timed; "
-        "nothing is printed for what is not that product. Peers are found with dlopen. The limit is the "
-        "longer of "
-        "the useful operations at the tensor cores' rate and the fewest bytes at the memory's.\v"
+        "one interleaved run. Every result goes through the gate of triage_tune before and after it is "
+        "timed; "
+        "nothing is printed for what is not that product. The limit is the longer of the useful operations "
+        "at the tensor cores' rate and the fewest bytes at the memory's.\v"
+        "Example: triage_bench --shape 8192,8192,8192 --sparsity 0.9 --against cublas,cusparse\n\n"
+        "The peers' libraries are looked for in the loader's path, in /usr/local/cuda/lib64, and in pip's "
+        "nvidia folders of $VIRTUAL_ENV and of each Python in $PATH.\n\n"
         "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 triage's result was "
         "not right, 74 input/output, 130 interrupted."};
 
@@ -153,7 +158,7 @@ done:
     return status;
 }
 
-/* triage first. A peer that was asked for by name but is of the other device is listed as absent. */
+/* triage first, then those of --against that run on this device and have something to say of the type. */
 static size_t choose(tri_contestant *out, const options *o, bool host, triage_dtype dtype) {
     size_t count = 0;
     out[count++] = (tri_contestant){.type = &tri_contestant_triage};
@@ -231,6 +236,22 @@ static triage_status check_db(const char *path) {
     return TRIAGE_OK;
 }
 
+/* The file to look kernels up in; a server's is brought up to date first, if the server can be reached. */
+static triage_status choose_db(char **path, const options *o) {
+    const bool is_server = o->db && tri_store_is_url(o->db);
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_cli_check_url(o->db));
+    if (o->db && !is_server) {
+        TRI_TRY(check_db(o->db));
+        return tri_strdup(path, o->db);
+    }
+    TRI_TRY(tri_cli_default_db(path));
+    if (is_server && tri_cli_pull(*path, o->db, o->space, o->data_dir) != TRIAGE_OK)
+        tri_cli_error("warning: %s; going on with %s", triage_last_error(), *path);
+done:
+    return status;
+}
+
 static triage_status run(const options *o, tri_cli_problem *asked, const tri_ceilings *ceilings,
                          int samples) {
     triage_status status = TRIAGE_OK;
@@ -244,12 +265,7 @@ static triage_status run(const options *o, tri_cli_problem *asked, const tri_cei
     int turns[2] = {-1, -1};
     uint64_t seed = o->problem.seed;
     volatile const int *interrupted = tri_cli_catch_interrupts();
-    TRI_TRY(tri_cli_check_url(o->db));
-    if (o->db && !tri_store_is_url(o->db))
-        TRI_TRY(check_db(o->db));
-    TRI_TRY(o->db && !tri_store_is_url(o->db) ? tri_strdup(&db, o->db) : tri_cli_default_db(&db));
-    if (o->db && tri_store_is_url(o->db) && tri_cli_pull(db, o->db, o->space, o->data_dir) != TRIAGE_OK)
-        tri_cli_error("warning: %s; going on with %s", triage_last_error(), db);
+    TRI_TRY(choose_db(&db, o));
     TRI_TRY(tri_cli_default_cache(&cache));
     TRI_TRY(open_device(&watch, &context, o, db, cache));
     bool host = triage_context_is_host(context) != 0;
@@ -288,6 +304,7 @@ int main(int argc, char **argv) {
     tri_ceilings ceilings = {0};
     int64_t samples = 30, seed = 1;
     tri_cli_start();
+    tri_cli_look_below_pythons();
     argp_program_version =
         "triage_bench " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
     argp_parse(&parser, argc, argv, 0, NULL, &o);

@@ -76,21 +76,21 @@ static const struct argp_option argp_options[] = {
      "setup, sync, enqueue, jobs, status: postgresql://USER@HOST/DATABASE; its password goes into ~/.pgpass",
      1},
     {"shapes", KEY_SHAPES, "FILE.csv", 0,
-     "enqueue: a line m,n,k,sparsity (and block, dtype, out_dtype, layout, seed), and a shape on each other "
-     "line",
+     "enqueue: the first line names the columns, m,n,k,sparsity and any of "
+     "block,dtype,out_dtype,layout,seed; "
+     "each other line is a shape",
      1},
     {"device-class", KEY_DEVICE_CLASS, "NAME", 0,
      "enqueue: only for devices with NAME in their name or key, e.g. H200 (default: any)", 1},
     {"space", KEY_SPACE, "FILE.lua", 0,
      "import, merge, sync: a search space of your own, whose configurations are let in, too; explain: the "
-     "space "
-     "to ask",
+     "space to ask",
      1},
     {"data-dir", KEY_DATA_DIR, "DIR", 0,
      "import, merge, sync, explain: read templates/ and tuner/ from here (default: those built in)", 1},
     {"loss", KEY_LOSS, NULL, 0,
-     "explain: what nearest kernels cost, over all tuned problems, each left out once, instead of one "
-     "problem",
+     "explain: instead of one problem, what nearest kernels cost, measured on all tuned problems by leaving "
+     "each out once",
      1},
     {"seed", KEY_SEED, "N", 0, "explain: of the pattern, 0 to 2^63-1 (default 1)", 1},
     {"retry", KEY_RETRY, NULL, 0,
@@ -139,37 +139,37 @@ static const struct argp parser = {
     .parser = parse_option,
     .children = children,
     .args_doc = "COMMAND [ARGUMENT...]",
-    .doc =
-        "Shows and moves what triage has measured.\n"
-        "\n"
-        "  list                 the winner of each problem on each device\n"
-        "  show ID              one measurement: its id, or 4 digits and more of it\n"
-        "  show PROBLEM         all that is known of a problem, as list prints it:\n"
-        "                       ranking, tie set, failures with their reasons\n"
-        "  explain              how a lookup would be answered: exact, nearest or\n"
-        "                       default, from where, at what loss, and why not else\n"
-        "  verify               is the file sound, and every row as it was measured?\n"
-        "  export FILE.jsonl    writes every measurement, a JSON object on a line\n"
-        "  import FILE.jsonl    adds those of a file; bad lines are named, skipped\n"
-        "  merge INTO.db FROM.db...\n"
-        "                       adds the measurements of other databases: in any\n"
-        "                       order, any number of times, the result is the same\n"
-        "  hash [FILE.db]       equal for equal sets of measurements\n"
-        "  setup                makes or updates the tables and roles on a server\n"
-        "  sync                 moves measurements between the local file and a\n"
-        "                       server, both ways, until both have all\n"
-        "  enqueue              puts shapes on a server, for workers to tune\n"
-        "                       (triage_tune --worker)\n"
-        "  jobs                 each job: who works on it, how far it is, what came\n"
-        "                       of it or why it failed\n"
-        "  status               how much the database or a server knows, who works\n"
-        "                       on its jobs, what failed, when all will be done; and\n"
-        "                       which winners have drifted: a later measurement is\n"
-        "                       slower, and what had changed by then\n"
-        "  gc                   removes compiled kernels that were not used for\n"
-        "                       long; never a measurement\v"
-        "Exit codes: 0 done, 64 wrong usage, 65 bad input data (some rows refused, too), 70 out of memory, "
-        "74 input/output."};
+    .doc = "Shows and moves what triage has measured.\n"
+           "\n"
+           "  list                 the winner of each problem on each device\n"
+           "  show ID              one measurement: its id, or 4 digits and more of it\n"
+           "  show PROBLEM         all that is known of a problem, named as list prints\n"
+           "                       it: ranking, tie set, failures with their reasons\n"
+           "  explain              how a lookup would be answered: exact, nearest or\n"
+           "                       default; from where, at what loss, and why no other\n"
+           "                       kernel is taken (--shape, ... or --loss)\n"
+           "  verify               is the file sound, and every row as it was measured?\n"
+           "  export FILE.jsonl    writes every measurement, a JSON object on a line\n"
+           "  import FILE.jsonl    adds those of a file; bad lines are named and skipped\n"
+           "  merge INTO.db FROM.db...\n"
+           "                       adds the measurements of other databases: in any\n"
+           "                       order, any number of times, the result is the same\n"
+           "  hash [FILE.db]       a hash that is equal for equal sets of measurements\n"
+           "  setup                makes or updates the tables and roles on a server\n"
+           "  sync                 moves measurements between the local file and a\n"
+           "                       server, both ways, until both have all\n"
+           "  enqueue              puts shapes on a server, for workers to tune\n"
+           "                       (triage_tune --worker)\n"
+           "  jobs                 each job: who works on it, how far it is, what came\n"
+           "                       of it or why it failed\n"
+           "  status               how much the database or a server knows, who works\n"
+           "                       on its jobs, what failed, when all will be done; and\n"
+           "                       which winners have drifted: a later measurement is\n"
+           "                       slower, and what had changed by then\n"
+           "  gc                   removes compiled kernels that were not used for\n"
+           "                       long; never a measurement\v"
+           "Exit codes: 0 done, 64 wrong usage, 65 bad input data (also: some rows were refused), 69 no such "
+           "device (explain), 70 out of memory, 74 input/output, 130 interrupted."};
 
 /* ---- what commands share -------------------------------------------------------------------------------- */
 

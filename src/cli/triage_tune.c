@@ -49,16 +49,14 @@ enum {
 static const struct argp_option argp_options[] = {
     {NULL, 0, NULL, 0, "Where and how", 2},
     {"device", KEY_DEVICE, "DEVICE", 0,
-     "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host; with --worker also all: a "
-     "worker for "
-     "each GPU",
+     "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host; with --worker also all, a "
+     "worker for each GPU",
      2},
     {"target", KEY_TARGET, "TARGET", 0,
      "Architecture for --compile-only, --dry-run and --emit, e.g. sm_90a or host; no device is needed", 2},
     {"compile-only", KEY_COMPILE_ONLY, NULL, 0,
-     "Compile every candidate for --target and run none. With --worker: those of the jobs that wait for such "
-     "a "
-     "GPU, so that it need not try what does not compile or fit; no GPU is needed",
+     "Compile every candidate for --target and run none; no GPU is needed. With --worker: those of the "
+     "waiting jobs, ahead of the GPU, which then need not try what does not compile or fit",
      2},
     {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 2},
     {"strategy", KEY_STRATEGY, "NAME", 0,
@@ -77,16 +75,15 @@ static const struct argp_option argp_options[] = {
      "Work on the jobs of a server (triage_db enqueue) one after the other, instead of on one problem", 2},
     {"stay", KEY_STAY, NULL, 0, "With --worker: wait for more jobs when there are none", 2},
     {"lease", KEY_LEASE, "S", 0,
-     "With --worker: a job whose worker is not heard of for S seconds, 1 to 86400, is another's (default "
-     "120)",
+     "With --worker: if it is not heard of for S seconds, 1 to 86400, its job goes to another worker "
+     "(default 120)",
      2},
     {NULL, 0, NULL, 0, "Files and output", 3},
     {"db", KEY_DB, "PATH|URL", 0,
-     "The tuning database (default $XDG_DATA_HOME/triage/triage.db); postgresql://USER@HOST/DATABASE: that "
-     "file, "
-     "and a server that it is kept in step with in the background",
+     "The tuning database: a file (default $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/...), or "
+     "postgresql://USER@HOST/DATABASE: the default file, kept in step with that server in the background",
      3},
-    {"server", KEY_SERVER, "URL", 0, "That server, when --db names another file", 3},
+    {"server", KEY_SERVER, "URL", 0, "The server to keep in step with, when --db names a file", 3},
     {"data-dir", KEY_DATA_DIR, "DIR", 0, "Read templates/ and tuner/ from here (default: those built in)", 3},
     {"json", KEY_JSON, NULL, 0, "JSON on stdout; times in nanoseconds, sizes in bytes", 3},
     {"quiet", 'q', NULL, 0, "No talk and no progress on stderr", 3},
@@ -162,6 +159,12 @@ static const struct argp parser = {
         "Finds the fastest kernel for a block-sparse product on this machine: every candidate is compiled, "
         "proved right against float64, timed, and stored. So is the dense product of cuBLAS (OpenBLAS on the "
         "CPU) where it is installed: the table says where that is faster.\v"
+        "Example: triage_tune --shape 8192,8192,8192 --sparsity 0.9 --block 64\n\n"
+        "Environment: XDG_DATA_HOME, XDG_CACHE_HOME (compiled kernels), NO_COLOR; TRIAGE_LOCK_DIR, the "
+        "folder "
+        "(default /tmp) where runs on one device wait for each other; VIRTUAL_ENV and PATH, for a cuBLAS "
+        "that "
+        "only pip has installed.\n\n"
         "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 no candidate was "
         "right, 74 input/output, 130 interrupted with results kept."};
 

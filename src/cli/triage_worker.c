@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "cli/cli_common.h"
+#include "cli/cli_libraries.h"
 #include "measure/worker.h"
 
 static bool is_socket(int fd) {
@@ -26,9 +27,18 @@ static void die_plainly(void) {
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 }
 
+static int print_help(void) {
+    puts("triage_worker is what triage_tune starts to compile and to measure in, so that a candidate that "
+         "crashes or hangs\ntakes only that process with it. It has no options and is not for hands: see "
+         "triage_tune --help.");
+    return tri_cli_finish(TRI_EXIT_OK);
+}
+
 int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return print_help();
     if (argc != 2 || !is_socket(TRI_WORKER_SOCKET)) {
-        fprintf(stderr, "triage_worker: started by triage_tune, not by hand\n");
+        fprintf(stderr, "triage_worker: started by triage_tune, not by hand (--help says more)\n");
         return TRI_EXIT_USAGE;
     }
     prctl(PR_SET_NAME, argv[1][0] == 'c' ? "triage_compile" : "triage_measure");
@@ -36,5 +46,6 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     fcntl(TRI_WORKER_SOCKET, F_SETFD, FD_CLOEXEC);
     fcntl(TRI_WORKER_PATTERN, F_SETFD, FD_CLOEXEC);
+    tri_cli_look_below_pythons(); /* for the dense product */
     return tri_worker_serve(TRI_WORKER_SOCKET, TRI_WORKER_PATTERN);
 }

@@ -1,8 +1,9 @@
 #include "run/explain.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "run/tuned.h"
 
 /* Tuned problems around the asked one that are left out to estimate what a nearest kernel costs. */
 #define LOSS_SAMPLES 16
@@ -44,23 +45,11 @@ static void free_rivals(tri_rivals *rivals) {
     free(rivals->items);
 }
 
-static triage_status grow(tri_rivals *list) {
-    if (list->count < list->capacity)
-        return TRIAGE_OK;
-    const size_t capacity = list->capacity ? 2 * list->capacity : 16;
-    tri_rival *items = reallocarray(list->items, capacity, sizeof *items);
-    if (!items)
-        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu rivals", capacity);
-    list->items = items;
-    list->capacity = capacity;
-    return TRIAGE_OK;
-}
-
 /* row NULL: a problem without a winner. The rival stays the list's. */
 static triage_status add_rival(tri_rival **out, tri_rivals *list, const asking *a, const char *problem,
                                const tri_measurement *row) {
     triage_status status = TRIAGE_OK;
-    TRI_TRY(grow(list));
+    TRI_TRY(tri_grow(&list->items, &list->capacity, list->count, sizeof *list->items, "rivals"));
     tri_rival *rival = &list->items[list->count++];
     *rival = (tri_rival){.layer = a->layer, .median_ns = row ? row->median_ns : 0};
     snprintf(rival->id, sizeof rival->id, "%s", row ? row->id : "");
@@ -174,56 +163,6 @@ done:
 
 /* ---- other problems ---- */
 
-typedef struct donor {
-    char *key;
-    tri_problem problem;
-    double distance;
-} donor;
-
-typedef struct donor_list {
-    const asking *asked;
-    donor *items;
-    size_t count, capacity;
-} donor_list;
-
-static void free_donors(donor_list *list) {
-    for (size_t i = 0; i < list->count; i++)
-        free(list->items[i].key);
-    free(list->items);
-}
-
-/* A tri_key_fn. */
-static triage_status add_donor(void *user, const char *problem, const char *device) {
-    donor_list *list = user;
-    donor item = {0};
-    (void)device;
-    if (strcmp(problem, list->asked->out->problem) == 0 ||
-        tri_problem_parse(&item.problem, problem) != TRIAGE_OK)
-        return TRIAGE_OK;
-    item.distance = tri_problem_distance(list->asked->problem, &item.problem);
-    if (!isfinite(item.distance))
-        return TRIAGE_OK;
-    if (list->count == list->capacity) {
-        const size_t capacity = list->capacity ? 2 * list->capacity : 64;
-        donor *items = reallocarray(list->items, capacity, sizeof *items);
-        if (!items)
-            return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu tuned problems", capacity);
-        list->items = items;
-        list->capacity = capacity;
-    }
-    triage_status status = tri_strdup(&item.key, problem);
-    if (status == TRIAGE_OK)
-        list->items[list->count++] = item;
-    return status;
-}
-
-static int by_distance(const void *left, const void *right) {
-    const donor *a = left, *b = right;
-    if (a->distance != b->distance)
-        return a->distance < b->distance ? -1 : 1;
-    return strcmp(a->key, b->key);
-}
-
 /* A tri_row_fn. */
 static triage_status copy_winner(void *user, const tri_measurement *row) {
     /* the texts are the store's until the next step */
@@ -249,7 +188,7 @@ static triage_status place_donor(tri_rival *rival, asking *a) {
     return first ? say(rival, TRI_STANDING_USED, "") : say(rival, TRI_STANDING_RUNNER_UP, "farther away");
 }
 
-static triage_status judge_donor(asking *a, const donor *from) {
+static triage_status judge_donor(asking *a, const tri_tuned *from) {
     triage_status status = TRIAGE_OK;
     tri_measurement winner = {0};
     tri_verdict_of_config verdict;
@@ -280,22 +219,21 @@ done:
 static triage_status list_donors(asking *a) {
     triage_status status = TRIAGE_OK;
     char *family = NULL;
-    donor_list list = {.asked = a};
+    tri_tuned_list list = {0};
     const char *end = strstr(a->out->problem, " m=");
     const bool sought = a->out->found.source == TRIAGE_SOURCE_NEAREST && strcmp(a->out->layer, a->layer) == 0;
-    size_t at = 0, more = 0;
+    size_t at = 0, more = 0, count = 0;
     a->found = false;
     TRI_TRY(tri_format(&family, "%.*s", (int)(end ? end + 1 - a->out->problem : 0), a->out->problem));
-    TRI_TRY(tri_store_tuned(a->store, a->out->device, family, add_donor, &list));
-    if (list.count > 1)
-        qsort(list.items, list.count, sizeof *list.items, by_distance);
-    for (; at < list.count && (more < a->donor_limit || (sought && !a->found)); at++) {
+    TRI_TRY(tri_tuned_collect(&list, a->store, a->out->device, family, a->out->problem));
+    count = tri_tuned_sort(&list, a->problem);
+    for (; at < count && (more < a->donor_limit || (sought && !a->found)); at++) {
         more += !sought || a->found;
         TRI_TRY(judge_donor(a, &list.items[at]));
     }
-    a->out->donors_left_out += list.count - at;
+    a->out->donors_left_out += count - at;
 done:
-    free_donors(&list);
+    tri_tuned_list_free(&list);
     free(family);
     return status;
 }

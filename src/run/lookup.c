@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "run/lookup.h"
+#include "run/tuned.h"
 
 /* The tuned problems around the asked one that are looked at; what is farther away has little to say. */
 #define NEIGHBOURS 32
@@ -18,11 +19,10 @@
 /* ---- evidence, copied out of the store ---- */
 
 typedef struct evidence {
-    char *key, *config, *source_hash; /* of a donor config and source_hash are NULL until it is asked */
+    tri_tuned tuned;            /* first, for tri_tuned_compare; only donors have more of it than the key */
+    char *config, *source_hash; /* of a donor NULL until it is asked */
     double median_ns;
-    tri_problem problem; /* donors only, as are the next two */
-    double distance;
-    bool silent; /* asked, and has no winner */
+    bool silent; /* a donor that was asked, and has no winner */
 } evidence;
 
 typedef struct evidence_list {
@@ -31,7 +31,7 @@ typedef struct evidence_list {
 } evidence_list;
 
 static void evidence_clear(evidence *item) {
-    free(item->key);
+    free(item->tuned.key);
     free(item->config);
     free(item->source_hash);
 }
@@ -43,25 +43,13 @@ static void evidence_list_free(evidence_list *list) {
     *list = (evidence_list){0};
 }
 
-static triage_status evidence_list_grow(evidence_list *list) {
-    if (list->count < list->capacity)
-        return TRIAGE_OK;
-    size_t capacity = list->capacity ? list->capacity * 2 : 64;
-    evidence *items = realloc(list->items, capacity * sizeof *items);
-    if (!items)
-        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu rows of evidence", capacity);
-    list->items = items;
-    list->capacity = capacity;
-    return TRIAGE_OK;
-}
-
 /* A tri_row_fn. */
 static triage_status collect(void *user, const tri_measurement *row) {
     evidence_list *list = user;
     triage_status status = TRIAGE_OK;
     evidence item = {.median_ns = row->median_ns};
-    TRI_TRY(evidence_list_grow(list));
-    TRI_TRY(tri_strdup(&item.key, row->problem));
+    TRI_TRY(tri_grow(&list->items, &list->capacity, list->count, sizeof *list->items, "rows of evidence"));
+    TRI_TRY(tri_strdup(&item.tuned.key, row->problem));
     TRI_TRY(tri_strdup(&item.config, row->config));
     TRI_TRY(tri_strdup(&item.source_hash, row->source_hash));
     list->items[list->count++] = item;
@@ -133,12 +121,12 @@ static triage_status render_if_current(rendering *out, bool *hit, const inquiry 
 
 static triage_status accept(tri_found *out, rendering *made, triage_source source, const evidence *item) {
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_strdup(&out->donor, source == TRIAGE_SOURCE_NEAREST ? item->key : ""));
+    TRI_TRY(tri_strdup(&out->donor, source == TRIAGE_SOURCE_NEAREST ? item->tuned.key : ""));
     out->source = source;
     out->candidate = made->candidate;
     out->rendered = made->source;
     *made = (rendering){0};
-    out->distance = source == TRIAGE_SOURCE_NEAREST ? item->distance : 0;
+    out->distance = source == TRIAGE_SOURCE_NEAREST ? item->tuned.distance : 0;
     out->median_ns = item ? item->median_ns : 0;
     out->expected_loss = source == TRIAGE_SOURCE_EXACT ? 0 : -1;
 done:
@@ -188,29 +176,15 @@ static triage_status family_of(char **out, const char *key) {
     return tri_format(out, "%.*s", (int)(end - key), key);
 }
 
-static void pack_leading_dimensions(tri_problem *problem) {
-    problem->ldb = problem->b_layout == TRIAGE_ROW_MAJOR ? problem->n : problem->k;
-    problem->ldc = problem->c_layout == TRIAGE_ROW_MAJOR ? problem->n : problem->m;
-}
-
-static int by_distance(const void *left, const void *right) {
-    const evidence *a = left, *b = right;
-    if (a->distance != b->distance)
-        return a->distance < b->distance ? -1 : 1;
-    return strcmp(a->key, b->key); /* the same order on every machine */
-}
-
 typedef struct neighbourhood {
     evidence_list donors;
     const tri_problem *around;
     int64_t rows; /* donors and those that cannot serve */
 } neighbourhood;
 
-/* Measurements are made with packed leading dimensions, which the key does not carry. */
-static bool can_serve(evidence *donor, const tri_problem *asked) {
+static bool can_serve(tri_tuned *donor, const tri_problem *asked) {
     if (tri_problem_parse(&donor->problem, donor->key) != TRIAGE_OK)
         return false;
-    pack_leading_dimensions(&donor->problem);
     donor->distance = tri_problem_distance(asked, &donor->problem);
     return isfinite(donor->distance);
 }
@@ -218,18 +192,19 @@ static bool can_serve(evidence *donor, const tri_problem *asked) {
 /* A tri_donor_fn. */
 static triage_status collect_donor(void *user, const tri_donor *donor) {
     neighbourhood *near = user;
+    evidence_list *donors = &near->donors;
     triage_status status = TRIAGE_OK;
     evidence item = {.median_ns = donor->median_ns, .silent = donor->is_known && !donor->config};
     near->rows++;
-    TRI_TRY(tri_strdup(&item.key, donor->problem));
-    if (!can_serve(&item, near->around))
+    TRI_TRY(tri_strdup(&item.tuned.key, donor->problem));
+    if (!can_serve(&item.tuned, near->around))
         goto done;
     if (donor->config) {
         TRI_TRY(tri_strdup(&item.config, donor->config));
         TRI_TRY(tri_strdup(&item.source_hash, donor->source_hash));
     }
-    TRI_TRY(evidence_list_grow(&near->donors));
-    near->donors.items[near->donors.count++] = item;
+    TRI_TRY(tri_grow(&donors->items, &donors->capacity, donors->count, sizeof *donors->items, "donors"));
+    donors->items[donors->count++] = item;
     return TRIAGE_OK;
 done:
     evidence_clear(&item);
@@ -242,7 +217,7 @@ static triage_status ask_donor(const inquiry *asked, evidence *donor) {
     evidence_list winner = {0};
     if (donor->config || donor->silent)
         return TRIAGE_OK;
-    TRI_TRY(tri_store_winner(asked->store, donor->key, asked->device_key, collect, &winner));
+    TRI_TRY(tri_store_winner(asked->store, donor->tuned.key, asked->device_key, collect, &winner));
     donor->silent = winner.count == 0;
     if (!donor->silent) {
         donor->config = winner.items[0].config;
@@ -258,7 +233,7 @@ done:
 static size_t count_within(const evidence_list *donors, double distance) {
     size_t count = 0;
     for (size_t i = 0; i < donors->count; i++)
-        count += donors->items[i].distance <= distance;
+        count += donors->items[i].tuned.distance <= distance;
     return count;
 }
 
@@ -294,7 +269,7 @@ static triage_status collect_donors(evidence_list *out, const inquiry *asked) {
     TRI_TRY(family_of(&family, asked->key));
     TRI_TRY(look_around(&near, asked, family));
     if (near.donors.count > 1)
-        qsort(near.donors.items, near.donors.count, sizeof *near.donors.items, by_distance);
+        qsort(near.donors.items, near.donors.count, sizeof *near.donors.items, tri_tuned_compare);
     for (; near.donors.count > NEIGHBOURS; near.donors.count--)
         evidence_clear(&near.donors.items[near.donors.count - 1]);
     *out = near.donors;
@@ -312,7 +287,7 @@ static triage_status try_donor(rendering *out, bool *hit, const inquiry *asked, 
     *hit = false;
     if (status != TRIAGE_OK || donor->silent)
         return status;
-    status = render_if_current(&at_donor, hit, asked, &donor->problem, donor);
+    status = render_if_current(&at_donor, hit, asked, &donor->tuned.problem, donor);
     rendering_free(&at_donor);
     if (status != TRIAGE_OK || !*hit)
         return status;
@@ -330,9 +305,10 @@ static evidence *nearest_other(const evidence_list *donors, size_t self) {
     evidence *best = NULL;
     double least = INFINITY;
     for (size_t i = 0; i < donors->count; i++) {
-        double distance = i == self || donors->items[i].silent
-                              ? INFINITY
-                              : tri_problem_distance(&donors->items[self].problem, &donors->items[i].problem);
+        double distance =
+            i == self || donors->items[i].silent
+                ? INFINITY
+                : tri_problem_distance(&donors->items[self].tuned.problem, &donors->items[i].tuned.problem);
         if (distance < least) {
             least = distance;
             best = &donors->items[i];
@@ -380,7 +356,7 @@ static triage_status expected_loss(double *out, const inquiry *asked, const evid
         asked_of++;
         TRI_TRY(find_other(&other, asked, donors, i));
         if (other)
-            times[count++] = (tri_times){.problem = donors->items[i].key, .config = other->config};
+            times[count++] = (tri_times){.problem = donors->items[i].tuned.key, .config = other->config};
     }
     TRI_TRY(tri_store_times(times, count, asked->store, asked->device_key));
     *out = mean_loss(times, count, asked_of);

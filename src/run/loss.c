@@ -4,70 +4,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct tuned {
-    char *key;
-    tri_problem problem;
-    double distance; /* to what is asked around, or to the one that is left out */
-    bool tried;      /* as a donor of the one that is left out */
+#include "run/tuned.h"
+
+/* What a tuned problem is to the others. */
+typedef struct donor {
+    bool tried; /* for the one that is left out */
     enum { UNASKED, USABLE, USELESS } winner;
     char *config; /* of a usable winner */
-} tuned;
-
-typedef struct tuned_list {
-    tuned *items;
-    size_t count, capacity;
-} tuned_list;
-
-static void free_tuned(tuned_list *list) {
-    for (size_t i = 0; i < list->count; i++) {
-        free(list->items[i].key);
-        free(list->items[i].config);
-    }
-    free(list->items);
-}
-
-/* ---- the tuned problems ---- */
-
-/* A tri_key_fn. A key that cannot be read serves nobody. */
-static triage_status collect(void *user, const char *problem, const char *device) {
-    tuned_list *list = user;
-    tuned item = {0};
-    (void)device;
-    if (tri_problem_parse(&item.problem, problem) != TRIAGE_OK)
-        return TRIAGE_OK;
-    if (list->count == list->capacity) {
-        const size_t capacity = list->capacity ? 2 * list->capacity : 64;
-        tuned *items = reallocarray(list->items, capacity, sizeof *items);
-        if (!items)
-            return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu tuned problems", capacity);
-        list->items = items;
-        list->capacity = capacity;
-    }
-    triage_status status = tri_strdup(&item.key, problem);
-    if (status == TRIAGE_OK)
-        list->items[list->count++] = item;
-    return status;
-}
-
-static int by_distance(const void *left, const void *right) {
-    const tuned *a = left, *b = right;
-    if (a->distance != b->distance)
-        return a->distance < b->distance ? -1 : 1;
-    return strcmp(a->key, b->key);
-}
-
-/* A lookup asks only problems of the same epilogue. */
-static double distance_between(const tri_problem *a, const tri_problem *b) {
-    return a->activation == b->activation && a->bias == b->bias ? tri_problem_distance(a, b) : INFINITY;
-}
-
-/* ---- one left out ---- */
+} donor;
 
 typedef struct inquest {
     const tri_loss_question *question;
     const char *device;
-    tuned_list tuned;
+    tri_tuned_list tuned;
+    donor *donors; /* one for each of tuned, in their order */
 } inquest;
+
+static void free_inquest(inquest *q) {
+    for (size_t i = 0; q->donors && i < q->tuned.count; i++)
+        free(q->donors[i].config);
+    free(q->donors);
+    tri_tuned_list_free(&q->tuned);
+}
+
+/* ---- one left out ---- */
 
 typedef struct row { /* of the one that is left out */
     char config[512], hash[TRI_HASH_SIZE];
@@ -77,25 +37,22 @@ typedef struct row { /* of the one that is left out */
 
 typedef struct row_list {
     row *items;
-    size_t count;
+    size_t count, capacity;
 } row_list;
 
 /* A tri_row_fn. */
 static triage_status copy_row(void *user, const tri_measurement *from) {
     row_list *list = user;
-    if ((list->count & (list->count - 1)) == 0) {
-        row *items = reallocarray(list->items, list->count ? 2 * list->count : 1, sizeof *items);
-        if (!items)
-            return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu rows of evidence", 2 * list->count);
-        list->items = items;
-    }
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_grow(&list->items, &list->capacity, list->count, sizeof *list->items, "rows of evidence"));
     row *item = &list->items[list->count++];
     snprintf(item->config, sizeof item->config, "%s", from->config);
     snprintf(item->hash, sizeof item->hash, "%s", from->source_hash);
     item->is_race = strcmp(from->stage, "race") == 0;
     item->timed = from->outcome == TRI_RIGHT || from->outcome == TRI_SLOW;
     item->median_ns = from->median_ns;
-    return TRIAGE_OK;
+done:
+    return status;
 }
 
 static bool is_kernel(const row *item, const char *config, const char *hash) {
@@ -126,55 +83,60 @@ static double loss_between(const row *best, const row *served, const row_list *e
     return fmax(0, 1 - best_ns / served_ns);
 }
 
-/* A donor's winner, if it still means something; as a lookup takes it. */
-static triage_status ask_winner(const inquest *q, tuned *donor) {
+/* The winner of a tuned problem, if it still means something; as a lookup takes it. */
+static triage_status ask_winner(inquest *q, size_t at) {
     triage_status status = TRIAGE_OK;
     row_list winner = {0};
     tri_verdict_of_config verdict;
-    if (donor->winner != UNASKED)
+    donor *from = &q->donors[at];
+    const tri_tuned *tuned = &q->tuned.items[at];
+    if (from->winner != UNASKED)
         return TRIAGE_OK;
-    donor->winner = USELESS;
-    TRI_TRY(tri_store_winner(q->question->store, donor->key, q->device, copy_row, &winner));
+    from->winner = USELESS;
+    TRI_TRY(tri_store_winner(q->question->store, tuned->key, q->device, copy_row, &winner));
     if (winner.count == 0)
         goto done;
-    TRI_TRY(tri_currency_of(&verdict, q->question->setting, &donor->problem, winner.items[0].config,
+    TRI_TRY(tri_currency_of(&verdict, q->question->setting, &tuned->problem, winner.items[0].config,
                             winner.items[0].hash));
     if (verdict.currency != TRI_CURRENT)
         goto done;
-    TRI_TRY(tri_strdup(&donor->config, winner.items[0].config));
-    donor->winner = USABLE;
+    TRI_TRY(tri_strdup(&from->config, winner.items[0].config));
+    from->winner = USABLE;
 done:
     free(winner.items);
     return status;
 }
 
-static tuned *nearest_untried(inquest *q, const tuned *self) {
-    tuned *best = NULL;
+#define NOBODY SIZE_MAX
+
+static size_t nearest_untried(const inquest *q, size_t self) {
+    size_t best = NOBODY;
     for (size_t i = 0; i < q->tuned.count; i++) {
-        tuned *item = &q->tuned.items[i];
-        if (item == self || item->tried || item->winner == USELESS || !isfinite(item->distance) ||
+        const tri_tuned *item = &q->tuned.items[i];
+        if (i == self || q->donors[i].tried || q->donors[i].winner == USELESS || !isfinite(item->distance) ||
             item->distance < q->question->least_distance)
             continue;
-        if (!best || by_distance(item, best) < 0)
-            best = item;
+        if (best == NOBODY || tri_tuned_compare(item, &q->tuned.items[best]) < 0)
+            best = i;
     }
     return best;
 }
 
-/* *donor NULL: nobody serves it. hash: of the donor's configuration, made for the one that is left out. */
-static triage_status find_donor(tuned **donor, char hash[TRI_HASH_SIZE], inquest *q, const tuned *self) {
+/* *at: NOBODY serves it, or who. hash: of the donor's configuration, made for the one that is left out. */
+static triage_status find_donor(size_t *at, char hash[TRI_HASH_SIZE], inquest *q, size_t self) {
     triage_status status = TRIAGE_OK;
     tri_verdict_of_config verdict;
-    for (size_t i = 0; i < q->tuned.count; i++) {
-        q->tuned.items[i].distance = distance_between(&self->problem, &q->tuned.items[i].problem);
-        q->tuned.items[i].tried = false;
-    }
-    while ((*donor = nearest_untried(q, self))) {
-        (*donor)->tried = true;
-        TRI_TRY(ask_winner(q, *donor));
-        if ((*donor)->winner != USABLE)
+    const tri_problem *problem = &q->tuned.items[self].problem;
+    tri_tuned_measure(&q->tuned, problem);
+    for (size_t i = 0; i < q->tuned.count; i++)
+        q->donors[i].tried = false;
+    while ((*at = nearest_untried(q, self)) != NOBODY) {
+        donor *from = &q->donors[*at];
+        from->tried = true;
+        TRI_TRY(ask_winner(q, *at));
+        if (from->winner != USABLE)
             continue;
-        TRI_TRY(tri_currency_of(&verdict, q->question->setting, &self->problem, (*donor)->config, NULL));
+        TRI_TRY(tri_currency_of(&verdict, q->question->setting, problem, from->config, NULL));
         if (verdict.currency == TRI_CURRENT) {
             memcpy(hash, verdict.hash, TRI_HASH_SIZE);
             break;
@@ -185,7 +147,7 @@ done:
 }
 
 /* The row that an exact lookup takes; NULL: none. */
-static triage_status find_best(const row **best, const inquest *q, const tuned *self,
+static triage_status find_best(const row **best, const inquest *q, const tri_tuned *self,
                                const row_list *ranking) {
     triage_status status = TRIAGE_OK;
     tri_verdict_of_config verdict;
@@ -220,29 +182,30 @@ static void judge(tri_loss *out, const row *best, const row_list *ranking, const
     }
 }
 
-static triage_status leave_out(tri_loss *out, inquest *q, const tuned *self) {
+static triage_status leave_out(tri_loss *out, inquest *q, size_t at) {
     triage_status status = TRIAGE_OK;
     row_list ranking = {0}, evidence = {0};
     tri_store *store = q->question->store;
+    const tri_tuned *self = &q->tuned.items[at];
     const row *best = NULL;
-    tuned *donor = NULL;
+    size_t by = NOBODY;
     char hash[TRI_HASH_SIZE];
     TRI_TRY(tri_strdup(&out->problem, self->key));
     TRI_TRY(tri_store_ranking(store, self->key, q->device, copy_row, &ranking));
     TRI_TRY(find_best(&best, q, self, &ranking));
     out->kind = TRI_LOSS_STALE;
     if (best)
-        TRI_TRY(find_donor(&donor, hash, q, self));
-    TRI_TRY(tri_strdup(&out->donor, donor ? donor->key : ""));
+        TRI_TRY(find_donor(&by, hash, q, at));
+    TRI_TRY(tri_strdup(&out->donor, by == NOBODY ? "" : q->tuned.items[by].key));
     if (!best)
         goto done;
     out->kind = TRI_LOSS_NO_DONOR;
-    if (!donor)
+    if (by == NOBODY)
         goto done;
-    out->distance = donor->distance;
-    if (!is_kernel(best, donor->config, hash))
+    out->distance = q->tuned.items[by].distance;
+    if (!is_kernel(best, q->donors[by].config, hash))
         TRI_TRY(tri_store_evidence(store, self->key, q->device, copy_row, &evidence));
-    judge(out, best, &ranking, &evidence, donor->config, hash);
+    judge(out, best, &ranking, &evidence, q->donors[by].config, hash);
 done:
     free(ranking.items);
     free(evidence.items);
@@ -296,15 +259,7 @@ bool tri_losses_speak(const tri_losses *losses) {
 /* Those around the asked one come first; others are not left out, but may be donors. */
 static size_t choose(inquest *q) {
     const tri_loss_question *question = q->question;
-    size_t chosen = q->tuned.count;
-    if (question->around) {
-        for (size_t i = 0; i < q->tuned.count; i++)
-            q->tuned.items[i].distance = distance_between(question->around, &q->tuned.items[i].problem);
-        if (chosen)
-            qsort(q->tuned.items, chosen, sizeof *q->tuned.items, by_distance);
-        while (chosen && !isfinite(q->tuned.items[chosen - 1].distance))
-            chosen--;
-    }
+    const size_t chosen = question->around ? tri_tuned_sort(&q->tuned, question->around) : q->tuned.count;
     return question->limit && question->limit < chosen ? question->limit : chosen;
 }
 
@@ -315,11 +270,12 @@ triage_status tri_losses_find(tri_losses *out, const tri_loss_question *question
     tri_losses made = {0};
     TRI_TRY(tri_device_key(&device, question->setting->info));
     q.device = device;
-    TRI_TRY(tri_store_tuned(question->store, device, "", collect, &q.tuned));
+    TRI_TRY(tri_tuned_collect(&q.tuned, question->store, device, "", NULL));
+    TRI_TRY(tri_calloc(&q.donors, q.tuned.count + 1, sizeof *q.donors));
     const size_t count = choose(&q);
     TRI_TRY(tri_calloc(&made.items, count + 1, sizeof *made.items));
     for (; made.count < count; made.count++) {
-        status = leave_out(&made.items[made.count], &q, &q.tuned.items[made.count]);
+        status = leave_out(&made.items[made.count], &q, made.count);
         if (status != TRIAGE_OK) {
             made.count++; /* what it has is freed with the others */
             goto done;
@@ -330,7 +286,7 @@ triage_status tri_losses_find(tri_losses *out, const tri_loss_question *question
     made = (tri_losses){0};
 done:
     tri_losses_free(&made);
-    free_tuned(&q.tuned);
+    free_inquest(&q);
     free(device);
     return status;
 }

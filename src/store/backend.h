@@ -69,6 +69,11 @@ struct tri_store {
 /* Fills in up to so many standings that are not known, in the open transaction of a file. *done: how many. */
 triage_status tri_standing_fill(int64_t *done, tri_store *file, int64_t most);
 
+/* The built-in file that brings a schema to a version; folder: "db/migrations/", "db/postgres/migrations/". NULL after
+ * the newest. */
+const char *tri_migration_name(const char *folder, int64_t version);
+int64_t tri_migration_newest(const char *folder);
+
 /* The text from below "-- name: NAME" to the next name. */
 triage_status tri_find_query(const char **text, size_t *size, const tri_store *store, const char *name);
 triage_status tri_store_init_mutex(tri_store *store);

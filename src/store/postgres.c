@@ -37,7 +37,7 @@ triage_status tri_postgres_run(tri_store *store, const char *resource) {
 #include <poll.h>
 #include <stdlib.h>
 
-#define MIGRATION_PREFIX "db/postgres/migrations/"
+#define MIGRATIONS "db/postgres/migrations/"
 enum { PARAMETERS = 12, NUMBER = 24, STATEMENTS = 48 };
 
 struct tri_server {
@@ -627,20 +627,8 @@ static triage_status verify(tri_store *store) {
 
 /* ---- schema ---- */
 
-/* The name of the version-th migration; NULL after the last. Resources are in order of name. */
-static const char *migration_name(int64_t version) {
-    const char *name;
-    for (size_t i = 0; (name = tri_resource_name(i)); i++)
-        if (strncmp(name, MIGRATION_PREFIX, strlen(MIGRATION_PREFIX)) == 0 && --version == 0)
-            return name;
-    return NULL;
-}
-
 static int64_t newest_version(void) {
-    int64_t version = 0;
-    while (migration_name(version + 1))
-        version++;
-    return version;
+    return tri_migration_newest(MIGRATIONS);
 }
 
 static triage_status read_version(int64_t *version, int64_t *oldest_reader, tri_store *store) {
@@ -660,7 +648,7 @@ static triage_status migrate_once(int64_t *version, tri_store *store) {
     TRI_TRY(run_named(store, "begin_migration"));
     status = read_version(version, &oldest, store);
     if (status == TRIAGE_OK && *version == before) {
-        status = tri_resource_read(&text, NULL, NULL, migration_name(before + 1));
+        status = tri_resource_read(&text, NULL, NULL, tri_migration_name(MIGRATIONS, before + 1));
         if (status == TRIAGE_OK)
             status = run_script(store, text);
         *version = before + 1;

@@ -9,29 +9,17 @@
 #include "store/sqlite.h"
 
 #define APPLICATION_ID 0x54524941 /* "TRIA", as in the first migration */
-#define MIGRATION_PREFIX "db/migrations/"
+#define MIGRATIONS "db/migrations/"
 
 /* ---- migrations ---- */
 
-/* The name of the version-th migration; NULL after the last. Resources are in order of name. */
-static const char *migration_name(int64_t version) {
-    const char *name;
-    for (size_t i = 0; (name = tri_resource_name(i)); i++)
-        if (strncmp(name, MIGRATION_PREFIX, strlen(MIGRATION_PREFIX)) == 0 && --version == 0)
-            return name;
-    return NULL;
-}
-
 static int64_t newest_version(void) {
-    int64_t version = 0;
-    while (migration_name(version + 1))
-        version++;
-    return version;
+    return tri_migration_newest(MIGRATIONS);
 }
 
 static triage_status run_migration(tri_store *store, int64_t version) {
     char *text = NULL;
-    triage_status status = tri_resource_read(&text, NULL, NULL, migration_name(version));
+    triage_status status = tri_resource_read(&text, NULL, NULL, tri_migration_name(MIGRATIONS, version));
     if (status == TRIAGE_OK)
         status = tri_sql_error(store, sqlite3_exec(store->db, text, NULL, NULL, NULL));
     free(text);
@@ -50,7 +38,8 @@ static triage_status migrate_once(int64_t *version, tri_store *store) {
     if (status == TRIAGE_OK)
         status = tri_sql_integer(version, store, "schema_version");
     if (status == TRIAGE_OK && *version <= before)
-        status = tri_fail(TRIAGE_E_DB, "%s does not set its user_version", migration_name(before + 1));
+        status = tri_fail(TRIAGE_E_DB, "%s does not set its user_version",
+                          tri_migration_name(MIGRATIONS, before + 1));
     return tri_sql_end(store, status);
 }
 

@@ -35,14 +35,7 @@ static triage_status add_pair(void *user, const char *problem, const char *devic
     pair_list *list = user;
     triage_status status = TRIAGE_OK;
     pair made = {0};
-    if (list->count == list->capacity) {
-        const size_t capacity = list->capacity ? 2 * list->capacity : BATCH;
-        pair *items = reallocarray(list->items, capacity, sizeof *items);
-        if (!items)
-            TRI_TRY(tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu problems", capacity));
-        list->items = items;
-        list->capacity = capacity;
-    }
+    TRI_TRY(tri_grow(&list->items, &list->capacity, list->count, sizeof *list->items, "problems"));
     TRI_TRY(tri_strdup(&made.problem, problem));
     TRI_TRY(tri_strdup(&made.device, device));
     list->items[list->count++] = made;

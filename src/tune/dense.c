@@ -65,46 +65,18 @@ done:
     return status;
 }
 
-static triage_status fill_texts(tri_measurement *out, const tri_search *search, const char *key,
-                                const char *hash, const char *library, const char *reason,
-                                const char *circumstances) {
-    const char *kernel = tri_dense_kernel(search->info.backend);
-    triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_strdup(&out->problem, key));
-    TRI_TRY(tri_strdup(&out->device, search->device_key));
-    TRI_TRY(tri_strdup(&out->device_name, search->info.name));
-    TRI_TRY(tri_strdup(&out->kernel, kernel));
-    TRI_TRY(tri_strdup(&out->config, kernel));
-    TRI_TRY(tri_strdup(&out->source_hash, hash));
-    TRI_TRY(tri_strdup(&out->compiler, library));
-    TRI_TRY(tri_strdup(&out->stage, "search"));
-    TRI_TRY(tri_strdup(&out->reason, reason));
-    TRI_TRY(tri_strdup(&out->host, search->machine));
-    TRI_TRY(tri_strdup(&out->version, TRIAGE_VERSION));
-    TRI_TRY(tri_strdup(&out->circumstances, circumstances ? circumstances : "{}"));
-done:
-    return status;
-}
-
 static triage_status record(tri_search *search, const char *key, const char *hash, const char *library,
                             const tri_report *report, const char *circumstances) {
-    const tri_timing *t = &report->timing;
-    tri_measurement row = {.outcome = report->outcome,
-                           .median_ns = t->median_ns,
-                           .low_ns = t->low_ns,
-                           .high_ns = t->high_ns,
-                           .min_ns = t->min_ns,
-                           .samples = t->samples,
-                           .cold_l2 = t->samples ? t->cold_l2 : !search->options->warm,
-                           .row_error = report->row_error,
-                           .row_error_limit = report->row_error_limit,
-                           .registers = -1,
-                           .spill_bytes = -1,
-                           .smem_bytes = -1,
-                           .seed = (int64_t)search->options->seed,
-                           .measured_at_ms = tri_wall_time_ms()};
+    const char *kernel = tri_dense_kernel(search->info.backend);
+    const tri_row_subject subject = {.problem = key,
+                                     .kernel = kernel,
+                                     .config = kernel,
+                                     .source_hash = hash,
+                                     .compiler = library,
+                                     .stage = "search"};
+    tri_measurement row = {0};
     triage_status status = TRIAGE_OK;
-    TRI_TRY(fill_texts(&row, search, key, hash, library, report->reason, circumstances));
+    TRI_TRY(tri_search_fill(&row, search, &subject, report, circumstances));
     TRI_TRY(tri_search_store(search, &row));
     search->dense.measured = true;
     search->dense.evidence = row;

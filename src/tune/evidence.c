@@ -19,18 +19,18 @@ void tri_machine_hash(char out[TRI_HASH_SIZE]) {
     free(id);
 }
 
-static triage_status fill_texts(tri_measurement *out, const tri_search *search, const tri_search_trial *trial,
-                                const char *stage, const char *reason, const char *circumstances) {
+static triage_status fill_texts(tri_measurement *out, const tri_search *search,
+                                const tri_row_subject *subject, const char *reason,
+                                const char *circumstances) {
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_strdup(&out->problem, search->problem_key));
+    TRI_TRY(tri_strdup(&out->problem, subject->problem));
     TRI_TRY(tri_strdup(&out->device, search->device_key));
     TRI_TRY(tri_strdup(&out->device_name, search->info.name));
-    TRI_TRY(tri_strdup(&out->kernel, trial->candidate.kernel));
-    TRI_TRY(tri_strdup(&out->config, trial->candidate.config));
-    TRI_TRY(tri_strdup(&out->source_hash, trial->hash));
-    TRI_TRY(tri_strdup(&out->compiler,
-                       trial->compiled.compiler[0] ? trial->compiled.compiler : search->compiler));
-    TRI_TRY(tri_strdup(&out->stage, stage));
+    TRI_TRY(tri_strdup(&out->kernel, subject->kernel));
+    TRI_TRY(tri_strdup(&out->config, subject->config));
+    TRI_TRY(tri_strdup(&out->source_hash, subject->source_hash));
+    TRI_TRY(tri_strdup(&out->compiler, subject->compiler));
+    TRI_TRY(tri_strdup(&out->stage, subject->stage));
     TRI_TRY(tri_strdup(&out->reason, reason));
     TRI_TRY(tri_strdup(&out->host, search->machine));
     TRI_TRY(tri_strdup(&out->version, TRIAGE_VERSION));
@@ -39,23 +39,24 @@ done:
     return status;
 }
 
-static void fill_numbers(tri_measurement *out, const tri_search *search, const tri_search_trial *trial,
-                         const tri_report *report) {
+triage_status tri_search_fill(tri_measurement *out, const tri_search *search, const tri_row_subject *subject,
+                              const tri_report *report, const char *circumstances) {
     const tri_timing *t = &report->timing;
-    out->outcome = report->outcome;
-    out->median_ns = t->median_ns;
-    out->low_ns = t->low_ns;
-    out->high_ns = t->high_ns;
-    out->min_ns = t->min_ns;
-    out->samples = t->samples;
-    out->cold_l2 = t->samples ? t->cold_l2 : !search->options->warm;
-    out->row_error = report->row_error;
-    out->row_error_limit = report->row_error_limit;
-    out->registers = trial->compiled.registers;
-    out->spill_bytes = trial->compiled.spill_bytes;
-    out->smem_bytes = (int64_t)trial->candidate.launch.smem_bytes + trial->compiled.static_smem_bytes;
-    out->seed = (int64_t)search->options->seed;
-    out->measured_at_ms = tri_wall_time_ms();
+    *out = (tri_measurement){.outcome = report->outcome,
+                             .median_ns = t->median_ns,
+                             .low_ns = t->low_ns,
+                             .high_ns = t->high_ns,
+                             .min_ns = t->min_ns,
+                             .samples = t->samples,
+                             .cold_l2 = t->samples ? t->cold_l2 : !search->options->warm,
+                             .row_error = report->row_error,
+                             .row_error_limit = report->row_error_limit,
+                             .registers = -1,
+                             .spill_bytes = -1,
+                             .smem_bytes = -1,
+                             .seed = (int64_t)search->options->seed,
+                             .measured_at_ms = tri_wall_time_ms()};
+    return fill_texts(out, search, subject, report->reason, circumstances);
 }
 
 /* The folder of a database that is only now worth making. */
@@ -104,8 +105,18 @@ triage_status tri_search_record(tri_search *search, tri_search_trial *trial, con
                                 const char *stage, const char *circumstances) {
     tri_measurement row = {0};
     triage_status status = TRIAGE_OK;
-    TRI_TRY(fill_texts(&row, search, trial, stage, report->reason, circumstances));
-    fill_numbers(&row, search, trial, report);
+    const tri_compiled *compiled = &trial->compiled;
+    const tri_row_subject subject = {.problem = search->problem_key,
+                                     .kernel = trial->candidate.kernel,
+                                     .config = trial->candidate.config,
+                                     .source_hash = trial->hash,
+                                     .compiler =
+                                         compiled->compiler[0] ? compiled->compiler : search->compiler,
+                                     .stage = stage};
+    TRI_TRY(tri_search_fill(&row, search, &subject, report, circumstances));
+    row.registers = compiled->registers;
+    row.spill_bytes = compiled->spill_bytes;
+    row.smem_bytes = (int64_t)trial->candidate.launch.smem_bytes + compiled->static_smem_bytes;
     if (is_kept(search, trial, &row))
         TRI_TRY(tri_search_store(search, &row));
     tri_measurement_clear(&trial->row.evidence);

@@ -114,23 +114,12 @@ static triage_status fail_trial(tri_search *search, tri_search_trial *trial, tri
     return status == TRIAGE_OK ? finish(search, trial) : status;
 }
 
-static triage_status make_room(tri_search *search) {
-    if (search->trial_count < search->trial_capacity)
-        return TRIAGE_OK;
-    size_t capacity = search->trial_capacity ? 2 * search->trial_capacity : 64;
-    tri_search_trial **trials = reallocarray(search->trials, capacity, sizeof(tri_search_trial *));
-    if (!trials)
-        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu candidates", capacity);
-    search->trials = trials;
-    search->trial_capacity = capacity;
-    return TRIAGE_OK;
-}
-
 static triage_status add_trial(tri_search *search, int64_t index, bool proposed) {
     tri_search_trial *trial = NULL;
     bool known = false;
     triage_status status = TRIAGE_OK;
-    TRI_TRY(make_room(search));
+    TRI_TRY(tri_grow(&search->trials, &search->trial_capacity, search->trial_count,
+                     sizeof(tri_search_trial *), "candidates"));
     TRI_TRY(tri_calloc(&trial, 1, sizeof *trial));
     search->trials[search->trial_count++] = trial; /* freed with the search */
     search->by_config[index] = trial;

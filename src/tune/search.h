@@ -117,6 +117,14 @@ triage_status tri_search_dense(tri_search *search);
 triage_status tri_search_store(tri_search *search, tri_measurement *row);
 /* The anonymous name of this machine. */
 void tri_machine_hash(char out[TRI_HASH_SIZE]);
+/* What a row of evidence is about; borrowed. */
+typedef struct tri_row_subject {
+    const char *problem, *kernel, *config, *source_hash, *compiler, *stage;
+} tri_row_subject;
+/* Fills a row from a report, all but what a compiler said (-1). The caller clears it, also on failure. circumstances
+ * NULL: {}. */
+triage_status tri_search_fill(tri_measurement *out, const tri_search *search, const tri_row_subject *subject,
+                              const tri_report *report, const char *circumstances);
 /* Fills the trial's row from a report and stores it; circumstances NULL: {}. */
 triage_status tri_search_record(tri_search *search, tri_search_trial *trial, const tri_report *report,
                                 const char *stage, const char *circumstances);

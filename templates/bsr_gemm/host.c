@@ -49,16 +49,8 @@ enum {
     kPack = {{pack}},          // 1 always copies the panel
 };
 
-/* The widest vector of the CPU that the tile fills. */
-#if defined(__AVX512F__)
-enum { kNativeBytes = 64 };
-#elif defined(__AVX__)
-enum { kNativeBytes = 32 };
-#else
-enum { kNativeBytes = 16 };
-#endif
 enum {
-    kVecBytes = kTileN * 4 < kNativeBytes ? kTileN * 4 : kNativeBytes,
+    kVecBytes = kTileN * 4 < kNativeBytes ? kTileN * 4 : kNativeBytes, // the widest vector that the tile fills
     kLanes = kVecBytes / 4,
     kVecs = kTileN / kLanes,
     kInPlace = !kPack && kBLayout == 0 && _Generic((in_t){0}, float: 1, default: 0),
@@ -158,9 +150,8 @@ static inline void store_strip(const float *tile, const tri_bsr_gemm_args *args,
     const out_t *bias = (const out_t *)args->bias;
     for (int r = 0; r < kTileM; r++) {
         float offset = bias ? to_float(bias[row0 + r]) : 0.0f;
-        long long first = kCLayout == 0 ? (row0 + r) * args->ldc + col0 : col0 * args->ldc + row0 + r;
         long long step = kCLayout == 0 ? 1 : args->ldc;
-        out_t *c = (out_t *)args->c + first;
+        out_t *c = (out_t *)args->c + place_of(kCLayout, row0 + r, col0, args->ldc);
         if (kCLayout == 0 && args->beta == 0.0f) {
 #pragma omp simd
             for (int j = 0; j < cols; j++)
@@ -204,11 +195,10 @@ static void run_rows_unpacked(const tri_bsr_gemm_args *args, int first, int col0
                 for (int k = 0; k < kBlockK; k++) {
                     long long bk = (long long)args->col_idx[i] * kBlockK + k;
                     long long a = ((long long)i * kBlockM + row % kBlockM) * kBlockK + k;
-                    sum += to_float(values[a]) *
-                           to_float(b[kBLayout == 0 ? bk * args->ldb + col : col * args->ldb + bk]);
+                    sum += to_float(values[a]) * to_float(b[place_of(kBLayout, bk, col, args->ldb)]);
                 }
             }
-            out_t *c = (out_t *)args->c + (kCLayout == 0 ? row * args->ldc + col : col * args->ldc + row);
+            out_t *c = (out_t *)args->c + place_of(kCLayout, row, col, args->ldc);
             finish(c, sum, bias ? to_float(bias[row]) : 0.0f, args);
         }
     }

@@ -34,15 +34,7 @@ enum {
     kChunk = kBlockK < 64 ? kBlockK : 64,  // k that is converted at a time: a cache line of a column of B
 };
 
-/* The widest vector of the CPU. */
-#if defined(__AVX512F__)
-enum { kVecBytes = 64 };
-#elif defined(__AVX__)
-enum { kVecBytes = 32 };
-#else
-enum { kVecBytes = 16 };
-#endif
-enum { kLanes = kVecBytes / 4, kVecs = kTileN / kLanes };
+enum { kVecBytes = kNativeBytes, kLanes = kVecBytes / 4, kVecs = kTileN / kLanes };
 typedef float vec __attribute__((vector_size(kVecBytes), aligned(4), may_alias));
 
 _Static_assert(kTileN == 16 || kTileN == 32, "tile_n");
@@ -124,8 +116,7 @@ static void finish(const float *sums, const tri_bsr_gemm_args *args, int block_r
         long long row = (long long)block_row * kBlockM + inner;
         float offset = bias ? to_float(bias[row]) : 0.0f;
         for (int j = 0; j < cols; j++) {
-            out_t *at = (out_t *)args->c +
-                        (kCLayout == 0 ? row * args->ldc + col0 + j : (col0 + j) * args->ldc + row);
+            out_t *at = (out_t *)args->c + place_of(kCLayout, row, col0 + j, args->ldc);
             float v = args->alpha * (scale_b * (scale_a * sums[inner * kTileN + j])) + offset;
             if (args->beta != 0.0f)
                 v += args->beta * to_float(*at);

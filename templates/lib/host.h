@@ -1,4 +1,5 @@
-/* What the host templates share: 16-bit floats, the epilogue, and scratch memory that outlives a call.
+/* What the host templates share: the CPU's vectors, 16-bit floats, places in matrices, the epilogue, and scratch
+ * memory that outlives a call.
  *
  * Plain C17 with GNU vector types, for gcc and clang on any CPU. The 16-bit types are bit patterns and
  * are converted with integer operations, which vectorise everywhere and need no compiler support.
@@ -12,6 +13,15 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Bytes of the widest vector of the CPU. */
+#if defined(__AVX512F__)
+enum { kNativeBytes = 64 };
+#elif defined(__AVX__)
+enum { kNativeBytes = 32 };
+#else
+enum { kNativeBytes = 16 };
+#endif
 
 typedef struct f16_t {
     uint16_t bits; /* IEEE binary16 */
@@ -84,6 +94,12 @@ static inline f16_t f16_from_float(float value)
 #define to_float(value) _Generic((value), float: float_from_f32, f16_t: float_from_f16, bf16_t: float_from_bf16)(value)
 #define store_float(to, value)                                                                               \
     (*(to) = _Generic(*(to), float: f32_from_float, f16_t: f16_from_float, bf16_t: bf16_from_float)(value))
+
+/* Where element (row, col) of a matrix is; layout: 0 row-major, 1 column-major. */
+static inline long long place_of(int layout, long long row, long long col, long long ld)
+{
+    return layout == 0 ? row * ld + col : col * ld + row;
+}
 
 /* 0 none, 1 relu, 2 gelu (erf), 3 silu. NaN passes through relu as it does through the others. */
 static inline float activate(int act, float v)

@@ -154,6 +154,26 @@ class Files(unittest.TestCase):
             self.assertIn("wins 2 of 2 cases (100.0 %)", said.getvalue())
             self.assertEqual(len(cases.load(f"{folder}/c.json")["rows"]), 2)
 
+    def test_bad_lists_are_refused_in_one_line(self):
+        self.assertEqual(cases.numbers("--block", "16,32", int), (16, 32))
+        self.assertEqual(cases.shape_of("64,32,128"), (64, 32, 128))
+        for call, words in ((lambda: cases.numbers("--block", "16,x", int), "--block 16,x is not a list of numbers"),
+                            (lambda: cases.shape_of("64,32"), "--shape 64,32 is not M,N,K"),
+                            (lambda: cases.shape_of("64,0,32"), "--shape 64,0,32 is not M,N,K"),
+                            (lambda: cases.shape_of("64,y,32"), "--shape 64,y,32 is not a list of numbers")):
+            with self.assertRaises(SystemExit) as refused:
+                call()
+            self.assertIn(words, str(refused.exception))
+
+    def test_files_are_written_whole(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "made/for/it.json"
+            cases.write_json(path, {"rows": [1]})
+            with self.assertRaises(TypeError):
+                cases.write_json(path, {"rows": object()})
+            self.assertEqual(cases.load(path), {"rows": [1]})
+            self.assertEqual([item.name for item in path.parent.iterdir()], ["it.json"])
+
     def test_dry_run_needs_no_gpu(self):
         sys.argv = ["grid.py", "--dry-run", "--set", "cubes,layers,dlmc,crossover", "--part", "2/2", "--jobs", "16"]
         said = io.StringIO()

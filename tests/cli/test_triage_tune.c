@@ -16,12 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "support/scratch.h"
+#include "support/scratch_group.h"
 
 #define TUNE TRI_BINARY_DIR "/bin/triage_tune"
 #define PROBLEM "--shape 64,40,64 --sparsity 0.5 --block 16 "
-
-static char folder[64];
 
 static int set_up(void **state) {
     (void)state;
@@ -31,12 +29,6 @@ static int set_up(void **state) {
     unsetenv("XDG_DATA_HOME");
     setenv("XDG_CACHE_HOME", scratch_path(folder, "cache"), 1);
     setenv("TRIAGE_LOCK_DIR", folder, 1); /* the runs of others are none of ours */
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    scratch_remove(folder);
     return 0;
 }
 
@@ -208,6 +200,30 @@ static void test_help(void **state) {
         if (!strstr(o.out, names[i]))
             fail_msg("--help does not name %s", names[i]);
     drop(&o);
+}
+
+/* The worker says what it is, and does nothing by hand. */
+static void test_worker_by_hand(void **state) {
+    (void)state;
+    const struct {
+        const char *arguments, *out, *err;
+        int code;
+    } cases[] = {{"--help", "see triage_tune --help", "", 0},
+                 {"", "", "started by triage_tune", 64},
+                 {"measure", "", "started by triage_tune", 64}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char command[1024];
+        snprintf(command, sizeof command, TRI_BINARY_DIR "/bin/triage_worker %s >'%s' 2>'%s' </dev/null",
+                 cases[i].arguments, scratch_path(folder, "out"), scratch_path(folder, "err"));
+        const int code = system(command);
+        outcome o = {WEXITSTATUS(code), slurp(scratch_path(folder, "out")),
+                     slurp(scratch_path(folder, "err"))};
+        assert_int_equal(o.code, cases[i].code);
+        assert_non_null(strstr(o.out, cases[i].out));
+        assert_non_null(strstr(o.err, cases[i].err));
+        assert_true(!cases[i].out[0] == !o.out[0] && !cases[i].err[0] == !o.err[0]);
+        drop(&o);
+    }
 }
 
 /* A library of ours stands in for OpenBLAS: slow, so that the table says which of the two is faster. */
@@ -533,6 +549,7 @@ int main(void) {
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_dry_run_and_emit),
         cmocka_unit_test(test_a_run_twice),
+        cmocka_unit_test(test_worker_by_hand),
         cmocka_unit_test(test_dense_beside_the_winner),
         cmocka_unit_test(test_a_pattern),
         cmocka_unit_test(test_e4m3),
@@ -541,5 +558,5 @@ int main(void) {
         cmocka_unit_test(test_failures_travel),
         cmocka_unit_test(test_interrupt),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, remove_scratch);
 }

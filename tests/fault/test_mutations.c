@@ -1,11 +1,5 @@
 /* The gate can fail: every way that we know to break a kernel's text is refused by the real verification,
  * and the unbroken text passes. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "support/gate_world.h"
 
 #define AFTER_PRODUCT "multiply_strip(tile, args, block_row, inner_row, b, ldb);"

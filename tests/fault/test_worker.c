@@ -1,9 +1,5 @@
 /* Workers that die, hang and talk nonsense, and candidates that make them: the run goes on. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "support/check.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -13,29 +9,16 @@
 #include <unistd.h>
 
 #include "measure/worker.h"
-#include "support/scratch.h"
+#include "support/scratch_group.h"
 #include "tune/tune.h"
 
 #define WORKER TRI_BINARY_DIR "/bin/triage_worker"
-
-static char folder[64];
 
 static int set_up(void **state) {
     (void)state;
     scratch_make(folder);
     scratch_fault_tree(folder, TRI_SOURCE_DIR);
     return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
-
-static void must(triage_status status) {
-    if (status != TRIAGE_OK)
-        fail_msg("%s: %s", triage_status_name(status), triage_last_error());
 }
 
 /* ---- scripted workers --------------------------------------------------------------------------------- */
@@ -288,5 +271,5 @@ int main(void) {
         cmocka_unit_test(test_nothing_leaks_into_the_worker),
         cmocka_unit_test(test_the_search_survives_its_candidates),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, remove_scratch);
 }

@@ -10,16 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
+
+import programs
+from programs import need
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 VARIANTS = 3  # of right candidates, and as many broken ones
-
-
-def need(condition, *what):
-    if not condition:
-        raise AssertionError(" ".join(str(w) for w in what))
 
 
 def space_text(variants):
@@ -36,10 +33,9 @@ def space_text(variants):
     return text
 
 
-class Farm:
+class Farm(programs.Programs):
     def __init__(self, bin_dir):
-        self.bin = os.path.abspath(bin_dir)
-        self.home = tempfile.mkdtemp(prefix="triage-farm-")
+        super().__init__(bin_dir, "farm", OMP_NUM_THREADS="1")
         self.data = os.path.join(self.home, "data")
         for folder in ("templates", "tuner"):
             shutil.copytree(os.path.join(ROOT, folder), os.path.join(self.data, folder))
@@ -47,10 +43,6 @@ class Farm:
         for name, variants in (("small", VARIANTS), ("large", 100)):
             with open(os.path.join(self.home, name + ".lua"), "w", encoding="utf-8") as file:
                 file.write(space_text(variants))
-        self.environment = dict(os.environ, HOME=self.home, TRIAGE_LOCK_DIR=self.home, OMP_NUM_THREADS="1")
-        self.environment.pop("XDG_DATA_HOME", None)
-        self.environment.pop("XDG_CACHE_HOME", None)
-        self.running = []
 
     def new_server(self, name):
         subprocess.run(["createdb", name], check=True, env=self.environment)
@@ -62,16 +54,7 @@ class Farm:
     def start(self, program, *arguments, home="one"):
         """Each home is a machine: its own local file and its own cache."""
         environment = dict(self.environment, HOME=os.path.join(self.home, self.database, home))
-        process = subprocess.Popen([os.path.join(self.bin, program), *map(str, arguments)], env=environment, text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.running.append(process)
-        return process
-
-    def finish(self, process, code=0):
-        process.out, process.err = process.communicate(timeout=200)
-        self.running.remove(process)
-        need(process.returncode == code, process.args, "ended with", process.returncode, "not", code, process.err)
-        return process
+        return self.start_in(environment, program, *arguments)
 
     def db(self, *arguments, code=0):
         return json.loads(self.finish(self.start("triage_db", *arguments, "--json"), code).out)
@@ -92,22 +75,11 @@ class Farm:
             file.write("m,n,k,sparsity,block\n" + "".join(f"64,{n},64,0.5,16\n" for n in columns))
         return self.db("enqueue", "--shapes", path, "--server", self.server)
 
-    def sql(self, text):
-        run = subprocess.run(["psql", "-d", self.database, "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text], check=True,
-                             capture_output=True, text=True, env=self.environment)
-        return run.stdout.strip()
-
     def wait_for(self, text, wanted, seconds=60):
         end = time.time() + seconds
         while self.sql(text) != wanted:
             need(time.time() < end, text, "is", self.sql(text), "not", wanted, "after", seconds, "s")
             time.sleep(0.05)
-
-    def close(self):
-        for process in self.running:
-            process.kill()
-            process.wait()
-        shutil.rmtree(self.home)
 
 
 ROWS = "SELECT count(*) FROM triage.evidence WHERE outcome = '%s' AND circumstances %s '%%compiled_ahead%%'"

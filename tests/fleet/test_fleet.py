@@ -20,6 +20,8 @@ import sys
 import tempfile
 import time
 
+from programs import need, sql
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 POSTGRES = os.path.join(HERE, "..", "support", "postgres.sh")
 HOSTS = 4
@@ -31,15 +33,6 @@ SEED = int(os.environ.get("TRIAGE_TEST_SEED", "4"))
 
 def sh(*command, **more):
     return subprocess.run(command, check=True, text=True, capture_output=True, **more).stdout
-
-
-def sql(database, text):
-    return sh("psql", "-d", database, "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text).strip()
-
-
-def need(condition, *what):
-    if not condition:
-        raise AssertionError(" ".join(str(w) for w in what))
 
 
 class Fleet:

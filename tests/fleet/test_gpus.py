@@ -4,43 +4,25 @@ whoever started it. python3 tests/fleet/test_gpus.py BIN_DIR"""
 import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-
-def need(condition, *what):
-    if not condition:
-        raise AssertionError(" ".join(str(w) for w in what))
+import programs
+from programs import need
 
 
-class Machine:
+class Machine(programs.Programs):
     def __init__(self, bin_dir):
-        self.bin = os.path.abspath(bin_dir)
-        self.home = tempfile.mkdtemp(prefix="triage-gpus-")
-        self.log = os.path.join(self.home, "launches")
-        fake = os.path.join(self.bin, "..", "fake_cuda")
-        self.environment = dict(os.environ, HOME=self.home, LD_LIBRARY_PATH=fake, FAKE_CUDA_LOG=self.log,
-                                TRIAGE_LOCK_DIR=self.home, FAKE_CUDA_DEVICES="2", FAKE_CUDA_LAUNCH_MS="100")
-        for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
-            self.environment.pop(name, None)
-        self.running = []
+        fake = os.path.join(os.path.abspath(bin_dir), "..", "fake_cuda")
+        super().__init__(bin_dir, "gpus", LD_LIBRARY_PATH=fake, FAKE_CUDA_DEVICES="2", FAKE_CUDA_LAUNCH_MS="100")
+        self.log = self.environment["FAKE_CUDA_LOG"] = os.path.join(self.home, "launches")
+        self.database = "gpus"
 
     def start(self, program, *arguments, **environment):
-        process = subprocess.Popen([os.path.join(self.bin, program), *map(str, arguments)], text=True,
-                                   env=dict(self.environment, **environment), stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE)
-        self.running.append(process)
-        return process
-
-    def finish(self, process, code=0):
-        process.out, process.err = process.communicate(timeout=200)
-        self.running.remove(process)
-        need(process.returncode == code, process.args, "ended with", process.returncode, "not", code, process.err)
-        return process
+        return self.start_in(dict(self.environment, **environment), program, *arguments)
 
     def enqueue(self, count):
         path = os.path.join(self.home, "shapes.csv")
@@ -48,11 +30,6 @@ class Machine:
             file.write("m,n,k,sparsity\n" + "".join(f"256,{64 + 8 * i},256,0.5\n" for i in range(count)))
         self.sql("DELETE FROM triage.job")
         self.finish(self.start("triage_db", "enqueue", "--shapes", path, "--server", self.server))
-
-    def sql(self, text):
-        run = subprocess.run(["psql", "-d", "gpus", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text], check=True,
-                             capture_output=True, text=True)
-        return run.stdout.strip()
 
     def workers(self, *arguments, device="all", **environment):
         return self.start("triage_tune", "--worker", "--db", self.server, "--device", device, "--budget", 1,
@@ -68,12 +45,6 @@ class Machine:
             lines = [tuple(map(int, line.split())) for line in file]
         os.remove(self.log)
         return lines
-
-    def close(self):
-        for process in self.running:
-            process.kill()
-            process.wait()
-        shutil.rmtree(self.home)
 
 
 def collisions(launches):

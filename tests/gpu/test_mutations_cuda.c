@@ -1,11 +1,5 @@
 /* The same on a GPU: each CUDA template broken in ways that the gate must refuse. Without a device the mutated
  * texts are compiled only, which shows that the mutations still apply and are CUDA. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "support/gate_world.h"
 
 #define NOT_A_NUMBER "__int_as_float(0x7fffffff)"

@@ -134,4 +134,17 @@ static inline triage_status count_rows(void *user, const tri_measurement *row) {
     return TRIAGE_OK;
 }
 
+static inline void expect_ranking(tri_store *store, const char *wanted) {
+    tri_text configs = TRI_TEXT_INIT;
+    assert_ok(tri_store_ranking(store, PROBLEM, DEVICE, list_configs, &configs));
+    assert_string_equal(configs.data ? configs.data : "", wanted);
+    tri_text_free(&configs);
+}
+
+static inline void expect_rows(tri_store *store, int64_t wanted) {
+    int64_t rows = 0;
+    assert_ok(tri_store_each(store, count_rows, &rows));
+    assert_int_equal(rows, wanted);
+}
+
 #endif

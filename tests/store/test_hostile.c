@@ -1,29 +1,10 @@
 // links: base store
 /* Files made to deceive: each bad row is refused and named, the good ones beside it arrive, nothing else
  * happens. */
-#include "store/fixture.h"
-
-#include <sqlite3.h>
+#include "store/said.h"
+#include "store/sqlite_file.h"
 
 #include "store/sqlite.h"
-
-static tri_text said;
-
-static void collect(void *user, triage_log_level level, const char *line) {
-    (void)user, (void)level;
-    assert_ok(tri_text_format(&said, "%s\n", line));
-}
-
-static const tri_log log_here = {collect, NULL};
-
-static void change(const char *name, const char *text) {
-    sqlite3 *db = NULL;
-    char *error = NULL;
-    assert_int_equal(sqlite3_open(in_folder(name), &db), SQLITE_OK);
-    if (sqlite3_exec(db, text, NULL, NULL, &error) != SQLITE_OK)
-        fail_msg("%s: %s", text, error);
-    sqlite3_close(db);
-}
 
 /* ---- hostile SQLite files ---- */
 
@@ -56,7 +37,7 @@ static void make_loose(const char *name, const char *spoil) {
         "INSERT INTO candidate SELECT * FROM g.candidate; INSERT INTO origin SELECT * FROM g.origin;"
         "INSERT INTO measurement SELECT * FROM g.measurement; DETACH g; %s",
         in_folder("good.db"), spoil));
-    change(name, text.data);
+    sql(name, text.data);
     tri_text_free(&text);
 }
 

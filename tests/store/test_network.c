@@ -36,12 +36,6 @@ static int journal_of(const char *name) {
     return version;
 }
 
-static void expect_one_row(tri_store *store) {
-    int64_t rows = 0;
-    assert_ok(tri_store_each(store, count_rows, &rows));
-    assert_int_equal(rows, 1);
-}
-
 static void test_it_is_noticed(void **state) {
     (void)state;
     assert_false(tri_store_is_on_network(in_folder("nfs/a.db")));
@@ -63,7 +57,7 @@ static void test_no_log_there(void **state) {
     add(store, row_of("a", 100));
     assert_false(is_there("nfs/new.db-wal") || is_there("nfs/new.db-shm"));
     tri_store *reader = open_store("nfs/new.db", TRI_STORE_READ);
-    expect_one_row(reader);
+    expect_rows(reader, 1);
     tri_store_close(reader);
     tri_store_close(store);
     assert_int_equal(journal_of("nfs/new.db"), 1);
@@ -88,7 +82,7 @@ static void test_a_copy_of_a_local_file(void **state) {
     assert_true(tri_is_wal_on_network(in_folder("nfs/copy.db")));
     assert_false(tri_is_wal_on_network(in_folder("local.db")));
     tri_store *store = open_store("nfs/copy.db", TRI_STORE_READ);
-    expect_one_row(store);
+    expect_rows(store, 1);
     assert_false(is_there("nfs/copy.db-wal") || is_there("nfs/copy.db-shm"));
     tri_store_close(store);
     assert_int_equal(journal_of("nfs/copy.db"), 2);                 /* a reader changes nothing */
@@ -116,7 +110,7 @@ static void test_a_log_that_somebody_writes(void **state) {
     assert_null(store);
     tri_store_close(writer);
     store = open_store("nfs/busy.db", TRI_STORE_READ);
-    expect_one_row(store);
+    expect_rows(store, 1);
     tri_store_close(store);
 }
 

@@ -1,49 +1,12 @@
 // links: base store
-/* The suite of test_store.c and test_merge.c once more, on a PostgreSQL server, and what only a server has.
- * Each "file" of those tests is a database there. Skipped without TRIAGE_TEST_SERVER: see
- * tests/support/postgres.sh. */
-int file_suite(void);
-#define main file_suite
-#include "store/test_store.c"
-#undef main
+/* What every store does once more, on a PostgreSQL server, and what only a server has. Skipped without
+ * TRIAGE_TEST_SERVER: see tests/support/postgres.sh. */
+#include "store/store_cases.h"
 
-#include <libpq-fe.h>
+#include <sys/wait.h>
 
 #include "store/backend.h"
-
-static const char *server;
-
-static PGresult *query(const char *url, const char *text) {
-    PGconn *conn = PQconnectdb(url);
-    PGresult *result = PQexec(conn, text);
-    const ExecStatusType status = PQresultStatus(result);
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-        fail_msg("%s: %s", text, PQerrorMessage(conn));
-    PQfinish(conn);
-    return result;
-}
-
-static void run_on(const char *url, const char *text) {
-    PQclear(query(url, text));
-}
-
-/* Tests name files; here they are databases, made when first named. */
-static const char *on_server(const char *name) {
-    static char urls[4][512];
-    static unsigned next;
-    char text[200], database[80], *url = urls[next++ % 4];
-    const char *options = strstr(server, "/postgres?");
-    snprintf(database, sizeof database, "t%d_%s", (int)getpid(), name);
-    snprintf(text, sizeof text, "SELECT 1 FROM pg_database WHERE datname = '%s'", database);
-    PGresult *found = query(server, text);
-    snprintf(text, sizeof text, "CREATE DATABASE \"%s\"", database);
-    if (PQntuples(found) == 0)
-        run_on(server, text);
-    PQclear(found);
-    snprintf(url, sizeof urls[0], "%.*s/%s%s", (int)(options - server), server, database,
-             options + strlen("/postgres"));
-    return url;
-}
+#include "store/server.h"
 
 /* ---- what only a server has ---- */
 
@@ -245,30 +208,9 @@ static void test_server_processes_write_at_once(void **state) {
     tri_store_close(store);
 }
 
-static int choose_server(void **state) {
-    locate_store = on_server;
-    return make_folder(state);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add_is_idempotent_and_durable),
-        cmocka_unit_test(test_every_field_comes_back),
-        cmocka_unit_test(test_bad_rows_are_refused),
-        cmocka_unit_test(test_texts_of_others_are_cleaned),
-        cmocka_unit_test(test_fastest_right_wins),
-        cmocka_unit_test(test_newest_race_speaks_for_a_candidate),
-        cmocka_unit_test(test_search_times_are_charged_the_drift),
-        cmocka_unit_test(test_tie_set_follows_the_winner),
-        cmocka_unit_test(test_a_later_failure_disqualifies),
-        cmocka_unit_test(test_warm_times_do_not_beat_cold_ones),
-        cmocka_unit_test(test_configs_of_one_source_are_two_candidates),
-        cmocka_unit_test(test_known),
-        cmocka_unit_test(test_winners_of_a_family),
-        cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_row_functions),
-        cmocka_unit_test(test_find_by_prefix),
-        cmocka_unit_test(test_hash_is_of_the_set),
+        STORE_CASES,
         cmocka_unit_test(test_server_evidence_is_append_only),
         cmocka_unit_test(test_roles),
         cmocka_unit_test(test_newer_server),
@@ -279,10 +221,7 @@ int main(void) {
         cmocka_unit_test(test_pages),
         cmocka_unit_test(test_server_processes_write_at_once),
     };
-    server = getenv("TRIAGE_TEST_SERVER");
-    if (!server || !*server) {
-        puts("skipped: no TRIAGE_TEST_SERVER (sh tests/support/postgres.sh starts one)");
+    if (!has_server())
         return 77;
-    }
     return cmocka_run_group_tests_name("store on PostgreSQL", tests, choose_server, remove_folder);
 }

@@ -1,41 +1,9 @@
 // links: base store
-/* The suite of test_standing.c on a PostgreSQL server, and a server of an older version. Skipped without
- * TRIAGE_TEST_SERVER: see tests/support/postgres.sh. */
-#define ON_SERVER
-#include "store/test_standing.c"
+/* Standings on a PostgreSQL server, and a server of an older version. Skipped without TRIAGE_TEST_SERVER: see
+ * tests/support/postgres.sh. */
+#include "store/standing_cases.h"
 
-#include <libpq-fe.h>
-
-static const char *server;
-
-static void run_on(const char *url, const char *text) {
-    PGconn *conn = PQconnectdb(url);
-    PGresult *result = PQexec(conn, text);
-    const ExecStatusType status = PQresultStatus(result);
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-        fail_msg("%s: %s", text, PQerrorMessage(conn));
-    PQclear(result);
-    PQfinish(conn);
-}
-
-/* A database of that name, made when it is first named. */
-static const char *on_server(const char *name) {
-    static char urls[4][512], made[64][32];
-    static unsigned next, count;
-    char text[200], *url = urls[next++ % 4];
-    const char *options = strstr(server, "/postgres?");
-    unsigned i = 0;
-    while (i < count && strcmp(made[i], name) != 0)
-        i++;
-    snprintf(text, sizeof text, "CREATE DATABASE st%d_%s", (int)getpid(), name);
-    if (i == count) {
-        run_on(server, text);
-        snprintf(made[count++ % 64], sizeof made[0], "%s", name);
-    }
-    snprintf(url, sizeof urls[0], "%.*s/st%d_%s%s", (int)(options - server), server, (int)getpid(), name,
-             options + strlen("/postgres"));
-    return url;
-}
+#include "store/server.h"
 
 static void expect_order(tri_store_mode mode) {
     tri_store *store = open_store("older", mode);
@@ -81,24 +49,13 @@ static void test_reader_needs_no_more(void **state) {
     tri_store_close(store);
 }
 
-static int choose_server(void **state) {
-    locate_store = on_server;
-    return make_folder(state);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_standing_is_the_ranking),
-        cmocka_unit_test(test_a_slower_winner_is_demoted),
-        cmocka_unit_test(test_what_no_longer_would_win_is_no_news),
-        cmocka_unit_test(test_near_is_what_lies_around),
+        STANDING_CASES,
         cmocka_unit_test(test_older_server),
         cmocka_unit_test(test_reader_needs_no_more),
     };
-    server = getenv("TRIAGE_TEST_SERVER");
-    if (!server || !*server) {
-        puts("skipped: no TRIAGE_TEST_SERVER (sh tests/support/postgres.sh starts one)");
+    if (!has_server())
         return 77;
-    }
     return cmocka_run_group_tests_name("standings on PostgreSQL", tests, choose_server, remove_folder);
 }

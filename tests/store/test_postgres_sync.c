@@ -1,47 +1,14 @@
 /* Sync and jobs against a real server: both ways, incremental, hostile rows, lost servers, leases. Skipped without
  * TRIAGE_TEST_SERVER: see tests/support/postgres.sh. */
-#include "store/fixture.h"
+#include "store/said.h"
+#include "store/server.h"
 
-#include <libpq-fe.h>
 #include <sys/wait.h>
 
 #include "run/admission.h"
 #include "store/courier.h"
 
-static const char *server;
-static tri_text said;
-
-static void collect(void *user, triage_log_level level, const char *line) {
-    (void)user, (void)level;
-    assert_ok(tri_text_format(&said, "%s\n", line));
-}
-
-static const tri_log log_here = {collect, NULL};
-
 /* ---- databases ---- */
-
-static void run_on(const char *url, const char *text) {
-    PGconn *conn = PQconnectdb(url);
-    PGresult *result = PQexec(conn, text);
-    const ExecStatusType status = PQresultStatus(result);
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-        fail_msg("%s: %s", text, PQerrorMessage(conn));
-    PQclear(result);
-    PQfinish(conn);
-}
-
-/* A new database of this name. */
-static const char *make_server(const char *name) {
-    static char urls[4][512];
-    static unsigned next;
-    char text[200], *url = urls[next++ % 4];
-    const char *options = strstr(server, "/postgres?");
-    snprintf(text, sizeof text, "CREATE DATABASE s%d_%s", (int)getpid(), name);
-    run_on(server, text);
-    snprintf(url, sizeof urls[0], "%.*s/s%d_%s%s", (int)(options - server), server, (int)getpid(), name,
-             options + strlen("/postgres"));
-    return url;
-}
 
 static tri_store *open_at(const char *url) {
     tri_store *store = NULL;
@@ -77,7 +44,7 @@ static void add_many(tri_store *store, const char *prefix, int count) {
 
 static void test_both_ways_and_only_once(void **state) {
     (void)state;
-    const char *url = make_server("both");
+    const char *url = on_server("both");
     tri_store *remote = open_at(url), *a = open_store("a.db", TRI_STORE_WRITE),
               *b = open_store("b.db", TRI_STORE_WRITE);
     add_many(a, "a", 300); /* more than a batch */
@@ -111,7 +78,7 @@ static void test_hostile_rows_on_the_server(void **state) {
         "{\"samples\": 999999999999}",
         "{\"row_error\": 0.5, \"row_error_limit\": 1}"};
     enum { SPOILS = sizeof spoils / sizeof spoils[0] };
-    const char *url = make_server("hostile");
+    const char *url = on_server("hostile");
     tri_store *remote = open_at(url), *local = open_store("hostile.db", TRI_STORE_WRITE);
     add(remote, row_of("good", 100));
     for (size_t i = 0; i < SPOILS; i++) {
@@ -149,7 +116,7 @@ static void test_impossible_rows_on_the_server(void **state) {
     (void)state;
     static const char legal[] = "wgmma tile_n=256 wg_n=1 step_k=64 stages=4 c_slabs=4 cluster_n=1 "
                                 "ctas_per_sm=1 raster=1 share=1 promote=0";
-    tri_store *remote = open_at(make_server("impossible")), *local = open_store("gate.db", TRI_STORE_WRITE);
+    tri_store *remote = open_at(on_server("impossible")), *local = open_store("gate.db", TRI_STORE_WRITE);
     tri_admission *gate = NULL;
     tri_sync_result result;
     tri_measurement ours = row_of("wgmma tile_n=9999", 100000), newer = ours;
@@ -177,7 +144,7 @@ static void test_impossible_rows_on_the_server(void **state) {
 /* One problem on one device, and only rows that are what they say. */
 static void test_fetch(void **state) {
     (void)state;
-    const char *url = make_server("fetch");
+    const char *url = on_server("fetch");
     tri_store *remote = open_at(url), *local = open_store("fetch.db", TRI_STORE_WRITE);
     int64_t added, rows;
     tri_measurement wanted = row_of("wanted", 100), elsewhere = row_of("elsewhere", 100);
@@ -201,7 +168,7 @@ static void test_fetch(void **state) {
 
 static void test_restored_server(void **state) {
     (void)state;
-    const char *url = make_server("restored");
+    const char *url = on_server("restored");
     tri_store *remote = open_at(url), *local = open_store("restored.db", TRI_STORE_WRITE);
     add_many(local, "r", 20);
     expect_sync(local, remote, 20, 0, 0);
@@ -221,7 +188,7 @@ static void test_restored_server(void **state) {
 /* A server of a version to come is read, and never written. */
 static void test_newer_server_is_only_read(void **state) {
     (void)state;
-    const char *url = make_server("newer");
+    const char *url = on_server("newer");
     tri_store *remote = open_at(url), *local = open_store("newer.db", TRI_STORE_WRITE);
     tri_sync_result result;
     add_many(remote, "there", 3);
@@ -237,7 +204,7 @@ static void test_newer_server_is_only_read(void **state) {
 
 static void test_stops_in_time(void **state) {
     (void)state;
-    tri_store *remote = open_at(make_server("stop")), *local = open_store("stop.db", TRI_STORE_WRITE);
+    tri_store *remote = open_at(on_server("stop")), *local = open_store("stop.db", TRI_STORE_WRITE);
     add_many(local, "s", 5);
     const int told = 1;
     tri_sync_result result;
@@ -255,7 +222,7 @@ static void test_stops_in_time(void **state) {
 /* Without its server a run goes on; what it measured arrives with the next journey, once. */
 static void test_courier(void **state) {
     (void)state;
-    const char *url = make_server("courier");
+    const char *url = on_server("courier");
     tri_store *remote = open_at(url), *local = open_store("courier.db", TRI_STORE_WRITE);
     tri_courier *courier = NULL;
     tri_sync_result moved;
@@ -284,7 +251,7 @@ static const char *const specs[] = {"{\"m\":\"1\"}", "{\"m\":\"2\"}", "{\"m\":\"
 
 static void test_a_job_is_for_one(void **state) {
     (void)state;
-    tri_store *remote = open_at(make_server("one"));
+    tri_store *remote = open_at(on_server("one"));
     int64_t added;
     assert_ok(tri_job_enqueue(&added, remote, specs, 3, "H200"));
     assert_int_equal(added, 3);
@@ -321,7 +288,7 @@ static void test_a_job_is_for_one(void **state) {
 
 static void test_leases_end(void **state) {
     (void)state;
-    const char *url = make_server("lease");
+    const char *url = on_server("lease");
     tri_store *remote = open_at(url);
     int64_t added;
     bool held;
@@ -366,7 +333,7 @@ static void test_leases_end(void **state) {
 
 static void test_compiling_ahead(void **state) {
     (void)state;
-    const char *url = make_server("ahead");
+    const char *url = on_server("ahead");
     tri_store *remote = open_at(url);
     int64_t count;
     bool held;
@@ -417,7 +384,7 @@ static void test_compiling_ahead(void **state) {
 /* A device that only evidence speaks of is known by the name in its rows. */
 static void test_devices_of_evidence(void **state) {
     (void)state;
-    tri_store *remote = open_at(make_server("devices"));
+    tri_store *remote = open_at(on_server("devices"));
     int64_t count;
     tri_job job;
     add(remote, row_of("a", 100));
@@ -434,7 +401,7 @@ static void test_devices_of_evidence(void **state) {
 static void test_compile_workers_share(void **state) {
     (void)state;
     enum { WORKERS = 8, JOBS = 40 };
-    const char *url = make_server("share");
+    const char *url = on_server("share");
     tri_store *remote = open_at(url), *check = NULL;
     char texts[JOBS][32];
     const char *list[JOBS];
@@ -492,10 +459,7 @@ int main(void) {
         cmocka_unit_test(test_devices_of_evidence),
         cmocka_unit_test(test_compile_workers_share),
     };
-    server = getenv("TRIAGE_TEST_SERVER");
-    if (!server || !*server) {
-        puts("skipped: no TRIAGE_TEST_SERVER (sh tests/support/postgres.sh starts one)");
+    if (!has_server())
         return 77;
-    }
     return cmocka_run_group_tests_name("sync and jobs", tests, make_folder, remove_folder);
 }

@@ -8,6 +8,7 @@
 
 #include "measure/bench.h"
 #include "render/render.h"
+#include "support/check.h"
 #include "support/mutate.h"
 
 typedef struct world_shape {
@@ -32,11 +33,6 @@ typedef struct world {
     tri_source reference_source, source;
     tri_bench *bench;
 } world;
-
-static void must(triage_status status) {
-    if (status != TRIAGE_OK)
-        fail_msg("%s: %s", triage_status_name(status), triage_last_error());
-}
 
 static size_t first_of_kernel(const tri_configs *configs, const char *kernel, const char *with) {
     size_t length = kernel ? strlen(kernel) : 0;

@@ -1,9 +1,5 @@
 /* The gate for evidence from elsewhere: what was truly measured passes, all of it; what cannot be is named. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "support/check.h"
 
 #include <glob.h>
 #include <jansson.h>
@@ -25,11 +21,6 @@
 static tri_admission *gate;
 static tri_space *space;
 static char config[256]; /* a legal one for PROBLEM on H200 */
-
-static void must(triage_status status) {
-    if (status != TRIAGE_OK)
-        fail_msg("%s: %s", triage_status_name(status), triage_last_error());
-}
 
 static int open_all(void **state) {
     (void)state;

@@ -15,21 +15,7 @@
 
 #include "base/base.h"
 #include "base/resource_table.h"
-#include "support/scratch.h"
-
-static char folder[64];
-
-static int make_folder(void **state) {
-    (void)state;
-    scratch_make(folder);
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
+#include "support/scratch_group.h"
 
 /* ---- status ---- */
 
@@ -149,6 +135,25 @@ static void allocation_checks_for_overflow(void **state) {
     for (int i = 0; i < 21; i++)
         assert_int_equal(bytes[i], 0);
     free(bytes);
+}
+
+static void lists_grow(void **state) {
+    (void)state;
+    int32_t *items = NULL;
+    size_t capacity = 0;
+    for (int32_t i = 0; i < 1000; i++) {
+        assert_int_equal(tri_grow(&items, &capacity, (size_t)i, sizeof *items, "numbers"), TRIAGE_OK);
+        assert_true(capacity > (size_t)i);
+        items[i] = i;
+    }
+    for (int32_t i = 0; i < 1000; i++)
+        assert_int_equal(items[i], i);
+    int32_t *const kept = items;
+    size_t full = PTRDIFF_MAX / sizeof *items;
+    assert_int_equal(tri_grow(&items, &full, full, sizeof *items, "numbers"), TRIAGE_E_MEMORY);
+    assert_true(items == kept && full == PTRDIFF_MAX / sizeof *items);
+    assert_non_null(strstr(triage_last_error(), " numbers"));
+    free(items);
 }
 
 /* ---- files ---- */
@@ -353,6 +358,7 @@ int main(void) {
         cmocka_unit_test(reads_whole_numbers),
         cmocka_unit_test(reads_real_numbers),
         cmocka_unit_test(allocation_checks_for_overflow),
+        cmocka_unit_test(lists_grow),
         cmocka_unit_test(file_round_trip),
         cmocka_unit_test(file_failures),
         cmocka_unit_test(folders_are_made_private),
@@ -367,5 +373,5 @@ int main(void) {
         cmocka_unit_test(resource_names_stay_inside),
         cmocka_unit_test(log_calls_back),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

@@ -5,30 +5,18 @@
 #include "problem/dense.h"
 #include "run/dense.h"
 #include "support/api_cases.h"
-#include "support/scratch.h"
+#include "support/check.h"
+#include "support/scratch_group.h"
 #include "tune/tune.h"
 
 #define WORKER TRI_BINARY_DIR "/bin/triage_worker"
 #define LIBRARIES TRI_BINARY_DIR "/tests/"
-
-static char folder[64];
 
 static int set_up(void **state) {
     (void)state;
     scratch_make(folder);
     unsetenv("FAKE_OPENBLAS");
     return setenv("LD_LIBRARY_PATH", LIBRARIES "fake_openblas", 1);
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
-
-static void must(triage_status status) {
-    if (status != TRIAGE_OK)
-        fail_msg("%s: %s", triage_status_name(status), triage_last_error());
 }
 
 /* ---- the key ---- */
@@ -381,13 +369,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_key_and_back),
         cmocka_unit_test(test_other_spellings_are_refused),
-        cmocka_unit_test_setup_teardown(test_measured_once_for_a_shape, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_columns_too, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_wrong_library_gets_no_number, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_crash_is_evidence, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_without_a_library_nothing_is_measured, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_choice_tells_of_the_dense_time, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_version_1_gets_what_it_had, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_measured_once_for_a_shape, set_up, remove_scratch),
+        cmocka_unit_test_setup_teardown(test_columns_too, set_up, remove_scratch),
+        cmocka_unit_test_setup_teardown(test_a_wrong_library_gets_no_number, set_up, remove_scratch),
+        cmocka_unit_test_setup_teardown(test_a_crash_is_evidence, set_up, remove_scratch),
+        cmocka_unit_test_setup_teardown(test_without_a_library_nothing_is_measured, set_up, remove_scratch),
+        cmocka_unit_test_setup_teardown(test_choice_tells_of_the_dense_time, set_up, remove_scratch),
+        cmocka_unit_test_setup_teardown(test_version_1_gets_what_it_had, set_up, remove_scratch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,62 +1,18 @@
 /* How a lookup is explained: who is used and why others are not, from which layer, at what distance; and what
  * nearest kernels cost by leaving one out. Nothing is compiled: the device is a description. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "support/paper_world.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "run/explain.h"
 
-static tri_space *space;
-static tri_device_info info;
 static tri_setting setting;
 static tri_store *own, *shipped;
-static tri_configs configs; /* of problem_of(1024, 0.75) */
 
-static void must(triage_status status) {
-    if (status != TRIAGE_OK)
-        fail_msg("%s: %s", triage_status_name(status), triage_last_error());
-}
-
-static tri_problem problem_of(int64_t size, double sparsity) {
-    tri_pattern pattern = {0};
-    must(tri_pattern_random(&pattern, size / 64, size / 64, sparsity, 1));
-    tri_problem problem = {.op = TRI_OP_BSR_GEMM,
-                           .in_type = TRIAGE_F16,
-                           .out_type = TRIAGE_F16,
-                           .m = size,
-                           .n = size,
-                           .k = size,
-                           .ldb = size,
-                           .ldc = size,
-                           .block_m = 64,
-                           .block_k = 64,
-                           .nnzb = pattern.nnzb};
-    tri_fingerprint_of(&problem.fingerprint, &pattern);
-    tri_pattern_free(&pattern);
-    return problem;
-}
-
-static int open_space(void **state) {
-    (void)state;
-    must(tri_device_info_of_target(&info, "sm_90a"));
-    must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
+static int open_setting(void **state) {
+    const int code = open_space(state);
     setting = (tri_setting){space, &info, NULL};
-    tri_problem problem = problem_of(1024, 0.75);
-    must(tri_space_enumerate(&configs, space, &problem, &info));
-    return configs.count >= 8 ? 0 : -1;
-}
-
-static int close_space(void **state) {
-    (void)state;
-    tri_configs_free(&configs);
-    tri_space_free(space);
-    return 0;
+    return code;
 }
 
 static int open_stores(void **state) {
@@ -71,52 +27,6 @@ static int close_stores(void **state) {
     tri_store_close(own);
     tri_store_close(shipped);
     return 0;
-}
-
-/* ---- evidence ---- */
-
-typedef struct claim { /* NULLs are filled in truthfully */
-    const char *config, *source_hash, *stage;
-    double median_ns;
-    tri_outcome outcome;
-    bool warm;
-    int64_t later_ms;
-} claim;
-
-static void add_to(tri_store *store, const tri_problem *problem, claim said) {
-    char *key = NULL, *device = NULL, kernel[64];
-    tri_verdict_of_config today;
-    must(tri_currency_of(&today, &setting, problem, said.config, NULL));
-    if (!said.source_hash && today.currency != TRI_CURRENT)
-        fail_msg("%s: %s", said.config, today.why);
-    must(tri_problem_key(&key, problem));
-    must(tri_device_key(&device, &info));
-    snprintf(kernel, sizeof kernel, "%.*s", (int)strcspn(said.config, " "), said.config);
-    tri_measurement row = {.problem = key,
-                           .device = device,
-                           .device_name = "paper",
-                           .kernel = kernel,
-                           .config = (char *)(uintptr_t)said.config,
-                           .source_hash = said.source_hash ? (char *)(uintptr_t)said.source_hash : today.hash,
-                           .compiler = "nvrtc 13.0",
-                           .stage = said.stage ? (char *)(uintptr_t)said.stage : "search",
-                           .outcome = said.outcome,
-                           .reason = said.outcome == TRI_RIGHT ? "" : "made up",
-                           .median_ns = said.median_ns,
-                           .low_ns = said.median_ns * 0.999,
-                           .high_ns = said.median_ns * 1.001,
-                           .min_ns = said.median_ns * 0.99,
-                           .samples = 30,
-                           .cold_l2 = !said.warm,
-                           .row_error = 1e-4,
-                           .row_error_limit = 2e-4,
-                           .measured_at_ms = 1700000000000 + said.later_ms,
-                           .host = "00000000000000000000000000000000",
-                           .version = TRIAGE_VERSION,
-                           .circumstances = "{}"};
-    must(tri_store_add(store, &row));
-    free(device);
-    free(key);
 }
 
 #define add(problem, ...) add_to(own, problem, (claim){__VA_ARGS__})
@@ -142,7 +52,6 @@ static void expect_rival(const tri_rival *rival, tri_standing standing, const ch
                  tri_standing_name(standing), words);
 }
 
-#define OTHER_HASH "0123456789abcdef0123456789abcdef"
 #define C(i) configs.text[i]
 
 /* ---- the asked problem's own candidates ---- */
@@ -482,5 +391,5 @@ int main(void) {
         IN_STORES(far_donors_are_judged_by_far_ones),
         cmocka_unit_test(explanations_agree_with_lookups),
     };
-    return cmocka_run_group_tests_name("explain", tests, open_space, close_space);
+    return cmocka_run_group_tests_name("explain", tests, open_setting, close_space);
 }

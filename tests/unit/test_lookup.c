@@ -1,77 +1,17 @@
 /* Which kernel is chosen: exact, nearest, default; and that outdated or foreign evidence is a miss. Nothing is
  * compiled: the device is a description. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "support/paper_world.h"
 
-#include <ftw.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "run/lookup.h"
 
-/* ---- a world: the built-in space, a made-up GPU, an empty database ---- */
-
-static char folder[64], database[96];
-static tri_space *space;
-static tri_device_info info;
 static tri_store *store;
-static tri_configs configs; /* of problem_of(1024) */
-
-static tri_problem problem_of(int64_t size) {
-    tri_pattern pattern = {0};
-    assert_int_equal(tri_pattern_random(&pattern, size / 64, size / 64, 0.75, 1), TRIAGE_OK);
-    tri_problem problem = {.op = TRI_OP_BSR_GEMM,
-                           .in_type = TRIAGE_F16,
-                           .out_type = TRIAGE_F16,
-                           .m = size,
-                           .n = size,
-                           .k = size,
-                           .ldb = size,
-                           .ldc = size,
-                           .block_m = 64,
-                           .block_k = 64,
-                           .nnzb = pattern.nnzb};
-    tri_fingerprint_of(&problem.fingerprint, &pattern);
-    tri_pattern_free(&pattern);
-    return problem;
-}
-
-static int remove_entry(const char *path, const struct stat *entry, int flag, struct FTW *at) {
-    (void)entry, (void)flag, (void)at;
-    return remove(path);
-}
-
-static int open_space(void **state) {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/triage-test-lookup-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    assert_int_equal(tri_device_info_of_target(&info, "sm_90a"), TRIAGE_OK);
-    triage_status status = tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){0});
-    if (status != TRIAGE_OK)
-        fail_msg("%s", triage_last_error());
-    tri_problem problem = problem_of(1024);
-    assert_int_equal(tri_space_enumerate(&configs, space, &problem, &info), TRIAGE_OK);
-    return configs.count >= 4 ? 0 : -1;
-}
-
-static int close_space(void **state) {
-    (void)state;
-    tri_configs_free(&configs);
-    tri_space_free(space);
-    return nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-}
 
 static int open_store(void **state) {
     (void)state;
-    static int number;
-    snprintf(database, sizeof database, "%s/%d.db", folder, number++);
-    return tri_store_open(&store, database, TRI_STORE_WRITE) == TRIAGE_OK ? 0 : -1;
+    must(tri_store_open_memory(&store));
+    return 0;
 }
 
 static int close_store(void **state) {
@@ -81,66 +21,8 @@ static int close_store(void **state) {
     return 0;
 }
 
-/* ---- evidence ---- */
-
-/* The hash that config has today for a problem. */
-static void hash_of(char out[TRI_HASH_SIZE], const tri_problem *problem, const char *config) {
-    tri_candidate candidate = {0};
-    tri_source source = {0};
-    triage_status status = tri_space_candidate(&candidate, space, problem, &info, config);
-    if (status != TRIAGE_OK)
-        fail_msg("%s: %s", config, triage_last_error());
-    assert_int_equal(tri_render(&source, &candidate, NULL), TRIAGE_OK);
-    tri_source_hash(out, &source, info.target);
-    tri_source_free(&source);
-    tri_candidate_free(&candidate);
-}
-
-typedef struct claim { /* one row of evidence; NULLs are filled in truthfully */
-    const char *config, *source_hash, *device;
-    double median_ns;
-    tri_outcome outcome;
-} claim;
-
 static void add(const tri_problem *problem, claim said) {
-    char hash[TRI_HASH_SIZE], *key = NULL, *device = NULL;
-    if (!said.source_hash)
-        hash_of(hash, problem, said.config);
-    assert_int_equal(tri_problem_key(&key, problem), TRIAGE_OK);
-    assert_int_equal(tri_device_key(&device, &info), TRIAGE_OK);
-    char kernel[64];
-    snprintf(kernel, sizeof kernel, "%.*s", (int)strcspn(said.config, " "), said.config);
-    tri_measurement row = {
-        .problem = key,
-        .device = said.device ? (char *)said.device : device,
-        .device_name = "paper",
-        .kernel = kernel,
-        .config = (char *)said.config,
-        .source_hash = said.source_hash ? (char *)said.source_hash : hash,
-        .compiler = "nvrtc 13.0",
-        .stage = "search",
-        .outcome = said.outcome,
-        .reason = said.outcome == TRI_RIGHT ? "" : "made up",
-        .median_ns = said.median_ns,
-        .low_ns = said.median_ns * 0.999,
-        .high_ns = said.median_ns * 1.001,
-        .min_ns = said.median_ns * 0.99,
-        .samples = 30,
-        .cold_l2 = true,
-        .row_error = 1e-4,
-        .row_error_limit = 2e-4,
-        .registers = 100,
-        .smem_bytes = 1024,
-        .measured_at_ms = 1700000000000,
-        .host = "00000000000000000000000000000000",
-        .version = TRIAGE_VERSION,
-        .circumstances = "{}",
-    };
-    triage_status status = tri_store_add(store, &row);
-    if (status != TRIAGE_OK)
-        fail_msg("%s", triage_last_error());
-    free(device);
-    free(key);
+    add_to(store, problem, said);
 }
 
 /* The i-th configuration that is legal for problem and is not the default. */
@@ -191,13 +73,13 @@ static void expect(const tri_problem *problem, triage_source source, const char 
 
 static void default_without_a_store(void **state) {
     (void)state;
-    tri_problem problem = problem_of(1024);
+    tri_problem problem = problem_of(1024, 0.75);
     expect_default(&problem, NULL);
 }
 
 static void default_from_an_empty_store(void **state) {
     (void)state;
-    tri_problem problem = problem_of(1024);
+    tri_problem problem = problem_of(1024, 0.75);
     expect_default(&problem, store);
 }
 
@@ -205,7 +87,7 @@ static void default_from_an_empty_store(void **state) {
 
 static void exact_is_the_fastest(void **state) {
     (void)state;
-    tri_problem problem = problem_of(1024);
+    tri_problem problem = problem_of(1024, 0.75);
     const char *slow = config_at(&problem, 0), *fast = config_at(&problem, 1);
     add(&problem, (claim){.config = slow, .median_ns = 2000});
     add(&problem, (claim){.config = fast, .median_ns = 1000});
@@ -219,10 +101,9 @@ static void exact_is_the_fastest(void **state) {
 
 static void exact_passes_over_changed_text(void **state) {
     (void)state;
-    tri_problem problem = problem_of(1024);
+    tri_problem problem = problem_of(1024, 0.75);
     const char *changed = config_at(&problem, 0), *current = config_at(&problem, 1);
-    add(&problem,
-        (claim){.config = changed, .source_hash = "0123456789abcdef0123456789abcdef", .median_ns = 10});
+    add(&problem, (claim){.config = changed, .source_hash = OTHER_HASH, .median_ns = 10});
     add(&problem, (claim){.config = "nosuch axis=1",
                           .source_hash = "1123456789abcdef0123456789abcdef",
                           .median_ns = 20});
@@ -232,10 +113,9 @@ static void exact_passes_over_changed_text(void **state) {
 
 static void changed_text_alone_is_a_miss(void **state) {
     (void)state;
-    tri_problem problem = problem_of(1024), other = problem_of(2048);
+    tri_problem problem = problem_of(1024, 0.75), other = problem_of(2048, 0.75);
     const char *config = config_at(&problem, 0);
-    add(&problem,
-        (claim){.config = config, .source_hash = "0123456789abcdef0123456789abcdef", .median_ns = 10});
+    add(&problem, (claim){.config = config, .source_hash = OTHER_HASH, .median_ns = 10});
     expect_default(&problem, store);
     add(&other,
         (claim){.config = config, .source_hash = "2123456789abcdef0123456789abcdef", .median_ns = 10});
@@ -244,7 +124,7 @@ static void changed_text_alone_is_a_miss(void **state) {
 
 static void failures_are_no_winners(void **state) {
     (void)state;
-    tri_problem problem = problem_of(1024);
+    tri_problem problem = problem_of(1024, 0.75);
     const tri_outcome outcomes[] = {TRI_NOT_COMPILED, TRI_WRONG, TRI_CRASHED, TRI_TIMED_OUT};
     for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++)
         add(&problem, (claim){.config = config_at(&problem, 0), .outcome = outcomes[i]});
@@ -253,7 +133,7 @@ static void failures_are_no_winners(void **state) {
 
 static void other_devices_do_not_count(void **state) {
     (void)state;
-    tri_problem problem = problem_of(1024);
+    tri_problem problem = problem_of(1024, 0.75);
     tri_device_info other = info;
     char *device = NULL;
     other.sm_count--;
@@ -267,7 +147,7 @@ static void other_devices_do_not_count(void **state) {
 
 static void nearest_is_the_least_distance(void **state) {
     (void)state;
-    tri_problem near = problem_of(1024), far = problem_of(8192), asked = problem_of(1152);
+    tri_problem near = problem_of(1024, 0.75), far = problem_of(8192, 0.75), asked = problem_of(1152, 0.75);
     const char *near_config = config_at(&asked, 0), *far_config = config_at(&asked, 1);
     add(&far, (claim){.config = far_config, .median_ns = 500});
     add(&near, (claim){.config = near_config, .median_ns = 1000});
@@ -286,19 +166,17 @@ static void nearest_is_the_least_distance(void **state) {
 
 static void nearest_passes_over_changed_text(void **state) {
     (void)state;
-    tri_problem near = problem_of(1024), far = problem_of(8192), asked = problem_of(1152);
-    add(&near, (claim){.config = config_at(&asked, 0),
-                       .source_hash = "0123456789abcdef0123456789abcdef",
-                       .median_ns = 10});
+    tri_problem near = problem_of(1024, 0.75), far = problem_of(8192, 0.75), asked = problem_of(1152, 0.75);
+    add(&near, (claim){.config = config_at(&asked, 0), .source_hash = OTHER_HASH, .median_ns = 10});
     add(&far, (claim){.config = config_at(&asked, 1), .median_ns = 500});
     expect(&asked, TRIAGE_SOURCE_NEAREST, config_at(&asked, 1));
 }
 
 static void other_kinds_are_no_donors(void **state) {
     (void)state;
-    tri_problem asked = problem_of(1024);
+    tri_problem asked = problem_of(1024, 0.75);
     for (int i = 0; i < 3; i++) {
-        tri_problem other = problem_of(2048);
+        tri_problem other = problem_of(2048, 0.75);
         if (i == 0)
             other.in_type = other.out_type = TRIAGE_BF16;
         if (i == 1)
@@ -327,7 +205,7 @@ static void other_kinds_are_no_donors(void **state) {
 /* Leaving one out: 1024 served by 2048's winner loses 1 - 100/125, 2048 by 1024's 1 - 100/200. */
 static void nearest_estimates_its_loss(void **state) {
     (void)state;
-    tri_problem a = problem_of(1024), b = problem_of(2048), asked = problem_of(1536);
+    tri_problem a = problem_of(1024, 0.75), b = problem_of(2048, 0.75), asked = problem_of(1536, 0.75);
     const char *one = config_at(&asked, 0), *two = config_at(&asked, 1);
     add(&a, (claim){.config = one, .median_ns = 100});
     add(&a, (claim){.config = two, .median_ns = 125});
@@ -344,12 +222,12 @@ static void nearest_estimates_its_loss(void **state) {
 /* What was never timed on the problem that is left out is unknown, not free: with most unknown, so is the mean. */
 static void nearest_does_not_guess_its_loss(void **state) {
     (void)state;
-    tri_problem asked = problem_of(1536);
+    tri_problem asked = problem_of(1536, 0.75);
     const char *one = config_at(&asked, 0), *two = config_at(&asked, 1), *three = config_at(&asked, 2);
     const int64_t sizes[] = {1024, 2048, 4096};
     const char *const winners[] = {one, two, three};
     for (size_t i = 0; i < 3; i++) {
-        tri_problem tuned = problem_of(sizes[i]);
+        tri_problem tuned = problem_of(sizes[i], 0.75);
         add(&tuned, (claim){.config = winners[i], .median_ns = 100});
         if (i == 0)
             add(&tuned, (claim){.config = two, .median_ns = 101});
@@ -367,7 +245,7 @@ static void nearest_of_many_is_the_nearest(void **state) {
     static tri_problem stored[MANY];
     tri_random random;
     tri_random_seed(&random, 3);
-    const tri_problem example = problem_of(2048);
+    const tri_problem example = problem_of(2048, 0.75);
     const char *config = config_at(&example, 0);
     for (int i = 0; i < MANY + ASKED; i++) {
         tri_problem made = example;

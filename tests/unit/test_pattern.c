@@ -11,23 +11,9 @@
 #include <unistd.h>
 
 #include "problem/problem.h"
-#include "support/scratch.h"
+#include "support/scratch_group.h"
 
 #define SMALL TRI_SOURCE_DIR "/tests/data/dlmc/variational_0.9_encoder1_ffn2.smtx"
-
-static char folder[64];
-
-static int make_folder(void **state) {
-    (void)state;
-    scratch_make(folder);
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
 
 /* tri_pattern_copy checks everything that a pattern must be. */
 static void assert_valid(const tri_pattern *pattern) {
@@ -423,5 +409,5 @@ int main(void) {
         cmocka_unit_test(fingerprint_does_not_depend_on_the_seed),
         cmocka_unit_test(fingerprint_tells_kinds_apart),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

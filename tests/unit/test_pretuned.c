@@ -1,10 +1,6 @@
 /* What is shipped (db/pretuned): every row passes the checks of an import, speaks of today's kernels, and is
  * found by a device like the one it was measured on, below the user's own evidence. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "support/check.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +15,6 @@
 static tri_device_info info;
 static tri_store *shipped;
 static tri_space *space;
-
-static void must(triage_status status) {
-    if (status != TRIAGE_OK)
-        fail_msg("%s: %s", triage_status_name(status), triage_last_error());
-}
 
 static int open_all(void **state) {
     (void)state;

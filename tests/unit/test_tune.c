@@ -1,38 +1,15 @@
 /* The search on the host device, end to end, with the real space; and the statistics under it. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "support/check.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "measure/stats.h"
-#include "support/scratch.h"
+#include "support/scratch_group.h"
 #include "tune/tune.h"
 
 #define WORKER TRI_BINARY_DIR "/bin/triage_worker"
-
-static char folder[64];
-
-static int set_up(void **state) {
-    (void)state;
-    scratch_make(folder);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
-
-static void must(triage_status status) {
-    if (status != TRIAGE_OK)
-        fail_msg("%s: %s", triage_status_name(status), triage_last_error());
-}
 
 /* ---- statistics --------------------------------------------------------------------------------------- */
 
@@ -366,5 +343,5 @@ int main(void) {
         cmocka_unit_test(test_compile_for_a_device),
         cmocka_unit_test(test_bad_options),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

@@ -1,10 +1,10 @@
 /* The dense product by cuBLAS, found at run time, behind the face of a kernel: what launches and times those
  * launches and times it. */
 #include "device/cuda/kernel.h"
+#include "device/library.h"
 
 #include "bsr_gemm/args.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -21,33 +21,17 @@ static tri_cublas real;
 static bool real_loaded; /* for good: it keeps threads and device memory of its own */
 static const tri_cublas *replaced;
 
-static void *search(void) {
-    static const char *const folders[] = {"", "/usr/local/cuda/lib64/"};
-    static const char *const names[] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so"};
-    char path[128];
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
-        for (size_t j = 0; j < sizeof names / sizeof *names; j++) {
-            snprintf(path, sizeof path, "%s%s", folders[i], names[j]);
-            void *found = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-            if (found)
-                return found;
-        }
-    }
-    return NULL;
-}
-
 static triage_status load_real(void) {
     if (real_loaded)
         return TRIAGE_OK;
-    void *library = search();
-    if (!library)
-        return tri_fail(TRIAGE_E_NOT_FOUND,
-                        "no libcublas: it is neither in the loader's path nor in /usr/local/cuda");
+    static const char *const names[] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so", NULL};
+    void *library = NULL;
+    triage_status status = tri_library_open(&library, names, NULL);
+    if (status != TRIAGE_OK)
+        return status;
     const char *missing = tri_cuda_resolve(&real, library, symbols, sizeof symbols / sizeof *symbols);
-    if (missing) {
-        dlclose(library);
+    if (missing)
         return tri_fail(TRIAGE_E_NOT_FOUND, "this libcublas has no %s: CUDA 12 or later is needed", missing);
-    }
     real_loaded = true;
     return TRIAGE_OK;
 }

@@ -1,5 +1,6 @@
 /* The dense product by OpenBLAS, found at run time, behind the face of a kernel. */
 #include "device/host/host.h"
+#include "device/library.h"
 
 #include "bsr_gemm/args.h"
 
@@ -22,11 +23,12 @@ typedef struct tri_openblas_product {
     bool b_row, c_row;
 } tri_openblas_product;
 
-/* The library stays loaded: it keeps threads. */
 static triage_status find(openblas *out) {
-    void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-        return tri_fail(TRIAGE_E_NOT_FOUND, "no libopenblas: libopenblas.so.0 is not in the loader's path");
+    static const char *const libraries[] = {"libopenblas.so.0", "libopenblas.so", NULL};
+    void *library = NULL;
+    triage_status status = tri_library_open(&library, libraries, "Debian's package libopenblas0");
+    if (status != TRIAGE_OK)
+        return status;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         void *symbol = dlsym(library, names[i]);
         if (!symbol)
