@@ -9,13 +9,13 @@
  * columns and leaves; the next one takes its place, long rows first, so uneven rows even out.
  *
  *   producer warp    rows[i] ──► the row's first block at once; col_idx ──► the others
- *                    bulk copies: kGroup pieces of a block, A[block_m][kStepK] row by row, and TMA: B[kStepK][tile_n]
+ *                    kGroup pieces of a block: A[block_m][kStepK] by cp.async, B[kStepK][tile_n] by TMA
  *                    ──► ring of kStages slots, full[] by bytes, empty[] by warps
  *   consumer warps   kWarpRows x kWarpN of the tile each: ldmatrix ──► mma ──► registers ──► C
  *
- * Shared memory: rows of A are kStepK values and 16 bytes apart, so that eight of them meet all banks (a tensor
- * map of A would cost 128 bytes of arguments: see args.h). Rows of column-major B are kStepK values, 32, 64 or
- * 128 bytes, in TMA's swizzle of that width; row-major B lies in boxes of 64 columns, 128 bytes, one after another.
+ * Shared memory: rows of A, and of column-major B, are kStepK values, 32, 64 or 128 bytes, in TMA's swizzle
+ * of that width; row-major B lies in boxes of 64 columns, 128 bytes, one after another. (A by a tensor map
+ * would cost 128 bytes of arguments, see args.h; by a bulk copy for each row, twice the time.)
  */
 #include "bsr_gemm/args.h"
 #include "lib/store.cuh"
@@ -47,8 +47,7 @@ constexpr int kWarpN = kTileN / kWarpsN;
 constexpr int kMTiles = kWarpRows / 16;
 constexpr int kNTiles = kWarpN / 8;
 constexpr int kRowBytes = kStepK * 2;   // of A and column-major B
-constexpr int kRowStrideA = kRowBytes + 16;
-constexpr int kPieceA = kBlockM * kRowStrideA;
+constexpr int kPieceA = kBlockM * kRowBytes;
 constexpr int kPieceB = kTileN * kRowBytes;
 constexpr int kBoxB = kBLayout == 0 ? 64 : (kTileN < 256 ? kTileN : 256); // columns of a box of rank 2
 constexpr int kBoxBytes = kBoxB * kRowBytes;
@@ -72,7 +71,7 @@ __device__ __forceinline__ int swizzled(int row, int chunk)
 /* What lane addresses for ldmatrix in a piece of A: sixteen rows, the halves of k 16. */
 __device__ __forceinline__ int lane_offset_a(int lane, int warp_m)
 {
-    return (warp_m * kWarpRows + lane % 16) * kRowStrideA + lane / 16 * 16;
+    return swizzled(warp_m * kWarpRows + lane % 16, lane / 16);
 }
 
 /* ... of B. Matrices 0, 1: columns 0..7 of sixteen, k 0..7 and 8..15; matrices 2, 3: columns 8..15. */
@@ -88,17 +87,17 @@ __device__ __forceinline__ int lane_offset_b(int lane, int warp_n)
     }
 }
 
-/* The rows of one piece of A, dealt to the warp's lanes. */
-__device__ __forceinline__ void load_piece_a(const tri_bsr_gemm_core_b &args, unsigned char *to,
-                                             unsigned long long *full, int block, int piece, int lane)
+/* One piece of A, 16 bytes a lane and turn. */
+__device__ __forceinline__ void load_piece_a(const tri_bsr_gemm_core_b &args, unsigned to, int block,
+                                             int piece, int lane)
 {
+    constexpr int kChunks = kRowBytes / 16; // of a row
     const char *from = static_cast<const char *>(args.values) +
                        ((long long)block * kBlockM * kBlockK + piece * kStepK) * 2;
-#pragma unroll
-    for (int row0 = 0; row0 < kBlockM; row0 += 32) {
-        int row = row0 + lane;
-        if (kBlockM % 32 == 0 || row < kBlockM)
-            bulk_load(to + row * kRowStrideA, from + row * (kBlockK * 2), kRowBytes, full);
+#pragma unroll 4
+    for (int i = lane; i < kBlockM * kChunks; i += 32) {
+        int row = i / kChunks, chunk = i % kChunks;
+        cp_async_16(to + swizzled(row, chunk), from + row * (kBlockK * 2) + chunk * 16, 16);
     }
 }
 
@@ -122,7 +121,7 @@ __device__ __forceinline__ void load_piece_b(const tri_bsr_gemm_core_b &args, un
 /* Producer: one warp. Lane l brings piece l of B of each stage. Columns are read 32 at a time, one a lane, a
  * whole read ahead; that of the row's first block came with the row, so its copies need not wait. */
 __device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, const tri_block_row &work, int col,
-                                        unsigned char *ring_a, unsigned char *ring_b,
+                                        unsigned ring_a, unsigned char *ring_b,
                                         unsigned long long *full, unsigned long long *empty)
 {
     int lane = threadIdx.x % 32;
@@ -138,15 +137,16 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, const t
         unsigned char *to_b = ring_b + (slot * kGroup + lane) * kPieceB;
         mbarrier_wait(&empty[slot], parity);
         if (lane == 0)
-            mbarrier_arrive_expect_tx(&full[slot], count * (kBlockM * kRowBytes + kPieceB));
+            mbarrier_arrive_expect_tx(&full[slot], count * kPieceB);
         __syncwarp();
         if (first == 0 && lane == 0)
             load_piece_b(args, to_b, &full[slot], work.col, 0, col);
 #pragma unroll
         for (int g = 0; g < kGroup; g++)
             if (g < count)
-                load_piece_a(args, ring_a + (slot * kGroup + g) * kPieceA, &full[slot],
+                load_piece_a(args, ring_a + (slot * kGroup + g) * kPieceA,
                              work.begin + (first + g) / kPieces, (first + g) % kPieces, lane);
+        cp_async_arrive(&full[slot]);
         if (first > 0 && first % (32 * kPieces) == 0) {
             here = ahead;
             int later = first / kPieces + 32 + lane;
@@ -173,7 +173,7 @@ __device__ __forceinline__ void multiply_piece(float (&acc)[kMTiles][kNTiles][4]
         unsigned a[kMTiles][4];
 #pragma unroll
         for (int mt = 0; mt < kMTiles; mt++)
-            ldmatrix_x4(a[mt], a_address + kt * 32 + mt * 16 * kRowStrideA);
+            ldmatrix_x4(a[mt], (a_address ^ kt << 5) + mt * 16 * kRowBytes);
 #pragma unroll
         for (int nj = 0; nj < kNTiles / 2; nj++) {
             unsigned b[4];
@@ -245,7 +245,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     if (threadIdx.x == kWarps * 32) {
         tma_prefetch_map(&args.map_b);
         for (int i = 0; i < kStages; i++) {
-            mbarrier_init(&full[i], 1);
+            mbarrier_init(&full[i], 1 + 32); /* the bytes of B; each lane's copies of A */
             mbarrier_init(&empty[i], kWarps);
         }
         mbarrier_init_fence();
@@ -253,7 +253,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     __syncthreads();
 
     if (warp_uniform(threadIdx.x / 32) == kWarps)
-        produce(args, work, col, ring_a, smem, full, empty);
+        produce(args, work, col, smem_u32(ring_a), smem, full, empty);
     else
         consume(args, work, col, smem_u32(ring_a), smem_u32(smem), full, empty);
 }

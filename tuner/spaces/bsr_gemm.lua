@@ -429,8 +429,7 @@ end
 
 -- bytes: a ring of pieces of A and B, and its barriers
 local function row_smem(p, c, stages)
-   local step_k = row_step_k(p)
-   return stages * (c.group * (p.block_m * (step_k * 2 + 16) + c.tile_n * step_k * 2) + 16)
+   return stages * (c.group * (p.block_m + c.tile_n) * row_step_k(p) * 2 + 16)
 end
 
 local function row_fits(p, c, stages)
@@ -459,12 +458,6 @@ local function row_map_b(p, c)
       return { rank = 3, box = { 64, step_k, c.tile_n // 64 }, inner_split = 64, swizzle = 128, l2_promotion = 256 }
    end
    return { rank = 2, box = { 64, step_k }, swizzle = 128, l2_promotion = 256 }
-end
-
-local function row_covers(p)
-   local m, k = p.block_m, p.block_k
-   return is_half(p) and (m == 16 or m == 32 or m == 64 or m == 128) and (k == 16 or k == 32 or k % 64 == 0) and
-          tma_reads_b(p)
 end
 
 local row = triage.kernel {
@@ -507,9 +500,11 @@ local row = triage.kernel {
       { "where many columns meet rows that are not nearly empty, other kernels read less of B", function(p)
          return p.n <= 1024 or 16 * p.nnzb <= p.block_rows * p.block_cols
       end },
-      { "a warp has 32 x 64, of the widest tile also 32 x 128", function(p, c)
+      { "a warp has 32 x 64, of the widest tile also 32 x 128, of narrow high ones 32 x 32", function(p, c)
          local rows, columns = p.block_m // c.warps_m, c.tile_n // c.warps_n
-         return rows == math.min(32, p.block_m) and (columns == 64 or (columns == 128 and c.tile_n == 512 and rows == p.block_m))
+         return rows == math.min(32, p.block_m) and
+                (columns == 64 or (columns == 128 and c.tile_n == 512 and rows == p.block_m) or
+                 (columns == 32 and c.tile_n <= 128 and p.block_m >= 64))
       end },
       { "the CTAs of an SM have 256 to 1024 columns", function(p, c)
          return (c.tile_n * c.ctas_per_sm >= 256 or p.block_m == 128) and c.tile_n * c.ctas_per_sm <= 1024
@@ -647,9 +642,11 @@ local wmma = triage.kernel {
       end },
       { "shared memory fits the SM", function(p, c, d) return wmma_smem(p, c) <= d.smem_bytes_max end },
       -- (deep pipelines, wide tiles and one or two warps were tried for small problems: never the winner)
-      { "where TMA kernels run, one depth and width is enough to compare", function(p, c, d)
+      { "where TMA kernels run, one depth and width is enough to compare, but for rows of a few blocks", function(p, c, d)
          return d.target ~= "sm_90a" or not (wgmma_covers(p) or panel_covers(p)) or
-                (c.stages == 3 and c.tile_n == (p.n > 64 and 128 or 64))
+                (c.stages == 3 and c.tile_n == (p.n > 64 and 128 or 64)) or
+                (p.nnzb <= 4 * p.block_rows and p.m * p.n <= 1 << 23 and p.n > 64 and c.tile_n <= 128 and
+                 c.stages < 4 and c.tile_m == math.min(64, p.block_m) and c.tile_k == math.min(64, wmma_block_k(p)))
       end },
    },
    params = function(p, c, d)
