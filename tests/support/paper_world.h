@@ -42,6 +42,17 @@ static inline int open_space(void **state) {
     must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
     tri_problem problem = problem_of(1024, 0.75);
     must(tri_space_enumerate(&configs, space, &problem, &info));
+    /* those that only small problems may run come last: tests take the first for larger ones too */
+    const char *by_default = configs.text[configs.default_index];
+    for (size_t i = 0, kept = 0; i < configs.count; i++)
+        if (!strstr(configs.text[i], "c_slabs=0")) {
+            char *text = configs.text[i];
+            memmove(&configs.text[kept + 1], &configs.text[kept], (i - kept) * sizeof configs.text[0]);
+            configs.text[kept++] = text;
+        }
+    for (size_t i = 0; i < configs.count; i++)
+        if (configs.text[i] == by_default)
+            configs.default_index = i;
     return configs.count >= 8 ? 0 : -1;
 }
 
