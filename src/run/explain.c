@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "run/tuned.h"
+#include "run/offer.h"
 
 /* Tuned problems around the asked one that are left out to estimate what a nearest kernel costs. */
 #define LOSS_SAMPLES 16
@@ -163,20 +163,6 @@ done:
 
 /* ---- other problems ---- */
 
-/* A tri_row_fn. */
-static triage_status copy_winner(void *user, const tri_measurement *row) {
-    /* the texts are the store's until the next step */
-    tri_measurement *copy = user;
-    triage_status status = TRIAGE_OK;
-    *copy = (tri_measurement){.median_ns = row->median_ns};
-    memcpy(copy->id, row->id, sizeof copy->id);
-    TRI_TRY(tri_strdup(&copy->config, row->config));
-    TRI_TRY(tri_strdup(&copy->source_hash, row->source_hash));
-    TRI_TRY(tri_strdup(&copy->stage, row->stage));
-done:
-    return status;
-}
-
 static triage_status place_donor(tri_rival *rival, asking *a) {
     const tri_found *found = &a->out->found;
     const bool first = !a->found;
@@ -188,15 +174,44 @@ static triage_status place_donor(tri_rival *rival, asking *a) {
     return first ? say(rival, TRI_STANDING_USED, "") : say(rival, TRI_STANDING_RUNNER_UP, "farther away");
 }
 
+static triage_status add_donor(tri_rival **out, asking *a, const tri_tuned *from,
+                               const tri_measurement *row) {
+    triage_status status = add_rival(out, &a->out->donors, a, from->key, row);
+    if (status == TRIAGE_OK) {
+        (*out)->distance = from->distance;
+        tri_problem_distance_parts(&(*out)->parts, a->problem, &from->problem);
+    }
+    return status;
+}
+
+/* A donor whose winner may not run here may offer another. */
+static triage_status judge_runner_up(asking *a, const tri_tuned *from, double winner_ns) {
+    triage_status status = TRIAGE_OK;
+    tri_measurement offer = {0};
+    tri_rival *rival = NULL;
+    TRI_TRY(tri_offer_find(&offer, a->store, a->out->device, a->setting, from, a->problem, winner_ns));
+    if (!offer.config)
+        goto done;
+    TRI_TRY(add_donor(&rival, a, from, &offer));
+    TRI_TRY(place_donor(rival, a));
+    if (rival->standing == TRI_STANDING_USED) {
+        free(rival->why);
+        rival->why = NULL;
+        TRI_TRY(tri_format(&rival->why, "%.1f %% slower there than the winner, which may not run here",
+                           100 * (offer.median_ns / winner_ns - 1)));
+    }
+done:
+    tri_measurement_clear(&offer);
+    return status;
+}
+
 static triage_status judge_donor(asking *a, const tri_tuned *from) {
     triage_status status = TRIAGE_OK;
     tri_measurement winner = {0};
     tri_verdict_of_config verdict;
     tri_rival *rival = NULL;
-    TRI_TRY(tri_store_winner(a->store, from->key, a->out->device, copy_winner, &winner));
-    TRI_TRY(add_rival(&rival, &a->out->donors, a, from->key, winner.config ? &winner : NULL));
-    rival->distance = from->distance;
-    tri_problem_distance_parts(&rival->parts, a->problem, &from->problem);
+    TRI_TRY(tri_store_winner(a->store, from->key, a->out->device, tri_offer_copy, &winner));
+    TRI_TRY(add_donor(&rival, a, from, winner.config ? &winner : NULL));
     if (!winner.config) {
         status = say(rival, TRI_STANDING_FAILED, "no winner: what was right there has failed since");
         goto done;
@@ -207,10 +222,12 @@ static triage_status judge_donor(asking *a, const tri_tuned *from) {
         goto done;
     }
     TRI_TRY(tri_currency_of(&verdict, a->setting, a->problem, winner.config, NULL));
-    if (verdict.currency != TRI_CURRENT)
-        status = say_verdict(rival, &verdict, "here: ");
-    else
+    if (verdict.currency == TRI_CURRENT) {
         status = place_donor(rival, a);
+        goto done;
+    }
+    TRI_TRY(say_verdict(rival, &verdict, "here: "));
+    TRI_TRY(judge_runner_up(a, from, winner.median_ns));
 done:
     tri_measurement_clear(&winner);
     return status;

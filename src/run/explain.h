@@ -17,7 +17,8 @@ typedef enum tri_standing {
 } tri_standing;
 const char *tri_standing_name(tri_standing standing); /* "used" "tie" "runner-up" ... */
 
-/* A candidate of the asked problem, or the winner of another problem. */
+/* A candidate of the asked problem, or the winner of another problem; a runner-up of that too, where the winner may not
+ * run for the asked one (src/run/offer.h). */
 typedef struct tri_rival {
     const char *layer; /* "own" or "shipped" */
     tri_standing standing;

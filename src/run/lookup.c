@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "run/lookup.h"
-#include "run/tuned.h"
+#include "run/offer.h"
 
 /* The tuned problems around the asked one that are looked at; what is farther away has little to say. */
 #define NEIGHBOURS 32
@@ -280,6 +280,27 @@ done:
     return status;
 }
 
+/* The winner may not run here: the best of the donor's that may, if it is hardly slower, takes its place. */
+static triage_status take_runner_up(bool *taken, const inquiry *asked, evidence *donor) {
+    triage_status status = TRIAGE_OK;
+    tri_measurement offer = {0};
+    const tri_setting setting = {.space = asked->space, .info = asked->info, .data_dir = asked->data_dir};
+    TRI_TRY(tri_offer_find(&offer, asked->store, asked->device_key, &setting, &donor->tuned, asked->problem,
+                           donor->median_ns));
+    *taken = offer.config != NULL;
+    if (*taken) {
+        free(donor->config);
+        free(donor->source_hash);
+        donor->config = offer.config;
+        donor->source_hash = offer.source_hash;
+        donor->median_ns = offer.median_ns;
+        offer.config = offer.source_hash = NULL;
+    }
+done:
+    tri_measurement_clear(&offer);
+    return status;
+}
+
 /* The configuration of another problem's winner, made for the asked one. */
 static triage_status try_donor(rendering *out, bool *hit, const inquiry *asked, evidence *donor) {
     rendering at_donor = {0};
@@ -292,8 +313,12 @@ static triage_status try_donor(rendering *out, bool *hit, const inquiry *asked, 
     if (status != TRIAGE_OK || !*hit)
         return status;
     status = make_rendering(out, asked, asked->problem, donor->config);
-    *hit = status == TRIAGE_OK;
-    return is_miss(status) ? TRIAGE_OK : status;
+    if (is_miss(status)) {
+        status = take_runner_up(hit, asked, donor);
+        if (status == TRIAGE_OK && *hit)
+            status = make_rendering(out, asked, asked->problem, donor->config);
+    }
+    return status;
 }
 
 /* ---- what a nearest kernel may cost: leave one out ----

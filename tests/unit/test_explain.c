@@ -199,6 +199,38 @@ static void nearest_and_its_rivals(void **state) {
     tri_explanation_free(&e);
 }
 
+/* Where the nearest one's winner may not run, its runner-up serves, unless it is so slow that the next donor's is the
+ * better guess. Lookup and explanation agree. */
+static void a_runner_up_serves(void **state) {
+    (void)state;
+    tri_problem asked = problem_of(1024, 0.75);
+    const tri_problem near = problem_of(1024, 0.75), far = problem_of(2048, 0.75);
+    asked.n = asked.ldb = asked.ldc = 1020; /* rows of B that no TMA reads */
+    const char *good = config_for(&near, &asked, true), *bad = config_for(&near, &asked, false);
+    add(&near, .config = bad, .median_ns = 100);
+    add(&near, .config = good, .median_ns = 125);
+    add(&far, .config = good, .median_ns = 400);
+    tri_explanation e = explain(&asked);
+    assert_true(e.found.median_ns == 400);
+    expect_rival(&e.donors.items[0], TRI_STANDING_ILLEGAL, "here: ");
+    expect_rival(&e.donors.items[1], TRI_STANDING_USED, "");
+    tri_explanation_free(&e);
+
+    add(&near, .config = good, .median_ns = 109, .later_ms = 1);
+    e = explain(&asked);
+    assert_int_equal(e.found.source, TRIAGE_SOURCE_NEAREST);
+    assert_true(e.found.median_ns == 109);
+    assert_string_equal(e.found.candidate.config, good);
+    assert_int_equal(e.donors.count, 3);
+    expect_rival(&e.donors.items[0], TRI_STANDING_ILLEGAL, "here: ");
+    expect_rival(&e.donors.items[1], TRI_STANDING_USED,
+                 "9.0 % slower there than the winner, which may not run here");
+    assert_string_equal(e.donors.items[1].config, good);
+    assert_string_equal(e.donors.items[1].problem, e.found.donor);
+    expect_rival(&e.donors.items[2], TRI_STANDING_RUNNER_UP, "farther away");
+    tri_explanation_free(&e);
+}
+
 /* ---- what nearest kernels cost ---- */
 
 static tri_losses find_losses(const tri_problem *around, size_t limit, double least_distance) {
@@ -385,6 +417,7 @@ int main(void) {
         IN_STORES(races_come_before_searches),
         IN_STORES(ones_own_comes_first),
         IN_STORES(nearest_and_its_rivals),
+        IN_STORES(a_runner_up_serves),
         IN_STORES(losses_are_measured),
         IN_STORES(what_is_not_known_is_said),
         IN_STORES(like_is_compared_with_like),
