@@ -4,14 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "run/tuned.h"
+#include "run/offer.h"
 
 /* What a tuned problem is to the others. */
 typedef struct donor {
     bool tried; /* for the one that is left out */
     enum { UNASKED, USABLE, USELESS } winner;
     char *config; /* of a usable winner */
+    double median_ns;
 } donor;
+
+/* What would serve the one that is left out. */
+typedef struct service {
+    size_t by; /* whose: of tuned; NOBODY */
+    char *config, hash[TRI_HASH_SIZE];
+} service;
+#define NOBODY SIZE_MAX
 
 typedef struct inquest {
     const tri_loss_question *question;
@@ -101,13 +109,12 @@ static triage_status ask_winner(inquest *q, size_t at) {
     if (verdict.currency != TRI_CURRENT)
         goto done;
     TRI_TRY(tri_strdup(&from->config, winner.items[0].config));
+    from->median_ns = winner.items[0].median_ns;
     from->winner = USABLE;
 done:
     free(winner.items);
     return status;
 }
-
-#define NOBODY SIZE_MAX
 
 static size_t nearest_untried(const inquest *q, size_t self) {
     size_t best = NOBODY;
@@ -122,25 +129,48 @@ static size_t nearest_untried(const inquest *q, size_t self) {
     return best;
 }
 
-/* *at: NOBODY serves it, or who. hash: of the donor's configuration, made for the one that is left out. */
-static triage_status find_donor(size_t *at, char hash[TRI_HASH_SIZE], inquest *q, size_t self) {
+/* A donor's configuration made for another problem; out->config stays NULL where it may not run there. */
+static triage_status take(service *out, const inquest *q, const tri_problem *problem, const char *config) {
     triage_status status = TRIAGE_OK;
     tri_verdict_of_config verdict;
+    TRI_TRY(tri_currency_of(&verdict, q->question->setting, problem, config, NULL));
+    if (verdict.currency != TRI_CURRENT)
+        goto done;
+    memcpy(out->hash, verdict.hash, TRI_HASH_SIZE);
+    TRI_TRY(tri_strdup(&out->config, config));
+done:
+    return status;
+}
+
+/* The winner of out->by, or what else it offers. */
+static triage_status ask_donor(service *out, inquest *q, const tri_problem *problem) {
+    triage_status status = TRIAGE_OK;
+    tri_measurement offer = {0};
+    const donor *from = &q->donors[out->by];
+    TRI_TRY(ask_winner(q, out->by));
+    if (from->winner != USABLE)
+        goto done;
+    TRI_TRY(take(out, q, problem, from->config));
+    if (out->config)
+        goto done;
+    TRI_TRY(tri_offer_find(&offer, q->question->store, q->device, q->question->setting,
+                           &q->tuned.items[out->by], problem, from->median_ns));
+    if (offer.config)
+        TRI_TRY(take(out, q, problem, offer.config));
+done:
+    tri_measurement_clear(&offer);
+    return status;
+}
+
+static triage_status find_donor(service *out, inquest *q, size_t self) {
+    triage_status status = TRIAGE_OK;
     const tri_problem *problem = &q->tuned.items[self].problem;
     tri_tuned_measure(&q->tuned, problem);
     for (size_t i = 0; i < q->tuned.count; i++)
         q->donors[i].tried = false;
-    while ((*at = nearest_untried(q, self)) != NOBODY) {
-        donor *from = &q->donors[*at];
-        from->tried = true;
-        TRI_TRY(ask_winner(q, *at));
-        if (from->winner != USABLE)
-            continue;
-        TRI_TRY(tri_currency_of(&verdict, q->question->setting, problem, from->config, NULL));
-        if (verdict.currency == TRI_CURRENT) {
-            memcpy(hash, verdict.hash, TRI_HASH_SIZE);
-            break;
-        }
+    while (!out->config && (out->by = nearest_untried(q, self)) != NOBODY) {
+        q->donors[out->by].tried = true;
+        TRI_TRY(ask_donor(out, q, problem));
     }
 done:
     return status;
@@ -188,25 +218,25 @@ static triage_status leave_out(tri_loss *out, inquest *q, size_t at) {
     tri_store *store = q->question->store;
     const tri_tuned *self = &q->tuned.items[at];
     const row *best = NULL;
-    size_t by = NOBODY;
-    char hash[TRI_HASH_SIZE];
+    service served = {.by = NOBODY};
     TRI_TRY(tri_strdup(&out->problem, self->key));
     TRI_TRY(tri_store_ranking(store, self->key, q->device, copy_row, &ranking));
     TRI_TRY(find_best(&best, q, self, &ranking));
     out->kind = TRI_LOSS_STALE;
     if (best)
-        TRI_TRY(find_donor(&by, hash, q, at));
-    TRI_TRY(tri_strdup(&out->donor, by == NOBODY ? "" : q->tuned.items[by].key));
+        TRI_TRY(find_donor(&served, q, at));
+    TRI_TRY(tri_strdup(&out->donor, served.by == NOBODY ? "" : q->tuned.items[served.by].key));
     if (!best)
         goto done;
     out->kind = TRI_LOSS_NO_DONOR;
-    if (by == NOBODY)
+    if (served.by == NOBODY)
         goto done;
-    out->distance = q->tuned.items[by].distance;
-    if (!is_kernel(best, q->donors[by].config, hash))
+    out->distance = q->tuned.items[served.by].distance;
+    if (!is_kernel(best, served.config, served.hash))
         TRI_TRY(tri_store_evidence(store, self->key, q->device, copy_row, &evidence));
-    judge(out, best, &ranking, &evidence, q->donors[by].config, hash);
+    judge(out, best, &ranking, &evidence, served.config, served.hash);
 done:
+    free(served.config);
     free(ranking.items);
     free(evidence.items);
     return status;

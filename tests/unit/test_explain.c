@@ -228,6 +228,20 @@ static void a_runner_up_serves(void **state) {
     assert_string_equal(e.donors.items[1].config, good);
     assert_string_equal(e.donors.items[1].problem, e.found.donor);
     expect_rival(&e.donors.items[2], TRI_STANDING_RUNNER_UP, "farther away");
+
+    /* who is left out is served alike */
+    tri_losses l;
+    add(&asked, .config = good, .median_ns = 50);
+    must(tri_losses_find(&l, &(tri_loss_question){own, &setting, NULL, 0, 0}));
+    bool seen = false;
+    for (size_t i = 0; i < l.count; i++)
+        if (strstr(l.items[i].problem, "n=1020 ")) {
+            seen = true;
+            assert_int_equal(l.items[i].kind, TRI_LOSS_JUDGED);
+            assert_string_equal(l.items[i].donor, e.found.donor);
+        }
+    assert_true(seen);
+    tri_losses_free(&l);
     tri_explanation_free(&e);
 }
 
