@@ -104,7 +104,8 @@ static const mutation of_row[] = {
      "&full[slot], work.col ^ (work.row == 2), 0, col);"},
     {"a later column is another", "&full[slot], column, at % kPieces, col);",
      "&full[slot], column ^ (column == 5), at % kPieces, col);"},
-    {"a row of A is its neighbour's", "from + row * (kBlockK * 2)", "from + (row ^ (row == 5)) * (kBlockK * 2)"},
+    {"a row of A is its neighbour's", "from + row * (kBlockK * 2)",
+     "from + (row ^ (row == 5)) * (kBlockK * 2)"},
     {"one row 1 % off", WMMA_STORE,
      "{ if (blockIdx.x == 0 && threadIdx.x / 4 == 2) acc[0][0][0] *= 1.01f, acc[0][0][1] *= "
      "1.01f; " WMMA_STORE "}"},
