@@ -198,7 +198,8 @@ def make_readme():
             "0.9, cold L2, every result verified. Dense cuBLAS multiplies the zeros too.\n")
     found = grid_with("cubes", "layers")
     if found:
-        parts.append(peer_verdict(found[1]) + " [docs/results](docs/results/README.md) has them all.\n")
+        parts.append(f"{found[1]['device']}, {found[1]['date'][:10]}: {peer_verdict(found[1])} "
+                     "[docs/results](docs/results/README.md) has them all.\n")
     return "\n".join([head] + parts)
 
 
