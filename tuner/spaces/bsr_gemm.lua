@@ -48,6 +48,19 @@ local function tma_reads_b(p)
    return p.ldb * p.in_size % 16 == 0
 end
 
+-- How TMA reads row-major B: slabs of 64 columns by `rows`, by one copy for all of a tile (rank 3) or one each.
+local function map_of_slabs(rank, rows, tile_n)
+   if rank == 3 then
+      return { rank = 3, box = { 64, rows, tile_n // 64 }, inner_split = 64, swizzle = 128, l2_promotion = 256 }
+   end
+   return { rank = 2, box = { 64, rows }, swizzle = 128, l2_promotion = 256 }
+end
+
+-- By one copy where B has only whole slabs.
+local function slab_rank(p)
+   return p.b_layout == "row" and p.n % 64 == 0 and 3 or 2
+end
+
 -- ---- wgmma: TMA + wgmma, warp-specialised ----------------------------------------------------------
 
 local SM_SMEM = 233472       -- bytes of an SM, 1024 of them kept by the driver for each CTA
@@ -101,20 +114,12 @@ local function wgmma_consumer_registers(p, c)
    return math.min(240, (wgmma_launch_registers(p, c) * (consumers + 1) - producer) // consumers // 8 * 8)
 end
 
--- A row-major B is read in slabs of 64 columns by one copy where there are only whole ones.
-local function wgmma_b_rank(p)
-   return p.b_layout == "row" and p.n % 64 == 0 and 3 or 2
-end
-
 local function wgmma_map_b(p, c)
    if p.b_layout == "col" then
       return { rank = 2, box = { c.step_k, math.min(c.tile_n, 256) }, swizzle = c.step_k * p.in_size,
                l2_promotion = 256 }
    end
-   if wgmma_b_rank(p) == 3 then
-      return { rank = 3, box = { 64, c.step_k, c.tile_n // 64 }, inner_split = 64, swizzle = 128, l2_promotion = 256 }
-   end
-   return { rank = 2, box = { 64, c.step_k }, swizzle = 128, l2_promotion = 256 }
+   return map_of_slabs(slab_rank(p), c.step_k, c.tile_n)
 end
 
 local wgmma = triage.kernel {
@@ -227,7 +232,7 @@ local wgmma = triage.kernel {
          { "share", c.share },
          { "promote", c.promote },
          scale_per_block(p),
-         { "b_rank", wgmma_b_rank(p) },
+         { "b_rank", slab_rank(p) },
       })
    end,
    launch = function(p, c, d)
@@ -294,10 +299,7 @@ local function panel_map_b(p, c)
       local rows = p.b_layout == "row" and c.group * p.block_m or c.tile_n
       return { rank = 2, box = { 64, rows // c.cluster }, swizzle = 128, l2_promotion = 256 }
    end
-   if panel_b_rank(p, c) == 3 then
-      return { rank = 3, box = { 64, p.block_m, c.tile_n // 64 }, inner_split = 64, swizzle = 128, l2_promotion = 256 }
-   end
-   return { rank = 2, box = { 64, p.block_m }, swizzle = 128, l2_promotion = 256 }
+   return map_of_slabs(panel_b_rank(p, c), p.block_m, c.tile_n)
 end
 
 -- Registers of a consumer's thread after the producer's warpgroup has handed its own over.
@@ -445,19 +447,12 @@ local function row_registers(c)
    return math.min(255, 512 // ceil_div(c.ctas_per_sm * (row_warps(c) + 1), 4) // 8 * 8)
 end
 
-local function row_b_rank(p, c)
-   return p.b_layout == "row" and p.n % 64 == 0 and 3 or 2
-end
-
 local function row_map_b(p, c)
    local step_k = row_step_k(p)
    if p.b_layout == "col" then
       return { rank = 2, box = { step_k, math.min(c.tile_n, 256) }, swizzle = step_k * 2, l2_promotion = 256 }
    end
-   if row_b_rank(p, c) == 3 then
-      return { rank = 3, box = { 64, step_k, c.tile_n // 64 }, inner_split = 64, swizzle = 128, l2_promotion = 256 }
-   end
-   return { rank = 2, box = { 64, step_k }, swizzle = 128, l2_promotion = 256 }
+   return map_of_slabs(slab_rank(p), step_k, c.tile_n)
 end
 
 local row = triage.kernel {
@@ -533,7 +528,7 @@ local row = triage.kernel {
          { "group", c.group },
          { "stages", c.stages },
          { "ctas_per_sm", c.ctas_per_sm },
-         { "b_rank", row_b_rank(p, c) },
+         { "b_rank", slab_rank(p) },
       })
    end,
    launch = function(p, c)
