@@ -179,7 +179,9 @@ static triage_status list_rows(tri_schedule *out, const tri_pattern *pattern) {
         return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu bytes", bytes);
     for (int64_t i = 0; i < pattern->block_rows; i++) {
         int32_t row = out->row_order[i], begin = pattern->row_ptr[row], end = pattern->row_ptr[row + 1];
-        out->rows[i] = (tri_block_row){row, begin, end, begin < end ? pattern->col_idx[begin] : 0};
+        out->rows[i] = (tri_block_row){row, begin, end, {0}};
+        for (int32_t j = 0; j < TRI_ROW_COLUMNS && begin + j < end; j++)
+            out->rows[i].col[j] = pattern->col_idx[begin + j];
     }
     return TRIAGE_OK;
 }

@@ -30,15 +30,16 @@ typedef struct tri_tensor_map {
 #endif
 } tri_tensor_map;
 
-/* A block row, and what leads to its first block: one read from cold memory instead of three. */
+/* A block row, and what leads to its first blocks: one read from cold memory, 32 bytes, instead of three. */
+#define TRI_ROW_COLUMNS 5
 typedef struct tri_block_row {
 #ifdef __CUDACC__
-    alignas(16) int row;
+    alignas(32) int row;
 #else
-    _Alignas(16) int row;
+    _Alignas(32) int row;
 #endif
-    int begin, end; /* its blocks: row_ptr[row], row_ptr[row + 1] */
-    int col;        /* col_idx[begin]; 0 if it has none */
+    int begin, end;           /* its blocks: row_ptr[row], row_ptr[row + 1] */
+    int col[TRI_ROW_COLUMNS]; /* col_idx[begin], ... of its first blocks; 0 where it has fewer */
 } tri_block_row;
 
 /* One step of a panel: a block column that at least one block row of the panel needs.

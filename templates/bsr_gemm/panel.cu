@@ -33,13 +33,12 @@
  * same columns, and panels is rounded up to a multiple of kCluster (the last ones may have no rows).
  *
  * Shared memory. B lies in boxes 128 bytes wide with TMA's 128-byte swizzle: 16-byte chunk c of row r
- * is at c ^ r % 8. Rows of an A block are 32 or 64 bytes; their chunks are permuted so that the eight
- * rows of an 8 x 8 matrix lie in different banks: c ^ row / 4 % 2 and c ^ row / 2 % 4.
+ * is at c ^ r % 8. Rows of an A block are 32 or 64 bytes, swizzled likewise (lib/tile.cuh).
  */
 #include "bsr_gemm/args.h"
 #include "lib/store.cuh"
-#include "lib/mma.cuh"
 #include "lib/ptx.cuh"
+#include "lib/tile.cuh"
 #include "lib/tma.cuh"
 
 using in_t = {{in_type}};               // A and B: __half, __nv_bfloat16
@@ -98,27 +97,6 @@ static_assert((kAhead & (kAhead - 1)) == 0 && kAhead >= 2, "a slot is the blocks
 static_assert(kStages * (kStageBytes + 16) + kWarps * kRingABytes <= 227 * 1024,
               "shared memory");
 
-/* Where 16-byte chunk `chunk` of row `row` lies in a block of A in shared memory, in bytes. */
-__device__ __forceinline__ int swizzle_a(int row, int chunk)
-{
-    int flip = kBlock == 16 ? row / 4 % 2 : row / 2 % 4;
-    return row * (kBlock * 2) + ((chunk ^ flip) << 4);
-}
-
-/* Bytes from the first k of a block column in a slot to the row that lane addresses for ldmatrix.
- * Matrices 0, 1: columns 0..7 of sixteen, k 0..7 and 8..15; matrices 2, 3: columns 8..15. */
-__device__ __forceinline__ int lane_offset_b(int lane, int warp_n)
-{
-    int in_matrix = lane % 8, half = lane / 8 % 2, high = lane / 16;
-    int col = warp_n * kWarpN;
-    if constexpr (kBLayout == 0) {
-        int k = half * 8 + in_matrix;
-        return col / 64 * kBoxStride + k * 128 + (((col % 64 / 8 + high) ^ in_matrix) << 4);
-    } else {
-        return (col + high * 8 + in_matrix) * 128 + ((half ^ in_matrix) << 4);
-    }
-}
-
 /* The stored blocks of one warp's block rows in a tile. */
 struct warp_rows {
     int first[kRows]; /* index of the first block */
@@ -169,7 +147,7 @@ __device__ __forceinline__ tri_block_row block_row(const tri_bsr_gemm_core_b &ar
                                                    int warp_m, int r)
 {
     int i = panel * kPanelRows + warp_m * kRows + r;
-    return i < args.block_rows ? args.rows[i] : tri_block_row{-1, 0, 0, 0};
+    return i < args.block_rows ? args.rows[i] : tri_block_row{-1};
 }
 
 __device__ __forceinline__ warp_rows fetch_rows(const tri_bsr_gemm_core_b &args, int panel, int warp_m)
@@ -343,10 +321,10 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, unsigne
 {
     int lane = threadIdx.x % 32, warp = warp_uniform(threadIdx.x / 32);
     int warp_m = warp / kWarpsN, warp_n = warp % kWarpsN;
-    unsigned b_lane = ring + lane_offset_b(lane, warp_n);
+    unsigned b_lane = ring + lane_offset_b<kBLayout, kBoxStride, 8>(lane, warp_n * kWarpN);
     constexpr int kChunks = kBlock / 8;
-    unsigned a_from = ring_a + warp * kRingABytes + swizzle_a(lane % 16, lane / 16);
-    unsigned a_to = ring_a + warp * kRingABytes + swizzle_a(lane / kChunks, lane % kChunks);
+    unsigned a_from = ring_a + warp * kRingABytes + lane_offset_a<kChunks>(lane, 0);
+    unsigned a_to = ring_a + warp * kRingABytes + swizzled<kChunks>(lane / kChunks, lane % kChunks);
 
     int slot = 0, round = 0, unit = unit_of(args, 0), coming = unit_of(args, 1);
     unsigned parity = 0;

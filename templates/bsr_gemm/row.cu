@@ -1,6 +1,6 @@
 /* bsr_gemm one block row a CTA: C = act(alpha * A * B + beta * C + bias), sm_90 (TMA, mma.sync).
  *
- *   A   BSR, block_m 16, 32, 64 or 128, block_k 16, 32 or a multiple of 64, row-major, 16-bit
+ *   A   BSR, block_m 16 or 32, block_k 16, 32 or a multiple of 64, row-major, 16-bit
  *   B   k x n, row-major or column-major; base 16-byte aligned, ldb a multiple of 8
  *   C   m x n, row-major or column-major, any n >= 1, any ldc
  *
@@ -8,10 +8,10 @@
  * first bytes arrive and how many are on their way. A CTA does one tile of one block row by kTileN
  * columns and leaves; the next one takes its place, long rows first, so uneven rows even out.
  *
- *   producer warp    rows[i] ──► the row's first block at once; col_idx ──► the others
+ *   producer warp    rows[i] ──► the row's first blocks at once; col_idx ──► the others
  *                    kGroup pieces of a block: A[block_m][kStepK] by cp.async, B[kStepK][tile_n] by TMA
  *                    ──► ring of kStages slots, full[] by bytes, empty[] by warps
- *   consumer warps   kWarpRows x kWarpN of the tile each: ldmatrix ──► mma ──► registers ──► C
+ *   consumer warps   kBlockM x kWarpN of the tile each: ldmatrix ──► mma ──► registers ──► C
  *
  * Shared memory: rows of A, and of column-major B, are kStepK values, 32, 64 or 128 bytes, in TMA's swizzle
  * of that width; row-major B lies in boxes of 64 columns, 128 bytes, one after another. (A by a tensor map
@@ -19,8 +19,8 @@
  */
 #include "bsr_gemm/args.h"
 #include "lib/store.cuh"
-#include "lib/mma.cuh"
 #include "lib/ptx.cuh"
+#include "lib/tile.cuh"
 #include "lib/tma.cuh"
 
 using in_t = {{in_type}};             // A and B: __half, __nv_bfloat16
@@ -28,8 +28,7 @@ using out_t = {{out_type}};           // C and bias: float, __half, __nv_bfloat1
 constexpr int kBlockM = {{block_m}};  // rows of a block
 constexpr int kBlockK = {{block_k}};  // columns of a block
 constexpr int kTileN = {{tile_n}};    // columns of C per CTA, a multiple of 64
-constexpr int kWarpsM = {{warps_m}};  // consumer warps along the block's rows
-constexpr int kWarpsN = {{warps_n}};  // consumer warps along kTileN
+constexpr int kWarps = {{warps_n}};   // consumer warps, side by side along kTileN
 constexpr int kGroup = {{group}};     // pieces of blocks per stage, at most 32
 constexpr int kStages = {{stages}};   // slots of the ring
 constexpr int kCtasPerSm = {{ctas_per_sm}}; // resident CTAs to leave registers for
@@ -40,13 +39,12 @@ constexpr int kAct = {{act}};         // 0 none, 1 relu, 2 gelu (erf), 3 silu
 
 constexpr int kStepK = kBlockK < 64 ? kBlockK : 64; // k of a piece
 constexpr int kPieces = kBlockK / kStepK;           // of a block
-constexpr int kWarps = kWarpsM * kWarpsN;
 constexpr int kThreads = (kWarps + 1) * 32; // the last warp produces
-constexpr int kWarpRows = kBlockM / kWarpsM;
-constexpr int kWarpN = kTileN / kWarpsN;
-constexpr int kMTiles = kWarpRows / 16;
+constexpr int kWarpN = kTileN / kWarps;
+constexpr int kMTiles = kBlockM / 16;
 constexpr int kNTiles = kWarpN / 8;
 constexpr int kRowBytes = kStepK * 2;   // of A and column-major B
+constexpr int kChunks = kRowBytes / 16; // of such a row
 constexpr int kPieceA = kBlockM * kRowBytes;
 constexpr int kPieceB = kTileN * kRowBytes;
 constexpr int kBoxB = kBLayout == 0 ? 64 : (kTileN < 256 ? kTileN : 256); // columns of a box of rank 2
@@ -56,48 +54,22 @@ constexpr int kStageBytes = kGroup * (kPieceA + kPieceB);
 static_assert(sizeof(in_t) == 2, "16-bit inputs");
 static_assert(kStepK % 16 == 0 && kBlockK % kStepK == 0 && (kStepK & (kStepK - 1)) == 0, "swizzled rows");
 static_assert(kTileN % kBoxB == 0 && kTileN % 64 == 0, "whole boxes");
-static_assert(kWarpRows % 16 == 0 && kWarpN % 16 == 0 && (kWarpN % 64 == 0 || 64 % kWarpN == 0),
+static_assert(kBlockM % 16 == 0 && kWarpN % 16 == 0 && (kWarpN % 64 == 0 || 64 % kWarpN == 0),
               "a warp's columns lie in whole boxes or inside one");
+static_assert(kWarps <= 15, "a named barrier for each warp");
 static_assert(kGroup >= 1 && 32 % kGroup == 0 && kStages >= 2, "one lane a piece; a ring");
 static_assert(kBLayout == 0 || kBRank == 2, "slabs are of row-major B");
-
-/* Bytes from the start of swizzled rows of kRowBytes to 16-byte chunk `chunk` of row `row`. */
-__device__ __forceinline__ int swizzled(int row, int chunk)
-{
-    int flip = kRowBytes == 32 ? row / 4 % 2 : kRowBytes == 64 ? row / 2 % 4 : row % 8;
-    return row * kRowBytes + ((chunk ^ flip) << 4);
-}
-
-/* What lane addresses for ldmatrix in a piece of A: sixteen rows, the halves of k 16. */
-__device__ __forceinline__ int lane_offset_a(int lane, int warp_m)
-{
-    return swizzled(warp_m * kWarpRows + lane % 16, lane / 16);
-}
-
-/* ... of B. Matrices 0, 1: columns 0..7 of sixteen, k 0..7 and 8..15; matrices 2, 3: columns 8..15. */
-__device__ __forceinline__ int lane_offset_b(int lane, int warp_n)
-{
-    int in_matrix = lane % 8, half = lane / 8 % 2, high = lane / 16;
-    int col = warp_n * kWarpN;
-    if constexpr (kBLayout == 0) {
-        int k = half * 8 + in_matrix;
-        return col / 64 * kBoxBytes + k * 128 + (((col % 64 / 8 + high) ^ in_matrix) << 4);
-    } else {
-        return swizzled(col + high * 8 + in_matrix, half);
-    }
-}
 
 /* One piece of A, 16 bytes a lane and turn. */
 __device__ __forceinline__ void load_piece_a(const tri_bsr_gemm_core_b &args, unsigned to, int block,
                                              int piece, int lane)
 {
-    constexpr int kChunks = kRowBytes / 16; // of a row
     const char *from = static_cast<const char *>(args.values) +
                        ((long long)block * kBlockM * kBlockK + piece * kStepK) * 2;
 #pragma unroll 4
     for (int i = lane; i < kBlockM * kChunks; i += 32) {
         int row = i / kChunks, chunk = i % kChunks;
-        cp_async_16(to + swizzled(row, chunk), from + row * (kBlockK * 2) + chunk * 16, 16);
+        cp_async_16(to + swizzled<kChunks>(row, chunk), from + row * (kBlockK * 2) + chunk * 16, 16);
     }
 }
 
@@ -119,9 +91,10 @@ __device__ __forceinline__ void load_piece_b(const tri_bsr_gemm_core_b &args, un
 }
 
 /* Producer: one warp. Lane l brings piece l of B of each stage. Columns are read 32 at a time, one a lane, a
- * whole read ahead; that of the row's first block came with the row, so its copies need not wait. */
-__device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, const tri_block_row &work, int col,
-                                        unsigned ring_a, unsigned char *ring_b,
+ * whole read ahead; those of the row's first blocks came with the row, so that their copies need not wait:
+ * `early`, lane l the l-th. */
+__device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, const tri_block_row &work, int early,
+                                        int col, unsigned ring_a, unsigned char *ring_b,
                                         unsigned long long *full, unsigned long long *empty)
 {
     int lane = threadIdx.x % 32;
@@ -139,54 +112,27 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, const t
         if (lane == 0)
             mbarrier_arrive_expect_tx(&full[slot], count * kPieceB);
         __syncwarp();
-        if (first == 0 && lane == 0)
-            load_piece_b(args, to_b, &full[slot], work.col, 0, col);
+        if (first > 0 && first % (32 * kPieces) == 0) {
+            here = ahead;
+            int later = first / kPieces + 32 + lane;
+            ahead = later < blocks ? columns[later] : 0;
+        }
+        int column;
+        if ((first + kGroup - 1) / kPieces < TRI_ROW_COLUMNS)
+            column = __shfl_sync(0xffffffffu, early, at / kPieces % 32);
+        else
+            column = __shfl_sync(0xffffffffu, here, at / kPieces % 32);
+        if (lane < kGroup && at < pieces)
+            load_piece_b(args, to_b, &full[slot], column, at % kPieces, col);
 #pragma unroll
         for (int g = 0; g < kGroup; g++)
             if (g < count)
                 load_piece_a(args, ring_a + (slot * kGroup + g) * kPieceA,
                              work.begin + (first + g) / kPieces, (first + g) % kPieces, lane);
         cp_async_arrive(&full[slot]);
-        if (first > 0 && first % (32 * kPieces) == 0) {
-            here = ahead;
-            int later = first / kPieces + 32 + lane;
-            ahead = later < blocks ? columns[later] : 0;
-        }
-        if (kGroup > 1 || first > 0) {
-            int column = __shfl_sync(0xffffffffu, here, at / kPieces % 32);
-            if (lane < kGroup && at < pieces && at > 0)
-                load_piece_b(args, to_b, &full[slot], column, at % kPieces, col);
-        }
         if (++slot == kStages) {
             slot = 0;
             parity ^= 1;
-        }
-    }
-}
-
-/* acc += A * B over one piece; what this lane reads first of each. */
-__device__ __forceinline__ void multiply_piece(float (&acc)[kMTiles][kNTiles][4], unsigned a_address,
-                                               unsigned b_address)
-{
-#pragma unroll
-    for (int kt = 0; kt < kStepK / 16; kt++) {
-        unsigned a[kMTiles][4];
-#pragma unroll
-        for (int mt = 0; mt < kMTiles; mt++)
-            ldmatrix_x4(a[mt], (a_address ^ kt << 5) + mt * 16 * kRowBytes);
-#pragma unroll
-        for (int nj = 0; nj < kNTiles / 2; nj++) {
-            unsigned b[4];
-            if constexpr (kBLayout == 0)
-                ldmatrix_x4_trans(b, ((b_address + kt * 16 * 128) ^ ((nj * 2 % 8) << 4)) +
-                                         nj * 16 / 64 * kBoxBytes);
-            else
-                ldmatrix_x4(b, (b_address ^ kt << 5) + nj * 16 * kRowBytes);
-#pragma unroll
-            for (int mt = 0; mt < kMTiles; mt++) {
-                mma_m16n8k16(acc[mt][nj * 2], a[mt], b[0], b[1], in_t());
-                mma_m16n8k16(acc[mt][nj * 2 + 1], a[mt], b[2], b[3], in_t());
-            }
         }
     }
 }
@@ -197,8 +143,8 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, const t
                                         unsigned long long *empty)
 {
     int lane = threadIdx.x % 32, warp = warp_uniform(threadIdx.x / 32);
-    int warp_m = warp / kWarpsN, warp_n = warp % kWarpsN;
-    unsigned a_lane = ring_a + lane_offset_a(lane, warp_m), b_lane = ring_b + lane_offset_b(lane, warp_n);
+    unsigned a_lane = ring_a + lane_offset_a<kChunks>(lane, 0);
+    unsigned b_lane = ring_b + lane_offset_b<kBLayout, kBoxBytes, kChunks>(lane, warp * kWarpN);
     int pieces = (work.end - work.begin) * kPieces;
     float acc[kMTiles][kNTiles][4] = {};
 
@@ -209,9 +155,11 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, const t
 #pragma unroll
         for (int g = 0; g < kGroup; g++)
             if (g == 0 || first + g < pieces)
-                multiply_piece(acc, a_lane + (slot * kGroup + g) * kPieceA,
-                               b_lane + (slot * kGroup + g) * kPieceB);
-        __syncwarp(); /* every lane has read the slot */
+                multiply_tile<in_t, kBLayout, kBoxBytes, kStepK>(acc, a_lane + (slot * kGroup + g) * kPieceA,
+                                                                 b_lane + (slot * kGroup + g) * kPieceB);
+        /* Every lane has read the slot. (A barrier of one warp: __syncwarp would order them as well, but the
+         * assembler leaves it out where it sees the warp converged, and then racecheck sees no order.) */
+        named_barrier_sync(1 + warp, 32);
         if (lane == 0)
             mbarrier_arrive(&empty[slot]);
         if (++slot == kStages) {
@@ -221,12 +169,12 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, const t
     }
 
     output_view<out_t> out = make_output_view<out_t>(args);
-    int row0 = work.row * kBlockM + warp_m * kWarpRows, col0 = col + warp_n * kWarpN;
+    int col0 = col + warp * kWarpN;
     if (col0 < args.n)
-        store_warp_tile<kAct, kCLayout>(out, acc, row0, col0, lane);
+        store_warp_tile<kAct, kCLayout>(out, acc, work.row * kBlockM, col0, lane);
 }
 
-/* grid: block_rows * ceil(n / kTileN); kThreads threads; dynamic shared memory, 1024-byte aligned:
+/* grid: (block_rows, ceil(n / kTileN)); kThreads threads; dynamic shared memory, 1024-byte aligned:
  * kStages * (kStageBytes + 16) bytes. Neighbouring CTAs take the rows of one column tile, whose part of
  * B then stays in L2.
  * map_b, row-major, 128-byte swizzle: box {64, kStepK}; rank 3: {64, kStepK, kTileN / 64}.
@@ -239,9 +187,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     unsigned long long *full = reinterpret_cast<unsigned long long *>(smem + kStages * kStageBytes);
     unsigned long long *empty = full + kStages;
 
-    int tile_n = blockIdx.x / args.block_rows;
-    tri_block_row work = args.rows[blockIdx.x - tile_n * args.block_rows];
-    int col = tile_n * kTileN;
+    const tri_block_row &record = args.rows[blockIdx.x];
+    tri_block_row work = record;
+    int early = record.col[min(threadIdx.x % 32, TRI_ROW_COLUMNS - 1)];
+    int col = blockIdx.y * kTileN;
     if (threadIdx.x == kWarps * 32) {
         tma_prefetch_map(&args.map_b);
         for (int i = 0; i < kStages; i++) {
@@ -253,7 +202,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     __syncthreads();
 
     if (warp_uniform(threadIdx.x / 32) == kWarps)
-        produce(args, work, col, smem_u32(ring_a), smem, full, empty);
+        produce(args, work, early, col, smem_u32(ring_a), smem, full, empty);
     else
         consume(args, work, col, smem_u32(ring_a), smem_u32(smem), full, empty);
 }

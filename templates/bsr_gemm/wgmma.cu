@@ -185,7 +185,7 @@ struct work_t {
     int row[kShare];   // -1: none
     int block[kShare]; // index of the next block
     int begin, end;    // steps: blocks, or those of the panel
-    int col;           // block column of the first block (kShare 1)
+    int col;           // lane i: block column of the i-th block, up to TRI_ROW_COLUMNS (kShare 1)
 };
 
 /* A block column, and which of the tile's rows have a block there. */
@@ -200,10 +200,13 @@ __device__ __forceinline__ work_t find_rows(const tri_bsr_gemm_args &args, int p
     for (int r = 0; r < kShare; ++r) {
         const int at = place * kShare + r;
         const tri_block_row row =
-            kShare == 1 || at < args.block_rows ? args.rows[at] : tri_block_row{-1, 0, 0, 0};
+            kShare == 1 || at < args.block_rows ? args.rows[at] : tri_block_row{-1};
         work.row[r] = row.row;
         work.block[r] = row.begin;
-        if constexpr (kShare == 1) work.begin = row.begin, work.end = row.end, work.col = row.col;
+        if constexpr (kShare == 1) {
+            work.begin = row.begin, work.end = row.end;
+            work.col = args.rows[at].col[min(threadIdx.x % 32, TRI_ROW_COLUMNS - 1)];
+        }
     }
     if constexpr (kShare > 1) {
         work.begin = args.panel_ptr[place];
@@ -264,7 +267,7 @@ __device__ __forceinline__ void publish_tile(ring_t<kTileSlots> &ring, const til
 
 /* The reads that lead to a tile's blocks (rows, then columns) depend on each other. Each is made one
  * tile before the next needs it, so that none is waited for. At the start nothing is there yet: the
- * first block's column comes with the row, and its copies wait for one read only. */
+ * first blocks' columns come with the row, and their copies wait for one read only. */
 __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args)
 {
     const raster_t raster(args);
@@ -302,8 +305,8 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args)
             const int count = min(32, work.end - first);
             for (int i = 0; i < count; ++i) {
                 int k0;
-                if (kShare == 1 && first == work.begin && i == 0)
-                    k0 = work.col * kBlockK;
+                if (kShare == 1 && first == work.begin && i < TRI_ROW_COLUMNS)
+                    k0 = __shfl_sync(0xffffffffu, work.col, i) * kBlockK;
                 else
                     k0 = __shfl_sync(0xffffffffu, steps.col, i) * kBlockK;
                 const int rows = kShare == 1 ? 1 : __shfl_sync(0xffffffffu, steps.rows, i);

@@ -7,6 +7,7 @@
 /* The mma.sync kernels end in store_warp_tile on what acc holds. */
 #define WMMA_STORE "store_warp_tile<kAct, kCLayout>(out, acc, row0, col0, lane);"
 #define PANEL_STORE "store_warp_tile<kAct, kCLayout>(out, acc[r], row * kBlock, col0, lane);"
+#define ROW_STORE "store_warp_tile<kAct, kCLayout>(out, acc, work.row * kBlockM, col0, lane);"
 #define OUT_VIEW "output_view<out_t> out = make_output_view<out_t>(args);"
 #define ZERO(acc) "{ for (auto &m : " acc ") for (auto &n : m) for (auto &v : n) v = 0.0f; "
 
@@ -41,14 +42,16 @@ static const mutation of_panel[] = {
 };
 
 #define WGMMA_X1 "const float x1 = sum[i + 1] * alpha"
-#define WGMMA_END "work.begin = row.begin, work.end = row.end, work.col = row.col;"
+#define WGMMA_END "work.begin = row.begin, work.end = row.end;"
 
 static const mutation of_wgmma[] = {
     {"none", NULL, NULL},
     {"zero output", "pack2<out_t>(activate<kAct, out_t>(x0), activate<kAct, out_t>(x1))",
      "pack2<out_t>(0.0f, 0.0f)"},
     {"one dropped block", WGMMA_END,
-     "work.begin = row.begin, work.end = row.end - (row.row == 1), work.col = row.col;"},
+     "work.begin = row.begin, work.end = row.end - (row.row == 1);"},
+    {"a row's first columns are others", "work.col = args.rows[at].col[",
+     "work.col = (row.row == 2) ^ args.rows[at].col["},
     {"one row 1 % off", WGMMA_X1,
      "const float x1 = (blockIdx.x == 0 && threadIdx.x / 4 == 2 ? 1.01f : 1.0f) * sum[i + 1] * alpha"},
     {"NaN in one element", WGMMA_X1,
@@ -97,20 +100,45 @@ static const mutation of_dealt[] = {
 
 static const mutation of_row[] = {
     {"none", NULL, NULL},
-    {"zero output", WMMA_STORE, ZERO("acc") WMMA_STORE "}"},
+    {"zero output", ROW_STORE, ZERO("acc") ROW_STORE "}"},
     {"one dropped block", "int pieces = (work.end - work.begin) * kPieces;",
      "int pieces = (work.end - work.begin - (work.row == 1)) * kPieces;"},
-    {"a row's first column is another", "&full[slot], work.col, 0, col);",
-     "&full[slot], work.col ^ (work.row == 2), 0, col);"},
+    {"a row's first columns are others", "int early = record.col[",
+     "int early = (work.row == 2) ^ record.col["},
     {"a later column is another", "&full[slot], column, at % kPieces, col);",
      "&full[slot], column ^ (column == 5), at % kPieces, col);"},
     {"a row of A is its neighbour's", "from + row * (kBlockK * 2)",
      "from + (row ^ (row == 5)) * (kBlockK * 2)"},
-    {"one row 1 % off", WMMA_STORE,
+    {"one row 1 % off", ROW_STORE,
      "{ if (blockIdx.x == 0 && threadIdx.x / 4 == 2) acc[0][0][0] *= 1.01f, acc[0][0][1] *= "
-     "1.01f; " WMMA_STORE "}"},
-    {"NaN in one element", WMMA_STORE,
-     "{ if (blockIdx.x == 0 && threadIdx.x == 5) acc[0][0][1] = " NOT_A_NUMBER "; " WMMA_STORE "}"},
+     "1.01f; " ROW_STORE "}"},
+    {"NaN in one element", ROW_STORE,
+     "{ if (blockIdx.x == 0 && threadIdx.x == 5) acc[0][0][1] = " NOT_A_NUMBER "; " ROW_STORE "}"},
+    {"alpha ignored", OUT_VIEW, OUT_VIEW " out.alpha = 1.0f;"},
+    {"beta ignored", OUT_VIEW, OUT_VIEW " out.beta = 0.0f;"},
+};
+
+#define STRIP_X0 "out.alpha * d[0] + bias[i % 2]"
+#define STRIP_READ "__syncthreads(); // the ring has been read"
+
+static const mutation of_strip[] = {
+    {"none", NULL, NULL},
+    {"zero output", STRIP_READ, ZERO("acc") " }\n" STRIP_READ},
+    {"one dropped block", "from.pieces = (work.end - work.begin) * kPieces;",
+     "from.pieces = (work.end - work.begin - (work.row == 1)) * kPieces;"},
+    {"a row's first columns are others", "columns.early = record.col[",
+     "columns.early = (work.row == 2) ^ record.col["},
+    {"a later column is another", "columns.here, block % 32);", "columns.here, block % 32) ^ (block == 7);"},
+    {"a row of A is its neighbour's", "from.a + block + row * (kBlockK * 2)",
+     "from.a + block + row * (kBlockK * 2) + (threadIdx.x == 5 ? kBlockK * 2 : 0)"},
+    {"one row 1 % off", STRIP_X0,
+     "(blockIdx.x == 0 && threadIdx.x / 4 == 2 ? 1.01f : 1.0f) * out.alpha * d[0] + bias[i % 2]"},
+    {"NaN in one element", STRIP_X0,
+     "(blockIdx.x == 0 && threadIdx.x == 5 && nj == 1 ? " NOT_A_NUMBER " : 1.0f) * " STRIP_X0},
+    {"a line of C is its neighbour's", "swizzled<kLineChunks>(mine.row + line, mine.chunk)",
+     "swizzled<kLineChunks>(mine.row - (mine.row == 3) + line, mine.chunk)"},
+    {"a part of C unwritten", "col + (kCLayout == 0 ? 0 : line) < out.n)",
+     "col + (kCLayout == 0 ? 0 : line) < out.n && row != 4)"},
     {"alpha ignored", OUT_VIEW, OUT_VIEW " out.alpha = 1.0f;"},
     {"beta ignored", OUT_VIEW, OUT_VIEW " out.beta = 0.0f;"},
 };
@@ -143,7 +171,10 @@ static const struct {
     {"panel", 32, 136, TABLE(of_dealt), "order=1", false},
     {"row", 16, 136, TABLE(of_row), NULL, false},
     {"row", 32, 328, TABLE(of_row), NULL, false},
-    {"row", 64, 136, TABLE(of_row), NULL, false},
+    {"strip", 16, 136, TABLE(of_strip), NULL, false},
+    {"strip", 32, 328, TABLE(of_strip), NULL, false},
+    {"strip", 64, 328, TABLE(of_strip), NULL, false},
+    {"strip", 128, 328, TABLE(of_strip), NULL, false},
     {"wgmma", 64, 328, TABLE(of_wgmma), "share=1", false},
     {"wgmma", 64, 328, TABLE(of_shared), "share=2", false},
     {"wgmma", 64, 328, TABLE(of_direct), "c_slabs=0", false},

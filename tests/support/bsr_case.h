@@ -73,7 +73,7 @@ static inline void case_pattern(bsr_data *data, const bsr_case *spec, tri_random
     int32_t nnzb = 0;
     data->row_ptr = calloc((size_t)spec->block_rows + 1, sizeof(int32_t));
     data->col_idx = calloc((size_t)spec->block_rows * (size_t)spec->block_cols + 1, sizeof(int32_t));
-    data->rows = aligned_alloc(16, (size_t)spec->block_rows * sizeof *data->rows);
+    data->rows = aligned_alloc(_Alignof(tri_block_row), (size_t)spec->block_rows * sizeof *data->rows);
     assert_true(data->row_ptr && data->col_idx && data->rows);
     for (int row = 0; row < spec->block_rows; row++) {
         for (int col = 0; col < spec->block_cols && row != 1; col++) {
@@ -84,8 +84,10 @@ static inline void case_pattern(bsr_data *data, const bsr_case *spec, tri_random
     }
     for (int row = 0; row < spec->block_rows; row++) { /* the last one first */
         int32_t begin = data->row_ptr[row], end = data->row_ptr[row + 1];
-        data->rows[spec->block_rows - 1 - row] =
-            (tri_block_row){row, begin, end, begin < end ? data->col_idx[begin] : 0};
+        tri_block_row *to = &data->rows[spec->block_rows - 1 - row];
+        *to = (tri_block_row){row, begin, end, {0}};
+        for (int32_t j = 0; j < TRI_ROW_COLUMNS && begin + j < end; j++)
+            to->col[j] = data->col_idx[begin + j];
     }
     data->problem.nnzb = nnzb;
 }
