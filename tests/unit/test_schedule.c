@@ -29,7 +29,8 @@ static void assert_permutation(const tri_schedule *s, const tri_pattern *p) {
         assert_int_equal(at->row, s->row_order[i]);
         assert_int_equal(at->begin, p->row_ptr[at->row]);
         assert_int_equal(at->end, p->row_ptr[at->row + 1]);
-        assert_int_equal(at->col, at->begin < at->end ? p->col_idx[at->begin] : 0);
+        for (int32_t j = 0; j < TRI_ROW_COLUMNS; j++)
+            assert_int_equal(at->col[j], at->begin + j < at->end ? p->col_idx[at->begin + j] : 0);
     }
     free(seen);
 }
