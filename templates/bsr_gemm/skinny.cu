@@ -243,7 +243,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     int warp_m = warp % kWarpsM, warp_k = warp / kWarpsM;
     int rank = kClusterK == 1 ? 0 : blockIdx.x % kClusterK;
     int tile = blockIdx.x / kClusterK;
-    tri_block_row work = args.rows[tile / kParts];
+    const tri_block_row &record = args.rows[tile / kParts];
+    tri_block_row work = record;
     int block_row = work.row;
     int row_in_block = tile % kParts * kTileM;
     int first_block = work.begin;
@@ -273,8 +274,11 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     step_b b[kStagesB];
     unsigned column[kStages]; /* step t's at t % kStages */
 #pragma unroll
-    for (int s = 0; s < kStages; s++)
-        column[s] = load_column(src, slice_of(src, s));
+    for (int s = 0; s < kStages; s++) { /* the row's first columns came with it: no second read to wait for */
+        unsigned slice = slice_of(src, s), block = slice / kSlices;
+        unsigned early = load_cached_4(record.col + min(block, TRI_ROW_COLUMNS - 1u));
+        column[s] = block < TRI_ROW_COLUMNS ? early : load_column(src, slice);
+    }
 #pragma unroll
     for (int s = 0; s < kStages; s++)
         if (s < steps)

@@ -48,8 +48,7 @@ static const mutation of_wgmma[] = {
     {"none", NULL, NULL},
     {"zero output", "pack2<out_t>(activate<kAct, out_t>(x0), activate<kAct, out_t>(x1))",
      "pack2<out_t>(0.0f, 0.0f)"},
-    {"one dropped block", WGMMA_END,
-     "work.begin = row.begin, work.end = row.end - (row.row == 1);"},
+    {"one dropped block", WGMMA_END, "work.begin = row.begin, work.end = row.end - (row.row == 1);"},
     {"a row's first columns are others", "work.col = args.rows[at].col[",
      "work.col = (row.row == 2) ^ args.rows[at].col["},
     {"one row 1 % off", WGMMA_X1,
@@ -143,6 +142,23 @@ static const mutation of_strip[] = {
     {"beta ignored", OUT_VIEW, OUT_VIEW " out.beta = 0.0f;"},
 };
 
+#define SKINNY_STORE "out_t(finish<kAct, kCLayout>(out, sum,"
+
+static const mutation of_skinny[] = {
+    {"none", NULL, NULL},
+    {"zero output", SKINNY_STORE, "out_t(finish<kAct, kCLayout>(out, 0.0f,"},
+    {"one dropped block", "src.slices = (work.end - first_block) * kSlices;",
+     "src.slices = (work.end - first_block - (block_row == 1)) * kSlices;"},
+    {"a row's first columns are others", "? early : load_column", "? early ^ (block_row == 2) : load_column"},
+    {"one row 1 % off", SKINNY_STORE, "out_t(finish<kAct, kCLayout>(out, row == 5 ? 1.01f * sum : sum,"},
+    {"NaN in one element", SKINNY_STORE,
+     "out_t(finish<kAct, kCLayout>(out, row == 5 && col == 3 ? " NOT_A_NUMBER " : sum,"},
+    {"one row unwritten", "if (col < args.n)\n            out.c",
+     "if (col < args.n && row != 7)\n            out.c"},
+    {"alpha ignored", OUT_VIEW, OUT_VIEW " out.alpha = 1.0f;"},
+    {"beta ignored", OUT_VIEW, OUT_VIEW " out.beta = 0.0f;"},
+};
+
 static const mutation of_e4m3[] = {
     {"none", NULL, NULL},
     {"a block's scale is its neighbour's", "next = scales[step / kStepsPerBlock + 1];",
@@ -175,6 +191,8 @@ static const struct {
     {"strip", 32, 328, TABLE(of_strip), NULL, false},
     {"strip", 64, 328, TABLE(of_strip), NULL, false},
     {"strip", 128, 328, TABLE(of_strip), NULL, false},
+    {"skinny", 16, 40, TABLE(of_skinny), NULL, false},
+    {"skinny", 64, 16, TABLE(of_skinny), NULL, false},
     {"wgmma", 64, 328, TABLE(of_wgmma), "share=1", false},
     {"wgmma", 64, 328, TABLE(of_shared), "share=2", false},
     {"wgmma", 64, 328, TABLE(of_direct), "c_slabs=0", false},
