@@ -2,21 +2,28 @@
  * tests/gpu/sanitize.sh puts under compute-sanitizer. Each goes through the house's gate (alpha 1 on a C full of
  * NaN, then alpha 1.25 and beta -0.5; red zones; float64) and is not timed.
  *
- *   run_candidates [--device cuda|host] [--part I/N] [--once] [--time-limit S] [--cache DIR] [--log FILE]
- *                  [--data-dir DIR]
+ *   run_candidates [--device cuda|host] [--part I/N] [--once] [--share FILE] [--time-limit S] [--cache DIR]
+ *                  [--log FILE] [--data-dir DIR]
  *   run_candidates --compile-only [--target sm_90a]    fills the cache; no GPU
- *   --once: each configuration by the text of its first problem alone; other problems only rerun texts that
- *   they share. A quarter of the compilations, and still every candidate.
+ *   --once: each configuration on one problem alone, the most ragged that it is legal on. Where several are as
+ *   ragged, the configurations of a kernel are dealt over them.
+ *   --share FILE: processes that name the same FILE (absent at first) take units of the work from it in turn, the
+ *   dearest first, so that they end together. FILE holds the number of the next unit.
+ *   run_candidates --count [--once] [--part I/N]       how many runs and units that is; no GPU
  *   run_candidates --coverage                          is every configuration of the space on the list? no GPU
  *   run_candidates --plant memcheck|racecheck|synccheck|initcheck
  *                                                      a kernel with that defect: the tool must find it
  *
- * The last line is for scripts. Exit codes: 0 all is right, 1 not, 64 usage, 75 stopped by the time limit, 77 no
+ * A line of --log: hash, block, configuration, problem, outcome ("right" or why not), launches, seconds; a run that
+ * never came back has no outcome. The last line printed is for scripts. Exit codes: 0 all is right, 1 not, 64 usage, 75 stopped by the time limit, 77 no
  * device or no NVRTC. */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "gpu/run_candidates.h"
 #include "measure/bench_private.h"
@@ -24,10 +31,13 @@
 
 #define PROBES (sizeof probes / sizeof probes[0])
 #define SEEN_MAX 16384
+/* Candidates that a process takes at once: few enough to end together, enough to be worth opening their problem
+ * (inputs, float64 reference, two launches of the plain kernel). */
+#define UNIT 12
 
 typedef struct options {
-    const char *device, *target, *cache, *log, *plant, *data_dir;
-    bool compile_only, coverage, once;
+    const char *device, *target, *cache, *log, *plant, *data_dir, *share;
+    bool compile_only, coverage, once, count;
     unsigned part, parts; /* part is 0 .. parts - 1 */
     double time_limit_s;
 } options;
@@ -40,8 +50,23 @@ typedef struct seen {
 
 typedef struct tally {
     size_t problems, runs, launches, wrong, left;
+    double open_s;                /* of `problems` openings */
     seen sources, plain, configs; /* hashes; of plain kernels; "16x16 panel ..." */
 } tally;
+
+/* One candidate of the plan. */
+typedef struct job {
+    char *name, *config; /* name: "half 16x16 panel ..." */
+    size_t probe;
+    double cost; /* of its problem */
+} job;
+
+typedef struct plan {
+    job *jobs;
+    size_t job_count;
+    size_t *units; /* first jobs of the units, and job_count */
+    size_t unit_count;
+} plan;
 
 typedef struct session {
     const options *o;
@@ -50,7 +75,11 @@ typedef struct session {
     tri_space *space;
     int64_t start_ns;
     FILE *log;
-    bool stopped; /* no more launches: out of time, or the device is lost */
+    int share;   /* a file, or -1 */
+    size_t next; /* unit, where nothing is shared */
+    plan plan;
+    bool late;    /* no more launches: out of time */
+    bool stopped; /* nor is anything else taken: the device is lost */
     tally t;
 } session;
 
@@ -70,6 +99,10 @@ static void must(triage_status status) {
         return;
     printf("run_candidates: %s: %s\n", triage_status_name(status), triage_last_error());
     exit(status == TRIAGE_E_NO_DEVICE ? 77 : 1);
+}
+
+static double seconds_since(int64_t start_ns) {
+    return (double)(tri_now_ns() - start_ns) / 1e9;
 }
 
 /* ---- texts met so far ---- */
@@ -161,13 +194,18 @@ static void make_problem(tri_problem *out, const probe *from, int64_t nnzb) {
     out->ldc = (from->c_layout == TRIAGE_ROW_MAJOR ? out->n : out->m) + from->pad_c;
 }
 
-static void open_place(place *out, session *s, const probe *from) {
+/* Without the reference. */
+static void outline_place(place *out, const probe *from) {
     *out = (place){.probe = from};
     make_pattern(&out->pattern, from);
     make_problem(&out->problem, from, out->pattern.nnzb);
     tri_fingerprint_of(&out->problem.fingerprint, &out->pattern);
     must(tri_problem_check(&out->problem));
     describe(out);
+}
+
+static void open_place(place *out, session *s, const probe *from) {
+    outline_place(out, from);
     must(tri_space_reference(&out->reference, s->space, &out->problem, &s->info));
     must(tri_render(&out->reference_source, &out->reference, s->o->data_dir));
 }
@@ -200,7 +238,11 @@ static void open_bench(session *s, place *p) {
                              .warm = true,
                              .cache_dir = s->o->cache,
                              .reference = {&p->reference_source, &p->reference.launch}};
-    if (tri_bench_open(&p->bench, s->device, &setup) == TRIAGE_OK)
+    int64_t start = tri_now_ns();
+    triage_status status = tri_bench_open(&p->bench, s->device, &setup);
+    s->t.open_s += seconds_since(start);
+    s->t.problems++;
+    if (status == TRIAGE_OK)
         return;
     printf("WRONG %s: %s\n", p->name, triage_last_error());
     s->t.wrong++;
@@ -215,15 +257,19 @@ static void log_begin(const session *s, const place *p, const char *hash, const 
     fflush(s->log);
 }
 
-static void log_end(const session *s, const char *how) {
-    if (s->log)
-        fprintf(s->log, "\t%s\n", how);
+static void log_end(const session *s, const char *how, size_t launches, double seconds) {
+    if (!s->log)
+        return;
+    fprintf(s->log, "\t%s\t%zu\t%.3f\n", how, launches, seconds);
+    fflush(s->log);
 }
 
 static void run(session *s, place *p, const tri_candidate *candidate, const tri_source *source,
                 const char *hash) {
     tri_mounted mounted;
     tri_report report = {0};
+    size_t launches = s->t.launches;
+    int64_t start = tri_now_ns();
     log_begin(s, p, hash, candidate->config);
     bool right = tri_bench_mount(&mounted, p->bench, &(tri_trial){source, &candidate->launch}, &report);
     bool is_mounted = right;
@@ -234,7 +280,7 @@ static void run(session *s, place *p, const tri_candidate *candidate, const tri_
     if (is_mounted)
         tri_bench_unmount(p->bench, &mounted);
     s->t.runs++;
-    log_end(s, right ? "right" : report.reason);
+    log_end(s, right ? "right" : report.reason, s->t.launches - launches, seconds_since(start));
     if (right)
         return;
     printf("WRONG %s: %s: %s: %s\n", p->name, candidate->config, tri_outcome_name(report.outcome),
@@ -247,52 +293,38 @@ static void run(session *s, place *p, const tri_candidate *candidate, const tri_
     }
 }
 
-/* By the hash of a text: all sources of a configuration are of one part. */
-static bool is_of_part(const session *s, const char *text) {
-    char hash[TRI_HASH_SIZE], head[9] = "";
-    tri_hash(hash, text, strlen(text));
-    memcpy(head, hash, 8);
-    return strtoul(head, NULL, 16) % s->o->parts == s->o->part;
-}
-
-static void name_config(char text[400], const place *p, const char *config) {
-    snprintf(text, 400, "%s %dx%d %s", p->problem.in_type == TRIAGE_E4M3 ? "e4m3" : "half",
-             p->problem.block_m, p->problem.block_k, config);
+static void name_config(char text[400], const tri_problem *problem, const char *config) {
+    snprintf(text, 400, "%s %dx%d %s", problem->in_type == TRIAGE_E4M3 ? "e4m3" : "half", problem->block_m,
+             problem->block_k, config);
 }
 
 static void note_config(session *s, const place *p, const char *config) {
     char text[400];
-    name_config(text, p, config);
+    name_config(text, &p->problem, config);
     meet(&s->t.configs, text);
 }
 
 static void take(session *s, place *p, const char *config) {
     tri_candidate candidate = {0};
     tri_source source = {0};
-    char hash[TRI_HASH_SIZE], name[400];
-    name_config(name, p, config);
-    if (!is_of_part(s, name))
+    char hash[TRI_HASH_SIZE];
+    if (s->o->time_limit_s > 0 && seconds_since(s->start_ns) > s->o->time_limit_s)
+        s->late = true;
+    if (!s->late && !s->stopped && !p->bench && !s->o->compile_only)
+        open_bench(s, p);
+    if (s->late || s->stopped) {
+        s->t.left++;
         return;
+    }
     must(tri_space_candidate(&candidate, s->space, &p->problem, &s->info, config));
     must(tri_render(&source, &candidate, s->o->data_dir));
     tri_source_hash(hash, &source, s->info.target);
-    if (s->o->once && has(&s->t.configs, name) && !has(&s->t.sources, hash))
-        goto done;
-    if (s->o->time_limit_s > 0 && (double)(tri_now_ns() - s->start_ns) > s->o->time_limit_s * 1e9)
-        s->stopped = true;
-    if (!s->stopped && !p->bench && !s->o->compile_only)
-        open_bench(s, p);
-    if (s->stopped) {
-        s->t.left++;
-        goto done;
-    }
     note_config(s, p, config);
     bool fresh = meet(&s->t.sources, hash);
     if (!s->o->compile_only)
         run(s, p, &candidate, &source, hash);
     else if (fresh)
         compile(s, &source, config);
-done:
     tri_source_free(&source);
     tri_candidate_free(&candidate);
 }
@@ -300,28 +332,181 @@ done:
 static void compile_plain(session *s, const place *p) {
     char hash[TRI_HASH_SIZE];
     tri_source_hash(hash, &p->reference_source, s->info.target);
-    if (is_of_part(s, hash) && meet(&s->t.plain, hash))
+    if (!s->late && meet(&s->t.plain, hash))
         compile(s, &p->reference_source, "the plain kernel");
 }
 
-static void visit(session *s, const probe *from) {
-    place p;
-    tri_configs configs = {0};
-    size_t runs = s->t.runs, wrong = s->t.wrong;
-    open_place(&p, s, from);
-    must(tri_space_enumerate(&configs, s->space, &p.problem, &s->info));
-    if (s->o->compile_only && !s->stopped)
-        compile_plain(s, &p);
-    for (size_t i = 0; i < configs.count; i++)
-        take(s, &p, configs.text[i]);
-    if (!s->o->compile_only && !s->stopped) {
-        s->t.problems++;
+/* ---- the plan: which candidate on which problem ---- */
+
+/* By the hash of a name: all problems of a configuration are of one part. */
+static bool is_of_part(const session *s, const char *name) {
+    char hash[TRI_HASH_SIZE], head[9] = "";
+    tri_hash(hash, name, strlen(name));
+    memcpy(head, hash, 8);
+    return strtoul(head, NULL, 16) % s->o->parts == s->o->part;
+}
+
+static void offer(plan *out, const session *s, const place *p, const char *config) {
+    char name[400];
+    name_config(name, &p->problem, config);
+    if (!is_of_part(s, name))
+        return;
+    if (out->job_count == SEEN_MAX)
+        must(tri_fail(TRIAGE_E_MEMORY, "more than %d candidates", SEEN_MAX));
+    job *next = &out->jobs[out->job_count++];
+    *next = (job){.probe = (size_t)(p->probe - probes), .cost = (double)p->problem.nnzb};
+    next->cost *= (double)p->problem.n * p->problem.block_m * p->problem.block_k;
+    must(tri_strdup(&next->name, name));
+    must(tri_strdup(&next->config, config));
+}
+
+/* How much of a problem is edge: rows of every length before rows of one, a last tile of columns that is not full
+ * before full ones. (Every run has beta != 0 in its second case.) */
+static int raggedness(const probe *from) {
+    const int of_pattern[] = {[SPREAD] = 2, [UNEVEN] = 3, [FULL] = 1, [BARE] = 0};
+    return 2 * of_pattern[from->pattern] + (from->n % 64 != 0);
+}
+
+static int by_name(const void *left, const void *right) {
+    const job *a = left, *b = right;
+    int order = strcmp(a->name, b->name);
+    return order ? order : (a->probe > b->probe) - (a->probe < b->probe);
+}
+
+/* The dearest first; problem by problem. */
+static int by_cost(const void *left, const void *right) {
+    const job *a = left, *b = right;
+    if (a->cost != b->cost)
+        return a->cost < b->cost ? 1 : -1;
+    if (a->probe != b->probe)
+        return a->probe > b->probe ? 1 : -1;
+    return strcmp(a->name, b->name);
+}
+
+/* Up to the kernel: "half 16x16 panel " */
+static size_t kernel_length(const char *name) {
+    size_t length = 0;
+    for (int words = 0; words < 3 && name[length]; length++)
+        words += name[length] == ' ';
+    return length;
+}
+
+/* Of the jobs of one name, the one on the most ragged problem; of equals, the least used by this kernel. */
+static size_t choose(const job *jobs, size_t count, const size_t used[PROBES]) {
+    size_t best = 0;
+    for (size_t i = 1; i < count; i++) {
+        int more = raggedness(&probes[jobs[i].probe]) - raggedness(&probes[jobs[best].probe]);
+        if (more > 0 || (more == 0 && used[jobs[i].probe] < used[jobs[best].probe]))
+            best = i;
+    }
+    return best;
+}
+
+/* Keeps one job of each name. */
+static void keep_once(plan *p) {
+    size_t used[PROBES] = {0}, kept = 0, end = 0;
+    qsort(p->jobs, p->job_count, sizeof *p->jobs, by_name);
+    for (size_t i = 0; i < p->job_count; i = end) {
+        for (end = i + 1; end < p->job_count && strcmp(p->jobs[end].name, p->jobs[i].name) == 0;)
+            end++;
+        size_t chosen = i + choose(p->jobs + i, end - i, used);
+        size_t length = kernel_length(p->jobs[i].name);
+        used[p->jobs[chosen].probe]++;
+        if (end < p->job_count && strncmp(p->jobs[end].name, p->jobs[i].name, length) != 0)
+            memset(used, 0, sizeof used);
+        for (size_t j = i; j < end; j++) {
+            if (j == chosen)
+                continue;
+            free(p->jobs[j].name);
+            free(p->jobs[j].config);
+        }
+        p->jobs[kept++] = p->jobs[chosen];
+    }
+    p->job_count = kept;
+}
+
+static void divide(plan *p) {
+    must(tri_calloc(&p->units, p->job_count + 1, sizeof *p->units));
+    for (size_t i = 0, first = 0; i < p->job_count; i++) {
+        if (i > 0 && i - first < UNIT && p->jobs[i].probe == p->jobs[first].probe)
+            continue;
+        p->units[p->unit_count++] = first = i;
+    }
+    p->units[p->unit_count] = p->job_count;
+}
+
+static void make_plan(session *s) {
+    must(tri_calloc(&s->plan.jobs, SEEN_MAX, sizeof *s->plan.jobs));
+    for (size_t i = 0; i < PROBES; i++) {
+        place p;
+        tri_configs configs = {0};
+        outline_place(&p, &probes[i]);
+        must(tri_space_enumerate(&configs, s->space, &p.problem, &s->info));
+        for (size_t j = 0; j < configs.count; j++)
+            offer(&s->plan, s, &p, configs.text[j]);
+        tri_configs_free(&configs);
+        close_place(&p);
+    }
+    if (s->o->once)
+        keep_once(&s->plan);
+    qsort(s->plan.jobs, s->plan.job_count, sizeof *s->plan.jobs, by_cost);
+    divide(&s->plan);
+}
+
+static void free_plan(plan *p) {
+    for (size_t i = 0; i < p->job_count; i++) {
+        free(p->jobs[i].name);
+        free(p->jobs[i].config);
+    }
+    free(p->jobs);
+    free(p->units);
+}
+
+/* ---- taking units ---- */
+
+/* The number in the file, which is one more afterwards. An empty file is 0. */
+static size_t take_shared(int file) {
+    char text[24] = "";
+    size_t next = 0;
+    if (flock(file, LOCK_EX) != 0 || pread(file, text, sizeof text - 1, 0) < 0)
+        must(tri_fail(TRIAGE_E_IO, "the shared file cannot be read"));
+    next = (size_t)strtoull(text, NULL, 10);
+    int length = snprintf(text, sizeof text, "%zu\n", next + 1);
+    if (pwrite(file, text, (size_t)length, 0) != length || flock(file, LOCK_UN) != 0)
+        must(tri_fail(TRIAGE_E_IO, "the shared file cannot be written"));
+    return next;
+}
+
+static bool next_unit(session *s, size_t *first, size_t *end) {
+    size_t unit = s->next++;
+    if (s->share >= 0)
+        unit = take_shared(s->share);
+    if (unit >= s->plan.unit_count)
+        return false;
+    *first = s->plan.units[unit];
+    *end = s->plan.units[unit + 1];
+    return true;
+}
+
+/* What is taken after the time is up is only counted. */
+static void take_units(session *s) {
+    place p = {0};
+    size_t first, end;
+    while (!s->stopped && next_unit(s, &first, &end)) {
+        const probe *wanted = &probes[s->plan.jobs[first].probe];
+        size_t runs = s->t.runs, wrong = s->t.wrong;
+        if (p.probe != wanted) {
+            close_place(&p);
+            open_place(&p, s, wanted);
+        }
+        if (s->o->compile_only)
+            compile_plain(s, &p);
+        for (size_t i = first; i < end; i++)
+            take(s, &p, s->plan.jobs[i].config);
         if (s->t.runs > runs)
-            printf("%s: %zu of %zu candidates run, %zu wrong\n", p.name, s->t.runs - runs, configs.count,
-                   s->t.wrong - wrong);
+            printf("%s: %zu candidates run, %zu wrong\n", p.name, s->t.runs - runs, s->t.wrong - wrong);
         fflush(stdout);
     }
-    tri_configs_free(&configs);
     close_place(&p);
 }
 
@@ -332,9 +517,9 @@ static int finish(session *s, const char *mode) {
     if (s->device)
         printf("device %s, %s, %d SMs\n", s->info.name, s->info.target, s->info.sm_count);
     printf("%s part=%u/%u problems=%zu candidates=%zu configurations=%zu runs=%zu launches=%zu wrong=%zu "
-           "left=%zu seconds=%.1f\n",
+           "left=%zu open_seconds=%.1f seconds=%.1f\n",
            mode, s->o->part + 1, s->o->parts, t->problems, t->sources.count, t->configs.count, t->runs,
-           t->launches, t->wrong, t->left, (double)(tri_now_ns() - s->start_ns) / 1e9);
+           t->launches, t->wrong, t->left, t->open_s, seconds_since(s->start_ns));
     int code = t->wrong ? 1 : t->left ? 75 : 0;
     forget(&t->sources);
     forget(&t->plain);
@@ -349,13 +534,48 @@ static int run_all(session *s) {
         must(tri_device_open(&s->device, s->o->device, false));
         s->info = *tri_device_describe(s->device);
     }
-    for (size_t i = 0; i < PROBES; i++)
-        visit(s, &probes[i]);
+    if (s->o->share && (s->share = open(s->o->share, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0)
+        must(tri_fail(TRIAGE_E_IO, "%s cannot be opened", s->o->share));
+    make_plan(s);
+    take_units(s);
+    free_plan(&s->plan);
+    if (s->share >= 0)
+        close(s->share);
     if (s->log)
         fclose(s->log);
     int code = finish(s, s->o->compile_only ? "compiled" : "run");
     tri_device_close(s->device);
     return code;
+}
+
+/* What a run would do: nothing is compiled. */
+static int count_plan(session *s) {
+    size_t of_pattern[4] = {0}, of_probe[PROBES] = {0}, ragged = 0;
+    make_plan(s);
+    for (size_t i = 0; i < s->plan.job_count; i++) {
+        const job *j = &s->plan.jobs[i];
+        const probe *from = &probes[j->probe];
+        s->t.runs++;
+        meet(&s->t.configs, j->name);
+        s->t.problems += of_probe[j->probe]++ == 0;
+        of_pattern[from->pattern]++;
+        ragged += raggedness(from) > 2 * 1;
+    }
+    for (size_t i = 0; i < PROBES; i++) {
+        place p;
+        outline_place(&p, &probes[i]);
+        printf("%4zu  %s\n", of_probe[i], p.name);
+        close_place(&p);
+    }
+    printf("count part=%u/%u problems=%zu configurations=%zu runs=%zu units=%zu launches=%zu uneven=%zu "
+           "spread=%zu "
+           "full=%zu bare=%zu ragged=%zu\n",
+           s->o->part + 1, s->o->parts, s->t.problems, s->t.configs.count, s->t.runs, s->plan.unit_count,
+           TRI_CASES * s->t.runs, of_pattern[UNEVEN], of_pattern[SPREAD], of_pattern[FULL], of_pattern[BARE],
+           ragged);
+    free_plan(&s->plan);
+    forget(&s->t.configs);
+    return 0;
 }
 
 /* Every configuration that a large problem of a listed block has, must be one that a small problem has. */
@@ -378,7 +598,7 @@ static void check_block(session *s, const probe *from) {
         must(tri_space_enumerate(&configs, s->space, &problem, &s->info));
         for (size_t j = 0; j < configs.count; j++) {
             char text[400];
-            name_config(text, &(place){.problem = problem}, configs.text[j]);
+            name_config(text, &problem, configs.text[j]);
             s->t.runs++;
             if (has(&s->t.configs, text))
                 continue;
@@ -481,11 +701,13 @@ static int usage(const char *what) {
 }
 
 static int parse(options *o, int argc, char **argv) {
-    static const struct option names[] = {
-        {"device", 1, 0, 'd'},     {"target", 1, 0, 't'},   {"part", 1, 0, 'p'},
-        {"time-limit", 1, 0, 'l'}, {"cache", 1, 0, 'c'},    {"compile-only", 0, 0, 'o'},
-        {"coverage", 0, 0, 'v'},   {"log", 1, 0, 'g'},      {"plant", 1, 0, 'x'},
-        {"once", 0, 0, '1'},       {"data-dir", 1, 0, 'a'}, {0}};
+    static const struct option names[] = {{"device", 1, 0, 'd'},   {"target", 1, 0, 't'},
+                                          {"part", 1, 0, 'p'},     {"time-limit", 1, 0, 'l'},
+                                          {"cache", 1, 0, 'c'},    {"compile-only", 0, 0, 'o'},
+                                          {"coverage", 0, 0, 'v'}, {"log", 1, 0, 'g'},
+                                          {"plant", 1, 0, 'x'},    {"once", 0, 0, '1'},
+                                          {"data-dir", 1, 0, 'a'}, {"share", 1, 0, 's'},
+                                          {"count", 0, 0, 'n'},    {0}};
     char rest = 0;
     for (int key; (key = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (key) {
@@ -517,6 +739,12 @@ static int parse(options *o, int argc, char **argv) {
         case 'x':
             o->plant = optarg;
             break;
+        case 's':
+            o->share = optarg;
+            break;
+        case 'n':
+            o->count = true;
+            break;
         case '1':
             o->once = true;
             break;
@@ -540,12 +768,13 @@ int main(int argc, char **argv) {
     if (code)
         return code;
     s.o = &o;
+    s.share = -1;
     s.start_ns = tri_now_ns();
     must(tri_device_info_of_target(&s.info, o.target));
     if (o.plant)
         return plant(&s);
     must(tri_space_open(&s.space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = o.data_dir}));
-    code = o.coverage ? check_coverage(&s) : run_all(&s);
+    code = o.coverage ? check_coverage(&s) : o.count ? count_plan(&s) : run_all(&s);
     tri_space_free(s.space);
     return code;
 }
