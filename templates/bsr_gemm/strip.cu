@@ -11,7 +11,7 @@
  * leaves; the next one takes its place, long rows first, so uneven rows even out.
  *
  *   all threads      kGroup pieces of a block: A[kTileM][kStepK], B[kStepK][kTileN] by cp.async
- *                    ──► ring of kStages slots, kStages - 1 of them under way
+ *                    ──► ring of kStages slots, kStages - 1 of them (1 of one) under way
  *   warps            kWarpRows x kWarpN of the tile each: ldmatrix ──► mma; or warpgroups: wgmma
  *                    ──► packed, through shared memory, in whole lines ──► C
  *
@@ -67,7 +67,6 @@ static_assert(kWarpRows % 16 == 0 && kWarpN % 16 == 0 && (kWarpN % 64 == 0 || 64
 static_assert(!kWgmma || (kWarpsM % 4 == 0 && kWarpRows == 16 && kWarpN % 64 == 0 && kWarpN <= 256 &&
                           kGroup == 1 && kStepK >= 32),
               "a warpgroup has 64 rows");
-static_assert(kStages >= 2, "loads overlap the products");
 static_assert(kLines * kLineChunks * 16 <= kStages * (kStageA + kStageB), "C passes through the ring");
 
 /* How the threads share rows of `chunks` times 16 bytes: thread i copies chunk i % chunks of row i / chunks,
@@ -194,10 +193,36 @@ __device__ __forceinline__ void multiply_piece_wgmma(sums_t &acc, const unsigned
     wgmma_fence_registers(sum);
 }
 
+/* Of all threads: the copies of the oldest stage are there, and the products before it are over. */
+template <int pending> __device__ __forceinline__ void await_stage()
+{
+    cp_async_wait<pending>();
+    if constexpr (kWgmma) {
+        wgmma_wait<0>();
+        fence_proxy_async();
+    }
+    __syncthreads();
+}
+
+__device__ __forceinline__ void await_products()
+{
+    if constexpr (kWgmma) wgmma_wait<0>();
+    __syncthreads();
+}
+
+__device__ __forceinline__ void start_products(sums_t &acc, const unsigned char *ring, int slot, int warp_m,
+                                               int warp_n)
+{
+    if constexpr (kWgmma)
+        multiply_piece_wgmma<kWgmma ? kWarpN : 64>(acc, ring + kStages * kStageB + slot * kStageA,
+                                                   ring + slot * kStageB, warp_m, warp_n);
+}
+
 /* ---- store ---- */
 
 /* Sixteen columns of sixteen rows after another to shared memory, as lines of C. */
-__device__ __forceinline__ void pack_tile(unsigned char *lines, const output_view<out_t> &out, const sums_t &acc,
+template <typename T>
+__device__ __forceinline__ void pack_tile(unsigned char *lines, const output_view<T> &out, const sums_t &acc,
                                           int block_row0, int warp_m, int warp_n, int lane)
 {
     const int low = lane / 8 % 2, high = lane / 16, in_matrix = lane % 8;
@@ -215,8 +240,8 @@ __device__ __forceinline__ void pack_tile(unsigned char *lines, const output_vie
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 const float *d = &acc[mt][nj * 2 + i / 2][i % 2 * 2];
-                v[i] = pack2<out_t>(activate<kAct, out_t>(out.alpha * d[0] + bias[i % 2]),
-                                    activate<kAct, out_t>(out.alpha * d[1] + bias[i % 2]));
+                v[i] = pack2<T>(activate<kAct, T>(out.alpha * d[0] + bias[i % 2]),
+                                activate<kAct, T>(out.alpha * d[1] + bias[i % 2]));
             }
             const int col = warp_n * kWarpN + nj * 16;
             if constexpr (kCLayout == 0)
@@ -229,13 +254,14 @@ __device__ __forceinline__ void pack_tile(unsigned char *lines, const output_vie
     }
 }
 
-__device__ __forceinline__ void store_lines(const output_view<out_t> &out, const unsigned char *lines, int row0,
+template <typename T>
+__device__ __forceinline__ void store_lines(const output_view<T> &out, const unsigned char *lines, int row0,
                                             int col0)
 {
     const share_of<kLineChunks> mine;
     const int row = row0 + (kCLayout == 0 ? mine.row : mine.chunk * 8);
     const int col = col0 + (kCLayout == 0 ? mine.chunk * 8 : mine.row);
-    out_t *to = out.c + output_index<kCLayout>(out, row, col);
+    T *to = out.c + output_index<kCLayout>(out, row, col);
 #pragma unroll 4
     for (int line = 0; line < kLines; line += mine.kRows) {
         if ((kLines % mine.kRows == 0 || mine.row + line < kLines) &&
@@ -244,6 +270,25 @@ __device__ __forceinline__ void store_lines(const output_view<out_t> &out, const
                 *reinterpret_cast<const uint4 *>(lines + swizzled<kLineChunks>(mine.row + line, mine.chunk));
         to += mine.kRows * out.ldc;
     }
+}
+
+/* The common case, 16-bit results in whole pieces and beta 0, goes out in whole lines. */
+template <typename T>
+__device__ __forceinline__ void store_tile(unsigned char *ring, const output_view<T> &out, const sums_t &acc, int row0,
+                                           int col, int warp_m, int warp_n, int lane)
+{
+    if constexpr (sizeof(T) == 2 && (kWholeN || kCLayout == 1)) {
+        if (out.vector_ok && out.beta == 0.0f) {
+            __syncthreads(); // the ring has been read
+            pack_tile(ring, out, acc, row0, warp_m, warp_n, lane);
+            __syncthreads();
+            store_lines(out, ring, row0, col);
+            return;
+        }
+    }
+    const int col0 = col + warp_n * kWarpN;
+    if (col0 < out.n)
+        store_warp_tile<kAct, kCLayout>(out, acc, row0 + warp_m * kWarpRows, col0, lane);
 }
 
 /* ---- a tile ---- */
@@ -293,24 +338,22 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     sums_t acc = {};
 
     /* One loop fills the ring and goes on, so that its code is there once. The slot that is filled is the one
-     * multiplied in the turn before. */
+     * multiplied in the turn before; the only one of a ring of one is filled when that is over. */
     int slot = 0, fill = 0;
 #pragma unroll 1
     for (int stage = 1 - kStages; stage < stages; stage++) {
-        if (stage >= 0) {
-            cp_async_wait<kStages - 2>();
-            if constexpr (kWgmma) {
-                wgmma_wait<0>();
-                fence_proxy_async();
-            }
-            __syncthreads();
-            if constexpr (kWgmma)
-                multiply_piece_wgmma<kWgmma ? kWarpN : 64>(acc, smem + kStages * kStageB + slot * kStageA,
-                                                           smem + slot * kStageB, warp_m, warp_n);
+        if (kStages > 1 && stage >= 0) {
+            await_stage<(kStages > 1 ? kStages - 2 : 0)>();
+            start_products(acc, smem, slot, warp_m, warp_n);
         }
+        if (kStages == 1 && stage > 0) await_products();
         if (stage + kStages - 1 < stages)
             load_stage(from, columns, ring_a + fill * kStageA, ring_b + fill * kStageB, stage + kStages - 1);
         cp_async_commit();
+        if (kStages == 1) {
+            await_stage<0>();
+            start_products(acc, smem, slot, warp_m, warp_n);
+        }
         fill = fill + 1 == kStages ? 0 : fill + 1;
         if (stage >= 0) {
             if constexpr (!kWgmma) {
@@ -329,17 +372,5 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     }
 
     output_view<out_t> out = make_output_view<out_t>(args);
-    const int row0 = work.row * kBlockM + part * kTileM;
-    if constexpr (sizeof(out_t) == 2 && (kWholeN || kCLayout == 1)) {
-        if (out.vector_ok && out.beta == 0.0f) {
-            __syncthreads(); // the ring has been read
-            pack_tile(smem, out, acc, row0, warp_m, warp_n, lane);
-            __syncthreads();
-            store_lines(out, smem, row0, col);
-            return;
-        }
-    }
-    const int col0 = col + warp_n * kWarpN;
-    if (col0 < args.n)
-        store_warp_tile<kAct, kCLayout>(out, acc, row0 + warp_m * kWarpRows, col0, lane);
+    store_tile(smem, out, acc, work.row * kBlockM + part * kTileM, col, warp_m, warp_n, lane);
 }

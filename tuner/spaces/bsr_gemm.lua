@@ -583,7 +583,7 @@ local strip = triage.kernel {
       { "warps_n", { 1, 2, 4, 8 } },          -- warps along tile_n
       { "wgmma", { 0, 1 } },                  -- 1: by wgmma
       { "group", { 1, 2, 4 } },               -- pieces of blocks per stage
-      { "stages", { 2, 3, 4, 5, 6, 8 } },     -- pipeline depth
+      { "stages", { 1, 2, 3, 4, 5, 6, 8 } },  -- pipeline depth
       { "ctas_per_sm", { 1, 2, 4, 8, 16 } },
    },
    constraints = {
@@ -608,8 +608,8 @@ local strip = triage.kernel {
          return c.wgmma == 1 or ((columns == 32 or columns == 64 or columns == 128) and
                 c.tile_m % c.warps_m == 0 and c.tile_m // c.warps_m == math.min(32, c.tile_m))
       end },
-      { "a thread has 40 registers beside its sums", function(p, c)
-         return c.tile_m * c.tile_n // strip_threads(c) + 40 <= strip_registers(c)
+      { "a thread has 40 registers beside its sums, of a warpgroup 32", function(p, c)
+         return c.tile_m * c.tile_n // strip_threads(c) + (c.wgmma == 1 and 32 or 40) <= strip_registers(c)
       end },
       { "at most 16 warps, which share the copies evenly", function(p, c)
          return strip_threads(c) <= 512 and strip_deals_evenly(p, c)
@@ -632,7 +632,7 @@ local strip = triage.kernel {
          return k == 32 or k == 64 or (k == 16 and has_short_rows(p))
       end },
       { "no deeper pipeline would fit, but for rows of few blocks", function(p, c)
-         local deeper = { [2] = 3, [3] = 4, [4] = 5, [5] = 6, [6] = 8 }
+         local deeper = { 2, 3, 4, 5, 6, 8 } -- of each depth up to 6
          return c.stages == 8 or not strip_fits(p, c, deeper[c.stages]) or (c.stages == 3 and has_short_rows(p))
       end },
       { "the tile is not mostly past the last column", function(p, c)
