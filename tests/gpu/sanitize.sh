@@ -2,23 +2,34 @@
 # Every candidate of the space on small ragged problems under the four tools of compute-sanitizer.
 #
 #   sh tests/gpu/sanitize.sh [--build DIR] [--out DIR] [--tools "memcheck racecheck synccheck initcheck"]
-#                            [--jobs N] [--per-tool N] [--part I/N] [--time-limit S] [--cache DIR] [--once 1]
+#                            [--jobs N] [--per-tool N] [--gpus N] [--part I/N] [--time-limit S] [--grace S]
+#                            [--cache DIR] [--once 1] [--racecheck-workers N]
+#                            [--target sm_90a]
 #
 #   --build      where bin/run_candidates is (default: build, else build-portable)
 #   --out        sanitize.json, sanitize.log (all that is not clean) and the parts (default: sanitize-out)
 #   --jobs       processes at once: compilers first, then tools (default: the cores)
-#   --per-tool   processes that share one tool's candidates (default: jobs / tools, at least 1)
+#   --per-tool   processes that begin with one tool (default: jobs / tools, at least 1); all take their candidates
+#                in units from one list a tool, and those whose list is empty help with the longest of the others
+#   --gpus N     processes are dealt over N GPUs (default: what nvidia-smi counts, or CUDA_VISIBLE_DEVICES names)
 #   --part I/N   only that part of the candidates: several calls make the whole
 #   --time-limit seconds for all; what it leaves out is counted, and is a failure (default 600)
-#   --once 1     each configuration by one text, not by one for each problem: see run_candidates.c
+#   --grace S    seconds past the limit for a launch to end, then its process is killed (default 30)
+#   --once 1     each configuration on one problem, its most ragged: see run_candidates.c
+#   --racecheck-workers N   threads of one racecheck process, 0: the tool's own choice (default 2)
+#   --target     what is counted and compiled for: that of the GPU (default: sm_90a)
 #   --cache      compiled kernels; a second call compiles nothing (default: OUT/cache)
 #
-# Each tool must first find a planted defect of its kind: a tool that cannot fail says nothing. Exit codes: 0 no
+# Each tool must first find a planted defect of its kind: a tool that cannot fail says nothing. The counts are of
+# what the processes logged, against what the list has: also where one was killed, or this script (TERM, INT). A
+# tool's candidates are not told from the plain kernel of verification: both are triage_kernel, and a filter would
+# save the two launches that each opened problem costs. Exit codes: 0 no
 # finding, every result right, nothing left out; 1 otherwise; 64 usage; 77 no GPU or no compute-sanitizer.
 set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
 
 build= out=sanitize-out tools="memcheck racecheck synccheck initcheck" per_tool= part=1/1 limit=600 cache= once=
+target=sm_90a gpus= grace=30 workers=2
 jobs=$(nproc)
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || { echo "sanitize.sh: $1 wants a value" >&2; exit 64; }
@@ -32,6 +43,10 @@ while [ $# -gt 0 ]; do
         --time-limit) limit=$2 ;;
         --cache) cache=$2 ;;
         --once) once=--once ;;
+        --gpus) gpus=$2 ;;
+        --target) target=$2 ;;
+        --grace) grace=$2 ;;
+        --racecheck-workers) workers=$2 ;;
         *) echo "sanitize.sh: no option $1" >&2; exit 64 ;;
     esac
     shift 2
@@ -39,6 +54,9 @@ done
 number() { case $2 in '' | *[!0-9]* | 0) echo "sanitize.sh: $1 $2 is no number from 1 on" >&2; exit 64 ;; esac; }
 number --jobs "$jobs"
 number --time-limit "$limit"
+number --grace "$grace"
+[ "$workers" = 0 ] || number --racecheck-workers "$workers"
+[ -z "$per_tool" ] || number --per-tool "$per_tool"
 number --part "${part%/*}"
 number --part "${part#*/}"
 [ "${part%/*}" -le "${part#*/}" ] || { echo "sanitize.sh: --part $part: I is 1 to N" >&2; exit 64; }
@@ -49,8 +67,19 @@ for tool in $tools; do
         *) echo "sanitize.sh: no tool $tool" >&2; exit 64 ;;
     esac
 done
+[ "$tool_count" -gt 0 ] || { echo "sanitize.sh: --tools names none" >&2; exit 64; }
 [ -n "$per_tool" ] || per_tool=$((jobs / tool_count))
-[ "$per_tool" -ge 1 ] 2>/dev/null || per_tool=1
+[ "$per_tool" -ge 1 ] || per_tool=1
+
+# A GPU is named as CUDA_VISIBLE_DEVICES does, which may already be a choice.
+there=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU ') || there=
+cards=$(echo "${CUDA_VISIBLE_DEVICES:-}" | tr ',' ' ')
+[ -z "$cards" ] || there=$(echo "$cards" | wc -w)
+[ -n "$gpus" ] || gpus=${there:-1}
+number --gpus "$gpus"
+[ "$gpus" -le "${there:-$gpus}" ] || { echo "sanitize.sh: --gpus $gpus: there are $there" >&2; exit 64; }
+[ -n "$cards" ] || cards=$(seq 0 $((gpus - 1)))
+card() { echo $cards | cut -d ' ' -f "$(($1 % gpus + 1))"; } # of the process with that number
 
 [ -n "$build" ] || for folder in build build-portable; do
     [ -x "$here/$folder/bin/run_candidates" ] && build=$here/$folder && break
@@ -66,10 +95,11 @@ out=$(cd "$out" && pwd)
 cache=${cache:-$out/cache}
 mkdir -p "$cache"
 chmod 700 "$cache"
-rm -f "$out"/*.tool.txt "$out"/*.run.txt "$out"/*.tsv "$out"/compile.*.txt "$out"/planted.* "$out"/sanitize.*
+rm -f "$out"/*.tool.txt "$out"/*.run.txt "$out"/*.tsv "$out"/*.next "$out"/*.end "$out"/compile.*.txt "$out"/planted.* "$out"/sanitize.*
 
-# Many processes on one CPU: their references take two threads each, and none spins.
-export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
+# Many processes on one CPU: their references take what it has for each, and none spins.
+OMP_NUM_THREADS=$((($(nproc) + tool_count * per_tool - 1) / (tool_count * per_tool)))
+export OMP_NUM_THREADS OMP_WAIT_POLICY=passive
 begin=$(date +%s)
 remaining() { left=$((limit - $(date +%s) + begin)); [ "$left" -ge 1 ] || left=1; echo "$left"; }
 
@@ -82,19 +112,31 @@ errors() {
          }
          END { print n == '"$#"' ? s : "none" }' "$@"
 }
-under() { # TOOL LOG COMMAND...
-    tool_=$1
-    log_=$2
-    shift 2
-    timeout -k 5 "$(($(remaining) + 30))" "$sanitizer" --tool "$tool_" --launch-timeout 120 --print-limit 50 --log-file "$log_" "$@"
+# No backtraces of the host: taken at every allocation and launch, and always the same. One process, no children.
+# Ten ports for each: dozens of tools look for theirs at once.
+help=$("$sanitizer" --help 2>/dev/null || true)
+racecheck_options=
+case $help in *--racecheck-num-workers*) racecheck_options="--racecheck-num-workers $workers" ;; esac
+under() { # NUMBER TOOL LOG COMMAND...: the process with that number
+    number_=$1
+    tool_=$2
+    log_=$3
+    shift 3
+    options_=
+    [ "$tool_" != racecheck ] || options_=$racecheck_options
+    CUDA_VISIBLE_DEVICES=$(card "$number_") timeout -k 5 "$(($(remaining) + grace))" "$sanitizer" --tool "$tool_" \
+        --launch-timeout 120 --target-processes application-only --show-backtrace device \
+        --port $((49152 + 10 * number_)) --print-limit 50 $options_ --log-file "$log_" "$@"
 }
 if ! "$program" --compile-only --plant memcheck --cache "$cache" >"$out/no_nvrtc" 2>&1; then
     echo "skipped: $(head -n 1 "$out/no_nvrtc")"
     exit 77
 fi
+number_of_tool=0
 for tool in $tools; do
-    under "$tool" "$out/planted.$tool.tool.txt" "$program" --plant "$tool" --cache "$cache" \
+    under "$number_of_tool" "$tool" "$out/planted.$tool.tool.txt" "$program" --plant "$tool" --cache "$cache" \
         >"$out/planted.$tool.run.txt" 2>&1 &
+    number_of_tool=$((number_of_tool + 1))
 done
 wait
 for tool in $tools; do
@@ -114,15 +156,29 @@ done
 [ "$working" -gt 0 ] || { echo "compute-sanitizer does not work here"; exit 1; }
 
 # ---- every kernel into the cache first: NVRTC under a tool is slow ----
-i=${part%/*}
-n=${part#*/}
-part_of() { echo "$((i + n * ($1 - 1)))/$((n * $2))"; } # the $1-th of $2 shares of our part
+counted=$("$program" --count --target "$target" $once --part "$part" | tail -n 1)
+of_count() { echo "$counted" | sed -n "s/^count .*\b$1=\([0-9]*\).*/\1/p"; }
+expected=$(of_count runs) units=$(of_count units)
+[ "$expected" -gt 0 ] || { echo "sanitize.sh: --part $part has no candidate" >&2; exit 1; }
+
+# TERM or INT end what runs; the table and the JSON say how far it came.
+stopped=
+children=
+stop() {
+    stopped=1
+    kill $children 2>/dev/null || true
+}
+trap stop TERM INT
+wait_all() { for child_ in $children; do while kill -0 "$child_" 2>/dev/null; do wait "$child_" || true; done; done; }
+
 start=$(date +%s)
 for job in $(seq "$jobs"); do
-    "$program" --compile-only $once --cache "$cache" --part "$(part_of "$job" "$jobs")" --time-limit "$(remaining)" \
-        >"$out/compile.$job.txt" 2>&1 &
+    "$program" --compile-only --target "$target" $once --cache "$cache" --part "$part" --share "$out/compile.next" \
+        --time-limit "$(remaining)" >"$out/compile.$job.txt" 2>&1 &
+    children="$children $!"
 done
-wait
+wait_all
+children=
 sum_of() { # FIELD FILE...: of the last lines for scripts
     field=$1
     shift
@@ -134,55 +190,98 @@ grep -h '^WRONG' "$out"/compile.*.txt || true
 echo "$compiled kernels in the cache after $compile_seconds s ($jobs compilers)"
 
 # ---- the candidates ----
+taken() { cat "$out/$1.next" 2>/dev/null || echo 0; }
+# The tool that process NUMBER turns to: its own, else the one with the most units left; nothing when all are taken.
+next_tool() { # OWN
+    best_= most_=0
+    for tool_ in $1 $tools; do
+        rest_=$((units - $(taken "$tool_")))
+        [ "$rest_" -gt "$most_" ] || continue
+        best_=$tool_ most_=$rest_
+        [ "$tool_" != "$1" ] || break
+    done
+    echo "$best_"
+}
+# Until nothing is left. A lost device ends a process; the next one goes on behind the candidate that lost it.
+process() { # NUMBER OWN
+    child=
+    trap 'kill $child 2>/dev/null; exit 1' TERM INT
+    round=0
+    while tool=$(next_tool "$2") && [ -n "$tool" ] && [ "$round" -lt 50 ] && [ $(($(date +%s) - begin)) -lt "$limit" ]; do
+        round=$((round + 1))
+        name="$out/$tool.$1.$round"
+        before=$(taken "$tool")
+        under "$1" "$tool" "$name.tool.txt" "$program" $once --cache "$cache" --part "$part" --share "$out/$tool.next" \
+            --time-limit "$(remaining)" --log "$name.tsv" >"$name.run.txt" 2>&1 &
+        child=$!
+        wait "$child" || true
+        echo $(($(date +%s) - start)) >"$name.end"
+        [ "$(taken "$tool")" -gt "$before" ] || break # it took nothing and nobody else did: it cannot work
+    done
+}
 start=$(date +%s)
-for tool in $tools; do
-    for share in $(seq "$per_tool"); do
-        under "$tool" "$out/$tool.$share.tool.txt" \
-            "$program" $once --cache "$cache" --part "$(part_of "$share" "$per_tool")" --time-limit "$(remaining)" \
-            --log "$out/$tool.$share.tsv" >"$out/$tool.$share.run.txt" 2>&1 &
+number=0
+for share in $(seq "$per_tool"); do
+    for tool in $tools; do
+        [ -z "$stopped" ] || break 2
+        process "$number" "$tool" &
+        children="$children $!"
+        number=$((number + 1))
     done
 done
-wait
+wait_all
 run_seconds=$(($(date +%s) - start))
 
 # ---- the table and the JSON ----
 bad=0
 rows=
-printf '%-10s %10s %14s %8s %9s %6s %6s %9s  %s\n' tool candidates configurations runs launches wrong left findings planted
+echo "each tool: $expected runs in $units units, $number processes on $gpus GPUs"
+printf '%-10s %10s %14s %8s %9s %6s %6s %9s %8s  %s\n' \
+    tool candidates configurations runs launches wrong left findings planted seconds
+number_or_null() { case $1 in none) echo null ;; *) echo "$1" ;; esac; }
 for tool in $tools; do
+    # A process that did not come to its summary: its findings are not known, and so neither is the sum.
+    set -- "$out/$tool".[0-9]*.run.txt
+    processes=0
+    for file; do [ ! -f "$file" ] || processes=$((processes + 1)); done
     set -- "$out/$tool".[0-9]*.tool.txt
     findings=none
-    [ $# -eq "$per_tool" ] && findings=$(errors "$@")
+    [ "$processes" -gt 0 ] && [ $# -eq "$processes" ] && [ -f "$1" ] && findings=$(errors "$@")
     planted=$(found "$tool")
-    set -- "$out/$tool".[0-9]*.run.txt
-    # A process that died without its last line has left out what nobody counted.
-    ended=$(grep -l '^run part=' "$@" | wc -l)
-    candidates=$(cat "$out/$tool".*.tsv 2>/dev/null | cut -f1 | sort -u | wc -l)
-    configurations=$(cat "$out/$tool".*.tsv 2>/dev/null | cut -f2,3 | sort -u | wc -l)
-    runs=$(sum_of runs "$@")
-    launches=$(sum_of launches "$@")
-    wrong=$(sum_of wrong "$@")
-    left=$(sum_of left "$@")
-    [ "$ended" -eq "$per_tool" ] || left="$left+"
-    unfinished=$(awk -F '\t' 'NF == 4 {print $4 ": " $3}' "$out/$tool".*.tsv 2>/dev/null || true)
-    printf '%-10s %10s %14s %8s %9s %6s %6s %9s  %s\n' "$tool" "$candidates" "$configurations" "$runs" "$launches" \
-        "$wrong" "$left" "$findings" "$planted"
-    [ -z "$unfinished" ] || echo "never came back: $unfinished"
-    grep -h '^WRONG\|^run_candidates:\|lost' "$@" | head -n 20 || true
+    # File by file: the broken last lines of two killed processes must not join into one that looks whole.
+    awk -F '\t' 'NF == 7' "$out/$tool".[0-9]*.tsv >"$out/$tool.ended" 2>/dev/null || true
+    candidates=$(cut -f1 "$out/$tool.ended" | sort -u | wc -l)
+    configurations=$(cut -f2,3 "$out/$tool.ended" | sort -u | wc -l)
+    runs=$(wc -l <"$out/$tool.ended")
+    launches=$(awk -F '\t' '{s += $6} END {print s + 0}' "$out/$tool.ended")
+    wrong=$(awk -F '\t' '$5 != "right"' "$out/$tool.ended" | wc -l)
+    left=$((expected - runs))
+    seconds=$(cat "$out/$tool".[0-9]*.end 2>/dev/null | sort -n | tail -n 1)
+    seconds=${seconds:-$run_seconds}
+    printf '%-10s %10s %14s %8s %9s %6s %6s %9s %8s  %s\n' "$tool" "$candidates" "$configurations" "$runs" "$launches" \
+        "$wrong" "$left" "$findings" "$planted" "$seconds"
+    for file in "$out/$tool".[0-9]*.tsv; do
+        [ ! -f "$file" ] || awk -F '\t' 'NF == 4 {print "never came back: " $4 ": " $3}' "$file"
+    done
+    grep -h '^WRONG\|^run_candidates:\|lost' "$out/$tool".[0-9]*.run.txt 2>/dev/null | head -n 20 || true
     [ "$findings" = 0 ] && [ "$wrong" = 0 ] && [ "$left" = 0 ] && [ "$runs" -gt 0 ] || bad=1
     case $planted in 0 | none) bad=1 ;; esac
+    # Also what no summary counts.
+    ! grep -q '^WRONG\|^run_candidates:' "$out/$tool".[0-9]*.run.txt 2>/dev/null || bad=1
     [ "$findings" = 0 ] || grep -h -A3 '^========= \(Error\|Warning\|Invalid\|Uninit\|Barrier\|Diverg\|Program hit\)' \
-        "$out/$tool".[0-9]*.tool.txt | head -n 40 || true
+        "$out/$tool".[0-9]*.tool.txt 2>/dev/null | head -n 40 || true
     complete=true
     [ "$left" = 0 ] || complete=false
-    number_or_null() { case $1 in none) echo null ;; *) echo "$1" ;; esac; }
     rows="$rows${rows:+,}
     {\"tool\": \"$tool\", \"candidates\": $candidates, \"configurations\": $configurations, \"runs\": $runs,
-     \"launches\": $launches, \"wrong\": $wrong, \"left\": ${left%+}, \"complete\": $complete,
-     \"findings\": $(number_or_null "$findings"), \"found_in_planted\": $(number_or_null "$planted")}"
+     \"launches\": $launches, \"wrong\": $wrong, \"left\": $left, \"complete\": $complete,
+     \"findings\": $(number_or_null "$findings"), \"found_in_planted\": $(number_or_null "$planted"),
+     \"seconds\": $seconds, \"processes\": $processes}"
+    rm -f "$out/$tool.ended"
 done
+[ -z "$stopped" ] || { echo "stopped by a signal"; bad=1; }
 for file in "$out"/*.tool.txt "$out"/*.run.txt; do
-    grep -q 'SUMMARY: 0 \|^run .* wrong=0 left=0 ' "$file" || { echo "==== $file"; head -n 200 "$file"; }
+    [ ! -f "$file" ] || grep -q 'SUMMARY: 0 \|^run .* wrong=0 left=0 ' "$file" || { echo "==== $file"; head -n 200 "$file"; }
 done >"$out/sanitize.log"
 device=$(sed -n 's/^device //p' "$out"/*.run.txt | sort -u | head -n 1)
 version=$("$sanitizer" --version 2>/dev/null | sed -n 's/.*[Vv]ersion *//p' | head -n 1)
@@ -193,7 +292,7 @@ cat >"$out/sanitize.json" <<JSON
   "schema": 1, "kind": "sanitize", "date": "$(date -u +%Y-%m-%dT%H:%M:%SZ)", "commit": "$commit",
   "device": "$device", "driver": "$driver", "compute_sanitizer": "$version", "part": "$part",
   "compiled": $compiled, "compile_seconds": $compile_seconds, "run_seconds": $run_seconds,
-  "processes_per_tool": $per_tool,
+  "processes_per_tool": $per_tool, "gpus": $gpus, "expected_runs": $expected,
   "tools": [$rows
   ]
 }

@@ -12,6 +12,7 @@ cat >"$scratch/sanitizer" <<'FAKE'
 # compute-sanitizer --tool TOOL ... --log-file FILE PROGRAM ARGUMENT...
 [ "$1" = --version ] && echo "stand-in, Version 0" && exit 0
 tool=$2
+[ "$1" = --help ] && echo "--racecheck-num-workers" && exit 0
 while [ "${1#--}" != "$1" ]; do
     [ "$1" = --log-file ] && log=$2
     shift 2
@@ -39,7 +40,7 @@ expect() {
     shift 3
     code=0
     CASE=$case_ COMPUTE_SANITIZER=$scratch/sanitizer sh tests/gpu/sanitize.sh --build "$build" \
-        --out "$scratch/out" --cache "$scratch/cache" --jobs 2 --per-tool 2 --part 1/500 "$@" \
+        --out "$scratch/out" --cache "$scratch/cache" --jobs 2 --per-tool 2 --target host --part 1/200 --once 1 "$@" \
         >"$scratch/said" 2>&1 || code=$?
     [ "$code" -eq 77 ] && cat "$scratch/said" && exit 77
     if [ "$code" -ne "$wanted" ] || ! grep -q "$text" "$scratch/said"; then
@@ -49,20 +50,21 @@ expect() {
     fi
 }
 tools="initcheck racecheck"
-expect clean 0 '^racecheck  *[1-9][0-9]* .* 0 *0 *0  *3$' --tools "$tools"
+expect clean 0 '^racecheck  *[1-9][0-9]* .* 0 *0 *0  *3  *[0-9]*$' --tools "$tools"
 python3 - "$scratch/out/sanitize.json" <<'CHECK' || failed=1
 import json, sys
 report = json.load(open(sys.argv[1]))
 assert report["schema"] == 1 and [t["tool"] for t in report["tools"]] == ["initcheck", "racecheck"], report
 for tool in report["tools"]:
     assert tool["launches"] == 2 * tool["runs"] > 0 and tool["complete"], tool
+    assert tool["runs"] == tool["configurations"] == report["expected_runs"] and tool["seconds"] >= 0, tool
     assert tool["findings"] == 0 and tool["found_in_planted"] == 3 and tool["wrong"] == tool["left"] == 0, tool
 CHECK
-expect finding 1 '^initcheck .* 4  *3$' --tools initcheck
+expect finding 1 '^initcheck .* [24]  *3  *[0-9]*$' --tools initcheck
 expect blind 1 'compute-sanitizer does not work here' --tools "$tools"
 expect halfblind 1 '^racecheck did not find the planted defect' --tools "$tools"
-expect silent 1 '^initcheck .* none  *3$' --tools initcheck
-expect killed 1 '^initcheck .* 0+ ' --tools initcheck
+expect silent 1 '^initcheck .* none  *3  *[0-9]*$' --tools initcheck
+expect killed 1 '^initcheck  *0  *0  *0  *0  *0  *[1-9]' --tools initcheck
 grep -q '^never came back: some problem: ring a=1' "$scratch/said" || { failed=1; cat "$scratch/said"; }
 code=0 # what the time limit leaves out is counted and is no success
 "$build/bin/run_candidates" --device host --part 1/4 --time-limit 1 >"$scratch/said" || code=$?
