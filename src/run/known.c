@@ -1,0 +1,104 @@
+#include "run/known.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ROWS_LOOKED_AT 64   /* of a ranking: far behind the winner there is nothing to learn */
+#define DONORS_LOOKED_AT 16 /* until TRI_KNOWN_DONORS of them have something that is legal here */
+
+/* One donor's part of the list to be. */
+typedef struct ranks {
+    const tri_configs *configs;
+    size_t points[TRI_KNOWN_MOST];
+    size_t count, next;
+} ranks;
+
+static bool find_point(size_t *point, const tri_configs *configs, const char *config) {
+    for (*point = 0; *point < configs->count; ++*point)
+        if (strcmp(configs->text[*point], config) == 0)
+            return true;
+    return false;
+}
+
+/* A tri_row_fn, over a ranking. What was slow there is nothing to begin with. */
+static triage_status take_rank(void *user, const tri_measurement *row) {
+    ranks *r = user;
+    size_t point;
+    if (r->count < TRI_KNOWN_MOST && row->outcome == TRI_RIGHT &&
+        find_point(&point, r->configs, row->config) && point != r->configs->default_index)
+        r->points[r->count++] = point;
+    return TRIAGE_OK;
+}
+
+static bool has_point(const tri_known *known, size_t point) {
+    for (size_t i = 0; i < known->count; i++)
+        if (known->points[i] == point)
+            return true;
+    return false;
+}
+
+/* The donor's next configuration that nobody gave yet; false: it has no more. */
+static bool next_of(size_t *point, ranks *r, const tri_known *known) {
+    while (r->next < r->count) {
+        *point = r->points[r->next++];
+        if (!has_point(known, *point))
+            return true;
+    }
+    return false;
+}
+
+static triage_status interleave(tri_known *known, ranks *donors, size_t most) {
+    triage_status status = TRIAGE_OK;
+    size_t point;
+    for (bool more = true; more && known->count < most;) {
+        more = false;
+        for (size_t i = 0; i < known->donor_count && known->count < most; i++) {
+            if (!next_of(&point, &donors[i], known))
+                continue;
+            more = true;
+            TRI_TRY(tri_strdup(&known->configs[known->count], donors[i].configs->text[point]));
+            known->points[known->count++] = point;
+        }
+    }
+done:
+    return status;
+}
+
+static void take_donor(tri_known *known, tri_tuned *donor) {
+    known->donors[known->donor_count++] = *donor;
+    donor->key = NULL; /* known's now */
+}
+
+triage_status tri_known_find(tri_known *out, tri_store *store, const char *device, const tri_problem *problem,
+                             const tri_configs *configs, size_t most) {
+    triage_status status = TRIAGE_OK;
+    tri_tuned_list list = {0};
+    tri_known made = {0};
+    ranks donors[TRI_KNOWN_DONORS] = {0};
+    size_t count = 0;
+    if (most == 0)
+        goto done;
+    TRI_TRY(tri_tuned_around(&list, &count, store, device, problem));
+    for (size_t i = 0; i < count && i < DONORS_LOOKED_AT && made.donor_count < TRI_KNOWN_DONORS; i++) {
+        ranks *r = &donors[made.donor_count];
+        *r = (ranks){.configs = configs};
+        TRI_TRY(tri_store_best(store, list.items[i].key, device, ROWS_LOOKED_AT, take_rank, r));
+        if (r->count > 0)
+            take_donor(&made, &list.items[i]);
+    }
+    TRI_TRY(interleave(&made, donors, most < TRI_KNOWN_MOST ? most : TRI_KNOWN_MOST));
+    *out = made;
+    made = (tri_known){0};
+done:
+    tri_known_free(&made);
+    tri_tuned_list_free(&list);
+    return status;
+}
+
+void tri_known_free(tri_known *known) {
+    for (size_t i = 0; i < known->count; i++)
+        free(known->configs[i]);
+    for (size_t i = 0; i < known->donor_count; i++)
+        free(known->donors[i].key);
+    *known = (tri_known){0};
+}
