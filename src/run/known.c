@@ -10,7 +10,7 @@
 typedef struct ranks {
     const tri_configs *configs;
     size_t points[TRI_KNOWN_MOST];
-    size_t count, next;
+    size_t count, right, next; /* of the points, the first `right` were not slow */
 } ranks;
 
 static bool find_point(size_t *point, const tri_configs *configs, const char *config) {
@@ -20,13 +20,15 @@ static bool find_point(size_t *point, const tri_configs *configs, const char *co
     return false;
 }
 
-/* A tri_row_fn, over a ranking. What was slow there is nothing to begin with. */
+/* A tri_row_fn, over a ranking: what was slow comes last. */
 static triage_status take_rank(void *user, const tri_measurement *row) {
     ranks *r = user;
     size_t point;
-    if (r->count < TRI_KNOWN_MOST && row->outcome == TRI_RIGHT &&
-        find_point(&point, r->configs, row->config) && point != r->configs->default_index)
-        r->points[r->count++] = point;
+    if (r->count == TRI_KNOWN_MOST || !find_point(&point, r->configs, row->config) ||
+        point == r->configs->default_index)
+        return TRIAGE_OK;
+    r->points[r->count++] = point;
+    r->right += row->outcome == TRI_RIGHT;
     return TRIAGE_OK;
 }
 
@@ -37,9 +39,9 @@ static bool has_point(const tri_known *known, size_t point) {
     return false;
 }
 
-/* The donor's next configuration that nobody gave yet; false: it has no more. */
-static bool next_of(size_t *point, ranks *r, const tri_known *known) {
-    while (r->next < r->count) {
+/* The donor's next configuration that nobody gave yet; false: it has no more of this kind. */
+static bool next_of(size_t *point, ranks *r, const tri_known *known, bool slow) {
+    while (r->next < (slow ? r->count : r->right)) {
         *point = r->points[r->next++];
         if (!has_point(known, *point))
             return true;
@@ -47,13 +49,13 @@ static bool next_of(size_t *point, ranks *r, const tri_known *known) {
     return false;
 }
 
-static triage_status interleave(tri_known *known, ranks *donors, size_t most) {
+static triage_status interleave(tri_known *known, ranks *donors, size_t most, bool slow) {
     triage_status status = TRIAGE_OK;
     size_t point;
     for (bool more = true; more && known->count < most;) {
         more = false;
         for (size_t i = 0; i < known->donor_count && known->count < most; i++) {
-            if (!next_of(&point, &donors[i], known))
+            if (!next_of(&point, &donors[i], known, slow))
                 continue;
             more = true;
             TRI_TRY(tri_strdup(&known->configs[known->count], donors[i].configs->text[point]));
@@ -86,7 +88,9 @@ triage_status tri_known_find(tri_known *out, tri_store *store, const char *devic
         if (r->count > 0)
             take_donor(&made, &list.items[i]);
     }
-    TRI_TRY(interleave(&made, donors, most < TRI_KNOWN_MOST ? most : TRI_KNOWN_MOST));
+    most = most < TRI_KNOWN_MOST ? most : TRI_KNOWN_MOST;
+    TRI_TRY(interleave(&made, donors, most, false));
+    TRI_TRY(interleave(&made, donors, most, true));
     *out = made;
     made = (tri_known){0};
 done:
