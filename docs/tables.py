@@ -111,6 +111,11 @@ def peer_verdict(document):
             f"{len(s['dense_wins'])}.")
 
 
+def tuned_for(row):
+    source, budget = row["choice"]["source"], (row.get("tune") or {}).get("budget")
+    return f"{source} ({budget} tried)" if source == "exact" and budget else source
+
+
 def case_line(row):
     sparse, dense = cases.against_sparse(row), cases.against_dense(row)
     mine = row["peers"]["triage"]
@@ -121,7 +126,7 @@ def case_line(row):
     else:
         cells += ["-", "-"]
     cells.append("-" if dense is None else f"{dense:.2f}" if dense >= 1 else f"**{dense:.2f}** dense wins")
-    return "| " + " | ".join(cells + [row["choice"]["source"]]) + " |"
+    return "| " + " | ".join(cells + [tuned_for(row)]) + " |"
 
 
 def peer_table(document, name):

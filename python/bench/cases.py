@@ -12,6 +12,9 @@ TOKENS = (16, 512, 4096)                               # N
 CROSSOVER_SIZE = 4096
 CROSSOVER_SPARSITIES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 SETS = ("cubes", "layers", "dlmc", "crossover")
+LARGE_CANDIDATE_SECONDS = 1.0  # to verify and time one at 16384^3: a guess, nobody measured it
+LARGE_BUDGET, LARGEST = 8, 40e6  # of grid.py's options
+UNEVEN = 1.1                     # a part may take so much longer than its share before blocks are split up
 WIN_SHARE, WORST_RATIO, UNIFORM_RATIO = 0.95, 0.95, 0.85  # what must hold
 NOT_SPARSE = ("triage", "dense")
 
@@ -94,12 +97,14 @@ def crossover(blocks, size):
 # ---- what it costs ----------------------------------------------------------------------------------------
 
 
-def tune_seconds(spec):
-    """triage_tune with every kernel compiled, fitted to the recorded tunes of the H200 (2026-11-21-h200-tune.json)."""
+def tune_seconds(spec, large_budget=0):
+    """triage_tune with every kernel compiled, fitted to the recorded tunes of the H200 (2026-11-21-h200-tune.json).
+    large_budget: of a large case, the candidates that it is tuned with; 0: it is none."""
     stored, c = (1 - spec.sparsity) * spec.m * spec.k, spec.m * spec.n
     inputs = (stored + spec.k * spec.n + c) * 15e-9
     references = 2 * 64 * (1 - spec.sparsity) * spec.k * spec.n * 0.7e-9
-    return 1.0 + inputs + references + 45 * (0.01 + 1.6e-9 * c)
+    candidates = large_budget * LARGE_CANDIDATE_SECONDS if large_budget else 45 * (0.01 + 1.6e-9 * c)
+    return 1.0 + inputs + references + candidates
 
 
 def contest_seconds(spec):
@@ -110,23 +115,41 @@ def contest_seconds(spec):
     return 0.4 + dense + check + slow_peers
 
 
-def seconds(spec, tune_largest):
-    return contest_seconds(spec) + (tune_seconds(spec) if spec.m * spec.n <= tune_largest else 0)
+def seconds(spec, tune_largest=LARGEST, large_budget=LARGE_BUDGET):
+    """large_budget: of what is larger than tune_largest; 0: that is not tuned."""
+    if spec.m * spec.n <= tune_largest:
+        return contest_seconds(spec) + tune_seconds(spec)
+    return contest_seconds(spec) + (tune_seconds(spec, large_budget) if large_budget else 0)
 
 
-def part_of(specs, part):
-    """part: "1/3" is the first of three. Cases of one block size stay together, since they share compilations;
-    so do a pattern and its twin."""
-    number, count = (int(x) for x in part.split("/"))
+def deal(costs, count):
+    """{unit: cost} to so many parts: the longest first, each to the part that has the least. [(cost, units)]"""
+    parts = [[0, []] for _ in range(count)]
+    for unit, cost in sorted(costs.items(), key=lambda item: -item[1]):  # of equal ones the first
+        part = min(parts, key=lambda part: part[0])
+        part[0] += cost
+        part[1].append(unit)
+    return parts
+
+
+def part_of(specs, part, cost=seconds):
+    """part: "1/3" is the first of three, which take about equally long. Cases of one block size stay together while
+    that is even enough, since they share compilations and learn from each other's tuning; a pattern and its twin
+    always do. The order stays."""
+    try:
+        number, count = (int(x) for x in part.split("/"))
+    except ValueError:
+        number = count = 0
     if not 1 <= number <= count:
         raise SystemExit(f"--part {part} is not I/N with I from 1 to N")
-    blocks = sorted({spec.block for spec in specs})
-    if count <= len(blocks):
-        mine = {block for i, block in enumerate(blocks) if i % count == number - 1}
-        return [spec for spec in specs if spec.block in mine]
-    groups = list(dict.fromkeys(spec.group for spec in specs))
-    mine = set(groups[number - 1::count])
-    return [spec for spec in specs if spec.group in mine]
+    for unit_of in (lambda spec: spec.block, lambda spec: spec.group):
+        costs = {}
+        for spec in specs:
+            costs[unit_of(spec)] = costs.get(unit_of(spec), 0) + cost(spec)
+        parts = deal(costs, count)
+        if max(part[0] for part in parts) <= UNEVEN * sum(costs.values()) / count:
+            break
+    return [spec for spec in specs if unit_of(spec) in parts[number - 1][1]]
 
 
 # ---- what came out ----------------------------------------------------------------------------------------
@@ -164,7 +187,9 @@ def peer_summary(rows, failures=()):
     return {"cases": cases, "wins": wins, "worst": worst, "losses": [item for item in known if item[0] <= 1],
             "unknown": unknown, "dense_wins": sorted(item for item in dense if item[0] is not None and item[0] < 1),
             "holds": cases > 0 and not unknown and wins >= WIN_SHARE * cases and worst[0] >= WORST_RATIO,
-            "exact": sum(row["choice"]["source"] == "exact" for row in rows)}
+            "exact": sum(row["choice"]["source"] == "exact" for row in rows),
+            "budgeted": sum(row["choice"]["source"] == "exact" and bool((row.get("tune") or {}).get("budget"))
+                            for row in rows)}
 
 
 def twin_ratios(rows):
@@ -230,7 +255,8 @@ def peer_lines(s):
     lines = [f"triage wins {s['wins']} of {s['cases']} cases ({100 * s['wins'] / s['cases']:.1f} %) against the best "
              f"sparse peer; worst ratio {worst}; 95 % of wins and never under 0.95 "
              + ("holds" if s["holds"] else "does not hold"),
-             f"kernels tuned for their very problem: {s['exact']} of {s['cases']}"]
+             f"kernels tuned for their very problem: {s['exact']} of {s['cases']}"
+             + (f", {s['budgeted']} of them with a budget of candidates" if s["budgeted"] else "")]
     lines += [f"  loss  {ratio:.3f} against {name}: {key}" for ratio, name, key in s["losses"]]
     lines += [f"  no verdict: {key}" for key in s["unknown"]]
     return lines + [f"  dense cuBLAS wins, {ratio:.3f}: {key}" for ratio, key in s["dense_wins"]]
@@ -240,8 +266,9 @@ def peer_lines(s):
 
 
 def merge(documents):
-    """One document; of a case in several the last counts. Runs of different machines are not mixed; of different
-    commits of triage they are, and each row then says its own."""
+    """One document; of a case in several the last counts. Runs of different machines are not mixed, but those of
+    several GPUs of one model are: "gpus" has them all; so are different commits of triage, and each row then says its
+    own."""
     for name in ("what", "device", "driver", "toolkit", "torch", "protocol"):
         values = {document[name] for document in documents}
         if len(values) != 1:
@@ -249,6 +276,9 @@ def merge(documents):
     merged = dict(documents[-1])
     commits = sorted({document["commit"] for document in documents})
     merged["commit"] = ", ".join(commits)
+    gpus = sorted({gpu for document in documents for gpu in document.get("gpus", [])})
+    if gpus:
+        merged["gpus"] = gpus
     rows = {row["key"]: dict(row, commit=row.get("commit", document["commit"])) if len(commits) > 1 else row
             for document in documents for row in document["rows"]}
     failed = {item["key"]: item for document in documents for item in document.get("failures", [])}

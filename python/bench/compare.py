@@ -351,7 +351,8 @@ def open_context(args):
 
 def document_of(what, args, rows):
     properties = torch.cuda.get_device_properties(0)
-    return {"schema": 1, "what": what, "device": properties.name, "driver": driver_version(),
+    return {"schema": 1, "what": what, "device": properties.name, "gpus": [str(getattr(properties, "uuid", "unknown"))],
+            "driver": driver_version(),
             "toolkit": torch.version.cuda, "torch": torch.__version__, "commit": args.commit,
             "date": datetime.date.today().isoformat(),
             "protocol": f"cold L2, one launch between events, up to {args.samples} samples interleaved, at least "

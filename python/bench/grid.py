@@ -12,10 +12,16 @@ in-features, N tokens) against torch's Triton kernel tuned over its whole grid, 
 rows; crossover (4096^3, sparsity 0 to 0.99) against dense cuBLAS alone.
 
 Each case: its pattern goes to triage_tune as a file (--jobs compilers, one database), then python/bench/compare.py's
-contest runs here. A C of more than --tune-largest elements is not tuned: triage then runs what it was tuned for on
-the nearest problem, and the record says so. The file --out is whole after every case; started again, the program
+contest runs here. A C of more than --tune-largest elements is tuned last and with --large-budget candidates: the
+default and those that were fastest on the nearest problems, which are in the database by then. With --large-budget 0 it
+is not tuned: triage then runs what it was tuned for on the nearest problem. The record says either. The file --out is whole after every case; started again, the program
 goes on where it stopped. --time-limit stops it before a case that would not fit. Exit code 0: everything is done,
 75: something is left, 70: a result was not right.
+
+Two GPUs on a machine are two processes, which triage_tune follows; each has its own files and half of the cores:
+
+    CUDA_VISIBLE_DEVICES=0 python3 python/bench/grid.py --part 1/2 --db 1.db --out 1.json --jobs 8 &
+    CUDA_VISIBLE_DEVICES=1 python3 python/bench/grid.py --part 2/2 --db 2.db --out 2.json --jobs 8; wait
 """
 import argparse
 import json
@@ -44,7 +50,7 @@ def specs_of(args):
                   "layers": lambda: cases.layers(blocks, cases.numbers("--layer-sparsity", args.layer_sparsity, float)),
                   "dlmc": lambda: cases.dlmc([b for b in blocks if b <= 32], args.patterns, args.pattern_n),
                   "crossover": lambda: cases.crossover(blocks, args.crossover_size)}[name]()
-    # What is not tuned looks for its nearest tuned problem: it comes last.
+    # What is large looks at what is tuned of the smaller ones: it comes last.
     found.sort(key=lambda spec: spec.m * spec.n > args.tune_largest)
     try:
         found = [spec for spec in found if re.search(args.only, spec.key)]
@@ -52,7 +58,22 @@ def specs_of(args):
         raise SystemExit(f"--only {args.only} is no regular expression: {error}")
     if not found:
         raise SystemExit(f"--only {args.only} matches none of the cases; --dry-run lists them")
-    return cases.part_of(found, args.part)
+    return cases.part_of(found, args.part, lambda spec: cost_of(spec, args))
+
+
+def is_large(spec, args):
+    return spec.m * spec.n > args.tune_largest
+
+
+def cost_of(spec, args):
+    return cases.seconds(spec, args.tune_largest, args.large_budget)
+
+
+def budget_of(spec, args):
+    """Of triage_tune, candidates; 0: the whole space. None: the case is not tuned."""
+    if is_large(spec, args):
+        return args.large_budget or None
+    return args.tune_budget
 
 
 def compilations(specs, args):
@@ -63,10 +84,11 @@ def compilations(specs, args):
 
 
 def print_plan(specs, args):
-    total = sum(cases.seconds(spec, args.tune_largest) for spec in specs)
+    total = sum(cost_of(spec, args) for spec in specs)
     for spec in specs:
-        tuned = "tuned" if spec.m * spec.n <= args.tune_largest else "nearest"
-        print(f"  {cases.seconds(spec, args.tune_largest):5.1f} s  {tuned:7s}  {spec.key}")
+        budget = budget_of(spec, args)
+        tuned = "nearest" if budget is None else f"{budget} tried" if budget else "tuned"
+        print(f"  {cost_of(spec, args):5.1f} s  {tuned:8s}  {spec.key}")
     # Tiles of one width are shared by every N that they divide.
     widest = {}
     for (block, _), count in compilations(specs, args).items():
@@ -93,14 +115,16 @@ def tune(args, spec, case, folder, device):
                "--n", str(spec.n), "--dtype", args.dtype, "--device", device, "--db", args.db,
                "--jobs", str(args.jobs), "--json", "--quiet"]
     command += ["--time-limit", str(args.tune_limit)] if args.tune_limit else []
-    command += ["--budget", str(args.tune_budget)] if args.tune_budget else []
+    budget = budget_of(spec, args)
+    command += ["--budget", str(budget)] if budget else []
     start = time.time()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"triage_tune: exit {done.returncode}: {done.stderr.strip()[-300:]}")
     said = json.loads(done.stdout)
     return {"seconds": time.time() - start, "strategy": said["strategy"], "space_size": said["space_size"],
-            "candidates": len(said["rows"]), "out_of_time": said["out_of_time"],
+            "candidates": len(said["rows"]), "budget": budget or None,
+            "starts_with": said["starts_with"], "out_of_time": said["out_of_time"],
             "known": said["answered_from_store"], "winner": said.get("winner")}
 
 
@@ -153,7 +177,7 @@ class Bench:
         start = time.time()
         case = self.case_of(spec)
         tuned = None
-        if spec.m * spec.n <= args.tune_largest:
+        if budget_of(spec, args) is not None:
             with tempfile.TemporaryDirectory() as folder:
                 tuned = tune(args, spec, case, folder, "cuda" if compare.DEVICE == "cuda" else "host")
         ready = time.time()
@@ -205,7 +229,7 @@ def measure(args, specs):
         cases.write_json(args.out, document)
 
     for spec in todo:
-        expected = 1.2 * cases.seconds(spec, args.tune_largest)
+        expected = 1.2 * cost_of(spec, args)
         if args.time_limit and time.time() - begin + expected > args.time_limit:
             print(f"stopped before {spec.key}: it takes about {expected:.0f} s", flush=True)
             break
@@ -241,7 +265,7 @@ def finish(args, specs, keys):
     document = cases.load(args.out) if os.path.exists(args.out) else {"rows": []}
     print("\n".join(cases.summary_lines(document)))
     if left:
-        print(f"{len(left)} cases are left, about {sum(cases.seconds(s, args.tune_largest) for s in left):.0f} s: "
+        print(f"{len(left)} cases are left, about {sum(cost_of(s, args) for s in left):.0f} s: "
               + "; ".join(spec.key for spec in left))
     wrong = [row["key"] for row in document["rows"] if not row["peers"]["triage"]["right"]]
     if wrong:
@@ -256,6 +280,13 @@ def merge(args):
     return 0
 
 
+def candidates(text):
+    count = int(text) if text.isdecimal() else -1
+    if not 0 <= count <= 1000000000:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of candidates, 0 to 1000000000")
+    return count
+
+
 def parser():
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     made.add_argument("--out", help="JSON file; what it has already is not measured again")
@@ -263,7 +294,8 @@ def parser():
     made.add_argument("--set", default="cubes,layers", help="of cubes, layers, dlmc, crossover (default cubes,layers)")
     made.add_argument("--block", default="16,32,64,128")
     made.add_argument("--only", default="", metavar="REGEX", help="cases whose name, as --dry-run lists it, has this")
-    made.add_argument("--part", default="1/1", help="I/N: the I-th of N parts, by block while there are enough")
+    made.add_argument("--part", default="1/1", help="I/N: the I-th of N parts of about equal duration, by block if that "
+                      "makes them so")
     made.add_argument("--layer-sparsity", default="0.9", help="of layers (default 0.9)")
     made.add_argument("--patterns", nargs="+", metavar="FILE.smtx", help="of dlmc (default: tests/data/dlmc)",
                       default=sorted(map(str, (cases.ROOT / "tests/data/dlmc").glob("*.smtx"))))
@@ -272,8 +304,11 @@ def parser():
     made.add_argument("--time-limit", type=float, default=0, help="seconds from the start; 0: none")
     made.add_argument("--tune-limit", type=float, default=0, help="--time-limit of each triage_tune; 0: none")
     made.add_argument("--tune-budget", type=int, default=0, help="--budget of each triage_tune, candidates; 0: none")
-    made.add_argument("--tune-largest", type=float, default=40e6, metavar="ELEMENTS",
-                      help="of C; what is larger runs the kernel of its nearest tuned problem")
+    made.add_argument("--tune-largest", type=float, default=cases.LARGEST, metavar="ELEMENTS",
+                      help="of C; what is larger is tuned last and with --large-budget")
+    made.add_argument("--large-budget", type=candidates, default=cases.LARGE_BUDGET, metavar="N",
+                      help="candidates of a larger C (default %(default)s); 0: it is not tuned and runs the kernel of "
+                      "its nearest tuned problem")
     made.add_argument("--done", nargs="+", default=[], metavar="JSON", help="results whose cases are left out")
     made.add_argument("--merge", nargs="+", metavar="JSON", help="make one file of these, measure nothing")
     made.add_argument("--dry-run", action="store_true", help="list the cases and what they cost; no GPU needed")

@@ -308,6 +308,21 @@ static json_t *json_dense(const tri_tune_result *result) {
     return out;
 }
 
+/* null: it starts with what the strategy alone would begin with. */
+static json_t *json_known(const tri_known *known) {
+    json_t *configs = json_array(), *donors = json_array();
+    for (size_t i = 0; i < known->count; i++)
+        json_array_append_new(configs, json_string(known->configs[i]));
+    for (size_t i = 0; i < known->donor_count; i++)
+        json_array_append_new(donors, json_pack("{s:s, s:f}", "problem", known->donors[i].key, "distance",
+                                                known->donors[i].distance));
+    if (known->count > 0)
+        return json_pack("{s:o, s:o}", "configs", configs, "donors", donors);
+    json_decref(configs);
+    json_decref(donors);
+    return json_null();
+}
+
 static json_t *json_device(const tri_tune_result *result) {
     const tri_device_info *info = &result->device;
     return json_pack("{s:s, s:s, s:s, s:s, s:i}", "key", result->device_key, "name", info->name, "backend",
@@ -328,6 +343,7 @@ triage_status tri_cli_tune_json(const tri_cli_tune_view *view) {
     json_object_set_new(document, "device", json_device(result));
     json_object_set_new(document, "seed", json_integer((json_int_t)view->seed));
     json_object_set_new(document, "strategy", json_string(result->strategy));
+    json_object_set_new(document, "starts_with", json_known(&result->known));
     json_object_set_new(document, "space_size", json_integer((json_int_t)result->space_size));
     json_object_set_new(document, "database", view->db_path ? json_string(view->db_path) : json_null());
     json_object_set_new(document, "answered_from_store", json_boolean(result->answered_from_store));

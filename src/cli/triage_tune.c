@@ -17,7 +17,7 @@ typedef struct options {
     tri_cli_problem_options problem;
     const char *device, *target, *space, *strategy, *budget, *time_limit, *seed, *jobs, *db, *emit, *data_dir,
         *server, *lease;
-    bool worker, stay, compile_only, force, dry_run, warm, json, quiet, verbose, no_color;
+    bool worker, stay, compile_only, cold_start, force, dry_run, warm, json, quiet, verbose, no_color;
 } options;
 
 /* ---- the command line ------------------------------------------------------------------------------------- */
@@ -33,6 +33,7 @@ enum {
     KEY_SEED,
     KEY_JOBS,
     KEY_DB,
+    KEY_COLD_START,
     KEY_FORCE,
     KEY_DRY_RUN,
     KEY_EMIT,
@@ -60,7 +61,9 @@ static const struct argp_option argp_options[] = {
      2},
     {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 2},
     {"strategy", KEY_STRATEGY, "NAME", 0,
-     "exhaustive, random, local, or a .lua file (default: exhaustive up to 400 configurations, else local)",
+     "exhaustive, random, local (all three: first the space's default and what is known of near problems), "
+     "or "
+     "a .lua file (default: exhaustive up to 400 configurations, else local)",
      2},
     {"budget", KEY_BUDGET, "N", 0, "At most N candidates, 1 to 1000000000 (default: no limit)", 2},
     {"time-limit", KEY_TIME_LIMIT, "S", 0,
@@ -68,6 +71,10 @@ static const struct argp_option argp_options[] = {
     {"seed", KEY_SEED, "N", 0, "Of the pattern, the inputs and the strategy, 0 to 2^63-1 (default 1)", 2},
     {"jobs", KEY_JOBS, "N", 0, "Compilers at work at once, 1 to 256 (default: the cores)", 2},
     {"warm", KEY_WARM, NULL, 0, "Time with a warm L2 cache (default: cold)", 2},
+    {"cold-start", KEY_COLD_START, NULL, 0,
+     "Do not begin with what the database knows to be fast on near problems (default: those right after the "
+     "space's default, at most 12)",
+     2},
     {"force", KEY_FORCE, NULL, 0, "Measure again what the database knows", 2},
     {"dry-run", KEY_DRY_RUN, NULL, 0, "List the candidates; compile and measure nothing", 2},
     {"emit", KEY_EMIT, "CONFIG", 0, "Print the exact source of a candidate, e.g. \"wmma tile_m=64 ...\"", 2},
@@ -92,10 +99,11 @@ static const struct argp_option argp_options[] = {
     {0}};
 
 static void set_flag(options *o, int key) {
-    bool *const flags[] = {&o->worker, &o->stay, &o->compile_only, &o->force, &o->dry_run,
-                           &o->warm,   &o->json, &o->no_color,     &o->quiet, &o->verbose};
-    static const int keys[] = {KEY_WORKER, KEY_STAY, KEY_COMPILE_ONLY, KEY_FORCE, KEY_DRY_RUN,
-                               KEY_WARM,   KEY_JSON, KEY_NO_COLOR,     'q',       'v'};
+    bool *const flags[] = {&o->worker, &o->stay,     &o->compile_only, &o->force,   &o->dry_run,   &o->warm,
+                           &o->json,   &o->no_color, &o->quiet,        &o->verbose, &o->cold_start};
+    static const int keys[] = {KEY_WORKER,  KEY_STAY, KEY_COMPILE_ONLY, KEY_FORCE,
+                               KEY_DRY_RUN, KEY_WARM, KEY_JSON,         KEY_NO_COLOR,
+                               'q',         'v',      KEY_COLD_START};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (keys[i] == key)
             *flags[i] = true;
@@ -329,6 +337,7 @@ static triage_status make_setup(setup *out, const options *o) {
                                .data_dir = o->data_dir,
                                .space_path = o->space,
                                .strategy = o->strategy,
+                               .cold_start = o->cold_start,
                                .force = o->force,
                                .warm = o->warm,
                                .dense = true};

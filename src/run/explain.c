@@ -235,15 +235,11 @@ done:
 
 static triage_status list_donors(asking *a) {
     triage_status status = TRIAGE_OK;
-    char *family = NULL;
     tri_tuned_list list = {0};
-    const char *end = strstr(a->out->problem, " m=");
     const bool sought = a->out->found.source == TRIAGE_SOURCE_NEAREST && strcmp(a->out->layer, a->layer) == 0;
     size_t at = 0, more = 0, count = 0;
     a->found = false;
-    TRI_TRY(tri_format(&family, "%.*s", (int)(end ? end + 1 - a->out->problem : 0), a->out->problem));
-    TRI_TRY(tri_tuned_collect(&list, a->store, a->out->device, family, a->out->problem));
-    count = tri_tuned_sort(&list, a->problem);
+    TRI_TRY(tri_tuned_around(&list, &count, a->store, a->out->device, a->problem));
     for (; at < count && (more < a->donor_limit || (sought && !a->found)); at++) {
         more += !sought || a->found;
         TRI_TRY(judge_donor(a, &list.items[at]));
@@ -251,7 +247,6 @@ static triage_status list_donors(asking *a) {
     a->out->donors_left_out += count - at;
 done:
     tri_tuned_list_free(&list);
-    free(family);
     return status;
 }
 

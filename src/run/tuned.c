@@ -68,3 +68,18 @@ size_t tri_tuned_sort(tri_tuned_list *list, const tri_problem *from) {
         count--;
     return count;
 }
+
+triage_status tri_tuned_around(tri_tuned_list *out, size_t *count, tri_store *store, const char *device,
+                               const tri_problem *problem) {
+    triage_status status = TRIAGE_OK;
+    char *key = NULL, *family = NULL;
+    TRI_TRY(tri_problem_key(&key, problem));
+    const char *end = strstr(key, " m=");
+    TRI_TRY(tri_format(&family, "%.*s", (int)(end ? end + 1 - key : 0), key));
+    TRI_TRY(tri_tuned_collect(out, store, device, family, key));
+    *count = tri_tuned_sort(out, problem);
+done:
+    free(family);
+    free(key);
+    return status;
+}

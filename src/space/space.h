@@ -80,10 +80,17 @@ triage_status tri_space_reference(tri_candidate *out, tri_space *space, const tr
 /* ---- strategies: tuner/strategies/<name>.lua: exhaustive, random, local ------------------------------- */
 
 typedef struct tri_strategy tri_strategy;
-/* name, or a path when it holds a '/' or ends in .lua. Same seed, same space and same results told: same
- * proposals. budget: the most proposals; 0: the whole space. */
-triage_status tri_strategy_open(tri_strategy **out, const char *name, const char *data_dir,
-                                const tri_configs *configs, uint64_t seed, size_t budget);
+typedef struct tri_strategy_options {
+    const char *data_dir;
+    uint64_t seed;
+    size_t budget;       /* the most proposals; 0: the whole space */
+    const size_t *known; /* configurations to begin with, behind the default; NULL: none */
+    size_t known_count;
+} tri_strategy_options;
+/* name, or a path when it holds a '/' or ends in .lua. Same seed, same space, same known and same results told: same
+ * proposals. */
+triage_status tri_strategy_open(tri_strategy **out, const char *name, const tri_configs *configs,
+                                const tri_strategy_options *options);
 /* The next configuration to try; -1: finished, or (with results outstanding) nothing to propose before some
  * result is told: *waiting tells which. */
 triage_status tri_strategy_next(int64_t *index, bool *waiting, tri_strategy *strategy);

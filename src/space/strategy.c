@@ -4,6 +4,9 @@
  *   space.default       the number of the default
  *   space.coordinates   [i]: its kernel, then the value index on each axis of that kernel
  *   options.seed, options.budget (1 .. size)
+ *   options.known       a list of numbers, the most promising first, none twice and the default not among them: what
+ *                       was good on near problems. Those that come with triage propose them right after the
+ *                       default; empty, it changes nothing
  *   next(self)          -> number | nil, waiting
  *   tell(self, number, median_ns)      median_ns is nil if it failed
  *   triage.random(n)    1 .. n, from the seed
@@ -37,7 +40,7 @@ static int random_below(lua_State *L) {
 typedef struct open_job {
     tri_strategy *strategy;
     const tri_configs *configs;
-    uint64_t seed;
+    const tri_strategy_options *options;
     const char *text;
     size_t size;
 } open_job;
@@ -65,6 +68,25 @@ static void push_coordinates(lua_State *L, const tri_configs *configs) {
     }
 }
 
+static bool comes_before(const open_job *job, size_t at) {
+    const size_t *known = job->options->known;
+    for (size_t i = 0; i < at; i++)
+        if (known[i] == known[at])
+            return true;
+    return known[at] == job->configs->default_index;
+}
+
+static void push_known(lua_State *L, const open_job *job) {
+    lua_Integer count = 0;
+    lua_newtable(L);
+    for (size_t i = 0; i < job->options->known_count; i++) {
+        if (comes_before(job, i))
+            continue;
+        lua_pushinteger(L, (lua_Integer)job->options->known[i] + 1);
+        lua_rawseti(L, -2, ++count);
+    }
+}
+
 static void push_space_and_options(lua_State *L, const open_job *job) {
     lua_createtable(L, 0, 3);
     lua_pushinteger(L, (lua_Integer)job->configs->count);
@@ -73,8 +95,10 @@ static void push_space_and_options(lua_State *L, const open_job *job) {
     lua_setfield(L, -2, "default");
     push_coordinates(L, job->configs);
     lua_setfield(L, -2, "coordinates");
-    lua_createtable(L, 0, 2);
-    lua_pushinteger(L, (lua_Integer)job->seed);
+    lua_createtable(L, 0, 3);
+    push_known(L, job);
+    lua_setfield(L, -2, "known");
+    lua_pushinteger(L, (lua_Integer)job->options->seed);
     lua_setfield(L, -2, "seed");
     lua_pushinteger(L, (lua_Integer)job->strategy->budget);
     lua_setfield(L, -2, "budget");
@@ -108,14 +132,15 @@ static bool is_path(const char *name) {
     return strchr(name, '/') || (size > 4 && !strcmp(name + size - 4, ".lua"));
 }
 
-static triage_status load_strategy(tri_strategy *strategy, const char *name, const char *data_dir,
-                                   const tri_configs *configs, uint64_t seed) {
+static triage_status load_strategy(tri_strategy *strategy, const char *name, const tri_configs *configs,
+                                   const tri_strategy_options *options) {
     triage_status status = TRIAGE_OK;
     char *text = NULL;
-    open_job job = {.strategy = strategy, .configs = configs, .seed = seed};
+    open_job job = {.strategy = strategy, .configs = configs, .options = options};
     TRI_TRY(is_path(name) ? tri_strdup(&strategy->file, name)
                           : tri_format(&strategy->file, "tuner/strategies/%s.lua", name));
-    status = tri_sandbox_read(&text, &job.size, data_dir, strategy->file, is_path(name) ? name : NULL);
+    status =
+        tri_sandbox_read(&text, &job.size, options->data_dir, strategy->file, is_path(name) ? name : NULL);
     if (status == TRIAGE_E_NOT_FOUND)
         status = tri_fail(TRIAGE_E_INVALID,
                           "there is no strategy '%s': exhaustive, random, local or a .lua file", name);
@@ -127,17 +152,27 @@ done:
     return status;
 }
 
-triage_status tri_strategy_open(tri_strategy **out, const char *name, const char *data_dir,
-                                const tri_configs *configs, uint64_t seed, size_t budget) {
+static triage_status check_known(const tri_configs *configs, const tri_strategy_options *options) {
+    for (size_t i = 0; i < options->known_count; i++)
+        if (options->known[i] >= configs->count)
+            return tri_fail(TRIAGE_E_INVALID, "a known configuration %zu: allowed are 0 .. %zu",
+                            options->known[i], configs->count - 1);
+    return TRIAGE_OK;
+}
+
+triage_status tri_strategy_open(tri_strategy **out, const char *name, const tri_configs *configs,
+                                const tri_strategy_options *options) {
+    const size_t budget = options->budget;
     triage_status status = TRIAGE_OK;
     tri_strategy *strategy = NULL;
+    TRI_TRY(check_known(configs, options));
     TRI_TRY(tri_calloc(&strategy, 1, sizeof *strategy));
     TRI_TRY(tri_calloc(&strategy->state, configs->count + 1, 1));
-    tri_random_seed(&strategy->random, seed);
+    tri_random_seed(&strategy->random, options->seed);
     strategy->count = configs->count;
     strategy->budget = budget && budget < configs->count ? budget : configs->count;
     TRI_TRY(tri_sandbox_open(&strategy->sandbox, 0, STRATEGY_MEMORY));
-    TRI_TRY(load_strategy(strategy, name, data_dir, configs, seed));
+    TRI_TRY(load_strategy(strategy, name, configs, options));
     *out = strategy;
     strategy = NULL;
 done:

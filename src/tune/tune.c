@@ -76,6 +76,7 @@ static void close_search(tri_search *search) {
     tri_measurement_clear(&search->dense.evidence);
     tri_store_close(search->own_store);
     tri_strategy_free(search->strategy);
+    tri_known_free(&search->known);
     tri_configs_free(&search->configs);
     tri_candidate_free(&search->reference);
     tri_source_free(&search->reference_source);
@@ -143,11 +144,6 @@ static triage_status open_space(tri_search *search) {
     TRI_TRY(tri_space_open(&search->space, search->problem->op, &space));
     TRI_TRY(tri_space_enumerate(&search->configs, search->space, search->problem, &search->info));
     TRI_TRY(tri_calloc(&search->by_config, search->configs.count, sizeof(tri_search_trial *)));
-    search->strategy_name = options->strategy                      ? options->strategy
-                            : search->configs.count <= SMALL_SPACE ? "exhaustive"
-                                                                   : "local";
-    TRI_TRY(tri_strategy_open(&search->strategy, search->strategy_name, options->data_dir, &search->configs,
-                              options->seed, options->budget));
     TRI_TRY(tri_space_reference(&search->reference, search->space, search->problem, &search->info));
     TRI_TRY(tri_render(&search->reference_source, &search->reference, options->data_dir));
 done:
@@ -161,6 +157,52 @@ static triage_status open_known_store(tri_search *search) {
         return TRIAGE_OK;
     triage_status status = tri_store_open(&search->own_store, path, TRI_STORE_WRITE);
     search->store = search->own_store;
+    return status;
+}
+
+static void say_known(const tri_search *search) {
+    const tri_known *known = &search->known;
+    char from[400] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < known->donor_count && used < sizeof from; i++) {
+        const tri_problem *p = &known->donors[i].problem;
+        used += (size_t)snprintf(from + used, sizeof from - used,
+                                 "%s%lldx%lldx%lld at density %.4g (distance %.2g)", i ? ", " : "",
+                                 (long long)p->m, (long long)p->n, (long long)p->k,
+                                 p->fingerprint.density_e4 / 1e4, known->donors[i].distance);
+    }
+    if (known->count > 0)
+        tri_log_line(search->options->log, TRIAGE_LOG_INFO, "starts with %zu configuration%s known from %s",
+                     known->count, known->count == 1 ? "" : "s", from);
+}
+
+/* The default is the first candidate of every search: what is known has the rest of the budget. */
+static triage_status recall_near(tri_search *search) {
+    const size_t budget = search->options->budget;
+    triage_status status = TRIAGE_OK;
+    if (!search->store || search->options->cold_start || tri_search_keeps_nothing(search))
+        return TRIAGE_OK;
+    TRI_TRY(tri_known_find(&search->known, search->store, search->device_key, search->problem,
+                           &search->configs, budget ? budget - 1 : TRI_KNOWN_MOST));
+    say_known(search);
+done:
+    return status;
+}
+
+static triage_status open_strategy(tri_search *search) {
+    const tri_tune_options *options = search->options;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(recall_near(search));
+    search->strategy_name = options->strategy                      ? options->strategy
+                            : search->configs.count <= SMALL_SPACE ? "exhaustive"
+                                                                   : "local";
+    TRI_TRY(tri_strategy_open(&search->strategy, search->strategy_name, &search->configs,
+                              &(tri_strategy_options){.data_dir = options->data_dir,
+                                                      .seed = options->seed,
+                                                      .budget = options->budget,
+                                                      .known = search->known.points,
+                                                      .known_count = search->known.count}));
+done:
     return status;
 }
 
@@ -195,6 +237,8 @@ static triage_status fill_result(tri_tune_result *out, tri_search *search) {
     search->problem_key = search->device_key = NULL;
     out->space_size = search->configs.count;
     snprintf(out->strategy, sizeof out->strategy, "%s", search->strategy_name);
+    out->known = search->known;
+    search->known = (tri_known){0};
     out->tie_set = count_ties(out);
     out->winner = out->tie_set > 0 ? 0 : -1;
     out->answered_from_store = out->count > 0;
@@ -237,6 +281,7 @@ void tri_tune_result_free(tri_tune_result *result) {
         free(result->rows[i].config);
     }
     tri_measurement_clear(&result->dense.evidence);
+    tri_known_free(&result->known);
     free(result->rows);
     free(result->problem_key);
     free(result->device_key);
@@ -294,6 +339,7 @@ triage_status tri_tune_run(tri_tune_result *out, const tri_problem *problem, con
     TRI_TRY(find_device(&search));
     TRI_TRY(open_space(&search));
     TRI_TRY(open_known_store(&search));
+    TRI_TRY(open_strategy(&search));
     TRI_TRY(choose_cache(&search));
     if (options->compile_only)
         TRI_TRY(tri_search_compile_reference(&search));

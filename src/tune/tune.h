@@ -4,6 +4,7 @@
 #define TRIAGE_TUNE_TUNE_H
 
 #include "render/render.h"
+#include "run/known.h"
 #include "store/store.h"
 
 typedef struct tri_tune_options {
@@ -24,6 +25,7 @@ typedef struct tri_tune_options {
     double time_limit_s;     /* 0: none; the wait for our turn does not count */
     uint64_t seed;
     int jobs;                        /* compile workers; 0: the cores */
+    bool cold_start;                 /* begin without what is known of near problems */
     bool force;                      /* measure again what is already known */
     bool warm;                       /* warm instead of cold L2 */
     bool dense;                      /* also the dense product, once, where a library for it is found */
@@ -60,8 +62,9 @@ typedef struct tri_tune_result {
     size_t count;
     size_t space_size; /* legal configurations */
     char strategy[64];
-    int64_t winner; /* index into rows; -1 none */
-    size_t tie_set; /* rows[0 .. tie_set-1] are within noise of the winner */
+    tri_known known; /* of near problems in the database: proposed first, right after the default */
+    int64_t winner;  /* index into rows; -1 none */
+    size_t tie_set;  /* rows[0 .. tie_set-1] are within noise of the winner */
     tri_tune_dense dense;
     bool answered_from_store; /* nothing had to be measured */
     bool interrupted, out_of_time;

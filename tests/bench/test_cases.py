@@ -39,8 +39,40 @@ class Lists(unittest.TestCase):
             parts = [cases.part_of(everything, f"{i}/{count}") for i in range(1, count + 1)]
             self.assertEqual(sorted(s.key for part in parts for s in part), sorted(s.key for s in everything))
             self.assertTrue(all(parts))
-        with self.assertRaisesRegex(SystemExit, "--part 0/3"):
-            cases.part_of(everything, "0/3")
+        for bad in ("0/3", "4/3", "half", "1/2/3", "1/x"):
+            with self.assertRaisesRegex(SystemExit, f"--part {bad} is not I/N"):
+                cases.part_of(everything, bad)
+
+    def test_parts_take_equally_long_and_keep_the_order(self):
+        everything = cases.cubes(cases.BLOCKS) + cases.layers(cases.BLOCKS, (0.9,))
+        everything.sort(key=lambda spec: spec.m * spec.n > cases.LARGEST)
+        for chosen in (everything, [s for s in everything if s.block != 16], [s for s in everything if s.block == 64]):
+            for count in (2, 3, 4):
+                parts = [cases.part_of(chosen, f"{i}/{count}") for i in range(1, count + 1)]
+                self.assertEqual(sorted(s.key for part in parts for s in part), sorted(s.key for s in chosen))
+                costs = [sum(map(cases.seconds, part)) for part in parts]
+                # By count alone, two parts of three blocks would be 2 to 1.
+                self.assertLess(max(costs), 1.15 * sum(costs) / count, (count, costs))
+                for part in parts:
+                    self.assertEqual(part, [s for s in chosen if s in part])
+        # A large case is with smaller ones of its block, from which it learns.
+        for i in (1, 2):
+            part = cases.part_of(everything, f"{i}/2")
+            self.assertEqual(len({s.block for s in part}), 2)
+            self.assertLess(part[0].m * part[0].n, cases.LARGEST)
+            self.assertGreater(part[-1].m * part[-1].n, cases.LARGEST)
+
+    def test_the_longest_goes_first_to_whom_has_least(self):
+        self.assertEqual(cases.deal({"a": 2, "b": 7, "c": 3, "d": 3}, 2), [[7, ["b"]], [8, ["c", "d", "a"]]])
+
+    def test_what_is_large_costs_what_its_budget_does(self):
+        large = cases.Spec("cubes", 16384, 16384, 16384, 128, 0.95)
+        none, eight, ten = (cases.seconds(large, cases.LARGEST, budget) for budget in (0, 8, 10))
+        self.assertEqual(none, cases.contest_seconds(large))
+        self.assertAlmostEqual(ten - eight, 2 * cases.LARGE_CANDIDATE_SECONDS)
+        self.assertGreater(eight - none, 8 * cases.LARGE_CANDIDATE_SECONDS)
+        small = cases.Spec("cubes", 4096, 4096, 4096, 128, 0.95)
+        self.assertEqual(cases.seconds(small, cases.LARGEST, 0), cases.seconds(small, cases.LARGEST, 8))
 
     def test_a_pattern_and_its_twin_stay_together(self):
         files = sorted((ROOT / "tests/data/dlmc").glob("*.smtx"))
@@ -136,6 +168,12 @@ class Files(unittest.TestCase):
             with self.assertRaisesRegex(SystemExit, name):
                 cases.merge([self.document("a"), self.document("b", **{name: "other"})])
 
+    def test_two_gpus_of_a_model_are_joined_and_both_named(self):
+        merged = cases.merge([self.document("ab", gpus=["GPU-2"]), self.document("cd", gpus=["GPU-1"])])
+        self.assertEqual(([r["key"] for r in merged["rows"]], merged["gpus"]), (list("abcd"), ["GPU-1", "GPU-2"]))
+        with self.assertRaisesRegex(SystemExit, "differ in device"):
+            cases.merge([self.document("ab", gpus=["GPU-2"]), self.document("cd", device="e", gpus=["GPU-1"])])
+
     def test_of_two_commits_each_row_says_its_own(self):
         merged = cases.merge([self.document("ab"), self.document("bc", commit="d")])
         self.assertEqual(merged["commit"], "c, d")
@@ -174,13 +212,30 @@ class Files(unittest.TestCase):
             self.assertEqual(cases.load(path), {"rows": [1]})
             self.assertEqual([item.name for item in path.parent.iterdir()], ["it.json"])
 
+    def test_what_is_tuned_with_a_budget_is_said_beforehand_and_afterwards(self):
+        for budget, word in (("8", "8 tried"), ("3", "3 tried"), ("0", "nearest")):
+            sys.argv = ["grid.py", "--dry-run", "--set", "cubes", "--block", "64", "--large-budget", budget]
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said):
+                self.assertEqual(grid.main(), 0)
+            lines = said.getvalue().splitlines()
+            self.assertEqual([word in line for line in lines[:12]], [False] * 8 + [True] * 4)
+            self.assertTrue(all("tuned" in line for line in lines[:8]))
+        rows = [row("a", triage=1, tuned=2), dict(row("b", triage=1, tuned=2), tune={"budget": 8}),
+                dict(row("c", triage=1, tuned=2, source="nearest"), tune=None)]
+        self.assertIn("very problem: 2 of 3, 1 of them with a budget", "\n".join(cases.summary_lines({"rows": rows})))
+        for bad in ("-1", "x", "1.5"):
+            with contextlib.redirect_stderr(io.StringIO()) as said, self.assertRaises(SystemExit):
+                grid.parser().parse_args(["--large-budget=" + bad])
+            self.assertIn(f"{bad} is not a number of candidates, 0 to", said.getvalue())
+
     def test_dry_run_needs_no_gpu(self):
         sys.argv = ["grid.py", "--dry-run", "--set", "cubes,layers,dlmc,crossover", "--part", "2/2", "--jobs", "16"]
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             self.assertEqual(grid.main(), 0)
         self.assertRegex(said.getvalue(), r"\d+ cases, about \d+ s, and \d+ Triton kernels")
-        self.assertNotIn("b=16 ", said.getvalue())  # the other part's
+        self.assertNotIn("b=32 ", said.getvalue())  # the other part's
         self.assertNotIn("torch", sys.modules)
 
 

@@ -118,11 +118,48 @@ class Grid(World):
 
     def test_a_large_result_takes_the_nearest(self):
         large = cases.Spec("cubes", 256, 128, 256, 16, 0.5)
-        code, said = self.measure([CUBE, large], "--tune-largest", "10000")
+        code, said = self.measure([CUBE, large], "--tune-largest", "10000", "--large-budget", "0")
         self.assertEqual(code, 0, said)
         row = self.document()["rows"][1]
         self.assertIsNone(row["tune"])
         self.assertEqual(row["choice"]["source"], "nearest")
+
+    def test_a_large_result_is_tuned_with_a_budget_from_what_is_known(self):
+        large = cases.Spec("cubes", 256, 128, 256, 16, 0.5)
+        code, said = self.measure([CUBE, large], "--tune-largest", "10000", "--large-budget", "3")
+        self.assertEqual(code, 0, said)
+        small, row = self.document()["rows"]
+        self.assertEqual((small["tune"]["budget"], small["tune"]["starts_with"]), (2, None))
+        self.assertEqual((row["tune"]["budget"], row["tune"]["candidates"]), (3, 3))
+        self.assertEqual(row["choice"]["source"], "exact")
+        self.assertIn("2 of 2, 2 of them with a budget", said)
+        donor = row["tune"]["starts_with"]["donors"]
+        self.assertEqual(len(donor), 1)
+        self.assertIn(" m=128 n=64 k=128 ", donor[0]["problem"])
+
+    def test_triage_tune_sees_the_gpu_that_the_process_sees(self):
+        tool = pathlib.Path(self.folder.name) / "triage_tune"
+        said = pathlib.Path(self.folder.name) / "said"
+        tool.write_text(f'#!/bin/sh\necho "$CUDA_VISIBLE_DEVICES $*" >{said}\nexit 69\n')
+        tool.chmod(0o755)
+        args = self.args("--bin", self.folder.name)
+        case = mock.Mock(m=16, k=16, block=16, row_ptr=torch.tensor([0, 1]), col_idx=torch.tensor([0]))
+        with mock.patch.dict(os.environ, CUDA_VISIBLE_DEVICES="3"), self.assertRaisesRegex(RuntimeError, "exit 69"):
+            grid.tune(args, CUBE, case, self.folder.name, "cuda")
+        self.assertTrue(said.read_text().startswith("3 --pattern "))
+        self.assertIn(" --device cuda --db ", said.read_text())
+
+    def test_two_parts_are_merged(self):
+        specs = [cases.Spec("cubes", 128, 64, 128, block, 0.5) for block in (16, 32)]
+        files = []
+        for i in (1, 2):
+            files.append(f"{self.folder.name}/{i}.json")
+            code, said = self.measure(cases.part_of(specs, f"{i}/2"), "--out", files[-1],
+                                      "--db", f"{self.folder.name}/{i}.db")
+            self.assertEqual(code, 0, said)
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.assertEqual(grid.merge(self.args("--merge", *files)), 0)
+        self.assertEqual([row["key"] for row in self.document()["rows"]], [spec.key for spec in specs])
 
     def test_a_failure_is_recorded_and_the_next_case_goes_on(self):
         broken = cases.Spec("cubes", 128, 64, 128, 16, 0.25)

@@ -191,11 +191,11 @@ static void test_help(void **state) {
     outcome o = tune("--help");
     assert_int_equal(o.code, 0);
     static const char *const names[] = {
-        "--shape",        "--sparsity", "--block",    "--dtype",    "--scale",      "--out-dtype",
-        "--op",           "--pattern",  "--n=",       "--layout",   "--device",     "--target",
-        "--compile-only", "--space",    "--strategy", "--budget",   "--time-limit", "--seed",
-        "--jobs",         "--db",       "--force",    "--dry-run",  "--emit",       "--warm",
-        "--json",         "--quiet",    "--verbose",  "--no-color", "--data-dir"};
+        "--shape",        "--sparsity", "--block",    "--dtype",      "--scale",      "--out-dtype",
+        "--op",           "--pattern",  "--n=",       "--layout",     "--device",     "--target",
+        "--compile-only", "--space",    "--strategy", "--budget",     "--time-limit", "--seed",
+        "--jobs",         "--db",       "--force",    "--cold-start", "--dry-run",    "--emit",
+        "--warm",         "--json",     "--quiet",    "--verbose",    "--no-color",   "--data-dir"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strstr(o.out, names[i]))
             fail_msg("--help does not name %s", names[i]);
@@ -299,6 +299,42 @@ static void test_a_run_twice(void **state) {
     assert_non_null(strstr(o.out, "winner: host"));
     assert_non_null(strstr(o.out, "answered from the database"));
     assert_null(strchr(o.out, '\033'));
+    drop(&o);
+}
+
+/* The second run begins with what the first found, says so, and can be told not to. */
+static void test_what_is_known_nearby(void **state) {
+    (void)state;
+#define NEAR "--shape 64,48,64 --sparsity 0.5 --block 16 --device host --warm --db near.db "
+    outcome o = tune(PROBLEM "--device host --warm --budget 4 --db near.db --strategy random --seed 9");
+    assert_int_equal(o.code, 0);
+    assert_null(strstr(o.err, "starts with"));
+    drop(&o);
+    o = tune(NEAR "--budget 2 --json --cold-start");
+    assert_int_equal(o.code, 0);
+    assert_null(strstr(o.err, "starts with"));
+    json_t *json = json_of(&o);
+    assert_true(json_is_null(json_object_get(json, "starts_with")));
+    json_decref(json);
+    drop(&o);
+    o = tune(NEAR "--budget 3 --json");
+    assert_int_equal(o.code, 0);
+    assert_non_null(
+        strstr(o.err, "starts with 2 configurations known from 64x40x64 at density 0.5 (distance 0."));
+    json = json_of(&o);
+    const json_t *start = json_object_get(json, "starts_with"), *rows = json_object_get(json, "rows");
+    const json_t *donor = json_array_get(json_object_get(start, "donors"), 0);
+    const char *first = json_string_value(json_array_get(json_object_get(start, "configs"), 0));
+    assert_int_equal(json_array_size(json_object_get(start, "configs")), 2);
+    assert_true(json_real_value(json_object_get(donor, "distance")) > 0);
+    assert_non_null(strstr(json_string_value(json_object_get(donor, "problem")), " m=64 n=40 k=64 "));
+    assert_int_equal(json_array_size(rows), 3);
+    int tried = 0;
+    for (size_t i = 0; i < 3; i++)
+        tried = tried ||
+                strcmp(first, json_string_value(json_object_get(json_array_get(rows, i), "config"))) == 0;
+    assert_true(tried);
+    json_decref(json);
     drop(&o);
 }
 
@@ -551,6 +587,7 @@ int main(void) {
         cmocka_unit_test(test_a_run_twice),
         cmocka_unit_test(test_worker_by_hand),
         cmocka_unit_test(test_dense_beside_the_winner),
+        cmocka_unit_test(test_what_is_known_nearby),
         cmocka_unit_test(test_a_pattern),
         cmocka_unit_test(test_e4m3),
         cmocka_unit_test(test_compile_only),

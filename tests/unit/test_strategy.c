@@ -110,12 +110,13 @@ static void tell_oldest(tri_strategy *strategy, run *out, const replay *data, si
     assert_int_equal(tri_strategy_tell(strategy, index, ns), TRIAGE_OK);
 }
 
-static run run_strategy(const replay *data, const char *name, uint64_t seed, size_t budget, size_t ahead) {
+static run run_knowing(const replay *data, const char *name, const tri_strategy_options *options,
+                       size_t ahead) {
     tri_strategy *strategy = NULL;
     run out = {calloc(data->configs.count + 1, sizeof(int64_t)), 0, 1e300};
     size_t told = 0;
     assert_non_null(out.proposals);
-    if (tri_strategy_open(&strategy, name, TRI_SOURCE_DIR, &data->configs, seed, budget) != TRIAGE_OK)
+    if (tri_strategy_open(&strategy, name, &data->configs, options) != TRIAGE_OK)
         fail_msg("%s", triage_last_error());
     for (;;) {
         int64_t index = -1;
@@ -134,6 +135,12 @@ static run run_strategy(const replay *data, const char *name, uint64_t seed, siz
     return out;
 }
 
+static run run_strategy(const replay *data, const char *name, uint64_t seed, size_t budget, size_t ahead) {
+    return run_knowing(data, name,
+                       &(tri_strategy_options){.data_dir = TRI_SOURCE_DIR, .seed = seed, .budget = budget},
+                       ahead);
+}
+
 /* Each at most once; the whole space if count is its size. */
 static void assert_distinct(const run *out, size_t size) {
     bool *seen = calloc(size, 1);
@@ -147,6 +154,13 @@ static void assert_distinct(const run *out, size_t size) {
 }
 
 /* ---- every strategy ---- */
+
+static const tri_strategy_options plain = {.data_dir = TRI_SOURCE_DIR, .seed = 1};
+
+static void assert_message(const char *part) {
+    if (!strstr(triage_last_error(), part))
+        fail_msg("the message is: %s\nand lacks:      %s", triage_last_error(), part);
+}
 
 static const char *const names[] = {"exhaustive", "random", "local"};
 #define NAMES (sizeof names / sizeof names[0])
@@ -253,12 +267,63 @@ static void copes_with_tiny_spaces(void **state) {
         }
 }
 
-/* ---- strategies that misbehave ---- */
+/* ---- what near problems teach ---- */
 
-static void assert_message(const char *part) {
-    if (!strstr(triage_last_error(), part))
-        fail_msg("the message is: %s\nand lacks:      %s", triage_last_error(), part);
+/* A number that stands for an order. */
+static uint64_t order_of(const run *out) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < out->count; i++)
+        sum = sum * UINT64_C(6364136223846793005) + (uint64_t)out->proposals[i] + 1;
+    return sum;
 }
+
+/* The orders of the recorded space before strategies were told what is known. */
+static void without_evidence_the_order_is_what_it_was(void **state) {
+    const replay *data = *state;
+    static const uint64_t wanted[NAMES] = {UINT64_C(17254918303521922631), UINT64_C(8748591752573334455),
+                                           UINT64_C(5285073314925181191)};
+    for (size_t i = 0; i < NAMES; i++) {
+        run out = run_strategy(data, names[i], 7, 0, 4);
+        assert_int_equal(out.count, data->configs.count);
+        assert_true(order_of(&out) == wanted[i]);
+        free(out.proposals);
+    }
+}
+
+/* Some of them twice, and the default among them. */
+static void begins_with_what_is_known(void **state) {
+    const replay *data = *state;
+    const size_t standard = data->configs.default_index;
+    const size_t known[] = {17, 4000, 17, standard, 0, 4361};
+    const int64_t wanted[] = {(int64_t)standard, 17, 4000, 0, 4361};
+    static const size_t budgets[] = {0, 3, 5, 40};
+    for (size_t i = 0; i < NAMES; i++)
+        for (size_t j = 0; j < sizeof budgets / sizeof budgets[0]; j++) {
+            const tri_strategy_options options = {.data_dir = TRI_SOURCE_DIR,
+                                                  .seed = 2,
+                                                  .budget = budgets[j],
+                                                  .known = known,
+                                                  .known_count = 6};
+            run out = run_knowing(data, names[i], &options, j == 0 ? 16 : 1);
+            const size_t size = budgets[j] ? budgets[j] : data->configs.count;
+            assert_int_equal(out.count, size);
+            assert_distinct(&out, data->configs.count);
+            assert_memory_equal(out.proposals, wanted, (size < 5 ? size : 5) * sizeof *wanted);
+            free(out.proposals);
+        }
+}
+
+static void refuses_what_it_cannot_know(void **state) {
+    const replay *data = *state;
+    tri_strategy *strategy = NULL;
+    const size_t known[] = {3, data->configs.count};
+    const tri_strategy_options options = {.data_dir = TRI_SOURCE_DIR, .known = known, .known_count = 2};
+    assert_int_equal(tri_strategy_open(&strategy, "random", &data->configs, &options), TRIAGE_E_INVALID);
+    assert_message("a known configuration 4362: allowed are 0 .. 4361");
+    assert_null(strategy);
+}
+
+/* ---- strategies that misbehave ---- */
 
 static void refuses_what_misbehaves(void **state) {
     const replay *data = *state;
@@ -274,8 +339,7 @@ static void refuses_what_misbehaves(void **state) {
         tri_strategy *strategy = NULL;
         int64_t index;
         bool waiting;
-        assert_int_equal(tri_strategy_open(&strategy, cases[i].path, TRI_SOURCE_DIR, &data->configs, 1, 0),
-                         TRIAGE_OK);
+        assert_int_equal(tri_strategy_open(&strategy, cases[i].path, &data->configs, &plain), TRIAGE_OK);
         triage_status status = tri_strategy_next(&index, &waiting, strategy);
         if (status == TRIAGE_OK)
             status = tri_strategy_next(&index, &waiting, strategy);
@@ -288,12 +352,10 @@ static void refuses_what_misbehaves(void **state) {
 static void refuses_what_is_no_strategy(void **state) {
     const replay *data = *state;
     tri_strategy *strategy = NULL;
-    assert_int_equal(tri_strategy_open(&strategy, "annealing", TRI_SOURCE_DIR, &data->configs, 1, 0),
-                     TRIAGE_E_INVALID);
+    assert_int_equal(tri_strategy_open(&strategy, "annealing", &data->configs, &plain), TRIAGE_E_INVALID);
     assert_message("there is no strategy 'annealing': exhaustive, random, local");
-    assert_int_equal(
-        tri_strategy_open(&strategy, STRATEGIES "mute.lua", TRI_SOURCE_DIR, &data->configs, 1, 0),
-        TRIAGE_E_DATA);
+    assert_int_equal(tri_strategy_open(&strategy, STRATEGIES "mute.lua", &data->configs, &plain),
+                     TRIAGE_E_DATA);
     assert_message("tell is missing");
     assert_null(strategy);
 }
@@ -303,7 +365,7 @@ static void refuses_results_that_nobody_awaits(void **state) {
     tri_strategy *strategy = NULL;
     int64_t index;
     bool waiting;
-    assert_int_equal(tri_strategy_open(&strategy, "local", TRI_SOURCE_DIR, &data->configs, 1, 0), TRIAGE_OK);
+    assert_int_equal(tri_strategy_open(&strategy, "local", &data->configs, &plain), TRIAGE_OK);
     assert_int_equal(tri_strategy_tell(strategy, 5, 1.0), TRIAGE_E_INVALID);
     assert_int_equal(tri_strategy_tell(strategy, -1, 1.0), TRIAGE_E_INVALID);
     assert_int_equal(tri_strategy_next(&index, &waiting, strategy), TRIAGE_OK);
@@ -321,6 +383,9 @@ int main(void) {
         cmocka_unit_test(local_finds_what_random_misses),
         cmocka_unit_test(copes_with_failures),
         cmocka_unit_test(copes_with_tiny_spaces),
+        cmocka_unit_test(without_evidence_the_order_is_what_it_was),
+        cmocka_unit_test(begins_with_what_is_known),
+        cmocka_unit_test(refuses_what_it_cannot_know),
         cmocka_unit_test(refuses_what_misbehaves),
         cmocka_unit_test(refuses_what_is_no_strategy),
         cmocka_unit_test(refuses_results_that_nobody_awaits),

@@ -185,6 +185,103 @@ static void test_the_same_seed_tries_the_same(void **state) {
     tri_tune_result_free(&second);
 }
 
+/* ---- what near problems teach ---- */
+
+/* As make_problem, with other columns. */
+static void make_sized(tri_problem *problem, tri_pattern *pattern, int64_t n) {
+    make_problem(problem, pattern);
+    problem->n = problem->ldb = problem->ldc = n;
+}
+
+static void tune_sized(tri_tune_result *out, int64_t n, const tri_tune_options *options) {
+    tri_problem problem;
+    tri_pattern pattern;
+    make_sized(&problem, &pattern, n);
+    must(tri_tune_run(out, &problem, &pattern, options, NULL, NULL));
+    tri_pattern_free(&pattern);
+}
+
+/* Evidence for the problem of 64 columns: a configuration that takes this long. */
+static void pretend(const char *db, const tri_tune_result *like, const char *config, double ns) {
+    tri_problem problem;
+    tri_pattern pattern;
+    tri_store *store = NULL;
+    char *key = NULL;
+    make_sized(&problem, &pattern, 64);
+    must(tri_problem_key(&key, &problem));
+    must(tri_store_open(&store, db, TRI_STORE_WRITE));
+    tri_measurement row = like->rows[0].evidence;
+    row.problem = key;
+    row.config = (char *)(uintptr_t)config;
+    row.stage = "search";
+    row.median_ns = row.low_ns = row.high_ns = row.min_ns = ns;
+    memset(row.id, 0, sizeof row.id);
+    must(tri_store_add(store, &row));
+    tri_store_close(store);
+    tri_pattern_free(&pattern);
+    free(key);
+}
+
+static bool tried(const tri_tune_result *result, const char *config) {
+    for (size_t i = 0; i < result->count; i++)
+        if (strcmp(result->rows[i].config, config) == 0)
+            return true;
+    return false;
+}
+
+/* The donor's best two are ones that the strategy by itself does not try within three candidates. */
+static void test_a_budget_of_few_finds_the_donors_winner(void **state) {
+    static const char *const strategies[] = {"exhaustive", "random", "local"};
+    tri_tune_result all, cold, warm;
+    char db[64];
+    (void)state;
+    tri_tune_options options = defaults();
+    options.compile_only = true;
+    options.target = "host";
+    options.budget = 0;
+    must(tune(&all, &options, NULL));
+    for (size_t i = 0; i < 3; i++) {
+        options = defaults();
+        options.strategy = strategies[i];
+        options.budget = 3;
+        snprintf(db, sizeof db, "near%zu.db", i);
+        options.db_path = scratch_path(folder, db);
+        tune_sized(&cold, 50, &options);
+        assert_int_equal(cold.known.count, 0);
+        const char *best = NULL, *second = NULL; /* for the donor: what the cold run did not try */
+        for (size_t j = 0; j < all.count; j++)
+            if (!tried(&cold, all.rows[j].config)) {
+                second = best ? second ? second : all.rows[j].config : NULL;
+                best = best ? best : all.rows[j].config;
+            }
+        pretend(options.db_path, &cold, best, 1000);
+        pretend(options.db_path, &cold, second, 1100);
+        options.cold_start = true;
+        tri_tune_result again;
+        tune_sized(&again, 50, &options);
+        assert_int_equal(again.known.count, 0);
+        /* local's third candidate follows the times */
+        for (size_t j = 0; j < again.count && strcmp(strategies[i], "local") != 0; j++)
+            assert_true(again.rows[j].known && tried(&cold, again.rows[j].config));
+        tri_tune_result_free(&again);
+        options.cold_start = false;
+        tune_sized(&warm, 50, &options);
+        assert_int_equal(warm.count, 3); /* the default and those two */
+        assert_int_equal(warm.known.count, 2);
+        assert_string_equal(warm.known.configs[0], best);
+        assert_true(tried(&warm, best) && tried(&warm, second));
+        assert_int_equal(warm.known.donor_count, 1);
+        assert_true(warm.known.donors[0].problem.n == 64);
+        tri_tune_result_free(&warm);
+        options.budget = 2;
+        tune_sized(&warm, 50, &options);
+        assert_true(warm.count == 2 && tried(&warm, best));
+        tri_tune_result_free(&warm);
+        tri_tune_result_free(&cold);
+    }
+    tri_tune_result_free(&all);
+}
+
 static void test_a_temporary_cache_goes_away(void **state) {
     tri_tune_result result;
     (void)state;
@@ -336,6 +433,7 @@ int main(void) {
         cmocka_unit_test(test_describe),
         cmocka_unit_test(test_a_run_and_its_memory),
         cmocka_unit_test(test_the_same_seed_tries_the_same),
+        cmocka_unit_test(test_a_budget_of_few_finds_the_donors_winner),
         cmocka_unit_test(test_a_temporary_cache_goes_away),
         cmocka_unit_test(test_interruption_keeps_results),
         cmocka_unit_test(test_the_time_limit_is_no_failure),

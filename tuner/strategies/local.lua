@@ -1,6 +1,6 @@
 -- Local search from many starts.
 --
--- A sample first (the default, then random points, every kernel in turn). Then the best point that is not
+-- A sample first (the default, what is known of near problems, then random points, every kernel in turn). Then the best point that is not
 -- yet climbed from is the centre: its neighbours, which differ in one axis, are proposed in a random order,
 -- and the first that is faster becomes the centre. When a climb ends, the next begins at the best point of
 -- the sample that is left or at a new random one, in turn. Nothing is proposed twice.
@@ -61,7 +61,7 @@ return function(space, options)
    local next_deck = 1
    local asked, time = {}, {} -- point -> true; point -> ns, huge when it failed
    local sample, sampled = {}, 0
-   local sample_size = math.max(#decks + 1, options.budget // SAMPLE_SHARE)
+   local sample_size = math.max(#options.known + #decks + 1, options.budget // SAMPLE_SHARE)
    local outstanding = 0
    local centre, neighbours -- the climb under way
    local from_sample = true
@@ -137,7 +137,7 @@ return function(space, options)
       if sampled >= sample_size then
          return nil
       end
-      local point = sampled == 0 and space.default or draw()
+      local point = sampled == 0 and space.default or options.known[sampled] or draw()
       sampled = point and sampled + 1 or sample_size
       table.insert(sample, point)
       return point

@@ -1,0 +1,108 @@
+#include "run/known.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ROWS_LOOKED_AT 64   /* of a ranking: far behind the winner there is nothing to learn */
+#define DONORS_LOOKED_AT 16 /* until TRI_KNOWN_DONORS of them have something that is legal here */
+
+/* One donor's part of the list to be. */
+typedef struct ranks {
+    const tri_configs *configs;
+    size_t points[TRI_KNOWN_MOST];
+    size_t count, right, next; /* of the points, the first `right` were not slow */
+} ranks;
+
+static bool find_point(size_t *point, const tri_configs *configs, const char *config) {
+    for (*point = 0; *point < configs->count; ++*point)
+        if (strcmp(configs->text[*point], config) == 0)
+            return true;
+    return false;
+}
+
+/* A tri_row_fn, over a ranking: what was slow comes last. */
+static triage_status take_rank(void *user, const tri_measurement *row) {
+    ranks *r = user;
+    size_t point;
+    if (r->count == TRI_KNOWN_MOST || !find_point(&point, r->configs, row->config) ||
+        point == r->configs->default_index)
+        return TRIAGE_OK;
+    r->points[r->count++] = point;
+    r->right += row->outcome == TRI_RIGHT;
+    return TRIAGE_OK;
+}
+
+static bool has_point(const tri_known *known, size_t point) {
+    for (size_t i = 0; i < known->count; i++)
+        if (known->points[i] == point)
+            return true;
+    return false;
+}
+
+/* The donor's next configuration that nobody gave yet; false: it has no more of this kind. */
+static bool next_of(size_t *point, ranks *r, const tri_known *known, bool slow) {
+    while (r->next < (slow ? r->count : r->right)) {
+        *point = r->points[r->next++];
+        if (!has_point(known, *point))
+            return true;
+    }
+    return false;
+}
+
+static triage_status interleave(tri_known *known, ranks *donors, size_t most, bool slow) {
+    triage_status status = TRIAGE_OK;
+    size_t point;
+    for (bool more = true; more && known->count < most;) {
+        more = false;
+        for (size_t i = 0; i < known->donor_count && known->count < most; i++) {
+            if (!next_of(&point, &donors[i], known, slow))
+                continue;
+            more = true;
+            TRI_TRY(tri_strdup(&known->configs[known->count], donors[i].configs->text[point]));
+            known->points[known->count++] = point;
+        }
+    }
+done:
+    return status;
+}
+
+static void take_donor(tri_known *known, tri_tuned *donor) {
+    known->donors[known->donor_count++] = *donor;
+    donor->key = NULL; /* known's now */
+}
+
+triage_status tri_known_find(tri_known *out, tri_store *store, const char *device, const tri_problem *problem,
+                             const tri_configs *configs, size_t most) {
+    triage_status status = TRIAGE_OK;
+    tri_tuned_list list = {0};
+    tri_known made = {0};
+    ranks donors[TRI_KNOWN_DONORS] = {0};
+    size_t count = 0;
+    if (most == 0)
+        goto done;
+    TRI_TRY(tri_tuned_around(&list, &count, store, device, problem));
+    for (size_t i = 0; i < count && i < DONORS_LOOKED_AT && made.donor_count < TRI_KNOWN_DONORS; i++) {
+        ranks *r = &donors[made.donor_count];
+        *r = (ranks){.configs = configs};
+        TRI_TRY(tri_store_best(store, list.items[i].key, device, ROWS_LOOKED_AT, take_rank, r));
+        if (r->count > 0)
+            take_donor(&made, &list.items[i]);
+    }
+    most = most < TRI_KNOWN_MOST ? most : TRI_KNOWN_MOST;
+    TRI_TRY(interleave(&made, donors, most, false));
+    TRI_TRY(interleave(&made, donors, most, true));
+    *out = made;
+    made = (tri_known){0};
+done:
+    tri_known_free(&made);
+    tri_tuned_list_free(&list);
+    return status;
+}
+
+void tri_known_free(tri_known *known) {
+    for (size_t i = 0; i < known->count; i++)
+        free(known->configs[i]);
+    for (size_t i = 0; i < known->donor_count; i++)
+        free(known->donors[i].key);
+    *known = (tri_known){0};
+}
