@@ -40,6 +40,7 @@ constexpr int kAct = {{act}};         // 0 none, 1 relu, 2 gelu (erf), 3 silu
 constexpr int kStepK = kBlockK < 64 ? kBlockK : 64; // k of a piece
 constexpr int kPieces = kBlockK / kStepK;           // of a block
 constexpr int kThreads = (kWarps + 1) * 32; // the last warp produces
+constexpr int kLag = kStages / 2; // stages after which the producer waits for its copies of A
 constexpr int kWarpN = kTileN / kWarps;
 constexpr int kMTiles = kBlockM / 16;
 constexpr int kNTiles = kWarpN / 8;
@@ -90,9 +91,23 @@ __device__ __forceinline__ void load_piece_b(const tri_bsr_gemm_core_b &args, un
     }
 }
 
+/* Says of the last stages that their A is there; `left` of them have not been told of. */
+template <int pending>
+__device__ __forceinline__ void tell_last(unsigned long long *full, int slot, int left)
+{
+    if (pending < left) {
+        cp_async_wait<pending>();
+        mbarrier_arrive(&full[slot]);
+        slot = slot + 1 == kStages ? 0 : slot + 1;
+    }
+    if constexpr (pending > 0)
+        tell_last<pending - 1>(full, slot, left);
+}
+
 /* Producer: one warp. Lane l brings piece l of B of each stage. Columns are read 32 at a time, one a lane, a
  * whole read ahead; those of the row's first blocks came with the row, so that their copies need not wait:
- * `early`, lane l the l-th. */
+ * `early`, lane l the l-th. That A's copies are there each lane says kLag stages later, when it has waited for
+ * them. (cp.async.mbarrier.arrive would say so by itself, but racecheck does not follow it.) */
 __device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, const tri_block_row &work, int early,
                                         int col, unsigned ring_a, unsigned char *ring_b,
                                         unsigned long long *full, unsigned long long *empty)
@@ -104,6 +119,7 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, const t
     int ahead = lane + 32 < blocks ? columns[lane + 32] : 0;
     int slot = 0;
     unsigned parity = 1; /* fresh slots are empty */
+    int told = 0, untold = 0; /* the oldest stage that consumers were not told of; how many such */
     for (int first = 0; first < pieces; first += kGroup) {
         int at = first + lane;
         int count = min(kGroup, pieces - first);
@@ -129,12 +145,20 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, const t
             if (g < count)
                 load_piece_a(args, ring_a + (slot * kGroup + g) * kPieceA,
                              work.begin + (first + g) / kPieces, (first + g) % kPieces, lane);
-        cp_async_arrive(&full[slot]);
+        cp_async_commit();
+        if (untold == kLag) {
+            cp_async_wait<kLag>();
+            mbarrier_arrive(&full[told]);
+            told = told + 1 == kStages ? 0 : told + 1;
+        } else {
+            untold++;
+        }
         if (++slot == kStages) {
             slot = 0;
             parity ^= 1;
         }
     }
+    tell_last<kLag - 1>(full, told, untold);
 }
 
 /* Consumer: one warp. */
@@ -194,7 +218,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     if (threadIdx.x == kWarps * 32) {
         tma_prefetch_map(&args.map_b);
         for (int i = 0; i < kStages; i++) {
-            mbarrier_init(&full[i], 1 + 32); /* the bytes of B; each lane's copies of A */
+            mbarrier_init(&full[i], 1 + 32); /* the bytes of B; each lane of the producer for its copies of A */
             mbarrier_init(&empty[i], kWarps);
         }
         mbarrier_init_fence();

@@ -274,10 +274,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     step_b b[kStagesB];
     unsigned column[kStages]; /* step t's at t % kStages */
 #pragma unroll
-    for (int s = 0; s < kStages; s++) { /* the row's first columns came with it: no second read to wait for */
+    for (int s = 0; s < kStages; s++) { /* the row's first columns lie beside it: no second wait for memory */
         unsigned slice = slice_of(src, s), block = slice / kSlices;
-        unsigned early = load_cached_4(record.col + min(block, TRI_ROW_COLUMNS - 1u));
-        column[s] = block < TRI_ROW_COLUMNS ? early : load_column(src, slice);
+        const int *from = block < TRI_ROW_COLUMNS ? record.col : src.col_idx;
+        column[s] = slice < src.slices ? load_cached_4(from + block) : 0;
     }
 #pragma unroll
     for (int s = 0; s < kStages; s++)

@@ -272,23 +272,21 @@ __device__ __forceinline__ void store_lines(const output_view<T> &out, const uns
     }
 }
 
-/* The common case, 16-bit results in whole pieces and beta 0, goes out in whole lines. */
-template <typename T>
+/* Whole: 16-bit results in whole pieces and beta 0, the common case, go out in whole lines. */
+template <bool whole, typename T>
 __device__ __forceinline__ void store_tile(unsigned char *ring, const output_view<T> &out, const sums_t &acc, int row0,
                                            int col, int warp_m, int warp_n, int lane)
 {
-    if constexpr (sizeof(T) == 2 && (kWholeN || kCLayout == 1)) {
-        if (out.vector_ok && out.beta == 0.0f) {
-            __syncthreads(); // the ring has been read
-            pack_tile(ring, out, acc, row0, warp_m, warp_n, lane);
-            __syncthreads();
-            store_lines(out, ring, row0, col);
-            return;
-        }
+    if constexpr (whole) {
+        __syncthreads(); // the ring has been read
+        pack_tile(ring, out, acc, row0, warp_m, warp_n, lane);
+        __syncthreads();
+        store_lines(out, ring, row0, col);
+    } else {
+        const int col0 = col + warp_n * kWarpN;
+        if (col0 < out.n)
+            store_warp_tile<kAct, kCLayout>(out, acc, row0 + warp_m * kWarpRows, col0, lane);
     }
-    const int col0 = col + warp_n * kWarpN;
-    if (col0 < out.n)
-        store_warp_tile<kAct, kCLayout>(out, acc, row0 + warp_m * kWarpRows, col0, lane);
 }
 
 /* ---- a tile ---- */
@@ -313,13 +311,10 @@ __device__ __forceinline__ source_t make_source(const tri_bsr_gemm_core &args, c
     return from;
 }
 
-/* grid: (block_rows * kParts, ceil(n / kTileN)); kThreads threads; dynamic shared memory, 1024-byte aligned:
- * kStages * (kStageA + kStageB) bytes. Neighbouring CTAs take the rows of one column tile, whose part of
- * B then stays in L2. */
-extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
-    triage_kernel(const __grid_constant__ tri_bsr_gemm_core args)
+/* The whole of a tile. It stands twice in the kernel, once for each way to store: a branch at the end would jump
+ * over the other way's code, into instructions from cold memory. */
+template <bool whole> __device__ __forceinline__ void run(const tri_bsr_gemm_core &args, unsigned char *smem)
 {
-    extern __shared__ __align__(1024) unsigned char smem[];
     const unsigned ring_b = smem_u32(smem), ring_a = ring_b + kStages * kStageB;
     const int lane = threadIdx.x % 32, warp = warp_uniform(threadIdx.x / 32);
     const int warp_m = warp % kWarpsM, warp_n = warp / kWarpsM;
@@ -372,5 +367,24 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     }
 
     output_view<out_t> out = make_output_view<out_t>(args);
-    store_tile(smem, out, acc, work.row * kBlockM + part * kTileM, col, warp_m, warp_n, lane);
+    store_tile<whole && sizeof(out_t) == 2>(smem, out, acc, work.row * kBlockM + part * kTileM, col, warp_m, warp_n, lane);
+}
+
+/* grid: (block_rows * kParts, ceil(n / kTileN)); kThreads threads; dynamic shared memory, 1024-byte aligned:
+ * kStages * (kStageA + kStageB) bytes. Neighbouring CTAs take the rows of one column tile, whose part of
+ * B then stays in L2. */
+extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
+    triage_kernel(const __grid_constant__ tri_bsr_gemm_core args)
+{
+    extern __shared__ __align__(1024) unsigned char smem[];
+    if constexpr (sizeof(out_t) == 2 && (kWholeN || kCLayout == 1)) {
+        /* one condition, not two: ptxas then puts the common case first */
+        if (!make_output_view<out_t>(args).vector_ok | (args.beta != 0.0f)) {
+            run<false>(args, smem);
+            return;
+        }
+        run<true>(args, smem);
+    } else {
+        run<false>(args, smem);
+    }
 }

@@ -37,12 +37,6 @@ __device__ __forceinline__ void mbarrier_arrive_expect_tx(unsigned long long *ba
                  : "memory");
 }
 
-/* One arrival, of those that the barrier was made for, when all cp.async of this thread so far have written. */
-__device__ __forceinline__ void cp_async_arrive(unsigned long long *bar)
-{
-    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(smem_u32(bar)) : "memory");
-}
-
 /* Arrives at the barrier of the same address in CTA `rank` of this cluster. It orders what the
  * asynchronous proxy does (wgmma reads that were waited for, copies), not ordinary writes: those
  * would need the dearer .release.cluster. */

@@ -77,7 +77,7 @@ static const mutation of_direct[] = {
      "make_uint4(v[1], v[0], v[2], v[3]);"},
     {"the halves of sixteen rows change places", "kCLayout == 0 ? i % 2 * 8 + g",
      "kCLayout == 0 ? 8 - i % 2 * 8 + g"},
-    {"last column unwritten", "if (n + k < args.n) c[at + k]", "if (n + k < args.n - 1) c[at + k]"},
+    {"last piece unwritten", "(kCLayout == 0 ? 8 : 1) <= args.n", "(kCLayout == 0 ? 8 : 1) < args.n"},
 };
 
 static const mutation of_gathered[] = {
@@ -126,7 +126,7 @@ static const mutation of_strip[] = {
      "from.pieces = (work.end - work.begin - (work.row == 1)) * kPieces;"},
     {"a row's first columns are others", "columns.early = record.col[",
      "columns.early = (work.row == 2) ^ record.col["},
-    {"a later column is another", "columns.here, block % 32);", "columns.here, block % 32) ^ (block == 7);"},
+    {"a later column is another", "columns.here, block % 32);", "columns.here, block % 32) ^ (block == 5);"},
     {"a row of A is its neighbour's", "from.a + block + row * (kBlockK * 2)",
      "from.a + block + row * (kBlockK * 2) + (threadIdx.x == 5 ? kBlockK * 2 : 0)"},
     {"one row 1 % off", STRIP_X0,
@@ -148,7 +148,7 @@ static const mutation of_skinny[] = {
     {"zero output", SKINNY_STORE, "out_t(finish<kAct, kCLayout>(out, 0.0f,"},
     {"one dropped block", "src.slices = (work.end - first_block) * kSlices;",
      "src.slices = (work.end - first_block - (block_row == 1)) * kSlices;"},
-    {"a row's first columns are others", "? early : load_column", "? early ^ (block_row == 2) : load_column"},
+    {"a row's first columns are others", "load_cached_4(from + block)", "load_cached_4(from + block) ^ (block_row == 2)"},
     {"one row 1 % off", SKINNY_STORE, "out_t(finish<kAct, kCLayout>(out, row == 5 ? 1.01f * sum : sum,"},
     {"NaN in one element", SKINNY_STORE,
      "out_t(finish<kAct, kCLayout>(out, row == 5 && col == 3 ? " NOT_A_NUMBER " : sum,"},

@@ -622,14 +622,19 @@ local strip = triage.kernel {
       { "where many columns meet rows that are not nearly empty, other kernels read less of B", function(p)
          return p.n <= 1024 or 16 * p.nnzb <= p.block_rows * p.block_cols
       end },
-      { "high tiles by wgmma", function(p, c) return c.wgmma == 1 or c.tile_m < 64 or row_step_k(p) < 32 end },
+      { "high tiles by wgmma; others 128 or 256 columns wide", function(p, c)
+         return c.wgmma == 1 or ((c.tile_m < 64 or row_step_k(p) < 32) and (c.tile_n == 128 or c.tile_n == 256))
+      end },
+      { "a warp without wgmma has 64 or 128 columns", function(p, c)
+         return c.wgmma == 1 or c.tile_n // c.warps_n >= 64
+      end },
       { "the CTAs of an SM have 256 to 1024 columns, with short rows 2048", function(p, c)
          local columns = c.tile_n * c.ctas_per_sm
          return (columns >= 256 or p.block_m == 128) and columns <= (has_short_rows(p) and 2048 or 1024)
       end },
-      { "a stage is 32 or 64 k, with short rows a block", function(p, c)
+      { "a stage is 32 k or a longer block, with short rows a block", function(p, c)
          local k = c.group * row_step_k(p)
-         return k == 32 or k == 64 or (k == 16 and has_short_rows(p))
+         return k == 32 or (c.group == 1 and (k == 64 or has_short_rows(p)))
       end },
       { "no deeper pipeline would fit, but for rows of few blocks", function(p, c)
          local deeper = { 2, 3, 4, 5, 6, 8 } -- of each depth up to 6
@@ -659,7 +664,7 @@ local strip = triage.kernel {
    end,
    launch = function(p, c)
       return {
-         grid = { p.m // c.tile_m * ceil_div(p.n, c.tile_n) },
+         grid = { p.m // c.tile_m, ceil_div(p.n, c.tile_n) },
          block = { strip_threads(c) },
          smem_bytes = strip_smem(p, c, c.stages),
       }
