@@ -59,6 +59,7 @@ typedef struct tri_launch {
     int32_t panel_cluster; /* neighbouring panels that list the same columns; 0, 1: each its own */
     bool gather;           /* a group is any columns that are needed, else whole neighbours */
     int32_t panel_columns; /* column tiles, to be dealt out to the grid with the panels; 0: no deal */
+    int32_t panel_warps;   /* with a deal: that share a panel's rows in equal runs; 0: panels are full */
     bool reorder;
 } tri_launch;
 
@@ -73,6 +74,7 @@ static inline tri_panel_shape tri_launch_panels(const tri_launch *launch) {
         .workers = launch->panel_columns > 0
                        ? (int32_t)(launch->grid[0] / (launch->cluster[0] > 1 ? launch->cluster[0] : 1))
                        : 0,
+        .warps = launch->panel_columns > 0 ? launch->panel_warps : 0,
         .reorder = launch->reorder};
 }
 
@@ -190,6 +192,7 @@ triage_status tri_device_circumstances(char **out, tri_device *device);
 struct tri_bsr_gemm_args;
 typedef struct tri_device_schedule { /* a tri_schedule on the device */
     tri_address rows, panel_ptr, steps, deal;
+    int64_t slots; /* of rows; 0: as many as there are block rows */
 } tri_device_schedule;
 typedef struct tri_bsr_buffers { /* addresses on the device; 0 for absent optional ones */
     tri_address values, row_ptr, col_idx, b, c, bias, scale_a, scale_b, workspace;

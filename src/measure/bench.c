@@ -92,8 +92,8 @@ static triage_status place_schedule(tri_mounted *out, tri_bench *bench, const tr
     triage_status status = TRIAGE_OK;
     tri_panel_shape shape = tri_launch_panels(launch);
     TRI_TRY(tri_schedule_build(&schedule, bench->pattern, &shape));
-    TRI_TRY(place(&placed->rows, bench, schedule.rows,
-                  (size_t)bench->pattern->block_rows * sizeof *schedule.rows));
+    TRI_TRY(place(&placed->rows, bench, schedule.rows, (size_t)schedule.slots * sizeof *schedule.rows));
+    placed->slots = schedule.slots;
     if (!schedule.panel_ptr)
         goto done;
     TRI_TRY(place(&placed->panel_ptr, bench, schedule.panel_ptr,

@@ -51,12 +51,15 @@ typedef struct tri_panel_shape {
     bool reorder;    /* bring rows with common columns together within panels */
     int32_t columns; /* column tiles of C, to be dealt out with the panels; 0: no deal */
     int32_t workers; /* CTAs, or clusters of them, that share the work; with columns */
+    int32_t warps;   /* that share a panel's rows in equal runs: panels may then be of uneven height, where
+                      * that evens the deal out; 0: each panel is full */
 } tri_panel_shape;
 
 /* Work order and panels, as templates/bsr_gemm/args.h describes them. */
 typedef struct tri_schedule {
-    int32_t *row_order; /* [block_rows]: longest rows first, ties by index; panels: most steps first */
-    struct tri_block_row *rows; /* [block_rows]: the same order */
+    int64_t slots;      /* block_rows; with panels of uneven height more: panels * rows of a panel */
+    int32_t *row_order; /* [slots]: longest rows first, ties by index; panels: most steps first; -1: none */
+    struct tri_block_row *rows; /* [slots]: the same order; none: {-1, 0, 0, 0} */
     int32_t panels;             /* a multiple of the shape's cluster; the last ones may have no rows */
     int32_t *panel_ptr;         /* [panels + 1] or NULL */
     struct tri_panel_step *steps;

@@ -1,4 +1,5 @@
 /* The order of work: row_order, and panels of rows that walk their columns together. */
+#include "problem/schedule_cut.h"
 #include "problem/schedule_deal.h"
 #include "problem/schedule_group.h"
 
@@ -54,12 +55,21 @@ typedef struct group_map {
     int32_t needed;
 } group_map;
 
+/* The blocks of a row; a slot that no row has, -1, has none. */
+static int32_t row_begin(const tri_pattern *pattern, int32_t row) {
+    return row < 0 ? 0 : pattern->row_ptr[row];
+}
+
+static int32_t row_end(const tri_pattern *pattern, int32_t row) {
+    return row < 0 ? 0 : pattern->row_ptr[row + 1];
+}
+
 static void map_rows(group_map *map, const tri_pattern *pattern, const int32_t *rows, int64_t count,
                      int32_t group) {
     for (int64_t g = 0; g < map->groups; g++)
         map->at[g] = -1;
     for (int64_t i = 0; i < count; i++)
-        for (int32_t j = pattern->row_ptr[rows[i]]; j < pattern->row_ptr[rows[i] + 1]; j++)
+        for (int32_t j = row_begin(pattern, rows[i]); j < row_end(pattern, rows[i]); j++)
             map->at[pattern->col_idx[j] / group] = 0;
     map->needed = 0;
     for (int64_t g = 0; g < map->groups; g++)
@@ -77,27 +87,16 @@ static void fill_steps(tri_panel_step *steps, int64_t total, const group_map *ma
         for (int32_t c = 0; map->at[g] >= 0 && c < group; c++)
             steps[(int64_t)map->at[g] * group + c] = (tri_panel_step){(int32_t)(g * group + c), 0};
     for (int64_t i = 0; i < count; i++)
-        for (int32_t j = pattern->row_ptr[rows[i]]; j < pattern->row_ptr[rows[i] + 1]; j++) {
+        for (int32_t j = row_begin(pattern, rows[i]); j < row_end(pattern, rows[i]); j++) {
             int32_t col = pattern->col_idx[j];
             steps[(int64_t)map->at[col / group] * group + col % group].rows |= 1u << i;
         }
 }
 
-/* How many of `rows` rows, from `first` on, there are. */
-static int64_t rows_from(const tri_pattern *pattern, int64_t first, int64_t rows) {
-    int64_t left = pattern->block_rows - first;
+/* How many of `rows` slots, from `first` on, there are. */
+static int64_t slots_from(const tri_schedule *schedule, int64_t first, int64_t rows) {
+    int64_t left = schedule->slots - first;
     return left < 0 ? 0 : left < rows ? left : rows;
-}
-
-/* Neighbouring columns that are needed together or not at all. */
-static int32_t mapped_together(const tri_panel_shape *shape) {
-    return shape->gather ? 1 : shape->group;
-}
-
-/* Of a panel: whole groups. */
-static int64_t steps_of(const group_map *map, const tri_panel_shape *shape) {
-    int64_t columns = (int64_t)map->needed * mapped_together(shape);
-    return (columns + shape->group - 1) / shape->group * shape->group;
 }
 
 typedef struct panel_rank {
@@ -119,7 +118,7 @@ static triage_status sort_panels(int32_t *row_order, group_map *map, const tri_p
     panel_rank *ranks = NULL;
     int32_t *sorted = NULL;
     int64_t full = pattern->block_rows / shape->rows;
-    int32_t unit = mapped_together(shape);
+    int32_t unit = tri_mapped_together(shape);
     TRI_TRY(tri_calloc(&ranks, (size_t)full, sizeof *ranks));
     TRI_TRY(tri_calloc(&sorted, (size_t)(full * shape->rows), sizeof *sorted));
     for (int64_t p = 0; p < full; p++) {
@@ -142,15 +141,15 @@ static triage_status build_panels(tri_schedule *out, group_map *map, const tri_p
                                   const tri_panel_shape *shape) {
     triage_status status;
     int64_t cluster_rows = (int64_t)shape->rows * shape->cluster;
-    int64_t panels = (pattern->block_rows + cluster_rows - 1) / cluster_rows * shape->cluster;
+    int64_t panels = (out->slots + cluster_rows - 1) / cluster_rows * shape->cluster;
     int64_t steps = 0;
-    int32_t unit = mapped_together(shape);
+    int32_t unit = tri_mapped_together(shape);
     TRI_TRY(tri_calloc(&out->panel_ptr, (size_t)panels + 1, sizeof *out->panel_ptr));
     for (int64_t p = 0; p < panels; p++) {
         int64_t first = p / shape->cluster * cluster_rows;
         if (p % shape->cluster == 0)
-            map_rows(map, pattern, out->row_order + first, rows_from(pattern, first, cluster_rows), unit);
-        steps += steps_of(map, shape);
+            map_rows(map, pattern, out->row_order + first, slots_from(out, first, cluster_rows), unit);
+        steps += tri_steps_of(map->needed, shape);
         if (steps > INT32_MAX) {
             status =
                 tri_fail(TRIAGE_E_UNSUPPORTED, "the panels of this matrix need more than 2^31 - 1 steps");
@@ -162,9 +161,9 @@ static triage_status build_panels(tri_schedule *out, group_map *map, const tri_p
     for (int64_t p = 0; p < panels; p++) {
         int64_t first = p / shape->cluster * cluster_rows, row = p * shape->rows;
         if (p % shape->cluster == 0)
-            map_rows(map, pattern, out->row_order + first, rows_from(pattern, first, cluster_rows), unit);
+            map_rows(map, pattern, out->row_order + first, slots_from(out, first, cluster_rows), unit);
         fill_steps(out->steps + out->panel_ptr[p], out->panel_ptr[p + 1] - out->panel_ptr[p], map, pattern,
-                   out->row_order + row, rows_from(pattern, row, shape->rows), unit);
+                   out->row_order + row, slots_from(out, row, shape->rows), unit);
     }
     out->panels = (int32_t)panels;
 done:
@@ -173,12 +172,12 @@ done:
 
 static triage_status list_rows(tri_schedule *out, const tri_pattern *pattern) {
     /* aligned_alloc's sizes are multiples of the alignment, which a row's size is */
-    size_t bytes = (size_t)(pattern->block_rows > 0 ? pattern->block_rows : 1) * sizeof *out->rows;
+    size_t bytes = (size_t)(out->slots > 0 ? out->slots : 1) * sizeof *out->rows;
     out->rows = aligned_alloc(_Alignof(tri_block_row), bytes);
     if (!out->rows)
         return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu bytes", bytes);
-    for (int64_t i = 0; i < pattern->block_rows; i++) {
-        int32_t row = out->row_order[i], begin = pattern->row_ptr[row], end = pattern->row_ptr[row + 1];
+    for (int64_t i = 0; i < out->slots; i++) {
+        int32_t row = out->row_order[i], begin = row_begin(pattern, row), end = row_end(pattern, row);
         out->rows[i] = (tri_block_row){row, begin, end, {0}};
         for (int32_t j = 0; j < TRI_ROW_COLUMNS && begin + j < end; j++)
             out->rows[i].col[j] = pattern->col_idx[begin + j];
@@ -202,18 +201,24 @@ static triage_status check_shape(const tri_panel_shape *shape) {
     if (shape->columns > 0 && (shape->workers < 1 || shape->workers > WORKERS_LIMIT))
         return tri_fail(TRIAGE_E_INVALID, "%" PRId32 " workers; allowed 1 .. %d", shape->workers,
                         WORKERS_LIMIT);
+    if (shape->warps < 0 || (shape->warps > 0 && (shape->columns == 0 || shape->rows % shape->warps != 0)))
+        return tri_fail(TRIAGE_E_INVALID,
+                        "%" PRId32 " warps to a panel; allowed 0, with a deal also what divides panel_rows",
+                        shape->warps);
     return TRIAGE_OK;
 }
 
 static triage_status order_panels(tri_schedule *out, const tri_pattern *pattern,
                                   const tri_panel_shape *shape) {
     triage_status status = TRIAGE_OK;
-    const int32_t unit = mapped_together(shape);
+    const int32_t unit = tri_mapped_together(shape);
     group_map map = {.groups = (pattern->block_cols + unit - 1) / unit};
     if (shape->reorder && shape->rows > 1)
         TRI_TRY(tri_group_rows(out->row_order, pattern, shape->rows));
     TRI_TRY(tri_calloc(&map.at, (size_t)map.groups, sizeof *map.at));
     TRI_TRY(sort_panels(out->row_order, &map, pattern, shape));
+    if (shape->warps > 0)
+        TRI_TRY(tri_cut_panels(out, pattern, shape));
     TRI_TRY(build_panels(out, &map, pattern, shape));
 done:
     free(map.at);
@@ -226,6 +231,7 @@ triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern,
     *out = (tri_schedule){0};
     TRI_TRY(check_shape(shape));
     TRI_TRY(tri_calloc(&out->row_order, (size_t)pattern->block_rows, sizeof *out->row_order));
+    out->slots = pattern->block_rows;
     TRI_TRY(order_by_length(out->row_order, pattern));
     if (shape->rows > 0)
         TRI_TRY(order_panels(out, pattern, shape));

@@ -158,9 +158,10 @@ void triage_bsr_matrix_free(triage_bsr_matrix *matrix) {
 }
 
 static triage_status upload_schedule(tri_device_schedule *out, tri_device *device,
-                                     const tri_schedule *schedule, int64_t block_rows) {
+                                     const tri_schedule *schedule) {
     triage_status status = TRIAGE_OK;
-    TRI_TRY(upload_new(&out->rows, device, schedule->rows, (size_t)block_rows * sizeof *schedule->rows,
+    out->slots = schedule->slots;
+    TRI_TRY(upload_new(&out->rows, device, schedule->rows, (size_t)schedule->slots * sizeof *schedule->rows,
                        sizeof *schedule->rows));
     if (!schedule->panel_ptr)
         return TRIAGE_OK;
@@ -178,7 +179,8 @@ done:
 
 static bool same_shape(const tri_panel_shape *a, const tri_panel_shape *b) {
     return a->rows == b->rows && a->group == b->group && a->cluster == b->cluster && a->gather == b->gather &&
-           a->reorder == b->reorder && a->columns == b->columns && a->workers == b->workers;
+           a->reorder == b->reorder && a->columns == b->columns && a->workers == b->workers &&
+           a->warps == b->warps;
 }
 
 triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matrix *matrix,
@@ -194,7 +196,7 @@ triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matri
         TRI_TRY(tri_calloc(&entry, 1, sizeof *entry));
         *entry = (tri_matrix_schedule){.next = matrix->schedules, .shape = shape};
         matrix->schedules = entry;
-        TRI_TRY(upload_schedule(&entry->device, matrix->context->device, &built, matrix->pattern.block_rows));
+        TRI_TRY(upload_schedule(&entry->device, matrix->context->device, &built));
         entry->whole = true;
     }
     *out = entry->device;

@@ -266,9 +266,9 @@ static bool flag(lua_State *L, const char *name) {
 
 static void read_launch(lua_State *L, tri_launch *launch) {
     static const char *const known[] = {
-        "grid",          "block",         "cluster", "smem_bytes", "workspace_bytes",
-        "map_a",         "map_b",         "map_c",   "panel_rows", "panel_group",
-        "panel_cluster", "panel_columns", "gather",  "reorder",    NULL};
+        "grid",        "block",  "cluster",    "smem_bytes",  "workspace_bytes", "map_a",
+        "map_b",       "map_c",  "panel_rows", "panel_group", "panel_cluster",   "panel_columns",
+        "panel_warps", "gather", "reorder",    NULL};
     static const int64_t grid_high[3] = {INT32_MAX, 65535, 65535}, block_high[3] = {1024, 1024, 64},
                          cluster_high[3] = {16, 16, 16};
     check_fields(L, known, "launch");
@@ -284,6 +284,7 @@ static void read_launch(lua_State *L, tri_launch *launch) {
     launch->panel_group = (int32_t)field(L, "panel_group", 0, 32);
     launch->panel_cluster = (int32_t)field(L, "panel_cluster", 0, 16);
     launch->panel_columns = (int32_t)field(L, "panel_columns", 0, INT32_MAX);
+    launch->panel_warps = (int32_t)field(L, "panel_warps", 0, 32);
     launch->gather = flag(L, "gather");
     launch->reorder = flag(L, "reorder");
 }

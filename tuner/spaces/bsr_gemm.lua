@@ -394,7 +394,9 @@ local panel = triage.kernel {
       })
    end,
    launch = function(p, c, d)
-      local clusters = ceil_div(ceil_div(p.block_rows, panel_rows(p, c)), c.cluster) * ceil_div(p.n, c.tile_n)
+      -- dealt panels may be cut, down to one row each
+      local panels = c.order == 1 and p.block_rows or ceil_div(p.block_rows, panel_rows(p, c))
+      local clusters = ceil_div(panels, c.cluster) * ceil_div(p.n, c.tile_n)
       return {
          grid = { math.min(clusters, math.max(1, d.sm_count // c.cluster)) * c.cluster },
          cluster = { c.cluster },
@@ -405,6 +407,7 @@ local panel = triage.kernel {
          panel_group = c.group,
          panel_cluster = c.cluster,
          panel_columns = c.order == 1 and ceil_div(p.n, c.tile_n) or 0,
+         panel_warps = c.order == 1 and c.warps_m or 0,
          gather = c.gather == 1,
          reorder = true,
       }

@@ -1,0 +1,243 @@
+/* A deal cannot end before its dearest unit does. Where rows are uneven and panels are few, one panel alone may take
+ * longer than an even share of the whole: then it is better cut into several, each with some of its rows.
+ *
+ * How dear may a panel be? Cut for a falling limit, deal, keep what ends first. Smaller panels even out better, but
+ * each one brings B anew and has a beginning and an end, and one of few rows leaves warps idle; tri_unit_cost knows.
+ * Where the deal is already even, as it is for nearly all matrices of many panels, nothing is tried. */
+#include "problem/schedule_cut.h"
+#include "problem/schedule_deal.h"
+#include "problem/schedule_group.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TRIES 64
+#define SLOTS_LIMIT (INT32_MAX / 2) /* the kernel rounds their number up to whole panels */
+#define GOOD_ENOUGH(bound) ((bound) + (bound) / 64)
+
+typedef struct cutter {
+    const tri_pattern *pattern;
+    const tri_panel_shape *shape;
+    const int32_t *rows; /* [block_rows] in the order of work */
+    int64_t capacity;    /* slots of a unit, which is the panels of a cluster */
+    int64_t units;       /* before any is cut */
+    int64_t *whole;      /* [units]: cost of each before it is cut, its rows spread over the warps */
+    int64_t *met, turn;  /* by columns that are mapped together: the turn that met them last */
+    int32_t *ranked;     /* [capacity] */
+    int32_t *slots;      /* [capacity] */
+} cutter;
+
+static void cutter_free(cutter *c) {
+    free(c->whole);
+    free(c->met);
+    free(c->ranked);
+    free(c->slots);
+}
+
+static int64_t count_steps(cutter *c, const int32_t *rows, int64_t count) {
+    const int32_t unit = tri_mapped_together(c->shape);
+    int64_t needed = 0;
+    c->turn++;
+    for (int64_t i = 0; i < count; i++)
+        for (int32_t j = c->pattern->row_ptr[rows[i]]; j < c->pattern->row_ptr[rows[i] + 1]; j++) {
+            int64_t *met = &c->met[c->pattern->col_idx[j] / unit];
+            needed += *met != c->turn;
+            *met = c->turn;
+        }
+    return tri_steps_of(needed, c->shape);
+}
+
+static int longer_first(const void *left, const void *right, void *pattern) {
+    const int32_t a = *(const int32_t *)left, b = *(const int32_t *)right;
+    const int64_t a_length = tri_row_length(pattern, a), b_length = tri_row_length(pattern, b);
+    if (a_length != b_length)
+        return a_length > b_length ? -1 : 1;
+    return a < b ? -1 : a > b;
+}
+
+/* The longest rows to one warp each, of all CTAs in turn, the next ones to the same warps backwards, and so on: for
+ * up to two rows a warp there is no evener way. */
+static void spread(cutter *c, const int32_t *rows, int64_t count) {
+    const int32_t cluster = c->shape->cluster, warps = c->shape->warps * cluster;
+    const int32_t warp_rows = c->shape->rows / c->shape->warps;
+    memcpy(c->ranked, rows, (size_t)count * sizeof *c->ranked);
+    qsort_r(c->ranked, (size_t)count, sizeof *c->ranked, longer_first, (void *)(uintptr_t)c->pattern);
+    memset(c->slots, -1, (size_t)c->capacity * sizeof *c->slots);
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t round = i / warps, at = i % warps, warp = round % 2 == 0 ? at : warps - 1 - at;
+        c->slots[warp % cluster * c->shape->rows + warp / cluster * warp_rows + round] = c->ranked[i];
+    }
+}
+
+/* Of one piece, whose rows are left in c->slots. */
+static int64_t spread_cost(cutter *c, const int32_t *rows, int64_t count) {
+    spread(c, rows, count);
+    return tri_unit_cost(c->pattern, c->slots, c->capacity, count_steps(c, rows, count), c->shape);
+}
+
+static int64_t rows_of(const cutter *c, int64_t unit) {
+    const int64_t left = c->pattern->block_rows - unit * c->capacity;
+    return left < c->capacity ? left : c->capacity;
+}
+
+static int64_t pieces_of(const cutter *c, int64_t unit, int64_t limit) {
+    const int64_t rows = rows_of(c, unit), wanted = (c->whole[unit] - 1) / limit + 1;
+    return wanted < rows ? wanted : rows;
+}
+
+/* Cuts a unit into pieces of about as many blocks each, and at least one row. costs, slots: of each, in turn;
+ * slots may be NULL. */
+static void cut_unit(cutter *c, int64_t unit, int64_t pieces, int64_t *costs, int32_t *slots) {
+    const int32_t *rows = c->rows + unit * c->capacity;
+    const int64_t count = rows_of(c, unit);
+    int64_t total = 0, done = 0, end = 0;
+    for (int64_t i = 0; i < count; i++)
+        total += tri_row_length(c->pattern, rows[i]);
+    for (int64_t piece = 1; piece <= pieces; piece++) {
+        const int64_t begin = end;
+        do
+            done += tri_row_length(c->pattern, rows[end++]);
+        while (end < count - (pieces - piece) &&
+               (piece == pieces ||
+                (2 * done + tri_row_length(c->pattern, rows[end])) * pieces <= 2 * total * piece));
+        costs[piece - 1] = spread_cost(c, rows + begin, end - begin);
+        if (slots)
+            memcpy(slots + (piece - 1) * c->capacity, c->slots, (size_t)c->capacity * sizeof *slots);
+    }
+}
+
+static int64_t count_pieces(const cutter *c, int64_t limit) {
+    int64_t pieces = 0;
+    for (int64_t u = 0; u < c->units; u++)
+        pieces += pieces_of(c, u, limit);
+    return pieces;
+}
+
+static void cut_all(cutter *c, int64_t limit, int64_t *costs, int32_t *slots) {
+    for (int64_t u = 0, at = 0; u < c->units; u++) {
+        const int64_t pieces = pieces_of(c, u, limit);
+        if (pieces == 1 && !slots)
+            costs[at] = c->whole[u];
+        else
+            cut_unit(c, u, pieces, costs + at, slots ? slots + at * c->capacity : NULL);
+        at += pieces;
+    }
+}
+
+/* The most steps that so many pieces can have: all columns each, or those of all blocks. */
+static int64_t most_steps(const cutter *c, int64_t pieces) {
+    const int64_t group = c->shape->group, blocks = c->pattern->nnzb;
+    const int64_t all = pieces * (c->pattern->block_cols + group);
+    const int64_t needed = blocks * tri_mapped_together(c->shape) + pieces * group;
+    return (all < needed ? all : needed) * c->shape->cluster;
+}
+
+/* Nothing may be cut so that it can no longer be launched. */
+static bool fits(const cutter *c, int64_t pieces) {
+    return pieces <= SLOTS_LIMIT / c->capacity && pieces <= INT32_MAX / c->shape->columns &&
+           most_steps(c, pieces) <= INT32_MAX;
+}
+
+/* Lowers *best, and sets *best_limit, if the deal ends earlier so. */
+static triage_status try_limit(cutter *c, int64_t limit, int64_t *best, int64_t *best_limit) {
+    triage_status status = TRIAGE_OK;
+    int64_t *costs = NULL, end = 0;
+    const int64_t pieces = count_pieces(c, limit);
+    if (!fits(c, pieces))
+        return TRIAGE_OK;
+    TRI_TRY(tri_calloc(&costs, (size_t)pieces, sizeof *costs));
+    cut_all(c, limit, costs, NULL);
+    TRI_TRY(tri_deal_end(&end, costs, pieces, c->shape));
+    if (end < *best) {
+        *best = end;
+        *best_limit = limit;
+    }
+done:
+    free(costs);
+    return status;
+}
+
+/* The earliest end of the deal as it is, and of any there could be: an even share, or the longest row alone. */
+static triage_status price(cutter *c, int64_t *end, int64_t *share, int64_t *bound) {
+    triage_status status;
+    int64_t *costs = NULL, total = 0;
+    int32_t longest = 0;
+    TRI_TRY(tri_calloc(&costs, (size_t)c->units, sizeof *costs));
+    for (int64_t u = 0; u < c->units; u++) {
+        const int32_t *rows = c->rows + u * c->capacity;
+        costs[u] =
+            tri_unit_cost(c->pattern, rows, rows_of(c, u), count_steps(c, rows, rows_of(c, u)), c->shape);
+        c->whole[u] = spread_cost(c, rows, rows_of(c, u));
+        total += c->whole[u];
+    }
+    for (int32_t row = 1; row < c->pattern->block_rows; row++)
+        if (tri_row_length(c->pattern, row) > tri_row_length(c->pattern, longest))
+            longest = row;
+    TRI_TRY(tri_deal_end(end, costs, c->units, c->shape));
+    *share = total * c->shape->columns / c->shape->workers + 1;
+    *bound = spread_cost(c, &longest, 1);
+    *bound = *bound > *share ? *bound : *share;
+done:
+    free(costs);
+    return status;
+}
+
+/* The limit under which the deal ends first; 0: it ends no earlier under any. */
+static triage_status search(int64_t *best_limit, cutter *c) {
+    triage_status status;
+    int64_t best = 0, share = 0, bound = 0, limit = 0;
+    *best_limit = 0;
+    TRI_TRY(price(c, &best, &share, &bound));
+    for (int64_t u = 0; u < c->units; u++)
+        limit = c->whole[u] > limit ? c->whole[u] : limit;
+    /* where all workers have a unit, none that is dearer than an even share may stay; else such may be the best */
+    const int64_t high = c->units * c->shape->columns < c->shape->workers ? 8 * share : share;
+    if (best > GOOD_ENOUGH(bound))
+        TRI_TRY(try_limit(c, limit, &best, best_limit)); /* cuts none, but spreads its rows */
+    limit = limit < high ? limit : high;
+    for (int i = 0; i < TRIES && limit >= share / 8 + 1 && best > GOOD_ENOUGH(bound); i++) {
+        TRI_TRY(try_limit(c, limit, &best, best_limit));
+        limit -= limit / 16 + 1;
+    }
+done:
+    return status;
+}
+
+static triage_status apply(tri_schedule *schedule, cutter *c, int64_t limit) {
+    triage_status status;
+    int64_t *costs = NULL;
+    int32_t *slots = NULL;
+    const int64_t pieces = count_pieces(c, limit);
+    TRI_TRY(tri_calloc(&costs, (size_t)pieces, sizeof *costs));
+    TRI_TRY(tri_calloc(&slots, (size_t)(pieces * c->capacity), sizeof *slots));
+    cut_all(c, limit, costs, slots);
+    free(schedule->row_order);
+    schedule->row_order = slots;
+    schedule->slots = pieces * c->capacity;
+done:
+    free(costs);
+    return status;
+}
+
+triage_status tri_cut_panels(tri_schedule *schedule, const tri_pattern *pattern,
+                             const tri_panel_shape *shape) {
+    triage_status status;
+    int64_t limit = 0;
+    cutter c = {.pattern = pattern,
+                .shape = shape,
+                .rows = schedule->row_order,
+                .capacity = (int64_t)shape->rows * shape->cluster};
+    c.units = (pattern->block_rows + c.capacity - 1) / c.capacity;
+    if (c.units == 0 || !fits(&c, c.units))
+        return TRIAGE_OK;
+    TRI_TRY(tri_calloc(&c.whole, (size_t)c.units, sizeof *c.whole));
+    TRI_TRY(tri_calloc(&c.met, (size_t)pattern->block_cols, sizeof *c.met));
+    TRI_TRY(tri_calloc(&c.ranked, (size_t)c.capacity, sizeof *c.ranked));
+    TRI_TRY(tri_calloc(&c.slots, (size_t)c.capacity, sizeof *c.slots));
+    TRI_TRY(search(&limit, &c));
+    if (limit > 0)
+        TRI_TRY(apply(schedule, &c, limit));
+done:
+    cutter_free(&c);
+    return status;
+}
