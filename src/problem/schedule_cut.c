@@ -185,7 +185,7 @@ done:
 /* The limit under which the deal ends first; 0: it ends no earlier under any. */
 static triage_status search(int64_t *best_limit, cutter *c) {
     triage_status status;
-    int64_t best = 0, share = 0, bound = 0, limit = 0;
+    int64_t best = 0, share = 0, bound = 0, limit = 1;
     *best_limit = 0;
     TRI_TRY(price(c, &best, &share, &bound));
     for (int64_t u = 0; u < c->units; u++)

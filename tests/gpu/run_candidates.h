@@ -50,6 +50,9 @@ static const probe probes[] = {
     {32, 32, 19, 11, 136, BF16, F32, COL, ROW, SILU, true, 0, 0, SPREAD, false},
     {32, 32, 2, 17, 1, BF16, F32, COL, ROW, SILU, false, 0, 2, UNEVEN, false},
     {32, 32, 5, 4, 8, F16, F16, ROW, ROW, NONE, false, 0, 0, BARE, false},
+    /* dealt panels of uneven height: so is the first (blocks of 16); these for blocks of 32 and column-major B */
+    {32, 32, 67, 11, 136, F16, F16, ROW, ROW, NONE, true, 0, 0, UNEVEN, false},
+    {16, 16, 70, 9, 136, BF16, F16, COL, ROW, NONE, true, 0, 0, UNEVEN, false},
 
     /* ---- row: more blocks in a row than its producer reads at once, and more tiles than SMs ---- */
     {16, 16, 6, 75, 584, F16, F16, ROW, ROW, NONE, true, 0, 0, FULL, false},

@@ -237,6 +237,9 @@ static void test_args_have_every_field(void **state) {
     assert_ptr_equal(args.deal, (void *)0xd000);
     assert_true(args.m == 96 && args.n == 50 && args.k == 80 && args.ldb == 56 && args.ldc == 52);
     assert_true(args.block_rows == 3);
+    buffers.schedule.slots = 64; /* panels of uneven height: slots without a row count too */
+    assert_int_equal(tri_bsr_args_make(&args, device, &launch, &problem, &buffers, 1.5f, -2.0f), TRIAGE_OK);
+    assert_true(args.block_rows == 64 && args.m == 96);
     assert_true(args.alpha == 1.5f && args.beta == -2.0f);
     const unsigned char zero[128] = {0};
     assert_memory_equal(args.map_a.bytes, zero, 128);

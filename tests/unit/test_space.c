@@ -516,6 +516,34 @@ static void ships_a_space_of_a_sensible_size(void **state) {
     tri_space_free(space);
 }
 
+/* Dealt panels may be cut, so that there are more than the space can count: all SMs are launched. */
+static void dealt_panels_get_all_sms(void **state) {
+    (void)state;
+    const char *const configs[] = {
+        "panel warp_rows=32 warps_m=16 warps_n=1 tile_n=64 group=16 stages=5 ahead=4 "
+        "cluster=1 gather=1 order=0",
+        "panel warp_rows=32 warps_m=16 warps_n=1 tile_n=64 group=16 stages=5 ahead=4 "
+        "cluster=1 gather=1 order=1"};
+    tri_space *space = open_space(NULL);
+    tri_problem problem = problem_of(TRIAGE_F16, 16, 512);
+    tri_device_info info = device_of("sm_90a");
+    problem.m = problem.k = 8192;
+    problem.ldb = problem.ldc = 512;
+    problem.nnzb = 78643;
+    problem.fingerprint = (tri_fingerprint){.density_e4 = 3000, .imbalance_e1 = 20, .overlap_e1 = 3};
+    for (int order = 0; order < 2; order++) {
+        tri_candidate made;
+        if (tri_space_candidate(&made, space, &problem, &info, configs[order]) != TRIAGE_OK)
+            fail_msg("%s", triage_last_error());
+        assert_int_equal(made.launch.grid[0], order == 0 ? 16 * 8 : info.sm_count);
+        assert_int_equal(made.launch.panel_columns, order == 0 ? 0 : 8);
+        assert_int_equal(made.launch.panel_warps, order == 0 ? 0 : 16);
+        assert_int_equal(tri_launch_panels(&made.launch).warps, order == 0 ? 0 : 16);
+        tri_candidate_free(&made);
+    }
+    tri_space_free(space);
+}
+
 static void says_why_nothing_covers_a_problem(void **state) {
     (void)state;
     tri_space *space = open_space(NULL);
@@ -545,6 +573,7 @@ int main(void) {
         cmocka_unit_test(refuses_bytecode),
         cmocka_unit_test(refuses_too_many_points),
         cmocka_unit_test(ships_a_space_of_a_sensible_size),
+        cmocka_unit_test(dealt_panels_get_all_sms),
         cmocka_unit_test(says_why_nothing_covers_a_problem),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
