@@ -9,13 +9,13 @@
  * columns and leaves; the next one takes its place, long rows first, so uneven rows even out.
  *
  *   producer warp    rows[i] ──► the row's first blocks at once; col_idx ──► the others
- *                    kGroup pieces of a block: A[block_m][kStepK] by cp.async, B[kStepK][tile_n] by TMA
+ *                    kGroup pieces of a block: A[block_m][kStepK] and B[kStepK][tile_n] by TMA
  *                    ──► ring of kStages slots, full[] by bytes, empty[] by warps
  *   consumer warps   kBlockM x kWarpN of the tile each: ldmatrix ──► mma ──► registers ──► C
  *
  * Shared memory: rows of A, and of column-major B, are kStepK values, 32, 64 or 128 bytes, in TMA's swizzle
- * of that width; row-major B lies in boxes of 64 columns, 128 bytes, one after another. (A by a tensor map
- * would cost 128 bytes of arguments, see args.h; by a bulk copy for each row, twice the time.)
+ * of that width; row-major B lies in boxes of 64 columns, 128 bytes, one after another. (A by cp.async would
+ * save 128 bytes of arguments, see args.h, but racecheck does not follow how these copies are waited for.)
  */
 #include "bsr_gemm/args.h"
 #include "lib/store.cuh"
@@ -40,7 +40,6 @@ constexpr int kAct = {{act}};         // 0 none, 1 relu, 2 gelu (erf), 3 silu
 constexpr int kStepK = kBlockK < 64 ? kBlockK : 64; // k of a piece
 constexpr int kPieces = kBlockK / kStepK;           // of a block
 constexpr int kThreads = (kWarps + 1) * 32; // the last warp produces
-constexpr int kLag = kStages / 2; // stages after which the producer waits for its copies of A
 constexpr int kWarpN = kTileN / kWarps;
 constexpr int kMTiles = kBlockM / 16;
 constexpr int kNTiles = kWarpN / 8;
@@ -57,25 +56,11 @@ static_assert(kStepK % 16 == 0 && kBlockK % kStepK == 0 && (kStepK & (kStepK - 1
 static_assert(kTileN % kBoxB == 0 && kTileN % 64 == 0, "whole boxes");
 static_assert(kBlockM % 16 == 0 && kWarpN % 16 == 0 && (kWarpN % 64 == 0 || 64 % kWarpN == 0),
               "a warp's columns lie in whole boxes or inside one");
-static_assert(kWarps <= 15, "a named barrier for each warp");
 static_assert(kGroup >= 1 && 32 % kGroup == 0 && kStages >= 2, "one lane a piece; a ring");
 static_assert(kBLayout == 0 || kBRank == 2, "slabs are of row-major B");
 
-/* One piece of A, 16 bytes a lane and turn. */
-__device__ __forceinline__ void load_piece_a(const tri_bsr_gemm_core_b &args, unsigned to, int block,
-                                             int piece, int lane)
-{
-    const char *from = static_cast<const char *>(args.values) +
-                       ((long long)block * kBlockM * kBlockK + piece * kStepK) * 2;
-#pragma unroll 4
-    for (int i = lane; i < kBlockM * kChunks; i += 32) {
-        int row = i / kChunks, chunk = i % kChunks;
-        cp_async_16(to + swizzled<kChunks>(row, chunk), from + row * (kBlockK * 2) + chunk * 16, 16);
-    }
-}
-
 /* One piece of B: `piece` of the rows of block column `column`. */
-__device__ __forceinline__ void load_piece_b(const tri_bsr_gemm_core_b &args, unsigned char *to_b,
+__device__ __forceinline__ void load_piece_b(const tri_bsr_gemm_args &args, unsigned char *to_b,
                                              unsigned long long *full, int column, int piece, int col)
 {
     int k = column * kBlockK + piece * kStepK;
@@ -91,25 +76,11 @@ __device__ __forceinline__ void load_piece_b(const tri_bsr_gemm_core_b &args, un
     }
 }
 
-/* Says of the last stages that their A is there; `left` of them have not been told of. */
-template <int pending>
-__device__ __forceinline__ void tell_last(unsigned long long *full, int slot, int left)
-{
-    if (pending < left) {
-        cp_async_wait<pending>();
-        mbarrier_arrive(&full[slot]);
-        slot = slot + 1 == kStages ? 0 : slot + 1;
-    }
-    if constexpr (pending > 0)
-        tell_last<pending - 1>(full, slot, left);
-}
-
-/* Producer: one warp. Lane l brings piece l of B of each stage. Columns are read 32 at a time, one a lane, a
+/* Producer: one warp. Lane l brings piece l of A and of B of each stage. Columns are read 32 at a time, one a lane, a
  * whole read ahead; those of the row's first blocks came with the row, so that their copies need not wait:
- * `early`, lane l the l-th. That A's copies are there each lane says kLag stages later, when it has waited for
- * them. (cp.async.mbarrier.arrive would say so by itself, but racecheck does not follow it.) */
-__device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, const tri_block_row &work, int early,
-                                        int col, unsigned ring_a, unsigned char *ring_b,
+ * `early`, lane l the l-th. */
+__device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, const tri_block_row &work, int early,
+                                        int col, unsigned char *ring_a, unsigned char *ring_b,
                                         unsigned long long *full, unsigned long long *empty)
 {
     int lane = threadIdx.x % 32;
@@ -119,14 +90,13 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, const t
     int ahead = lane + 32 < blocks ? columns[lane + 32] : 0;
     int slot = 0;
     unsigned parity = 1; /* fresh slots are empty */
-    int told = 0, untold = 0; /* the oldest stage that consumers were not told of; how many such */
     for (int first = 0; first < pieces; first += kGroup) {
         int at = first + lane;
         int count = min(kGroup, pieces - first);
         unsigned char *to_b = ring_b + (slot * kGroup + lane) * kPieceB;
         mbarrier_wait(&empty[slot], parity);
         if (lane == 0)
-            mbarrier_arrive_expect_tx(&full[slot], count * kPieceB);
+            mbarrier_arrive_expect_tx(&full[slot], count * (kPieceA + kPieceB));
         __syncwarp();
         if (first > 0 && first % (32 * kPieces) == 0) {
             here = ahead;
@@ -138,31 +108,20 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, const t
             column = __shfl_sync(0xffffffffu, early, at / kPieces % 32);
         else
             column = __shfl_sync(0xffffffffu, here, at / kPieces % 32);
-        if (lane < kGroup && at < pieces)
+        if (lane < kGroup && at < pieces) {
             load_piece_b(args, to_b, &full[slot], column, at % kPieces, col);
-#pragma unroll
-        for (int g = 0; g < kGroup; g++)
-            if (g < count)
-                load_piece_a(args, ring_a + (slot * kGroup + g) * kPieceA,
-                             work.begin + (first + g) / kPieces, (first + g) % kPieces, lane);
-        cp_async_commit();
-        if (untold == kLag) {
-            cp_async_wait<kLag>();
-            mbarrier_arrive(&full[told]);
-            told = told + 1 == kStages ? 0 : told + 1;
-        } else {
-            untold++;
+            tma_load_2d(ring_a + (slot * kGroup + lane) * kPieceA, &args.map_a, &full[slot],
+                        at % kPieces * kStepK, (work.begin + at / kPieces) * kBlockM);
         }
         if (++slot == kStages) {
             slot = 0;
             parity ^= 1;
         }
     }
-    tell_last<kLag - 1>(full, told, untold);
 }
 
 /* Consumer: one warp. */
-__device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, const tri_block_row &work, int col,
+__device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, const tri_block_row &work, int col,
                                         unsigned ring_a, unsigned ring_b, unsigned long long *full,
                                         unsigned long long *empty)
 {
@@ -181,9 +140,7 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, const t
             if (g == 0 || first + g < pieces)
                 multiply_tile<in_t, kBLayout, kBoxBytes, kStepK>(acc, a_lane + (slot * kGroup + g) * kPieceA,
                                                                  b_lane + (slot * kGroup + g) * kPieceB);
-        /* Every lane has read the slot. (A barrier of one warp: __syncwarp would order them as well, but the
-         * assembler leaves it out where it sees the warp converged, and then racecheck sees no order.) */
-        named_barrier_sync(1 + warp, 32);
+        __syncwarp(); /* every lane has read the slot */
         if (lane == 0)
             mbarrier_arrive(&empty[slot]);
         if (++slot == kStages) {
@@ -201,10 +158,11 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, const t
 /* grid: (block_rows, ceil(n / kTileN)); kThreads threads; dynamic shared memory, 1024-byte aligned:
  * kStages * (kStageBytes + 16) bytes. Neighbouring CTAs take the rows of one column tile, whose part of
  * B then stays in L2.
+ * map_a {block_k, nnzb * block_m}: box {kStepK, kBlockM}, swizzle kRowBytes.
  * map_b, row-major, 128-byte swizzle: box {64, kStepK}; rank 3: {64, kStepK, kTileN / 64}.
  * map_b, column-major {k, n}: box {kStepK, min(kTileN, 256)}, swizzle kRowBytes. */
 extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
-    triage_kernel(const __grid_constant__ tri_bsr_gemm_core_b args)
+    triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
 {
     extern __shared__ __align__(1024) unsigned char smem[];
     unsigned char *ring_a = smem + kStages * kGroup * kPieceB;
@@ -216,9 +174,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     int early = record.col[min(threadIdx.x % 32, TRI_ROW_COLUMNS - 1)];
     int col = blockIdx.y * kTileN;
     if (threadIdx.x == kWarps * 32) {
+        tma_prefetch_map(&args.map_a);
         tma_prefetch_map(&args.map_b);
         for (int i = 0; i < kStages; i++) {
-            mbarrier_init(&full[i], 1 + 32); /* the bytes of B; each lane of the producer for its copies of A */
+            mbarrier_init(&full[i], 1);
             mbarrier_init(&empty[i], kWarps);
         }
         mbarrier_init_fence();
@@ -226,7 +185,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     __syncthreads();
 
     if (warp_uniform(threadIdx.x / 32) == kWarps)
-        produce(args, work, early, col, smem_u32(ring_a), smem, full, empty);
+        produce(args, work, early, col, ring_a, smem, full, empty);
     else
         consume(args, work, col, smem_u32(ring_a), smem_u32(smem), full, empty);
 }

@@ -77,7 +77,8 @@ static const mutation of_direct[] = {
      "make_uint4(v[1], v[0], v[2], v[3]);"},
     {"the halves of sixteen rows change places", "kCLayout == 0 ? i % 2 * 8 + g",
      "kCLayout == 0 ? 8 - i % 2 * 8 + g"},
-    {"last piece unwritten", "(kCLayout == 0 ? 8 : 1) <= args.n", "(kCLayout == 0 ? 8 : 1) < args.n"},
+    {"last piece unwritten", "            *reinterpret_cast<uint4 *>(c + at) =",
+     "            if (n + 8 != args.n) *reinterpret_cast<uint4 *>(c + at) ="},
 };
 
 static const mutation of_gathered[] = {
@@ -106,8 +107,8 @@ static const mutation of_row[] = {
      "int early = (work.row == 2) ^ record.col["},
     {"a later column is another", "&full[slot], column, at % kPieces, col);",
      "&full[slot], column ^ (column == 5), at % kPieces, col);"},
-    {"a row of A is its neighbour's", "from + row * (kBlockK * 2)",
-     "from + (row ^ (row == 5)) * (kBlockK * 2)"},
+    {"a block of A is its neighbour's", "(work.begin + at / kPieces) * kBlockM",
+     "(work.begin + (at / kPieces ^ (at / kPieces == 2 && work.row == 3))) * kBlockM"},
     {"one row 1 % off", ROW_STORE,
      "{ if (blockIdx.x == 0 && threadIdx.x / 4 == 2) acc[0][0][0] *= 1.01f, acc[0][0][1] *= "
      "1.01f; " ROW_STORE "}"},
@@ -134,9 +135,9 @@ static const mutation of_strip[] = {
     {"NaN in one element", STRIP_X0,
      "(blockIdx.x == 0 && threadIdx.x == 5 && nj == 1 ? " NOT_A_NUMBER " : 1.0f) * " STRIP_X0},
     {"a line of C is its neighbour's", "swizzled<kLineChunks>(mine.row + line, mine.chunk)",
-     "swizzled<kLineChunks>(mine.row - (mine.row == 3) + line, mine.chunk)"},
+     "swizzled<kLineChunks>(mine.row - (mine.row == 1) + line, mine.chunk)"},
     {"a part of C unwritten", "col + (kCLayout == 0 ? 0 : line) < out.n)",
-     "col + (kCLayout == 0 ? 0 : line) < out.n && row != 4)"},
+     "col + (kCLayout == 0 ? 0 : line) < out.n && row != 1)"},
     {"alpha ignored", OUT_VIEW, OUT_VIEW " out.alpha = 1.0f;"},
     {"beta ignored", OUT_VIEW, OUT_VIEW " out.beta = 0.0f;"},
 };
@@ -148,7 +149,8 @@ static const mutation of_skinny[] = {
     {"zero output", SKINNY_STORE, "out_t(finish<kAct, kCLayout>(out, 0.0f,"},
     {"one dropped block", "src.slices = (work.end - first_block) * kSlices;",
      "src.slices = (work.end - first_block - (block_row == 1)) * kSlices;"},
-    {"a row's first columns are others", "load_cached_4(from + block)", "load_cached_4(from + block) ^ (block_row == 2)"},
+    {"a row's first columns are others", "load_cached_4(from + block)",
+     "load_cached_4(from + block) ^ (block_row == 2)"},
     {"one row 1 % off", SKINNY_STORE, "out_t(finish<kAct, kCLayout>(out, row == 5 ? 1.01f * sum : sum,"},
     {"NaN in one element", SKINNY_STORE,
      "out_t(finish<kAct, kCLayout>(out, row == 5 && col == 3 ? " NOT_A_NUMBER " : sum,"},

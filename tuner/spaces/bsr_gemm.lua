@@ -525,6 +525,7 @@ local row = triage.kernel {
          grid = { p.block_rows, ceil_div(p.n, c.tile_n) },
          block = { (c.warps_n + 1) * 32 },
          smem_bytes = row_smem(p, c, c.stages),
+         map_a = { rank = 2, box = { row_step_k(p), p.block_m }, swizzle = row_step_k(p) * 2, l2_promotion = 256 },
          map_b = row_map_b(p, c),
       }
    end,
