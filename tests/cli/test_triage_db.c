@@ -409,8 +409,8 @@ static void test_impossible_times_are_refused(void **state) {
 /* ---- explain ---- */
 
 #define SHAPE "--shape 4096,4096,4096 --sparsity 0.9 "
-/* the H100 of db/pretuned */
-#define SHIPPED_KEY "cuda sm_90a sms=132 clock=1980000 memclock=2619000 bus=5120 l2=52428800 smem=232448"
+/* the H200 of db/pretuned */
+#define SHIPPED_KEY "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6016 l2=62914560 smem=232448"
 /* ... and a problem that it has: a layer */
 #define SHIPPED_SHAPE "--shape 4096,512,11008 --block 32 --sparsity 0.9 "
 #define SHIPPED_PROBLEM                                                                                      \
@@ -427,7 +427,7 @@ static bool is_shipped(const char *file) {
 }
 
 static bool is_anything_shipped(void) {
-    return is_shipped("db/pretuned/nvidia-h100.jsonl");
+    return is_shipped("db/pretuned/nvidia-h200.jsonl");
 }
 
 static void test_explain_exact(void **state) {
@@ -438,7 +438,7 @@ static void test_explain_exact(void **state) {
     assert_string_equal(string_of(document, "source"), "exact");
     assert_string_equal(string_of(document, "layer"), "shipped");
     assert_string_equal(string_of(document, "problem"), SHIPPED_PROBLEM);
-    assert_string_equal(string_of(json_object_get(document, "device"), "name"), "NVIDIA H100 80GB HBM3");
+    assert_string_equal(string_of(json_object_get(document, "device"), "name"), "NVIDIA H200");
     json_t *first = json_array_get(json_object_get(document, "candidates"), 0);
     assert_string_equal(string_of(first, "standing"), "used");
     assert_string_equal(string_of(first, "config"), string_of(document, "config"));
@@ -455,19 +455,19 @@ static void test_explain_nearest(void **state) {
     if (!is_anything_shipped())
         skip();
     json_t *document = run_json(
-        "explain --shape 4096,1024,11008 --block 32 --sparsity 0.8 --json " SHIPPED_DEVICE, "explain");
+        "explain --shape 4096,1024,11008 --block 32 --sparsity 0.88 --json " SHIPPED_DEVICE, "explain");
     assert_string_equal(string_of(document, "source"), "nearest");
     assert_string_equal(string_of(document, "donor"), SHIPPED_PROBLEM);
     json_t *distance = json_object_get(document, "distance");
     assert_float_equal(json_number_value(json_object_get(distance, "shape")), 1, 1e-9);
-    assert_float_equal(json_number_value(json_object_get(distance, "sparsity")), 1, 1e-2);
-    assert_float_equal(json_number_value(json_object_get(distance, "pattern")), 0.2, 1e-9);
+    assert_float_equal(json_number_value(json_object_get(distance, "sparsity")), 0.263, 1e-2);
+    assert_float_equal(json_number_value(json_object_get(distance, "pattern")), 0, 1e-9);
     assert_true(json_is_object(json_object_get(document, "leave_one_out")));
     json_decref(document);
-    expect_run(0, "explain --shape 4096,1024,11008 --block 32 --sparsity 0.8 " SHIPPED_DEVICE);
+    expect_run(0, "explain --shape 4096,1024,11008 --block 32 --sparsity 0.88 " SHIPPED_DEVICE);
     assert_non_null(strstr(out_text, "answer    nearest: row"));
     assert_non_null(strstr(out_text, "donor     " SHIPPED_PROBLEM));
-    assert_non_null(strstr(out_text, "shape 1.00, sparsity 1.00, pattern 0.20"));
+    assert_non_null(strstr(out_text, "shape 1.00, sparsity 0.26, pattern 0.00"));
     assert_non_null(strstr(out_text, "nearest tuned problems"));
 }
 

@@ -12,15 +12,15 @@
 
 #define H100 "cuda sm_90a sms=132 clock=1980000 memclock=2619000 bus=5120 l2=52428800 smem=232448"
 #define H200 "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6016 l2=62914560 smem=232448"
-#define FILE_OF_H100 "db/pretuned/nvidia-h100.jsonl"
+#define FILE_OF_H200 "db/pretuned/nvidia-h200.jsonl"
 
-static tri_device_info info; /* an H100 */
+static tri_device_info info; /* an H200 */
 static tri_store *shipped;
 static tri_space *space;
 
 static int open_all(void **state) {
     (void)state;
-    must(tri_device_parse(&info, H100));
+    must(tri_device_parse(&info, H200));
     must(tri_pretuned_open(&shipped, &info, NULL, NULL));
     must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
     return 0;
@@ -149,7 +149,7 @@ static void ones_own_comes_first(void **state) {
         tri_found_free(&found);
         skip(); /* stale rows */
     }
-    char *key = NULL, hash[TRI_HASH_SIZE], device[] = H100, kernel[] = "wgmma", search[] = "search",
+    char *key = NULL, hash[TRI_HASH_SIZE], device[] = H200, kernel[] = "wgmma", search[] = "search",
          empty[] = "", object[] = "{}", compiler[] = "nvrtc 13.0", version[] = TRIAGE_VERSION,
          host[] = "00000000000000000000000000000000", name[] = "mine";
     must(tri_problem_key(&key, &problem));
@@ -232,16 +232,16 @@ static void from_a_data_folder(void **state) {
     assert_null(said.data);
 
     must(tri_make_dirs(scratch_path(folder, "db/pretuned")));
-    must(tri_resource_read(&text, NULL, NULL, FILE_OF_H100));
+    must(tri_resource_read(&text, NULL, NULL, FILE_OF_H200));
     char *time = strstr(text, "\"min_ns\":");
     char *digit = time + strlen("\"min_ns\":"); /* one digit of one row */
     *digit = *digit == '9' ? '8' : '9';
-    scratch_write(folder, FILE_OF_H100, text, 0600);
+    scratch_write(folder, FILE_OF_H200, text, 0600);
     must(tri_pretuned_open(&store, &info, folder, &log));
     must(tri_store_each(store, count, &rest));
     assert_int_equal(rest, all - 1);
     assert_non_null(said.data);
-    if (!strstr(said.data, "nvidia-h100.jsonl: line 1, measurement 0"))
+    if (!strstr(said.data, "nvidia-h200.jsonl: line 1, measurement 0"))
         fail_msg("%s", said.data);
     tri_store_close(store);
     free(text);

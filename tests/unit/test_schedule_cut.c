@@ -55,7 +55,7 @@ static void assert_slots(const tri_schedule *s, const tri_pattern *p) {
         assert_int_equal(at->row, s->row_order[i]);
         assert_in_range(at->row + 1, 0, p->block_rows);
         if (at->row < 0) {
-            assert_true(at->row == -1 && at->begin == 0 && at->end == 0 && at->col == 0);
+            assert_true(at->row == -1 && at->begin == 0 && at->end == 0 && at->col[0] == 0);
             continue;
         }
         assert_int_equal(seen[at->row]++, 0);
