@@ -20,13 +20,15 @@ static int class_of(const tri_search_trial *trial) {
     return row->outcome == TRI_SLOW ? 2 : 3 + (int)row->outcome;
 }
 
+/* The store's ranking is of rows that are right there, from other runs too: it orders what was right in this one
+ * and lifts nothing else above that (with --force the winner of a run before may have been slow today). */
 int tri_trial_order(const void *a, const void *b) {
     const tri_search_trial *x = *(tri_search_trial *const *)a, *y = *(tri_search_trial *const *)b;
     const tri_measurement *m = &x->row.evidence, *n = &y->row.evidence;
     if (x->state != TRI_TRIAL_DONE || y->state != TRI_TRIAL_DONE) /* without a row */
         return (x->state != TRI_TRIAL_DONE) - (y->state != TRI_TRIAL_DONE);
     int by_class = class_of(x) - class_of(y);
-    if (x->rank != y->rank)
+    if (x->rank != y->rank && class_of(x) <= 1 && class_of(y) <= 1)
         return x->rank < y->rank ? -1 : 1;
     if (by_class)
         return by_class;

@@ -7,6 +7,7 @@
 
 #include "measure/stats.h"
 #include "support/scratch_group.h"
+#include "tune/search.h"
 #include "tune/tune.h"
 
 #define WORKER TRI_BINARY_DIR "/bin/triage_worker"
@@ -282,6 +283,31 @@ static void test_a_budget_of_few_finds_the_donors_winner(void **state) {
     tri_tune_result_free(&all);
 }
 
+static tri_search_trial trial_of(tri_outcome outcome, const char *stage, size_t rank, double median_ns) {
+    char *name = (char *)"config";
+    return (tri_search_trial){
+        .state = TRI_TRIAL_DONE,
+        .rank = rank,
+        .row = {.config = name,
+                .evidence = {.outcome = outcome, .stage = (char *)stage, .median_ns = median_ns}}};
+}
+
+/* Whoever led in the store and was stopped as slow today does not hide what was right today. */
+static void test_what_is_right_leads(void **state) {
+    (void)state;
+    const tri_search_trial slow = trial_of(TRI_SLOW, "search", 0, 90),
+                           failed = trial_of(TRI_WRONG, "search", 1, 0),
+                           right = trial_of(TRI_RIGHT, "search", 7, 100),
+                           raced = trial_of(TRI_RIGHT, "race", 9, 80),
+                           unranked = trial_of(TRI_RIGHT, "race", SIZE_MAX, 1);
+    const tri_search_trial *order[] = {&right, &raced, &unranked, &slow, &failed};
+    for (size_t i = 0; i < 5; i++)
+        for (size_t j = 0; j < 5; j++) {
+            int got = tri_trial_order(&order[i], &order[j]);
+            assert_int_equal(i < j ? -1 : i > j, (got > 0) - (got < 0));
+        }
+}
+
 static void test_a_temporary_cache_goes_away(void **state) {
     tri_tune_result result;
     (void)state;
@@ -434,6 +460,7 @@ int main(void) {
         cmocka_unit_test(test_a_run_and_its_memory),
         cmocka_unit_test(test_the_same_seed_tries_the_same),
         cmocka_unit_test(test_a_budget_of_few_finds_the_donors_winner),
+        cmocka_unit_test(test_what_is_right_leads),
         cmocka_unit_test(test_a_temporary_cache_goes_away),
         cmocka_unit_test(test_interruption_keeps_results),
         cmocka_unit_test(test_the_time_limit_is_no_failure),
