@@ -35,6 +35,9 @@ for target in sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a; do
         compile "$target" 4096,4096,4096 "$block" row
     done
 done
+for block in 16 32 64 128; do # rows of few blocks and some hundred columns: kernels that wide C has not
+    compile sm_90a 4096,512,4096 "$block" row
+done
 for target in sm_80 sm_90a; do # few columns, and the linear layer's form
     compile "$target" 4096,16,4096 64 col
     compile "$target" 4096,16,4096 16 row
