@@ -14,9 +14,9 @@ rows; crossover (4096^3, sparsity 0 to 0.99) against dense cuBLAS alone.
 Each case: its pattern goes to triage_tune as a file (--jobs compilers, one database), then python/bench/compare.py's
 contest runs here. A C of more than --tune-largest elements is tuned last and with --large-budget candidates: the
 default and those that were fastest on the nearest problems, which are in the database by then. With --large-budget 0 it
-is not tuned: triage then runs what it was tuned for on the nearest problem. The record says either. The file --out is whole after every case; started again, the program
-goes on where it stopped. --time-limit stops it before a case that would not fit. Exit code 0: everything is done,
-75: something is left, 70: a result was not right.
+is not tuned: triage then runs what it was tuned for on the nearest problem. The record says either. The file --out is
+whole after every case; started again, the program goes on where it stopped. --time-limit stops it before a case that
+would not fit. Exit code 0: everything is done, 75: something is left, 70: a result was not right.
 
 Two GPUs on a machine are two processes, which triage_tune follows; each has its own files and half of the cores:
 

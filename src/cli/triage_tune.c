@@ -61,8 +61,7 @@ static const struct argp_option argp_options[] = {
      2},
     {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 2},
     {"strategy", KEY_STRATEGY, "NAME", 0,
-     "exhaustive, random, local (all three: first the space's default and what is known of near problems), "
-     "or "
+     "exhaustive, random, local (all: first the space's default and what is known of near problems), or "
      "a .lua file (default: exhaustive up to 400 configurations, else local)",
      2},
     {"budget", KEY_BUDGET, "N", 0, "At most N candidates, 1 to 1000000000 (default: no limit)", 2},

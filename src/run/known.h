@@ -20,9 +20,10 @@ typedef struct tri_known {
 void tri_known_free(tri_known *known); /* leaves it empty */
 
 /* The configurations of the rankings of the nearest tuned problems that are legal here too: the first of each donor,
- * then the second of each, and so on, each once and the default never; what was slow there comes last. Near is what a lookup calls near. It is a
- * hint, since all will be measured: whether the evidence speaks of today's kernel is not asked. Every machine with the
- * same evidence is told the same. most: at most so many, and never more than TRI_KNOWN_MOST. */
+ * then the second of each, and so on, each once and the default never; what was slow there comes last. Near is what a
+ * lookup calls near. It is a hint, since all will be measured: whether the evidence speaks of today's kernel is not
+ * asked. Every machine with the same evidence is told the same. most: at most so many, and never more than
+ * TRI_KNOWN_MOST. */
 triage_status tri_known_find(tri_known *out, tri_store *store, const char *device, const tri_problem *problem,
                              const tri_configs *configs, size_t most);
 

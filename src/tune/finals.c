@@ -27,11 +27,11 @@ int tri_trial_order(const void *a, const void *b) {
     const tri_measurement *m = &x->row.evidence, *n = &y->row.evidence;
     if (x->state != TRI_TRIAL_DONE || y->state != TRI_TRIAL_DONE) /* without a row */
         return (x->state != TRI_TRIAL_DONE) - (y->state != TRI_TRIAL_DONE);
-    int by_class = class_of(x) - class_of(y);
-    if (x->rank != y->rank && class_of(x) <= 1 && class_of(y) <= 1)
+    const int left = class_of(x), right = class_of(y);
+    if (x->rank != y->rank && left <= 1 && right <= 1)
         return x->rank < y->rank ? -1 : 1;
-    if (by_class)
-        return by_class;
+    if (left != right)
+        return left - right;
     if (m->median_ns != n->median_ns)
         return m->median_ns < n->median_ns ? -1 : 1;
     return strcmp(x->row.config, y->row.config);

@@ -1,24 +1,9 @@
 /* What a search is told of near problems: which, in what order, and what is left out. Nothing is compiled. */
-#include "support/paper_world.h"
+#include "support/paper_store.h"
 
 #include "run/known.h"
 
 #define SIZE 1024 /* of the asked problem; at density 0.25 */
-
-static tri_store *store;
-
-static int open_store(void **state) {
-    (void)state;
-    must(tri_store_open_memory(&store));
-    return 0;
-}
-
-static int close_store(void **state) {
-    (void)state;
-    tri_store_close(store);
-    store = NULL;
-    return 0;
-}
 
 /* The i-th configuration of the asked problem that is not the default. */
 static size_t other(size_t i) {
@@ -123,12 +108,11 @@ static void test_no_more_than_three_donors_and_twelve_points(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_nothing_near_teaches_nothing, open_store, close_store),
-        cmocka_unit_test_setup_teardown(test_the_donors_take_turns, open_store, close_store),
-        cmocka_unit_test_setup_teardown(test_what_is_not_legal_here_is_passed_over, open_store, close_store),
-        cmocka_unit_test_setup_teardown(test_what_is_stale_is_a_hint_too, open_store, close_store),
-        cmocka_unit_test_setup_teardown(test_no_more_than_three_donors_and_twelve_points, open_store,
-                                        close_store),
+        IN_A_STORE(test_nothing_near_teaches_nothing),
+        IN_A_STORE(test_the_donors_take_turns),
+        IN_A_STORE(test_what_is_not_legal_here_is_passed_over),
+        IN_A_STORE(test_what_is_stale_is_a_hint_too),
+        IN_A_STORE(test_no_more_than_three_donors_and_twelve_points),
     };
     return cmocka_run_group_tests(tests, open_space, close_space);
 }

@@ -1,25 +1,10 @@
 /* Which kernel is chosen: exact, nearest, default; and that outdated or foreign evidence is a miss. Nothing is
  * compiled: the device is a description. */
-#include "support/paper_world.h"
+#include "support/paper_store.h"
 
 #include <math.h>
 
 #include "run/lookup.h"
-
-static tri_store *store;
-
-static int open_store(void **state) {
-    (void)state;
-    must(tri_store_open_memory(&store));
-    return 0;
-}
-
-static int close_store(void **state) {
-    (void)state;
-    tri_store_close(store);
-    store = NULL;
-    return 0;
-}
 
 static void add(const tri_problem *problem, claim said) {
     add_to(store, problem, said);
@@ -285,8 +270,6 @@ static void nearest_of_many_is_the_nearest(void **state) {
         free(key);
     }
 }
-
-#define IN_A_STORE(test) cmocka_unit_test_setup_teardown(test, open_store, close_store)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

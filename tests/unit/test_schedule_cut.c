@@ -182,49 +182,28 @@ static ends check(const tri_pattern *p, tri_panel_shape shape) {
     return found;
 }
 
+/* Gathered and reordered panels, dealt to 132 SMs. */
+static tri_panel_shape dealt(int32_t rows, int32_t cluster, int32_t group, int32_t warps, int32_t columns) {
+    return (tri_panel_shape){.rows = rows,
+                             .group = group,
+                             .cluster = cluster,
+                             .gather = true,
+                             .reorder = true,
+                             .columns = columns,
+                             .workers = 132 / cluster,
+                             .warps = warps};
+}
+
 static void every_block_is_there_once(void **state) {
     (void)state;
     const int32_t lengths[] = {60, 0, 1, 20, 60};
-    const tri_panel_shape shapes[] = {{.rows = 32,
-                                       .group = 16,
-                                       .cluster = 1,
-                                       .gather = true,
-                                       .reorder = true,
-                                       .columns = 3,
-                                       .workers = 132,
-                                       .warps = 16},
-                                      {.rows = 32,
-                                       .group = 8,
-                                       .cluster = 2,
-                                       .gather = true,
-                                       .reorder = true,
-                                       .columns = 8,
-                                       .workers = 66,
-                                       .warps = 16},
-                                      {.rows = 16,
-                                       .group = 8,
-                                       .cluster = 2,
-                                       .gather = false,
-                                       .reorder = true,
-                                       .columns = 4,
-                                       .workers = 66,
-                                       .warps = 8},
-                                      {.rows = 16,
-                                       .group = 4,
-                                       .cluster = 1,
-                                       .gather = false,
-                                       .reorder = true,
-                                       .columns = 1,
-                                       .workers = 7,
-                                       .warps = 16},
-                                      {.rows = 4,
-                                       .group = 1,
-                                       .cluster = 1,
-                                       .gather = true,
-                                       .reorder = false,
-                                       .columns = 2,
-                                       .workers = 3,
-                                       .warps = 1}};
+    tri_panel_shape shapes[] = {
+        dealt(32, 1, 16, 16, 3), dealt(32, 2, 8, 16, 8), dealt(16, 2, 8, 8, 4),
+        dealt(16, 1, 4, 16, 1),  dealt(4, 1, 1, 1, 2),
+    };
+    shapes[2].gather = shapes[3].gather = false;
+    shapes[3].workers = 7, shapes[4].workers = 3;
+    shapes[4].reorder = false;
     int cut = 0;
     for (int32_t rows = 1; rows < 200; rows += 33)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
@@ -266,14 +245,7 @@ static void a_row_longer_than_all_others_together(void **state) {
     tri_pattern p;
     make_uneven(&p, 640, others + 1, lengths, 640);
     for (int32_t cluster = 1; cluster <= 2; cluster++) {
-        const tri_panel_shape shape = {.rows = 32,
-                                       .group = 16,
-                                       .cluster = cluster,
-                                       .gather = true,
-                                       .reorder = true,
-                                       .columns = 8,
-                                       .workers = 132 / cluster,
-                                       .warps = 16};
+        const tri_panel_shape shape = dealt(32, cluster, 16, 16, 8);
         const int32_t alone[] = {300};
         const ends found = check(&p, shape);
         assert_true(found.cut >= tri_unit_cost(&p, alone, 1, others + 1, &shape));
@@ -298,14 +270,7 @@ static void pruned_layers_end_no_later(void **state) {
             for (int32_t block = 16; block <= 32; block += 16)
                 for (int32_t height = 256; height <= 512; height += 256)
                     for (int32_t columns = 4; columns <= 8; columns += 4)
-                        no_later(&p, (tri_panel_shape){.rows = height / block,
-                                                       .group = 256 / block,
-                                                       .cluster = cluster,
-                                                       .gather = true,
-                                                       .reorder = true,
-                                                       .columns = columns,
-                                                       .workers = 132 / cluster,
-                                                       .warps = height / 32});
+                        no_later(&p, dealt(height / block, cluster, 256 / block, height / 32, columns));
         tri_pattern_free(&p);
     }
 }
@@ -314,14 +279,7 @@ static void pruned_layers_end_no_later(void **state) {
 static void the_longest_panel_is_cut(void **state) {
     (void)state;
     tri_pattern p, twin;
-    const tri_panel_shape shape = {.rows = 32,
-                                   .group = 16,
-                                   .cluster = 1,
-                                   .gather = true,
-                                   .reorder = true,
-                                   .columns = 8,
-                                   .workers = 132,
-                                   .warps = 16};
+    const tri_panel_shape shape = dealt(32, 1, 16, 16, 8);
     read_dlmc(&p, 1);
     assert_int_equal(tri_pattern_random(&twin, 512, 512, 1 - (double)p.nnzb / (512 * 512), 1), TRIAGE_OK);
     const ends uneven = check(&p, shape), uniform = check(&twin, shape);
@@ -335,14 +293,7 @@ static void the_same_panels_each_time(void **state) {
     (void)state;
     tri_pattern p;
     tri_schedule a, b;
-    const tri_panel_shape shape = {.rows = 16,
-                                   .group = 8,
-                                   .cluster = 2,
-                                   .gather = true,
-                                   .reorder = true,
-                                   .columns = 4,
-                                   .workers = 66,
-                                   .warps = 8};
+    const tri_panel_shape shape = dealt(16, 2, 8, 8, 4);
     read_dlmc(&p, 5);
     assert_int_equal(tri_schedule_build(&a, &p, &shape), TRIAGE_OK);
     assert_int_equal(tri_schedule_build(&b, &p, &shape), TRIAGE_OK);
@@ -369,16 +320,8 @@ static void cutting_is_near_linear(void **state) {
     }
     assert_int_equal(tri_pattern_copy(&p, rows, 20000, row_ptr[rows], row_ptr, col_idx), TRIAGE_OK);
     const int64_t before = tri_now_ns();
-    assert_int_equal(tri_schedule_build(&s, &p,
-                                        &(tri_panel_shape){.rows = 32,
-                                                           .group = 16,
-                                                           .cluster = 1,
-                                                           .gather = true,
-                                                           .reorder = true,
-                                                           .columns = 8,
-                                                           .workers = 132,
-                                                           .warps = 16}),
-                     TRIAGE_OK);
+    const tri_panel_shape shape = dealt(32, 1, 16, 16, 8);
+    assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
     assert_true(tri_now_ns() - before < INT64_C(10000000000));
     assert_true(s.slots > rows);
     tri_schedule_free(&s);

@@ -422,7 +422,7 @@ local panel = triage.kernel {
    },
 }
 
--- ---- row: one block row a CTA, for rows with few blocks and for few columns -----------------------------
+-- ---- row and strip: one block row a CTA, for rows with few blocks and for few columns ---------------------
 
 -- The widest grid in its second dimension.
 local function tiles_fit_grid(p, c)
@@ -432,6 +432,16 @@ end
 local function row_step_k(p)
    return math.min(p.block_k, 64) -- of a piece of a block
 end
+
+local function more_columns_than_a_few(p)
+   return p.n > 64
+end
+
+local function suits_single_rows(p)
+   return p.n <= 1024 or 16 * p.nnzb <= p.block_rows * p.block_cols
+end
+
+-- ---- row: by TMA -------------------------------------------------------------------------------------------
 
 -- bytes: a ring of pieces of A and B, and its barriers
 local function row_smem(p, c, stages)
@@ -485,10 +495,8 @@ local row = triage.kernel {
          return row_fits(p, c, c.stages) and row_smem(p, c, c.stages) <= d.smem_bytes_max
       end },
       -- from here on: what is legal but not worth a try
-      { "more columns than a few", function(p) return p.n > 64 end },
-      { "where many columns meet rows that are not nearly empty, other kernels read less of B", function(p)
-         return p.n <= 1024 or 16 * p.nnzb <= p.block_rows * p.block_cols
-      end },
+      { "more columns than a few", more_columns_than_a_few },
+      { "where many columns meet rows that are not nearly empty, other kernels read less of B", suits_single_rows },
       { "a warp has 64 columns, of the widest tile also 128", function(p, c)
          local columns = c.tile_n // c.warps_n
          return columns == 64 or (columns == 128 and c.tile_n == 512)
@@ -538,7 +546,7 @@ local row = triage.kernel {
    },
 }
 
--- ---- strip: one block row a CTA by cp.async ---------------------------------------------------------------
+-- ---- strip: by cp.async ------------------------------------------------------------------------------------
 
 local function strip_threads(c)
    return c.warps_m * c.warps_n * 32
@@ -586,7 +594,7 @@ local strip = triage.kernel {
       { "warps_m", { 1, 2, 4, 8 } },          -- warps along tile_m
       { "warps_n", { 1, 2, 4, 8 } },          -- warps along tile_n
       { "wgmma", { 0, 1 } },                  -- 1: by wgmma
-      { "group", { 1, 2, 4 } },               -- pieces of blocks per stage
+      { "group", { 1, 2 } },                  -- pieces of blocks per stage
       { "stages", { 1, 2, 3, 4, 5, 6, 8 } },  -- pipeline depth
       { "ctas_per_sm", { 1, 2, 4, 8, 16 } },
    },
@@ -607,9 +615,9 @@ local strip = triage.kernel {
          return c.wgmma == 0 or (c.warps_m * 16 == c.tile_m and c.warps_m >= 4 and columns >= 64 and columns <= 256 and
                 c.group == 1 and row_step_k(p) >= 32)
       end },
-      { "a warp has 16 or 32 rows and 32, 64 or 128 columns", function(p, c)
+      { "a warp without wgmma has 16 or 32 rows and 64 or 128 columns", function(p, c)
          local columns = c.tile_n // c.warps_n
-         return c.wgmma == 1 or ((columns == 32 or columns == 64 or columns == 128) and
+         return c.wgmma == 1 or ((columns == 64 or columns == 128) and
                 c.tile_m % c.warps_m == 0 and c.tile_m // c.warps_m == math.min(32, c.tile_m))
       end },
       { "a thread has 40 registers beside its sums, of a warpgroup 32", function(p, c)
@@ -622,15 +630,10 @@ local strip = triage.kernel {
          return strip_fits(p, c, c.stages) and strip_smem(p, c, c.stages) <= d.smem_bytes_max
       end },
       -- from here on: what is legal but not worth a try
-      { "more columns than a few", function(p) return p.n > 64 end },
-      { "where many columns meet rows that are not nearly empty, other kernels read less of B", function(p)
-         return p.n <= 1024 or 16 * p.nnzb <= p.block_rows * p.block_cols
-      end },
+      { "more columns than a few", more_columns_than_a_few },
+      { "where many columns meet rows that are not nearly empty, other kernels read less of B", suits_single_rows },
       { "high tiles by wgmma; others 128 or 256 columns wide", function(p, c)
          return c.wgmma == 1 or ((c.tile_m < 64 or row_step_k(p) < 32) and (c.tile_n == 128 or c.tile_n == 256))
-      end },
-      { "a warp without wgmma has 64 or 128 columns", function(p, c)
-         return c.wgmma == 1 or c.tile_n // c.warps_n >= 64
       end },
       { "the CTAs of an SM have 256 to 1024 columns, with short rows 2048", function(p, c)
          local columns = c.tile_n * c.ctas_per_sm

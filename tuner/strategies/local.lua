@@ -1,8 +1,8 @@
 -- Local search from many starts.
 --
--- A sample first (the default, what is known of near problems, then random points, every kernel in turn). Then the best point that is not
--- yet climbed from is the centre: its neighbours, which differ in one axis, are proposed in a random order,
--- and the first that is faster becomes the centre. When a climb ends, the next begins at the best point of
+-- A sample first (the default, what is known of near problems, then random points, every kernel in turn). Then
+-- the best point that is not yet climbed from is the centre: its neighbours, which differ in one axis, are
+-- proposed in a random order, and the first that is faster becomes the centre. When a climb ends, the next begins at the best point of
 -- the sample that is left or at a new random one, in turn. Nothing is proposed twice.
 --
 -- Results come late and in any order, since compiling runs ahead: with every neighbour proposed and some
