@@ -33,7 +33,7 @@ triage_status tri_bsr_args_make(struct tri_bsr_gemm_args *out, tri_device *devic
     out->row_ptr = pointer(buffers->row_ptr);
     out->col_idx = pointer(buffers->col_idx);
     out->rows = pointer(buffers->schedule.rows);
-    out->panel_ptr = pointer(buffers->schedule.panel_ptr);
+    out->panels = pointer(buffers->schedule.panels);
     out->steps = pointer(buffers->schedule.steps);
     out->deal = pointer(buffers->schedule.deal);
     out->b = pointer(buffers->b);

@@ -191,7 +191,7 @@ triage_status tri_device_circumstances(char **out, tri_device *device);
 
 struct tri_bsr_gemm_args;
 typedef struct tri_device_schedule { /* a tri_schedule on the device */
-    tri_address rows, panel_ptr, steps, deal;
+    tri_address rows, panels, steps, deal;
     int64_t slots; /* of rows; 0: as many as there are block rows */
 } tri_device_schedule;
 typedef struct tri_bsr_buffers { /* addresses on the device; 0 for absent optional ones */

@@ -96,8 +96,8 @@ static triage_status place_schedule(tri_mounted *out, tri_bench *bench, const tr
     placed->slots = schedule.slots;
     if (!schedule.panel_ptr)
         goto done;
-    TRI_TRY(place(&placed->panel_ptr, bench, schedule.panel_ptr,
-                  ((size_t)schedule.panels + 1) * sizeof *schedule.panel_ptr));
+    TRI_TRY(place(&placed->panels, bench, schedule.panel_starts,
+                  (size_t)schedule.panels * sizeof *schedule.panel_starts));
     TRI_TRY(place(&placed->steps, bench, schedule.steps,
                   (size_t)schedule.panel_ptr[schedule.panels] * sizeof *schedule.steps));
     if (schedule.deal)
@@ -149,7 +149,7 @@ static void release(tri_bench *bench, tri_address address) {
 void tri_bench_unmount(tri_bench *bench, tri_mounted *mounted) {
     tri_kernel_unload(mounted->kernel);
     release(bench, mounted->buffers.schedule.rows);
-    release(bench, mounted->buffers.schedule.panel_ptr);
+    release(bench, mounted->buffers.schedule.panels);
     release(bench, mounted->buffers.schedule.steps);
     release(bench, mounted->buffers.schedule.deal);
     *mounted = (tri_mounted){0};

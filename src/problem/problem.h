@@ -62,9 +62,11 @@ typedef struct tri_schedule {
     struct tri_block_row *rows; /* [slots]: the same order; none: {-1, 0, 0, 0} */
     int32_t panels;             /* a multiple of the shape's cluster; the last ones may have no rows */
     int32_t *panel_ptr;         /* [panels + 1] or NULL */
-    struct tri_panel_step *steps;
-    /* [rounds + 2][workers] or NULL: the units (panel / cluster) * columns + column tile that each worker does,
-     * dealt so that all end together; -1: none any more, as in the last two rounds for all. */
+    struct tri_panel_step *steps;   /* [panel_ptr[panels]] */
+    struct tri_panel *panel_starts; /* [panels]: where each one's steps are, and the first of them */
+    /* [rounds + 3][workers] or NULL: the units (panel / cluster) * columns + column tile that each worker does,
+     * dealt so that all end together, and go through the columns together; -1: none any more, as in the last three
+     * rounds for all. */
     int32_t *deal;
     int64_t deal_count;
 } tri_schedule;

@@ -21,6 +21,7 @@ void tri_schedule_free(tri_schedule *schedule) {
     free(schedule->rows);
     free(schedule->panel_ptr);
     free(schedule->steps);
+    free(schedule->panel_starts);
     free(schedule->deal);
     *schedule = (tri_schedule){0};
 }
@@ -170,12 +171,33 @@ done:
     return status;
 }
 
+/* Room for records that kernels read whole: each is aligned to its size. */
+static void *alloc_records(int64_t count, size_t size) {
+    const size_t bytes = (size_t)(count > 0 ? count : 1) * size;
+    void *records = aligned_alloc(size, bytes);
+    if (!records)
+        tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu bytes", bytes);
+    return records;
+}
+
+static triage_status list_panels(tri_schedule *out) {
+    out->panel_starts = alloc_records(out->panels, sizeof *out->panel_starts);
+    if (!out->panel_starts)
+        return TRIAGE_E_MEMORY;
+    for (int32_t p = 0; p < out->panels; p++) {
+        const int32_t begin = out->panel_ptr[p], end = out->panel_ptr[p + 1];
+        tri_panel *start = &out->panel_starts[p];
+        *start = (tri_panel){.begin = begin, .end = end};
+        for (int32_t i = 0; i < TRI_PANEL_STEPS; i++)
+            start->first[i] = begin + i < end ? out->steps[begin + i] : (tri_panel_step){-1, 0};
+    }
+    return TRIAGE_OK;
+}
+
 static triage_status list_rows(tri_schedule *out, const tri_pattern *pattern) {
-    /* aligned_alloc's sizes are multiples of the alignment, which a row's size is */
-    size_t bytes = (size_t)(out->slots > 0 ? out->slots : 1) * sizeof *out->rows;
-    out->rows = aligned_alloc(_Alignof(tri_block_row), bytes);
+    out->rows = alloc_records(out->slots, sizeof *out->rows);
     if (!out->rows)
-        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu bytes", bytes);
+        return TRIAGE_E_MEMORY;
     for (int64_t i = 0; i < out->slots; i++) {
         int32_t row = out->row_order[i], begin = row_begin(pattern, row), end = row_end(pattern, row);
         out->rows[i] = (tri_block_row){row, begin, end, {0}};
@@ -220,6 +242,7 @@ static triage_status order_panels(tri_schedule *out, const tri_pattern *pattern,
     if (shape->warps > 0)
         TRI_TRY(tri_cut_panels(out, pattern, shape));
     TRI_TRY(build_panels(out, &map, pattern, shape));
+    TRI_TRY(list_panels(out));
 done:
     free(map.at);
     return status;

@@ -1,5 +1,9 @@
 /* Longest processing time first: each unit, the dearest first, goes to the worker that has least so far. The last
- * to end is then at most a third later than need be (Graham 1969), and for many units hardly at all. */
+ * to end is then at most a third later than need be (Graham 1969), and for many units hardly at all.
+ *
+ * That says how many units of each cost a worker has. Which of them, and when, is still free: each takes its units of
+ * a cost evenly over its time, and in the order of these times the units go out column by column. So all workers are
+ * at about the same columns of B at about the same time, which the L2 then holds. */
 #include "problem/schedule_deal.h"
 #include "problem/schedule_group.h"
 
@@ -9,8 +13,12 @@
 
 /* What a unit costs, in proportions measured on an H200: it is bound by its steps, which bring B, or by its
  * products; and it has a beginning and an end. Few warps do not keep an SM busy: that eight with as many blocks do is
- * taken from tiles of eight warps being no slower than of sixteen, not measured for warps that idle. */
-enum { STEP_COST = 20, BLOCK_COST = 13, WARP_COST = 8 * BLOCK_COST, UNIT_COST = 160 };
+ * taken from tiles of eight warps being no slower than of sixteen, not measured for warps that idle. Where no warps are
+ * named (wgmma) the end of a unit lies under the next one's products. */
+enum { STEP_COST = 20, BLOCK_COST = 13, WARP_COST = 8 * BLOCK_COST, UNIT_COST = 160, HIDDEN_UNIT_COST = 10 };
+
+#define LEVEL_UNITS 128 /* of each worker, at most */
+#define LEVEL_WORKERS 4096
 
 typedef struct unit_cost {
     int64_t cost;
@@ -22,11 +30,17 @@ typedef struct load {
     int32_t worker, units;
 } load;
 
-typedef struct turns {
-    int32_t *worker, *round; /* of each unit, in the order of costs; NULL: not asked for */
-    int32_t rounds;          /* of the busiest worker */
-    int64_t end;             /* when the last worker has done all, in costs */
-} turns;
+typedef struct turn { /* a unit's place: who does it, and when */
+    int64_t when; /* of units of the same cost, this one's middle: 0 .. 2^30, the whole time of its worker */
+    int64_t unit;
+    int32_t worker, of_cost; /* of_cost: how many units of this cost the worker had before */
+} turn;
+
+typedef struct deal_turns {
+    turn *turns;    /* of each unit, in the order of costs; NULL: not asked for */
+    int32_t rounds; /* of the busiest worker */
+    int64_t end;    /* when the last worker has done all, in costs */
+} deal_turns;
 
 int64_t tri_unit_cost(const tri_pattern *pattern, const int32_t *slots, int64_t count, int64_t steps,
                       const tri_panel_shape *shape) {
@@ -44,7 +58,7 @@ int64_t tri_unit_cost(const tri_pattern *pattern, const int32_t *slots, int64_t 
         cost = busiest_panel * BLOCK_COST;
     if (shape->warps > 0 && cost < busiest_warp * WARP_COST)
         cost = busiest_warp * WARP_COST;
-    return cost + UNIT_COST;
+    return cost + (shape->warps > 0 ? UNIT_COST : HIDDEN_UNIT_COST);
 }
 
 static int compare_cost(const void *left, const void *right) {
@@ -72,17 +86,15 @@ static void sink(load *heap, int32_t count) {
     }
 }
 
-static void assign(turns *out, load *heap, const unit_cost *costs, int64_t count,
+static void assign(deal_turns *out, load *heap, const unit_cost *costs, int64_t count,
                    const tri_panel_shape *shape) {
     for (int32_t i = 0; i < shape->workers; i++)
         heap[i] = (load){.worker = i};
     out->rounds = 0;
     out->end = 0;
     for (int64_t i = 0; i < count * shape->columns; i++) {
-        if (out->worker) {
-            out->worker[i] = heap[0].worker;
-            out->round[i] = heap[0].units;
-        }
+        if (out->turns)
+            out->turns[i].worker = heap[0].worker;
         heap[0].units++;
         heap[0].cost += costs[i / shape->columns].cost;
         out->rounds = heap[0].units > out->rounds ? heap[0].units : out->rounds;
@@ -95,7 +107,7 @@ triage_status tri_deal_end(int64_t *end, const int64_t *costs, int64_t count, co
     triage_status status;
     unit_cost *sorted = NULL;
     load *heap = NULL;
-    turns dealt = {0};
+    deal_turns dealt = {0};
     TRI_TRY(tri_calloc(&sorted, (size_t)count, sizeof *sorted));
     TRI_TRY(tri_calloc(&heap, (size_t)shape->workers, sizeof *heap));
     for (int64_t i = 0; i < count; i++)
@@ -122,12 +134,140 @@ static void list_costs(unit_cost *costs, int64_t count, const tri_schedule *sche
     qsort(costs, (size_t)count, sizeof *costs, compare_cost);
 }
 
+/* What each worker has of the deal. */
+typedef struct hands {
+    int64_t *load;  /* in costs */
+    int64_t *begin; /* [workers + 1] into units */
+    int64_t *units; /* in the order of costs */
+} hands;
+
+static void hands_free(hands *h) {
+    free(h->load);
+    free(h->begin);
+    free(h->units);
+}
+
+static triage_status take_up(hands *h, const turn *turns, const unit_cost *costs, int64_t units,
+                             const tri_panel_shape *shape) {
+    triage_status status;
+    *h = (hands){0};
+    TRI_TRY(tri_calloc(&h->load, (size_t)shape->workers, sizeof *h->load));
+    TRI_TRY(tri_calloc(&h->begin, (size_t)shape->workers + 2, sizeof *h->begin));
+    TRI_TRY(tri_calloc(&h->units, (size_t)units, sizeof *h->units));
+    for (int64_t i = 0; i < units; i++) {
+        h->load[turns[i].worker] += costs[i / shape->columns].cost;
+        h->begin[turns[i].worker + 2]++;
+    }
+    for (int32_t w = 0; w < shape->workers; w++)
+        h->begin[w + 2] += h->begin[w + 1];
+    for (int64_t i = 0; i < units; i++)
+        h->units[h->begin[turns[i].worker + 1]++] = i;
+done:
+    return status;
+}
+
+/* The exchange of two units that brings the end of the busier worker forward most; false: there is none. */
+static bool best_exchange(int64_t *give, int64_t *take, const hands *h, int32_t busy, int32_t idle,
+                          const unit_cost *costs, int32_t columns) {
+    const int64_t gap = h->load[busy] - h->load[idle];
+    int64_t best = gap; /* how far apart the two would be */
+    for (int64_t i = h->begin[busy]; i < h->begin[busy + 1]; i++)
+        for (int64_t j = h->begin[idle]; j < h->begin[idle + 1]; j++) {
+            const int64_t more = costs[h->units[i] / columns].cost - costs[h->units[j] / columns].cost;
+            const int64_t apart = gap - 2 * more < 0 ? 2 * more - gap : gap - 2 * more;
+            if (more > 0 && apart < best) {
+                best = apart;
+                *give = i;
+                *take = j;
+            }
+        }
+    return best < gap;
+}
+
+/* Dealt so, workers with one unit more than others may end most of a unit later, however many they have. Then the
+ * last to end gives a dear unit to the first, for a cheap one of that's, while this brings its end forward. */
+static triage_status level(turn *turns, const unit_cost *costs, int64_t units, const tri_panel_shape *shape) {
+    triage_status status = TRIAGE_OK;
+    hands h = {0};
+    int64_t give = 0, take = 0;
+    if (units > (int64_t)shape->workers * LEVEL_UNITS || shape->workers > LEVEL_WORKERS)
+        return TRIAGE_OK; /* it takes its time, and matters for few */
+    TRI_TRY(take_up(&h, turns, costs, units, shape));
+    for (int32_t i = 0; i < 8 * shape->workers; i++) {
+        int32_t busy = 0, idle = 0;
+        for (int32_t w = 1; w < shape->workers; w++) {
+            busy = h.load[w] > h.load[busy] ? w : busy;
+            idle = h.load[w] < h.load[idle] ? w : idle;
+        }
+        if (!best_exchange(&give, &take, &h, busy, idle, costs, shape->columns))
+            break;
+        const int64_t given = h.units[give], taken = h.units[take];
+        const int64_t more = costs[given / shape->columns].cost - costs[taken / shape->columns].cost;
+        h.load[busy] -= more;
+        h.load[idle] += more;
+        turns[given].worker = idle;
+        turns[taken].worker = busy;
+        h.units[give] = taken;
+        h.units[take] = given;
+    }
+done:
+    hands_free(&h);
+    return status;
+}
+
+static int compare_when(const void *left, const void *right) {
+    const turn *a = left, *b = right;
+    if (a->when != b->when)
+        return a->when < b->when ? -1 : 1;
+    return a->worker < b->worker ? -1 : a->worker > b->worker;
+}
+
+static int compare_worker(const void *left, const void *right) {
+    const turn *a = left, *b = right;
+    if (a->worker != b->worker)
+        return a->worker < b->worker ? -1 : 1;
+    if (a->when != b->when)
+        return a->when < b->when ? -1 : 1;
+    return a->unit < b->unit ? -1 : a->unit > b->unit;
+}
+
+/* The turns of `panels` equally dear ones. had: of each worker, zeroed, and left so. */
+static void order_equals(turn *turns, const unit_cost *equals, int64_t panels, int64_t columns,
+                         int32_t *had) {
+    const int64_t count = panels * columns;
+    for (int64_t i = 0; i < count; i++)
+        turns[i].of_cost = had[turns[i].worker]++;
+    for (int64_t i = 0; i < count; i++)
+        turns[i].when = ((2 * (int64_t)turns[i].of_cost + 1) << 29) / had[turns[i].worker];
+    for (int64_t i = 0; i < count; i++)
+        had[turns[i].worker] = 0;
+    qsort(turns, (size_t)count, sizeof *turns, compare_when);
+    for (int64_t i = 0; i < count; i++)
+        turns[i].unit = equals[i % panels].unit * columns + i / panels;
+}
+
+static triage_status order_turns(turn *turns, const unit_cost *costs, int64_t count,
+                                 const tri_panel_shape *shape) {
+    int32_t *had = NULL;
+    triage_status status = tri_calloc(&had, (size_t)shape->workers, sizeof *had);
+    if (status != TRIAGE_OK)
+        return status;
+    for (int64_t first = 0, next = 0; first < count; first = next) {
+        while (next < count && costs[next].cost == costs[first].cost)
+            next++;
+        order_equals(turns + first * shape->columns, costs + first, next - first, shape->columns, had);
+    }
+    qsort(turns, (size_t)(count * shape->columns), sizeof *turns, compare_worker);
+    free(had);
+    return TRIAGE_OK;
+}
+
 triage_status tri_deal_units(tri_schedule *schedule, const tri_pattern *pattern,
                              const tri_panel_shape *shape) {
     triage_status status;
     unit_cost *costs = NULL;
     load *heap = NULL;
-    turns dealt = {0};
+    deal_turns dealt = {0};
     const int64_t count = schedule->panels / shape->cluster, units = count * shape->columns;
     if (units > INT32_MAX) {
         status =
@@ -136,20 +276,22 @@ triage_status tri_deal_units(tri_schedule *schedule, const tri_pattern *pattern,
     }
     TRI_TRY(tri_calloc(&costs, (size_t)count, sizeof *costs));
     TRI_TRY(tri_calloc(&heap, (size_t)shape->workers, sizeof *heap));
-    TRI_TRY(tri_calloc(&dealt.worker, (size_t)units, sizeof *dealt.worker));
-    TRI_TRY(tri_calloc(&dealt.round, (size_t)units, sizeof *dealt.round));
+    TRI_TRY(tri_calloc(&dealt.turns, (size_t)units, sizeof *dealt.turns));
     list_costs(costs, count, schedule, pattern, shape);
     assign(&dealt, heap, costs, count, shape);
-    schedule->deal_count = ((int64_t)dealt.rounds + 2) * shape->workers;
+    TRI_TRY(level(dealt.turns, costs, units, shape));
+    TRI_TRY(order_turns(dealt.turns, costs, count, shape));
+    /* kernels ask for up to three rounds past their last */
+    schedule->deal_count = ((int64_t)dealt.rounds + 3) * shape->workers;
     TRI_TRY(tri_calloc(&schedule->deal, (size_t)schedule->deal_count, sizeof *schedule->deal));
     memset(schedule->deal, -1, (size_t)schedule->deal_count * sizeof *schedule->deal);
-    for (int64_t i = 0; i < units; i++)
-        schedule->deal[(int64_t)dealt.round[i] * shape->workers + dealt.worker[i]] =
-            (int32_t)(costs[i / shape->columns].unit * shape->columns + i % shape->columns);
+    for (int64_t i = 0, round = 0; i < units; i++) {
+        round = i > 0 && dealt.turns[i].worker == dealt.turns[i - 1].worker ? round + 1 : 0;
+        schedule->deal[round * shape->workers + dealt.turns[i].worker] = (int32_t)dealt.turns[i].unit;
+    }
 done:
     free(costs);
     free(heap);
-    free(dealt.worker);
-    free(dealt.round);
+    free(dealt.turns);
     return status;
 }

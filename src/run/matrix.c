@@ -136,7 +136,7 @@ static void free_schedules(triage_bsr_matrix *matrix) {
         tri_matrix_schedule *schedule = matrix->schedules;
         matrix->schedules = schedule->next;
         release(device, schedule->device.rows);
-        release(device, schedule->device.panel_ptr);
+        release(device, schedule->device.panels);
         release(device, schedule->device.steps);
         release(device, schedule->device.deal);
         free(schedule);
@@ -165,8 +165,9 @@ static triage_status upload_schedule(tri_device_schedule *out, tri_device *devic
                        sizeof *schedule->rows));
     if (!schedule->panel_ptr)
         return TRIAGE_OK;
-    TRI_TRY(upload_new(&out->panel_ptr, device, schedule->panel_ptr,
-                       ((size_t)schedule->panels + 1) * sizeof *schedule->panel_ptr, sizeof(int32_t)));
+    TRI_TRY(upload_new(&out->panels, device, schedule->panel_starts,
+                       (size_t)schedule->panels * sizeof *schedule->panel_starts,
+                       sizeof *schedule->panel_starts));
     TRI_TRY(upload_new(&out->steps, device, schedule->steps,
                        (size_t)schedule->panel_ptr[schedule->panels] * sizeof *schedule->steps,
                        sizeof *schedule->steps));

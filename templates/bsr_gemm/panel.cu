@@ -23,7 +23,7 @@
  * persistent: the producer fills the ring for the next tile while consumers store the last one.
  *
  * Schedule, made by the host. Panel p is the block rows rows[p * kPanelRows ...]. Its steps are
- * panel_ptr[p] .. panel_ptr[p + 1], ascending, in groups of kGroup:
+ * panels[p].begin .. panels[p].end, ascending, in groups of kGroup:
  *   kGather 0   neighbouring block columns, the first a multiple of kGroup; a group is there if any
  *               row needs any of its columns, and those that no row needs (or past the end of B) have
  *               an empty mask. One copy brings a group.
@@ -109,7 +109,7 @@ struct tile_position {
 
 /* The unit that this cluster does in a round; one that is not 0 .. units - 1: none, and none after it.
  * kOrder 1: as the host dealt them out. A round is read while the one before is still to begin: none may
- * be asked for more than two past the last. */
+ * be asked for more than three past the last. */
 __device__ __forceinline__ int unit_of(const tri_bsr_gemm_core_b &args, int round)
 {
     int workers = gridDim.x / kCluster, me = blockIdx.x / kCluster;
@@ -250,9 +250,9 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, unsigne
     for (int round = 1; is_unit(unit, units); round++) {
         tile_position tile = locate(unit, units, units_m);
         unit = unit_of(args, round);
-        const tri_panel_step *step = args.steps + args.panel_ptr[tile.panel];
-        const tri_panel_step *end = args.steps + args.panel_ptr[tile.panel + 1];
-        int next = step < end ? step[mine].col : 0;
+        const tri_panel &panel = args.panels[tile.panel];
+        const tri_panel_step *step = args.steps + panel.begin, *end = args.steps + panel.end;
+        int next = !kGather ? panel.first[0].col : step < end ? step[mine].col : 0;
         for (; step < end; step += kGroup) {
             int column = next;
             if (step + kGroup < end)
@@ -334,8 +334,8 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, unsigne
                       args.values, a_to, lane);
     while (is_unit(unit, units)) {
         tile_position tile = locate(unit, units, units_m);
-        int first_step = args.panel_ptr[tile.panel];
-        int groups = (args.panel_ptr[tile.panel + 1] - first_step) / kGroup;
+        int first_step = args.panels[tile.panel].begin;
+        int groups = (args.panels[tile.panel].end - first_step) / kGroup;
         const tri_panel_step *step = args.steps + first_step + min(lane, kGroup - 1);
         unit = coming;
         coming = unit_of(args, ++round + 1);

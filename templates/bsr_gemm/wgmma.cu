@@ -72,6 +72,7 @@ constexpr int kBLayout = {{b_layout}};      // 0 row-major, 1 column-major
 constexpr int kCLayout = {{c_layout}};      // 0 row-major, 1 column-major
 constexpr int kAct = {{act}};               // 0 none, 1 relu, 2 gelu (erf), 3 silu
 constexpr int kShare = {{share}};           // block rows that share B: 1, or 2 of 64 rows
+constexpr int kOrder = {{order}};           // of the tiles: 0 raster_t, 1 as the host dealt them out
 constexpr int kPromote = {{promote}};       // k that are summed apart; 0: all together
 constexpr int kScalePerBlock = {{scale_per_block}}; // e4m3: 1 scale_a[nnzb], 0 scale_a[1]
 
@@ -81,6 +82,7 @@ constexpr int kWgN = kTileN / kWgsN;             // columns of a consumer warpgr
 constexpr int kConsumers = kWgsM * kWgsN;        // warpgroups
 constexpr int kThreads = 128 * (kConsumers + 1); // the last warpgroup's first warp produces
 constexpr int kTileSlots = 2;
+constexpr int kEarly = kShare == 1 ? TRI_ROW_COLUMNS : TRI_PANEL_STEPS; // steps that come with the tile's rows
 constexpr int kStepsPerBlock = kBlockK / kStepK;
 constexpr int kKWidth = kStepK * kInBytes;   // bytes of a K-major row in a stage
 constexpr int kBlockBytes = kBlockM * kKWidth;  // of a stage's part of a block
@@ -99,6 +101,7 @@ static_assert(sizeof(out_t) == 2, "a 16-bit result");
 static_assert(kInBytes == 2 || kBLayout == 1, "wgmma reads e4m3 along k only");
 static_assert(kBlockM == 64 || kBlockM == 128, "one or two warpgroups high");
 static_assert(kShare == 1 || (kShare == 2 && kBlockM == 64), "a pair is two warpgroups high");
+static_assert(kOrder == 0 || kRaster == 1, "the host's order knows no bands");
 static_assert(!kScalePerBlock || kPromote, "a block with a scale of its own is summed apart");
 static_assert(!kPromote || (kStepK % kPromote == 0 && kPromote * kInBytes % 32 == 0), "parts of a stage");
 static_assert(kKWidth == 64 || kKWidth == 128, "a stage's A rows are one swizzle width");
@@ -158,7 +161,9 @@ struct ring_t {
 };
 
 /* The order of tiles: bands of kRaster clusters in N; in a band the columns run fastest. CTAs that
- * run together then share A blocks, and stay within few columns of B, which L2 holds. */
+ * run together then share A blocks, and stay within few columns of B, which L2 holds.
+ * kOrder 1: the host deals the tiles to the clusters so that all end together, which taking them in turn does not
+ * where rows differ, or where the last round is not full; each cluster goes through the columns as the others do. */
 struct raster_t {
     int rows, columns, tiles; // rows in kShare block rows, columns in cluster widths
 
@@ -168,9 +173,25 @@ struct raster_t {
           tiles(rows * columns)
     {
     }
+    /* The tile of this cluster in a round, which may be three past its last at most; not exists(): none, and none
+     * after it. */
+    __device__ __forceinline__ int tile_of(const tri_bsr_gemm_args &args, int round) const
+    {
+        const int at = round * (gridDim.x / kClusterN) + blockIdx.x / kClusterN;
+        return kOrder == 0 ? at : args.deal[at];
+    }
+    __device__ __forceinline__ bool exists(int tile) const
+    {
+        return static_cast<unsigned>(tile) < static_cast<unsigned>(tiles);
+    }
     /* Where a tile is: its place in args.rows, in kShare rows, and its column. */
     __device__ __forceinline__ void locate(int tile, int &place, int &column) const
     {
+        if constexpr (kOrder == 1) {
+            place = tile / columns;
+            column = tile - place * columns;
+            return;
+        }
         const int band = tile / (rows * kRaster), in_band = tile - band * rows * kRaster;
         const int width = min(kRaster, columns - band * kRaster);
         place = in_band / width;
@@ -180,22 +201,23 @@ struct raster_t {
 
 /* ---- load: one warp ---- */
 
-/* The block rows of a tile, and what leads to their blocks. */
-struct work_t {
-    int row[kShare];   // -1: none
-    int block[kShare]; // index of the next block
-    int begin, end;    // steps: blocks, or those of the panel
-    int col;           // lane i: block column of the i-th block, up to TRI_ROW_COLUMNS (kShare 1)
-};
-
 /* A block column, and which of the tile's rows have a block there. */
 struct step_t {
     int col, rows;
 };
 
+/* The block rows of a tile, and what leads to their blocks. */
+struct work_t {
+    int row[kShare];   // -1: none
+    int block[kShare]; // index of the next block
+    int begin, end;    // steps: blocks, or those of the panel
+    step_t early;      // lane i: the i-th step, up to kEarly
+};
+
 __device__ __forceinline__ work_t find_rows(const tri_bsr_gemm_args &args, int place)
 {
     work_t work = {};
+    const int early = min(threadIdx.x % 32, kEarly - 1);
 #pragma unroll
     for (int r = 0; r < kShare; ++r) {
         const int at = place * kShare + r;
@@ -205,12 +227,14 @@ __device__ __forceinline__ work_t find_rows(const tri_bsr_gemm_args &args, int p
         work.block[r] = row.begin;
         if constexpr (kShare == 1) {
             work.begin = row.begin, work.end = row.end;
-            work.col = args.rows[at].col[min(threadIdx.x % 32, TRI_ROW_COLUMNS - 1)];
+            work.early = {args.rows[at].col[early], 1};
         }
     }
     if constexpr (kShare > 1) {
-        work.begin = args.panel_ptr[place];
-        work.end = args.panel_ptr[place + 1];
+        const tri_panel &panel = args.panels[place];
+        work.begin = panel.begin;
+        work.end = panel.end;
+        work.early = {panel.first[early].col, static_cast<int>(panel.first[early].rows)};
     }
     return work;
 }
@@ -221,6 +245,13 @@ __device__ __forceinline__ step_t step_at(const tri_bsr_gemm_args &args, int i, 
     if constexpr (kShare == 1) return {args.col_idx[i], 1};
     const tri_panel_step step = args.steps[i];
     return {step.col, static_cast<int>(step.rows)};
+}
+
+/* What that lane has. Called in branches, not on a choice of two, which would wait for both. */
+__device__ __forceinline__ step_t from_lane(const step_t &step, int lane)
+{
+    return {__shfl_sync(0xffffffffu, step.col, lane),
+            kShare == 1 ? 1 : __shfl_sync(0xffffffffu, step.rows, lane)};
 }
 
 __device__ __forceinline__ void load_stage(const tri_bsr_gemm_args &args, int slot,
@@ -267,28 +298,28 @@ __device__ __forceinline__ void publish_tile(ring_t<kTileSlots> &ring, const til
 
 /* The reads that lead to a tile's blocks (rows, then columns) depend on each other. Each is made one
  * tile before the next needs it, so that none is waited for. At the start nothing is there yet: the
- * first blocks' columns come with the row, and their copies wait for one read only. */
+ * first steps come with the row or the panel, and their copies wait for one read only. */
 __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args)
 {
     const raster_t raster(args);
     const int lane = threadIdx.x % 32;
     const unsigned rank = kClusterN == 1 ? 0 : cluster_ctarank();
-    const int stride = gridDim.x / kClusterN;
     const auto rows_of = [&](int tile) {
         int place = 0, column;
-        if (tile < raster.tiles) raster.locate(tile, place, column);
+        if (raster.exists(tile)) raster.locate(tile, place, column);
         return find_rows(args, place);
     };
 
     ring_t<kStages> ring;
     ring_t<kTileSlots> tile_ring;
     tile_t published = {};
-    int tile = blockIdx.x / kClusterN;
-    work_t work = rows_of(tile), work1 = rows_of(tile + stride);
+    int tile = raster.tile_of(args, 0), tile1 = raster.tile_of(args, 1), tile2 = raster.tile_of(args, 2);
+    work_t work = rows_of(tile), work1 = rows_of(tile1);
     step_t steps = step_at(args, work.begin + lane, work.end); // lane i: the i-th step ahead
 
-    for (; tile < raster.tiles; tile += stride) {
-        const work_t work2 = rows_of(tile + 2 * stride);
+    for (int round = 0; raster.exists(tile); ++round) {
+        const work_t work2 = rows_of(tile2);
+        const int tile3 = raster.tile_of(args, round + 3);
         int place, column;
         raster.locate(tile, place, column);
 #pragma unroll
@@ -304,12 +335,8 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args)
                                     : step_at(args, work1.begin + lane, work1.end);
             const int count = min(32, work.end - first);
             for (int i = 0; i < count; ++i) {
-                int k0;
-                if (kShare == 1 && first == work.begin && i < TRI_ROW_COLUMNS)
-                    k0 = __shfl_sync(0xffffffffu, work.col, i) * kBlockK;
-                else
-                    k0 = __shfl_sync(0xffffffffu, steps.col, i) * kBlockK;
-                const int rows = kShare == 1 ? 1 : __shfl_sync(0xffffffffu, steps.rows, i);
+                const step_t step = first == work.begin && i < kEarly ? from_lane(work.early, i) : from_lane(steps, i);
+                const int k0 = step.col * kBlockK, rows = step.rows;
                 for (int k = 0; k < kBlockK; k += kStepK) {
                     mbarrier_wait(&sync().empty[ring.slot], ring.parity ^ 1);
                     if (elect_one())
@@ -324,9 +351,23 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args)
         }
         if (work.begin == work.end) steps = step_at(args, work1.begin + lane, work1.end);
         work = work1, work1 = work2;
+        tile = tile1, tile1 = tile2, tile2 = tile3;
     }
     published.steps = -1;
     publish_tile(tile_ring, published);
+}
+
+/* Towards L2 with what the producer reads first, while the barriers are made. */
+__device__ __forceinline__ void prefetch_first(const tri_bsr_gemm_args &args)
+{
+    if constexpr (kOrder == 1) {
+        prefetch_l2(&args.deal[blockIdx.x / kClusterN]);
+    } else {
+        int place, column;
+        raster_t(args).locate(blockIdx.x / kClusterN, place, column);
+        prefetch_l2(&args.rows[place * kShare]);
+        if constexpr (kShare > 1) prefetch_l2(&args.panels[place]);
+    }
 }
 
 /* ---- compute: every consumer warpgroup ---- */
@@ -635,6 +676,7 @@ extern "C" __global__ void __cluster_dims__(kClusterN, 1, 1) __launch_bounds__(k
     triage_kernel(const __grid_constant__ tri_bsr_gemm_args args)
 {
     const int wg = warp_uniform(threadIdx.x / 128);
+    if (threadIdx.x == kConsumers * 128) prefetch_first(args);
     if (threadIdx.x == 0) {
         for (int i = 0; i < kStages; ++i) {
             mbarrier_init(&sync().full[i], 1);

@@ -1,5 +1,5 @@
 /* The small instructions of Hopper kernels: warp election, register hand-over, named barriers,
- * clusters, proxy fences, stmatrix. */
+ * clusters, proxy fences, prefetch, stmatrix. */
 #ifndef TRIAGE_LIB_PTX_CUH
 #define TRIAGE_LIB_PTX_CUH
 
@@ -86,6 +86,14 @@ __device__ __forceinline__ void cluster_sync()
 __device__ __forceinline__ void fence_proxy_async()
 {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/* ---- prefetch ---- */
+
+/* The line of global memory is on its way to L2; nobody waits. */
+__device__ __forceinline__ void prefetch_l2(const void *global)
+{
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
 }
 
 /* ---- stmatrix: four 8x8 tiles of 16-bit elements; lane l gives the address of row l % 8 of tile

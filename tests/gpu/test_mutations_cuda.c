@@ -49,8 +49,8 @@ static const mutation of_wgmma[] = {
     {"zero output", "pack2<out_t>(activate<kAct, out_t>(x0), activate<kAct, out_t>(x1))",
      "pack2<out_t>(0.0f, 0.0f)"},
     {"one dropped block", WGMMA_END, "work.begin = row.begin, work.end = row.end - (row.row == 1);"},
-    {"a row's first columns are others", "work.col = args.rows[at].col[",
-     "work.col = (row.row == 2) ^ args.rows[at].col["},
+    {"a row's first columns are others", "work.early = {args.rows[at].col[",
+     "work.early = {(row.row == 2) ^ args.rows[at].col["},
     {"one row 1 % off", WGMMA_X1,
      "const float x1 = (blockIdx.x == 0 && threadIdx.x / 4 == 2 ? 1.01f : 1.0f) * sum[i + 1] * alpha"},
     {"NaN in one element", WGMMA_X1,
@@ -67,6 +67,8 @@ static const mutation of_shared[] = {
     {"none", NULL, NULL},
     {"the second row's block forgotten", WGMMA_MASK, "sync().rows[slot] = slot == 1 ? rows & 1 : rows;"},
     {"products of the other row too", WGMMA_MINE, "if (true) {\n            wgmma_fence();"},
+    {"a pair's first columns are others", "work.early = {panel.first[early].col,",
+     "work.early = {panel.first[early].col ^ (place == 1),"},
     {"the rows of a pair change places", "finish_tile(args, finished, sum, alpha, row * kBlockM",
      "finish_tile(args, finished, sum, alpha, (row < 2 ? 1 - row : row) * kBlockM"},
 };
@@ -96,6 +98,14 @@ static const mutation of_dealt[] = {
     {"none", NULL, NULL},
     {"a tile is left out", "args.deal[round * workers + me];",
      "args.deal[round * workers + me] == 1 ? -1 : args.deal[round * workers + me];"},
+};
+
+static const mutation of_dealt_tiles[] = {
+    {"none", NULL, NULL},
+    {"a tile is left out", "kOrder == 0 ? at : args.deal[at];",
+     "kOrder == 0 ? at : args.deal[at] == 1 ? -1 : args.deal[at];"},
+    {"rows and columns of the tiles are mixed up", "column = tile - place * columns;",
+     "column = (tile + 1) % columns;"},
 };
 
 static const mutation of_row[] = {
@@ -197,6 +207,7 @@ static const struct {
     {"wgmma", 64, 328, TABLE(of_wgmma), "share=1", false},
     {"wgmma", 64, 328, TABLE(of_shared), "share=2", false},
     {"wgmma", 64, 328, TABLE(of_direct), "c_slabs=0", false},
+    {"wgmma", 64, 968, TABLE(of_dealt_tiles), "order=1", false},
     {"wgmma", 128, 200, TABLE(of_wgmma), NULL, false},
     {"wgmma", 128, 208, TABLE(of_e4m3), "promote=128", true},
     {"wgmma", 64, 128, TABLE(of_e4m3), "promote=64", true},
@@ -263,7 +274,7 @@ static void test_templates(void **state) {
                                    .depth = 12 * cases[i].block,
                                    .block = cases[i].block,
                                    .with = cases[i].with,
-                                   .uneven = cases[i].table == of_dealt};
+                                   .uneven = cases[i].table == of_dealt || cases[i].table == of_dealt_tiles};
         if (!has_device) {
             compile_only(&shape, cases[i].table, cases[i].count);
             continue;

@@ -219,7 +219,7 @@ static void test_args_have_every_field(void **state) {
         .scale_a = 0x7000,
         .scale_b = 0x8000,
         .workspace = 0x9000,
-        .schedule = {.rows = 0xa000, .panel_ptr = 0xb000, .steps = 0xc000, .deal = 0xd000}};
+        .schedule = {.rows = 0xa000, .panels = 0xb000, .steps = 0xc000, .deal = 0xd000}};
     assert_int_equal(tri_device_open(&device, "host", false), TRIAGE_OK);
     assert_int_equal(tri_bsr_args_make(&args, device, &launch, &problem, &buffers, 1.5f, -2.0f), TRIAGE_OK);
     assert_ptr_equal(args.values, (void *)0x1000);
@@ -232,7 +232,7 @@ static void test_args_have_every_field(void **state) {
     assert_ptr_equal(args.scale_b, (void *)0x8000);
     assert_ptr_equal(args.workspace, (void *)0x9000);
     assert_ptr_equal(args.rows, (void *)0xa000);
-    assert_ptr_equal(args.panel_ptr, (void *)0xb000);
+    assert_ptr_equal(args.panels, (void *)0xb000);
     assert_ptr_equal(args.steps, (void *)0xc000);
     assert_ptr_equal(args.deal, (void *)0xd000);
     assert_true(args.m == 96 && args.n == 50 && args.k == 80 && args.ldb == 56 && args.ldc == 52);

@@ -41,6 +41,14 @@ static void assert_panels(const tri_schedule *s, const tri_pattern *p, int32_t p
     assert_int_equal(s->panels, (p->block_rows + panel_rows - 1) / panel_rows);
     assert_int_equal(s->panel_ptr[0], 0);
     for (int64_t panel = 0; panel < s->panels; panel++) {
+        const tri_panel *start = &s->panel_starts[panel];
+        assert_int_equal(start->begin, s->panel_ptr[panel]);
+        assert_int_equal(start->end, s->panel_ptr[panel + 1]);
+        for (int32_t i = 0; i < TRI_PANEL_STEPS; i++) {
+            const bool has = start->begin + i < start->end;
+            assert_int_equal(start->first[i].col, has ? s->steps[start->begin + i].col : -1);
+            assert_int_equal(start->first[i].rows, has ? s->steps[start->begin + i].rows : 0);
+        }
         int32_t at[32], rows = 0;
         for (; rows < panel_rows && panel * panel_rows + rows < p->block_rows; rows++)
             at[rows] = p->row_ptr[s->row_order[panel * panel_rows + rows]];
@@ -160,13 +168,13 @@ static void the_deal_is_whole_and_even(void **state) {
     assert_int_equal(tri_pattern_read(&p, SMALL), TRIAGE_OK);
     assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
     const int32_t units = s.panels / shape.cluster * shape.columns;
-    const int64_t rounds = s.deal_count / shape.workers - 2;
+    const int64_t rounds = s.deal_count / shape.workers - 3;
     int *seen = calloc((size_t)units, sizeof *seen);
     int64_t steps[7] = {0}, total = 0, most = 0;
     assert_int_equal(s.deal_count % shape.workers, 0);
     for (int32_t w = 0; w < shape.workers; w++) {
         bool ended = false;
-        for (int64_t round = 0; round < rounds + 2; round++) {
+        for (int64_t round = 0; round < rounds + 3; round++) {
             const int32_t unit = s.deal[round * shape.workers + w];
             assert_true(unit >= -1 && unit < units && (unit == -1 || !ended));
             ended = unit == -1;
@@ -196,9 +204,46 @@ static void the_deal_may_leave_workers_idle(void **state) {
     const tri_panel_shape shape = {.rows = 4, .group = 1, .cluster = 1, .columns = 1, .workers = 9};
     assert_int_equal(tri_pattern_random(&p, 8, 8, 0.5, 1), TRIAGE_OK);
     assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
-    assert_int_equal(s.deal_count, 3 * 9);
-    for (int i = 0; i < 27; i++)
+    assert_int_equal(s.deal_count, 4 * 9);
+    for (int i = 0; i < 36; i++)
         assert_true(i < 2 ? s.deal[i] >= 0 : s.deal[i] == -1);
+    tri_schedule_free(&s);
+    tri_pattern_free(&p);
+}
+
+/* 64 rows of six or seven blocks, 32 column tiles, 132 workers: fifteen tiles and a half each. In turn the last ends
+ * after 103 blocks; the deal must come near the even share of 99.4, and keep the workers in few columns at a time. */
+static void the_deal_is_even_where_rounds_are_not_full(void **state) {
+    (void)state;
+    enum { ROWS = 64, COLUMNS = 32, WORKERS = 132, BLOCKS = 410 };
+    tri_pattern p;
+    tri_schedule s;
+    const tri_panel_shape shape = {
+        .rows = 1, .group = 1, .cluster = 1, .columns = COLUMNS, .workers = WORKERS};
+    assert_int_equal(tri_pattern_random(&p, ROWS, ROWS, 1.0 - BLOCKS / 4096.0, 1), TRIAGE_OK);
+    assert_int_equal(p.nnzb, BLOCKS);
+    assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
+    const int64_t rounds = s.deal_count / WORKERS - 3;
+    int64_t most = 0;
+    bool seen[ROWS * COLUMNS] = {0};
+    for (int w = 0; w < WORKERS; w++) {
+        int64_t blocks = 0;
+        int units = 0;
+        for (int64_t round = 0; round < rounds && s.deal[round * WORKERS + w] >= 0; round++, units++) {
+            const int32_t unit = s.deal[round * WORKERS + w];
+            assert_false(seen[unit]);
+            seen[unit] = true;
+            blocks += s.rows[unit / COLUMNS].end - s.rows[unit / COLUMNS].begin;
+        }
+        assert_in_range(units, 15, 16);
+        for (int round = 0; round < units; round++) /* of 32 column tiles, those of the worker's time */
+            assert_in_range(
+                s.deal[round * WORKERS + w] % COLUMNS - (2 * round + 1) * COLUMNS / (2 * units) + 4, 0, 8);
+        most = blocks > most ? blocks : most;
+    }
+    for (int unit = 0; unit < ROWS * COLUMNS; unit++)
+        assert_true(seen[unit]);
+    assert_in_range(most, 100, 101);
     tri_schedule_free(&s);
     tri_pattern_free(&p);
 }
@@ -407,6 +452,7 @@ int main(void) {
         cmocka_unit_test(gathered_columns_are_the_needed_ones),
         cmocka_unit_test(the_deal_is_whole_and_even),
         cmocka_unit_test(the_deal_may_leave_workers_idle),
+        cmocka_unit_test(the_deal_is_even_where_rounds_are_not_full),
         cmocka_unit_test(bad_shapes_are_named),
         cmocka_unit_test(panels_hold_every_block_once),
         cmocka_unit_test(panels_of_a_known_pattern),

@@ -137,6 +137,7 @@ local wgmma = triage.kernel {
       { "ctas_per_sm", { 1, 2 } },
       { "raster", { 1, 2 } },                    -- width of a band of columns, in clusters
       { "share", { 1, 2 } },                     -- block rows that share what they read of B
+      { "order", { 0, 1 } },                     -- 1: the tiles are dealt to the CTAs by what they cost
       { "promote", { 0, 64, 128 } },             -- k after which sums are added in float32; 0: wgmma adds all
    },
    constraints = {
@@ -201,7 +202,7 @@ local wgmma = triage.kernel {
             return c.c_slabs == slabs
          end
          if c.c_slabs == 0 then
-            return c.cluster_n == 1 and c.raster == 1
+            return c.raster == 1
          end
          return c.c_slabs == (slabs % 2 == 1 and 1 or 2) or (c.c_slabs == slabs and slabs ~= 3 and c.stages >= 4)
       end },
@@ -210,6 +211,11 @@ local wgmma = triage.kernel {
       end },
       { "rows that share B have wide tiles of their own", function(p, c)
          return c.share == 1 or (c.wg_n == 1 and c.tile_n >= 192 and c.raster == 1)
+      end },
+      { "tiles are dealt out only where there are some, not very many, for each CTA, and they end under others", function(p, c, d)
+         local each = wgmma_tiles(p, c) / math.max(1, d.sm_count * c.ctas_per_sm // c.cluster_n)
+         return c.order == 0 or (each <= 64 and c.raster == 1 and c.ctas_per_sm == 1 and c.c_slabs > 0 and c.promote == 0 and
+                (each > 1 or p.m * p.n <= 1048576)) -- small problems, where a try is cheap: of them tests are made
       end },
       { "two CTAs per SM only for small tiles", function(p, c)
          return c.ctas_per_sm == 1 or (c.cluster_n == 1 and c.tile_n <= 256)
@@ -230,6 +236,7 @@ local wgmma = triage.kernel {
          { "ctas_per_sm", c.ctas_per_sm },
          { "raster", c.raster },
          { "share", c.share },
+         { "order", c.order },
          { "promote", c.promote },
          scale_per_block(p),
          { "b_rank", slab_rank(p) },
@@ -246,7 +253,8 @@ local wgmma = triage.kernel {
                    l2_promotion = 256 },
          map_b = wgmma_map_b(p, c),
          map_c = { rank = 2, box = { 64, 64 }, swizzle = 128 },
-         panel_rows = c.share > 1 and c.share or 0,
+         panel_rows = (c.share > 1 or c.order == 1) and c.share or 0,
+         panel_columns = c.order == 1 and ceil_div(p.n, c.tile_n * c.cluster_n) or 0,
          reorder = true,
       }
    end,
@@ -255,20 +263,20 @@ local wgmma = triage.kernel {
    spill_limit = 64,
    default = {
       -- measured best at 8192^3, one block in ten: blocks of 128, of 64
-      { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
+      { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, order = 0, promote = 0 },
       { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 2, ctas_per_sm = 1, raster = 1, share = 2,
-        promote = 0 },
-      { tile_n = 512, wg_n = 2, step_k = 32, stages = 5, c_slabs = 2, cluster_n = 2, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
+        order = 0, promote = 0 },
+      { tile_n = 512, wg_n = 2, step_k = 32, stages = 5, c_slabs = 2, cluster_n = 2, ctas_per_sm = 1, raster = 1, share = 1, order = 0, promote = 0 },
       -- e4m3 of long rows: in parts
       { tile_n = 192, wg_n = 1, step_k = 128, stages = 4, c_slabs = 3, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1,
-        promote = 128 },
+        order = 0, promote = 128 },
       { tile_n = 128, wg_n = 1, step_k = 64, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1,
-        promote = 64 },
+        order = 0, promote = 64 },
       -- few columns
-      { tile_n = 256, wg_n = 1, step_k = 64, stages = 5, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
-      { tile_n = 128, wg_n = 1, step_k = 64, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
-      { tile_n = 128, wg_n = 1, step_k = 64, stages = 6, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
-      { tile_n = 128, wg_n = 1, step_k = 32, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, promote = 0 },
+      { tile_n = 256, wg_n = 1, step_k = 64, stages = 5, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, order = 0, promote = 0 },
+      { tile_n = 128, wg_n = 1, step_k = 64, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, order = 0, promote = 0 },
+      { tile_n = 128, wg_n = 1, step_k = 64, stages = 6, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, order = 0, promote = 0 },
+      { tile_n = 128, wg_n = 1, step_k = 32, stages = 8, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, order = 0, promote = 0 },
    },
 }
 
