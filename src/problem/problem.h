@@ -51,8 +51,8 @@ typedef struct tri_panel_shape {
     bool reorder;    /* bring rows with common columns together within panels */
     int32_t columns; /* column tiles of C, to be dealt out with the panels; 0: no deal */
     int32_t workers; /* CTAs, or clusters of them, that share the work; with columns */
-    int32_t warps;   /* that share a panel's rows in equal runs: panels may then be of uneven height, where
-                      * that evens the deal out; 0: each panel is full */
+    int32_t warps;   /* that share a panel's rows in equal runs: panels may then be of uneven height, or of
+                      * long and short rows, where that evens the deal out; 0: each panel is full */
 } tri_panel_shape;
 
 /* Work order and panels, as templates/bsr_gemm/args.h describes them. */

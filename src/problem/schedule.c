@@ -2,6 +2,7 @@
 #include "problem/schedule_cut.h"
 #include "problem/schedule_deal.h"
 #include "problem/schedule_group.h"
+#include "problem/schedule_mix.h"
 
 #include "bsr_gemm/args.h"
 
@@ -24,29 +25,6 @@ void tri_schedule_free(tri_schedule *schedule) {
     free(schedule->panel_starts);
     free(schedule->deal);
     *schedule = (tri_schedule){0};
-}
-
-/* A counting sort: longest first, ties by index. */
-static triage_status order_by_length(int32_t *row_order, const tri_pattern *pattern) {
-    int32_t *starts = NULL; /* starts[l]: where the rows of length l begin */
-    int64_t longest = 0;
-    for (int64_t row = 0; row < pattern->block_rows; row++)
-        longest = tri_row_length(pattern, row) > longest ? tri_row_length(pattern, row) : longest;
-    triage_status status = tri_calloc(&starts, (size_t)longest + 2, sizeof *starts);
-    if (status != TRIAGE_OK)
-        return status;
-    for (int64_t row = 0; row < pattern->block_rows; row++)
-        starts[tri_row_length(pattern, row)]++;
-    int32_t next = 0;
-    for (int64_t length = longest; length >= 0; length--) {
-        int32_t count = starts[length];
-        starts[length] = next;
-        next += count;
-    }
-    for (int64_t row = 0; row < pattern->block_rows; row++)
-        row_order[starts[tri_row_length(pattern, row)]++] = (int32_t)row;
-    free(starts);
-    return TRIAGE_OK;
 }
 
 /* Which groups of block columns some rows need, and where each one's steps begin. */
@@ -239,8 +217,10 @@ static triage_status order_panels(tri_schedule *out, const tri_pattern *pattern,
         TRI_TRY(tri_group_rows(out->row_order, pattern, shape->rows));
     TRI_TRY(tri_calloc(&map.at, (size_t)map.groups, sizeof *map.at));
     TRI_TRY(sort_panels(out->row_order, &map, pattern, shape));
-    if (shape->warps > 0)
+    if (shape->warps > 0) {
         TRI_TRY(tri_cut_panels(out, pattern, shape));
+        TRI_TRY(tri_mix_panels(out, pattern, shape));
+    }
     TRI_TRY(build_panels(out, &map, pattern, shape));
     TRI_TRY(list_panels(out));
 done:
@@ -255,7 +235,7 @@ triage_status tri_schedule_build(tri_schedule *out, const tri_pattern *pattern,
     TRI_TRY(check_shape(shape));
     TRI_TRY(tri_calloc(&out->row_order, (size_t)pattern->block_rows, sizeof *out->row_order));
     out->slots = pattern->block_rows;
-    TRI_TRY(order_by_length(out->row_order, pattern));
+    TRI_TRY(tri_order_by_length(out->row_order, pattern));
     if (shape->rows > 0)
         TRI_TRY(order_panels(out, pattern, shape));
     TRI_TRY(list_rows(out, pattern));

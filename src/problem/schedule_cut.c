@@ -7,13 +7,12 @@
 #include "problem/schedule_cut.h"
 #include "problem/schedule_deal.h"
 #include "problem/schedule_group.h"
+#include "problem/schedule_price.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define TRIES 64
-#define SLOTS_LIMIT (INT32_MAX / 2) /* the kernel rounds their number up to whole panels */
-#define GOOD_ENOUGH(bound) ((bound) + (bound) / 64)
 
 typedef struct cutter {
     const tri_pattern *pattern;
@@ -22,29 +21,16 @@ typedef struct cutter {
     int64_t capacity;    /* slots of a unit, which is the panels of a cluster */
     int64_t units;       /* before any is cut */
     int64_t *whole;      /* [units]: cost of each before it is cut, its rows spread over the warps */
-    int64_t *met, turn;  /* by columns that are mapped together: the turn that met them last */
-    int32_t *ranked;     /* [capacity] */
-    int32_t *slots;      /* [capacity] */
+    tri_pricer pricer;
+    int32_t *ranked; /* [capacity] */
+    int32_t *slots;  /* [capacity] */
 } cutter;
 
 static void cutter_free(cutter *c) {
     free(c->whole);
-    free(c->met);
+    tri_pricer_free(&c->pricer);
     free(c->ranked);
     free(c->slots);
-}
-
-static int64_t count_steps(cutter *c, const int32_t *rows, int64_t count) {
-    const int32_t unit = tri_mapped_together(c->shape);
-    int64_t needed = 0;
-    c->turn++;
-    for (int64_t i = 0; i < count; i++)
-        for (int32_t j = c->pattern->row_ptr[rows[i]]; j < c->pattern->row_ptr[rows[i] + 1]; j++) {
-            int64_t *met = &c->met[c->pattern->col_idx[j] / unit];
-            needed += *met != c->turn;
-            *met = c->turn;
-        }
-    return tri_steps_of(needed, c->shape);
 }
 
 static int longer_first(const void *left, const void *right, void *pattern) {
@@ -58,21 +44,20 @@ static int longer_first(const void *left, const void *right, void *pattern) {
 /* The longest rows to one warp each, of all CTAs in turn, the next ones to the same warps backwards, and so on: for
  * up to two rows a warp there is no evener way. */
 static void spread(cutter *c, const int32_t *rows, int64_t count) {
-    const int32_t cluster = c->shape->cluster, warps = c->shape->warps * cluster;
-    const int32_t warp_rows = c->shape->rows / c->shape->warps;
+    const int64_t warps = (int64_t)c->shape->warps * c->shape->cluster;
     memcpy(c->ranked, rows, (size_t)count * sizeof *c->ranked);
     qsort_r(c->ranked, (size_t)count, sizeof *c->ranked, longer_first, (void *)(uintptr_t)c->pattern);
     memset(c->slots, -1, (size_t)c->capacity * sizeof *c->slots);
     for (int64_t i = 0; i < count; i++) {
         const int64_t round = i / warps, at = i % warps, warp = round % 2 == 0 ? at : warps - 1 - at;
-        c->slots[warp % cluster * c->shape->rows + warp / cluster * warp_rows + round] = c->ranked[i];
+        c->slots[tri_warp_slot(c->shape, warp, round)] = c->ranked[i];
     }
 }
 
 /* Of one piece, whose rows are left in c->slots. */
 static int64_t spread_cost(cutter *c, const int32_t *rows, int64_t count) {
     spread(c, rows, count);
-    return tri_unit_cost(c->pattern, c->slots, c->capacity, count_steps(c, rows, count), c->shape);
+    return tri_price_unit(&c->pricer, c->slots, c->capacity);
 }
 
 static int64_t rows_of(const cutter *c, int64_t unit) {
@@ -124,26 +109,12 @@ static void cut_all(cutter *c, int64_t limit, int64_t *costs, int32_t *slots) {
     }
 }
 
-/* The most steps that so many pieces can have: all columns each, or those of all blocks. */
-static int64_t most_steps(const cutter *c, int64_t pieces) {
-    const int64_t group = c->shape->group, blocks = c->pattern->nnzb;
-    const int64_t all = pieces * (c->pattern->block_cols + group);
-    const int64_t needed = blocks * tri_mapped_together(c->shape) + pieces * group;
-    return (all < needed ? all : needed) * c->shape->cluster;
-}
-
-/* Nothing may be cut so that it can no longer be launched. */
-static bool fits(const cutter *c, int64_t pieces) {
-    return pieces <= SLOTS_LIMIT / c->capacity && pieces <= INT32_MAX / c->shape->columns &&
-           most_steps(c, pieces) <= INT32_MAX;
-}
-
 /* Lowers *best, and sets *best_limit, if the deal ends earlier so. */
 static triage_status try_limit(cutter *c, int64_t limit, int64_t *best, int64_t *best_limit) {
     triage_status status = TRIAGE_OK;
     int64_t *costs = NULL, end = 0;
     const int64_t pieces = count_pieces(c, limit);
-    if (!fits(c, pieces))
+    if (!tri_units_fit(&c->pricer, pieces))
         return TRIAGE_OK;
     TRI_TRY(tri_calloc(&costs, (size_t)pieces, sizeof *costs));
     cut_all(c, limit, costs, NULL);
@@ -165,8 +136,7 @@ static triage_status price(cutter *c, int64_t *end, int64_t *share, int64_t *bou
     TRI_TRY(tri_calloc(&costs, (size_t)c->units, sizeof *costs));
     for (int64_t u = 0; u < c->units; u++) {
         const int32_t *rows = c->rows + u * c->capacity;
-        costs[u] =
-            tri_unit_cost(c->pattern, rows, rows_of(c, u), count_steps(c, rows, rows_of(c, u)), c->shape);
+        costs[u] = tri_price_unit(&c->pricer, rows, rows_of(c, u));
         c->whole[u] = spread_cost(c, rows, rows_of(c, u));
         total += c->whole[u];
     }
@@ -192,10 +162,10 @@ static triage_status search(int64_t *best_limit, cutter *c) {
         limit = c->whole[u] > limit ? c->whole[u] : limit;
     /* where all workers have a unit, none that is dearer than an even share may stay; else such may be the best */
     const int64_t high = c->units * c->shape->columns < c->shape->workers ? 8 * share : share;
-    if (best > GOOD_ENOUGH(bound))
+    if (best > TRI_GOOD_ENOUGH(bound))
         TRI_TRY(try_limit(c, limit, &best, best_limit)); /* cuts none, but spreads its rows */
     limit = limit < high ? limit : high;
-    for (int i = 0; i < TRIES && limit >= share / 8 + 1 && best > GOOD_ENOUGH(bound); i++) {
+    for (int i = 0; i < TRIES && limit >= share / 8 + 1 && best > TRI_GOOD_ENOUGH(bound); i++) {
         TRI_TRY(try_limit(c, limit, &best, best_limit));
         limit -= limit / 16 + 1;
     }
@@ -223,15 +193,13 @@ triage_status tri_cut_panels(tri_schedule *schedule, const tri_pattern *pattern,
                              const tri_panel_shape *shape) {
     triage_status status;
     int64_t limit = 0;
-    cutter c = {.pattern = pattern,
-                .shape = shape,
-                .rows = schedule->row_order,
-                .capacity = (int64_t)shape->rows * shape->cluster};
+    cutter c = {
+        .pattern = pattern, .shape = shape, .rows = schedule->row_order, .capacity = tri_unit_slots(shape)};
     c.units = (pattern->block_rows + c.capacity - 1) / c.capacity;
-    if (c.units == 0 || !fits(&c, c.units))
-        return TRIAGE_OK;
+    TRI_TRY(tri_pricer_make(&c.pricer, pattern, shape));
+    if (c.units == 0 || !tri_units_fit(&c.pricer, c.units))
+        goto done;
     TRI_TRY(tri_calloc(&c.whole, (size_t)c.units, sizeof *c.whole));
-    TRI_TRY(tri_calloc(&c.met, (size_t)pattern->block_cols, sizeof *c.met));
     TRI_TRY(tri_calloc(&c.ranked, (size_t)c.capacity, sizeof *c.ranked));
     TRI_TRY(tri_calloc(&c.slots, (size_t)c.capacity, sizeof *c.slots));
     TRI_TRY(search(&limit, &c));

@@ -156,6 +156,29 @@ static void close_panel(grouping *g) {
     g->touched_count = g->panel_col_count = 0;
 }
 
+/* A counting sort. */
+triage_status tri_order_by_length(int32_t *row_order, const tri_pattern *pattern) {
+    int32_t *starts = NULL; /* starts[l]: where the rows of length l begin */
+    int64_t longest = 0;
+    for (int64_t row = 0; row < pattern->block_rows; row++)
+        longest = tri_row_length(pattern, row) > longest ? tri_row_length(pattern, row) : longest;
+    triage_status status = tri_calloc(&starts, (size_t)longest + 2, sizeof *starts);
+    if (status != TRIAGE_OK)
+        return status;
+    for (int64_t row = 0; row < pattern->block_rows; row++)
+        starts[tri_row_length(pattern, row)]++;
+    int32_t next = 0;
+    for (int64_t length = longest; length >= 0; length--) {
+        int32_t count = starts[length];
+        starts[length] = next;
+        next += count;
+    }
+    for (int64_t row = 0; row < pattern->block_rows; row++)
+        row_order[starts[tri_row_length(pattern, row)]++] = (int32_t)row;
+    free(starts);
+    return TRIAGE_OK;
+}
+
 triage_status tri_group_rows(int32_t *row_order, const tri_pattern *pattern, int32_t panel_rows) {
     grouping g;
     triage_status status = grouping_make(&g, pattern);

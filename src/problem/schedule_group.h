@@ -1,4 +1,4 @@
-/* Grouping of rows with common columns. Private to src/problem. */
+/* Orders of rows: longest first, or those with common columns together. Private to src/problem. */
 #ifndef TRIAGE_PROBLEM_SCHEDULE_GROUP_H
 #define TRIAGE_PROBLEM_SCHEDULE_GROUP_H
 
@@ -18,6 +18,9 @@ static inline int64_t tri_steps_of(int64_t needed, const tri_panel_shape *shape)
     int64_t columns = needed * tri_mapped_together(shape);
     return (columns + shape->group - 1) / shape->group * shape->group;
 }
+
+/* Fills row_order: longest first, ties by index. */
+triage_status tri_order_by_length(int32_t *row_order, const tri_pattern *pattern);
 
 /* Permutes row_order (longest first) so that each run of panel_rows shares columns. The same pattern gives
  * the same order on every machine; identical rows stay together as far as panels have room. */

@@ -1,5 +1,5 @@
 // links: base problem
-/* Panels of uneven height: what they hold, and that the deal ends no later for them. */
+/* Panels of uneven height, and of long and short rows: what they hold, and that the deal ends no later for them. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -104,7 +104,7 @@ static void assert_deal(const tri_schedule *s, const tri_panel_shape *shape) {
     free(seen);
 }
 
-/* In a schedule that was cut, the rows of a cluster lie as evenly over its warps as their number allows. */
+/* In a schedule that was cut or mixed, the rows of a cluster lie as evenly over its warps as their number allows. */
 static void assert_spread(const tri_schedule *s, const tri_panel_shape *shape) {
     const int32_t warp_rows = shape->rows / shape->warps;
     const int64_t capacity = (int64_t)shape->rows * shape->cluster;
@@ -123,18 +123,59 @@ static void assert_spread(const tri_schedule *s, const tri_panel_shape *shape) {
     }
 }
 
+/* Of the unit's slots, by the model of the costs, with warps. */
+static int64_t cost_of(const tri_schedule *s, const tri_pattern *p, const tri_panel_shape *with_warps,
+                       int64_t unit) {
+    const int64_t capacity = (int64_t)with_warps->rows * with_warps->cluster;
+    const int64_t left = s->slots - unit * capacity;
+    const int32_t *ptr = s->panel_ptr + unit * with_warps->cluster;
+    return tri_unit_cost(p, s->row_order + unit * capacity, left < capacity ? left : capacity,
+                         ptr[1] - ptr[0], with_warps);
+}
+
+/* The dearest unit / the mean. */
+static double unevenness(const tri_schedule *s, const tri_pattern *p, const tri_panel_shape *shape) {
+    const int64_t units = s->panels / shape->cluster;
+    int64_t total = 0, most = 0;
+    for (int64_t unit = 0; unit < units; unit++) {
+        const int64_t cost = cost_of(s, p, shape, unit);
+        total += cost;
+        most = cost > most ? cost : most;
+    }
+    return (double)most * (double)units / (double)total;
+}
+
+/* How many rows are before this one, longest first. */
+static int64_t rank_of(const tri_pattern *p, int32_t row) {
+    const int32_t length = p->row_ptr[row + 1] - p->row_ptr[row];
+    int64_t rank = 0;
+    for (int32_t other = 0; other < p->block_rows; other++) {
+        const int32_t its = p->row_ptr[other + 1] - p->row_ptr[other];
+        rank += its > length || (its == length && other < row);
+    }
+    return rank;
+}
+
+/* Whether each warp of all units has one of the longest rows, then one of the next, and so on, in its slots. */
+static bool is_mixed(const tri_schedule *s, const tri_pattern *p, const tri_panel_shape *shape) {
+    const int32_t warp_rows = shape->rows / shape->warps;
+    if (s->panels == shape->cluster || s->slots / warp_rows >= p->block_rows ||
+        s->slots % ((int64_t)shape->rows * shape->cluster) != 0)
+        return false; /* nothing to tell by, or full */
+    for (int64_t slot = 0; slot < s->slots; slot++)
+        if (s->row_order[slot] >= 0 &&
+            rank_of(p, s->row_order[slot]) / (s->slots / warp_rows) != slot % warp_rows)
+            return false;
+    return true;
+}
+
 /* When the deal ends, by the model of the costs, with warps. */
 static int64_t end_of(const tri_schedule *s, const tri_pattern *p, const tri_panel_shape *with_warps) {
-    const int64_t capacity = (int64_t)with_warps->rows * with_warps->cluster;
     int64_t last = 0;
     for (int32_t worker = 0; worker < with_warps->workers; worker++) {
         int64_t end = 0;
-        for (int64_t i = worker; i < s->deal_count && s->deal[i] >= 0; i += with_warps->workers) {
-            const int64_t unit = s->deal[i] / with_warps->columns, left = s->slots - unit * capacity;
-            const int32_t *ptr = s->panel_ptr + unit * with_warps->cluster;
-            end += tri_unit_cost(p, s->row_order + unit * capacity, left < capacity ? left : capacity,
-                                 ptr[1] - ptr[0], with_warps);
-        }
+        for (int64_t i = worker; i < s->deal_count && s->deal[i] >= 0; i += with_warps->workers)
+            end += cost_of(s, p, with_warps, s->deal[i] / with_warps->columns);
         last = end > last ? end : last;
     }
     return last;
@@ -142,14 +183,10 @@ static int64_t end_of(const tri_schedule *s, const tri_pattern *p, const tri_pan
 
 /* When a deal of full panels by the same costs would end. */
 static int64_t full_end(const tri_schedule *full, const tri_pattern *p, const tri_panel_shape *shape) {
-    const int64_t capacity = (int64_t)shape->rows * shape->cluster, units = full->panels / shape->cluster;
+    const int64_t units = full->panels / shape->cluster;
     int64_t *costs = calloc((size_t)units + 1, sizeof *costs), end = 0;
-    for (int64_t unit = 0; unit < units; unit++) {
-        const int64_t left = full->slots - unit * capacity;
-        const int32_t *ptr = full->panel_ptr + unit * shape->cluster;
-        costs[unit] = tri_unit_cost(p, full->row_order + unit * capacity, left < capacity ? left : capacity,
-                                    ptr[1] - ptr[0], shape);
-    }
+    for (int64_t unit = 0; unit < units; unit++)
+        costs[unit] = cost_of(full, p, shape, unit);
     assert_int_equal(tri_deal_end(&end, costs, units, shape), TRIAGE_OK);
     free(costs);
     return end;
@@ -158,8 +195,10 @@ static int64_t full_end(const tri_schedule *full, const tri_pattern *p, const tr
 typedef struct ends {
     int64_t unaware; /* of the deal of full panels that knows no warps */
     int64_t full;    /* ... and of the one that does */
-    int64_t cut;     /* ... with panels of uneven height */
+    int64_t cut;     /* ... with panels of uneven height, or mixed */
     int64_t slots;
+    bool mixed;
+    double unevenness;
 } ends;
 
 static ends check(const tri_pattern *p, tri_panel_shape shape) {
@@ -174,8 +213,9 @@ static ends check(const tri_pattern *p, tri_panel_shape shape) {
     assert_deal(&cut, &shape);
     if (cut.slots > p->block_rows)
         assert_spread(&cut, &shape);
-    const ends found = {end_of(&full, p, &shape), full_end(&full, p, &shape), end_of(&cut, p, &shape),
-                        cut.slots};
+    const ends found = {end_of(&full, p, &shape),  full_end(&full, p, &shape),
+                        end_of(&cut, p, &shape),   cut.slots,
+                        is_mixed(&cut, p, &shape), unevenness(&cut, p, &shape)};
     assert_true(found.cut <= found.full);
     tri_schedule_free(&full);
     tri_schedule_free(&cut);
@@ -204,18 +244,41 @@ static void every_block_is_there_once(void **state) {
     shapes[2].gather = shapes[3].gather = false;
     shapes[3].workers = 7, shapes[4].workers = 3;
     shapes[4].reorder = false;
-    int cut = 0;
+    int cut = 0, mixed = 0;
     for (int32_t rows = 1; rows < 200; rows += 33)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
             tri_pattern p;
             make_uneven(&p, rows, 64, lengths, 5);
-            cut += check(&p, shapes[i]).slots > rows;
+            const ends uneven = check(&p, shapes[i]);
             tri_pattern_free(&p);
             assert_int_equal(tri_pattern_random(&p, rows, 93, 0.8, (uint64_t)rows), TRIAGE_OK);
-            cut += check(&p, shapes[i]).slots > rows;
+            const ends uniform = check(&p, shapes[i]);
+            tri_pattern_free(&p);
+            cut += (uneven.slots > rows && !uneven.mixed) + (uniform.slots > rows && !uniform.mixed);
+            mixed += uneven.mixed + uniform.mixed;
+        }
+    assert_true(cut > 20 && mixed > 0); /* what this is about was met */
+}
+
+/* Clusters, neighbouring columns, warps of two to eight rows, a last round of few: each is mixed for some. */
+static void every_block_of_mixed_panels_is_there_once(void **state) {
+    (void)state;
+    int32_t lengths[97];
+    for (int32_t i = 0; i < 97; i++)
+        lengths[i] = 60 + 37 * i % 97 * (i % 3);
+    tri_panel_shape shapes[] = {dealt(16, 1, 16, 8, 4), dealt(16, 2, 8, 8, 4), dealt(32, 1, 4, 16, 8),
+                                dealt(16, 4, 16, 4, 4), dealt(8, 1, 8, 1, 2)};
+    shapes[2].gather = false;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int mixed = 0;
+        for (int32_t rows = 300; rows <= 800; rows += 50) {
+            tri_pattern p;
+            make_uneven(&p, rows, 300, lengths, 97);
+            mixed += check(&p, shapes[i]).mixed;
             tri_pattern_free(&p);
         }
-    assert_true(cut > 20); /* what this is about was met */
+        assert_true(mixed > 0);
+    }
 }
 
 static void nothing_to_cut_stays_whole(void **state) {
@@ -275,26 +338,81 @@ static void pruned_layers_end_no_later(void **state) {
     }
 }
 
-/* 16 panels x 8 column tiles on 132 workers, and the longest takes a third longer than an even share. */
-static void the_longest_panel_is_cut(void **state) {
-    (void)state;
+/* A pruned layer, and when a uniform pattern of as many blocks would end in full panels. */
+static ends check_dlmc(int64_t *uniform_end, size_t i, tri_panel_shape shape) {
     tri_pattern p, twin;
-    const tri_panel_shape shape = dealt(32, 1, 16, 16, 8);
-    read_dlmc(&p, 1);
-    assert_int_equal(tri_pattern_random(&twin, 512, 512, 1 - (double)p.nnzb / (512 * 512), 1), TRIAGE_OK);
-    const ends uneven = check(&p, shape), uniform = check(&twin, shape);
-    assert_true((double)uneven.full > 1.3 * (double)uniform.full);
-    assert_true((double)uneven.cut < 1.02 * (double)uniform.full);
+    read_dlmc(&p, i);
+    const double blocks = (double)p.block_rows * p.block_cols;
+    assert_int_equal(tri_pattern_random(&twin, p.block_rows, p.block_cols, 1 - (double)p.nnzb / blocks, 1),
+                     TRIAGE_OK);
+    const ends found = check(&p, shape);
+    *uniform_end = check(&twin, shape).full;
     tri_pattern_free(&p);
     tri_pattern_free(&twin);
+    return found;
 }
 
-static void the_same_panels_each_time(void **state) {
+/* 128 panels x 4 column tiles on 132 workers, and the longest takes two thirds longer than an even share. */
+static void the_longest_panel_is_cut(void **state) {
     (void)state;
+    int64_t uniform = 0;
+    const ends found = check_dlmc(&uniform, 0, dealt(16, 1, 16, 8, 4));
+    assert_true((double)found.full > 1.6 * (double)uniform);
+    assert_true((double)found.cut < 1.1 * (double)uniform);
+    assert_false(found.mixed);
+}
+
+/* 32 panels x 4 column tiles are one round of 132 workers, were they even; cut ones are more than that. 33 panels are
+ * one round too, and each of long and short rows. */
+static void long_and_short_rows_make_an_even_round(void **state) {
+    (void)state;
+    for (size_t i = 1; i <= 3; i += 2) {
+        int64_t uniform = 0;
+        const ends found = check_dlmc(&uniform, i, dealt(16, 1, 16, 8, 4));
+        assert_true(found.mixed);
+        assert_int_equal(found.slots, 33 * 16);
+        assert_true((double)found.full > 1.3 * (double)uniform);
+        assert_true((double)found.cut < 1.03 * (double)uniform);
+        assert_true(found.unevenness < 1.01);
+    }
+}
+
+/* Sixteen warps of two rows: 33 panels are two rounds of 8 column tiles, and each warp has but one row. */
+static void one_row_a_warp_is_even_too(void **state) {
+    (void)state;
+    for (size_t i = 1; i <= 3; i += 2) {
+        int64_t uniform = 0;
+        const ends found = check_dlmc(&uniform, i, dealt(32, 1, 16, 16, 8));
+        assert_int_equal(found.slots, 33 * 32);
+        assert_true((double)found.full > 1.3 * (double)uniform);
+        assert_true((double)found.cut < 1.01 * (double)uniform);
+        assert_true(found.unevenness < 1.025);
+    }
+}
+
+/* Sixteen rows to the same columns, which no others have: apart, each would bring its own. */
+static void rows_of_the_same_columns_are_not_parted(void **state) {
+    (void)state;
+    const int32_t rows = 512, cols = 32 * 40;
+    int32_t row_ptr[513] = {0}, *col_idx = calloc((size_t)rows * 40, sizeof *col_idx);
+    for (int32_t i = 0; i < rows; i++) {
+        const int32_t panel = i / 16, length = 40 - panel % 8 * 2;
+        for (int32_t j = 0; j < length; j++)
+            col_idx[row_ptr[i] + j] = panel * 40 + j;
+        row_ptr[i + 1] = row_ptr[i] + length;
+    }
+    tri_pattern p;
+    assert_int_equal(tri_pattern_copy(&p, rows, cols, row_ptr[rows], row_ptr, col_idx), TRIAGE_OK);
+    const ends found = check(&p, dealt(16, 1, 16, 8, 4));
+    assert_false(found.mixed);
+    tri_pattern_free(&p);
+    free(col_idx);
+}
+
+static void the_same_panels(size_t i, tri_panel_shape shape) {
     tri_pattern p;
     tri_schedule a, b;
-    const tri_panel_shape shape = dealt(16, 2, 8, 8, 4);
-    read_dlmc(&p, 5);
+    read_dlmc(&p, i);
     assert_int_equal(tri_schedule_build(&a, &p, &shape), TRIAGE_OK);
     assert_int_equal(tri_schedule_build(&b, &p, &shape), TRIAGE_OK);
     assert_true(a.slots > p.block_rows && a.slots == b.slots && a.deal_count == b.deal_count);
@@ -303,6 +421,12 @@ static void the_same_panels_each_time(void **state) {
     tri_schedule_free(&a);
     tri_schedule_free(&b);
     tri_pattern_free(&p);
+}
+
+static void the_same_panels_each_time(void **state) {
+    (void)state;
+    the_same_panels(5, dealt(16, 2, 8, 8, 4));  /* cut */
+    the_same_panels(1, dealt(16, 1, 16, 8, 4)); /* mixed */
 }
 
 /* A quarter of a million rows, of which two panels are long: near linear, or this runs for minutes. */
@@ -350,10 +474,14 @@ static void warps_that_do_not_divide_a_panel_are_named(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_block_is_there_once),
+        cmocka_unit_test(every_block_of_mixed_panels_is_there_once),
         cmocka_unit_test(nothing_to_cut_stays_whole),
         cmocka_unit_test(a_row_longer_than_all_others_together),
         cmocka_unit_test(pruned_layers_end_no_later),
         cmocka_unit_test(the_longest_panel_is_cut),
+        cmocka_unit_test(long_and_short_rows_make_an_even_round),
+        cmocka_unit_test(one_row_a_warp_is_even_too),
+        cmocka_unit_test(rows_of_the_same_columns_are_not_parted),
         cmocka_unit_test(the_same_panels_each_time),
         cmocka_unit_test(cutting_is_near_linear),
         cmocka_unit_test(warps_that_do_not_divide_a_panel_are_named),
