@@ -37,7 +37,7 @@ typedef struct turn { /* a unit's place: who does it, and when */
 } turn;
 
 typedef struct deal_turns {
-    turn *turns;    /* of each unit, in the order of costs; NULL: not asked for */
+    turn *turns;    /* of each unit, in the order of costs */
     int32_t rounds; /* of the busiest worker */
     int64_t end;    /* when the last worker has done all, in costs */
 } deal_turns;
@@ -86,41 +86,6 @@ static void sink(load *heap, int32_t count) {
     }
 }
 
-static void assign(deal_turns *out, load *heap, const unit_cost *costs, int64_t count,
-                   const tri_panel_shape *shape) {
-    for (int32_t i = 0; i < shape->workers; i++)
-        heap[i] = (load){.worker = i};
-    out->rounds = 0;
-    out->end = 0;
-    for (int64_t i = 0; i < count * shape->columns; i++) {
-        if (out->turns)
-            out->turns[i].worker = heap[0].worker;
-        heap[0].units++;
-        heap[0].cost += costs[i / shape->columns].cost;
-        out->rounds = heap[0].units > out->rounds ? heap[0].units : out->rounds;
-        out->end = heap[0].cost > out->end ? heap[0].cost : out->end;
-        sink(heap, shape->workers);
-    }
-}
-
-triage_status tri_deal_end(int64_t *end, const int64_t *costs, int64_t count, const tri_panel_shape *shape) {
-    triage_status status;
-    unit_cost *sorted = NULL;
-    load *heap = NULL;
-    deal_turns dealt = {0};
-    TRI_TRY(tri_calloc(&sorted, (size_t)count, sizeof *sorted));
-    TRI_TRY(tri_calloc(&heap, (size_t)shape->workers, sizeof *heap));
-    for (int64_t i = 0; i < count; i++)
-        sorted[i] = (unit_cost){costs[i], i};
-    qsort(sorted, (size_t)count, sizeof *sorted, compare_cost);
-    assign(&dealt, heap, sorted, count, shape);
-    *end = dealt.end;
-done:
-    free(sorted);
-    free(heap);
-    return status;
-}
-
 static void list_costs(unit_cost *costs, int64_t count, const tri_schedule *schedule,
                        const tri_pattern *pattern, const tri_panel_shape *shape) {
     const int64_t capacity = (int64_t)shape->rows * shape->cluster;
@@ -132,6 +97,22 @@ static void list_costs(unit_cost *costs, int64_t count, const tri_schedule *sche
                                u};
     }
     qsort(costs, (size_t)count, sizeof *costs, compare_cost);
+}
+
+static void assign(deal_turns *out, load *heap, const unit_cost *costs, int64_t count,
+                   const tri_panel_shape *shape) {
+    for (int32_t i = 0; i < shape->workers; i++)
+        heap[i] = (load){.worker = i};
+    out->rounds = 0;
+    out->end = 0;
+    for (int64_t i = 0; i < count * shape->columns; i++) {
+        out->turns[i].worker = heap[0].worker;
+        heap[0].units++;
+        heap[0].cost += costs[i / shape->columns].cost;
+        out->rounds = heap[0].units > out->rounds ? heap[0].units : out->rounds;
+        out->end = heap[0].cost > out->end ? heap[0].cost : out->end;
+        sink(heap, shape->workers);
+    }
 }
 
 /* What each worker has of the deal. */
@@ -166,52 +147,91 @@ done:
     return status;
 }
 
-/* The exchange of two units that brings the end of the busier worker forward most; false: there is none. */
-static bool best_exchange(int64_t *give, int64_t *take, const hands *h, int32_t busy, int32_t idle,
-                          const unit_cost *costs, int32_t columns) {
-    const int64_t gap = h->load[busy] - h->load[idle];
-    int64_t best = gap; /* how far apart the two would be */
-    for (int64_t i = h->begin[busy]; i < h->begin[busy + 1]; i++)
-        for (int64_t j = h->begin[idle]; j < h->begin[idle + 1]; j++) {
+/* Looks for an exchange of two units that brings the end of the later worker forward by more than *best. */
+static bool best_exchange(int64_t *best, int64_t *give, int64_t *take, const hands *h, int32_t later,
+                          int32_t other, const unit_cost *costs, int32_t columns) {
+    const int64_t gap = h->load[later] - h->load[other];
+    bool found = false;
+    for (int64_t i = h->begin[later]; i < h->begin[later + 1]; i++)
+        for (int64_t j = h->begin[other]; j < h->begin[other + 1]; j++) {
             const int64_t more = costs[h->units[i] / columns].cost - costs[h->units[j] / columns].cost;
-            const int64_t apart = gap - 2 * more < 0 ? 2 * more - gap : gap - 2 * more;
-            if (more > 0 && apart < best) {
-                best = apart;
+            const int64_t earlier = more < gap - more ? more : gap - more;
+            if (earlier > *best) {
+                *best = earlier;
                 *give = i;
                 *take = j;
+                found = true;
             }
         }
-    return best < gap;
+    return found;
 }
 
 /* Dealt so, workers with one unit more than others may end most of a unit later, however many they have. Then the
- * last to end gives a dear unit to the first, for a cheap one of that's, while this brings its end forward. */
-static triage_status level(turn *turns, const unit_cost *costs, int64_t units, const tri_panel_shape *shape) {
+ * last to end gives a dear unit to another, for a cheap one of that's, as long as both then end earlier than it did. */
+static triage_status level(deal_turns *dealt, const unit_cost *costs, int64_t units,
+                           const tri_panel_shape *shape) {
     triage_status status = TRIAGE_OK;
     hands h = {0};
     int64_t give = 0, take = 0;
     if (units > (int64_t)shape->workers * LEVEL_UNITS || shape->workers > LEVEL_WORKERS)
         return TRIAGE_OK; /* it takes its time, and matters for few */
-    TRI_TRY(take_up(&h, turns, costs, units, shape));
+    TRI_TRY(take_up(&h, dealt->turns, costs, units, shape));
     for (int32_t i = 0; i < 8 * shape->workers; i++) {
-        int32_t busy = 0, idle = 0;
-        for (int32_t w = 1; w < shape->workers; w++) {
+        int32_t busy = 0, other = 0;
+        for (int32_t w = 1; w < shape->workers; w++)
             busy = h.load[w] > h.load[busy] ? w : busy;
-            idle = h.load[w] < h.load[idle] ? w : idle;
-        }
-        if (!best_exchange(&give, &take, &h, busy, idle, costs, shape->columns))
+        int64_t best = 0; /* by how much the later of the two ends earlier */
+        for (int32_t w = 0; w < shape->workers; w++)
+            if (h.load[busy] - h.load[w] > 2 * best &&
+                best_exchange(&best, &give, &take, &h, busy, w, costs, shape->columns))
+                other = w;
+        if (best == 0)
             break;
         const int64_t given = h.units[give], taken = h.units[take];
         const int64_t more = costs[given / shape->columns].cost - costs[taken / shape->columns].cost;
         h.load[busy] -= more;
-        h.load[idle] += more;
-        turns[given].worker = idle;
-        turns[taken].worker = busy;
+        h.load[other] += more;
+        dealt->turns[given].worker = other;
+        dealt->turns[taken].worker = busy;
         h.units[give] = taken;
         h.units[take] = given;
     }
+    dealt->end = 0;
+    for (int32_t w = 0; w < shape->workers; w++)
+        dealt->end = h.load[w] > dealt->end ? h.load[w] : dealt->end;
 done:
     hands_free(&h);
+    return status;
+}
+
+/* Costs in falling order. The caller frees dealt->turns, also after an error. */
+static triage_status deal_out(deal_turns *dealt, const unit_cost *costs, int64_t count,
+                              const tri_panel_shape *shape) {
+    triage_status status;
+    load *heap = NULL;
+    const int64_t units = count * shape->columns;
+    TRI_TRY(tri_calloc(&heap, (size_t)shape->workers, sizeof *heap));
+    TRI_TRY(tri_calloc(&dealt->turns, (size_t)units, sizeof *dealt->turns));
+    assign(dealt, heap, costs, count, shape);
+    TRI_TRY(level(dealt, costs, units, shape));
+done:
+    free(heap);
+    return status;
+}
+
+triage_status tri_deal_end(int64_t *end, const int64_t *costs, int64_t count, const tri_panel_shape *shape) {
+    triage_status status;
+    unit_cost *sorted = NULL;
+    deal_turns dealt = {0};
+    TRI_TRY(tri_calloc(&sorted, (size_t)count, sizeof *sorted));
+    for (int64_t i = 0; i < count; i++)
+        sorted[i] = (unit_cost){costs[i], i};
+    qsort(sorted, (size_t)count, sizeof *sorted, compare_cost);
+    TRI_TRY(deal_out(&dealt, sorted, count, shape));
+    *end = dealt.end;
+done:
+    free(sorted);
+    free(dealt.turns);
     return status;
 }
 
@@ -266,7 +286,6 @@ triage_status tri_deal_units(tri_schedule *schedule, const tri_pattern *pattern,
                              const tri_panel_shape *shape) {
     triage_status status;
     unit_cost *costs = NULL;
-    load *heap = NULL;
     deal_turns dealt = {0};
     const int64_t count = schedule->panels / shape->cluster, units = count * shape->columns;
     if (units > INT32_MAX) {
@@ -275,11 +294,8 @@ triage_status tri_deal_units(tri_schedule *schedule, const tri_pattern *pattern,
         goto done;
     }
     TRI_TRY(tri_calloc(&costs, (size_t)count, sizeof *costs));
-    TRI_TRY(tri_calloc(&heap, (size_t)shape->workers, sizeof *heap));
-    TRI_TRY(tri_calloc(&dealt.turns, (size_t)units, sizeof *dealt.turns));
     list_costs(costs, count, schedule, pattern, shape);
-    assign(&dealt, heap, costs, count, shape);
-    TRI_TRY(level(dealt.turns, costs, units, shape));
+    TRI_TRY(deal_out(&dealt, costs, count, shape));
     TRI_TRY(order_turns(dealt.turns, costs, count, shape));
     /* kernels ask for up to three rounds past their last */
     schedule->deal_count = ((int64_t)dealt.rounds + 3) * shape->workers;
@@ -291,7 +307,6 @@ triage_status tri_deal_units(tri_schedule *schedule, const tri_pattern *pattern,
     }
 done:
     free(costs);
-    free(heap);
     free(dealt.turns);
     return status;
 }
