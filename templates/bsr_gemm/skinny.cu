@@ -87,10 +87,11 @@ struct step_b {
 
 /* Where a lane finds its part of the steps. */
 struct source {
-    const in_t *values; /* row g, k 8 * (q % 2) of the first block's part */
+    /* an address: of pointers the compiler adds up the elements first, in 64 bits for each step */
+    unsigned long long values; /* row g, k 8 * (q % 2) of the first block's part */
     const in_t *b;      /* row-major: first column of the lane; column-major: k 8 * (q % 2) of it */
     const int *col_idx; /* of the first block of the block row */
-    unsigned ldb;
+    unsigned pitch; /* bytes from a line of B to the next */
     unsigned k_lane; /* 8 * (q % 2) */
     int last_column; /* that exists, counted from the lane's first: may be under 0, or past kColumns */
     unsigned slices; /* of the block row */
@@ -125,7 +126,7 @@ __device__ __forceinline__ void load_a(step_a &to, const source &src, unsigned s
 {
     /* of a block row: under 2^32 elements */
     unsigned at = slice / kSlices * (kBlockM * kBlockK) + slice % kSlices * 16;
-    const in_t *from = src.values + at;
+    const in_t *from = reinterpret_cast<const in_t *>(src.values + (unsigned long long)at * sizeof(in_t));
     bool has = has_slice(src, slice);
 #pragma unroll
     for (int i = 0; i < kRowTiles; i++) {
@@ -157,12 +158,12 @@ __device__ __forceinline__ void load_b_row(unsigned *to, const in_t *from, int l
 }
 
 /* 8 consecutive k of the lane's columns, row-major. Products of 32 bits: an instruction each. */
-__device__ __forceinline__ void load_b_rows(step_b &to, const in_t *from, unsigned ldb, int last)
+__device__ __forceinline__ void load_b_rows(step_b &to, const char *from, unsigned pitch, int last)
 {
 #pragma unroll
     for (int i = 0; i < 8; i++) {
         unsigned row[kProducts];
-        load_b_row(row, from + (unsigned long long)i * ldb, last);
+        load_b_row(row, reinterpret_cast<const in_t *>(from + (unsigned long long)i * pitch), last);
         if constexpr (kColumns == 1) {
             to.r[i / 2] = i % 2 ? to.r[i / 2] | row[0] << 16 : row[0];
         } else {
@@ -196,9 +197,10 @@ __device__ __forceinline__ void load_b(step_b &to, const source &src, unsigned s
     } else if constexpr (kBLayout == 1) {
 #pragma unroll
         for (int j = 0; j < kColumns; j++)
-            load_b_column(to.r + 4 * j, src.b + (long long)min(j, src.last_column) * (int)src.ldb + k);
+            load_b_column(to.r + 4 * j, src.b + (long long)min(j, src.last_column) * (int)(src.pitch / sizeof(in_t)) + k);
     } else {
-        load_b_rows(to, src.b + (unsigned long long)(k + src.k_lane) * src.ldb, src.ldb, src.last_column);
+        const char *from = reinterpret_cast<const char *>(src.b);
+        load_b_rows(to, from + (unsigned long long)(k + src.k_lane) * src.pitch, src.pitch, src.last_column);
     }
 }
 
@@ -277,21 +279,22 @@ template <int kWide, bool kBeta>
 __device__ __forceinline__ void store_tile(const output_view<out_t> &out, const float *smem, int rank, int row0,
                                            int col0)
 {
-    constexpr int kTurn = kClusterK * kThreads * kWide;
+    constexpr unsigned kTurn = kClusterK * kThreads * kWide, kTurns = (kElements + kTurn - 1) / kTurn;
 #pragma unroll 1 /* short: it comes from cold memory */
-    for (int i = (rank * kThreads + threadIdx.x) * kWide; i < kElements; i += kTurn) {
-        float sums[kWide];
-        neighbours<kWide> to;
+    for (unsigned turn = 0; turn < kTurns; turn++) {
+        unsigned i = turn * kTurn + (rank * kThreads + threadIdx.x) * kWide;
         int line = i / kFast, first = i % kFast;
         int row = row0 + (kCLayout == 0 ? line : first), col = col0 + (kCLayout == 0 ? first : line);
-        if (col >= out.n)
+        if ((kElements % kTurn != 0 && i >= kElements) || col >= out.n)
             continue;
-        load_sums(sums, smem + line * kPitch + first);
+        float sum[kWide], bias[kWide];
+        neighbours<kWide> to;
+        load_sums(sum, smem + line * kPitch + first);
 #pragma unroll
         for (int e = 0; e < kWide; e++) {
             int r = kCLayout == 0 ? row : row + e, c = kCLayout == 0 ? col + e : col;
-            float bias = out.bias ? to_float(out.bias[r]) : 0.0f;
-            to.v[e] = out_t(finish<kAct, kCLayout, kBeta>(out, sums[e], bias, r, c));
+            bias[e] = kCLayout == 0 && e > 0 ? bias[0] : out.bias ? to_float(out.bias[r]) : 0.0f;
+            to.v[e] = out_t(finish<kAct, kCLayout, kBeta>(out, sum[e], bias[e], r, c));
         }
         *reinterpret_cast<neighbours<kWide> *>(out.c + output_index<kCLayout>(out, row, col)) = to;
     }
@@ -309,11 +312,11 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     int warp = warp_uniform(threadIdx.x / 32);
     int warp_m = warp % kWarpsM, warp_k = warp / kWarpsM;
     int rank = kClusterK == 1 ? 0 : blockIdx.x % kClusterK;
-    int tile = blockIdx.x / kClusterK;
+    unsigned tile = blockIdx.x / kClusterK;
     const tri_block_row &record = args.rows[tile / kParts];
     tri_block_row work = record;
     int block_row = work.row;
-    int row_in_block = tile % kParts * kTileM;
+    int row_in_block = (int)(tile % kParts) * kTileM;
     int first_block = work.begin;
     int tile_col = blockIdx.y * kTileN;
 
@@ -321,13 +324,14 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     int k_lane = q % 2 * 8, col_lane = tile_col + g * kColumns;
     if (kBLayout == 0 && kCopyBytes == 16)
         col_lane = min(col_lane, args.n - kColumns); /* all of them exist */
-    src.values = static_cast<const in_t *>(args.values) +
-                 ((long long)first_block * kBlockM + row_in_block + warp_m * kWarpRows + g) * kBlockK +
-                 k_lane;
+    const in_t *values = static_cast<const in_t *>(args.values) +
+                         (row_in_block + warp_m * kWarpRows + g) * kBlockK + k_lane;
+    src.values = reinterpret_cast<unsigned long long>(values) +
+                 (long long)first_block * (long long)(kBlockM * kBlockK * sizeof(in_t));
     src.b = static_cast<const in_t *>(args.b) +
             (kBLayout == 0 ? col_lane : col_lane * args.ldb + k_lane);
     src.col_idx = args.col_idx + first_block;
-    src.ldb = (unsigned)args.ldb;
+    src.pitch = (unsigned)args.ldb * sizeof(in_t);
     src.k_lane = k_lane;
     src.last_column = args.n - 1 - col_lane;
     src.slices = (work.end - first_block) * kSlices;
