@@ -66,7 +66,7 @@ constexpr int kLines = kCLayout == 0 ? kTileM : kTileN;
 constexpr int kPitch = (kCLayout == 0 ? kTileN : kTileM) + 4;
 constexpr int kPartial = kLines * kPitch; // floats
 constexpr int kElements = kTileM * kTileN, kFast = kCLayout == 0 ? kTileN : kTileM;
-constexpr int kVector = kElements >= 4 * kClusterK * kThreads ? 4 : 2; // neighbours in C that a thread stores at once
+constexpr int kVector = kElements >= 4 * kClusterK * kThreads ? 4 : 2; // neighbours in C, stored at once
 
 static_assert(sizeof(in_t) == 2, "16-bit inputs");
 static_assert(kBlockM % 8 == 0 && kBlockK % 16 == 0, "blocks are multiples of 8 x 16");
@@ -197,7 +197,8 @@ __device__ __forceinline__ void load_b(step_b &to, const source &src, unsigned s
     } else if constexpr (kBLayout == 1) {
 #pragma unroll
         for (int j = 0; j < kColumns; j++)
-            load_b_column(to.r + 4 * j, src.b + (long long)min(j, src.last_column) * (int)(src.pitch / sizeof(in_t)) + k);
+            load_b_column(to.r + 4 * j,
+                          src.b + (long long)min(j, src.last_column) * (int)(src.pitch / sizeof(in_t)) + k);
     } else {
         const char *from = reinterpret_cast<const char *>(src.b);
         load_b_rows(to, from + (unsigned long long)(k + src.k_lane) * src.pitch, src.pitch, src.last_column);
@@ -276,8 +277,8 @@ template <int kWide> struct alignas(kWide * sizeof(out_t)) neighbours {
 /* Adds up and stores what this CTA finishes of the tile at (row0, col0), kWide neighbours a thread and turn.
  * kWide > 1: C takes them whole. kBeta false: beta is 0. */
 template <int kWide, bool kBeta>
-__device__ __forceinline__ void store_tile(const output_view<out_t> &out, const float *smem, int rank, int row0,
-                                           int col0)
+__device__ __forceinline__ void store_tile(const output_view<out_t> &out, const float *smem, int rank,
+                                           int row0, int col0)
 {
     constexpr unsigned kTurn = kClusterK * kThreads * kWide, kTurns = (kElements + kTurn - 1) / kTurn;
 #pragma unroll 1 /* short: it comes from cold memory */
