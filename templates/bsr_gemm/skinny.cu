@@ -9,7 +9,8 @@
  *   C   m x n, row-major or column-major, any n >= 1 (A is read once for each kTileN), any ldc
  *
  * A CTA, or a cluster of kClusterK, computes kTileM x kTileN of C: a block row or a part of one.
- * Its warps stand kWarpsM high; the blocks of the row are dealt to kClusterK * kWarpsK of them.
+ * Its warps stand kWarpsM high; the blocks of the row, or its steps one by one (kRun), are dealt to
+ * kClusterK * kWarpsK of them.
  *
  *   A blocks ──16 bytes a lane──► registers, kStages deep ──┐                    warps      CTAs
  *   B rows ──L1─────────────────► registers, kStagesB deep ─┴─ mma ─► partial C ───► shared ───► C
@@ -42,6 +43,7 @@ constexpr int kTileN = {{tile_n}};          // columns of C per CTA: 8, 16, 32, 
 constexpr int kWarpsM = {{warps_m}};        // warps along kTileM
 constexpr int kWarpsK = {{warps_k}};        // warps that share the blocks of a row
 constexpr int kClusterK = {{cluster_k}};    // CTAs that share the blocks of a row
+constexpr int kRun = {{run}};               // consecutive steps of one warp: 1, or those of a block
 constexpr int kStages = {{stages}};         // steps of 32 k of A under way per warp
 constexpr int kStagesB = {{stages_b}};      // ... and of B, divides kStages
 constexpr int kMinBlocks = {{min_blocks}};  // CTAs per SM to leave registers for
@@ -56,7 +58,6 @@ constexpr int kRowTiles = kWarpRows / 8;
 constexpr int kColumns = kTileN / 8;                   // of a lane
 constexpr int kProducts = (kColumns + 1) / 2;          // of 16 columns, side by side
 constexpr int kSlices = kBlockK / 16;                  // of a block; a step takes two slices of 16 k
-constexpr int kRun = kSlices % 2 ? 1 : kSlices / 2;    // consecutive steps of one warp: a block
 constexpr int kWorkers = kClusterK * kWarpsK;          // warps that share the blocks of a row
 
 /* Partial sums in shared memory, [kWarpsK][lines][kPitch], lines along the contiguous direction of
@@ -64,11 +65,14 @@ constexpr int kWorkers = kClusterK * kWarpsK;          // warps that share the b
 constexpr int kLines = kCLayout == 0 ? kTileM : kTileN;
 constexpr int kPitch = (kCLayout == 0 ? kTileN : kTileM) + 4;
 constexpr int kPartial = kLines * kPitch; // floats
+constexpr int kElements = kTileM * kTileN, kFast = kCLayout == 0 ? kTileN : kTileM;
+constexpr int kVector = kElements >= 4 * kClusterK * kThreads ? 4 : 2; // neighbours in C, stored at once
 
 static_assert(sizeof(in_t) == 2, "16-bit inputs");
 static_assert(kBlockM % 8 == 0 && kBlockK % 16 == 0, "blocks are multiples of 8 x 16");
 static_assert(kBlockM % kTileM == 0 && kTileM % (8 * kWarpsM) == 0, "warps split a block row");
 static_assert(kTileN == 8 || kTileN == 16 || kTileN == 32 || kTileN == 64, "columns of a lane: 2^i");
+static_assert(kRun == 1 || 2 * kRun == kSlices, "a run is a step or a block");
 static_assert(kStagesB >= 1 && kStages % kStagesB == 0, "rings of whole turns");
 static_assert(kClusterK >= 1 && kClusterK <= 8, "a portable cluster");
 static_assert(kCopyBytes == 16 || kCopyBytes == 2, "copy width");
@@ -83,10 +87,12 @@ struct step_b {
 
 /* Where a lane finds its part of the steps. */
 struct source {
-    const in_t *values; /* row g, k 8 * (q % 2) of the first block's part */
-    const in_t *b;      /* k 8 * (q % 2), first column of the lane */
+    /* an address: of pointers the compiler adds up the elements first, in 64 bits for each step */
+    unsigned long long values; /* row g, k 8 * (q % 2) of the first block's part */
+    const in_t *b;      /* row-major: first column of the lane; column-major: k 8 * (q % 2) of it */
     const int *col_idx; /* of the first block of the block row */
-    int ldb;
+    unsigned pitch; /* bytes from a line of B to the next */
+    unsigned k_lane; /* 8 * (q % 2) */
     int last_column; /* that exists, counted from the lane's first: may be under 0, or past kColumns */
     unsigned slices; /* of the block row */
     unsigned worker; /* 0 .. kWorkers - 1 */
@@ -105,6 +111,12 @@ __device__ __forceinline__ bool has_slice(const source &src, unsigned slice)
     return kSlices % 2 == 0 || slice < src.slices;
 }
 
+/* Do all warps' steps s lie in the blocks whose columns stand in the record of the row? */
+__device__ __forceinline__ constexpr bool all_early(int s)
+{
+    return (((s / kRun + 1) * kWorkers - 1) * kRun + s % kRun) * 2 + 1 < TRI_ROW_COLUMNS * kSlices;
+}
+
 __device__ __forceinline__ unsigned load_column(const source &src, unsigned slice)
 {
     return slice < src.slices ? load_cached_4(src.col_idx + slice / kSlices) : 0;
@@ -114,7 +126,7 @@ __device__ __forceinline__ void load_a(step_a &to, const source &src, unsigned s
 {
     /* of a block row: under 2^32 elements */
     unsigned at = slice / kSlices * (kBlockM * kBlockK) + slice % kSlices * 16;
-    const in_t *from = src.values + at;
+    const in_t *from = reinterpret_cast<const in_t *>(src.values + (unsigned long long)at * sizeof(in_t));
     bool has = has_slice(src, slice);
 #pragma unroll
     for (int i = 0; i < kRowTiles; i++) {
@@ -145,13 +157,13 @@ __device__ __forceinline__ void load_b_row(unsigned *to, const in_t *from, int l
     }
 }
 
-/* 8 consecutive k of the lane's columns, row-major. */
-__device__ __forceinline__ void load_b_rows(step_b &to, const in_t *from, int ldb, int last)
+/* 8 consecutive k of the lane's columns, row-major. Products of 32 bits: an instruction each. */
+__device__ __forceinline__ void load_b_rows(step_b &to, const char *from, unsigned pitch, int last)
 {
 #pragma unroll
     for (int i = 0; i < 8; i++) {
         unsigned row[kProducts];
-        load_b_row(row, from + (long long)i * ldb, last);
+        load_b_row(row, reinterpret_cast<const in_t *>(from + (unsigned long long)i * pitch), last);
         if constexpr (kColumns == 1) {
             to.r[i / 2] = i % 2 ? to.r[i / 2] | row[0] << 16 : row[0];
         } else {
@@ -177,7 +189,7 @@ __device__ __forceinline__ void load_b_column(unsigned *to, const in_t *from)
 __device__ __forceinline__ void load_b(step_b &to, const source &src, unsigned slice,
                                        unsigned block_col)
 {
-    int k = block_col * kBlockK + slice % kSlices * 16;
+    unsigned k = block_col * kBlockK + slice % kSlices * 16;
     if (!has_slice(src, slice)) {
 #pragma unroll
         for (int i = 0; i < kColumns * 4; i++)
@@ -185,9 +197,11 @@ __device__ __forceinline__ void load_b(step_b &to, const source &src, unsigned s
     } else if constexpr (kBLayout == 1) {
 #pragma unroll
         for (int j = 0; j < kColumns; j++)
-            load_b_column(to.r + 4 * j, src.b + (long long)min(j, src.last_column) * src.ldb + k);
+            load_b_column(to.r + 4 * j,
+                          src.b + (long long)min(j, src.last_column) * (int)(src.pitch / sizeof(in_t)) + k);
     } else {
-        load_b_rows(to, src.b + (long long)k * src.ldb, src.ldb, src.last_column);
+        const char *from = reinterpret_cast<const char *>(src.b);
+        load_b_rows(to, from + (unsigned long long)(k + src.k_lane) * src.pitch, src.pitch, src.last_column);
     }
 }
 
@@ -230,6 +244,63 @@ __device__ __forceinline__ int place(int row, int col)
     return kCLayout == 0 ? row * kPitch + col : col * kPitch + row;
 }
 
+/* The sums of kWide neighbours of the tile, in a fixed order: over the CTAs of the cluster, whose warps' are
+ * added by now, or over the warps. */
+template <int kWide>
+__device__ __forceinline__ void load_sums(float (&sum)[kWide], const float *from)
+{
+    constexpr int kParts = kClusterK > 1 ? kClusterK : kWarpsK;
+#pragma unroll
+    for (int p = 0; p < kParts; p++) {
+        alignas(4 * kWide) float part[kWide];
+        if constexpr (kClusterK > 1) {
+#pragma unroll
+            for (int e = 0; e < kWide; e++)
+                part[e] = load_cluster(from + e, p);
+        } else if constexpr (kWide == 4) {
+            *reinterpret_cast<float4 *>(part) = *reinterpret_cast<const float4 *>(from + p * kPartial);
+        } else if constexpr (kWide == 2) {
+            *reinterpret_cast<float2 *>(part) = *reinterpret_cast<const float2 *>(from + p * kPartial);
+        } else {
+            part[0] = from[p * kPartial];
+        }
+#pragma unroll
+        for (int e = 0; e < kWide; e++)
+            sum[e] = p == 0 ? part[e] : sum[e] + part[e];
+    }
+}
+
+template <int kWide> struct alignas(kWide * sizeof(out_t)) neighbours {
+    out_t v[kWide];
+};
+
+/* Adds up and stores what this CTA finishes of the tile at (row0, col0), kWide neighbours a thread and turn.
+ * kWide > 1: C takes them whole. kBeta false: beta is 0. */
+template <int kWide, bool kBeta>
+__device__ __forceinline__ void store_tile(const output_view<out_t> &out, const float *smem, int rank,
+                                           int row0, int col0)
+{
+    constexpr unsigned kTurn = kClusterK * kThreads * kWide, kTurns = (kElements + kTurn - 1) / kTurn;
+#pragma unroll 1 /* short: it comes from cold memory */
+    for (unsigned turn = 0; turn < kTurns; turn++) {
+        unsigned i = turn * kTurn + (rank * kThreads + threadIdx.x) * kWide;
+        int line = i / kFast, first = i % kFast;
+        int row = row0 + (kCLayout == 0 ? line : first), col = col0 + (kCLayout == 0 ? first : line);
+        if ((kElements % kTurn != 0 && i >= kElements) || col >= out.n)
+            continue;
+        float sum[kWide], bias[kWide];
+        neighbours<kWide> to;
+        load_sums(sum, smem + line * kPitch + first);
+#pragma unroll
+        for (int e = 0; e < kWide; e++) {
+            int r = kCLayout == 0 ? row : row + e, c = kCLayout == 0 ? col + e : col;
+            bias[e] = kCLayout == 0 && e > 0 ? bias[0] : out.bias ? to_float(out.bias[r]) : 0.0f;
+            to.v[e] = out_t(finish<kAct, kCLayout, kBeta>(out, sum[e], bias[e], r, c));
+        }
+        *reinterpret_cast<neighbours<kWide> *>(out.c + output_index<kCLayout>(out, row, col)) = to;
+    }
+}
+
 /* grid: (block_rows * kBlockM / kTileM * kClusterK, ceil(n / kTileN)), cluster kClusterK;
  * dynamic shared memory: kWarpsK * kPartial * 4 bytes. */
 extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
@@ -242,11 +313,11 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     int warp = warp_uniform(threadIdx.x / 32);
     int warp_m = warp % kWarpsM, warp_k = warp / kWarpsM;
     int rank = kClusterK == 1 ? 0 : blockIdx.x % kClusterK;
-    int tile = blockIdx.x / kClusterK;
+    unsigned tile = blockIdx.x / kClusterK;
     const tri_block_row &record = args.rows[tile / kParts];
     tri_block_row work = record;
     int block_row = work.row;
-    int row_in_block = tile % kParts * kTileM;
+    int row_in_block = (int)(tile % kParts) * kTileM;
     int first_block = work.begin;
     int tile_col = blockIdx.y * kTileN;
 
@@ -254,13 +325,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     int k_lane = q % 2 * 8, col_lane = tile_col + g * kColumns;
     if (kBLayout == 0 && kCopyBytes == 16)
         col_lane = min(col_lane, args.n - kColumns); /* all of them exist */
-    src.values = static_cast<const in_t *>(args.values) +
-                 ((long long)first_block * kBlockM + row_in_block + warp_m * kWarpRows + g) * kBlockK +
-                 k_lane;
+    const in_t *values = static_cast<const in_t *>(args.values) +
+                         (row_in_block + warp_m * kWarpRows + g) * kBlockK + k_lane;
+    src.values = reinterpret_cast<unsigned long long>(values) +
+                 (long long)first_block * (long long)(kBlockM * kBlockK * sizeof(in_t));
     src.b = static_cast<const in_t *>(args.b) +
-            (kBLayout == 0 ? k_lane * args.ldb + col_lane : col_lane * args.ldb + k_lane);
+            (kBLayout == 0 ? col_lane : col_lane * args.ldb + k_lane);
     src.col_idx = args.col_idx + first_block;
-    src.ldb = (int)args.ldb;
+    src.pitch = (unsigned)args.ldb * sizeof(in_t);
+    src.k_lane = k_lane;
     src.last_column = args.n - 1 - col_lane;
     src.slices = (work.end - first_block) * kSlices;
     src.worker = rank * kWarpsK + warp_k;
@@ -276,8 +349,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
 #pragma unroll
     for (int s = 0; s < kStages; s++) { /* the row's first columns lie beside it: no second wait for memory */
         unsigned slice = slice_of(src, s), block = slice / kSlices;
-        const int *from = block < TRI_ROW_COLUMNS ? record.col : src.col_idx;
-        column[s] = slice < src.slices ? load_cached_4(from + block) : 0;
+        const int *from = all_early(s) || block < TRI_ROW_COLUMNS ? record.col : src.col_idx;
+        column[s] = all_early(s) || slice < src.slices ? load_cached_4(from + block) : 0;
     }
 #pragma unroll
     for (int s = 0; s < kStages; s++)
@@ -326,7 +399,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     __syncthreads();
 
     /* ... and the CTAs of the cluster, each of which finishes a part of the tile */
-    constexpr int kElements = kTileM * kTileN, kFast = kCLayout == 0 ? kTileN : kTileM;
     if constexpr (kClusterK > 1) {
         for (int i = threadIdx.x; i < kElements; i += kThreads) {
             int at = i / kFast * kPitch + i % kFast;
@@ -340,24 +412,11 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     }
 
     output_view<out_t> out = make_output_view<out_t>(args);
-    for (int i = rank * kThreads + threadIdx.x; i < kElements; i += kClusterK * kThreads) {
-        int at = i / kFast * kPitch + i % kFast;
-        float sum = 0.0f;
-        if constexpr (kClusterK > 1) {
-#pragma unroll
-            for (int r = 0; r < kClusterK; r++)
-                sum += load_cluster(smem + at, r);
-        } else {
-#pragma unroll
-            for (int w = 0; w < kWarpsK; w++)
-                sum += smem[w * kPartial + at];
-        }
-        int row = block_row * kBlockM + row_in_block + (kCLayout == 0 ? i / kFast : i % kFast);
-        int col = tile_col + (kCLayout == 0 ? i % kFast : i / kFast);
-        if (col < args.n)
-            out.c[output_index<kCLayout>(out, row, col)] =
-                out_t(finish<kAct, kCLayout>(out, sum, out.bias ? to_float(out.bias[row]) : 0.0f, row, col));
-    }
+    int row0 = block_row * kBlockM + row_in_block;
+    if (out.vector_ok && out.beta == 0.0f && (kCLayout == 1 || args.n % kVector == 0))
+        store_tile<kVector, false>(out, smem, rank, row0, tile_col);
+    else
+        store_tile<1, true>(out, smem, rank, row0, tile_col);
     if constexpr (kClusterK > 1) {
         __syncwarp();
         cluster_sync(); /* the others still read this CTA's sums */

@@ -118,6 +118,10 @@ static const probe probes[] = {
     {128, 64, 1, 65, 5, F16, F16, ROW, ROW, NONE, true, 3, 0, FULL, false},
     {128, 64, 1, 65, 40, F16, F16, ROW, ROW, NONE, true, 0, 0, FULL, false},
     {64, 32, 2, 65, 8, F16, F16, COL, COL, NONE, false, 0, 0, FULL, false},
+    /* ... short rows, whose steps are dealt one by one: 10, 16, 36 of them */
+    {64, 64, 3, 5, 16, BF16, BF16, COL, COL, NONE, true, 0, 0, FULL, false},
+    {128, 128, 2, 4, 16, F16, F16, ROW, ROW, NONE, false, 0, 3, FULL, false},
+    {128, 128, 2, 9, 13, F16, F16, ROW, ROW, NONE, true, 3, 0, FULL, false},
     {64, 32, 2, 65, 40, F16, F16, COL, COL, NONE, false, 0, 0, FULL, false},
 };
 

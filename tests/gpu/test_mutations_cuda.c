@@ -152,20 +152,23 @@ static const mutation of_strip[] = {
     {"beta ignored", OUT_VIEW, OUT_VIEW " out.beta = 0.0f;"},
 };
 
-#define SKINNY_STORE "out_t(finish<kAct, kCLayout>(out, sum,"
+#define SKINNY_STORE "out_t(finish<kAct, kCLayout, kBeta>(out, sum[e],"
 
 static const mutation of_skinny[] = {
     {"none", NULL, NULL},
-    {"zero output", SKINNY_STORE, "out_t(finish<kAct, kCLayout>(out, 0.0f,"},
+    {"zero output", SKINNY_STORE, "out_t(finish<kAct, kCLayout, kBeta>(out, 0.0f,"},
     {"one dropped block", "src.slices = (work.end - first_block) * kSlices;",
      "src.slices = (work.end - first_block - (block_row == 1)) * kSlices;"},
     {"a row's first columns are others", "load_cached_4(from + block)",
      "load_cached_4(from + block) ^ (block_row == 2)"},
-    {"one row 1 % off", SKINNY_STORE, "out_t(finish<kAct, kCLayout>(out, row == 5 ? 1.01f * sum : sum,"},
+    {"one row 1 % off", SKINNY_STORE,
+     "out_t(finish<kAct, kCLayout, kBeta>(out, r == 5 ? 1.01f * sum[e] : sum[e],"},
     {"NaN in one element", SKINNY_STORE,
-     "out_t(finish<kAct, kCLayout>(out, row == 5 && col == 3 ? " NOT_A_NUMBER " : sum,"},
-    {"one row unwritten", "if (col < args.n)\n            out.c",
-     "if (col < args.n && row != 7)\n            out.c"},
+     "out_t(finish<kAct, kCLayout, kBeta>(out, r == 5 && c == 3 ? " NOT_A_NUMBER " : sum[e],"},
+    {"one row unwritten", "|| col >= out.n)", "|| col >= out.n || row == 7)"},
+    {"two neighbours change places", "to.v[e] =", "to.v[kWide > 1 ? e ^ 1 : e] ="},
+    {"a warp takes another's steps", "kWorkers + src.worker) * kRun",
+     "kWorkers + (src.worker == 1 ? 0 : src.worker)) * kRun"},
     {"alpha ignored", OUT_VIEW, OUT_VIEW " out.alpha = 1.0f;"},
     {"beta ignored", OUT_VIEW, OUT_VIEW " out.beta = 0.0f;"},
 };
@@ -203,7 +206,8 @@ static const struct {
     {"strip", 64, 328, TABLE(of_strip), NULL, false},
     {"strip", 128, 328, TABLE(of_strip), NULL, false},
     {"skinny", 16, 40, TABLE(of_skinny), NULL, false},
-    {"skinny", 64, 16, TABLE(of_skinny), NULL, false},
+    {"skinny", 64, 16, TABLE(of_skinny), "run=0", false},
+    {"skinny", 64, 16, TABLE(of_skinny), "run=1", false},
     {"wgmma", 64, 328, TABLE(of_wgmma), "share=1", false},
     {"wgmma", 64, 328, TABLE(of_shared), "share=2", false},
     {"wgmma", 64, 328, TABLE(of_direct), "c_slabs=0", false},

@@ -874,6 +874,16 @@ local function skinny_tiles(p, c)
    return p.m // c.tile_m * ceil_div(p.n, skinny_tile_n(p))
 end
 
+-- Steps of 32 k that a block row has for each of the warps that share it, on average.
+local function skinny_steps(p, c)
+   return p.nnzb * p.block_k / (32 * p.block_rows * c.cluster_k * c.warps_k)
+end
+
+-- Steps in turn that a warp takes: those of a block, or one, as where a step straddles two blocks.
+local function skinny_run(p, c)
+   return c.run == 0 and p.block_k % 32 == 0 and p.block_k // 32 or 1
+end
+
 local skinny = triage.kernel {
    name = "skinny",
    template = "templates/bsr_gemm/skinny.cu",
@@ -882,10 +892,11 @@ local skinny = triage.kernel {
    axes = {
       { "tile_m", { 8, 16, 32, 64, 128 } }, -- rows of C per CTA
       { "warps_m", { 1, 2, 4 } },           -- warps along tile_m
-      { "warps_k", { 2, 4, 8, 16 } },       -- warps that share the blocks of a row
+      { "warps_k", { 2, 4, 8, 12, 16 } },   -- warps that share the blocks of a row
       { "cluster_k", { 1, 2, 4 } },         -- CTAs that share the blocks of a row
-      { "stages", { 2, 4 } },               -- steps of 32 k of A under way per warp
-      { "stages_b", { 1, 2 } },             -- ... and of B
+      { "run", { 0, 1 } },                  -- steps of 32 k dealt to a warp at once; 0: a block's
+      { "stages", { 2, 3, 4 } },            -- steps of A under way per warp
+      { "stages_b", { 1, 2, 3, 4 } },       -- ... and of B
    },
    constraints = {
       { "f16 or bf16 inputs", function(p) return is_half(p) end },
@@ -903,23 +914,39 @@ local skinny = triage.kernel {
       end },
       { "shared memory fits the SM", function(p, c, d) return skinny_smem(p, c) <= d.smem_bytes_max end },
       -- from here on: what is legal but not worth a try
-      { "8 or 16 warps, or 4 where blocks are small or few", function(p, c, d)
+      { "steps are dealt one by one where a block has several, rows are short and tiles few", function(p, c, d)
+         return c.run == 0 or (p.block_k >= 64 and p.block_k % 32 == 0 and skinny_steps(p, c) <= 12 and
+                c.cluster_k == 1 and c.warps_m == 1 and (c.tile_m == 16 or c.tile_m == 32) and
+                skinny_tiles(p, c) <= 4 * d.sm_count)
+      end },
+      { "as many steps under way as a warp has where they are dealt one by one, else 2 or 4", function(p, c)
+         local steps = skinny_steps(p, c)
+         return c.run == 0 and c.stages ~= 3 or c.run == 1 and
+                (c.stages == math.min(4, math.max(2, math.ceil(steps))) or
+                 c.stages == math.min(4, math.max(2, math.floor(steps))))
+      end },
+      { "8 or 16 warps, or 4 where blocks are small or few, or 12 where steps are dealt one by one", function(p, c, d)
          local warps = skinny_warps(c)
-         return warps == 8 or warps == 16 or (warps == 4 and (p.block_m <= 32 or p.block_rows <= d.sm_count))
+         return warps == 8 or warps == 16 or (warps == 12 and c.run == 1) or (warps == 4 and (p.block_m <= 32 or p.block_rows <= d.sm_count))
       end },
       { "a warp has 32 or 64 rows where the block has them", function(p, c)
          local rows = skinny_warp_rows(c)
-         return rows <= 64 and (rows >= math.min(32, p.block_m) or (rows == 16 and p.block_m == 32) or p.block_m % 16 ~= 0)
+         return rows <= 64 and (rows >= math.min(32, p.block_m) or (rows == 16 and (p.block_m == 32 or c.run == 1)) or
+                p.block_m % 16 ~= 0)
       end },
-      { "the tile is the block or half of it, 32 rows at least, or a quarter where there are few", function(p, c, d)
+      { "the tile is the block or half of it, 32 rows at least, or a quarter or less where there are few", function(p, c, d)
          return c.tile_m == p.block_m or c.tile_m * 2 == p.block_m and c.tile_m >= 32 or p.block_m % 16 ~= 0 or
-                (c.tile_m * 4 == p.block_m and c.tile_m >= 32 and p.block_rows <= d.sm_count)
+                (c.tile_m * 4 == p.block_m and c.tile_m >= 32 and p.block_rows <= d.sm_count) or c.run == 1
       end },
       { "B is as deep as registers are cheap", function(p, c)
-         return p.n > 32 or c.stages_b == 2
+         if p.n > 32 then
+            return c.stages_b <= 2
+         end
+         return c.stages_b == (c.run == 0 and 2 or c.stages)
       end },
       { "each warp has a step to do", function(p, c)
-         return c.cluster_k * c.warps_k * math.max(32, p.block_k) * p.block_rows <= math.max(1, p.nnzb) * p.block_k or
+         local dealt = math.max(32, c.run == 1 and 32 or p.block_k) -- k at once
+         return c.cluster_k * c.warps_k * dealt * p.block_rows <= math.max(1, p.nnzb) * p.block_k or
                 (c.cluster_k == 1 and c.warps_k <= 4)
       end },
       { "CTAs share a row only where there are few tiles", function(p, c, d)
@@ -940,6 +967,7 @@ local skinny = triage.kernel {
          { "warps_m", c.warps_m },
          { "warps_k", c.warps_k },
          { "cluster_k", c.cluster_k },
+         { "run", skinny_run(p, c) },
          { "stages", c.stages },
          { "stages_b", c.stages_b },
          { "min_blocks", skinny_min_blocks(p, c) },
@@ -955,11 +983,11 @@ local skinny = triage.kernel {
       }
    end,
    default = {
-      { tile_m = 64, warps_m = 2, warps_k = 4, cluster_k = 1, stages = 4, stages_b = 2 },
-      { tile_m = 32, warps_m = 1, warps_k = 8, cluster_k = 1, stages = 4, stages_b = 2 },
-      { tile_m = 16, warps_m = 1, warps_k = 8, cluster_k = 1, stages = 4, stages_b = 2 },
-      { tile_m = 32, warps_m = 1, warps_k = 4, cluster_k = 1, stages = 4, stages_b = 2 },
-      { tile_m = 16, warps_m = 1, warps_k = 4, cluster_k = 1, stages = 4, stages_b = 2 },
+      { tile_m = 64, warps_m = 2, warps_k = 4, cluster_k = 1, run = 0, stages = 4, stages_b = 2 },
+      { tile_m = 32, warps_m = 1, warps_k = 8, cluster_k = 1, run = 0, stages = 4, stages_b = 2 },
+      { tile_m = 16, warps_m = 1, warps_k = 8, cluster_k = 1, run = 0, stages = 4, stages_b = 2 },
+      { tile_m = 32, warps_m = 1, warps_k = 4, cluster_k = 1, run = 0, stages = 4, stages_b = 2 },
+      { tile_m = 16, warps_m = 1, warps_k = 4, cluster_k = 1, run = 0, stages = 4, stages_b = 2 },
    },
 }
 
