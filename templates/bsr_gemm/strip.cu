@@ -36,6 +36,8 @@ constexpr int kWgmma = {{wgmma}};     // 1: four warps along 64 rows are a warpg
 constexpr int kGroup = {{group}};     // pieces of blocks per stage
 constexpr int kStages = {{stages}};   // slots of the ring
 constexpr int kCtasPerSm = {{ctas_per_sm}}; // resident CTAs to leave registers for
+constexpr int kOrder = {{order}};     // of the CTAs: 0 the rows of one column tile first, 1 the column tiles of one row
+constexpr int kAhead = {{ahead}};     // bytes that L2 fetches around a copy's: 0, 128, 256
 constexpr int kWholeN = {{whole_n}};  // 1: n is a multiple of 8
 constexpr int kBLayout = {{b_layout}}; // 0 row-major, 1 column-major
 constexpr int kCLayout = {{c_layout}}; // 0 row-major, 1 column-major
@@ -80,6 +82,14 @@ template <int chunks> struct share_of {
 
 /* ---- load ---- */
 
+__device__ __forceinline__ void copy_16(unsigned to, const void *from, int valid)
+{
+    if constexpr (kAhead == 0)
+        cp_async_16(to, from, valid);
+    else
+        cp_async_16_ahead<kAhead>(to, from, valid);
+}
+
 /* The blocks of a tile, and how this thread copies them. */
 struct source_t {
     const char *a;     /* this thread's first chunk of the row's first block */
@@ -101,7 +111,7 @@ __device__ __forceinline__ void load_a(const source_t &from, unsigned to, int pi
     for (int turn = 0; turn < kTurns; turn++) {
         const int row = turn * mine.kRows;
         if ((kGroup == 1 && kRows % mine.kRows == 0) || mine.row + row < rows)
-            cp_async_16(to + swizzled<kChunks>(mine.row, mine.chunk) + row * kRowBytes,
+            copy_16(to + swizzled<kChunks>(mine.row, mine.chunk) + row * kRowBytes,
                         from.a + block + row * (kBlockK * 2), 16);
     }
 }
@@ -119,7 +129,7 @@ __device__ __forceinline__ void load_b(const source_t &from, unsigned to, long l
         const char *at = from.b + k * from.b_row;
 #pragma unroll
         for (int row = 0; row < kStepK; row += mine.kRows) {
-            cp_async_16((lane ^ (row % 8 << 4)) + row * 128, at, valid);
+            copy_16((lane ^ (row % 8 << 4)) + row * 128, at, valid);
             at += mine.kRows * from.b_row;
         }
     } else {
@@ -129,7 +139,7 @@ __device__ __forceinline__ void load_b(const source_t &from, unsigned to, long l
 #pragma unroll
         for (int row = 0; row < kTileN; row += mine.kRows) {
             if (mine.row + row < from.n_left)
-                cp_async_16(to + swizzled<kChunks>(mine.row, mine.chunk) + row * kRowBytes, at, 16);
+                copy_16(to + swizzled<kChunks>(mine.row, mine.chunk) + row * kRowBytes, at, 16);
             at += mine.kRows * from.b_row;
         }
     }
@@ -319,8 +329,9 @@ template <bool whole> __device__ __forceinline__ void run(const tri_bsr_gemm_cor
     const int lane = threadIdx.x % 32, warp = warp_uniform(threadIdx.x / 32);
     const int warp_m = warp % kWarpsM, warp_n = warp / kWarpsM;
 
-    const int part = blockIdx.x % kParts, col = blockIdx.y * kTileN;
-    const tri_block_row &record = args.rows[blockIdx.x / kParts];
+    const int tile = kOrder == 0 ? blockIdx.x : blockIdx.y, part = tile % kParts;
+    const int col = (kOrder == 0 ? blockIdx.y : blockIdx.x) * kTileN;
+    const tri_block_row &record = args.rows[tile / kParts];
     const tri_block_row work = record;
     columns_t columns;
     columns.early = record.col[min(lane, TRI_ROW_COLUMNS - 1)];
@@ -370,9 +381,9 @@ template <bool whole> __device__ __forceinline__ void run(const tri_bsr_gemm_cor
     store_tile<whole && sizeof(out_t) == 2>(smem, out, acc, work.row * kBlockM + part * kTileM, col, warp_m, warp_n, lane);
 }
 
-/* grid: (block_rows * kParts, ceil(n / kTileN)); kThreads threads; dynamic shared memory, 1024-byte aligned:
- * kStages * (kStageA + kStageB) bytes. Neighbouring CTAs take the rows of one column tile, whose part of
- * B then stays in L2. */
+/* grid: (block_rows * kParts, ceil(n / kTileN)), kOrder 1: the other way round; kThreads threads; dynamic shared
+ * memory, 1024-byte aligned: kStages * (kStageA + kStageB) bytes. Neighbouring CTAs take the rows of one column tile,
+ * whose part of B then stays in L2; kOrder 1: the column tiles of one row, whose blocks of A come once. */
 extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     triage_kernel(const __grid_constant__ tri_bsr_gemm_core args)
 {

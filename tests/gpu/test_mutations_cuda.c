@@ -104,8 +104,8 @@ static const mutation of_dealt_tiles[] = {
     {"none", NULL, NULL},
     {"a tile is left out", "kOrder == 0 ? at : args.deal[at];",
      "kOrder == 0 ? at : args.deal[at] == 1 ? -1 : args.deal[at];"},
-    {"rows and columns of the tiles are mixed up", "column = tile - place * columns;",
-     "column = (tile + 1) % columns;"},
+    {"a tile is its neighbour", "place = tile / columns;\n            column",
+     "place = tile / columns;\n            tile ^= tile == 3;\n            column"},
 };
 
 static const mutation of_row[] = {
@@ -211,7 +211,7 @@ static const struct {
     {"wgmma", 64, 328, TABLE(of_wgmma), "share=1", false},
     {"wgmma", 64, 328, TABLE(of_shared), "share=2", false},
     {"wgmma", 64, 328, TABLE(of_direct), "c_slabs=0", false},
-    {"wgmma", 64, 968, TABLE(of_dealt_tiles), "order=1", false},
+    {"wgmma", 128, 456, TABLE(of_dealt_tiles), "order=1", false},
     {"wgmma", 128, 200, TABLE(of_wgmma), NULL, false},
     {"wgmma", 128, 208, TABLE(of_e4m3), "promote=128", true},
     {"wgmma", 64, 128, TABLE(of_e4m3), "promote=64", true},
