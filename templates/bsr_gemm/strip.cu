@@ -37,7 +37,6 @@ constexpr int kGroup = {{group}};     // pieces of blocks per stage
 constexpr int kStages = {{stages}};   // slots of the ring
 constexpr int kCtasPerSm = {{ctas_per_sm}}; // resident CTAs to leave registers for
 constexpr int kOrder = {{order}};     // of the CTAs: 0 the rows of one column tile first, 1 the column tiles of one row
-constexpr int kAhead = {{ahead}};     // bytes that L2 fetches around a copy's: 0, 128, 256
 constexpr int kWholeN = {{whole_n}};  // 1: n is a multiple of 8
 constexpr int kBLayout = {{b_layout}}; // 0 row-major, 1 column-major
 constexpr int kCLayout = {{c_layout}}; // 0 row-major, 1 column-major
@@ -82,14 +81,6 @@ template <int chunks> struct share_of {
 
 /* ---- load ---- */
 
-__device__ __forceinline__ void copy_16(unsigned to, const void *from, int valid)
-{
-    if constexpr (kAhead == 0)
-        cp_async_16(to, from, valid);
-    else
-        cp_async_16_ahead<kAhead>(to, from, valid);
-}
-
 /* The blocks of a tile, and how this thread copies them. */
 struct source_t {
     const char *a;     /* this thread's first chunk of the row's first block */
@@ -111,7 +102,7 @@ __device__ __forceinline__ void load_a(const source_t &from, unsigned to, int pi
     for (int turn = 0; turn < kTurns; turn++) {
         const int row = turn * mine.kRows;
         if ((kGroup == 1 && kRows % mine.kRows == 0) || mine.row + row < rows)
-            copy_16(to + swizzled<kChunks>(mine.row, mine.chunk) + row * kRowBytes,
+            cp_async_16(to + swizzled<kChunks>(mine.row, mine.chunk) + row * kRowBytes,
                         from.a + block + row * (kBlockK * 2), 16);
     }
 }
@@ -129,7 +120,7 @@ __device__ __forceinline__ void load_b(const source_t &from, unsigned to, long l
         const char *at = from.b + k * from.b_row;
 #pragma unroll
         for (int row = 0; row < kStepK; row += mine.kRows) {
-            copy_16((lane ^ (row % 8 << 4)) + row * 128, at, valid);
+            cp_async_16((lane ^ (row % 8 << 4)) + row * 128, at, valid);
             at += mine.kRows * from.b_row;
         }
     } else {
@@ -139,7 +130,7 @@ __device__ __forceinline__ void load_b(const source_t &from, unsigned to, long l
 #pragma unroll
         for (int row = 0; row < kTileN; row += mine.kRows) {
             if (mine.row + row < from.n_left)
-                copy_16(to + swizzled<kChunks>(mine.row, mine.chunk) + row * kRowBytes, at, 16);
+                cp_async_16(to + swizzled<kChunks>(mine.row, mine.chunk) + row * kRowBytes, at, 16);
             at += mine.kRows * from.b_row;
         }
     }

@@ -90,16 +90,6 @@ __device__ __forceinline__ void cp_async_16(unsigned smem, const void *gmem, int
                  : "memory");
 }
 
-/* The same; L2 fetches what it misses with the 128 or 256 bytes around it. */
-template <int bytes>
-__device__ __forceinline__ void cp_async_16_ahead(unsigned smem, const void *gmem, int valid)
-{
-    asm volatile("cp.async.cg.shared.global.L2::%3B [%0], [%1], 16, %2;\n"
-                 :
-                 : "r"(smem), "l"(__cvta_generic_to_global(gmem)), "r"(valid), "n"(bytes)
-                 : "memory");
-}
-
 __device__ __forceinline__ void cp_async_commit()
 {
     asm volatile("cp.async.commit_group;\n" ::: "memory");

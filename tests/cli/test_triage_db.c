@@ -16,11 +16,12 @@
     "overlap=0"
 
 /* Legal for PROBLEM on DEVICE. */
-#define WGMMA(tile_n, more) "wgmma tile_n=" #tile_n " " more " ctas_per_sm=1 raster=1 share=1 promote=0"
-#define WGMMA_256 WGMMA(256, "wg_n=1 step_k=64 stages=4 c_slabs=4 cluster_n=1")
+#define WGMMA(tile_n, more)                                                                                  \
+    "wgmma tile_n=" #tile_n " " more " ctas_per_sm=1 raster=1 share=1 order=0 promote=0"
+#define WGMMA_256 WGMMA(256, "wg_n=1 step_k=64 stages=5 c_slabs=2 cluster_n=1")
 #define WGMMA_128 WGMMA(128, "wg_n=1 step_k=64 stages=8 c_slabs=2 cluster_n=1")
-#define WGMMA_192 WGMMA(192, "wg_n=1 step_k=64 stages=6 c_slabs=1 cluster_n=1")
-#define WGMMA_384 WGMMA(384, "wg_n=2 step_k=32 stages=7 c_slabs=1 cluster_n=1")
+#define WGMMA_128_HALVES WGMMA(128, "wg_n=2 step_k=64 stages=8 c_slabs=1 cluster_n=1")
+#define WGMMA_256_HALVES WGMMA(256, "wg_n=2 step_k=64 stages=4 c_slabs=2 cluster_n=1")
 #define WGMMA_WIDE WGMMA(256, "wg_n=4 step_k=64 stages=4 c_slabs=1 cluster_n=1")
 #define HOST_DEVICE "host x86_64-avx512 sms=16 clock=0 memclock=0 bus=0 l2=33554432 smem=0"
 #define HOST_CONFIG "host tile_n=32 tile_m=8 unroll=4 schedule=dynamic row_tasks=1 pack=1"
@@ -100,8 +101,8 @@ static int make_database(void **state) {
     tri_store *store = open_store("data/triage/triage.db", TRI_STORE_WRITE);
     add(store, row_of(WGMMA_256, 100000));
     add(store, row_of(WGMMA_128, 100200));
-    add(store, row_of(WGMMA_192, 250000));
-    add(store, failed_row(WGMMA_384, TRI_SPILLED, "spills 96 bytes, 0 allowed"));
+    add(store, row_of(WGMMA_128_HALVES, 250000));
+    add(store, failed_row(WGMMA_256_HALVES, TRI_SPILLED, "spills 96 bytes, 0 allowed"));
     add(store, failed_row(WGMMA_WIDE, TRI_WRONG, "row 3 column 7 is off"));
     tri_measurement other = row_of(HOST_CONFIG, 5000000);
     other.problem = (char *)(uintptr_t)OTHER_PROBLEM;

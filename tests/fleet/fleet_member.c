@@ -45,7 +45,7 @@ static triage_status add_row(tri_store *store, int problem, int candidate, const
              128 + 8 * problem);
     snprintf(config, sizeof config,
              "wgmma tile_n=128 wg_n=%d step_k=64 stages=4 c_slabs=%d cluster_n=1 ctas_per_sm=2 raster=%d "
-             "share=1 promote=0",
+             "share=1 order=0 promote=0",
              candidate == 2 ? 2 : 1, candidate == 2 ? 1 : 2, candidate == 1 ? 2 : 1); /* all legal here */
     tri_hash(hash, config, strlen(config));
     tri_hash(name, host, strlen(host));

@@ -114,8 +114,8 @@ static void test_hostile_rows_on_the_server(void **state) {
 /* Sound rows that cannot be: what a merge or an import refuses, a sync refuses, and names. */
 static void test_impossible_rows_on_the_server(void **state) {
     (void)state;
-    static const char legal[] = "wgmma tile_n=256 wg_n=1 step_k=64 stages=4 c_slabs=4 cluster_n=1 "
-                                "ctas_per_sm=1 raster=1 share=1 promote=0";
+    static const char legal[] = "wgmma tile_n=256 wg_n=1 step_k=64 stages=5 c_slabs=2 cluster_n=1 "
+                                "ctas_per_sm=1 raster=1 share=1 order=0 promote=0";
     tri_store *remote = open_at(on_server("impossible")), *local = open_store("gate.db", TRI_STORE_WRITE);
     tri_admission *gate = NULL;
     tri_sync_result result;

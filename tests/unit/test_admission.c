@@ -272,7 +272,7 @@ static void configurations(void **state) {
                                      "smem=166912";
     row.kernel = (char *)(uintptr_t) "wgmma";
     row.config = (char *)(uintptr_t) "wgmma tile_n=256 wg_n=1 step_k=64 stages=4 c_slabs=2 cluster_n=2 "
-                                     "ctas_per_sm=1 raster=2 share=1 promote=0";
+                                     "ctas_per_sm=1 raster=1 share=1 order=0 promote=0";
     expect_refused(gate, &row, "kernel wgmma does not run on sm_80");
     row.device = (char *)(uintptr_t)H200; /* 8 bytes to a row of B: no TMA */
     row.problem = (char *)(uintptr_t) "bsr_gemm f16 f16 row row none nobias m=8192 n=4 k=8192 block=64x64 "

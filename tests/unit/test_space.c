@@ -519,11 +519,10 @@ static void ships_a_space_of_a_sensible_size(void **state) {
 /* Dealt panels may be cut, so that there are more than the space can count: all SMs are launched. */
 static void dealt_panels_get_all_sms(void **state) {
     (void)state;
-    const char *const configs[] = {
-        "panel warp_rows=32 warps_m=16 warps_n=1 tile_n=64 group=16 stages=5 ahead=4 "
-        "cluster=1 gather=1 order=0",
-        "panel warp_rows=32 warps_m=16 warps_n=1 tile_n=64 group=16 stages=5 ahead=4 "
-        "cluster=1 gather=1 order=1"};
+    const char *const configs[] = {"panel warps=16 tile_n=64 group=16 stages=5 ahead=4 "
+                                   "cluster=1 gather=1 order=0",
+                                   "panel warps=16 tile_n=64 group=16 stages=5 ahead=4 "
+                                   "cluster=1 gather=1 order=1"};
     tri_space *space = open_space(NULL);
     tri_problem problem = problem_of(TRIAGE_F16, 16, 512);
     tri_device_info info = device_of("sm_90a");

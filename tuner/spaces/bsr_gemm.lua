@@ -128,7 +128,7 @@ local wgmma = triage.kernel {
    targets = { "sm_90a" },
    checked_against = "cuda",
    axes = {
-      { "tile_n", { 128, 192, 256, 384, 512 } }, -- columns of C per CTA
+      { "tile_n", { 128, 192, 256, 512 } },      -- columns of C per CTA
       { "wg_n", { 1, 2, 4 } },                   -- consumer warpgroups side by side in a tile
       { "step_k", { 32, 64, 128 } },             -- k per pipeline stage
       { "stages", { 2, 3, 4, 5, 6, 7, 8 } },     -- pipeline depth
@@ -192,11 +192,17 @@ local wgmma = triage.kernel {
       { "at least 64 KiB are on their way", function(p, c)
          return c.ctas_per_sm * c.stages * wgmma_stage(p, c) >= 65536
       end },
+      -- (what was tried on 68 problems and never won by more than 1 %: 384 columns, four store buffers of a tile of
+      -- 256, bands of clusters, short stages where long ones leave four)
+      { "192 columns only where 128 and 256 leave more of the last tile empty", function(p, c)
+         return c.tile_n ~= 192 or c.promote > 0 or
+                ceil_div(p.n, 192) * 192 < math.min(ceil_div(p.n, 256) * 256, ceil_div(p.n, 128) * 128)
+      end },
       { "a short stage only where a long one leaves fewer than four", function(p, c)
          local long = 128 // p.in_size -- k
-         return c.step_k == long or p.block_k % long ~= 0 or c.stages < 8
+         return c.step_k == long or p.block_k % long ~= 0 or c.stages < 6
       end },
-      { "two store buffers, or one or four where the tile asks for it", function(p, c)
+      { "two store buffers, or one where the tile asks for it", function(p, c)
          local slabs = c.tile_n // c.wg_n // 64
          if c.promote > 0 then -- a whole tile is stored at once
             return c.c_slabs == slabs
@@ -204,7 +210,10 @@ local wgmma = triage.kernel {
          if c.c_slabs == 0 then
             return c.cluster_n == 1 and c.raster == 1
          end
-         return c.c_slabs == (slabs % 2 == 1 and 1 or 2) or (c.c_slabs == slabs and slabs ~= 3 and c.stages >= 4)
+         return c.c_slabs == (slabs % 2 == 1 and 1 or 2)
+      end },
+      { "a band of two columns only where no cluster is as wide", function(p, c)
+         return c.raster == 1 or c.cluster_n == 1
       end },
       { "C goes straight from registers only where a CTA has one tile", function(p, c, d)
          return c.c_slabs > 0 or wgmma_tiles(p, c) <= d.sm_count * c.ctas_per_sm
@@ -283,19 +292,18 @@ local wgmma = triage.kernel {
 
 -- ---- panel: several small block rows share what they read of B -------------------------------------
 
-local function panel_rows(p, c)
-   return c.warps_m * c.warp_rows // p.block_m -- block rows
-end
+-- Of a warp, the whole tile wide. (64, and two warps side by side, are in the template; of 68 problems they won none.)
+local PANEL_WARP_ROWS = 32
 
-local function panel_warps(c)
-   return c.warps_m * c.warps_n
+local function panel_rows(p, c)
+   return c.warps * PANEL_WARP_ROWS // p.block_m -- block rows
 end
 
 -- bytes: the ring of B with its barriers, and each warp's ring of A blocks
 local function panel_smem(p, c, stages)
    local stage = c.group * p.block_m * c.tile_n * 2 + 16
-   local ring_a = c.warp_rows // p.block_m * c.ahead * p.block_m * p.block_m * 2
-   return (stages or c.stages) * stage + panel_warps(c) * ring_a
+   local ring_a = PANEL_WARP_ROWS // p.block_m * c.ahead * p.block_m * p.block_m * 2
+   return (stages or c.stages) * stage + c.warps * ring_a
 end
 
 -- A gathered column of B comes by one copy where all of a tile's columns exist.
@@ -313,7 +321,7 @@ end
 
 -- Registers of a consumer's thread after the producer's warpgroup has handed its own over.
 local function panel_registers(c)
-   local warpgroups = panel_warps(c) // 4
+   local warpgroups = c.warps // 4
    local launched = 512 // (warpgroups + 1) // 8 * 8
    return math.min(240, (launched * (warpgroups + 1) - 24) // warpgroups // 8 * 8)
 end
@@ -328,12 +336,10 @@ local panel = triage.kernel {
    targets = { "sm_90a" },
    checked_against = "cuda",
    axes = {
-      { "warp_rows", { 32, 64 } },            -- rows of C per warp
-      { "warps_m", { 8, 12, 16 } },           -- consumer warps along the panel
-      { "warps_n", { 1, 2 } },                -- consumer warps along tile_n
+      { "warps", { 8, 16 } },                 -- consumer warps, along the panel
       { "tile_n", { 64, 128 } },              -- columns of C per CTA
       { "group", { 4, 8, 16 } },              -- block columns per stage
-      { "stages", { 3, 4, 5, 6, 8, 10, 12 } }, -- pipeline depth
+      { "stages", { 3, 4, 5, 6 } },           -- pipeline depth
       { "ahead", { 2, 4, 8 } },               -- blocks of A under way for each block row
       { "cluster", { 1, 2 } },                -- CTAs that bring B to each other
       { "gather", { 0, 1 } },                 -- 1: a stage is any block columns, not neighbours
@@ -351,37 +357,26 @@ local panel = triage.kernel {
       { "a stage of column-major B is 64 k wide", function(p, c)
          return p.b_layout == "row" or c.group * p.block_m % 64 == 0
       end },
-      { "consumers are whole warpgroups, at most 1024 threads", function(p, c)
-         return panel_warps(c) % 4 == 0 and (panel_warps(c) + 4) * 32 <= 1024
-      end },
       { "the sums leave a thread 40 registers", function(p, c)
-         return c.warp_rows * c.tile_n // c.warps_n // 32 + 40 <= panel_registers(c)
+         return PANEL_WARP_ROWS * c.tile_n // 32 + 40 <= panel_registers(c)
       end },
       { "shared memory fits the SM", function(p, c, d) return panel_smem(p, c) <= d.smem_bytes_max end },
       -- from here on: what is legal but not worth a try
-      { "8 to 16 consumer warps", function(p, c) return panel_warps(c) >= 8 and panel_warps(c) <= 16 end },
-      { "two warps share a row only of a wide tile", function(p, c)
-         return c.tile_n == 64 * c.warps_n or (c.tile_n == 128 and c.warps_m == 8 and c.warp_rows == 32)
-      end },
+      { "sixteen warps have 64 columns", function(p, c) return c.tile_n == 64 or c.warps == 8 end },
       { "a stage is 128 or 256 k", function(p, c) return c.group * p.block_m >= 128 end },
       { "nearly all of shared memory is used", function(p, c, d)
          return 4 * panel_smem(p, c) >= 3 * d.smem_bytes_max
       end },
-      { "clusters share tiles of 512 rows x 64 columns or 256 x 128, one warp to 32 rows", function(p, c)
-         return c.cluster == 1 or (c.warp_rows == 32 and c.warps_n == 1 and c.warps_m * c.tile_n == 1024)
+      { "clusters share tiles of 512 rows x 64 columns or 256 x 128", function(p, c)
+         return c.cluster == 1 or c.warps * c.tile_n == 1024
       end },
       { "columns are gathered for such tiles, as deep as memory allows", function(p, c, d)
-         return c.gather == 0 or (c.warp_rows == 32 and c.warps_n == 1 and
-                (c.warps_m * c.tile_n == 1024 or (c.warps_m * c.tile_n == 512 and c.order == 1)) and
+         return c.gather == 0 or ((c.warps * c.tile_n == 1024 or (c.warps * c.tile_n == 512 and c.order == 1)) and
                 c.ahead * p.block_m == 64 and
-                (c.stages == 12 or panel_smem(p, c, c.stages + (c.stages < 6 and 1 or 2)) > d.smem_bytes_max))
+                (c.stages == 6 or panel_smem(p, c, c.stages + 1) > d.smem_bytes_max))
       end },
-      { "tiles are dealt out only where rows are uneven, and of one warp to 32 rows", function(p, c)
-         return c.order == 0 or (p.imbalance >= 1.4 and c.warp_rows == 32 and c.warps_n == 1 and c.warps_m ~= 12 and
-                c.ahead * p.block_m == 64)
-      end },
-      { "64 rows a warp only with the shallowest A", function(p, c)
-         return c.warp_rows == 32 or c.ahead * p.block_m == 64
+      { "tiles are dealt out only where rows are uneven", function(p, c)
+         return c.order == 0 or (p.imbalance >= 1.4 and c.ahead * p.block_m == 64)
       end },
       { "4 block rows of A ahead hide their loads", function(p, c)
          return c.ahead * p.block_m >= 64 and c.ahead * p.block_m <= 128
@@ -389,9 +384,9 @@ local panel = triage.kernel {
    },
    params = function(p, c)
       return shared(p, cuda_type, {
-         { "warp_rows", c.warp_rows },
-         { "warps_m", c.warps_m },
-         { "warps_n", c.warps_n },
+         { "warp_rows", PANEL_WARP_ROWS },
+         { "warps_m", c.warps },
+         { "warps_n", 1 },
          { "tile_n", c.tile_n },
          { "group", c.group },
          { "stages", c.stages },
@@ -409,25 +404,22 @@ local panel = triage.kernel {
       return {
          grid = { math.min(clusters, math.max(1, d.sm_count // c.cluster)) * c.cluster },
          cluster = { c.cluster },
-         block = { (panel_warps(c) + 4) * 32 },
+         block = { (c.warps + 4) * 32 },
          smem_bytes = panel_smem(p, c),
          map_b = panel_map_b(p, c),
          panel_rows = panel_rows(p, c),
          panel_group = c.group,
          panel_cluster = c.cluster,
          panel_columns = c.order == 1 and ceil_div(p.n, c.tile_n) or 0,
-         panel_warps = c.order == 1 and c.warps_m or 0,
+         panel_warps = c.order == 1 and c.warps or 0,
          gather = c.gather == 1,
          reorder = true,
       }
    end,
    default = {
-      { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 16, stages = 5, ahead = 4,
-        cluster = 1, gather = 0, order = 0 },
-      { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 8, stages = 5, ahead = 2,
-        cluster = 2, gather = 1, order = 0 },
-      { warp_rows = 32, warps_m = 16, warps_n = 1, tile_n = 64, group = 8, stages = 5, ahead = 2,
-        cluster = 2, gather = 0, order = 0 },
+      { warps = 16, tile_n = 64, group = 16, stages = 5, ahead = 4, cluster = 1, gather = 0, order = 0 },
+      { warps = 16, tile_n = 64, group = 8, stages = 5, ahead = 2, cluster = 2, gather = 1, order = 0 },
+      { warps = 16, tile_n = 64, group = 8, stages = 5, ahead = 2, cluster = 2, gather = 0, order = 0 },
    },
 }
 
@@ -613,7 +605,6 @@ local strip = triage.kernel {
       { "stages", { 1, 2, 3, 4, 5, 6, 8 } },  -- pipeline depth
       { "ctas_per_sm", { 1, 2, 4, 8, 16 } },
       { "order", { 0, 1 } },                  -- of the CTAs: rows first, columns first
-      { "ahead", { 0, 128, 256 } },
    },
    constraints = {
       { "f16 or bf16 inputs", is_half },
@@ -686,7 +677,6 @@ local strip = triage.kernel {
          { "stages", c.stages },
          { "ctas_per_sm", c.ctas_per_sm },
          { "order", c.order },
-         { "ahead", c.ahead },
          { "whole_n", p.n % 8 == 0 and 1 or 0 },
       })
    end,
@@ -699,10 +689,10 @@ local strip = triage.kernel {
       }
    end,
    default = {
-      { tile_m = 128, tile_n = 128, warps_m = 8, warps_n = 1, wgmma = 1, group = 1, stages = 6, ctas_per_sm = 1, order = 0, ahead = 0 },
-      { tile_m = 64, tile_n = 128, warps_m = 4, warps_n = 1, wgmma = 1, group = 1, stages = 4, ctas_per_sm = 2, order = 0, ahead = 0 },
-      { tile_m = 32, tile_n = 128, warps_m = 1, warps_n = 2, wgmma = 0, group = 1, stages = 5, ctas_per_sm = 4, order = 0, ahead = 0 },
-      { tile_m = 16, tile_n = 128, warps_m = 1, warps_n = 2, wgmma = 0, group = 2, stages = 6, ctas_per_sm = 4, order = 0, ahead = 0 },
+      { tile_m = 128, tile_n = 128, warps_m = 8, warps_n = 1, wgmma = 1, group = 1, stages = 6, ctas_per_sm = 1, order = 0 },
+      { tile_m = 64, tile_n = 128, warps_m = 4, warps_n = 1, wgmma = 1, group = 1, stages = 4, ctas_per_sm = 2, order = 1 },
+      { tile_m = 32, tile_n = 128, warps_m = 1, warps_n = 2, wgmma = 0, group = 1, stages = 5, ctas_per_sm = 4, order = 0 },
+      { tile_m = 16, tile_n = 128, warps_m = 1, warps_n = 2, wgmma = 0, group = 2, stages = 6, ctas_per_sm = 4, order = 0 },
    },
 }
 
@@ -796,11 +786,10 @@ local wmma = triage.kernel {
       end },
       { "shared memory fits the SM", function(p, c, d) return wmma_smem(p, c) <= d.smem_bytes_max end },
       -- (deep pipelines, wide tiles and one or two warps were tried for small problems: never the winner)
-      { "where TMA kernels run, one depth and width is enough to compare, but for rows of a few blocks", function(p, c, d)
+      { "where TMA kernels run, one depth and width is enough to compare", function(p, c, d)
          return d.target ~= "sm_90a" or not (wgmma_covers(p) or panel_covers(p)) or
-                (c.stages == 3 and c.tile_n == (p.n > 64 and 128 or 64)) or
-                (p.nnzb <= 4 * p.block_rows and p.m * p.n <= 1 << 23 and p.n > 64 and c.tile_n <= 128 and
-                 c.stages < 4 and c.tile_m == math.min(64, p.block_m) and c.tile_k == math.min(64, wmma_block_k(p)))
+                (c.stages == 3 and c.tile_n == (p.n > 64 and 128 or 64) and
+                 (c.tile_k == 32 or wmma_block_k(p) % 32 ~= 0))
       end },
    },
    params = function(p, c, d)
@@ -963,8 +952,8 @@ local skinny = triage.kernel {
          return c.cluster_k * c.warps_k * dealt * p.block_rows <= math.max(1, p.nnzb) * p.block_k or
                 (c.cluster_k == 1 and c.warps_k <= 4)
       end },
-      { "CTAs share a row only where there are few tiles", function(p, c, d)
-         return c.cluster_k == 1 or skinny_tiles(p, c) * c.cluster_k <= 8 * d.sm_count
+      { "CTAs share a row only where tiles leave half of the chip idle", function(p, c, d)
+         return c.cluster_k == 1 or 2 * skinny_tiles(p, c) <= d.sm_count
       end },
       { "32 KiB or more are under way on an SM", function(p, c)
          return skinny_min_blocks(p, c) * skinny_warps(c) * c.stages * skinny_warp_rows(c) * 64 >= 32768
