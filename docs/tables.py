@@ -26,9 +26,11 @@ SHORT = dict(TITLES, triton="Triton untuned", tuned="Triton tuned", official="Tr
 
 
 def newest(what, rows):
-    """(name, document) of the newest file that has the benchmark problem."""
+    """(name, document) of the newest file that has the benchmark problem; what the notebook quotes makes no table."""
     found = []
     for path in (ROOT / "docs/results").glob("*.json"):
+        if "-notebook-" in path.name:
+            continue
         document = json.loads(path.read_text())
         if document.get("what") == what and any(rows(document)):
             found.append((document["date"], path.name, document))

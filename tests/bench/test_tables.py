@@ -80,6 +80,16 @@ class Tables(unittest.TestCase):
         self.assertIn("| l0_0.9_encoder1_ffn1 | 32768 × 1024 × 8192 | 16 | 0.057 |", page)
         self.assertEqual(page.count("\n| 4096 × 16 × 11008 |"), 4)
 
+    def test_the_notebooks_results_make_no_table(self):
+        self.run_tables()
+        page = self.page()
+        document = json.loads(self.json.read_text())
+        document["date"] = "2099-01-02"
+        document["rows"] = document["rows"][:1]
+        (self.root / "docs/results/2099-01-02-notebook-one.json").write_text(json.dumps(document))
+        self.assertEqual(self.run_tables("--check"), (0, ""))
+        self.assertEqual(self.page(), page)
+
     def test_check_notices_other_results(self):
         self.run_tables()
         document = json.loads(self.json.read_text())
