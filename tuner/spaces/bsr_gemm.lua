@@ -375,8 +375,9 @@ local panel = triage.kernel {
                 c.ahead * p.block_m == 64 and
                 (c.stages == 6 or panel_smem(p, c, c.stages + 1) > d.smem_bytes_max))
       end },
-      { "tiles are dealt out only where rows are uneven", function(p, c)
-         return c.order == 0 or (p.imbalance >= 1.4 and c.ahead * p.block_m == 64)
+      { "tiles are dealt out only where rows are uneven, or tiles so few that each must be as long", function(p, c, d)
+         local tiles = ceil_div(p.block_rows, panel_rows(p, c)) * ceil_div(p.n, c.tile_n)
+         return c.order == 0 or (c.ahead * p.block_m == 64 and (p.imbalance >= 1.4 or (p.n > 64 and tiles <= 2 * d.sm_count)))
       end },
       { "4 block rows of A ahead hide their loads", function(p, c)
          return c.ahead * p.block_m >= 64 and c.ahead * p.block_m <= 128
