@@ -17,6 +17,7 @@
  * named (wgmma) the end of a unit lies under the next one's products. */
 enum { STEP_COST = 20, BLOCK_COST = 13, WARP_COST = 8 * BLOCK_COST, UNIT_COST = 160, HIDDEN_UNIT_COST = 10 };
 
+#define EVEN_ENOUGH(share) ((share) + (share) / 256)
 #define LEVEL_UNITS 128 /* of each worker, at most */
 #define LEVEL_WORKERS 4096
 
@@ -167,23 +168,30 @@ static bool best_exchange(int64_t *best, int64_t *give, int64_t *take, const han
 }
 
 /* Dealt so, workers with one unit more than others may end most of a unit later, however many they have. Then the
- * last to end gives a dear unit to another, for a cheap one of that's, as long as both then end earlier than it did. */
+ * last to end gives a dear unit to the first, or else to any other, for a cheap one of that's, as long as both then end
+ * earlier than it did. */
 static triage_status level(deal_turns *dealt, const unit_cost *costs, int64_t units,
                            const tri_panel_shape *shape) {
     triage_status status = TRIAGE_OK;
     hands h = {0};
-    int64_t give = 0, take = 0;
+    int64_t give = 0, take = 0, total = 0;
     if (units > (int64_t)shape->workers * LEVEL_UNITS || shape->workers > LEVEL_WORKERS)
         return TRIAGE_OK; /* it takes its time, and matters for few */
     TRI_TRY(take_up(&h, dealt->turns, costs, units, shape));
+    for (int32_t w = 0; w < shape->workers; w++)
+        total += h.load[w];
     for (int32_t i = 0; i < 8 * shape->workers; i++) {
         int32_t busy = 0, other = 0;
-        for (int32_t w = 1; w < shape->workers; w++)
+        for (int32_t w = 1; w < shape->workers; w++) {
             busy = h.load[w] > h.load[busy] ? w : busy;
+            other = h.load[w] < h.load[other] ? w : other;
+        }
+        if (h.load[busy] <= EVEN_ENOUGH(total / shape->workers))
+            break;
         int64_t best = 0; /* by how much the later of the two ends earlier */
-        for (int32_t w = 0; w < shape->workers; w++)
-            if (h.load[busy] - h.load[w] > 2 * best &&
-                best_exchange(&best, &give, &take, &h, busy, w, costs, shape->columns))
+        best_exchange(&best, &give, &take, &h, busy, other, costs, shape->columns);
+        for (int32_t w = 0; w < shape->workers && best == 0; w++)
+            if (best_exchange(&best, &give, &take, &h, busy, w, costs, shape->columns))
                 other = w;
         if (best == 0)
             break;
