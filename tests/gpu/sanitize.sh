@@ -123,10 +123,10 @@ chmod 700 "$cache"
 for tool in $tools; do # before the old files go: it may be one of them
     file=$(done_of "$tool")
     if [ -n "$file" ] && [ -e "$file" ]; then
-        awk -F '\t' -v OFS='\t' 'NF >= 5 && $5 == "right" {print $1, $2, $3, $4, $5}' "$file" || exit 64
+        awk -F '\t' -v OFS='\t' 'NF >= 5 && $5 == "right" {print $1, $2, $3, $4, $5}' <"$file" || exit 64
     fi >"$out/$tool.earlier"
 done
-rm -f "$out"/plan* "$out"/*.plan "$out"/*.tool.txt "$out"/*.run.txt "$out"/*.tsv "$out"/*.next "$out"/*.end "$out"/compile.*.txt "$out"/planted.* "$out"/sanitize.*
+rm -f "$out"/plan "$out"/plan.txt "$out"/*.plan "$out"/*.tool.txt "$out"/*.run.txt "$out"/*.tsv "$out"/*.next "$out"/*.end "$out"/compile.*.txt "$out"/planted.* "$out"/sanitize.*
 for tool in $tools; do cp "$out/$tool.earlier" "$out/$tool.done.tsv"; done
 
 # Many processes on one CPU: their references take what it has for each, and none spins.

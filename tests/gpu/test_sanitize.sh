@@ -41,6 +41,12 @@ exec "$program" "\$@"
 RECORD
 chmod +x "$scratch/sanitizer" "$scratch/build/bin/run_candidates"
 
+# A part with more than one run: which one, is by the hashes of their names. (This one's problems are small.)
+for number in $(seq 26 150); do
+    part=$number/150
+    "$program" --count --target host --once --part "$part" | grep -q '^count .* runs=\([2-9]\|[1-9][0-9]\) ' && break
+done
+
 failed=0
 # expect CASE EXIT_CODE TEXT OPTION...
 expect() {
@@ -49,7 +55,7 @@ expect() {
     shift 3
     code=0
     CASE=$case_ COMPUTE_SANITIZER=$scratch/sanitizer sh tests/gpu/sanitize.sh --build "$scratch/build" \
-        --out "$scratch/out" --cache "$scratch/cache" --jobs 2 --per-tool 2 --device host --part 1/100 --once 1 "$@" \
+        --out "$scratch/out" --cache "$scratch/cache" --jobs 2 --per-tool 2 --device host --part "$part" --once 1 "$@" \
         >"$scratch/said" 2>&1 || code=$?
     [ "$code" -eq 77 ] && cat "$scratch/said" && exit 77
     if [ "$code" -ne "$wanted" ] || ! grep -q "$text" "$scratch/said"; then
@@ -77,7 +83,7 @@ CHECK
 cp "$scratch/out/initcheck.done.tsv" "$scratch/all.tsv"
 cp "$scratch/out/plan" "$scratch/plan"
 all=$(wc -l <"$scratch/all.tsv")
-[ "$all" -ge 2 ] || failed=1
+[ "$all" -ge 2 ] || { echo "FAILED: $all rows done"; failed=1; }
 head -n 1 "$scratch/all.tsv" >"$scratch/one.tsv"
 sed '2,$s/^......../00000000/' "$scratch/all.tsv" >"$scratch/stale.tsv"
 sed '2,$s/right$/wrong/' "$scratch/all.tsv" >"$scratch/wrong.tsv"
@@ -121,13 +127,13 @@ planned() { # EXIT_CODE TEXT FILE OPTION...
         { echo "FAILED: exit $code, wanted $wanted and '$text':"; cat "$scratch/said"; failed=1; }
 }
 awk -F '\t' 'NF < 5 || ++n == 1' "$scratch/plan" >"$scratch/short"
-planned 0 '^run .* runs=1 ' "$scratch/short" --part 1/100
-planned 65 "is a plan for 'choice once=1 part=1/100', not 'choice once=1 part=1/1'" "$scratch/short"
+planned 0 '^run .* runs=1 ' "$scratch/short" --part "$part"
+planned 65 "is a plan for 'choice once=1 part=$part', not 'choice once=1 part=1/1'" "$scratch/short"
 sed 's/ sms=[0-9]*/ sms=9999/' "$scratch/short" >"$scratch/other"
-planned 65 "is a plan for 'device host .* sms=9999 .*not 'device host " "$scratch/other" --part 1/100
+planned 65 "is a plan for 'device host .* sms=9999 .*not 'device host " "$scratch/other" --part "$part"
 sed '$d' "$scratch/short" >"$scratch/other"
-planned 65 "broken off at '', not 'end'" "$scratch/other" --part 1/100
-planned 65 'is no plan: it begins with' "$0" --part 1/100
+planned 65 "broken off at '', not 'end'" "$scratch/other" --part "$part"
+planned 65 'is no plan: it begins with' "$0" --part "$part"
 code=0 # what the time limit leaves out is counted and is no success
 "$build/bin/run_candidates" --device host --part 1/4 --time-limit 1 >"$scratch/said" || code=$?
 [ "$code" -eq 75 ] && grep -q '^run .* left=[1-9]' "$scratch/said" || { failed=1; tail -n 2 "$scratch/said"; }
@@ -136,12 +142,12 @@ mkdir "$scratch/data"
 cp -r templates tuner "$scratch/data"
 sed -i 's/i < args->row_ptr\[block_row + 1\]/& - (block_row == 0)/' "$scratch/data/templates/bsr_gemm/host.c"
 cmp -s templates/bsr_gemm/host.c "$scratch/data/templates/bsr_gemm/host.c" && failed=1
-planned 65 'is a plan for kernel ' "$scratch/short" --part 1/100 --data-dir "$scratch/data"
+planned 65 'is a plan for kernel ' "$scratch/short" --part "$part" --data-dir "$scratch/data"
 code=0
 "$build/bin/run_candidates" --device host --part 1/100 --data-dir "$scratch/data" >"$scratch/said" || code=$?
 [ "$code" -eq 1 ] && grep -q '^WRONG .*: wrong: ' "$scratch/said" || { failed=1; cat "$scratch/said"; }
 echo "-- another space" >>"$scratch/data/tuner/spaces/bsr_gemm.lua"
-planned 65 "is a plan for 'space " "$scratch/short" --part 1/100 --data-dir "$scratch/data"
+planned 65 "is a plan for 'space " "$scratch/short" --part "$part" --data-dir "$scratch/data"
 expect clean 64 'no tool tastecheck' --tools tastecheck
 [ "$failed" -eq 0 ] && echo "passed"
 exit "$failed"
