@@ -14,9 +14,16 @@
  *   run_candidates --plant memcheck|racecheck|synccheck|initcheck
  *                                                      a kernel with that defect: the tool must find it
  *
+ *   run_candidates --make-plan FILE [--device cuda|host | --target T] [--once] [--part I/N]
+ *                                                      the same count, and writes which candidate runs on which
+ *                                                      problem (candidate_plan.h says how)
+ *   --plan FILE: to run, compile or count what that file says. Making a plan takes seconds, reading one none. Where
+ *   the device (its limits and its clock), --once, --part, tuner/, the list of problems or a kernel's text is not
+ *   what the file was made for, it is refused. To compile or count without --target is to do so for the file's device.
+ *
  * A line of --log: hash, block, configuration, problem, outcome ("right" or why not), launches, seconds; a run that
- * never came back has no outcome. The last line printed is for scripts. Exit codes: 0 all is right, 1 not, 64 usage, 75 stopped by the time limit, 77 no
- * device or no NVRTC. */
+ * never came back has no outcome. The last line printed is for scripts. Exit codes: 0 all is right, 1 not, 64 usage,
+ * 65 a plan for something else, 75 stopped by the time limit, 77 no device or no NVRTC. */
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -25,18 +32,13 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "gpu/run_candidates.h"
+#include "gpu/candidate_plan.h"
 #include "measure/bench_private.h"
-#include "render/render.h"
 
-#define PROBES (sizeof probes / sizeof probes[0])
-#define SEEN_MAX 16384
-/* Candidates that a process takes at once: few enough to end together, enough to be worth opening their problem
- * (inputs, float64 reference, two launches of the plain kernel). */
-#define UNIT 12
+#define SEEN_MAX JOBS_MAX
 
 typedef struct options {
-    const char *device, *target, *cache, *log, *plant, *data_dir, *share;
+    const char *device, *target, *cache, *log, *plant, *data_dir, *share, *plan, *make_plan;
     bool compile_only, coverage, once, count;
     unsigned part, parts; /* part is 0 .. parts - 1 */
     double time_limit_s;
@@ -53,20 +55,6 @@ typedef struct tally {
     double open_s;                /* of `problems` openings */
     seen sources, plain, configs; /* hashes; of plain kernels; "16x16 panel ..." */
 } tally;
-
-/* One candidate of the plan. */
-typedef struct job {
-    char *name, *config; /* name: "half 16x16 panel ..." */
-    size_t probe;
-    double cost; /* of its problem */
-} job;
-
-typedef struct plan {
-    job *jobs;
-    size_t job_count;
-    size_t *units; /* first jobs of the units, and job_count */
-    size_t unit_count;
-} plan;
 
 typedef struct session {
     const options *o;
@@ -85,21 +73,11 @@ typedef struct session {
 
 /* One problem of the list on its way. */
 typedef struct place {
-    const probe *probe;
-    char name[160];
-    tri_problem problem;
-    tri_pattern pattern;
+    outline of;
     tri_candidate reference;
     tri_source reference_source;
     tri_bench *bench; /* opened when the first candidate needs it */
 } place;
-
-static void must(triage_status status) {
-    if (status == TRIAGE_OK)
-        return;
-    printf("run_candidates: %s: %s\n", triage_status_name(status), triage_last_error());
-    exit(status == TRIAGE_E_NO_DEVICE ? 77 : 1);
-}
 
 static double seconds_since(int64_t start_ns) {
     return (double)(tri_now_ns() - start_ns) / 1e9;
@@ -133,80 +111,10 @@ static void forget(seen *list) {
 
 /* ---- the problem ---- */
 
-static int32_t blocks_of_row(probe_pattern kind, int32_t row, int32_t cols) {
-    if (kind == FULL)
-        return cols;
-    if (kind == BARE)
-        return 0;
-    const int32_t turns[] = {cols, 0, 1, (cols + 2) / 3};
-    return kind == UNEVEN ? turns[row % 4] : (cols + 1) / 2;
-}
-
-/* Each row's blocks begin somewhere else and are an odd stride apart. */
-static void make_pattern(tri_pattern *out, const probe *from) {
-    int32_t *row_ptr = NULL, *col_idx = NULL, nnzb = 0;
-    must(tri_calloc(&row_ptr, (size_t)from->rows + 1, sizeof *row_ptr));
-    must(tri_calloc(&col_idx, (size_t)from->rows * (size_t)from->cols + 1, sizeof *col_idx));
-    for (int32_t row = 0; row < from->rows; row++) {
-        int32_t wanted = blocks_of_row(from->pattern, row, from->cols), left = wanted;
-        for (int32_t col = 0; col < from->cols && left > 0; col++) {
-            /* take `wanted` of `cols`, moved on by the row */
-            int32_t at = (col + 3 * row) % from->cols;
-            bool taken = (int64_t)(at + 1) * wanted / from->cols != (int64_t)at * wanted / from->cols;
-            if (taken) {
-                col_idx[nnzb++] = col;
-                left--;
-            }
-        }
-        row_ptr[row + 1] = nnzb;
-    }
-    must(tri_pattern_copy(out, from->rows, from->cols, nnzb, row_ptr, col_idx));
-    free(row_ptr);
-    free(col_idx);
-}
-
-static void describe(place *p) {
-    const probe *from = p->probe;
-    static const char *const patterns[] = {"spread", "uneven", "full", "bare"};
-    snprintf(p->name, sizeof p->name, "%dx%d m=%lld n=%lld k=%lld %s-%s %s-%s %s%s ldb+%d ldc+%d %s",
-             from->block_m, from->block_k, (long long)p->problem.m, (long long)p->problem.n,
-             (long long)p->problem.k, tri_dtype_name(from->in), tri_dtype_name(from->out),
-             tri_layout_name(from->b_layout), tri_layout_name(from->c_layout), tri_activation_name(from->act),
-             from->bias ? "+bias" : "", from->pad_b, from->pad_c, patterns[from->pattern]);
-}
-
-static void make_problem(tri_problem *out, const probe *from, int64_t nnzb) {
-    *out = (tri_problem){.op = TRI_OP_BSR_GEMM,
-                         .in_type = from->in,
-                         .out_type = from->out,
-                         .b_layout = from->b_layout,
-                         .c_layout = from->c_layout,
-                         .activation = from->act,
-                         .bias = from->bias,
-                         .m = (int64_t)from->rows * from->block_m,
-                         .n = from->n,
-                         .k = (int64_t)from->cols * from->block_k,
-                         .block_m = from->block_m,
-                         .block_k = from->block_k,
-                         .nnzb = nnzb,
-                         .scale_per_block = from->scale_per_block};
-    out->ldb = (from->b_layout == TRIAGE_ROW_MAJOR ? out->n : out->k) + from->pad_b;
-    out->ldc = (from->c_layout == TRIAGE_ROW_MAJOR ? out->n : out->m) + from->pad_c;
-}
-
-/* Without the reference. */
-static void outline_place(place *out, const probe *from) {
-    *out = (place){.probe = from};
-    make_pattern(&out->pattern, from);
-    make_problem(&out->problem, from, out->pattern.nnzb);
-    tri_fingerprint_of(&out->problem.fingerprint, &out->pattern);
-    must(tri_problem_check(&out->problem));
-    describe(out);
-}
-
 static void open_place(place *out, session *s, const probe *from) {
-    outline_place(out, from);
-    must(tri_space_reference(&out->reference, s->space, &out->problem, &s->info));
+    *out = (place){0};
+    outline_make(&out->of, from);
+    must(tri_space_reference(&out->reference, s->space, &out->of.problem, &s->info));
     must(tri_render(&out->reference_source, &out->reference, s->o->data_dir));
 }
 
@@ -214,7 +122,7 @@ static void close_place(place *p) {
     tri_bench_close(p->bench);
     tri_source_free(&p->reference_source);
     tri_candidate_free(&p->reference);
-    tri_pattern_free(&p->pattern);
+    outline_free(&p->of);
 }
 
 /* ---- one candidate ---- */
@@ -232,8 +140,8 @@ static void compile(session *s, const tri_source *source, const char *what) {
 }
 
 static void open_bench(session *s, place *p) {
-    tri_bench_setup setup = {.problem = &p->problem,
-                             .pattern = &p->pattern,
+    tri_bench_setup setup = {.problem = &p->of.problem,
+                             .pattern = &p->of.pattern,
                              .seed = 7,
                              .warm = true,
                              .cache_dir = s->o->cache,
@@ -244,7 +152,7 @@ static void open_bench(session *s, place *p) {
     s->t.problems++;
     if (status == TRIAGE_OK)
         return;
-    printf("WRONG %s: %s\n", p->name, triage_last_error());
+    printf("WRONG %s: %s\n", p->of.name, triage_last_error());
     s->t.wrong++;
     s->stopped = true;
 }
@@ -253,7 +161,8 @@ static void open_bench(session *s, place *p) {
 static void log_begin(const session *s, const place *p, const char *hash, const char *config) {
     if (!s->log)
         return;
-    fprintf(s->log, "%s\t%dx%d\t%s\t%s", hash, p->problem.block_m, p->problem.block_k, config, p->name);
+    fprintf(s->log, "%s\t%dx%d\t%s\t%s", hash, p->of.problem.block_m, p->of.problem.block_k, config,
+            p->of.name);
     fflush(s->log);
 }
 
@@ -283,7 +192,7 @@ static void run(session *s, place *p, const tri_candidate *candidate, const tri_
     log_end(s, right ? "right" : report.reason, s->t.launches - launches, seconds_since(start));
     if (right)
         return;
-    printf("WRONG %s: %s: %s: %s\n", p->name, candidate->config, tri_outcome_name(report.outcome),
+    printf("WRONG %s: %s: %s: %s\n", p->of.name, candidate->config, tri_outcome_name(report.outcome),
            report.reason);
     fflush(stdout);
     s->t.wrong++;
@@ -293,18 +202,16 @@ static void run(session *s, place *p, const tri_candidate *candidate, const tri_
     }
 }
 
-static void name_config(char text[400], const tri_problem *problem, const char *config) {
-    snprintf(text, 400, "%s %dx%d %s", problem->in_type == TRIAGE_E4M3 ? "e4m3" : "half", problem->block_m,
-             problem->block_k, config);
+/* A plan from a file says what its kernels were: other templates make it another plan. */
+static void check_kernel(const session *s, const job *planned, const char *hash) {
+    if (!planned->hash[0] || strcmp(planned->hash, hash) == 0)
+        return;
+    printf("run_candidates: %s is a plan for kernel '%s' of %s, not '%s'\n", s->o->plan, planned->hash,
+           planned->name, hash);
+    exit(65);
 }
 
-static void note_config(session *s, const place *p, const char *config) {
-    char text[400];
-    name_config(text, &p->problem, config);
-    meet(&s->t.configs, text);
-}
-
-static void take(session *s, place *p, const char *config) {
+static void take(session *s, place *p, const job *planned) {
     tri_candidate candidate = {0};
     tri_source source = {0};
     char hash[TRI_HASH_SIZE];
@@ -316,15 +223,16 @@ static void take(session *s, place *p, const char *config) {
         s->t.left++;
         return;
     }
-    must(tri_space_candidate(&candidate, s->space, &p->problem, &s->info, config));
+    must(tri_space_candidate(&candidate, s->space, &p->of.problem, &s->info, planned->config));
     must(tri_render(&source, &candidate, s->o->data_dir));
     tri_source_hash(hash, &source, s->info.target);
-    note_config(s, p, config);
+    check_kernel(s, planned, hash);
+    meet(&s->t.configs, planned->name);
     bool fresh = meet(&s->t.sources, hash);
     if (!s->o->compile_only)
         run(s, p, &candidate, &source, hash);
     else if (fresh)
-        compile(s, &source, config);
+        compile(s, &source, planned->config);
     tri_source_free(&source);
     tri_candidate_free(&candidate);
 }
@@ -334,132 +242,6 @@ static void compile_plain(session *s, const place *p) {
     tri_source_hash(hash, &p->reference_source, s->info.target);
     if (!s->late && meet(&s->t.plain, hash))
         compile(s, &p->reference_source, "the plain kernel");
-}
-
-/* ---- the plan: which candidate on which problem ---- */
-
-/* By the hash of a name: all problems of a configuration are of one part. */
-static bool is_of_part(const session *s, const char *name) {
-    char hash[TRI_HASH_SIZE], head[9] = "";
-    tri_hash(hash, name, strlen(name));
-    memcpy(head, hash, 8);
-    return strtoul(head, NULL, 16) % s->o->parts == s->o->part;
-}
-
-static void offer(plan *out, const session *s, const place *p, const char *config) {
-    char name[400];
-    name_config(name, &p->problem, config);
-    if (!is_of_part(s, name))
-        return;
-    if (out->job_count == SEEN_MAX)
-        must(tri_fail(TRIAGE_E_MEMORY, "more than %d candidates", SEEN_MAX));
-    job *next = &out->jobs[out->job_count++];
-    *next = (job){.probe = (size_t)(p->probe - probes), .cost = (double)p->problem.nnzb};
-    next->cost *= (double)p->problem.n * p->problem.block_m * p->problem.block_k;
-    must(tri_strdup(&next->name, name));
-    must(tri_strdup(&next->config, config));
-}
-
-/* How much of a problem is edge: rows of every length before rows of one, a last tile of columns that is not full
- * before full ones. (Every run has beta != 0 in its second case.) */
-static int raggedness(const probe *from) {
-    const int of_pattern[] = {[SPREAD] = 2, [UNEVEN] = 3, [FULL] = 1, [BARE] = 0};
-    return 2 * of_pattern[from->pattern] + (from->n % 64 != 0);
-}
-
-static int by_name(const void *left, const void *right) {
-    const job *a = left, *b = right;
-    int order = strcmp(a->name, b->name);
-    return order ? order : (a->probe > b->probe) - (a->probe < b->probe);
-}
-
-/* The dearest first; problem by problem. */
-static int by_cost(const void *left, const void *right) {
-    const job *a = left, *b = right;
-    if (a->cost != b->cost)
-        return a->cost < b->cost ? 1 : -1;
-    if (a->probe != b->probe)
-        return a->probe > b->probe ? 1 : -1;
-    return strcmp(a->name, b->name);
-}
-
-/* Up to the kernel: "half 16x16 panel " */
-static size_t kernel_length(const char *name) {
-    size_t length = 0;
-    for (int words = 0; words < 3 && name[length]; length++)
-        words += name[length] == ' ';
-    return length;
-}
-
-/* Of the jobs of one name, the one on the most ragged problem; of equals, the least used by this kernel. */
-static size_t choose(const job *jobs, size_t count, const size_t used[PROBES]) {
-    size_t best = 0;
-    for (size_t i = 1; i < count; i++) {
-        int more = raggedness(&probes[jobs[i].probe]) - raggedness(&probes[jobs[best].probe]);
-        if (more > 0 || (more == 0 && used[jobs[i].probe] < used[jobs[best].probe]))
-            best = i;
-    }
-    return best;
-}
-
-/* Keeps one job of each name. */
-static void keep_once(plan *p) {
-    size_t used[PROBES] = {0}, kept = 0, end = 0;
-    qsort(p->jobs, p->job_count, sizeof *p->jobs, by_name);
-    for (size_t i = 0; i < p->job_count; i = end) {
-        for (end = i + 1; end < p->job_count && strcmp(p->jobs[end].name, p->jobs[i].name) == 0;)
-            end++;
-        size_t chosen = i + choose(p->jobs + i, end - i, used);
-        size_t length = kernel_length(p->jobs[i].name);
-        used[p->jobs[chosen].probe]++;
-        if (end < p->job_count && strncmp(p->jobs[end].name, p->jobs[i].name, length) != 0)
-            memset(used, 0, sizeof used);
-        for (size_t j = i; j < end; j++) {
-            if (j == chosen)
-                continue;
-            free(p->jobs[j].name);
-            free(p->jobs[j].config);
-        }
-        p->jobs[kept++] = p->jobs[chosen];
-    }
-    p->job_count = kept;
-}
-
-static void divide(plan *p) {
-    must(tri_calloc(&p->units, p->job_count + 1, sizeof *p->units));
-    for (size_t i = 0, first = 0; i < p->job_count; i++) {
-        if (i > 0 && i - first < UNIT && p->jobs[i].probe == p->jobs[first].probe)
-            continue;
-        p->units[p->unit_count++] = first = i;
-    }
-    p->units[p->unit_count] = p->job_count;
-}
-
-static void make_plan(session *s) {
-    must(tri_calloc(&s->plan.jobs, SEEN_MAX, sizeof *s->plan.jobs));
-    for (size_t i = 0; i < PROBES; i++) {
-        place p;
-        tri_configs configs = {0};
-        outline_place(&p, &probes[i]);
-        must(tri_space_enumerate(&configs, s->space, &p.problem, &s->info));
-        for (size_t j = 0; j < configs.count; j++)
-            offer(&s->plan, s, &p, configs.text[j]);
-        tri_configs_free(&configs);
-        close_place(&p);
-    }
-    if (s->o->once)
-        keep_once(&s->plan);
-    qsort(s->plan.jobs, s->plan.job_count, sizeof *s->plan.jobs, by_cost);
-    divide(&s->plan);
-}
-
-static void free_plan(plan *p) {
-    for (size_t i = 0; i < p->job_count; i++) {
-        free(p->jobs[i].name);
-        free(p->jobs[i].config);
-    }
-    free(p->jobs);
-    free(p->units);
 }
 
 /* ---- taking units ---- */
@@ -495,16 +277,16 @@ static void take_units(session *s) {
     while (!s->stopped && next_unit(s, &first, &end)) {
         const probe *wanted = &probes[s->plan.jobs[first].probe];
         size_t runs = s->t.runs, wrong = s->t.wrong;
-        if (p.probe != wanted) {
+        if (p.of.probe != wanted) {
             close_place(&p);
             open_place(&p, s, wanted);
         }
         if (s->o->compile_only)
             compile_plain(s, &p);
         for (size_t i = first; i < end; i++)
-            take(s, &p, s->plan.jobs[i].config);
+            take(s, &p, &s->plan.jobs[i]);
         if (s->t.runs > runs)
-            printf("%s: %zu candidates run, %zu wrong\n", p.name, s->t.runs - runs, s->t.wrong - wrong);
+            printf("%s: %zu candidates run, %zu wrong\n", p.of.name, s->t.runs - runs, s->t.wrong - wrong);
         fflush(stdout);
     }
     close_place(&p);
@@ -527,18 +309,38 @@ static int finish(session *s, const char *mode) {
     return code;
 }
 
+static void open_device(session *s) {
+    must(tri_device_open(&s->device, s->o->device, false));
+    s->info = *tri_device_describe(s->device);
+}
+
+/* From the file, or anew. Without a device and a target, the file also says for what. */
+static void get_plan(session *s) {
+    purpose of = {.info = s->info,
+                  .any_device = !s->device && !s->o->target,
+                  .once = s->o->once,
+                  .part = s->o->part,
+                  .parts = s->o->parts,
+                  .data_dir = s->o->data_dir};
+    if (s->o->plan)
+        plan_read(&s->plan, &of, s->o->plan);
+    else
+        plan_make(&s->plan, &of, s->space);
+    if (s->o->make_plan)
+        plan_write(&s->plan, &of, s->space, s->o->make_plan);
+    s->info = of.info;
+}
+
 static int run_all(session *s) {
     if (s->o->log && !(s->log = fopen(s->o->log, "w")))
         must(tri_fail(TRIAGE_E_IO, "%s cannot be written", s->o->log));
-    if (!s->o->compile_only) {
-        must(tri_device_open(&s->device, s->o->device, false));
-        s->info = *tri_device_describe(s->device);
-    }
+    if (!s->o->compile_only)
+        open_device(s);
     if (s->o->share && (s->share = open(s->o->share, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0)
         must(tri_fail(TRIAGE_E_IO, "%s cannot be opened", s->o->share));
-    make_plan(s);
+    get_plan(s);
     take_units(s);
-    free_plan(&s->plan);
+    plan_free(&s->plan);
     if (s->share >= 0)
         close(s->share);
     if (s->log)
@@ -548,10 +350,12 @@ static int run_all(session *s) {
     return code;
 }
 
-/* What a run would do: nothing is compiled. */
+/* What a run would do: nothing is compiled. A plan to keep is that of the device, unless a target is named. */
 static int count_plan(session *s) {
     size_t of_pattern[4] = {0}, of_probe[PROBES] = {0}, ragged = 0;
-    make_plan(s);
+    if (s->o->make_plan && !s->o->target)
+        open_device(s);
+    get_plan(s);
     for (size_t i = 0; i < s->plan.job_count; i++) {
         const job *j = &s->plan.jobs[i];
         const probe *from = &probes[j->probe];
@@ -562,10 +366,10 @@ static int count_plan(session *s) {
         ragged += raggedness(from) > 2 * 1;
     }
     for (size_t i = 0; i < PROBES; i++) {
-        place p;
-        outline_place(&p, &probes[i]);
+        outline p;
+        outline_make(&p, &probes[i]);
         printf("%4zu  %s\n", of_probe[i], p.name);
-        close_place(&p);
+        outline_free(&p);
     }
     printf("count part=%u/%u problems=%zu configurations=%zu runs=%zu units=%zu launches=%zu uneven=%zu "
            "spread=%zu "
@@ -573,8 +377,9 @@ static int count_plan(session *s) {
            s->o->part + 1, s->o->parts, s->t.problems, s->t.configs.count, s->t.runs, s->plan.unit_count,
            TRI_CASES * s->t.runs, of_pattern[UNEVEN], of_pattern[SPREAD], of_pattern[FULL], of_pattern[BARE],
            ragged);
-    free_plan(&s->plan);
+    plan_free(&s->plan);
     forget(&s->t.configs);
+    tri_device_close(s->device);
     return 0;
 }
 
@@ -597,7 +402,7 @@ static void check_block(session *s, const probe *from) {
         make_problem(&problem, &large, (int64_t)large.rows * large.cols);
         must(tri_space_enumerate(&configs, s->space, &problem, &s->info));
         for (size_t j = 0; j < configs.count; j++) {
-            char text[400];
+            char text[CONFIG_NAME_SIZE];
             name_config(text, &problem, configs.text[j]);
             s->t.runs++;
             if (has(&s->t.configs, text))
@@ -610,18 +415,24 @@ static void check_block(session *s, const probe *from) {
     }
 }
 
+static void note_config(session *s, const outline *p, const char *config) {
+    char text[CONFIG_NAME_SIZE];
+    name_config(text, &p->problem, config);
+    meet(&s->t.configs, text);
+}
+
 static int check_coverage(session *s) {
     for (size_t i = 0; i < PROBES; i++) {
-        place p;
+        outline p;
         tri_configs configs = {0};
-        open_place(&p, s, &probes[i]);
+        outline_make(&p, &probes[i]);
         must(tri_space_enumerate(&configs, s->space, &p.problem, &s->info));
         printf("%4zu  %s\n", configs.count, p.name);
         for (size_t j = 0; j < configs.count; j++)
             note_config(s, &p, configs.text[j]);
         s->t.problems++;
         tri_configs_free(&configs);
-        close_place(&p);
+        outline_free(&p);
     }
     for (size_t i = 0; i < PROBES; i++) {
         bool first = true;
@@ -701,13 +512,14 @@ static int usage(const char *what) {
 }
 
 static int parse(options *o, int argc, char **argv) {
-    static const struct option names[] = {{"device", 1, 0, 'd'},   {"target", 1, 0, 't'},
-                                          {"part", 1, 0, 'p'},     {"time-limit", 1, 0, 'l'},
-                                          {"cache", 1, 0, 'c'},    {"compile-only", 0, 0, 'o'},
-                                          {"coverage", 0, 0, 'v'}, {"log", 1, 0, 'g'},
-                                          {"plant", 1, 0, 'x'},    {"once", 0, 0, '1'},
-                                          {"data-dir", 1, 0, 'a'}, {"share", 1, 0, 's'},
-                                          {"count", 0, 0, 'n'},    {0}};
+    static const struct option names[] = {{"device", 1, 0, 'd'},    {"target", 1, 0, 't'},
+                                          {"part", 1, 0, 'p'},      {"time-limit", 1, 0, 'l'},
+                                          {"cache", 1, 0, 'c'},     {"compile-only", 0, 0, 'o'},
+                                          {"coverage", 0, 0, 'v'},  {"log", 1, 0, 'g'},
+                                          {"plant", 1, 0, 'x'},     {"once", 0, 0, '1'},
+                                          {"data-dir", 1, 0, 'a'},  {"share", 1, 0, 's'},
+                                          {"count", 0, 0, 'n'},     {"plan", 1, 0, 'f'},
+                                          {"make-plan", 1, 0, 'm'}, {0}};
     char rest = 0;
     for (int key; (key = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (key) {
@@ -742,6 +554,12 @@ static int parse(options *o, int argc, char **argv) {
         case 's':
             o->share = optarg;
             break;
+        case 'f':
+            o->plan = optarg;
+            break;
+        case 'm':
+            o->make_plan = optarg;
+            break;
         case 'n':
             o->count = true;
             break;
@@ -758,23 +576,27 @@ static int parse(options *o, int argc, char **argv) {
             return 64;
         }
     }
+    if ((o->plan != NULL) + (o->make_plan != NULL) + o->coverage + (o->plant != NULL) > 1)
+        return usage("--plan, --make-plan, --coverage and --plant: one of them");
+    if (o->make_plan && (o->compile_only || o->share || o->log))
+        return usage("--make-plan neither compiles nor runs");
     return optind < argc ? usage("an argument that is no option") : 0;
 }
 
 int main(int argc, char **argv) {
     static session s; /* large */
-    options o = {.device = "cuda", .target = "sm_90a", .parts = 1};
+    options o = {.device = "cuda", .parts = 1};
     int code = parse(&o, argc, argv);
     if (code)
         return code;
     s.o = &o;
     s.share = -1;
     s.start_ns = tri_now_ns();
-    must(tri_device_info_of_target(&s.info, o.target));
+    must(tri_device_info_of_target(&s.info, o.target ? o.target : "sm_90a"));
     if (o.plant)
         return plant(&s);
     must(tri_space_open(&s.space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = o.data_dir}));
-    code = o.coverage ? check_coverage(&s) : o.count ? count_plan(&s) : run_all(&s);
+    code = o.coverage ? check_coverage(&s) : o.count || o.make_plan ? count_plan(&s) : run_all(&s);
     tri_space_free(s.space);
     return code;
 }

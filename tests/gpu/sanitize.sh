@@ -4,7 +4,7 @@
 #   sh tests/gpu/sanitize.sh [--build DIR] [--out DIR] [--tools "memcheck racecheck synccheck initcheck"]
 #                            [--jobs N] [--per-tool N] [--gpus N] [--part I/N] [--time-limit S] [--grace S]
 #                            [--cache DIR] [--once 1] [--racecheck-workers N]
-#                            [--target sm_90a]
+#                            [--device cuda|host] [--done TOOL=FILE]... [--commit HASH]
 #
 #   --build      where bin/run_candidates is (default: build, else build-portable)
 #   --out        sanitize.json, sanitize.log (all that is not clean) and the parts (default: sanitize-out)
@@ -17,19 +17,28 @@
 #   --grace S    seconds past the limit for a launch to end, then its process is killed (default 30)
 #   --once 1     each configuration on one problem, its most ragged: see run_candidates.c
 #   --racecheck-workers N   threads of one racecheck process, 0: the tool's own choice (default 2)
-#   --target     what is counted and compiled for: that of the GPU (default: sm_90a)
+#   --device     where the candidates run (default: cuda; host is for the test of this script). Which of them there are
+#                is asked of it once, at first: OUT/plan
+#   --done TOOL=FILE   an earlier call's OUT/TOOL.done.tsv: its candidates are left out of that tool's list, and what
+#                this call adds is written with them to this one's, so that several calls make the whole. Once a tool;
+#                FILE may be absent. A line counts when its kernel's text and its problem are still of the list: what
+#                is not in a kernel's text (its grid, the host's code) is for you to remember.
+#   --commit HASH  what was checked out, for a tree whose own git does not know (default: git's)
 #   --cache      compiled kernels; a second call compiles nothing (default: OUT/cache)
 #
 # Each tool must first find a planted defect of its kind: a tool that cannot fail says nothing. The counts are of
 # what the processes logged, against what the list has: also where one was killed, or this script (TERM, INT). A
 # tool's candidates are not told from the plain kernel of verification: both are triage_kernel, and a filter would
-# save the two launches that each opened problem costs. Exit codes: 0 no
+# save the two launches that each opened problem costs. TOOL.done.tsv has of a line of the logs the first five fields,
+# of the right results of processes whose tool came to its summary and found nothing: what shared a process with a
+# finding is run again. In sanitize.json, runs (and what is counted beside it) are this call's, earlier_runs are
+# --done's; complete: nothing of the whole list is left. Exit codes: 0 no
 # finding, every result right, nothing left out; 1 otherwise; 64 usage; 77 no GPU or no compute-sanitizer.
 set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
 
 build= out=sanitize-out tools="memcheck racecheck synccheck initcheck" per_tool= part=1/1 limit=600 cache= once=
-target=sm_90a gpus= grace=30 workers=2
+device=cuda gpus= grace=30 workers=2 commit= dones=
 jobs=$(nproc)
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || { echo "sanitize.sh: $1 wants a value" >&2; exit 64; }
@@ -44,7 +53,10 @@ while [ $# -gt 0 ]; do
         --cache) cache=$2 ;;
         --once) once=--once ;;
         --gpus) gpus=$2 ;;
-        --target) target=$2 ;;
+        --device) device=$2 ;;
+        --commit) commit=$2 ;;
+        --done) dones="$dones$2
+" ;;
         --grace) grace=$2 ;;
         --racecheck-workers) workers=$2 ;;
         *) echo "sanitize.sh: no option $1" >&2; exit 64 ;;
@@ -71,6 +83,19 @@ done
 [ -n "$per_tool" ] || per_tool=$((jobs / tool_count))
 [ "$per_tool" -ge 1 ] || per_tool=1
 
+newline='
+'
+case $device in cuda | host) ;; *) echo "sanitize.sh: --device $device is neither cuda nor host" >&2; exit 64 ;; esac
+case $commit in *[!0-9a-zA-Z._-]*) echo "sanitize.sh: --commit $commit is no name of a commit" >&2; exit 64 ;; esac
+# The file of --done for a tool: nothing when there is none.
+done_of() { printf '%s' "$dones" | sed -n "s/^$1=//p"; }
+for tool in $(printf '%s' "$dones" | sed 's/=.*//' | sort); do
+    case " $tools " in *" $tool "*) ;; *) echo "sanitize.sh: --done $tool=...: no tool of this call" >&2; exit 64 ;; esac
+    case $(done_of "$tool") in
+        '' | *"$newline"*) echo "sanitize.sh: --done is TOOL=FILE, once a tool" >&2; exit 64 ;;
+    esac
+done
+
 # A GPU is named as CUDA_VISIBLE_DEVICES does, which may already be a choice.
 there=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU ') || there=
 cards=$(echo "${CUDA_VISIBLE_DEVICES:-}" | tr ',' ' ')
@@ -95,7 +120,14 @@ out=$(cd "$out" && pwd)
 cache=${cache:-$out/cache}
 mkdir -p "$cache"
 chmod 700 "$cache"
-rm -f "$out"/*.tool.txt "$out"/*.run.txt "$out"/*.tsv "$out"/*.next "$out"/*.end "$out"/compile.*.txt "$out"/planted.* "$out"/sanitize.*
+for tool in $tools; do # before the old files go: it may be one of them
+    file=$(done_of "$tool")
+    if [ -n "$file" ] && [ -e "$file" ]; then
+        awk -F '\t' -v OFS='\t' 'NF >= 5 && $5 == "right" {print $1, $2, $3, $4, $5}' <"$file" || exit 64
+    fi >"$out/$tool.earlier"
+done
+rm -f "$out"/plan "$out"/plan.txt "$out"/*.plan "$out"/*.tool.txt "$out"/*.run.txt "$out"/*.tsv "$out"/*.next "$out"/*.end "$out"/compile.*.txt "$out"/planted.* "$out"/sanitize.*
+for tool in $tools; do cp "$out/$tool.earlier" "$out/$tool.done.tsv"; done
 
 # Many processes on one CPU: their references take what it has for each, and none spins.
 OMP_NUM_THREADS=$((($(nproc) + tool_count * per_tool - 1) / (tool_count * per_tool)))
@@ -103,7 +135,7 @@ export OMP_NUM_THREADS OMP_WAIT_POLICY=passive
 begin=$(date +%s)
 remaining() { left=$((limit - $(date +%s) + begin)); [ "$left" -ge 1 ] || left=1; echo "$left"; }
 
-# ---- each tool against its planted defect ----
+# ---- the plan, and each tool against its planted defect ----
 # errors FILE...: what the tool's own summaries count; "none" when there is none (it did not run to its end)
 errors() {
     awk '/(ERROR|RACECHECK) SUMMARY:/ {
@@ -132,13 +164,21 @@ if ! "$program" --compile-only --plant memcheck --cache "$cache" >"$out/no_nvrtc
     echo "skipped: $(head -n 1 "$out/no_nvrtc")"
     exit 77
 fi
+start=$(date +%s)
+"$program" --make-plan "$out/plan" --device "$device" $once --part "$part" >"$out/plan.txt" 2>&1 &
+planner=$!
 number_of_tool=0
 for tool in $tools; do
     under "$number_of_tool" "$tool" "$out/planted.$tool.tool.txt" "$program" --plant "$tool" --cache "$cache" \
         >"$out/planted.$tool.run.txt" 2>&1 &
     number_of_tool=$((number_of_tool + 1))
 done
+planned=0
+wait "$planner" || planned=$?
+plan_seconds=$(($(date +%s) - start))
 wait
+[ "$planned" != 77 ] || { echo "skipped: $(head -n 1 "$out/plan.txt")"; exit 77; }
+[ "$planned" = 0 ] || { echo "there is no plan:"; cat "$out/plan.txt"; exit 1; }
 for tool in $tools; do
     if grep -q 'no usable device' "$out/planted.$tool.run.txt"; then
         echo "skipped: $(head -n 1 "$out/planted.$tool.run.txt")"
@@ -155,11 +195,22 @@ for tool in $tools; do
 done
 [ "$working" -gt 0 ] || { echo "compute-sanitizer does not work here"; exit 1; }
 
-# ---- every kernel into the cache first: NVRTC under a tool is slow ----
-counted=$("$program" --count --target "$target" $once --part "$part" | tail -n 1)
-of_count() { echo "$counted" | sed -n "s/^count .*\b$1=\([0-9]*\).*/\1/p"; }
-expected=$(of_count runs) units=$(of_count units)
+# ---- what is left for each tool ----
+of_count() { sed -n "s/^count .*\b$1=\([0-9]*\).*/\1/p"; } # of what --count and --make-plan print
+expected=$(of_count runs <"$out/plan.txt") units=$(of_count units <"$out/plan.txt")
 [ "$expected" -gt 0 ] || { echo "sanitize.sh: --part $part has no candidate" >&2; exit 1; }
+for tool in $tools; do
+    awk -F '\t' '{key = $1 FS $2 FS $3 FS $4}
+        earlier {ended[key]; next}
+        NF < 5 || !(key in ended)' earlier=1 "$out/$tool.earlier" earlier= "$out/plan" >"$out/$tool.plan"
+    counted=$("$program" --count --plan "$out/$tool.plan" $once --part "$part") ||
+        { echo "sanitize.sh: $(echo "$counted" | tail -n 1)" >&2; exit 1; }
+    eval "runs_$tool=$(echo "$counted" | of_count runs) units_$tool=$(echo "$counted" | of_count units)"
+done
+runs_of() { eval echo "\$runs_$1"; }
+units_of() { eval echo "\$units_$1"; }
+
+# ---- every kernel into the cache first: NVRTC under a tool is slow ----
 
 # TERM or INT end what runs; the table and the JSON say how far it came.
 stopped=
@@ -173,7 +224,7 @@ wait_all() { for child_ in $children; do while kill -0 "$child_" 2>/dev/null; do
 
 start=$(date +%s)
 for job in $(seq "$jobs"); do
-    "$program" --compile-only --target "$target" $once --cache "$cache" --part "$part" --share "$out/compile.next" \
+    "$program" --compile-only --plan "$out/plan" $once --cache "$cache" --part "$part" --share "$out/compile.next" \
         --time-limit "$(remaining)" >"$out/compile.$job.txt" 2>&1 &
     children="$children $!"
 done
@@ -195,7 +246,7 @@ taken() { cat "$out/$1.next" 2>/dev/null || echo 0; }
 next_tool() { # OWN
     best_= most_=0
     for tool_ in $1 $tools; do
-        rest_=$((units - $(taken "$tool_")))
+        rest_=$(($(units_of "$tool_") - $(taken "$tool_")))
         [ "$rest_" -gt "$most_" ] || continue
         best_=$tool_ most_=$rest_
         [ "$tool_" != "$1" ] || break
@@ -211,8 +262,8 @@ process() { # NUMBER OWN
         round=$((round + 1))
         name="$out/$tool.$1.$round"
         before=$(taken "$tool")
-        under "$1" "$tool" "$name.tool.txt" "$program" $once --cache "$cache" --part "$part" --share "$out/$tool.next" \
-            --time-limit "$(remaining)" --log "$name.tsv" >"$name.run.txt" 2>&1 &
+        under "$1" "$tool" "$name.tool.txt" "$program" --device "$device" --plan "$out/$tool.plan" $once \
+            --part "$part" --cache "$cache" --share "$out/$tool.next" --time-limit "$(remaining)" --log "$name.tsv" >"$name.run.txt" 2>&1 &
         child=$!
         wait "$child" || true
         echo $(($(date +%s) - start)) >"$name.end"
@@ -238,6 +289,13 @@ rows=
 echo "each tool: $expected runs in $units units, $number processes on $gpus GPUs"
 printf '%-10s %10s %14s %8s %9s %6s %6s %9s %8s  %s\n' \
     tool candidates configurations runs launches wrong left findings planted seconds
+# Of the processes of a tool that came to its summary without a finding: the results that were right.
+clean_rows() {
+    for file in "$out/$1".[0-9]*.tool.txt; do
+        [ -f "$file" ] && [ "$(errors "$file")" = 0 ] || continue
+        awk -F '\t' -v OFS='\t' 'NF == 7 && $5 == "right" {print $1, $2, $3, $4, $5}' "${file%.tool.txt}.tsv"
+    done
+}
 number_or_null() { case $1 in none) echo null ;; *) echo "$1" ;; esac; }
 for tool in $tools; do
     # A process that did not come to its summary: its findings are not known, and so neither is the sum.
@@ -255,17 +313,23 @@ for tool in $tools; do
     runs=$(wc -l <"$out/$tool.ended")
     launches=$(awk -F '\t' '{s += $6} END {print s + 0}' "$out/$tool.ended")
     wrong=$(awk -F '\t' '$5 != "right"' "$out/$tool.ended" | wc -l)
-    left=$((expected - runs))
+    earlier=$((expected - $(runs_of "$tool")))
+    left=$((expected - earlier - runs))
+    [ "$processes" -gt 0 ] || [ "$left" -gt 0 ] || findings=0 # there was nothing left to run
     seconds=$(cat "$out/$tool".[0-9]*.end 2>/dev/null | sort -n | tail -n 1)
     seconds=${seconds:-$run_seconds}
     printf '%-10s %10s %14s %8s %9s %6s %6s %9s %8s  %s\n' "$tool" "$candidates" "$configurations" "$runs" "$launches" \
         "$wrong" "$left" "$findings" "$planted" "$seconds"
+    [ "$earlier" = 0 ] || echo "$tool: $earlier of $expected runs were right in earlier calls"
     for file in "$out/$tool".[0-9]*.tsv; do
         [ ! -f "$file" ] || awk -F '\t' 'NF == 4 {print "never came back: " $4 ": " $3}' "$file"
     done
     grep -h '^WRONG\|^run_candidates:\|lost' "$out/$tool".[0-9]*.run.txt 2>/dev/null | head -n 20 || true
-    [ "$findings" = 0 ] && [ "$wrong" = 0 ] && [ "$left" = 0 ] && [ "$runs" -gt 0 ] || bad=1
-    case $planted in 0 | none) bad=1 ;; esac
+    [ "$findings" = 0 ] && [ "$wrong" = 0 ] && [ "$left" = 0 ] && [ $((runs + earlier)) -gt 0 ] || bad=1
+    case $planted in
+        0 | none) bad=1 ;; # nor do its runs say anything
+        *) clean_rows "$tool" | sort -u - "$out/$tool.earlier" >"$out/$tool.done.tsv" ;;
+    esac
     # Also what no summary counts.
     ! grep -q '^WRONG\|^run_candidates:' "$out/$tool".[0-9]*.run.txt 2>/dev/null || bad=1
     [ "$findings" = 0 ] || grep -h -A3 '^========= \(Error\|Warning\|Invalid\|Uninit\|Barrier\|Diverg\|Program hit\)' \
@@ -274,10 +338,10 @@ for tool in $tools; do
     [ "$left" = 0 ] || complete=false
     rows="$rows${rows:+,}
     {\"tool\": \"$tool\", \"candidates\": $candidates, \"configurations\": $configurations, \"runs\": $runs,
-     \"launches\": $launches, \"wrong\": $wrong, \"left\": $left, \"complete\": $complete,
+     \"earlier_runs\": $earlier, \"launches\": $launches, \"wrong\": $wrong, \"left\": $left, \"complete\": $complete,
      \"findings\": $(number_or_null "$findings"), \"found_in_planted\": $(number_or_null "$planted"),
      \"seconds\": $seconds, \"processes\": $processes}"
-    rm -f "$out/$tool.ended"
+    rm -f "$out/$tool.ended" "$out/$tool.earlier"
 done
 [ -z "$stopped" ] || { echo "stopped by a signal"; bad=1; }
 for file in "$out"/*.tool.txt "$out"/*.run.txt; do
@@ -286,12 +350,12 @@ done >"$out/sanitize.log"
 device=$(sed -n 's/^device //p' "$out"/*.run.txt | sort -u | head -n 1)
 version=$("$sanitizer" --version 2>/dev/null | sed -n 's/.*[Vv]ersion *//p' | head -n 1)
 driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1 || true)
-commit=$(git -C "$here" rev-parse --short=10 HEAD 2>/dev/null || true)
+[ -n "$commit" ] || commit=$(git -C "$here" rev-parse --short=10 HEAD 2>/dev/null || true)
 cat >"$out/sanitize.json" <<JSON
 {
   "schema": 1, "kind": "sanitize", "date": "$(date -u +%Y-%m-%dT%H:%M:%SZ)", "commit": "$commit",
   "device": "$device", "driver": "$driver", "compute_sanitizer": "$version", "part": "$part",
-  "compiled": $compiled, "compile_seconds": $compile_seconds, "run_seconds": $run_seconds,
+  "plan_seconds": $plan_seconds, "compiled": $compiled, "compile_seconds": $compile_seconds, "run_seconds": $run_seconds,
   "processes_per_tool": $per_tool, "gpus": $gpus, "expected_runs": $expected,
   "tools": [$rows
   ]
