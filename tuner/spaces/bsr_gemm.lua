@@ -225,7 +225,7 @@ local wgmma = triage.kernel {
       { "tiles are dealt out only of 128 rows, of which a CTA has some, not very many, that end under others", function(p, c, d)
          local each = wgmma_tiles(p, c) / math.max(1, d.sm_count * c.ctas_per_sm // c.cluster_n)
          return c.order == 0 or (p.block_m == 128 and each <= 64 and c.raster == 1 and c.ctas_per_sm == 1 and c.c_slabs > 0 and c.promote == 0 and
-                (each > 1 or p.m * p.n <= 1048576)) -- small problems, where a try is cheap: of them tests are made
+                (each > 1 or (p.m * p.n <= 1048576 and p.n % 64 ~= 0))) -- small ragged ones are what tests run
       end },
       { "two CTAs per SM only for small tiles", function(p, c)
          return c.ctas_per_sm == 1 or (c.cluster_n == 1 and c.tile_n <= 256)
@@ -272,7 +272,8 @@ local wgmma = triage.kernel {
    -- beside the sums (lab notes: 631 TFLOP/s there, 626 row-major, which does not spill)
    spill_limit = 64,
    default = {
-      -- measured best at 8192^3, one block in ten: blocks of 128, of 64
+      -- measured best at 8192^3, one block in ten: blocks of 128, where a CTA has several tiles or one; of 64
+      { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 2, ctas_per_sm = 1, raster = 1, share = 1, order = 1, promote = 0 },
       { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 1, ctas_per_sm = 1, raster = 1, share = 1, order = 0, promote = 0 },
       { tile_n = 256, wg_n = 1, step_k = 64, stages = 4, c_slabs = 2, cluster_n = 2, ctas_per_sm = 1, raster = 1, share = 2,
         order = 0, promote = 0 },
