@@ -248,6 +248,27 @@ static void the_deal_is_even_where_rounds_are_not_full(void **state) {
     tri_pattern_free(&p);
 }
 
+/* 8192 units, 62 a worker: still level, and soon (a search through all pairs of workers took a quarter of a second). */
+static void a_deal_of_many_units_is_level(void **state) {
+    (void)state;
+    enum { ROWS = 128, COLUMNS = 64, WORKERS = 132 };
+    tri_pattern p;
+    tri_schedule s;
+    int64_t blocks[WORKERS] = {0}, most = 0;
+    const tri_panel_shape shape = {
+        .rows = 1, .group = 1, .cluster = 1, .columns = COLUMNS, .workers = WORKERS};
+    assert_int_equal(tri_pattern_random(&p, ROWS, ROWS, 0.9, 1), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
+    for (int64_t i = 0; i < s.deal_count; i++)
+        if (s.deal[i] >= 0)
+            blocks[i % WORKERS] += s.rows[s.deal[i] / COLUMNS].end - s.rows[s.deal[i] / COLUMNS].begin;
+    for (int w = 0; w < WORKERS; w++)
+        most = blocks[w] > most ? blocks[w] : most;
+    assert_true(256 * most <= 257 * (p.nnzb * COLUMNS / WORKERS + 1));
+    tri_schedule_free(&s);
+    tri_pattern_free(&p);
+}
+
 static void bad_shapes_are_named(void **state) {
     (void)state;
     tri_pattern p;
@@ -453,6 +474,7 @@ int main(void) {
         cmocka_unit_test(the_deal_is_whole_and_even),
         cmocka_unit_test(the_deal_may_leave_workers_idle),
         cmocka_unit_test(the_deal_is_even_where_rounds_are_not_full),
+        cmocka_unit_test(a_deal_of_many_units_is_level),
         cmocka_unit_test(bad_shapes_are_named),
         cmocka_unit_test(panels_hold_every_block_once),
         cmocka_unit_test(panels_of_a_known_pattern),
