@@ -59,9 +59,9 @@ typedef struct tri_panel_shape {
 typedef struct tri_schedule {
     int64_t slots;      /* block_rows; with panels of uneven height more: panels * rows of a panel */
     int32_t *row_order; /* [slots]: longest rows first, ties by index; panels: most steps first; -1: none */
-    struct tri_block_row *rows; /* [slots]: the same order; none: {-1, 0, 0, 0} */
-    int32_t panels;             /* a multiple of the shape's cluster; the last ones may have no rows */
-    int32_t *panel_ptr;         /* [panels + 1] or NULL */
+    struct tri_block_row *rows;     /* [slots]: the same order; none: {-1, 0, 0, 0} */
+    int32_t panels;                 /* a multiple of the shape's cluster; the last ones may have no rows */
+    int32_t *panel_ptr;             /* [panels + 1] or NULL */
     struct tri_panel_step *steps;   /* [panel_ptr[panels]] */
     struct tri_panel *panel_starts; /* [panels]: where each one's steps are, and the first of them */
     /* [rounds + 3][workers] or NULL: the units (panel / cluster) * columns + column tile that each worker does,
