@@ -15,15 +15,13 @@
 #define TRIES 64
 
 typedef struct cutter {
-    const tri_pattern *pattern;
-    const tri_panel_shape *shape;
+    tri_pricer pricer;
     const int32_t *rows; /* [block_rows] in the order of work */
     int64_t capacity;    /* slots of a unit, which is the panels of a cluster */
     int64_t units;       /* before any is cut */
     int64_t *whole;      /* [units]: cost of each before it is cut, its rows spread over the warps */
-    tri_pricer pricer;
-    int32_t *ranked; /* [capacity] */
-    int32_t *slots;  /* [capacity] */
+    int32_t *ranked;     /* [capacity] */
+    int32_t *slots;      /* [capacity] */
 } cutter;
 
 static void cutter_free(cutter *c) {
@@ -44,13 +42,13 @@ static int longer_first(const void *left, const void *right, void *pattern) {
 /* The longest rows to one warp each, of all CTAs in turn, the next ones to the same warps backwards, and so on: for
  * up to two rows a warp there is no evener way. */
 static void spread(cutter *c, const int32_t *rows, int64_t count) {
-    const int64_t warps = (int64_t)c->shape->warps * c->shape->cluster;
+    const int64_t warps = (int64_t)c->pricer.shape->warps * c->pricer.shape->cluster;
     memcpy(c->ranked, rows, (size_t)count * sizeof *c->ranked);
-    qsort_r(c->ranked, (size_t)count, sizeof *c->ranked, longer_first, (void *)(uintptr_t)c->pattern);
+    qsort_r(c->ranked, (size_t)count, sizeof *c->ranked, longer_first, (void *)(uintptr_t)c->pricer.pattern);
     memset(c->slots, -1, (size_t)c->capacity * sizeof *c->slots);
     for (int64_t i = 0; i < count; i++) {
         const int64_t round = i / warps, at = i % warps, warp = round % 2 == 0 ? at : warps - 1 - at;
-        c->slots[tri_warp_slot(c->shape, warp, round)] = c->ranked[i];
+        c->slots[tri_warp_slot(c->pricer.shape, warp, round)] = c->ranked[i];
     }
 }
 
@@ -61,7 +59,7 @@ static int64_t spread_cost(cutter *c, const int32_t *rows, int64_t count) {
 }
 
 static int64_t rows_of(const cutter *c, int64_t unit) {
-    const int64_t left = c->pattern->block_rows - unit * c->capacity;
+    const int64_t left = c->pricer.pattern->block_rows - unit * c->capacity;
     return left < c->capacity ? left : c->capacity;
 }
 
@@ -77,14 +75,14 @@ static void cut_unit(cutter *c, int64_t unit, int64_t pieces, int64_t *costs, in
     const int64_t count = rows_of(c, unit);
     int64_t total = 0, done = 0, end = 0;
     for (int64_t i = 0; i < count; i++)
-        total += tri_row_length(c->pattern, rows[i]);
+        total += tri_row_length(c->pricer.pattern, rows[i]);
     for (int64_t piece = 1; piece <= pieces; piece++) {
         const int64_t begin = end;
         do
-            done += tri_row_length(c->pattern, rows[end++]);
+            done += tri_row_length(c->pricer.pattern, rows[end++]);
         while (end < count - (pieces - piece) &&
                (piece == pieces ||
-                (2 * done + tri_row_length(c->pattern, rows[end])) * pieces <= 2 * total * piece));
+                (2 * done + tri_row_length(c->pricer.pattern, rows[end])) * pieces <= 2 * total * piece));
         costs[piece - 1] = spread_cost(c, rows + begin, end - begin);
         if (slots)
             memcpy(slots + (piece - 1) * c->capacity, c->slots, (size_t)c->capacity * sizeof *slots);
@@ -118,7 +116,7 @@ static triage_status try_limit(cutter *c, int64_t limit, int64_t *best, int64_t 
         return TRIAGE_OK;
     TRI_TRY(tri_calloc(&costs, (size_t)pieces, sizeof *costs));
     cut_all(c, limit, costs, NULL);
-    TRI_TRY(tri_deal_end(&end, costs, pieces, c->shape));
+    TRI_TRY(tri_deal_end(&end, costs, pieces, c->pricer.shape));
     if (end < *best) {
         *best = end;
         *best_limit = limit;
@@ -140,11 +138,11 @@ static triage_status price(cutter *c, int64_t *end, int64_t *share, int64_t *bou
         c->whole[u] = spread_cost(c, rows, rows_of(c, u));
         total += c->whole[u];
     }
-    for (int32_t row = 1; row < c->pattern->block_rows; row++)
-        if (tri_row_length(c->pattern, row) > tri_row_length(c->pattern, longest))
+    for (int32_t row = 1; row < c->pricer.pattern->block_rows; row++)
+        if (tri_row_length(c->pricer.pattern, row) > tri_row_length(c->pricer.pattern, longest))
             longest = row;
-    TRI_TRY(tri_deal_end(end, costs, c->units, c->shape));
-    *share = total * c->shape->columns / c->shape->workers + 1;
+    TRI_TRY(tri_deal_end(end, costs, c->units, c->pricer.shape));
+    *share = total * c->pricer.shape->columns / c->pricer.shape->workers + 1;
     *bound = spread_cost(c, &longest, 1);
     *bound = *bound > *share ? *bound : *share;
 done:
@@ -161,7 +159,7 @@ static triage_status search(int64_t *best_limit, cutter *c) {
     for (int64_t u = 0; u < c->units; u++)
         limit = c->whole[u] > limit ? c->whole[u] : limit;
     /* where all workers have a unit, none that is dearer than an even share may stay; else such may be the best */
-    const int64_t high = c->units * c->shape->columns < c->shape->workers ? 8 * share : share;
+    const int64_t high = c->units * c->pricer.shape->columns < c->pricer.shape->workers ? 8 * share : share;
     if (best > TRI_GOOD_ENOUGH(bound))
         TRI_TRY(try_limit(c, limit, &best, best_limit)); /* cuts none, but spreads its rows */
     limit = limit < high ? limit : high;
@@ -193,8 +191,7 @@ triage_status tri_cut_panels(tri_schedule *schedule, const tri_pattern *pattern,
                              const tri_panel_shape *shape) {
     triage_status status;
     int64_t limit = 0;
-    cutter c = {
-        .pattern = pattern, .shape = shape, .rows = schedule->row_order, .capacity = tri_unit_slots(shape)};
+    cutter c = {.rows = schedule->row_order, .capacity = tri_unit_slots(shape)};
     c.units = (pattern->block_rows + c.capacity - 1) / c.capacity;
     TRI_TRY(tri_pricer_make(&c.pricer, pattern, shape));
     if (c.units == 0 || !tri_units_fit(&c.pricer, c.units))

@@ -16,7 +16,6 @@
 
 typedef struct mixer {
     tri_pricer pricer;
-    const tri_panel_shape *shape;
     int64_t rows;
     int32_t *longest_first; /* [rows] */
     int64_t best_end;       /* of the deal, of all that were tried */
@@ -34,21 +33,21 @@ static void mixer_free(mixer *m) {
  * different units, which are gone through there and back too: none collects the longest rows, not of one round either,
  * where that is all there is. */
 static void deal_rows(int32_t *slots, const mixer *m, int64_t units) {
-    const int64_t unit_slots = tri_unit_slots(m->shape);
-    const int64_t warps = units * m->shape->warps * m->shape->cluster;
+    const int64_t unit_slots = tri_unit_slots(m->pricer.shape);
+    const int64_t warps = units * m->pricer.shape->warps * m->pricer.shape->cluster;
     memset(slots, -1, (size_t)(units * unit_slots) * sizeof *slots);
     for (int64_t i = 0; i < m->rows; i++) {
         const int64_t round = i / warps, at = i % warps, turn = round % 2 == 0 ? at : warps - 1 - at;
         const int64_t warp = turn / units, across = turn % units;
         const int64_t unit = warp % 2 == 0 ? across : units - 1 - across;
-        slots[unit * unit_slots + tri_warp_slot(m->shape, warp, round)] = m->longest_first[i];
+        slots[unit * unit_slots + tri_warp_slot(m->pricer.shape, warp, round)] = m->longest_first[i];
     }
 }
 
 /* When the deal of these units ends, and how much of it an even share would be. */
 static triage_status price(int64_t *end, int64_t *share, mixer *m, const int32_t *slots, int64_t count) {
     triage_status status;
-    const int64_t unit_slots = tri_unit_slots(m->shape), units = (count + unit_slots - 1) / unit_slots;
+    const int64_t unit_slots = tri_unit_slots(m->pricer.shape), units = (count + unit_slots - 1) / unit_slots;
     int64_t *costs = NULL, total = 0;
     TRI_TRY(tri_calloc(&costs, (size_t)units, sizeof *costs));
     for (int64_t u = 0; u < units; u++) {
@@ -56,8 +55,8 @@ static triage_status price(int64_t *end, int64_t *share, mixer *m, const int32_t
         costs[u] = tri_price_unit(&m->pricer, slots + u * unit_slots, left < unit_slots ? left : unit_slots);
         total += costs[u];
     }
-    TRI_TRY(tri_deal_end(end, costs, units, m->shape));
-    *share = total * m->shape->columns / m->shape->workers + 1;
+    TRI_TRY(tri_deal_end(end, costs, units, m->pricer.shape));
+    *share = total * m->pricer.shape->columns / m->pricer.shape->workers + 1;
 done:
     free(costs);
     return status;
@@ -67,7 +66,7 @@ static triage_status try_units(mixer *m, int64_t units) {
     triage_status status;
     int32_t *slots = NULL;
     int64_t end = 0, share = 0;
-    const int64_t count = units * tri_unit_slots(m->shape);
+    const int64_t count = units * tri_unit_slots(m->pricer.shape);
     TRI_TRY(tri_calloc(&slots, (size_t)count, sizeof *slots));
     deal_rows(slots, m, units);
     TRI_TRY(price(&end, &share, m, slots, count));
@@ -86,10 +85,11 @@ done:
 /* As few units as hold all rows, and those that fill whole rounds of the workers. */
 static triage_status try_all(mixer *m) {
     triage_status status;
-    const int64_t unit_slots = tri_unit_slots(m->shape), fewest = (m->rows + unit_slots - 1) / unit_slots;
+    const int64_t unit_slots = tri_unit_slots(m->pricer.shape),
+                  fewest = (m->rows + unit_slots - 1) / unit_slots;
     TRI_TRY(try_units(m, fewest));
     for (int64_t round = 1; round <= ROUNDS; round++) {
-        const int64_t units = round * m->shape->workers / m->shape->columns;
+        const int64_t units = round * m->pricer.shape->workers / m->pricer.shape->columns;
         if (units > fewest && units <= m->rows && tri_units_fit(&m->pricer, units))
             TRI_TRY(try_units(m, units));
     }
@@ -111,7 +111,7 @@ done:
 triage_status tri_mix_panels(tri_schedule *schedule, const tri_pattern *pattern,
                              const tri_panel_shape *shape) {
     triage_status status;
-    mixer m = {.shape = shape, .rows = pattern->block_rows};
+    mixer m = {.rows = pattern->block_rows};
     const int64_t unit_slots = tri_unit_slots(shape);
     TRI_TRY(tri_pricer_make(&m.pricer, pattern, shape));
     if (m.rows == 0 || !tri_units_fit(&m.pricer, (m.rows + unit_slots - 1) / unit_slots))
