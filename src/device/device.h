@@ -56,10 +56,12 @@ typedef struct tri_launch {
     tri_tensor_box map_a, map_b, map_c; /* values as [nnzb*block_m][block_k], B and C as stored */
     int32_t panel_rows;                 /* block rows of a panel; 0: the kernel uses no panels */
     int32_t panel_group;                /* block columns that are there together; 0, 1: one by one */
-    int32_t panel_cluster; /* neighbouring panels that list the same columns; 0, 1: each its own */
-    bool gather;           /* a group is any columns that are needed, else whole neighbours */
-    int32_t panel_columns; /* column tiles, to be dealt out to the grid with the panels; 0: no deal */
-    int32_t panel_warps;   /* with a deal: that share a panel's rows in equal runs; 0: panels are full */
+    int32_t panel_cluster;      /* neighbouring panels that list the same columns; 0, 1: each its own */
+    bool gather;                /* a group is any columns that are needed, else whole neighbours */
+    int32_t panel_columns;      /* column tiles, to be dealt out to the grid with the panels; 0: no deal */
+    int32_t panel_warps;        /* with a deal: that share a panel's rows in equal runs; 0: panels are full */
+    int32_t panel_busy_warps;   /* with panel_warps: so many keep an SM busy */
+    int32_t panel_least_blocks; /* with panel_warps: a panel takes no less time than so many blocks do */
     bool reorder;
 } tri_launch;
 
@@ -75,6 +77,8 @@ static inline tri_panel_shape tri_launch_panels(const tri_launch *launch) {
                        ? (int32_t)(launch->grid[0] / (launch->cluster[0] > 1 ? launch->cluster[0] : 1))
                        : 0,
         .warps = launch->panel_columns > 0 ? launch->panel_warps : 0,
+        .busy_warps = launch->panel_columns > 0 ? launch->panel_busy_warps : 0,
+        .least_blocks = launch->panel_columns > 0 ? launch->panel_least_blocks : 0,
         .reorder = launch->reorder};
 }
 

@@ -93,18 +93,20 @@ static json_t *json_box(const tri_tensor_box *box) {
 }
 
 /* A field that is not sent would be a kernel launched otherwise than it was asked for. */
-_Static_assert(sizeof(tri_launch) == 9 * 4 + 2 * 4 + 3 * sizeof(tri_tensor_box) + 7 * 4,
+_Static_assert(sizeof(tri_launch) == 9 * 4 + 2 * 4 + 3 * sizeof(tri_tensor_box) + 9 * 4,
                "tri_launch has changed: the codec has to follow");
 
 json_t *tri_json_launch(const tri_launch *launch) {
-    return json_pack("{s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:b, s:b}", "grid",
-                     json_triple(launch->grid), "block", json_triple(launch->block), "cluster",
+    return json_pack("{s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:b}",
+                     "grid", json_triple(launch->grid), "block", json_triple(launch->block), "cluster",
                      json_triple(launch->cluster), "smem", (json_int_t)launch->smem_bytes, "workspace",
                      (json_int_t)launch->workspace_bytes, "map_a", json_box(&launch->map_a), "map_b",
                      json_box(&launch->map_b), "map_c", json_box(&launch->map_c), "panel_rows",
                      launch->panel_rows, "panel_group", launch->panel_group, "panel_cluster",
                      launch->panel_cluster, "panel_columns", launch->panel_columns, "panel_warps",
-                     launch->panel_warps, "gather", (int)launch->gather, "reorder", (int)launch->reorder);
+                     launch->panel_warps, "panel_busy_warps", launch->panel_busy_warps, "panel_least_blocks",
+                     launch->panel_least_blocks, "gather", (int)launch->gather, "reorder",
+                     (int)launch->reorder);
 }
 
 static triage_status read_triple(uint32_t out[3], const json_t *json) {
@@ -126,12 +128,13 @@ triage_status tri_launch_from_json(tri_launch *out, const json_t *json) {
     int gather = 0, reorder = 0;
     triage_status status = TRIAGE_OK;
     *out = (tri_launch){0};
-    TRI_TRY(tri_json_read(json, "{s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:b, s:b}",
-                          "grid", &grid, "block", &block, "cluster", &cluster, "smem", &smem, "workspace",
-                          &workspace, "map_a", &a, "map_b", &b, "map_c", &c, "panel_rows", &out->panel_rows,
-                          "panel_group", &out->panel_group, "panel_cluster", &out->panel_cluster,
-                          "panel_columns", &out->panel_columns, "panel_warps", &out->panel_warps, "gather",
-                          &gather, "reorder", &reorder));
+    TRI_TRY(tri_json_read(
+        json, "{s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:b}", "grid",
+        &grid, "block", &block, "cluster", &cluster, "smem", &smem, "workspace", &workspace, "map_a", &a,
+        "map_b", &b, "map_c", &c, "panel_rows", &out->panel_rows, "panel_group", &out->panel_group,
+        "panel_cluster", &out->panel_cluster, "panel_columns", &out->panel_columns, "panel_warps",
+        &out->panel_warps, "panel_busy_warps", &out->panel_busy_warps, "panel_least_blocks",
+        &out->panel_least_blocks, "gather", &gather, "reorder", &reorder));
     TRI_TRY(read_triple(out->grid, grid));
     TRI_TRY(read_triple(out->block, block));
     TRI_TRY(read_triple(out->cluster, cluster));

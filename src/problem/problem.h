@@ -41,18 +41,22 @@ void tri_fingerprint_of(tri_fingerprint *out, const tri_pattern *pattern);
 void tri_fingerprint_blocks(int64_t *fewest, int64_t *most, const tri_fingerprint *fingerprint,
                             int64_t blocks);
 
+#define TRI_PANEL_ROWS 32 /* at most: the bits of tri_panel_step.rows */
+
 /* How a kernel takes the block rows together; rows 0: one by one. */
 typedef struct tri_panel_shape {
-    int32_t rows;    /* block rows of a panel, 0 .. 32 */
-    int32_t group;   /* block columns that are there together */
-    int32_t cluster; /* consecutive panels that list the same columns */
-    bool gather;     /* a group is any columns that are needed, the last one filled up with empty steps of
+    int32_t rows;       /* block rows of a panel, 0 .. TRI_PANEL_ROWS */
+    int32_t group;      /* block columns that are there together */
+    int32_t cluster;    /* consecutive panels that list the same columns */
+    bool gather;        /* a group is any columns that are needed, the last one filled up with empty steps of
                       * column -1; else neighbours, of which some are needed, from a multiple of group on */
-    bool reorder;    /* bring rows with common columns together within panels */
-    int32_t columns; /* column tiles of C, to be dealt out with the panels; 0: no deal */
-    int32_t workers; /* CTAs, or clusters of them, that share the work; with columns */
-    int32_t warps;   /* that share a panel's rows in equal runs: panels may then be of uneven height, or of
+    bool reorder;       /* bring rows with common columns together within panels */
+    int32_t columns;    /* column tiles of C, to be dealt out with the panels; 0: no deal */
+    int32_t workers;    /* CTAs, or clusters of them, that share the work; with columns */
+    int32_t warps;      /* that share a panel's rows in equal runs: panels may then be of uneven height, or of
                       * long and short rows, where that evens the deal out; 0: each panel is full */
+    int32_t busy_warps; /* with warps: so many keep an SM busy, fewer go at the pace of one */
+    int32_t least_blocks; /* with warps: a panel takes no less time than so many blocks do */
 } tri_panel_shape;
 
 /* Work order and panels, as templates/bsr_gemm/args.h describes them. */

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PANEL_ROWS_LIMIT 32 /* the bits of tri_panel_step.rows */
 #define GROUP_LIMIT 1024
 #define CLUSTER_LIMIT 16 /* CTAs of the largest cluster there is */
 #define WORKERS_LIMIT 65535
@@ -186,9 +185,9 @@ static triage_status list_rows(tri_schedule *out, const tri_pattern *pattern) {
 }
 
 static triage_status check_shape(const tri_panel_shape *shape) {
-    if (shape->rows < 0 || shape->rows > PANEL_ROWS_LIMIT)
+    if (shape->rows < 0 || shape->rows > TRI_PANEL_ROWS)
         return tri_fail(TRIAGE_E_INVALID, "panel_rows is %" PRId32 "; allowed 0 .. %d", shape->rows,
-                        PANEL_ROWS_LIMIT);
+                        TRI_PANEL_ROWS);
     if (shape->rows > 0 && (shape->group < 1 || shape->group > GROUP_LIMIT))
         return tri_fail(TRIAGE_E_INVALID, "panel_group is %" PRId32 "; allowed 1 .. %d", shape->group,
                         GROUP_LIMIT);
@@ -205,6 +204,11 @@ static triage_status check_shape(const tri_panel_shape *shape) {
         return tri_fail(TRIAGE_E_INVALID,
                         "%" PRId32 " warps to a panel; allowed 0, with a deal also what divides panel_rows",
                         shape->warps);
+    if (shape->warps > 0 && (shape->busy_warps < 1 || shape->busy_warps > 1024 || shape->least_blocks < 0))
+        return tri_fail(TRIAGE_E_INVALID,
+                        "%" PRId32 " warps keep an SM busy, a panel takes as long as %" PRId32
+                        " blocks; allowed 1 .. 1024 and 0 or more",
+                        shape->busy_warps, shape->least_blocks);
     return TRIAGE_OK;
 }
 

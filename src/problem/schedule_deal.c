@@ -12,10 +12,9 @@
 #include <string.h>
 
 /* What a unit costs, in proportions measured on an H200: it is bound by its steps, which bring B, or by its
- * products; and it has a beginning and an end. Few warps do not keep an SM busy: that eight with as many blocks do is
- * taken from tiles of eight warps being no slower than of sixteen, not measured for warps that idle. Where no warps are
- * named (wgmma) the end of a unit lies under the next one's products. */
-enum { STEP_COST = 20, BLOCK_COST = 13, WARP_COST = 8 * BLOCK_COST, UNIT_COST = 160, HIDDEN_UNIT_COST = 10 };
+ * products; and it has a beginning and an end. Where no warps are named (wgmma) the end of a unit lies under the next
+ * one's products. */
+enum { STEP_COST = 20, BLOCK_COST = 13, UNIT_COST = 160, HIDDEN_UNIT_COST = 10 };
 
 #define EVEN_ENOUGH(share) ((share) + (share) / 256)
 #define LEVEL_UNITS 128 /* of each worker, at most */
@@ -43,23 +42,50 @@ typedef struct deal_turns {
     int64_t end;    /* when the last worker has done all, in costs */
 } deal_turns;
 
+static int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+/* Warps with blocks left share the SM where they are enough to keep it busy; fewer go at the pace of one. So it takes
+ * the shortest one's blocks with all at work, then what the next one has more with one fewer, and so on. */
+int64_t tri_products_cost(const int64_t *warps, const tri_panel_shape *shape) {
+    int64_t sorted[TRI_PANEL_ROWS], cost = 0;
+    for (int32_t i = 0; i < shape->warps; i++) {
+        int32_t at = i;
+        for (; at > 0 && sorted[at - 1] < warps[i]; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = warps[i];
+    }
+    for (int32_t left = shape->warps; left > 0; left--) {
+        const int64_t more = sorted[left - 1] - (left < shape->warps ? sorted[left] : 0);
+        cost += more * larger(left, shape->busy_warps);
+    }
+    return cost * BLOCK_COST;
+}
+
+static int64_t full_panel_cost(const tri_pattern *pattern, const int32_t *slots, int64_t count, int64_t steps,
+                               const tri_panel_shape *shape) {
+    int64_t busiest = 0, blocks = 0;
+    for (int64_t i = 0; i < count; i++) {
+        blocks = (i % shape->rows == 0 ? 0 : blocks) + (slots[i] < 0 ? 0 : tri_row_length(pattern, slots[i]));
+        busiest = larger(blocks, busiest);
+    }
+    return larger(steps * STEP_COST, busiest * BLOCK_COST) + HIDDEN_UNIT_COST;
+}
+
 int64_t tri_unit_cost(const tri_pattern *pattern, const int32_t *slots, int64_t count, int64_t steps,
                       const tri_panel_shape *shape) {
-    const int32_t warp_rows = shape->warps > 0 ? shape->rows / shape->warps : shape->rows;
-    int64_t panel = 0, warp = 0, busiest_panel = 0, busiest_warp = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t blocks = slots[i] < 0 ? 0 : tri_row_length(pattern, slots[i]);
-        panel = (i % shape->rows == 0 ? 0 : panel) + blocks;
-        warp = (i % warp_rows == 0 ? 0 : warp) + blocks;
-        busiest_panel = panel > busiest_panel ? panel : busiest_panel;
-        busiest_warp = warp > busiest_warp ? warp : busiest_warp;
+    if (shape->warps == 0)
+        return full_panel_cost(pattern, slots, count, steps, shape);
+    const int32_t warp_rows = shape->rows / shape->warps;
+    int64_t cost = larger(steps * STEP_COST, (int64_t)shape->least_blocks * BLOCK_COST);
+    for (int64_t panel = 0; panel < count; panel += shape->rows) {
+        int64_t warps[TRI_PANEL_ROWS] = {0};
+        for (int64_t i = panel; i < count && i < panel + shape->rows; i++)
+            warps[(i - panel) / warp_rows] += slots[i] < 0 ? 0 : tri_row_length(pattern, slots[i]);
+        cost = larger(cost, tri_products_cost(warps, shape));
     }
-    int64_t cost = steps * STEP_COST;
-    if (cost < busiest_panel * BLOCK_COST)
-        cost = busiest_panel * BLOCK_COST;
-    if (shape->warps > 0 && cost < busiest_warp * WARP_COST)
-        cost = busiest_warp * WARP_COST;
-    return cost + (shape->warps > 0 ? UNIT_COST : HIDDEN_UNIT_COST);
+    return cost + UNIT_COST;
 }
 
 static int compare_cost(const void *left, const void *right) {

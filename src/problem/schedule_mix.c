@@ -1,6 +1,11 @@
 /* Where units are few, a round of them for each worker, the deal can only be even if they are. Panels of the longest
  * rows first are not, and cutting the dear ones makes more units than a round has. So all rows are dealt over the warps
- * of all units instead, and each warp, hence each unit, has about as many blocks.
+ * of all panels instead, in two ways:
+ *
+ *   turns   each warp gets a long row and a short one, so that each has about as many blocks
+ *   filled  panels are filled to the same cost, the longest rows first. That of a panel is least where its busiest
+ *           warps have equally much, enough of them to fill an SM: rows of a length come together, and short ones go
+ *           to the warps beside them. Where one row is longer than a warp's even share no other way is as good.
  *
  * The price is steps: rows with common columns are no longer together. The costs of the units have that, so it is done
  * only where it pays by them, and not for the little that an uncut deal which is even already might gain. */
@@ -12,15 +17,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUNDS 4 /* whole rounds of the workers that are tried, up to this many */
+#define ROUNDS 4       /* whole rounds of the workers that are tried, up to this many */
+#define FEWER_UNITS 24 /* the 24th part later is as good: each brings B anew, which the L2 has to send */
+#define FILLED 32      /* measured to be no better than turns where it should be by less than this part */
+#define FILL_LIMIT (1 << 17) /* rows x panels that are filled: it takes their product */
 
 typedef struct mixer {
     tri_pricer pricer;
     int64_t rows;
     int32_t *longest_first; /* [rows] */
     int64_t best_end;       /* of the deal, of all that were tried */
-    int32_t *best;          /* [best_units][unit's slots]; NULL: the panels as they came */
     int64_t best_units;
+    bool best_filled;
+    int32_t *best; /* [best_units][unit's slots]; NULL: the panels as they came */
 } mixer;
 
 static void mixer_free(mixer *m) {
@@ -44,6 +53,88 @@ static void deal_rows(int32_t *slots, const mixer *m, int64_t units) {
     }
 }
 
+/* A panel that is being filled. */
+typedef struct filling {
+    int64_t blocks[TRI_PANEL_ROWS]; /* of each warp */
+    int32_t rows[TRI_PANEL_ROWS];
+    int64_t cost;
+} filling;
+
+typedef struct place {
+    int64_t panel;
+    int32_t warp;
+    int64_t cost, more; /* of the panel with the row, and how much more than without */
+} place;
+
+static int64_t cost_with(filling *f, int32_t warp, int64_t length, const tri_panel_shape *shape) {
+    f->blocks[warp] += length;
+    const int64_t cost = tri_products_cost(f->blocks, shape);
+    f->blocks[warp] -= length;
+    return cost;
+}
+
+/* The warp that has least, or the one that has most without becoming the busiest. False: all are full. */
+static bool best_warp(place *best, filling *f, int64_t length, const tri_panel_shape *shape) {
+    int32_t least = -1, most = -1;
+    int64_t busiest = 0;
+    for (int32_t w = 0; w < shape->warps; w++)
+        busiest = f->blocks[w] > busiest ? f->blocks[w] : busiest;
+    for (int32_t w = 0; w < shape->warps; w++) {
+        if (f->rows[w] == shape->rows / shape->warps)
+            continue;
+        least = least < 0 || f->blocks[w] < f->blocks[least] ? w : least;
+        if (f->blocks[w] + length <= busiest && (most < 0 || f->blocks[w] > f->blocks[most]))
+            most = w;
+    }
+    if (least < 0)
+        return false;
+    best->warp = least;
+    best->cost = cost_with(f, least, length, shape);
+    if (most >= 0) {
+        const int64_t cost = cost_with(f, most, length, shape);
+        if (cost <= best->cost) {
+            best->warp = most;
+            best->cost = cost;
+        }
+    }
+    best->more = best->cost - f->cost;
+    return true;
+}
+
+/* Under the limit what makes least more, and of these the fullest panel; else what ends first. */
+static bool is_better(const place *a, const place *b, int64_t limit, const filling *panels) {
+    if ((a->cost <= limit) != (b->cost <= limit))
+        return a->cost <= limit;
+    if (a->cost > limit)
+        return a->cost < b->cost;
+    if (a->more != b->more)
+        return a->more < b->more;
+    return panels[a->panel].cost > panels[b->panel].cost;
+}
+
+static void fill_panels(int32_t *slots, filling *panels, const mixer *m, int64_t units, int64_t limit) {
+    const tri_panel_shape *shape = m->pricer.shape;
+    const int64_t count = units * shape->cluster, warp_rows = shape->rows / shape->warps;
+    memset(slots, -1, (size_t)(count * shape->rows) * sizeof *slots);
+    memset(panels, 0, (size_t)count * sizeof *panels);
+    for (int64_t i = 0, begun = 0; i < m->rows; i++) {
+        const int32_t row = m->longest_first[i];
+        const int64_t length = tri_row_length(m->pricer.pattern, row);
+        place best = {.panel = -1};
+        for (int64_t p = 0; p < count && p <= begun; p++) { /* one empty panel is like another */
+            place here = {.panel = p};
+            if (best_warp(&here, &panels[p], length, shape) &&
+                (best.panel < 0 || is_better(&here, &best, limit, panels)))
+                best = here;
+        }
+        filling *f = &panels[best.panel];
+        slots[best.panel * shape->rows + best.warp * warp_rows + f->rows[best.warp]++] = row;
+        f->blocks[best.warp] += length;
+        f->cost = best.cost;
+        begun = best.panel + 1 > begun ? best.panel + 1 : begun;
+    }
+}
+
 /* When the deal of these units ends, and how much of it an even share would be. */
 static triage_status price(int64_t *end, int64_t *share, mixer *m, const int32_t *slots, int64_t count) {
     triage_status status;
@@ -62,21 +153,59 @@ done:
     return status;
 }
 
+/* Keeps *slots, and leaves NULL or what was best before, if the deal ends so much earlier that it is worth it. */
+static triage_status keep_better(mixer *m, int32_t **slots, int64_t units, bool filled) {
+    int64_t end = 0, share = 0, before = m->best_end;
+    const triage_status status = price(&end, &share, m, *slots, units * tri_unit_slots(m->pricer.shape));
+    if (units < m->best_units)
+        before += before / FEWER_UNITS;
+    if (filled != m->best_filled)
+        before += filled ? -before / FILLED : before / FILLED;
+    if (status == TRIAGE_OK && end < before) {
+        free(m->best);
+        m->best = *slots;
+        m->best_units = units;
+        m->best_end = end;
+        m->best_filled = filled;
+        *slots = NULL;
+    }
+    return status;
+}
+
+/* Filled to an even share of all blocks, or to what the longest row takes, and to more. */
+static triage_status try_filled(mixer *m, int64_t units) {
+    static const int percent[] = {100, 102, 105, 110, 118, 130};
+    triage_status status = TRIAGE_OK;
+    const tri_panel_shape *shape = m->pricer.shape;
+    const int64_t panels = units * shape->cluster, warps = panels * shape->warps;
+    filling *fillings = NULL;
+    int32_t *slots = NULL;
+    int64_t share[TRI_PANEL_ROWS] = {0},
+            longest[TRI_PANEL_ROWS] = {tri_row_length(m->pricer.pattern, m->longest_first[0])};
+    for (int32_t w = 0; w < shape->warps; w++)
+        share[w] = (m->pricer.pattern->nnzb + warps - 1) / warps;
+    const int64_t even = tri_products_cost(share, shape), alone = tri_products_cost(longest, shape);
+    TRI_TRY(tri_calloc(&fillings, (size_t)panels, sizeof *fillings));
+    for (size_t i = 0; i < sizeof percent / sizeof *percent; i++) {
+        if (!slots)
+            TRI_TRY(tri_calloc(&slots, (size_t)(panels * shape->rows), sizeof *slots));
+        fill_panels(slots, fillings, m, units, (even > alone ? even : alone) * percent[i] / 100);
+        TRI_TRY(keep_better(m, &slots, units, true));
+    }
+done:
+    free(fillings);
+    free(slots);
+    return status;
+}
+
 static triage_status try_units(mixer *m, int64_t units) {
     triage_status status;
     int32_t *slots = NULL;
-    int64_t end = 0, share = 0;
-    const int64_t count = units * tri_unit_slots(m->pricer.shape);
-    TRI_TRY(tri_calloc(&slots, (size_t)count, sizeof *slots));
+    TRI_TRY(tri_calloc(&slots, (size_t)(units * tri_unit_slots(m->pricer.shape)), sizeof *slots));
     deal_rows(slots, m, units);
-    TRI_TRY(price(&end, &share, m, slots, count));
-    if (end < m->best_end) {
-        free(m->best);
-        m->best = slots;
-        m->best_units = units;
-        m->best_end = end;
-        slots = NULL;
-    }
+    TRI_TRY(keep_better(m, &slots, units, false));
+    if (m->rows * units * m->pricer.shape->cluster <= FILL_LIMIT)
+        TRI_TRY(try_filled(m, units));
 done:
     free(slots);
     return status;
@@ -100,6 +229,7 @@ done:
 static triage_status search(mixer *m, const tri_schedule *schedule) {
     triage_status status;
     int64_t share = 0;
+    m->best_units = (schedule->slots + tri_unit_slots(m->pricer.shape) - 1) / tri_unit_slots(m->pricer.shape);
     TRI_TRY(price(&m->best_end, &share, m, schedule->row_order, schedule->slots));
     /* an even share of what was cut is no bound: cutting made it dearer */
     if (schedule->slots > m->rows || m->best_end > TRI_GOOD_ENOUGH(share))

@@ -266,9 +266,10 @@ static bool flag(lua_State *L, const char *name) {
 
 static void read_launch(lua_State *L, tri_launch *launch) {
     static const char *const known[] = {
-        "grid",        "block",  "cluster",    "smem_bytes",  "workspace_bytes", "map_a",
-        "map_b",       "map_c",  "panel_rows", "panel_group", "panel_cluster",   "panel_columns",
-        "panel_warps", "gather", "reorder",    NULL};
+        "grid",          "block",         "cluster",     "smem_bytes",       "workspace_bytes",
+        "map_a",         "map_b",         "map_c",       "panel_rows",       "panel_group",
+        "panel_cluster", "panel_columns", "panel_warps", "panel_busy_warps", "panel_least_blocks",
+        "gather",        "reorder",       NULL};
     static const int64_t grid_high[3] = {INT32_MAX, 65535, 65535}, block_high[3] = {1024, 1024, 64},
                          cluster_high[3] = {16, 16, 16};
     check_fields(L, known, "launch");
@@ -285,6 +286,8 @@ static void read_launch(lua_State *L, tri_launch *launch) {
     launch->panel_cluster = (int32_t)field(L, "panel_cluster", 0, 16);
     launch->panel_columns = (int32_t)field(L, "panel_columns", 0, INT32_MAX);
     launch->panel_warps = (int32_t)field(L, "panel_warps", 0, 32);
+    launch->panel_busy_warps = (int32_t)field(L, "panel_busy_warps", 0, 1024);
+    launch->panel_least_blocks = (int32_t)field(L, "panel_least_blocks", 0, 1 << 20);
     launch->gather = flag(L, "gather");
     launch->reorder = flag(L, "reorder");
 }

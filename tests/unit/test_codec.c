@@ -22,7 +22,8 @@ static tri_launch through_the_wire(const tri_launch *launch) {
 static void every_number_comes_back(void **state) {
     (void)state;
     enum { NUMBERS = offsetof(tri_launch, gather) / sizeof(uint32_t) };
-    tri_launch launch = {.panel_columns = 7, .panel_warps = 9};
+    tri_launch launch = {
+        .panel_columns = 7, .panel_warps = 9, .panel_busy_warps = 11, .panel_least_blocks = 13};
     uint32_t sent[NUMBERS], came[NUMBERS];
     for (uint32_t i = 0; i < NUMBERS; i++)
         sent[i] = 1000 + i;
@@ -32,6 +33,8 @@ static void every_number_comes_back(void **state) {
     assert_memory_equal(came, sent, sizeof sent);
     assert_int_equal(back.panel_columns, 7);
     assert_int_equal(back.panel_warps, 9);
+    assert_int_equal(back.panel_busy_warps, 11);
+    assert_int_equal(back.panel_least_blocks, 13);
 }
 
 static void the_bools_come_back(void **state) {

@@ -169,6 +169,25 @@ static bool is_mixed(const tri_schedule *s, const tri_pattern *p, const tri_pane
     return true;
 }
 
+/* Whether each unit has rows that follow one another in full panels. */
+static bool is_cut(const tri_schedule *s, const tri_schedule *full, const tri_panel_shape *shape) {
+    const int64_t capacity = (int64_t)shape->rows * shape->cluster;
+    int64_t *place = calloc((size_t)full->slots, sizeof *place), next = 0;
+    for (int64_t i = 0; i < full->slots; i++)
+        place[full->row_order[i]] = i;
+    for (int64_t first = 0; first < s->slots && next >= 0; first += capacity) {
+        int64_t rows = 0, last = -1;
+        for (int64_t slot = first; slot < s->slots && slot < first + capacity; slot++) {
+            const int32_t row = s->row_order[slot];
+            last = row >= 0 && place[row] > last ? place[row] : last;
+            rows += row >= 0;
+        }
+        next = last == next + rows - 1 ? next + rows : -1;
+    }
+    free(place);
+    return next >= 0;
+}
+
 /* When the deal ends, by the model of the costs, with warps. */
 static int64_t end_of(const tri_schedule *s, const tri_pattern *p, const tri_panel_shape *with_warps) {
     int64_t last = 0;
@@ -192,12 +211,14 @@ static int64_t full_end(const tri_schedule *full, const tri_pattern *p, const tr
     return end;
 }
 
+typedef enum panel_kind { CUT, TURNS, FILLED } panel_kind; /* CUT: or as they came */
+
 typedef struct ends {
     int64_t unaware; /* of the deal of full panels that knows no warps */
     int64_t full;    /* ... and of the one that does */
     int64_t cut;     /* ... with panels of uneven height, or mixed */
     int64_t slots;
-    bool mixed;
+    panel_kind kind;
     double unevenness;
 } ends;
 
@@ -211,11 +232,12 @@ static ends check(const tri_pattern *p, tri_panel_shape shape) {
     assert_slots(&cut, p);
     assert_steps(&cut, p, &shape);
     assert_deal(&cut, &shape);
-    if (cut.slots > p->block_rows)
+    const panel_kind kind = is_cut(&cut, &full, &shape) ? CUT : is_mixed(&cut, p, &shape) ? TURNS : FILLED;
+    if (cut.slots > p->block_rows && kind != FILLED)
         assert_spread(&cut, &shape);
-    const ends found = {end_of(&full, p, &shape),  full_end(&full, p, &shape),
-                        end_of(&cut, p, &shape),   cut.slots,
-                        is_mixed(&cut, p, &shape), unevenness(&cut, p, &shape)};
+    const ends found = {
+        end_of(&full, p, &shape),   full_end(&full, p, &shape), end_of(&cut, p, &shape), cut.slots, kind,
+        unevenness(&cut, p, &shape)};
     assert_true(found.cut <= found.full);
     tri_schedule_free(&full);
     tri_schedule_free(&cut);
@@ -231,7 +253,9 @@ static tri_panel_shape dealt(int32_t rows, int32_t cluster, int32_t group, int32
                              .reorder = true,
                              .columns = columns,
                              .workers = 132 / cluster,
-                             .warps = warps};
+                             .warps = warps,
+                             .busy_warps = warps > 8 ? 10 : 6,
+                             .least_blocks = warps > 8 ? 125 : 62};
 }
 
 static void every_block_is_there_once(void **state) {
@@ -244,7 +268,7 @@ static void every_block_is_there_once(void **state) {
     shapes[2].gather = shapes[3].gather = false;
     shapes[3].workers = 7, shapes[4].workers = 3;
     shapes[4].reorder = false;
-    int cut = 0, mixed = 0;
+    int met[3] = {0};
     for (int32_t rows = 1; rows < 200; rows += 33)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
             tri_pattern p;
@@ -254,10 +278,10 @@ static void every_block_is_there_once(void **state) {
             assert_int_equal(tri_pattern_random(&p, rows, 93, 0.8, (uint64_t)rows), TRIAGE_OK);
             const ends uniform = check(&p, shapes[i]);
             tri_pattern_free(&p);
-            cut += (uneven.slots > rows && !uneven.mixed) + (uniform.slots > rows && !uniform.mixed);
-            mixed += uneven.mixed + uniform.mixed;
+            met[uneven.kind] += uneven.slots > rows;
+            met[uniform.kind] += uniform.slots > rows;
         }
-    assert_true(cut > 20 && mixed > 0); /* what this is about was met */
+    assert_true(met[CUT] > 20 && met[TURNS] > 0 && met[FILLED] > 0); /* what this is about was met */
 }
 
 /* Clusters, neighbouring columns, warps of two to eight rows, a last round of few: each is mixed for some. */
@@ -269,22 +293,32 @@ static void every_block_of_mixed_panels_is_there_once(void **state) {
     tri_panel_shape shapes[] = {dealt(16, 1, 16, 8, 4), dealt(16, 2, 8, 8, 4), dealt(32, 1, 4, 16, 8),
                                 dealt(16, 4, 16, 4, 4), dealt(8, 1, 8, 1, 2)};
     shapes[2].gather = false;
+    int all[3] = {0};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        int mixed = 0;
+        int met[3] = {0};
         for (int32_t rows = 300; rows <= 800; rows += 50) {
             tri_pattern p;
             make_uneven(&p, rows, 300, lengths, 97);
-            mixed += check(&p, shapes[i]).mixed;
+            met[check(&p, shapes[i]).kind]++;
             tri_pattern_free(&p);
         }
-        assert_true(mixed > 0);
+        assert_true(met[TURNS] + met[FILLED] > 0);
+        all[TURNS] += met[TURNS];
+        all[FILLED] += met[FILLED];
     }
+    assert_true(all[TURNS] > 0 && all[FILLED] > 0);
 }
 
 static void nothing_to_cut_stays_whole(void **state) {
     (void)state;
-    const tri_panel_shape shape = {
-        .rows = 32, .group = 16, .cluster = 1, .gather = true, .columns = 8, .workers = 132, .warps = 16};
+    const tri_panel_shape shape = {.rows = 32,
+                                   .group = 16,
+                                   .cluster = 1,
+                                   .gather = true,
+                                   .columns = 8,
+                                   .workers = 132,
+                                   .warps = 16,
+                                   .busy_warps = 10};
     const int32_t one[] = {50}, none[] = {0}, even[] = {40};
     tri_pattern p;
     make_uneven(&p, 1, 50, one, 1);
@@ -359,7 +393,7 @@ static void the_longest_panel_is_cut(void **state) {
     const ends found = check_dlmc(&uniform, 0, dealt(16, 1, 16, 8, 4));
     assert_true((double)found.full > 1.6 * (double)uniform);
     assert_true((double)found.cut < 1.1 * (double)uniform);
-    assert_false(found.mixed);
+    assert_int_equal(found.kind, CUT);
 }
 
 /* 32 panels x 4 column tiles are one round of 132 workers, were they even; cut ones are more than that. 33 panels are
@@ -369,25 +403,63 @@ static void long_and_short_rows_make_an_even_round(void **state) {
     for (size_t i = 1; i <= 3; i += 2) {
         int64_t uniform = 0;
         const ends found = check_dlmc(&uniform, i, dealt(16, 1, 16, 8, 4));
-        assert_true(found.mixed);
+        assert_int_equal(found.kind, TURNS);
         assert_int_equal(found.slots, 33 * 16);
         assert_true((double)found.full > 1.3 * (double)uniform);
         assert_true((double)found.cut < 1.03 * (double)uniform);
-        assert_true(found.unevenness < 1.01);
+        assert_true(found.unevenness < 1.025);
     }
 }
 
-/* Sixteen warps of two rows: 33 panels are two rounds of 8 column tiles, and each warp has but one row. */
-static void one_row_a_warp_is_even_too(void **state) {
+/* Sixteen warps of two rows: 16 panels x 8 column tiles are one round, and no slot is empty. */
+static void full_panels_of_long_and_short_rows(void **state) {
     (void)state;
     for (size_t i = 1; i <= 3; i += 2) {
         int64_t uniform = 0;
         const ends found = check_dlmc(&uniform, i, dealt(32, 1, 16, 16, 8));
-        assert_int_equal(found.slots, 33 * 32);
+        assert_int_equal(found.kind, TURNS);
+        assert_int_equal(found.slots, 16 * 32);
         assert_true((double)found.full > 1.3 * (double)uniform);
         assert_true((double)found.cut < 1.01 * (double)uniform);
-        assert_true(found.unevenness < 1.025);
+        assert_true(found.unevenness < 1.01);
     }
+}
+
+/* The longest rows have more than a warp's even share. In turns each panel has warps of every length, and ends with few of
+ * them at work; filled, one has warps of a length, enough to keep an SM busy, and short ones beside them. */
+static void rows_of_a_length_come_together(void **state) {
+    (void)state;
+    const int32_t lengths[8] = {250, 250, 60, 50, 40, 30, 20, 0}, mean[1] = {88};
+    tri_pattern p, even;
+    make_uneven(&p, 512, 512, lengths, 8);
+    make_uneven(&even, 512, 512, mean, 1);
+    const tri_panel_shape shape = dealt(32, 1, 16, 16, 8);
+
+    const ends found = check(&p, shape);
+    assert_int_equal(found.kind, FILLED);
+    assert_true((double)found.full > 2.5 * (double)check(&even, shape).full);
+    assert_true((double)found.cut < 1.05 * (double)check(&even, shape).full);
+    tri_pattern_free(&p);
+    tri_pattern_free(&even);
+}
+
+static int64_t blocks_of_time(const tri_panel_shape *shape, const int64_t *warps) {
+    const int64_t one[TRI_PANEL_ROWS] = {1};
+    return tri_products_cost(warps, shape) * shape->busy_warps / tri_products_cost(one, shape);
+}
+
+/* Sixteen warps of which four keep an SM busy. */
+static void few_warps_go_at_the_pace_of_one(void **state) {
+    (void)state;
+    const tri_panel_shape shape = {.rows = 16, .warps = 16, .busy_warps = 4};
+    int64_t warps[TRI_PANEL_ROWS] = {0};
+    assert_int_equal(tri_products_cost(warps, &shape), 0);
+    for (int32_t i = 0; i < 16; i++) {
+        warps[15 - i] = 10;
+        assert_int_equal(blocks_of_time(&shape, warps), 10 * (i < 4 ? 4 : i + 1));
+    }
+    warps[7] = 25; /* and 15 more of its own */
+    assert_int_equal(blocks_of_time(&shape, warps), 10 * 16 + 15 * 4);
 }
 
 /* Sixteen rows to the same columns, which no others have: apart, each would bring its own. */
@@ -404,7 +476,7 @@ static void rows_of_the_same_columns_are_not_parted(void **state) {
     tri_pattern p;
     assert_int_equal(tri_pattern_copy(&p, rows, cols, row_ptr[rows], row_ptr, col_idx), TRIAGE_OK);
     const ends found = check(&p, dealt(16, 1, 16, 8, 4));
-    assert_false(found.mixed);
+    assert_int_equal(found.kind, CUT);
     tri_pattern_free(&p);
     free(col_idx);
 }
@@ -480,7 +552,9 @@ int main(void) {
         cmocka_unit_test(pruned_layers_end_no_later),
         cmocka_unit_test(the_longest_panel_is_cut),
         cmocka_unit_test(long_and_short_rows_make_an_even_round),
-        cmocka_unit_test(one_row_a_warp_is_even_too),
+        cmocka_unit_test(full_panels_of_long_and_short_rows),
+        cmocka_unit_test(rows_of_a_length_come_together),
+        cmocka_unit_test(few_warps_go_at_the_pace_of_one),
         cmocka_unit_test(rows_of_the_same_columns_are_not_parted),
         cmocka_unit_test(the_same_panels_each_time),
         cmocka_unit_test(cutting_is_near_linear),

@@ -327,6 +327,17 @@ local function panel_registers(c)
    return math.min(240, (launched * (warpgroups + 1) - 24) // warpgroups // 8 * 8)
 end
 
+-- For the deal (measured on an H200, docs/notebook.md): how many warps with blocks left keep an SM busy; a block takes
+-- one warp alone 0.16 us, of 32 x 32 0.4.
+local function panel_busy_warps(p, c)
+   return p.block_m == 16 and (c.tile_n == 64 and 10 or 6) or (c.tile_n == 64 and 7 or 3)
+end
+
+-- A tile without blocks takes about 2 us, in which an SM does so many.
+local function panel_least_blocks(p, c)
+   return 125 * 64 * 16 * 16 // (c.tile_n * p.block_m * p.block_k)
+end
+
 local function panel_covers(p)
    return is_half(p) and p.block_m == p.block_k and (p.block_m == 16 or p.block_m == 32) and tma_reads_b(p)
 end
@@ -414,6 +425,8 @@ local panel = triage.kernel {
          panel_cluster = c.cluster,
          panel_columns = c.order == 1 and ceil_div(p.n, c.tile_n) or 0,
          panel_warps = c.order == 1 and c.warps or 0,
+         panel_busy_warps = c.order == 1 and panel_busy_warps(p, c) or 0,
+         panel_least_blocks = c.order == 1 and panel_least_blocks(p, c) or 0,
          gather = c.gather == 1,
          reorder = true,
       }
