@@ -11,6 +11,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "python/bench"))
 import cases  # noqa: E402
+import derive  # noqa: E402
 import grid  # noqa: E402
 
 
@@ -19,6 +20,28 @@ def row(key="a", name="cubes", block=16, sparsity=0.5, source="exact", **ns):
     peers = {peer.replace("_", "-"): {"right": time is not None, **({"median_ns": time, "useful_tflops": 1e6 / time}
                                                                      if time else {})} for peer, time in ns.items()}
     return {"key": key, "set": name, "block": block, "sparsity": sparsity, "choice": {"source": source}, "peers": peers}
+
+
+class Derived(unittest.TestCase):
+    def test_the_files_are_patterns(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, (cols, rows) in derive.derive().items():
+                path = pathlib.Path(folder) / name
+                derive.write(path, (cols, rows))
+                self.assertEqual(cases.read_head(path), (len(rows), cols, sum(map(len, rows))))
+                for row in rows:
+                    self.assertEqual(row, sorted(set(row)))
+                    self.assertTrue(all(0 <= c < cols for c in row))
+
+    def test_twice_transposed_is_itself(self):
+        pattern = derive.read("variational_0.9_encoder1_ffn2")
+        turned = derive.transposed(pattern)
+        self.assertEqual((turned[0], len(turned[1])), (512, 2048))
+        self.assertIn(5, turned[1][pattern[1][5][0]])
+        self.assertEqual(derive.transposed(turned), pattern)
+
+    def test_a_part_has_the_first_rows_and_columns(self):
+        self.assertEqual(derive.part((9, [[0, 4, 8], [3], [1, 2]]), 2, 4), (4, [[0], [3]]))
 
 
 class Lists(unittest.TestCase):

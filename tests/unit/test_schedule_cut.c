@@ -254,7 +254,7 @@ static tri_panel_shape dealt(int32_t rows, int32_t cluster, int32_t group, int32
                              .columns = columns,
                              .workers = 132 / cluster,
                              .warps = warps,
-                             .busy_warps = warps > 8 ? 10 : 6,
+                             .busy_warps = warps > 8 ? 8 : 5,
                              .least_blocks = warps > 8 ? 125 : 62};
 }
 
@@ -318,7 +318,7 @@ static void nothing_to_cut_stays_whole(void **state) {
                                    .columns = 8,
                                    .workers = 132,
                                    .warps = 16,
-                                   .busy_warps = 10};
+                                   .busy_warps = 8};
     const int32_t one[] = {50}, none[] = {0}, even[] = {40};
     tri_pattern p;
     make_uneven(&p, 1, 50, one, 1);
@@ -386,12 +386,12 @@ static ends check_dlmc(int64_t *uniform_end, size_t i, tri_panel_shape shape) {
     return found;
 }
 
-/* 128 panels x 4 column tiles on 132 workers, and the longest takes two thirds longer than an even share. */
+/* 128 panels x 4 column tiles on 132 workers, and the longest takes half as long again as an even share. */
 static void the_longest_panel_is_cut(void **state) {
     (void)state;
     int64_t uniform = 0;
     const ends found = check_dlmc(&uniform, 0, dealt(16, 1, 16, 8, 4));
-    assert_true((double)found.full > 1.6 * (double)uniform);
+    assert_true((double)found.full > 1.5 * (double)uniform);
     assert_true((double)found.cut < 1.1 * (double)uniform);
     assert_int_equal(found.kind, CUT);
 }
@@ -429,7 +429,7 @@ static void full_panels_of_long_and_short_rows(void **state) {
  * them at work; filled, one has warps of a length, enough to keep an SM busy, and short ones beside them. */
 static void rows_of_a_length_come_together(void **state) {
     (void)state;
-    const int32_t lengths[8] = {250, 250, 60, 50, 40, 30, 20, 0}, mean[1] = {88};
+    const int32_t lengths[8] = {260, 200, 100, 60, 30, 10, 0, 0}, mean[1] = {83};
     tri_pattern p, even;
     make_uneven(&p, 512, 512, lengths, 8);
     make_uneven(&even, 512, 512, mean, 1);

@@ -327,10 +327,10 @@ local function panel_registers(c)
    return math.min(240, (launched * (warpgroups + 1) - 24) // warpgroups // 8 * 8)
 end
 
--- For the deal (measured on an H200, docs/notebook.md): how many warps with blocks left keep an SM busy; a block takes
--- one warp alone 0.16 us, of 32 x 32 0.4.
+-- For the deal: how many warps with blocks left keep an SM busy. Fewer go at the pace of one, which is about 0.13 us a
+-- block of 16, 0.4 of 32 (docs/notebook.md#rows-of-one-warp).
 local function panel_busy_warps(p, c)
-   return p.block_m == 16 and (c.tile_n == 64 and 10 or 6) or (c.tile_n == 64 and 7 or 3)
+   return c.tile_n > 64 and 5 or p.block_m == 16 and 8 or 7
 end
 
 -- A tile without blocks takes about 2 us, in which an SM does so many.
