@@ -218,9 +218,11 @@ typedef enum triage_source {
 typedef struct triage_choice {
     uint32_t version; /* TRIAGE_CHOICE_VERSION, or 1 */
     triage_source source;
-    char kernel[64];      /* e.g. "wgmma" */
-    char config[512];     /* e.g. "wgmma tile_n=256 stages=4" */
-    char donor[256];      /* nearest: the problem that it was tuned for; else "" */
+    char kernel[64];  /* e.g. "wgmma" */
+    char config[512]; /* e.g. "wgmma tile_n=256 stages=4" */
+    /* nearest: the problem that it was tuned for, then " on " and the device's key if it was another device of this
+     * architecture; else "" */
+    char donor[256];
     double distance;      /* nearest: 0 near .. large far; else 0 */
     double median_ns;     /* the stored time for the donor or the exact problem; 0: none */
     double expected_loss; /* nearest: expected fraction of time lost against tuning; negative: unknown, also

@@ -158,15 +158,20 @@ static triage_status print_json(const tri_explanation *e, const tri_device_info 
     json_object_set_new(document, "config", json_string(e->found.candidate.config));
     json_object_set_new(document, "median_ns", json_real(e->found.median_ns));
     json_object_set_new(document, "donor", donor ? json_string(donor->problem) : json_null());
+    json_object_set_new(document, "donor_device",
+                        e->found.device
+                            ? json_pack("{s:s, s:s}", "key", e->found.device, "name", e->found.device_name)
+                            : json_null());
     json_object_set_new(document, "distance",
                         donor ? parts_json(&donor->parts, donor->distance) : json_null());
     const bool exact = e->found.source == TRIAGE_SOURCE_EXACT;
-    const bool known = donor && tri_losses_speak(&e->losses);
+    const bool known = donor && !e->found.device && tri_losses_speak(&e->losses);
     json_object_set_new(document, "expected_loss",
                         exact   ? json_real(0)
                         : known ? json_real(e->losses.mean)
                                 : json_null());
-    json_object_set_new(document, "leave_one_out", donor ? losses_json(&e->losses) : json_null());
+    json_object_set_new(document, "leave_one_out",
+                        donor && !e->found.device ? losses_json(&e->losses) : json_null());
     json_object_set_new(document, "candidates", rivals_json(&e->candidates, false));
     json_object_set_new(document, "donors", rivals_json(&e->donors, true));
     json_object_set_new(document, "donors_left_out", json_integer((json_int_t)e->donors_left_out));
@@ -266,10 +271,13 @@ static void print_answer(const tri_explanation *e, const tri_device_info *info) 
     const tri_rival *donor = used_donor(e);
     const char *from = strcmp(e->layer, "own") == 0       ? "own database"
                        : strcmp(e->layer, "shipped") == 0 ? "shipped evidence"
+                       : e->found.device                  ? "another device of this architecture"
                                                           : "no evidence serves: the space's default";
     printf("problem   %s\ndevice    %s (%s)\n", e->problem, info->name, e->device);
     printf("answer    %s: %s\n", sources[e->found.source], e->found.candidate.config);
     printf("from      %s\n", from);
+    if (e->found.device)
+        printf("there     %s (%s)\n", e->found.device_name, e->found.device);
     if (e->found.source == TRIAGE_SOURCE_EXACT)
         printf("time      %s\n", tri_cli_time(time, e->found.median_ns));
     if (!donor)
@@ -277,7 +285,10 @@ static void print_answer(const tri_explanation *e, const tri_device_info *info) 
     printf("donor     %s, where it took %s\n", donor->problem, tri_cli_time(time, donor->median_ns));
     printf("distance  %.2f: shape %.2f, sparsity %.2f, pattern %.2f (1: a factor of two)\n", donor->distance,
            donor->parts.shape, donor->parts.sparsity, donor->parts.pattern);
-    print_loss(&e->losses);
+    if (e->found.device)
+        printf("loss      unknown: nothing that serves was measured on this device\n");
+    else
+        print_loss(&e->losses);
 }
 
 static triage_status print_text(const tri_explanation *e, const tri_device_info *info, bool color) {
@@ -317,6 +328,7 @@ static triage_status explain_problem(tri_store *own, tri_space *space, const tri
     const tri_log log = {tri_cli_log, NULL};
     tri_device_info info;
     tri_store *shipped = NULL;
+    tri_elsewhere *elsewhere = NULL;
     tri_cli_problem problem = {0};
     tri_explanation explanation = {0};
     triage_status status = TRIAGE_OK;
@@ -326,11 +338,13 @@ static triage_status explain_problem(tri_store *own, tri_space *space, const tri
         tri_cli_problem_for_host(&problem);
     TRI_TRY(tri_pretuned_open(&shipped, &info, o->data_dir, &log));
     const tri_setting setting = {space, &info, o->data_dir};
-    TRI_TRY(tri_explain(&explanation, own, shipped, &setting, &problem.problem, SHOWN));
+    TRI_TRY(tri_elsewhere_open(&elsewhere, own, &info, o->data_dir, &log));
+    TRI_TRY(tri_explain(&explanation, own, shipped, elsewhere, &setting, &problem.problem, SHOWN));
     TRI_TRY(o->json ? print_json(&explanation, &info) : print_text(&explanation, &info, o->color));
 done:
     tri_explanation_free(&explanation);
     tri_cli_problem_free(&problem);
+    tri_elsewhere_close(elsewhere);
     tri_store_close(shipped);
     return status;
 }

@@ -78,6 +78,8 @@ void tri_context_find_store(triage_context *context) {
     triage_status status = tri_store_open(&context->store, context->local_path, TRI_STORE_READ);
     if (status != TRIAGE_OK && status != TRIAGE_E_NOT_FOUND)
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
+    tri_elsewhere_close(context->elsewhere); /* it does not know that store */
+    context->elsewhere = NULL;
 }
 
 static triage_status open_store(triage_context *context, const triage_context_options *options) {
@@ -120,6 +122,7 @@ void triage_context_free(triage_context *context) {
     tri_context_free_kernels(context);
     tri_device_close(context->device);
     tri_space_free(context->space);
+    tri_elsewhere_close(context->elsewhere); /* borrows the store */
     tri_store_close(context->pretuned);
     tri_store_close(context->store);
     (void)tri_courier_free(context->courier, NULL);

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "run/lookup.h"
+#include "run/elsewhere.h"
 #include "store/courier.h"
 
 /* A kernel chosen, compiled and loaded for one problem. Made once, then immutable; lives as long as the
@@ -33,6 +33,7 @@ struct triage_context {
     tri_courier *courier; /* with a server: keeps that file in step with it */
     tri_store *pretuned;  /* shipped evidence for this device, once asked; NULL: none */
     bool asked_pretuned;
+    tri_elsewhere *elsewhere; /* other devices, once asked */
     tri_loaded *loaded;
     tri_compiled *compiled;
 };

@@ -254,7 +254,8 @@ done:
 
 /* The lookup itself, so that what is explained is what happens. */
 static triage_status look_up(tri_explanation *out, tri_store *own, tri_store *shipped,
-                             const tri_setting *setting, const tri_problem *problem) {
+                             tri_elsewhere *elsewhere, const tri_setting *setting,
+                             const tri_problem *problem) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_lookup(&out->found, own, setting->space, problem, setting->info, setting->data_dir));
     const triage_source above = out->found.source;
@@ -264,6 +265,12 @@ static triage_status look_up(tri_explanation *out, tri_store *own, tri_store *sh
                                  setting->data_dir));
         if (out->found.source != above)
             out->layer = "shipped";
+    }
+    if (elsewhere && out->found.source == TRIAGE_SOURCE_DEFAULT) {
+        TRI_TRY(tri_elsewhere_look_up(&out->found, elsewhere, setting->space, problem, setting->info,
+                                      setting->data_dir));
+        if (out->found.source != TRIAGE_SOURCE_DEFAULT)
+            out->layer = "elsewhere";
     }
 done:
     return status;
@@ -286,16 +293,40 @@ done:
     return status;
 }
 
-triage_status tri_explain(tri_explanation *out, tri_store *own, tri_store *shipped,
+/* The donor on another device, which its own list has not. */
+static triage_status list_elsewhere(tri_explanation *out, const tri_problem *problem) {
+    triage_status status = TRIAGE_OK;
+    char none[] = "";
+    asking a = {.out = out, .problem = problem, .layer = "elsewhere"};
+    tri_tuned from = {.key = out->found.donor};
+    const tri_measurement row = {.config = out->found.candidate.config,
+                                 .stage = none,
+                                 .source_hash = none,
+                                 .median_ns = out->found.median_ns};
+    tri_rival *rival = NULL;
+    TRI_TRY(tri_problem_parse(&from.problem, from.key));
+    from.distance = tri_problem_distance(problem, &from.problem);
+    TRI_TRY(add_donor(&rival, &a, &from, &row));
+    free(rival->why);
+    rival->why = NULL;
+    rival->standing = TRI_STANDING_USED;
+    TRI_TRY(tri_format(&rival->why, "measured on %s", out->found.device_name));
+done:
+    return status;
+}
+
+triage_status tri_explain(tri_explanation *out, tri_store *own, tri_store *shipped, tri_elsewhere *elsewhere,
                           const tri_setting *setting, const tri_problem *problem, size_t donor_limit) {
     triage_status status = TRIAGE_OK;
     tri_explanation made = {0};
     TRI_TRY(tri_problem_key(&made.problem, problem));
     TRI_TRY(tri_device_key(&made.device, setting->info));
-    TRI_TRY(look_up(&made, own, shipped, setting, problem));
+    TRI_TRY(look_up(&made, own, shipped, elsewhere, setting, problem));
     TRI_TRY(list_layer(&made, own, "own", setting, problem, donor_limit));
     TRI_TRY(list_layer(&made, shipped, "shipped", setting, problem, donor_limit));
-    if (made.found.source == TRIAGE_SOURCE_NEAREST) {
+    if (made.found.device)
+        TRI_TRY(list_elsewhere(&made, problem));
+    else if (made.found.source == TRIAGE_SOURCE_NEAREST) {
         const tri_loss_question question = {.store = strcmp(made.layer, "own") == 0 ? own : shipped,
                                             .setting = setting,
                                             .around = problem,

@@ -2,7 +2,7 @@
 #ifndef TRIAGE_RUN_EXPLAIN_H
 #define TRIAGE_RUN_EXPLAIN_H
 
-#include "run/lookup.h"
+#include "run/elsewhere.h"
 #include "run/loss.h"
 
 typedef enum tri_standing {
@@ -20,7 +20,7 @@ const char *tri_standing_name(tri_standing standing); /* "used" "tie" "runner-up
 /* A candidate of the asked problem, or the winner of another problem; a runner-up of that too, where the winner may not
  * run for the asked one (src/run/offer.h). */
 typedef struct tri_rival {
-    const char *layer; /* "own" or "shipped" */
+    const char *layer; /* "own", "shipped", or "elsewhere": on another device */
     tri_standing standing;
     char *problem, *config, *stage; /* config "": the problem has no winner */
     char id[TRI_HASH_SIZE], source_hash[TRI_HASH_SIZE];
@@ -36,19 +36,19 @@ typedef struct tri_rivals {
 } tri_rivals;
 
 typedef struct tri_explanation {
-    tri_found found;        /* what the lookup returns */
-    const char *layer;      /* that it comes from: "own", "shipped", or "space" for the default */
+    tri_found found;   /* what the lookup returns */
+    const char *layer; /* that it comes from: "own", "shipped", "elsewhere", or "space" for the default */
     char *problem, *device; /* keys */
     tri_rivals candidates;  /* of the asked problem: in both layers, the best first, failures last */
     tri_rivals donors;      /* the nearest other problems, in both layers, near ones first */
     size_t donors_left_out; /* farther ones */
-    tri_losses losses;      /* nearest only: of the tuned problems around the asked one */
+    tri_losses losses;      /* nearest, on this device: of the tuned problems around the asked one */
 } tri_explanation;
 void tri_explanation_free(tri_explanation *explanation);
 
-/* own and shipped may be NULL. donor_limit: at most so many donors of a layer that were not needed to find the
+/* own, shipped and elsewhere may be NULL. donor_limit: at most so many donors of a layer that were not needed to find the
  * answer. */
-triage_status tri_explain(tri_explanation *out, tri_store *own, tri_store *shipped,
+triage_status tri_explain(tri_explanation *out, tri_store *own, tri_store *shipped, tri_elsewhere *elsewhere,
                           const tri_setting *setting, const tri_problem *problem, size_t donor_limit);
 
 #endif

@@ -424,6 +424,15 @@ done:
 
 /* ---- lookup ---- */
 
+static triage_status find_evidence(tri_found *out, bool *found, const inquiry *asked) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(find_exact(out, found, asked));
+    if (!*found)
+        TRI_TRY(find_nearest(out, found, asked));
+done:
+    return status;
+}
+
 triage_status tri_lookup(tri_found *out, tri_store *store, tri_space *space, const tri_problem *problem,
                          const tri_device_info *info, const char *data_dir) {
     triage_status status = TRIAGE_OK;
@@ -433,9 +442,7 @@ triage_status tri_lookup(tri_found *out, tri_store *store, tri_space *space, con
     if (store) {
         TRI_TRY(tri_problem_key(&asked.key, problem));
         TRI_TRY(tri_device_key(&asked.device_key, info));
-        TRI_TRY(find_exact(out, &found, &asked));
-        if (!found)
-            TRI_TRY(find_nearest(out, &found, &asked));
+        TRI_TRY(find_evidence(out, &found, &asked));
     }
     if (!found)
         TRI_TRY(find_default(out, &asked));
@@ -453,6 +460,8 @@ void tri_found_free(tri_found *found) {
     tri_candidate_free(&found->candidate);
     tri_source_free(&found->rendered);
     free(found->donor);
+    free(found->device);
+    free(found->device_name);
     *found = (tri_found){0};
 }
 
@@ -467,5 +476,37 @@ triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *sp
         return TRIAGE_OK;
     }
     tri_found_free(&other);
+    return status;
+}
+
+triage_status tri_lookup_elsewhere(tri_found *found, tri_store *store, const char *device, tri_space *space,
+                                   const tri_problem *problem, const tri_device_info *info,
+                                   const char *data_dir) {
+    triage_status status = TRIAGE_OK;
+    bool has = false;
+    tri_found other = {0};
+    inquiry asked = {.store = store, .space = space, .problem = problem, .info = info, .data_dir = data_dir};
+    if (found->source != TRIAGE_SOURCE_DEFAULT)
+        return TRIAGE_OK;
+    TRI_TRY(tri_problem_key(&asked.key, problem));
+    TRI_TRY(tri_strdup(&asked.device_key, device));
+    TRI_TRY(find_evidence(&other, &has, &asked));
+    if (!has)
+        goto done;
+    TRI_TRY(tri_strdup(&other.device, device));
+    if (other.source == TRIAGE_SOURCE_EXACT) {
+        free(other.donor);
+        other.donor = asked.key;
+        asked.key = NULL;
+    }
+    other.source = TRIAGE_SOURCE_NEAREST;
+    other.expected_loss = -1;
+    tri_found_free(found);
+    *found = other;
+    other = (tri_found){0};
+done:
+    tri_found_free(&other);
+    free(asked.key);
+    free(asked.device_key);
     return status;
 }

@@ -10,6 +10,8 @@ typedef struct tri_found {
     tri_candidate candidate; /* legal for the asked problem */
     tri_source rendered;
     char *donor; /* the donor's problem key; "" unless nearest */
+    char *device,
+        *device_name; /* nearest: of another device that the donor was measured on; NULL: on this one */
     double distance, median_ns, expected_loss;
 } tri_found;
 void tri_found_free(tri_found *found);
@@ -22,5 +24,11 @@ triage_status tri_lookup(tri_found *out, tri_store *store, tri_space *space, con
  * before default); what the store above knows as well stays. */
 triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *space,
                                const tri_problem *problem, const tri_device_info *info, const char *data_dir);
+
+/* In place of a default: what the store knows of the asked problem on another device, or of the nearest one there. It
+ * counts as the nearest also where the problem is the same, and what it costs is not known. */
+triage_status tri_lookup_elsewhere(tri_found *found, tri_store *store, const char *device, tri_space *space,
+                                   const tri_problem *problem, const tri_device_info *info,
+                                   const char *data_dir);
 
 #endif

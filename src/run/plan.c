@@ -71,6 +71,19 @@ done:
     return status;
 }
 
+/* What was measured on other devices of this architecture, found when it is first asked for. */
+static triage_status look_elsewhere(tri_found *found, triage_context *context, const tri_problem *problem,
+                                    const tri_device_info *info) {
+    triage_status status = TRIAGE_OK;
+    if (!context->elsewhere)
+        TRI_TRY(
+            tri_elsewhere_open(&context->elsewhere, context->store, info, context->data_dir, &context->log));
+    TRI_TRY(
+        tri_elsewhere_look_up(found, context->elsewhere, context->space, problem, info, context->data_dir));
+done:
+    return status;
+}
+
 /* What is shipped is made into a store (milliseconds) only when the user's own evidence has no exact answer. */
 static triage_status look_up(tri_found *out, triage_context *context, const tri_problem *problem,
                              const tri_device_info *info) {
@@ -83,6 +96,8 @@ static triage_status look_up(tri_found *out, triage_context *context, const tri_
     TRI_TRY(tri_pretuned_of(&pretuned, context));
     if (pretuned)
         TRI_TRY(tri_lookup_below(out, pretuned, context->space, problem, info, context->data_dir));
+    if (out->source == TRIAGE_SOURCE_DEFAULT)
+        TRI_TRY(look_elsewhere(out, context, problem, info));
 done:
     return status;
 }
@@ -296,7 +311,8 @@ void tri_plan_describe(triage_choice *out, const tri_plan *plan) {
     out->source = found->source;
     snprintf(out->kernel, sizeof out->kernel, "%s", found->candidate.kernel);
     snprintf(out->config, sizeof out->config, "%s", found->candidate.config);
-    snprintf(out->donor, sizeof out->donor, "%s", found->donor ? found->donor : "");
+    snprintf(out->donor, sizeof out->donor, "%s%s%s", found->donor ? found->donor : "",
+             found->device ? " on " : "", found->device ? found->device : "");
     out->distance = found->distance;
     out->median_ns = found->median_ns;
     out->expected_loss = found->expected_loss;

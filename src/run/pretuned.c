@@ -106,16 +106,23 @@ done:
     return status;
 }
 
+/* The lines of a device follow one another, so nearly all need not be parsed. */
 static triage_status tell_devices(char *text, tri_device_fn fn, void *user) {
-    char *rest = NULL;
+    char *rest = NULL, *last = NULL;
     triage_status status = TRIAGE_OK;
-    for (char *line = strtok_r(text, "\n", &rest); line && status == TRIAGE_OK;
-         line = strtok_r(NULL, "\n", &rest)) {
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         tri_measurement row = {0};
-        if (tri_measurement_from_json(&row, line) == TRIAGE_OK)
-            status = fn(user, row.device, row.device_name);
+        if ((last && strstr(line, last)) || tri_measurement_from_json(&row, line) != TRIAGE_OK)
+            continue;
+        status = fn(user, row.device, row.device_name);
+        free(last);
+        last = row.device;
+        row.device = NULL;
         tri_measurement_clear(&row);
+        if (status != TRIAGE_OK)
+            break;
     }
+    free(last);
     return status;
 }
 

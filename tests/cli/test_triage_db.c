@@ -472,19 +472,35 @@ static void test_explain_nearest(void **state) {
     assert_non_null(strstr(out_text, "nearest tuned problems"));
 }
 
-/* The rows of this database have made-up source hashes: each is passed over, and says why. */
-static void test_explain_default(void **state) {
+/* The rows of this database have made-up source hashes: each is passed over, and says why. What serves is what another
+ * device of the architecture knows. */
+static void test_explain_elsewhere(void **state) {
     (void)state;
+    if (!is_anything_shipped())
+        skip();
     expect_run(0, "explain " SHAPE "--device '" DEVICE "'");
-    assert_non_null(strstr(out_text, "answer    default: wgmma"));
-    assert_non_null(strstr(out_text, "no evidence serves"));
+    assert_non_null(strstr(out_text, "answer    nearest: "));
+    assert_non_null(
+        strstr(out_text, "from      another device of this architecture\nthere     NVIDIA H200 (cuda "));
+    assert_non_null(strstr(out_text, "loss      unknown: nothing that serves was measured on this device"));
     assert_non_null(strstr(out_text, "its source has changed since it was measured"));
     assert_non_null(strstr(out_text, "spilled: spills 96 bytes, 0 allowed"));
     assert_non_null(strstr(out_text, "wrong: row 3 column 7 is off"));
-    /* a device that nobody has seen, of this machine, and by the type that fits it */
+    json_t *document = run_json("explain --json " SHAPE "--device '" DEVICE "'", "explain");
+    assert_string_equal(string_of(document, "layer"), "elsewhere");
+    assert_string_equal(string_of(json_object_get(document, "donor_device"), "name"), "NVIDIA H200");
+    assert_true(json_is_null(json_object_get(document, "expected_loss")));
+    assert_true(json_is_null(json_object_get(document, "leave_one_out")));
+    json_decref(document);
+}
+
+/* A device of an architecture that nobody has seen, this machine, and the type that fits it. */
+static void test_explain_default(void **state) {
+    (void)state;
     expect_run(0, "explain " SHAPE "--device 'cuda sm_80 sms=108 clock=1410000 memclock=1215000 bus=5120 "
                   "l2=41943040 smem=166912'");
     assert_non_null(strstr(out_text, "answer    default: "));
+    assert_non_null(strstr(out_text, "no evidence serves"));
     expect_run(0, "explain --shape 64,64,64 --sparsity 0.5 --block 16 --device host");
     assert_non_null(strstr(out_text, "problem   bsr_gemm f32 f32"));
     assert_ok(tri_file_write_atomic(in_folder("ok.smtx"), "3, 4, 4\n0 2 2 4\n0 3 1 2\n", 24, 0600));
@@ -687,6 +703,7 @@ int main(void) {
         cmocka_unit_test(test_impossible_times_are_refused),
         cmocka_unit_test(test_explain_exact),
         cmocka_unit_test(test_explain_nearest),
+        cmocka_unit_test(test_explain_elsewhere),
         cmocka_unit_test(test_explain_default),
         cmocka_unit_test(test_explain_loss),
         cmocka_unit_test(test_explain_wrong_usage),

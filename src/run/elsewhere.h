@@ -1,0 +1,23 @@
+/* Other devices of this one's architecture: where neither one's own evidence nor what is shipped knows this device, a
+ * kernel that is fast on its sister is a better guess than the space's default. How good a guess, nobody has measured:
+ * the expected loss is unknown, and the donor's device is named. */
+#ifndef TRIAGE_RUN_ELSEWHERE_H
+#define TRIAGE_RUN_ELSEWHERE_H
+
+#include "run/lookup.h"
+
+typedef struct tri_elsewhere tri_elsewhere;
+
+/* The devices of the same target that the own store, borrowed and perhaps NULL, and the shipped evidence know, as they
+ * are now. A CPU has none: its caches and cores make too much of a kernel's time. */
+triage_status tri_elsewhere_open(tri_elsewhere **out, tri_store *own, const tri_device_info *info,
+                                 const char *data_dir, const tri_log *log);
+void tri_elsewhere_close(tri_elsewhere *elsewhere);
+
+/* Of the most similar device that has an answer: it takes the place of a default, as the nearest. Anything else that
+ * was found stays. */
+triage_status tri_elsewhere_look_up(tri_found *found, tri_elsewhere *elsewhere, tri_space *space,
+                                    const tri_problem *problem, const tri_device_info *info,
+                                    const char *data_dir);
+
+#endif
