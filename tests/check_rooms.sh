@@ -32,7 +32,7 @@ fi
 
 # A kernel is a template, a space entry and a reference (CONTRIBUTING.md): none may be missing.
 for template in $(git ls-files 'templates/*/*.cu' 'templates/*/*.c'); do
-    grep -qF "${template#templates/}" tuner/spaces/*.lua || { echo "$template: in no space"; bad=1; }
+    grep -qF "${template#templates/}" tuner/spaces/*.lua tuner/spaces/*/*.lua || { echo "$template: in no space"; bad=1; }
 done
 [ "$bad" -eq 0 ] && echo "1 passed"
 exit "$bad"

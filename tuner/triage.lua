@@ -159,7 +159,7 @@ local function targets_of(list, what)
    return out
 end
 
--- One family of configurations over one template. Fields: see tuner/spaces/bsr_gemm.lua.
+-- One family of configurations over one template. Fields: see tuner/spaces/bsr_gemm/panel.lua.
 function triage.kernel(t)
    expect("table", t, "triage.kernel's argument")
    local name = expect_name(t.name, "a kernel's name")

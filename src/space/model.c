@@ -1,5 +1,7 @@
 #include "space/model.h"
 
+#include "space/parts.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,7 +252,9 @@ triage_status tri_model_load(lua_State *L, void *user) {
     const tri_model_job *job = user;
     open_vocabulary(L, job);
     tri_sandbox_load(L, job->text, job->text_size, job->space->file);
+    tri_parts_allow(L, job->space);
     lua_call(L, 0, 1);
+    tri_parts_forbid(L);
     if (lua_getfield(L, LUA_REGISTRYINDEX, TRI_SPACE_KEY) != LUA_TTABLE || !lua_rawequal(L, -1, -2))
         return tri_fail(TRIAGE_E_DATA, "%s: a space file ends with: return triage.space{...}",
                         job->space->file);
@@ -299,6 +303,7 @@ static void free_kernel(tri_space_kernel *kernel) {
 void tri_model_free(tri_space *space) {
     for (size_t i = 0; space->kernels && i < space->kernel_count; i++)
         free_kernel(&space->kernels[i]);
+    free(space->part_text);
     free(space->kernels);
     free(space->name);
     free(space->op);

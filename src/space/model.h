@@ -31,8 +31,10 @@ typedef struct tri_space_kernel {
 
 struct tri_space {
     tri_sandbox *sandbox;
-    char *file; /* as messages name it */
+    char *file;   /* as messages name it: a resource, or */
+    bool is_path; /* the path of a space of one's own */
     char *data_dir;
+    char *part_text; /* of the part that is being loaded: what a Lua error leaves behind */
     char *name;
     char *op;
     tri_space_kernel *kernels;

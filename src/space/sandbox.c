@@ -20,9 +20,11 @@ struct tri_sandbox {
     size_t memory_used, memory_limit;
     int64_t instruction_limit, instructions_left;
     int64_t cpu_deadline_ns;
-    bool machine_out_of_memory;  /* malloc itself refused */
-    triage_status raised;        /* by tri_sandbox_check in this call */
-    char loaded[LUA_IDSIZE];     /* the file loaded last, as Lua's messages name it */
+    bool machine_out_of_memory; /* malloc itself refused */
+    triage_status raised;       /* by tri_sandbox_check in this call */
+    char loaded[TRI_SANDBOX_PARTS + 1]
+               [LUA_IDSIZE]; /* the file loaded last and its parts, as Lua's messages name them */
+    size_t loaded_count;
     char where[LUA_IDSIZE + 24]; /* "file:line: " of the Lua function that C asked last, or "" */
 };
 
@@ -233,6 +235,16 @@ static int trampoline(lua_State *L) {
     return 0;
 }
 
+/* Does it begin with "file:" of what was loaded? */
+static bool is_placed(const tri_sandbox *sandbox, const char *message) {
+    for (size_t i = 0; i < sandbox->loaded_count; i++) {
+        const size_t size = strlen(sandbox->loaded[i]);
+        if (!strncmp(message, sandbox->loaded[i], size) && message[size] == ':')
+            return true;
+    }
+    return false;
+}
+
 static triage_status fail_lua(tri_sandbox *sandbox, int code, const char *file) {
     if (sandbox->raised != TRIAGE_OK)
         return sandbox->raised; /* its message is set */
@@ -245,9 +257,7 @@ static triage_status fail_lua(tri_sandbox *sandbox, int code, const char *file) 
         return tri_fail(TRIAGE_E_DATA, "%s: raised an error that is a %s, not text", file,
                         luaL_typename(sandbox->lua, -1));
     const char *message = lua_tostring(sandbox->lua, -1);
-    size_t loaded = strlen(sandbox->loaded);
-    bool placed = loaded && !strncmp(message, sandbox->loaded, loaded) && message[loaded] == ':';
-    if (placed)
+    if (is_placed(sandbox, message))
         return tri_fail(TRIAGE_E_DATA, "%s", message);
     if (sandbox->where[0])
         return tri_fail(TRIAGE_E_DATA, "%s%s", sandbox->where, message);
@@ -272,11 +282,19 @@ triage_status tri_sandbox_call(tri_sandbox *sandbox, tri_sandbox_fn fn, void *jo
 }
 
 void tri_sandbox_load(lua_State *L, const char *text, size_t size, const char *file) {
+    sandbox_of(L)->loaded_count = 0;
+    tri_sandbox_load_part(L, text, size, file);
+}
+
+void tri_sandbox_load_part(lua_State *L, const char *text, size_t size, const char *file) {
+    tri_sandbox *sandbox = sandbox_of(L);
     const char *chunk = lua_pushfstring(L, "@%s", file);
     lua_Debug at;
+    if (sandbox->loaded_count > TRI_SANDBOX_PARTS)
+        luaL_error(L, "more than %d parts", TRI_SANDBOX_PARTS);
     if (luaL_loadbufferx(L, "", 0, chunk, "t") == LUA_OK) { /* how Lua shortens the name */
         lua_getinfo(L, ">S", &at);
-        snprintf(sandbox_of(L)->loaded, LUA_IDSIZE, "%s", at.short_src);
+        snprintf(sandbox->loaded[sandbox->loaded_count++], LUA_IDSIZE, "%s", at.short_src);
     }
     if (luaL_loadbufferx(L, text, size, chunk, "t") != LUA_OK)
         lua_error(L);

@@ -1,6 +1,6 @@
 /* A Lua state in which a stranger's file may run: no way out to the machine, and no way to run for ever.
  *
- * What is left of the libraries: base without load, loadfile, dofile, require, collectgarbage, print, warn,
+ * What is left of the libraries: base without load, loadfile, dofile, collectgarbage, print, warn,
  * metatables and pcall (a limit must not be catchable, and a finaliser runs without the hook); table
  * without move; math without random; string without patterns, dump and pack (backtracking and unpacking
  * run in C, where no instruction is counted). */
@@ -29,8 +29,11 @@ typedef triage_status (*tri_sandbox_fn)(lua_State *L, void *job);
  * file and line; `file` stands in where Lua knows none. Else the status is fn's own. */
 triage_status tri_sandbox_call(tri_sandbox *sandbox, tri_sandbox_fn fn, void *job, const char *file);
 
-/* Inside a call: compiles text (no bytecode) as file and leaves the function on the stack. */
+/* Inside a call: compiles text (no bytecode) as file and leaves the function on the stack. Messages that begin with
+ * the file's name, or with that of a part of it, are passed on as they are. */
 void tri_sandbox_load(lua_State *L, const char *text, size_t size, const char *file);
+#define TRI_SANDBOX_PARTS 32 /* at most, of the file that was loaded last */
+void tri_sandbox_load_part(lua_State *L, const char *text, size_t size, const char *file);
 
 /* Inside a call: errors raised from C name the place where this Lua function was defined. */
 void tri_sandbox_at(lua_State *L, int function);

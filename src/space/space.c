@@ -13,6 +13,7 @@ static const char *op_name(tri_op op) {
 }
 
 static triage_status name_file(tri_space *space, tri_op op, const char *path) {
+    space->is_path = path != NULL;
     return path ? tri_strdup(&space->file, path)
                 : tri_format(&space->file, "tuner/spaces/%s.lua", op_name(op));
 }

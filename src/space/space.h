@@ -6,8 +6,9 @@
  * A configuration's text is its identity: kernel name and axis values in the order of the axes, e.g.
  * "wgmma tile_n=256 stages=4".
  *
- * Sandbox: no io, os, package, debug, load, dofile, require, collectgarbage, string.dump; text chunks
- * only; an instruction limit and a memory limit for each call, both with a clear TRIAGE_E_DATA. */
+ * Parts of a file, in files beside it or built in, by require "folder.name" (parts.h).
+ *
+ * Sandbox: no io, os, package, debug, load, dofile, collectgarbage, string.dump; text chunks only; an instruction limit and a memory limit for each call, both with a clear TRIAGE_E_DATA. */
 #ifndef TRIAGE_SPACE_SPACE_H
 #define TRIAGE_SPACE_SPACE_H
 

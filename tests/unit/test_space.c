@@ -251,10 +251,32 @@ static void contains_what_misbehaves(void **state) {
         {SPACES "syntax.lua", "syntax.lua:2: unexpected symbol near '='"},
         {SPACES "not_a_space.lua", "not_a_space.lua: a space file ends with: return triage.space{...}"},
         {SPACES "raises_table.lua", "raises_table.lua: raised an error that is a table"},
+        {SPACES "parts_missing.lua",
+         "parts_missing.lua:1: require: there is no parts/nowhere.lua beside this "
+         "file, nor among tuner/spaces/"},
+        {SPACES "parts_outside.lua",
+         "parts_outside.lua:1: bad argument #1 to 'require' (a part is named by words"},
+        {SPACES "parts_cycle.lua", "parts/egg.lua:1: require: parts.hen is needed to load itself"},
+        {SPACES "parts_fault.lua", "parts/fault.lua:2: attempt to perform arithmetic on a nil value"},
+        {SPACES "parts_silent.lua", "parts/silent.lua returns nothing"},
         {SPACES "other_op.lua", "other_op.lua: this space is for the operation attention, not bsr_gemm"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_refused(cases[i].path, cases[i].part);
+}
+
+/* Its own parts and built-in ones; none any more once it is loaded. */
+static void a_space_of_parts(void **state) {
+    (void)state;
+    tri_space *space = open_space(SPACES "parts.lua");
+    tri_problem problem = problem_of(TRIAGE_F16, 64, 512);
+    tri_device_info info = device_of("sm_90a");
+    tri_candidate made = {0};
+    assert_int_equal(tri_space_candidate(&made, space, &problem, &info, "of_parts late=0"), TRIAGE_OK);
+    tri_candidate_free(&made);
+    assert_int_equal(tri_space_candidate(&made, space, &problem, &info, "of_parts late=1"), TRIAGE_E_DATA);
+    assert_message("parts/kernel.lua:7: 'require' is not known here");
+    tri_space_free(space);
 }
 
 static void stops_an_endless_constraint_each_time(void **state) {
@@ -351,6 +373,28 @@ static void write_variant(const char *from, const char *to) {
     assert_int_equal(tri_text_format(&text, "%s%s", to, at + strlen(from)), TRIAGE_OK);
     write_file(text.data, text.size);
     tri_text_free(&text);
+}
+
+/* Each loads the next one. */
+static void parts_are_counted(void **state) {
+    (void)state;
+    char part[80], text[64];
+    for (int i = 1; i <= 33; i++) {
+        snprintf(part, sizeof part, "%s/n%d.lua", folder, i);
+        snprintf(text, sizeof text, "return %s", i < 33 ? "require \"n" : "1");
+        FILE *file = fopen(part, "wb");
+        assert_non_null(file);
+        assert_true(fprintf(file, i < 33 ? "%s%d\"\n" : "%s\n", text, i + 1) > 0);
+        assert_int_equal(fclose(file), 0);
+    }
+    write_file("require \"n1\"\n", 13);
+    assert_refused(variant_path, "more than 32 parts");
+    write_file("require \"n2\"\n", 13);
+    assert_refused(variant_path, "v.lua: a space file ends with");
+    for (int i = 1; i <= 33; i++) {
+        snprintf(part, sizeof part, "%s/n%d.lua", folder, i);
+        assert_int_equal(unlink(part), 0);
+    }
 }
 
 static void names_file_line_and_fault(void **state) {
@@ -564,9 +608,11 @@ int main(void) {
         cmocka_unit_test(refuses_other_configurations),
         cmocka_unit_test(names_the_violated_constraint),
         cmocka_unit_test(contains_what_misbehaves),
+        cmocka_unit_test(a_space_of_parts),
         cmocka_unit_test(stops_an_endless_constraint_each_time),
         cmocka_unit_test(limits_memory_as_asked),
         cmocka_unit_test(says_when_there_is_no_file),
+        cmocka_unit_test(parts_are_counted),
         cmocka_unit_test(names_file_line_and_fault),
         cmocka_unit_test(names_the_function_that_answers_nonsense),
         cmocka_unit_test(refuses_bytecode),

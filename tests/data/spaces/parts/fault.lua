@@ -1,0 +1,2 @@
+-- The fault is in the second line.
+local one = nil + 1
