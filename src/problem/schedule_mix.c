@@ -19,7 +19,7 @@
 
 #define ROUNDS 4       /* whole rounds of the workers that are tried, up to this many */
 #define FEWER_UNITS 24 /* the 24th part later is as good: each brings B anew, which the L2 has to send */
-#define FILLED 32      /* measured to be no better than turns where it should be by less than this part */
+#define FILLED 32 /* filled panels must be earlier than turns by this part: no model of costs is that exact */
 #define FILL_LIMIT (1 << 17) /* rows x panels that are filled: it takes their product */
 
 typedef struct mixer {

@@ -148,3 +148,20 @@ triage_status tri_elsewhere_look_up(tri_found *found, tri_elsewhere *elsewhere, 
 done:
     return status;
 }
+
+triage_status tri_elsewhere_known(tri_known *out, tri_elsewhere *elsewhere, const tri_problem *problem,
+                                  const tri_configs *configs, size_t most, const char *data_dir) {
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < elsewhere->count && out->count == 0; i++) {
+        sister *s = &elsewhere->items[i];
+        TRI_TRY(store_of(s, elsewhere, data_dir));
+        if (!s->store)
+            continue;
+        tri_known_free(out);
+        TRI_TRY(tri_known_find(out, s->store, s->key, problem, configs, most, true));
+        out->layer = "elsewhere";
+        TRI_TRY(tri_strdup(&out->device_name, s->name));
+    }
+done:
+    return status;
+}

@@ -4,6 +4,7 @@
 #ifndef TRIAGE_RUN_ELSEWHERE_H
 #define TRIAGE_RUN_ELSEWHERE_H
 
+#include "run/known.h"
 #include "run/lookup.h"
 
 typedef struct tri_elsewhere tri_elsewhere;
@@ -19,5 +20,9 @@ void tri_elsewhere_close(tri_elsewhere *elsewhere);
 triage_status tri_elsewhere_look_up(tri_found *found, tri_elsewhere *elsewhere, tri_space *space,
                                     const tri_problem *problem, const tri_device_info *info,
                                     const char *data_dir);
+
+/* What a search can begin with, of the most similar device that knows something near: tri_known_find. */
+triage_status tri_elsewhere_known(tri_known *out, tri_elsewhere *elsewhere, const tri_problem *problem,
+                                  const tri_configs *configs, size_t most, const char *data_dir);
 
 #endif

@@ -239,7 +239,7 @@ static triage_status list_donors(asking *a) {
     const bool sought = a->out->found.source == TRIAGE_SOURCE_NEAREST && strcmp(a->out->layer, a->layer) == 0;
     size_t at = 0, more = 0, count = 0;
     a->found = false;
-    TRI_TRY(tri_tuned_around(&list, &count, a->store, a->out->device, a->problem));
+    TRI_TRY(tri_tuned_around(&list, &count, a->store, a->out->device, a->problem, false));
     for (; at < count && (more < a->donor_limit || (sought && !a->found)); at++) {
         more += !sought || a->found;
         TRI_TRY(judge_donor(a, &list.items[at]));

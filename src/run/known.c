@@ -72,7 +72,7 @@ static void take_donor(tri_known *known, tri_tuned *donor) {
 }
 
 triage_status tri_known_find(tri_known *out, tri_store *store, const char *device, const tri_problem *problem,
-                             const tri_configs *configs, size_t most) {
+                             const tri_configs *configs, size_t most, bool with_itself) {
     triage_status status = TRIAGE_OK;
     tri_tuned_list list = {0};
     tri_known made = {0};
@@ -80,7 +80,7 @@ triage_status tri_known_find(tri_known *out, tri_store *store, const char *devic
     size_t count = 0;
     if (most == 0)
         goto done;
-    TRI_TRY(tri_tuned_around(&list, &count, store, device, problem));
+    TRI_TRY(tri_tuned_around(&list, &count, store, device, problem, with_itself));
     for (size_t i = 0; i < count && i < DONORS_LOOKED_AT && made.donor_count < TRI_KNOWN_DONORS; i++) {
         ranks *r = &donors[made.donor_count];
         *r = (ranks){.configs = configs};
@@ -104,5 +104,6 @@ void tri_known_free(tri_known *known) {
         free(known->configs[i]);
     for (size_t i = 0; i < known->donor_count; i++)
         free(known->donors[i].key);
+    free(known->device_name);
     *known = (tri_known){0};
 }

@@ -16,6 +16,9 @@ typedef struct tri_known {
     size_t count;
     tri_tuned donors[TRI_KNOWN_DONORS]; /* whose rankings they are from, the nearest first */
     size_t donor_count;
+    const char
+        *layer; /* that they are of: "own", "shipped", or "elsewhere": on another device; NULL: nothing */
+    char *device_name; /* of that device */
 } tri_known;
 void tri_known_free(tri_known *known); /* leaves it empty */
 
@@ -23,8 +26,9 @@ void tri_known_free(tri_known *known); /* leaves it empty */
  * then the second of each, and so on, each once and the default never; what was slow there comes last. Near is what a
  * lookup calls near. It is a hint, since all will be measured: whether the evidence speaks of today's kernel is not
  * asked. Every machine with the same evidence is told the same. most: at most so many, and never more than
- * TRI_KNOWN_MOST. */
+ * TRI_KNOWN_MOST. with_itself: the problem's own ranking too, the nearest there is; without it in one's own database,
+ * where it is known anyway what was measured. */
 triage_status tri_known_find(tri_known *out, tri_store *store, const char *device, const tri_problem *problem,
-                             const tri_configs *configs, size_t most);
+                             const tri_configs *configs, size_t most, bool with_itself);
 
 #endif

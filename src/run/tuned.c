@@ -70,13 +70,13 @@ size_t tri_tuned_sort(tri_tuned_list *list, const tri_problem *from) {
 }
 
 triage_status tri_tuned_around(tri_tuned_list *out, size_t *count, tri_store *store, const char *device,
-                               const tri_problem *problem) {
+                               const tri_problem *problem, bool with_itself) {
     triage_status status = TRIAGE_OK;
     char *key = NULL, *family = NULL;
     TRI_TRY(tri_problem_key(&key, problem));
     const char *end = strstr(key, " m=");
     TRI_TRY(tri_format(&family, "%.*s", (int)(end ? end + 1 - key : 0), key));
-    TRI_TRY(tri_tuned_collect(out, store, device, family, key));
+    TRI_TRY(tri_tuned_collect(out, store, device, family, with_itself ? NULL : key));
     *count = tri_tuned_sort(out, problem);
 done:
     free(family);

@@ -28,9 +28,10 @@ void tri_tuned_measure(tri_tuned_list *list, const tri_problem *from);
 /* Does that and sorts, near ones first. Returns how many of them can serve. */
 size_t tri_tuned_sort(tri_tuned_list *list, const tri_problem *from);
 
-/* The tuned problems of the same family but the problem itself, near ones first. *count: how many can serve it. */
+/* The tuned problems of the same family, near ones first, the problem itself only if asked for. *count: how many can
+ * serve it. */
 triage_status tri_tuned_around(tri_tuned_list *out, size_t *count, tri_store *store, const char *device,
-                               const tri_problem *problem);
+                               const tri_problem *problem, bool with_itself);
 
 /* For qsort, of whatever starts with a tri_tuned: near ones first, in the same order on every machine. */
 int tri_tuned_compare(const void *left, const void *right);

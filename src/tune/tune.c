@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "run/elsewhere.h"
+#include "run/pretuned.h"
 #include "tune/search.h"
 
 #define JOBS_MAX 256
@@ -171,19 +173,60 @@ static void say_known(const tri_search *search) {
                                  (long long)p->m, (long long)p->n, (long long)p->k,
                                  p->fingerprint.density_e4 / 1e4, known->donors[i].distance);
     }
+    const bool is_shipped = known->layer && strcmp(known->layer, "shipped") == 0;
     if (known->count > 0)
-        tri_log_line(search->options->log, TRIAGE_LOG_INFO, "starts with %zu configuration%s known from %s",
-                     known->count, known->count == 1 ? "" : "s", from);
+        tri_log_line(search->options->log, TRIAGE_LOG_INFO,
+                     "starts with %zu configuration%s known from %s%s%s", known->count,
+                     known->count == 1 ? "" : "s", from,
+                     known->device_name ? ", on "
+                     : is_shipped       ? ", of the shipped evidence"
+                                        : "",
+                     known->device_name ? known->device_name : "");
 }
 
-/* The default is the first candidate of every search: what is known has the rest of the budget. */
-static triage_status recall_near(tri_search *search) {
-    const size_t budget = search->options->budget;
+/* Of what is shipped for this device. */
+static triage_status recall_shipped(tri_search *search, size_t most) {
+    const tri_tune_options *options = search->options;
     triage_status status = TRIAGE_OK;
-    if (!search->store || search->options->cold_start || tri_search_keeps_nothing(search))
+    tri_store *shipped = NULL;
+    TRI_TRY(tri_pretuned_open(&shipped, &search->info, options->data_dir, options->log));
+    tri_known_free(&search->known);
+    if (shipped)
+        TRI_TRY(tri_known_find(&search->known, shipped, search->device_key, search->problem, &search->configs,
+                               most, true));
+    search->known.layer = "shipped";
+done:
+    tri_store_close(shipped);
+    return status;
+}
+
+static triage_status recall_elsewhere(tri_search *search, size_t most) {
+    const tri_tune_options *options = search->options;
+    triage_status status = TRIAGE_OK;
+    tri_elsewhere *elsewhere = NULL;
+    TRI_TRY(tri_elsewhere_open(&elsewhere, search->store, &search->info, options->data_dir, options->log));
+    TRI_TRY(tri_elsewhere_known(&search->known, elsewhere, search->problem, &search->configs, most,
+                                options->data_dir));
+done:
+    tri_elsewhere_close(elsewhere);
+    return status;
+}
+
+/* The default is the first candidate of every search: what is known has the rest of the budget. The first layer that
+ * knows anything near gives all. */
+static triage_status recall_near(tri_search *search) {
+    const size_t budget = search->options->budget, most = budget ? budget - 1 : TRI_KNOWN_MOST;
+    triage_status status = TRIAGE_OK;
+    if (most == 0 || search->options->cold_start || tri_search_keeps_nothing(search))
         return TRIAGE_OK;
-    TRI_TRY(tri_known_find(&search->known, search->store, search->device_key, search->problem,
-                           &search->configs, budget ? budget - 1 : TRI_KNOWN_MOST));
+    if (search->store)
+        TRI_TRY(tri_known_find(&search->known, search->store, search->device_key, search->problem,
+                               &search->configs, most, false));
+    search->known.layer = "own";
+    if (search->known.count == 0)
+        TRI_TRY(recall_shipped(search, most));
+    if (search->known.count == 0)
+        TRI_TRY(recall_elsewhere(search, most));
     say_known(search);
 done:
     return status;

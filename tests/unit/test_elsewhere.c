@@ -130,6 +130,30 @@ static void a_cpu_has_no_sisters(void **state) {
     tri_elsewhere_close(elsewhere);
 }
 
+/* A search here begins with what won there, on the same problem first. */
+static void a_search_begins_with_a_sisters_winners(void **state) {
+    (void)state;
+    tri_problem problem = problem_of(1024, 0.75), near = problem_of(2048, 0.75);
+    const char *device = sister_with(info.sm_count - 1);
+    tri_elsewhere *elsewhere = NULL;
+    tri_known known = {0};
+    add_to(store, &near, (claim){.config = other_config(2), .device = device, .median_ns = 500});
+    add_to(store, &problem, (claim){.config = other_config(1), .device = device, .median_ns = 2000});
+    add_to(store, &problem, (claim){.config = other_config(0), .device = device, .median_ns = 1000});
+    must(tri_elsewhere_open(&elsewhere, store, &info, NULL, NULL));
+    must(tri_elsewhere_known(&known, elsewhere, &problem, &configs, 12, NULL));
+    assert_int_equal(known.count, 3);
+    assert_int_equal(known.donor_count, 2);
+    assert_string_equal(known.configs[0], other_config(0));
+    assert_string_equal(known.configs[1], other_config(2)); /* the donors take turns */
+    assert_string_equal(known.configs[2], other_config(1));
+    assert_true(known.donors[0].distance == 0);
+    assert_string_equal(known.layer, "elsewhere");
+    assert_string_equal(known.device_name, "paper");
+    tri_known_free(&known);
+    tri_elsewhere_close(elsewhere);
+}
+
 /* Of the H100 only dense products are shipped: its kernels are the H200's, and explain says so. */
 static void an_h100_has_what_the_h200_knows(void **state) {
     (void)state;
@@ -162,6 +186,7 @@ int main(void) {
         IN_A_STORE(this_device_comes_first),
         IN_A_STORE(another_architecture_does_not_count),
         IN_A_STORE(a_cpu_has_no_sisters),
+        IN_A_STORE(a_search_begins_with_a_sisters_winners),
         cmocka_unit_test(an_h100_has_what_the_h200_knows),
     };
     return cmocka_run_group_tests(tests, open_space, close_space);

@@ -20,7 +20,7 @@ static tri_known ask(size_t most) {
     char *device = NULL;
     const tri_problem problem = problem_of(SIZE, 0.75);
     must(tri_device_key(&device, &info));
-    must(tri_known_find(&known, store, device, &problem, &configs, most));
+    must(tri_known_find(&known, store, device, &problem, &configs, most, false));
     free(device);
     return known;
 }
@@ -47,6 +47,24 @@ static void test_nothing_near_teaches_nothing(void **state) {
     const tri_problem near = problem_of(2048, 0.75);
     add_to(store, &near, (claim){.config = configs.text[other(0)], .median_ns = 100, .device = "another"});
     expect(12, NULL, 0, 0);
+}
+
+/* In evidence that is not one's own the problem itself is the nearest donor. */
+static void test_the_problem_itself_if_asked_for(void **state) {
+    (void)state;
+    tri_known known = {0};
+    char *device = NULL;
+    const tri_problem problem = problem_of(SIZE, 0.75);
+    must(tri_device_key(&device, &info));
+    ran(SIZE, other(0), 100, TRI_RIGHT);
+    ran(2048, other(1), 100, TRI_RIGHT);
+    must(tri_known_find(&known, store, device, &problem, &configs, 12, true));
+    assert_int_equal(known.count, 2);
+    assert_int_equal(known.points[0], other(0));
+    assert_int_equal(known.points[1], other(1));
+    assert_true(known.donors[0].distance == 0 && known.donors[1].distance > 0);
+    tri_known_free(&known);
+    free(device);
 }
 
 static void test_the_donors_take_turns(void **state) {
@@ -109,6 +127,7 @@ static void test_no_more_than_three_donors_and_twelve_points(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_A_STORE(test_nothing_near_teaches_nothing),
+        IN_A_STORE(test_the_problem_itself_if_asked_for),
         IN_A_STORE(test_the_donors_take_turns),
         IN_A_STORE(test_what_is_not_legal_here_is_passed_over),
         IN_A_STORE(test_what_is_stale_is_a_hint_too),
