@@ -44,6 +44,16 @@ local function panel_busy_warps(p, c)
    return c.tile_n > 64 and 5 or p.block_m == 16 and 8 or 7
 end
 
+local function is_deepest(p, c, d)
+   return c.stages == 6 or panel_smem(p, c, c.stages + 1) > d.smem_bytes_max
+end
+
+-- A row much longer than the others is one warp's alone, which waits for A's blocks one after the other: then more of
+-- them under way. Else 64 columns of A are enough.
+local function waits_for_a(p, c, d)
+   return c.ahead * p.block_m == 64 or (p.imbalance >= 2 and is_deepest(p, c, d))
+end
+
 -- A tile without blocks takes about 2 us, in which an SM does so many.
 local function panel_least_blocks(p, c)
    return 125 * 64 * 16 * 16 // (c.tile_n * p.block_m * p.block_k)
@@ -91,12 +101,11 @@ local panel = triage.kernel {
       end },
       { "columns are gathered for such tiles, as deep as memory allows", function(p, c, d)
          return c.gather == 0 or ((c.warps * c.tile_n == 1024 or (c.warps * c.tile_n == 512 and c.order == 1)) and
-                c.ahead * p.block_m == 64 and
-                (c.stages == 6 or panel_smem(p, c, c.stages + 1) > d.smem_bytes_max))
+                (c.ahead * p.block_m == 64 or c.order == 1) and is_deepest(p, c, d))
       end },
       { "tiles are dealt out only where rows are uneven, or tiles so few that each must be as long", function(p, c, d)
          local tiles = ceil_div(p.block_rows, panel_rows(p, c)) * ceil_div(p.n, c.tile_n)
-         return c.order == 0 or (c.ahead * p.block_m == 64 and (p.imbalance >= 1.4 or (p.n > 64 and tiles <= 2 * d.sm_count)))
+         return c.order == 0 or (waits_for_a(p, c, d) and (p.imbalance >= 1.4 or (p.n > 64 and tiles <= 2 * d.sm_count)))
       end },
       { "4 block rows of A ahead hide their loads", function(p, c)
          return c.ahead * p.block_m >= 64 and c.ahead * p.block_m <= 128
