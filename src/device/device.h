@@ -198,6 +198,11 @@ typedef struct tri_device_schedule { /* a tri_schedule on the device */
     tri_address rows, panels, steps, deal;
     int64_t slots; /* of rows; 0: as many as there are block rows */
 } tri_device_schedule;
+/* What was placed before a failure is released. */
+triage_status tri_device_schedule_place(tri_device_schedule *out, tri_device *device,
+                                        const tri_schedule *schedule);
+void tri_device_schedule_release(tri_device *device, tri_device_schedule *placed);
+
 typedef struct tri_bsr_buffers { /* addresses on the device; 0 for absent optional ones */
     tri_address values, row_ptr, col_idx, b, c, bias, scale_a, scale_b, workspace;
     tri_device_schedule schedule;

@@ -88,21 +88,10 @@ done:
 
 static triage_status place_schedule(tri_mounted *out, tri_bench *bench, const tri_launch *launch) {
     tri_schedule schedule = {0};
-    tri_device_schedule *placed = &out->buffers.schedule;
     triage_status status = TRIAGE_OK;
     tri_panel_shape shape = tri_launch_panels(launch);
     TRI_TRY(tri_schedule_build(&schedule, bench->pattern, &shape));
-    TRI_TRY(place(&placed->rows, bench, schedule.rows, (size_t)schedule.slots * sizeof *schedule.rows));
-    placed->slots = schedule.slots;
-    if (!schedule.panel_ptr)
-        goto done;
-    TRI_TRY(place(&placed->panels, bench, schedule.panel_starts,
-                  (size_t)schedule.panels * sizeof *schedule.panel_starts));
-    TRI_TRY(place(&placed->steps, bench, schedule.steps,
-                  (size_t)schedule.panel_ptr[schedule.panels] * sizeof *schedule.steps));
-    if (schedule.deal)
-        TRI_TRY(
-            place(&placed->deal, bench, schedule.deal, (size_t)schedule.deal_count * sizeof *schedule.deal));
+    TRI_TRY(tri_device_schedule_place(&out->buffers.schedule, bench->device, &schedule));
 done:
     tri_schedule_free(&schedule);
     return status;
@@ -141,17 +130,9 @@ done:
     return status == TRIAGE_OK;
 }
 
-static void release(tri_bench *bench, tri_address address) {
-    if (address)
-        tri_device_release(bench->device, address);
-}
-
 void tri_bench_unmount(tri_bench *bench, tri_mounted *mounted) {
     tri_kernel_unload(mounted->kernel);
-    release(bench, mounted->buffers.schedule.rows);
-    release(bench, mounted->buffers.schedule.panels);
-    release(bench, mounted->buffers.schedule.steps);
-    release(bench, mounted->buffers.schedule.deal);
+    tri_device_schedule_release(bench->device, &mounted->buffers.schedule);
     *mounted = (tri_mounted){0};
 }
 
@@ -293,14 +274,14 @@ void tri_bench_close(tri_bench *bench) {
     if (!bench)
         return;
     const tri_bsr_buffers *buffers = &bench->buffers;
-    release(bench, buffers->values);
-    release(bench, buffers->row_ptr);
-    release(bench, buffers->col_idx);
-    release(bench, buffers->b);
-    release(bench, buffers->bias);
-    release(bench, buffers->scale_a);
-    release(bench, buffers->scale_b);
-    release(bench, bench->zone);
+    tri_device_release(bench->device, buffers->values);
+    tri_device_release(bench->device, buffers->row_ptr);
+    tri_device_release(bench->device, buffers->col_idx);
+    tri_device_release(bench->device, buffers->b);
+    tri_device_release(bench->device, buffers->bias);
+    tri_device_release(bench->device, buffers->scale_a);
+    tri_device_release(bench->device, buffers->scale_b);
+    tri_device_release(bench->device, bench->zone);
     for (size_t i = 0; i < TRI_CASES; i++) {
         free(bench->cases[i].plain);
         free(bench->cases[i].references);

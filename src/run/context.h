@@ -41,7 +41,6 @@ struct triage_context {
 /* A schedule on the device; a matrix has one for each panel shape that a kernel of its plans asks for. */
 typedef struct tri_matrix_schedule {
     struct tri_matrix_schedule *next;
-    bool whole; /* false: its upload failed; kept only to be freed */
     tri_panel_shape shape;
     tri_device_schedule device;
 } tri_matrix_schedule;

@@ -125,20 +125,12 @@ done:
     return status;
 }
 
-static void release(tri_device *device, tri_address address) {
-    if (address)
-        tri_device_release(device, address);
-}
-
 static void free_schedules(triage_bsr_matrix *matrix) {
     tri_device *device = matrix->context->device;
     while (matrix->schedules) {
         tri_matrix_schedule *schedule = matrix->schedules;
         matrix->schedules = schedule->next;
-        release(device, schedule->device.rows);
-        release(device, schedule->device.panels);
-        release(device, schedule->device.steps);
-        release(device, schedule->device.deal);
+        tri_device_schedule_release(device, &schedule->device);
         free(schedule);
     }
 }
@@ -149,39 +141,19 @@ void triage_bsr_matrix_free(triage_bsr_matrix *matrix) {
     tri_calls_free(matrix->calls);
     tri_matrix_free_plans(matrix);
     free_schedules(matrix);
-    release(matrix->context->device, matrix->row_ptr);
-    release(matrix->context->device, matrix->col_idx);
+    tri_device_release(matrix->context->device, matrix->row_ptr);
+    tri_device_release(matrix->context->device, matrix->col_idx);
     if (matrix->owns_values)
-        release(matrix->context->device, matrix->values);
+        tri_device_release(matrix->context->device, matrix->values);
     tri_pattern_free(&matrix->pattern);
     free(matrix);
 }
 
-static triage_status upload_schedule(tri_device_schedule *out, tri_device *device,
-                                     const tri_schedule *schedule) {
-    triage_status status = TRIAGE_OK;
-    out->slots = schedule->slots;
-    TRI_TRY(upload_new(&out->rows, device, schedule->rows, (size_t)schedule->slots * sizeof *schedule->rows,
-                       sizeof *schedule->rows));
-    if (!schedule->panel_ptr)
-        return TRIAGE_OK;
-    TRI_TRY(upload_new(&out->panels, device, schedule->panel_starts,
-                       (size_t)schedule->panels * sizeof *schedule->panel_starts,
-                       sizeof *schedule->panel_starts));
-    TRI_TRY(upload_new(&out->steps, device, schedule->steps,
-                       (size_t)schedule->panel_ptr[schedule->panels] * sizeof *schedule->steps,
-                       sizeof *schedule->steps));
-    if (schedule->deal)
-        TRI_TRY(upload_new(&out->deal, device, schedule->deal,
-                           (size_t)schedule->deal_count * sizeof *schedule->deal, sizeof *schedule->deal));
-done:
-    return status;
-}
-
 static bool same_shape(const tri_panel_shape *a, const tri_panel_shape *b) {
+    _Static_assert(sizeof *a == 9 * sizeof(int32_t), "tri_panel_shape has changed: compare all of it");
     return a->rows == b->rows && a->group == b->group && a->cluster == b->cluster && a->gather == b->gather &&
            a->reorder == b->reorder && a->columns == b->columns && a->workers == b->workers &&
-           a->warps == b->warps;
+           a->warps == b->warps && a->busy_warps == b->busy_warps && a->least_blocks == b->least_blocks;
 }
 
 triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matrix *matrix,
@@ -189,19 +161,21 @@ triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matri
     triage_status status = TRIAGE_OK;
     tri_schedule built = {0};
     tri_panel_shape shape = tri_launch_panels(launch);
-    tri_matrix_schedule *entry = matrix->schedules;
-    while (entry && (!entry->whole || !same_shape(&entry->shape, &shape)))
+    tri_matrix_schedule *entry = matrix->schedules, *made = NULL;
+    while (entry && !same_shape(&entry->shape, &shape))
         entry = entry->next;
     if (!entry) {
         TRI_TRY(tri_schedule_build(&built, &matrix->pattern, &shape));
-        TRI_TRY(tri_calloc(&entry, 1, sizeof *entry));
-        *entry = (tri_matrix_schedule){.next = matrix->schedules, .shape = shape};
-        matrix->schedules = entry;
-        TRI_TRY(upload_schedule(&entry->device, matrix->context->device, &built));
-        entry->whole = true;
+        TRI_TRY(tri_calloc(&made, 1, sizeof *made));
+        TRI_TRY(tri_device_schedule_place(&made->device, matrix->context->device, &built));
+        made->shape = shape;
+        made->next = matrix->schedules;
+        matrix->schedules = entry = made;
+        made = NULL;
     }
     *out = entry->device;
 done:
+    free(made);
     tri_schedule_free(&built);
     return status;
 }
