@@ -15,12 +15,11 @@ triage_status tri_device_schedule_place(tri_device_schedule *out, tri_device *de
     triage_status status = TRIAGE_OK;
     *out = (tri_device_schedule){.slots = schedule->slots};
     TRI_TRY(place(&out->rows, device, schedule->rows, schedule->slots, sizeof *schedule->rows));
-    if (!schedule->panel_ptr)
+    if (!schedule->panel_starts)
         return TRIAGE_OK;
     TRI_TRY(place(&out->panels, device, schedule->panel_starts, schedule->panels,
                   sizeof *schedule->panel_starts));
-    TRI_TRY(place(&out->steps, device, schedule->steps, schedule->panel_ptr[schedule->panels],
-                  sizeof *schedule->steps));
+    TRI_TRY(place(&out->steps, device, schedule->steps, schedule->step_count, sizeof *schedule->steps));
     if (schedule->deal)
         TRI_TRY(place(&out->deal, device, schedule->deal, schedule->deal_count, sizeof *schedule->deal));
 done:

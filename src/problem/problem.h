@@ -65,9 +65,9 @@ typedef struct tri_schedule {
     int32_t *row_order; /* [slots]: longest rows first, ties by index; panels: most steps first; -1: none */
     struct tri_block_row *rows;     /* [slots]: the same order; none: {-1, 0, 0, 0} */
     int32_t panels;                 /* a multiple of the shape's cluster; the last ones may have no rows */
-    int32_t *panel_ptr;             /* [panels + 1] or NULL */
-    struct tri_panel_step *steps;   /* [panel_ptr[panels]] */
-    struct tri_panel *panel_starts; /* [panels]: where each one's steps are, and the first of them */
+    struct tri_panel *panel_starts; /* [panels] or NULL: where each one's steps are, and the first of them */
+    struct tri_panel_step *steps;   /* [step_count] */
+    int32_t step_count;
     /* [rounds + 3][workers] or NULL: the units (panel / cluster) * columns + column tile that each worker does,
      * dealt so that all end together, and go through the columns together; -1: none any more, as in the last three
      * rounds for all. */

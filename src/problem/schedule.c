@@ -19,7 +19,6 @@ void tri_schedule_free(tri_schedule *schedule) {
         return;
     free(schedule->row_order);
     free(schedule->rows);
-    free(schedule->panel_ptr);
     free(schedule->steps);
     free(schedule->panel_starts);
     free(schedule->deal);
@@ -114,40 +113,6 @@ done:
     return status;
 }
 
-/* Panels that a cluster of CTAs walks together list the columns of all of them. */
-static triage_status build_panels(tri_schedule *out, group_map *map, const tri_pattern *pattern,
-                                  const tri_panel_shape *shape) {
-    triage_status status;
-    int64_t cluster_rows = (int64_t)shape->rows * shape->cluster;
-    int64_t panels = (out->slots + cluster_rows - 1) / cluster_rows * shape->cluster;
-    int64_t steps = 0;
-    int32_t unit = tri_mapped_together(shape);
-    TRI_TRY(tri_calloc(&out->panel_ptr, (size_t)panels + 1, sizeof *out->panel_ptr));
-    for (int64_t p = 0; p < panels; p++) {
-        int64_t first = p / shape->cluster * cluster_rows;
-        if (p % shape->cluster == 0)
-            map_rows(map, pattern, out->row_order + first, slots_from(out, first, cluster_rows), unit);
-        steps += tri_steps_of(map->needed, shape);
-        if (steps > INT32_MAX) {
-            status =
-                tri_fail(TRIAGE_E_UNSUPPORTED, "the panels of this matrix need more than 2^31 - 1 steps");
-            goto done;
-        }
-        out->panel_ptr[p + 1] = (int32_t)steps;
-    }
-    TRI_TRY(tri_calloc(&out->steps, (size_t)steps, sizeof *out->steps));
-    for (int64_t p = 0; p < panels; p++) {
-        int64_t first = p / shape->cluster * cluster_rows, row = p * shape->rows;
-        if (p % shape->cluster == 0)
-            map_rows(map, pattern, out->row_order + first, slots_from(out, first, cluster_rows), unit);
-        fill_steps(out->steps + out->panel_ptr[p], out->panel_ptr[p + 1] - out->panel_ptr[p], map, pattern,
-                   out->row_order + row, slots_from(out, row, shape->rows), unit);
-    }
-    out->panels = (int32_t)panels;
-done:
-    return status;
-}
-
 /* Room for records that kernels read whole: each is aligned to its size. */
 static void *alloc_records(int64_t count, size_t size) {
     const size_t bytes = (size_t)(count > 0 ? count : 1) * size;
@@ -157,18 +122,53 @@ static void *alloc_records(int64_t count, size_t size) {
     return records;
 }
 
-static triage_status list_panels(tri_schedule *out) {
+/* Where the steps of each panel are. Panels that a cluster of CTAs walks together list the columns of all of them. */
+static triage_status number_steps(tri_schedule *out, group_map *map, const tri_pattern *pattern,
+                                  const tri_panel_shape *shape) {
+    const int64_t cluster_rows = (int64_t)shape->rows * shape->cluster;
+    const int32_t unit = tri_mapped_together(shape);
+    int64_t steps = 0;
+    for (int32_t p = 0; p < out->panels; p++) {
+        const int64_t first = p / shape->cluster * cluster_rows;
+        if (p % shape->cluster == 0)
+            map_rows(map, pattern, out->row_order + first, slots_from(out, first, cluster_rows), unit);
+        const int64_t begin = steps;
+        steps += tri_steps_of(map->needed, shape);
+        if (steps > INT32_MAX)
+            return tri_fail(TRIAGE_E_UNSUPPORTED, "the panels of this matrix need more than 2^31 - 1 steps");
+        out->panel_starts[p] = (tri_panel){.begin = (int32_t)begin, .end = (int32_t)steps};
+    }
+    out->step_count = (int32_t)steps;
+    return TRIAGE_OK;
+}
+
+static void list_first_steps(tri_panel *start, const tri_panel_step *steps) {
+    for (int32_t i = 0; i < TRI_PANEL_STEPS; i++)
+        start->first[i] = start->begin + i < start->end ? steps[start->begin + i] : (tri_panel_step){-1, 0};
+}
+
+static triage_status build_panels(tri_schedule *out, group_map *map, const tri_pattern *pattern,
+                                  const tri_panel_shape *shape) {
+    triage_status status;
+    const int64_t cluster_rows = (int64_t)shape->rows * shape->cluster;
+    const int32_t unit = tri_mapped_together(shape);
+    out->panels = (int32_t)((out->slots + cluster_rows - 1) / cluster_rows * shape->cluster);
     out->panel_starts = alloc_records(out->panels, sizeof *out->panel_starts);
     if (!out->panel_starts)
         return TRIAGE_E_MEMORY;
+    TRI_TRY(number_steps(out, map, pattern, shape));
+    TRI_TRY(tri_calloc(&out->steps, (size_t)out->step_count, sizeof *out->steps));
     for (int32_t p = 0; p < out->panels; p++) {
-        const int32_t begin = out->panel_ptr[p], end = out->panel_ptr[p + 1];
         tri_panel *start = &out->panel_starts[p];
-        *start = (tri_panel){.begin = begin, .end = end};
-        for (int32_t i = 0; i < TRI_PANEL_STEPS; i++)
-            start->first[i] = begin + i < end ? out->steps[begin + i] : (tri_panel_step){-1, 0};
+        const int64_t first = p / shape->cluster * cluster_rows, row = (int64_t)p * shape->rows;
+        if (p % shape->cluster == 0)
+            map_rows(map, pattern, out->row_order + first, slots_from(out, first, cluster_rows), unit);
+        fill_steps(out->steps + start->begin, start->end - start->begin, map, pattern, out->row_order + row,
+                   slots_from(out, row, shape->rows), unit);
+        list_first_steps(start, out->steps);
     }
-    return TRIAGE_OK;
+done:
+    return status;
 }
 
 static triage_status list_rows(tri_schedule *out, const tri_pattern *pattern) {
@@ -226,7 +226,6 @@ static triage_status order_panels(tri_schedule *out, const tri_pattern *pattern,
         TRI_TRY(tri_mix_panels(out, pattern, shape));
     }
     TRI_TRY(build_panels(out, &map, pattern, shape));
-    TRI_TRY(list_panels(out));
 done:
     free(map.at);
     return status;

@@ -7,6 +7,8 @@
 #include "problem/schedule_deal.h"
 #include "problem/schedule_group.h"
 
+#include "bsr_gemm/args.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,10 +120,11 @@ static void list_costs(unit_cost *costs, int64_t count, const tri_schedule *sche
     const int64_t capacity = (int64_t)shape->rows * shape->cluster;
     for (int64_t u = 0; u < count; u++) {
         const int64_t first = u * capacity, left = schedule->slots - first;
-        const int32_t *begin = schedule->panel_ptr + u * shape->cluster;
-        costs[u] = (unit_cost){tri_unit_cost(pattern, schedule->row_order + first,
-                                             left < capacity ? left : capacity, begin[1] - begin[0], shape),
-                               u};
+        const tri_panel *panel = &schedule->panel_starts[u * shape->cluster];
+        costs[u] =
+            (unit_cost){tri_unit_cost(pattern, schedule->row_order + first, left < capacity ? left : capacity,
+                                      panel->end - panel->begin, shape),
+                        u};
     }
     qsort(costs, (size_t)count, sizeof *costs, compare_cost);
 }

@@ -39,11 +39,10 @@ static void assert_permutation(const tri_schedule *s, const tri_pattern *p) {
 static void assert_panels(const tri_schedule *s, const tri_pattern *p, int32_t panel_rows) {
     int64_t found = 0;
     assert_int_equal(s->panels, (p->block_rows + panel_rows - 1) / panel_rows);
-    assert_int_equal(s->panel_ptr[0], 0);
+    assert_int_equal(s->panel_starts[0].begin, 0);
     for (int64_t panel = 0; panel < s->panels; panel++) {
         const tri_panel *start = &s->panel_starts[panel];
-        assert_int_equal(start->begin, s->panel_ptr[panel]);
-        assert_int_equal(start->end, s->panel_ptr[panel + 1]);
+        assert_int_equal(start->end, panel + 1 < s->panels ? start[1].begin : s->step_count);
         for (int32_t i = 0; i < TRI_PANEL_STEPS; i++) {
             const bool has = start->begin + i < start->end;
             assert_int_equal(start->first[i].col, has ? s->steps[start->begin + i].col : -1);
@@ -52,10 +51,10 @@ static void assert_panels(const tri_schedule *s, const tri_pattern *p, int32_t p
         int32_t at[32], rows = 0;
         for (; rows < panel_rows && panel * panel_rows + rows < p->block_rows; rows++)
             at[rows] = p->row_ptr[s->row_order[panel * panel_rows + rows]];
-        for (int32_t i = s->panel_ptr[panel]; i < s->panel_ptr[panel + 1]; i++) {
+        for (int32_t i = s->panel_starts[panel].begin; i < s->panel_starts[panel].end; i++) {
             const tri_panel_step *step = &s->steps[i];
             assert_true(step->rows != 0 && (uint64_t)step->rows < UINT64_C(1) << rows);
-            if (i > s->panel_ptr[panel])
+            if (i > s->panel_starts[panel].begin)
                 assert_true(step->col > step[-1].col);
             for (int32_t r = 0; r < rows; r++)
                 if (step->rows >> r & 1) {
@@ -78,12 +77,13 @@ static int64_t build_and_check(const tri_pattern *p, int32_t panel_rows, bool re
     int64_t steps = 0;
     if (panel_rows) {
         assert_panels(&s, p, panel_rows);
-        steps = s.panel_ptr[s.panels];
+        steps = s.step_count;
         for (int64_t i = 1; i < p->block_rows / panel_rows; i++) /* the heaviest first */
-            assert_true(s.panel_ptr[i] - s.panel_ptr[i - 1] >= s.panel_ptr[i + 1] - s.panel_ptr[i]);
+            assert_true(s.panel_starts[i].begin - s.panel_starts[i - 1].begin >=
+                        s.panel_starts[i].end - s.panel_starts[i].begin);
     } else {
         assert_int_equal(s.panels, 0);
-        assert_null(s.panel_ptr);
+        assert_null(s.panel_starts);
         assert_null(s.steps);
     }
     tri_schedule_free(&s);
@@ -103,14 +103,14 @@ static void groups_are_whole(void **state) {
     assert_int_equal(s.panels, 10); /* 37 rows: 10 panels, already a multiple of the cluster */
     int64_t found = 0;
     for (int32_t panel = 0; panel < s.panels; panel++) {
-        const int32_t first = s.panel_ptr[panel], count = s.panel_ptr[panel + 1] - first;
+        const int32_t first = s.panel_starts[panel].begin, count = s.panel_starts[panel].end - first;
         assert_int_equal(count % shape.group, 0);
         for (int32_t i = 0; i < count; i++) {
             const tri_panel_step *step = &s.steps[first + i];
             assert_int_equal(step->col % shape.group, i % shape.group);
             assert_true(i % shape.group == 0 || step->col == step[-1].col + 1);
             if (panel % 2 == 1)
-                assert_int_equal(step->col, s.steps[s.panel_ptr[panel - 1] + i].col);
+                assert_int_equal(step->col, s.steps[s.panel_starts[panel - 1].begin + i].col);
             for (int32_t r = 0; r < shape.rows; r++) {
                 if (!(step->rows >> r & 1))
                     continue;
@@ -138,13 +138,13 @@ static void gathered_columns_are_the_needed_ones(void **state) {
     assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
     int64_t found = 0;
     for (int32_t first = 0; first < s.panels; first += 2) {
-        const int32_t count = s.panel_ptr[first + 1] - s.panel_ptr[first];
+        const int32_t count = s.panel_starts[first].end - s.panel_starts[first].begin;
         assert_int_equal(count % shape.group, 0);
-        assert_int_equal(s.panel_ptr[first + 2] - s.panel_ptr[first + 1], count);
+        assert_int_equal(s.panel_starts[first + 1].end - s.panel_starts[first].end, count);
         int32_t used = 0;
         for (int32_t i = 0; i < count; i++) {
-            const tri_panel_step *a = &s.steps[s.panel_ptr[first] + i];
-            const tri_panel_step *b = &s.steps[s.panel_ptr[first + 1] + i];
+            const tri_panel_step *a = &s.steps[s.panel_starts[first].begin + i];
+            const tri_panel_step *b = &s.steps[s.panel_starts[first].end + i];
             assert_int_equal(a->col, b->col);
             assert_true((a->col < 0) == ((a->rows | b->rows) == 0));
             assert_true(i == 0 || a->col > a[-1].col || a->col == -1);
@@ -183,7 +183,7 @@ static void the_deal_is_whole_and_even(void **state) {
             assert_true(round < rounds);
             assert_int_equal(seen[unit]++, 0);
             const int32_t panel = unit / shape.columns * shape.cluster;
-            steps[w] += s.panel_ptr[panel + 1] - s.panel_ptr[panel];
+            steps[w] += s.panel_starts[panel].end - s.panel_starts[panel].begin;
         }
         total += steps[w];
         most = steps[w] > most ? steps[w] : most;
@@ -326,14 +326,17 @@ static void panels_of_a_known_pattern(void **state) {
     tri_pattern p;
     tri_schedule s;
     const int32_t row_ptr[] = {0, 2, 4, 5}, col_idx[] = {0, 2, 1, 2, 0};
-    const int32_t panel_ptr[] = {0, 3, 4};
     const tri_panel_step steps[] = {{0, 1}, {1, 2}, {2, 3}, {0, 1}};
     assert_int_equal(tri_pattern_copy(&p, 3, 3, 5, row_ptr, col_idx), TRIAGE_OK);
     assert_int_equal(
         tri_schedule_build(&s, &p, &(tri_panel_shape){.rows = 2, .group = 1, .cluster = 1, .reorder = false}),
         TRIAGE_OK);
     assert_int_equal(s.panels, 2);
-    assert_memory_equal(s.panel_ptr, panel_ptr, sizeof panel_ptr);
+    assert_int_equal(s.panel_starts[0].begin, 0);
+    assert_int_equal(s.panel_starts[0].end, 3);
+    assert_int_equal(s.panel_starts[1].begin, 3);
+    assert_int_equal(s.panel_starts[1].end, 4);
+    assert_int_equal(s.step_count, 4);
     assert_memory_equal(s.steps, steps, sizeof steps);
     tri_schedule_free(&s);
     tri_pattern_free(&p);
@@ -449,7 +452,7 @@ static void empty_rows_come_last(void **state) {
         assert_permutation(&s, &p);
         for (int i = 0; i < 1000; i++)
             assert_int_equal(length(&p, s.row_order[i]), 2);
-        assert_int_equal(s.panel_ptr[s.panels], 500);
+        assert_int_equal(s.step_count, 500);
         tri_schedule_free(&s);
     }
     tri_pattern_free(&p);

@@ -72,8 +72,8 @@ static void assert_steps(const tri_schedule *s, const tri_pattern *p, const tri_
     const int64_t cluster_rows = (int64_t)shape->rows * shape->cluster;
     assert_int_equal(s->panels, (s->slots + cluster_rows - 1) / cluster_rows * shape->cluster);
     for (int32_t panel = 0; panel < s->panels; panel++) {
-        const int32_t first = s->panel_ptr[panel], count = s->panel_ptr[panel + 1] - first;
-        const int32_t lead = s->panel_ptr[panel / shape->cluster * shape->cluster];
+        const int32_t first = s->panel_starts[panel].begin, count = s->panel_starts[panel].end - first;
+        const int32_t lead = s->panel_starts[panel / shape->cluster * shape->cluster].begin;
         assert_int_equal(count % shape->group, 0);
         for (int32_t i = 0; i < count; i++) {
             const tri_panel_step *step = &s->steps[first + i];
@@ -128,9 +128,9 @@ static int64_t cost_of(const tri_schedule *s, const tri_pattern *p, const tri_pa
                        int64_t unit) {
     const int64_t capacity = (int64_t)with_warps->rows * with_warps->cluster;
     const int64_t left = s->slots - unit * capacity;
-    const int32_t *ptr = s->panel_ptr + unit * with_warps->cluster;
+    const tri_panel *panel = &s->panel_starts[unit * with_warps->cluster];
     return tri_unit_cost(p, s->row_order + unit * capacity, left < capacity ? left : capacity,
-                         ptr[1] - ptr[0], with_warps);
+                         panel->end - panel->begin, with_warps);
 }
 
 /* The dearest unit / the mean. */
