@@ -72,8 +72,7 @@ static const struct argp_option argp_options[] = {
     {"warm", KEY_WARM, NULL, 0, "Time with a warm L2 cache (default: cold)", 2},
     {"cold-start", KEY_COLD_START, NULL, 0,
      "Do not begin with what the database, or else the shipped evidence, knows to be fast on near problems "
-     "(default: those right after the "
-     "space's default, at most 12)",
+     "(default: those right after the space's default, at most 12)",
      2},
     {"force", KEY_FORCE, NULL, 0, "Measure again what the database knows", 2},
     {"dry-run", KEY_DRY_RUN, NULL, 0, "List the candidates; compile and measure nothing", 2},

@@ -78,6 +78,8 @@ void tri_context_find_store(triage_context *context) {
     triage_status status = tri_store_open(&context->store, context->local_path, TRI_STORE_READ);
     if (status != TRIAGE_OK && status != TRIAGE_E_NOT_FOUND)
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
+    if (!context->store)
+        return;
     tri_elsewhere_close(context->elsewhere); /* it does not know that store */
     context->elsewhere = NULL;
 }

@@ -139,11 +139,8 @@ triage_status tri_elsewhere_look_up(tri_found *found, tri_elsewhere *elsewhere, 
         if (!s->store)
             continue;
         TRI_TRY(tri_lookup_elsewhere(found, s->store, s->key, space, problem, info, data_dir));
-        if (found->source == TRIAGE_SOURCE_DEFAULT)
-            continue;
-        free(found->device_name);
-        found->device_name = NULL;
-        TRI_TRY(tri_strdup(&found->device_name, s->name));
+        if (found->source != TRIAGE_SOURCE_DEFAULT)
+            TRI_TRY(tri_strdup(&found->device_name, s->name));
     }
 done:
     return status;

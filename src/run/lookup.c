@@ -81,6 +81,8 @@ typedef struct inquiry {
     const tri_device_info *info;
     const char *data_dir;
     char *key, *device_key;
+    bool
+        elsewhere; /* device_key is another device's: what a near kernel costs here its evidence cannot tell */
 } inquiry;
 
 static triage_status make_rendering(rendering *out, const inquiry *asked, const tri_problem *problem,
@@ -399,7 +401,7 @@ static triage_status find_nearest(tri_found *out, bool *found, const inquiry *as
         if (*found)
             TRI_TRY(accept(out, &made, TRIAGE_SOURCE_NEAREST, &donors.items[i]));
     }
-    if (*found)
+    if (*found && !asked->elsewhere)
         TRI_TRY(expected_loss(&out->expected_loss, asked, &donors));
 done:
     rendering_free(&made);
@@ -485,7 +487,12 @@ triage_status tri_lookup_elsewhere(tri_found *found, tri_store *store, const cha
     triage_status status = TRIAGE_OK;
     bool has = false;
     tri_found other = {0};
-    inquiry asked = {.store = store, .space = space, .problem = problem, .info = info, .data_dir = data_dir};
+    inquiry asked = {.store = store,
+                     .space = space,
+                     .problem = problem,
+                     .info = info,
+                     .data_dir = data_dir,
+                     .elsewhere = true};
     if (found->source != TRIAGE_SOURCE_DEFAULT)
         return TRIAGE_OK;
     TRI_TRY(tri_problem_key(&asked.key, problem));

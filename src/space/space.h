@@ -8,7 +8,8 @@
  *
  * Parts of a file, in files beside it or built in, by require "folder.name" (parts.h).
  *
- * Sandbox: no io, os, package, debug, load, dofile, collectgarbage, string.dump; text chunks only; an instruction limit and a memory limit for each call, both with a clear TRIAGE_E_DATA. */
+ * Sandbox: no io, os, package, debug, load, dofile, collectgarbage, string.dump; text chunks only; an
+ * instruction limit and a memory limit for each call, both with a clear TRIAGE_E_DATA. */
 #ifndef TRIAGE_SPACE_SPACE_H
 #define TRIAGE_SPACE_SPACE_H
 
