@@ -1,23 +1,6 @@
 -- Right and faulty candidates side by side: what is wrong must be marked, what is right must survive it.
-local types = { f32 = "float", f16 = "f16_t", bf16 = "bf16_t" }
-local layout = { row = 0, col = 1 }
-local act = { none = 0, relu = 1, gelu = 2, silu = 3 }
-
-local function shared(p, more)
-   local list = {
-      { "in_type", types[p.in_type] },
-      { "out_type", types[p.out_type] },
-      { "block_m", p.block_m },
-      { "block_k", p.block_k },
-      { "b_layout", layout[p.b_layout] },
-      { "c_layout", layout[p.c_layout] },
-      { "act", act[p.activation] },
-   }
-   for _, param in ipairs(more) do
-      table.insert(list, param)
-   end
-   return list
-end
+local common = require "bsr_gemm.common"
+local host_type, shared = common.host_type, common.shared
 
 return triage.space {
    name = "faults",
@@ -25,7 +8,7 @@ return triage.space {
    reference = {
       host = {
          template = "templates/bsr_gemm/reference.c",
-         params = function(p) return shared(p, { { "scale_per_block", 0 } }) end,
+         params = function(p) return shared(p, host_type, { { "block_k", p.block_k }, { "scale_per_block", 0 } }) end,
          launch = function() return {} end,
       },
    },
@@ -46,7 +29,8 @@ return triage.space {
             end },
          },
          params = function(p, c)
-            return shared(p, {
+            return shared(p, host_type, {
+               { "block_k", p.block_k },
                { "variant", c.variant },
                { "fault", c.fault },
                { "breakage", c.fault == "broken" and "this is no C;" or ";" },

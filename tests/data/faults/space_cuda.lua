@@ -1,23 +1,6 @@
 -- Right and faulty candidates side by side: what is wrong must be marked, what is right must survive it.
-local types = { f32 = "float", f16 = "__half", bf16 = "__nv_bfloat16" }
-local layout = { row = 0, col = 1 }
-local act = { none = 0, relu = 1, gelu = 2, silu = 3 }
-
-local function shared(p, more)
-   local list = {
-      { "in_type", types[p.in_type] },
-      { "out_type", types[p.out_type] },
-      { "block_m", p.block_m },
-      { "block_k", p.block_k },
-      { "b_layout", layout[p.b_layout] },
-      { "c_layout", layout[p.c_layout] },
-      { "act", act[p.activation] },
-   }
-   for _, param in ipairs(more) do
-      table.insert(list, param)
-   end
-   return list
-end
+local shared = require("bsr_gemm.common").shared
+local types = { f32 = "float", f16 = "__half", bf16 = "__nv_bfloat16" } -- no e4m3: faulty.cu has no scale per block
 
 -- 32 threads along the contiguous direction of C, 8 along the other
 local function launch(p)
@@ -34,7 +17,7 @@ return triage.space {
    reference = {
       cuda = {
          template = "templates/bsr_gemm/reference.cu",
-         params = function(p) return shared(p, { { "scale_per_block", 0 } }) end,
+         params = function(p) return shared(p, types, { { "block_k", p.block_k }, { "scale_per_block", 0 } }) end,
          launch = launch,
       },
    },
@@ -54,7 +37,8 @@ return triage.space {
             end },
          },
          params = function(p, c)
-            return shared(p, {
+            return shared(p, types, {
+               { "block_k", p.block_k },
                { "variant", c.variant },
                { "fault", c.fault },
             })
