@@ -68,6 +68,19 @@ def read_head(path):
     return rows, cols, nonzeros
 
 
+def read_smtx(path):
+    """(rows, cols, row offsets, columns) of a .smtx file."""
+    lines = pathlib.Path(path).read_text(encoding="ascii").splitlines()
+    rows, cols, _ = (int(x) for x in lines[0].split(","))
+    row_ptr, col_idx = ([int(x) for x in line.split()] for line in lines[1:3])
+    return rows, cols, row_ptr, col_idx
+
+
+def write_smtx(path, cols, row_ptr, col_idx):
+    pathlib.Path(path).write_text(f"{len(row_ptr) - 1}, {cols}, {len(col_idx)}\n{' '.join(map(str, row_ptr))}\n"
+                                  f"{' '.join(map(str, col_idx))}\n", encoding="ascii")
+
+
 def cubes(blocks):
     return [Spec("cubes", size, size, size, block, sparsity)
             for size in CUBES for block in blocks for sparsity in CUBE_SPARSITIES]

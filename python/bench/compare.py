@@ -53,11 +53,10 @@ def random_pattern(rows, cols, sparsity, generator):
     return row_ptr, mask.nonzero()[:, 1].to(torch.int32)
 
 
-def read_smtx(path):
-    lines = pathlib.Path(path).read_text().splitlines()
-    rows, cols, _ = (int(x) for x in lines[0].split(","))
-    as_tensor = lambda line: torch.tensor([int(x) for x in line.split()], dtype=torch.int32, device=DEVICE)
-    return rows, cols, as_tensor(lines[1]), as_tensor(lines[2])
+def read_pattern(path):
+    """(rows, cols, (row_ptr, col_idx) on the GPU) of a .smtx file."""
+    rows, cols, *lists = cases.read_smtx(path)
+    return rows, cols, tuple(torch.tensor(numbers, dtype=torch.int32, device=DEVICE) for numbers in lists)
 
 
 class Check:
@@ -365,8 +364,8 @@ def problems_of(args, block):
     """[(shape, pattern)]"""
     if not args.pattern:
         return [(cases.shape_of(shape), None) for shape in args.shape or ["8192,8192,8192"]]
-    rows, cols, row_ptr, col_idx = read_smtx(args.pattern)
-    return [((rows * block, args.n, cols * block), (row_ptr, col_idx))]
+    rows, cols, pattern = read_pattern(args.pattern)
+    return [((rows * block, args.n, cols * block), pattern)]
 
 
 def main():

@@ -5,26 +5,26 @@ eighteen times the mean. For python/bench/grid.py --set dlmc --patterns DIR/*.sm
     python3 python/bench/derive.py DIR
 """
 import argparse
+import itertools
 import pathlib
+import sys
 
-DLMC = pathlib.Path(__file__).resolve().parent.parent.parent / "tests/data/dlmc"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import cases  # noqa: E402
+
+DLMC = cases.ROOT / "tests/data/dlmc"
 
 
 def read(name):
     """A pattern: (columns, the list of each row's columns)."""
-    lines = (DLMC / f"{name}.smtx").read_text(encoding="ascii").splitlines()
-    cols = int(lines[0].split(",")[1])
-    offsets, columns = ([int(x) for x in line.split()] for line in lines[1:3])
+    _, cols, offsets, columns = cases.read_smtx(DLMC / f"{name}.smtx")
     return cols, [columns[begin:end] for begin, end in zip(offsets, offsets[1:])]
 
 
 def write(path, pattern):
     cols, rows = pattern
-    offsets = [0]
-    for row in rows:
-        offsets.append(offsets[-1] + len(row))
-    path.write_text(f"{len(rows)}, {cols}, {offsets[-1]}\n{' '.join(map(str, offsets))}\n"
-                    f"{' '.join(str(c) for row in rows for c in row)}\n", encoding="ascii")
+    offsets = [0, *itertools.accumulate(map(len, rows))]
+    cases.write_smtx(path, cols, offsets, [c for row in rows for c in row])
 
 
 def transposed(pattern):

@@ -101,16 +101,10 @@ def print_plan(specs, args):
 # ---- measuring -----------------------------------------------------------------------------------------------
 
 
-def write_pattern(path, case):
-    row_ptr, col_idx = case.row_ptr.tolist(), case.col_idx.tolist()
-    rows, cols = case.m // case.block, case.k // case.block
-    path.write_text(f"{rows}, {cols}, {len(col_idx)}\n{' '.join(map(str, row_ptr))}\n{' '.join(map(str, col_idx))}\n")
-
-
 def tune(args, spec, case, folder, device):
     """What triage_tune said; its failure ends the case."""
     path = pathlib.Path(folder) / "pattern.smtx"
-    write_pattern(path, case)
+    cases.write_smtx(path, case.k // case.block, case.row_ptr.tolist(), case.col_idx.tolist())
     command = [str(pathlib.Path(args.bin) / "triage_tune"), "--pattern", str(path), "--block", str(spec.block),
                "--n", str(spec.n), "--dtype", args.dtype, "--device", device, "--db", args.db,
                "--jobs", str(args.jobs), "--json", "--quiet"]
@@ -162,7 +156,7 @@ class Bench:
         pattern = None
         if spec.pattern and not spec.twin:
             path = next(p for p in self.args.patterns if pathlib.Path(p).name == spec.pattern)
-            pattern = compare.read_smtx(path)[2:]
+            pattern = compare.read_pattern(path)[2]
         return compare.Case((spec.m, spec.n, spec.k), spec.block, compare.DTYPES[self.args.dtype], self.args.seed,
                             pattern, spec.sparsity)
 

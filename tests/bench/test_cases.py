@@ -44,6 +44,22 @@ class Derived(unittest.TestCase):
         self.assertEqual(derive.part((9, [[0, 4, 8], [3], [1, 2]]), 2, 4), (4, [[0], [3]]))
 
 
+class Files(unittest.TestCase):
+    def test_what_is_written_is_read(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "p.smtx"
+            for cols, row_ptr, col_idx in ((4, [0, 2, 2, 3], [0, 3, 1]), (3, [0, 0, 0], []), (1, [0, 1], [0])):
+                cases.write_smtx(path, cols, row_ptr, col_idx)
+                self.assertEqual(cases.read_smtx(path), (len(row_ptr) - 1, cols, row_ptr, col_idx))
+                self.assertEqual(cases.read_head(path), (len(row_ptr) - 1, cols, len(col_idx)))
+
+    def test_the_bytes_are_those_that_triage_tune_reads(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "p.smtx"
+            cases.write_smtx(path, 4, [0, 2, 2, 3], [0, 3, 1])
+            self.assertEqual(path.read_bytes(), b"3, 4, 3\n0 2 2 3\n0 3 1\n")
+
+
 class Lists(unittest.TestCase):
     def test_the_grid_is_what_must_hold(self):
         found = cases.cubes(cases.BLOCKS)
