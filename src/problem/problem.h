@@ -54,15 +54,18 @@ typedef struct tri_panel_shape {
     int32_t columns;    /* column tiles of C, to be dealt out with the panels; 0: no deal */
     int32_t workers;    /* CTAs, or clusters of them, that share the work; with columns */
     int32_t warps;      /* that share a panel's rows in equal runs: panels may then be of uneven height, or of
-                      * long and short rows, where that evens the deal out; 0: each panel is full */
+                      * long and short rows, or (cluster 1) have rows in pieces, where that evens the deal out; 0: each
+                      * panel is full */
     int32_t busy_warps; /* with warps: so many keep an SM busy, fewer go at the pace of one */
     int32_t least_blocks; /* with warps: a panel takes no less time than so many blocks do */
 } tri_panel_shape;
 
 /* Work order and panels, as templates/bsr_gemm/args.h describes them. */
 typedef struct tri_schedule {
-    int64_t slots;      /* block_rows; with panels of uneven height more: panels * rows of a panel */
-    int32_t *row_order; /* [slots]: longest rows first, ties by index; panels: most steps first; -1: none */
+    int64_t slots; /* block_rows; with panels of uneven height more: panels * rows of a panel */
+    int32_t *
+        row_order; /* [slots]: longest rows first, ties by index; panels: most steps first; -1: none. A row that a
+                         * panel has s times is done in s pieces there: the i-th takes each s-th block from the i-th on */
     struct tri_block_row *rows;     /* [slots]: the same order; none: {-1, 0, 0, 0} */
     int32_t panels;                 /* a multiple of the shape's cluster; the last ones may have no rows */
     struct tri_panel *panel_starts; /* [panels] or NULL: where each one's steps are, and the first of them */

@@ -3,6 +3,7 @@
 #include "problem/schedule_deal.h"
 #include "problem/schedule_group.h"
 #include "problem/schedule_mix.h"
+#include "problem/schedule_spread.h"
 
 #include "bsr_gemm/args.h"
 
@@ -63,11 +64,13 @@ static void fill_steps(tri_panel_step *steps, int64_t total, const group_map *ma
     for (int64_t g = 0; g < map->groups; g++)
         for (int32_t c = 0; map->at[g] >= 0 && c < group; c++)
             steps[(int64_t)map->at[g] * group + c] = (tri_panel_step){(int32_t)(g * group + c), 0};
-    for (int64_t i = 0; i < count; i++)
-        for (int32_t j = row_begin(pattern, rows[i]); j < row_end(pattern, rows[i]); j++) {
-            int32_t col = pattern->col_idx[j];
+    for (int64_t i = 0; i < count; i++) {
+        const tri_row_piece piece = tri_row_piece_of(pattern, rows, count, i);
+        for (int32_t j = 0; j < piece.count; j++) {
+            const int32_t col = pattern->col_idx[piece.begin + j * piece.jump];
             steps[(int64_t)map->at[col / group] * group + col % group].rows |= 1u << i;
         }
+    }
 }
 
 /* How many of `rows` slots, from `first` on, there are. */

@@ -8,6 +8,7 @@
 #include "problem/schedule_deal.h"
 #include "problem/schedule_group.h"
 #include "problem/schedule_price.h"
+#include "problem/schedule_spread.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,23 +40,12 @@ static int longer_first(const void *left, const void *right, void *pattern) {
     return a < b ? -1 : a > b;
 }
 
-/* The longest rows to one warp each, of all CTAs in turn, the next ones to the same warps backwards, and so on: for
- * up to two rows a warp there is no evener way. */
-static void spread(cutter *c, const int32_t *rows, int64_t count) {
-    const int64_t warps = (int64_t)c->pricer.shape->warps * c->pricer.shape->cluster;
-    memcpy(c->ranked, rows, (size_t)count * sizeof *c->ranked);
-    qsort_r(c->ranked, (size_t)count, sizeof *c->ranked, longer_first, (void *)(uintptr_t)c->pricer.pattern);
-    memset(c->slots, -1, (size_t)c->capacity * sizeof *c->slots);
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t round = i / warps, at = i % warps, warp = round % 2 == 0 ? at : warps - 1 - at;
-        c->slots[tri_warp_slot(c->pricer.shape, warp, round)] = c->ranked[i];
-    }
-}
-
 /* Of one piece, whose rows are left in c->slots. */
 static int64_t spread_cost(cutter *c, const int32_t *rows, int64_t count) {
-    spread(c, rows, count);
-    return tri_price_unit(&c->pricer, c->slots, c->capacity);
+    memcpy(c->ranked, rows, (size_t)count * sizeof *c->ranked);
+    qsort_r(c->ranked, (size_t)count, sizeof *c->ranked, longer_first, (void *)(uintptr_t)c->pricer.pattern);
+    return tri_spread_rows(c->slots, c->ranked, count, tri_count_steps(&c->pricer, rows, count),
+                           c->pricer.pattern, c->pricer.shape);
 }
 
 static int64_t rows_of(const cutter *c, int64_t unit) {

@@ -6,17 +6,19 @@
  * at about the same columns of B at about the same time, which the L2 then holds. */
 #include "problem/schedule_deal.h"
 #include "problem/schedule_group.h"
+#include "problem/schedule_spread.h"
 
 #include "bsr_gemm/args.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* What a unit costs, in proportions measured on an H200: it is bound by its steps, which bring B, or by its
  * products; and it has a beginning and an end. Where no warps are named (wgmma) the end of a unit lies under the next
  * one's products. */
-enum { STEP_COST = 20, BLOCK_COST = 13, UNIT_COST = 160, HIDDEN_UNIT_COST = 10 };
+enum { STEP_COST = 18, BLOCK_COST = 13, UNIT_COST = 160, HIDDEN_UNIT_COST = 10 };
 
 #define EVEN_ENOUGH(share) ((share) + (share) / 256)
 #define LEVEL_UNITS 128 /* of each worker, at most */
@@ -65,6 +67,11 @@ int64_t tri_products_cost(const int64_t *warps, const tri_panel_shape *shape) {
     return cost * BLOCK_COST;
 }
 
+/* Products and the steps that bring B to them lie partly under each other. */
+static int64_t both(int64_t products, int64_t steps) {
+    return (int64_t)sqrt((double)products * (double)products + (double)steps * (double)steps);
+}
+
 static int64_t full_panel_cost(const tri_pattern *pattern, const int32_t *slots, int64_t count, int64_t steps,
                                const tri_panel_shape *shape) {
     int64_t busiest = 0, blocks = 0;
@@ -80,14 +87,20 @@ int64_t tri_unit_cost(const tri_pattern *pattern, const int32_t *slots, int64_t 
     if (shape->warps == 0)
         return full_panel_cost(pattern, slots, count, steps, shape);
     const int32_t warp_rows = shape->rows / shape->warps;
-    int64_t cost = larger(steps * STEP_COST, (int64_t)shape->least_blocks * BLOCK_COST);
+    int64_t products = 0;
+    bool in_pieces = false;
     for (int64_t panel = 0; panel < count; panel += shape->rows) {
+        const int64_t here = count - panel < shape->rows ? count - panel : shape->rows;
         int64_t warps[TRI_PANEL_ROWS] = {0};
-        for (int64_t i = panel; i < count && i < panel + shape->rows; i++)
-            warps[(i - panel) / warp_rows] += slots[i] < 0 ? 0 : tri_row_length(pattern, slots[i]);
-        cost = larger(cost, tri_products_cost(warps, shape));
+        for (int64_t i = 0; i < here; i++) {
+            const tri_row_piece piece = tri_row_piece_of(pattern, slots + panel, here, i);
+            warps[i / warp_rows] += piece.count;
+            in_pieces |= piece.jump > 1;
+        }
+        products = larger(products, tri_products_cost(warps, shape));
     }
-    return cost + UNIT_COST;
+    const int64_t least = (int64_t)shape->least_blocks * BLOCK_COST;
+    return larger(both(products, steps * STEP_COST), least) + (in_pieces ? least / 2 : 0) + UNIT_COST;
 }
 
 static int compare_cost(const void *left, const void *right) {

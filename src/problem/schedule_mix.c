@@ -5,7 +5,8 @@
  *   turns   each warp gets a long row and a short one, so that each has about as many blocks
  *   filled  panels are filled to the same cost, the longest rows first. That of a panel is least where its busiest
  *           warps have equally much, enough of them to fill an SM: rows of a length come together, and short ones go
- *           to the warps beside them. Where one row is longer than a warp's even share no other way is as good.
+ *           to the warps beside them. Where rows are longer than a warp's even share, and no slots are left to do
+ *           them in pieces, no other way is as good.
  *
  * The price is steps: rows with common columns are no longer together. The costs of the units have that, so it is done
  * only where it pays by them, and not for the little that an uncut deal which is even already might gain. */
@@ -17,8 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUNDS 4       /* whole rounds of the workers that are tried, up to this many */
-#define FEWER_UNITS 24 /* the 24th part later is as good: each brings B anew, which the L2 has to send */
+#define ROUNDS 4  /* whole rounds of the workers that are tried, up to this many */
 #define FILLED 32 /* filled panels must be earlier than turns by this part: no model of costs is that exact */
 #define FILL_LIMIT (1 << 17) /* rows x panels that are filled: it takes their product */
 
@@ -157,8 +157,6 @@ done:
 static triage_status keep_better(mixer *m, int32_t **slots, int64_t units, bool filled) {
     int64_t end = 0, share = 0, before = m->best_end;
     const triage_status status = price(&end, &share, m, *slots, units * tri_unit_slots(m->pricer.shape));
-    if (units < m->best_units)
-        before += before / FEWER_UNITS;
     if (filled != m->best_filled)
         before += filled ? -before / FILLED : before / FILLED;
     if (status == TRIAGE_OK && end < before) {

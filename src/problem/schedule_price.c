@@ -17,7 +17,7 @@ void tri_pricer_free(tri_pricer *pricer) {
     *pricer = (tri_pricer){0};
 }
 
-static int64_t count_steps(tri_pricer *p, const int32_t *slots, int64_t count) {
+int64_t tri_count_steps(tri_pricer *p, const int32_t *slots, int64_t count) {
     const int32_t unit = tri_mapped_together(p->shape);
     int64_t needed = 0;
     p->turn++;
@@ -34,7 +34,7 @@ static int64_t count_steps(tri_pricer *p, const int32_t *slots, int64_t count) {
 }
 
 int64_t tri_price_unit(tri_pricer *pricer, const int32_t *slots, int64_t count) {
-    return tri_unit_cost(pricer->pattern, slots, count, count_steps(pricer, slots, count), pricer->shape);
+    return tri_unit_cost(pricer->pattern, slots, count, tri_count_steps(pricer, slots, count), pricer->shape);
 }
 
 /* The most steps that so many units can have: all columns each, or those of all blocks. */

@@ -26,6 +26,9 @@ static inline int64_t tri_warp_slot(const tri_panel_shape *shape, int64_t warp, 
     return warp % shape->cluster * shape->rows + warp / shape->cluster * warp_rows + round;
 }
 
+/* Of each panel of a unit with these slots (block rows, -1: none). */
+int64_t tri_count_steps(tri_pricer *pricer, const int32_t *slots, int64_t count);
+
 /* tri_unit_cost with the steps that these slots (block rows, -1: none) would need. */
 int64_t tri_price_unit(tri_pricer *pricer, const int32_t *slots, int64_t count);
 

@@ -12,7 +12,7 @@
  *                                                                                       ▼
  *                     ring of kStages slots, each with a full and an empty barrier  [slot][slot]..
  *                                                                                       │
- *   consumer warps    each owns kWarpRows rows x kWarpN columns of C in registers;      │
+ *   consumer warps    each owns 32 rows x kTileN columns of C in registers;             │
  *                     for each slot:  steps ─ballot─► which of the kGroup columns my block rows have
  *                       for each of these:  a fragments (ldmatrix) from the warp's own ring, which its
  *                                             cp.async keep kAhead blocks of each row ahead
@@ -31,12 +31,15 @@
  *               group is filled up with steps of column -1, which bring nothing. For sparse panels.
  * With kCluster > 1 the panels of a cluster (p / kCluster equal) list the
  * same columns, and panels is rounded up to a multiple of kCluster (the last ones may have no rows).
+ * A row that a panel lists s times (kOrder 1, kCluster 1) is done in s pieces: the i-th of its slots
+ * multiplies each s-th block from the i-th on, and the first one adds up the sums of all and stores them.
  *
  * Shared memory. B lies in boxes 128 bytes wide with TMA's 128-byte swizzle: 16-byte chunk c of row r
  * is at c ^ r % 8. Rows of an A block are 32 or 64 bytes, swizzled likewise (lib/tile.cuh).
  */
 #include "bsr_gemm/args.h"
 #include "lib/store.cuh"
+#include "lib/prefetch.cuh"
 #include "lib/ptx.cuh"
 #include "lib/tile.cuh"
 #include "lib/tma.cuh"
@@ -44,9 +47,7 @@
 using in_t = {{in_type}};               // A and B: __half, __nv_bfloat16
 using out_t = {{out_type}};             // C and bias: float, __half, __nv_bfloat16
 constexpr int kBlock = {{block_m}};     // rows and columns of a block: 16 or 32
-constexpr int kWarpRows = {{warp_rows}}; // rows of C per warp, a multiple of kBlock
-constexpr int kWarpsM = {{warps_m}};    // consumer warps along the panel
-constexpr int kWarpsN = {{warps_n}};    // consumer warps along kTileN
+constexpr int kWarps = {{warps}};       // consumer warps, along the panel
 constexpr int kTileN = {{tile_n}};      // columns of C per CTA, a multiple of 64
 constexpr int kGroup = {{group}};       // block columns per stage, at most 32
 constexpr int kStages = {{stages}};     // slots of the ring
@@ -59,7 +60,7 @@ constexpr int kBLayout = {{b_layout}};  // 0 row-major, 1 column-major
 constexpr int kCLayout = {{c_layout}};  // 0 row-major, 1 column-major
 constexpr int kAct = {{act}};           // 0 none, 1 relu, 2 gelu (erf), 3 silu
 
-constexpr int kWarps = kWarpsM * kWarpsN;
+constexpr int kWarpRows = 32;               // rows of C per warp
 constexpr int kThreads = (kWarps + 4) * 32; // the last warpgroup holds the producer
 /* Registers: a quarter of the SM's file serves one warp of each warpgroup. What the launch gives is
  * handed over: the producer's warpgroup keeps 24, the consumers share the rest. */
@@ -67,10 +68,10 @@ constexpr int kLaunchRegisters = 512 / (kWarps / 4 + 1) / 8 * 8;
 constexpr int kShare = (kLaunchRegisters * (kWarps / 4 + 1) - 24) / (kWarps / 4) / 8 * 8;
 constexpr int kConsumerRegisters = kShare > 240 ? 240 : kShare;
 constexpr int kRows = kWarpRows / kBlock;   // block rows per warp
-constexpr int kPanelRows = kWarpsM * kRows; // block rows per panel
+constexpr int kPanelRows = kWarps * kRows;  // block rows per panel
+constexpr bool kPieces = kOrder == 1 && kCluster == 1;
 constexpr int kHalves = kBlock / 16;        // mma tiles along either side of a block
-constexpr int kWarpN = kTileN / kWarpsN;
-constexpr int kNTiles = kWarpN / 8;
+constexpr int kNTiles = kTileN / 8;
 constexpr int kStageK = kGroup * kBlock;
 constexpr int kStageBytes = kStageK * kTileN * 2;
 constexpr int kBlockBytes = kBlock * kBlock * 2;
@@ -85,9 +86,8 @@ constexpr int kBoxStride = (kGather ? kBlock : kBoxRows) * 128;
 
 static_assert(sizeof(in_t) == 2, "16-bit inputs");
 static_assert(kBlock == 16 || kBlock == 32, "small blocks");
-static_assert(kWarpRows % kBlock == 0 && kPanelRows <= 32, "a step's mask has 32 bits");
-static_assert(kTileN % 64 == 0 && kWarpN % 16 == 0 && (kWarpN % 64 == 0 || 64 % kWarpN == 0),
-              "a warp's columns lie in whole boxes or inside one");
+static_assert(kPanelRows <= 32, "a step's mask has 32 bits, and each slot has a lane");
+static_assert(kTileN % 64 == 0, "whole boxes");
 static_assert(kGroup <= 32, "one lane a step");
 static_assert(kBLayout == 0 || kStageK % 64 == 0, "a box of column-major B is 64 k wide");
 static_assert(kGather || (kLoadRows <= 256 && kLoadRows % 8 == 0 && kBRank == 2), "one TMA box");
@@ -97,10 +97,17 @@ static_assert((kAhead & (kAhead - 1)) == 0 && kAhead >= 2, "a slot is the blocks
 static_assert(kStages * (kStageBytes + 16) + kWarps * kRingABytes <= 227 * 1024,
               "shared memory");
 
-/* The stored blocks of one warp's block rows in a tile. */
-struct warp_rows {
-    int first[kRows]; /* index of the first block */
-    int count[kRows];
+/* What a lane keeps of a panel: its slot's block row, -1 none, and the row's blocks. */
+struct slot_row {
+    int row;
+    int begin, end;
+};
+
+/* The blocks that one of a warp's slots multiplies: of its row, or of its piece of it. */
+struct slot_blocks {
+    int first; /* an index */
+    int jump;  /* from one to the next */
+    int count;
 };
 
 struct tile_position {
@@ -142,30 +149,56 @@ __device__ __forceinline__ tile_position locate(int unit, int units, int units_m
     return t;
 }
 
-/* Block row r of a warp; past the last its row is -1, and it has no blocks. */
-__device__ __forceinline__ tri_block_row block_row(const tri_bsr_gemm_core_b &args, int panel,
-                                                   int warp_m, int r)
+/* A lane without a slot has none of the rows, as has a slot without a row. */
+__device__ __forceinline__ slot_row fetch_slot(const tri_bsr_gemm_core_b &args, int panel, int lane)
 {
-    int i = panel * kPanelRows + warp_m * kRows + r;
-    return i < args.block_rows ? args.rows[i] : tri_block_row{-1};
+    int i = panel * kPanelRows + lane;
+    slot_row slot = {-1, 0, 0};
+    if (lane < kPanelRows && i < args.block_rows) {
+        const tri_block_row &record = args.rows[i];
+        slot = {record.row, record.begin, record.end};
+    }
+    return slot;
 }
 
-__device__ __forceinline__ warp_rows fetch_rows(const tri_bsr_gemm_core_b &args, int panel, int warp_m)
+/* For the next tile: kept in registers until then, column-major C at 32 x 32 would spill. */
+__device__ __forceinline__ void prefetch_slot(const tri_bsr_gemm_core_b &args, int panel, int lane)
 {
-    warp_rows rows;
-#pragma unroll
-    for (int r = 0; r < kRows; r++) {
-        tri_block_row work = block_row(args, panel, warp_m, r);
-        rows.first[r] = work.begin;
-        rows.count[r] = work.end - work.begin;
+    int i = panel * kPanelRows + lane;
+    if (lane < kPanelRows && i < args.block_rows)
+        prefetch_l1(args.rows + i);
+}
+
+/* The slots of a panel that have this lane's row, in order: its pieces. */
+__device__ __forceinline__ unsigned pieces_of(int row)
+{
+    return kPieces ? __match_any_sync(0xffffffffu, row) : 0;
+}
+
+/* mine, pieces: of this lane's slot; the answer is of `slot`, the same for all lanes. */
+__device__ __forceinline__ slot_blocks blocks_of(const slot_row &mine, unsigned pieces, int slot)
+{
+    slot_blocks blocks;
+    blocks.first = __shfl_sync(0xffffffffu, mine.begin, slot);
+    blocks.jump = 1;
+    blocks.count = __shfl_sync(0xffffffffu, mine.end, slot) - blocks.first;
+    if constexpr (kPieces) {
+        unsigned all = __shfl_sync(0xffffffffu, pieces, slot);
+        if (blocks.count > 0 && (all & (all - 1))) {
+            int before = __popc(all & ((1u << slot) - 1));
+            blocks.jump = __popc(all);
+            blocks.first += before;
+            blocks.count = (blocks.count - before + blocks.jump - 1) / blocks.jump;
+        }
     }
-    return rows;
+    return blocks;
 }
 
 /* Reads the blocks of one block row, kAhead at a time under way. The block that has `left` blocks
  * from itself to the end of its row lies in slot left % kAhead. */
 struct stream_a {
     int left;         /* blocks not yet multiplied */
+    int jump;         /* bytes from one to the next */
     const char *next; /* what this lane copies next */
 };
 
@@ -175,18 +208,20 @@ __device__ __forceinline__ void copy_block_a(stream_a &stream, int left, unsigne
 #pragma unroll
     for (int i = 0; i < kBlockBytes / 512; i++)
         cp_async_16(to + i * 512, stream.next + i * 512, 16);
-    stream.next += kBlockBytes;
+    stream.next += kPieces ? stream.jump : kBlockBytes;
 }
 
-/* Starts the streams of a tile: kAhead groups of copies per row. */
-__device__ __forceinline__ void start_streams(stream_a (&streams)[kRows], const warp_rows &rows,
+/* Starts the streams of a tile: kAhead groups of copies per slot. first_slot: of this warp. */
+__device__ __forceinline__ void start_streams(stream_a (&streams)[kRows], const slot_row &mine, int first_slot,
                                               const void *values, unsigned ring_to, int lane)
 {
+    unsigned pieces = pieces_of(mine.row);
 #pragma unroll
     for (int r = 0; r < kRows; r++) {
-        streams[r].left = rows.count[r];
-        streams[r].next = static_cast<const char *>(values) +
-                          (long long)rows.first[r] * kBlockBytes + lane * 16;
+        slot_blocks blocks = blocks_of(mine, pieces, first_slot + r);
+        streams[r].left = blocks.count;
+        streams[r].jump = blocks.jump * kBlockBytes;
+        streams[r].next = static_cast<const char *>(values) + (long long)blocks.first * kBlockBytes + lane * 16;
     }
 #pragma unroll
     for (int i = 0; i < kAhead; i++) {
@@ -314,24 +349,70 @@ __device__ __forceinline__ void multiply_block(float (&acc)[kHalves][kNTiles][4]
     stream.left--;
 }
 
+/* The first slot of each row in pieces adds the sums of the others, in their order. All consumers of the CTA call it
+ * together. Sums pass through the rings of A, which are empty then, as many columns at a time as these hold. */
+__device__ __forceinline__ void add_pieces(float (&acc)[kRows][kHalves][kNTiles][4], unsigned pieces,
+                                           unsigned char *ring_a, int first_slot, int lane)
+{
+    constexpr int kSums = kHalves * 32; /* float4 of a slot, in 8 columns */
+    constexpr int kTiles = kRingABytes / (kRows * kSums * 16); /* a slot's share of its warp's own ring */
+    static_assert(kTiles > 0 && kNTiles % kTiles == 0, "whole rounds");
+    float4 *passed = reinterpret_cast<float4 *>(ring_a);
+#pragma unroll
+    for (int n0 = 0; n0 < kNTiles; n0 += kTiles) {
+#pragma unroll
+        for (int r = 0; r < kRows; r++) {
+            unsigned all = __shfl_sync(0xffffffffu, pieces, first_slot + r);
+            if (all & ((1u << (first_slot + r)) - 1)) {
+                float4 *to = passed + (first_slot + r) * kTiles * kSums + lane;
+#pragma unroll
+                for (int i = 0; i < kTiles * kHalves; i++) {
+                    const float(&v)[4] = acc[r][i % kHalves][n0 + i / kHalves];
+                    to[i * 32] = make_float4(v[0], v[1], v[2], v[3]);
+                }
+            }
+        }
+        named_barrier_sync(1, kWarps * 32);
+#pragma unroll
+        for (int r = 0; r < kRows; r++) {
+            unsigned all = __shfl_sync(0xffffffffu, pieces, first_slot + r);
+            unsigned others = all & ((1u << (first_slot + r)) - 1) ? 0 : all & (all - 1);
+            for (; others; others &= others - 1) {
+                const float4 *from = passed + (__ffs(others) - 1) * kTiles * kSums + lane;
+#pragma unroll
+                for (int i = 0; i < kTiles * kHalves; i++) {
+                    float(&v)[4] = acc[r][i % kHalves][n0 + i / kHalves];
+                    float4 more = from[i * 32];
+                    v[0] += more.x;
+                    v[1] += more.y;
+                    v[2] += more.z;
+                    v[3] += more.w;
+                }
+            }
+        }
+        named_barrier_sync(1, kWarps * 32); /* before any ring is written again */
+    }
+}
+
 /* Consumer: one warp. */
-__device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, unsigned ring, unsigned ring_a,
+__device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, unsigned ring, unsigned char *ring_a,
                                         unsigned long long *full, unsigned long long *empty, int units,
                                         int units_m)
 {
-    int lane = threadIdx.x % 32, warp = warp_uniform(threadIdx.x / 32);
-    int warp_m = warp / kWarpsN, warp_n = warp % kWarpsN;
-    unsigned b_lane = ring + lane_offset_b<kBLayout, kBoxStride, 8>(lane, warp_n * kWarpN);
+    int lane = threadIdx.x % 32, warp = warp_uniform(threadIdx.x / 32), first_slot = warp * kRows;
+    unsigned b_lane = ring + lane_offset_b<kBLayout, kBoxStride, 8>(lane, 0);
     constexpr int kChunks = kBlock / 8;
-    unsigned a_from = ring_a + warp * kRingABytes + lane_offset_a<kChunks>(lane, 0);
-    unsigned a_to = ring_a + warp * kRingABytes + swizzled<kChunks>(lane / kChunks, lane % kChunks);
+    unsigned a_warp = smem_u32(ring_a) + warp * kRingABytes, a_from = a_warp + lane_offset_a<kChunks>(lane, 0);
+    unsigned a_to = a_warp + swizzled<kChunks>(lane / kChunks, lane % kChunks);
 
     int slot = 0, round = 0, unit = unit_of(args, 0), coming = unit_of(args, 1);
     unsigned parity = 0;
     stream_a streams[kRows];
-    if (is_unit(unit, units))
-        start_streams(streams, fetch_rows(args, locate(unit, units, units_m).panel, warp_m),
-                      args.values, a_to, lane);
+    slot_row work = {-1, 0, 0}; /* of this lane's slot */
+    if (is_unit(unit, units)) {
+        work = fetch_slot(args, locate(unit, units, units_m).panel, lane);
+        start_streams(streams, work, first_slot, args.values, a_to, lane);
+    }
     while (is_unit(unit, units)) {
         tile_position tile = locate(unit, units, units_m);
         int first_step = args.panels[tile.panel].begin;
@@ -339,15 +420,15 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, unsigne
         const tri_panel_step *step = args.steps + first_step + min(lane, kGroup - 1);
         unit = coming;
         coming = unit_of(args, ++round + 1);
-        warp_rows next_rows = {};
+        int my_row = work.row;
         if (is_unit(unit, units))
-            next_rows = fetch_rows(args, locate(unit, units, units_m).panel, warp_m);
+            prefetch_slot(args, locate(unit, units, units_m).panel, lane);
         float acc[kRows][kHalves][kNTiles][4] = {};
 
         /* products; what a lane's step of the next group holds is read a group ahead */
         unsigned next = groups > 0 ? step->rows : 0;
         for (int group = 0; group < groups; group++) {
-            unsigned mine = lane < kGroup ? next >> warp_m * kRows : 0;
+            unsigned mine = lane < kGroup ? next >> first_slot : 0;
             step += kGroup;
             if (group + 1 < groups)
                 next = step->rows;
@@ -384,16 +465,25 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, unsigne
             }
         }
 
+        bool stores = my_row >= 0; /* this lane's slot */
+        if constexpr (kPieces) {
+            unsigned pieces = pieces_of(my_row);
+            if (__any_sync(0xffffffffu, stores && (pieces & (pieces - 1))))
+                add_pieces(acc, stores ? pieces : 0, ring_a, first_slot, lane);
+            stores = stores && __ffs(pieces) - 1 == lane;
+        }
+
         /* store: A and B of the next tile arrive meanwhile */
-        if (is_unit(unit, units))
-            start_streams(streams, next_rows, args.values, a_to, lane);
+        if (is_unit(unit, units)) {
+            work = fetch_slot(args, locate(unit, units, units_m).panel, lane);
+            start_streams(streams, work, first_slot, args.values, a_to, lane);
+        }
         output_view<out_t> out = make_output_view<out_t>(args);
-        int col0 = tile.col + warp_n * kWarpN;
 #pragma unroll
         for (int r = 0; r < kRows; r++) {
-            int row = block_row(args, tile.panel, warp_m, r).row;
-            if (row >= 0 && col0 < args.n)
-                store_warp_tile<kAct, kCLayout>(out, acc[r], row * kBlock, col0, lane);
+            int row = __shfl_sync(0xffffffffu, stores ? my_row : -1, first_slot + r);
+            if (row >= 0)
+                store_warp_tile<kAct, kCLayout>(out, acc[r], row * kBlock, tile.col, lane);
         }
     }
 }
@@ -432,7 +522,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClus
         __syncwarp();
     } else {
         setmaxnreg_inc<kConsumerRegisters>();
-        consume(args, smem_u32(smem), smem_u32(ring_a), full, empty, units, units_m);
+        consume(args, smem_u32(smem), ring_a, full, empty, units, units_m);
     }
     if constexpr (kCluster > 1)
         cluster_sync(); /* no copy or arrival may reach a CTA that has left */

@@ -41,18 +41,18 @@ typedef struct probe {
 
 static const probe probes[] = {
     /* ---- panel, and wmma beside it: more block rows than a panel or a pair of them has ---- */
-    {16, 16, 37, 21, 136, F16, F16, ROW, ROW, NONE, false, 0, 0, UNEVEN, false},
+    {16, 16, 37, 31, 136, F16, F16, ROW, ROW, NONE, false, 0, 0, UNEVEN, false},
     {16, 16, 70, 9, 72, F16, F16, ROW, ROW, NONE, true, 8, 3, SPREAD, false},
     {16, 16, 37, 21, 136, BF16, BF16, COL, COL, RELU, true, 0, 0, SPREAD, false},
     {16, 16, 3, 33, 7, BF16, BF16, COL, COL, RELU, false, 8, 5, UNEVEN, false},
-    {32, 32, 19, 11, 136, F16, F16, ROW, ROW, NONE, false, 0, 0, UNEVEN, false},
+    {32, 32, 19, 21, 136, F16, F16, ROW, ROW, NONE, false, 0, 0, UNEVEN, false},
     {32, 32, 35, 5, 72, F16, F16, ROW, ROW, NONE, true, 8, 3, SPREAD, false},
     {32, 32, 19, 11, 136, BF16, F32, COL, ROW, SILU, true, 0, 0, SPREAD, false},
     {32, 32, 2, 17, 1, BF16, F32, COL, ROW, SILU, false, 0, 2, UNEVEN, false},
     {32, 32, 5, 4, 8, F16, F16, ROW, ROW, NONE, false, 0, 0, BARE, false},
-    /* dealt panels of uneven height: so is the first (blocks of 16); these for blocks of 32 and column-major B */
-    {32, 32, 67, 11, 136, F16, F16, ROW, ROW, NONE, true, 0, 0, UNEVEN, false},
-    {16, 16, 70, 9, 136, BF16, F16, COL, ROW, NONE, true, 0, 0, UNEVEN, false},
+    /* dealt panels of uneven height, and rows in pieces, as the uneven ones above; these also for column-major B */
+    {32, 32, 37, 21, 136, F16, F16, ROW, ROW, NONE, true, 0, 0, UNEVEN, false},
+    {16, 16, 37, 31, 136, BF16, F16, COL, ROW, NONE, true, 0, 0, UNEVEN, false},
 
     /* ---- row: more blocks in a row than its producer reads at once, and more tiles than SMs ---- */
     {16, 16, 6, 75, 584, F16, F16, ROW, ROW, NONE, true, 0, 0, FULL, false},

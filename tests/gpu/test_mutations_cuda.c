@@ -6,7 +6,8 @@
 
 /* The mma.sync kernels end in store_warp_tile on what acc holds. */
 #define WMMA_STORE "store_warp_tile<kAct, kCLayout>(out, acc, row0, col0, lane);"
-#define PANEL_STORE "store_warp_tile<kAct, kCLayout>(out, acc[r], row * kBlock, col0, lane);"
+#define PANEL_STORE "store_warp_tile<kAct, kCLayout>(out, acc[r], row * kBlock, tile.col, lane);"
+#define PANEL_SLOT "slot = {record.row, record.begin, record.end};"
 #define ROW_STORE "store_warp_tile<kAct, kCLayout>(out, acc, work.row * kBlockM, col0, lane);"
 #define OUT_VIEW "output_view<out_t> out = make_output_view<out_t>(args);"
 #define ZERO(acc) "{ for (auto &m : " acc ") for (auto &n : m) for (auto &v : n) v = 0.0f; "
@@ -29,14 +30,13 @@ static const mutation of_wmma[] = {
 static const mutation of_panel[] = {
     {"none", NULL, NULL},
     {"zero output", PANEL_STORE, ZERO("acc[r]") PANEL_STORE "}"},
-    {"blocks of one row taken one too early", "rows.count[r] = work.end - work.begin;",
-     "rows.count[r] = work.end - work.begin; if (work.row == 3) rows.first[r] -= 1;"},
+    {"blocks of one row taken one too early", PANEL_SLOT,
+     PANEL_SLOT " if (record.row == 3) slot.begin -= 1, slot.end -= 1;"},
     {"one row 1 % off", PANEL_STORE,
      "{ if (row == 1 && lane / 4 == 2) acc[r][0][0][0] *= 1.01f, acc[r][0][0][1] *= 1.01f; " PANEL_STORE "}"},
     {"NaN in one element", PANEL_STORE,
      "{ if (row == 2 && lane == 5) acc[r][0][0][1] = " NOT_A_NUMBER "; " PANEL_STORE "}"},
-    {"one block row unwritten", "if (row >= 0 && col0 < args.n)",
-     "if (row >= 0 && row != 4 && col0 < args.n)"},
+    {"one block row unwritten", "if (row >= 0)", "if (row >= 0 && row != 4)"},
     {"alpha ignored", OUT_VIEW, OUT_VIEW " out.alpha = 1.0f;"},
     {"beta ignored", OUT_VIEW, OUT_VIEW " out.beta = 0.0f;"},
 };
@@ -90,14 +90,24 @@ static const mutation of_gathered[] = {
      "tma_load_2d(part, &args.map_b, full, col + box * 64, (column ^ (column == 5)) * kBlock);"},
     {"a step's rows are the next step's", "unsigned mine = lane < kGroup",
      "next = __shfl_xor_sync(0xffffffffu, next, 1); unsigned mine = lane < kGroup"},
-    {"one block row unwritten", "if (row >= 0 && col0 < args.n)",
-     "if (row >= 0 && row != 4 && col0 < args.n)"},
+    {"one block row unwritten", "if (row >= 0)", "if (row >= 0 && row != 4)"},
 };
 
 static const mutation of_dealt[] = {
     {"none", NULL, NULL},
     {"a tile is left out", "args.deal[round * workers + me];",
      "args.deal[round * workers + me] == 1 ? -1 : args.deal[round * workers + me];"},
+};
+
+static const mutation of_pieces[] = {
+    {"none", NULL, NULL},
+    {"one piece is not added", "for (; others; others &= others - 1) {",
+     "for (others &= others - 1; others; others &= others - 1) {"},
+    {"pieces are stored, not added", "if (__any_sync(0xffffffffu, stores && (pieces & (pieces - 1))))",
+     "if (false)"},
+    {"a piece begins one block later", "blocks.first += before;", "blocks.first += before + (before == 1);"},
+    {"sums of the wrong columns", "acc[r][i % kHalves][n0 + i / kHalves];\n                    float4 more",
+     "acc[r][i % kHalves][(n0 + i / kHalves) ^ 1];\n                    float4 more"},
 };
 
 static const mutation of_dealt_tiles[] = {
@@ -199,6 +209,10 @@ static const struct {
     {"panel", 32, 72, TABLE(of_panel), NULL, false},
     {"panel", 16, 136, TABLE(of_gathered), "gather=1", false},
     {"panel", 32, 136, TABLE(of_dealt), "order=1", false},
+    {"panel", 16, 136, TABLE(of_pieces), "tile_n=64 group=16 stages=4 ahead=4 cluster=1 gather=0 order=1",
+     false},
+    {"panel", 32, 136, TABLE(of_pieces), "tile_n=128 group=8 stages=3 ahead=2 cluster=1 gather=1 order=1",
+     false},
     {"row", 16, 136, TABLE(of_row), NULL, false},
     {"row", 32, 328, TABLE(of_row), NULL, false},
     {"strip", 16, 136, TABLE(of_strip), NULL, false},
@@ -275,10 +289,11 @@ static void test_templates(void **state) {
                                    .scale_per_block = cases[i].e4m3,
                                    .rows = 16 * cases[i].block,
                                    .cols = cases[i].cols,
-                                   .depth = 12 * cases[i].block,
+                                   .depth = (cases[i].table == of_pieces ? 48 : 12) * cases[i].block,
                                    .block = cases[i].block,
                                    .with = cases[i].with,
-                                   .uneven = cases[i].table == of_dealt || cases[i].table == of_dealt_tiles};
+                                   .uneven = cases[i].table == of_dealt || cases[i].table == of_dealt_tiles ||
+                                             cases[i].table == of_pieces};
         if (!has_device) {
             compile_only(&shape, cases[i].table, cases[i].count);
             continue;

@@ -38,20 +38,9 @@ local function panel_registers(c)
    return math.min(240, (launched * (warpgroups + 1) - 24) // warpgroups // 8 * 8)
 end
 
--- For the deal: how many warps with blocks left keep an SM busy. Fewer go at the pace of one, which is about 0.13 us a
--- block of 16, 0.4 of 32 (docs/notebook.md#rows-of-one-warp).
+-- For the deal: how many warps with blocks left keep an SM busy. Fewer go at the pace of one (docs/notebook.md#rows-in-pieces).
 local function panel_busy_warps(p, c)
-   return c.tile_n > 64 and 5 or p.block_m == 16 and 8 or 7
-end
-
-local function is_deepest(p, c, d)
-   return c.stages == 6 or panel_smem(p, c, c.stages + 1) > d.smem_bytes_max
-end
-
--- A row much longer than the others is one warp's alone, which waits for A's blocks one after the other: then more of
--- them under way. Else 64 columns of A are enough.
-local function waits_for_a(p, c, d)
-   return c.ahead * p.block_m == 64 or (p.imbalance >= 2 and is_deepest(p, c, d))
+   return c.tile_n == 64 and 8 or p.block_m == 16 and 6 or 5
 end
 
 -- A tile without blocks takes about 2 us, in which an SM does so many.
@@ -101,11 +90,12 @@ local panel = triage.kernel {
       end },
       { "columns are gathered for such tiles, as deep as memory allows", function(p, c, d)
          return c.gather == 0 or ((c.warps * c.tile_n == 1024 or (c.warps * c.tile_n == 512 and c.order == 1)) and
-                (c.ahead * p.block_m == 64 or c.order == 1) and is_deepest(p, c, d))
+                c.ahead * p.block_m == 64 and
+                (c.stages == 6 or panel_smem(p, c, c.stages + 1) > d.smem_bytes_max))
       end },
       { "tiles are dealt out only where rows are uneven, or tiles so few that each must be as long", function(p, c, d)
          local tiles = ceil_div(p.block_rows, panel_rows(p, c)) * ceil_div(p.n, c.tile_n)
-         return c.order == 0 or (waits_for_a(p, c, d) and (p.imbalance >= 1.4 or (p.n > 64 and tiles <= 2 * d.sm_count)))
+         return c.order == 0 or (c.ahead * p.block_m == 64 and (p.imbalance >= 1.4 or (p.n > 64 and tiles <= 2 * d.sm_count)))
       end },
       { "4 block rows of A ahead hide their loads", function(p, c)
          return c.ahead * p.block_m >= 64 and c.ahead * p.block_m <= 128
@@ -113,9 +103,7 @@ local panel = triage.kernel {
    },
    params = function(p, c)
       return shared(p, cuda_type, {
-         { "warp_rows", PANEL_WARP_ROWS },
-         { "warps_m", c.warps },
-         { "warps_n", 1 },
+         { "warps", c.warps },
          { "tile_n", c.tile_n },
          { "group", c.group },
          { "stages", c.stages },
