@@ -47,7 +47,7 @@ triage_status tri_bsr_args_make(struct tri_bsr_gemm_args *out, tri_device *devic
     out->m = (int)problem->m;
     out->n = (int)problem->n;
     out->k = (int)problem->k;
-    /* panels of uneven height: to the kernel, slots without a row are block rows too */
+    /* dealt panels: to the kernel, slots without a row and each piece of a row are block rows too */
     out->block_rows =
         (int)(buffers->schedule.slots ? buffers->schedule.slots : problem->m / problem->block_m);
     out->alpha = alpha;

@@ -63,9 +63,9 @@ typedef struct tri_panel_shape {
 /* Work order and panels, as templates/bsr_gemm/args.h describes them. */
 typedef struct tri_schedule {
     int64_t slots; /* block_rows; with panels of uneven height more: panels * rows of a panel */
-    int32_t *
-        row_order; /* [slots]: longest rows first, ties by index; panels: most steps first; -1: none. A row that a
-                         * panel has s times is done in s pieces there: the i-th takes each s-th block from the i-th on */
+    /* [slots]: longest rows first, ties by index; panels: most steps first; -1: none. A row that a panel has s times is
+     * done in s pieces there: the i-th takes each s-th block from the i-th on. */
+    int32_t *row_order;
     struct tri_block_row *rows;     /* [slots]: the same order; none: {-1, 0, 0, 0} */
     int32_t panels;                 /* a multiple of the shape's cluster; the last ones may have no rows */
     struct tri_panel *panel_starts; /* [panels] or NULL: where each one's steps are, and the first of them */

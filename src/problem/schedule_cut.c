@@ -2,7 +2,8 @@
  * longer than an even share of the whole: then it is better cut into several, each with some of its rows.
  *
  * How dear may a panel be? Cut for a falling limit, deal, keep what ends first. Smaller panels even out better, but
- * each one brings B anew and has a beginning and an end, and one of few rows leaves warps idle; tri_unit_cost knows.
+ * each one brings B anew and has a beginning and an end; one of few rows does them in pieces (schedule_spread.h) or, in a
+ * cluster, leaves warps idle. tri_unit_cost knows.
  * Where the deal is already even, as it is for nearly all matrices of many panels, nothing is tried. */
 #include "problem/schedule_cut.h"
 #include "problem/schedule_deal.h"
@@ -21,31 +22,19 @@ typedef struct cutter {
     int64_t capacity;    /* slots of a unit, which is the panels of a cluster */
     int64_t units;       /* before any is cut */
     int64_t *whole;      /* [units]: cost of each before it is cut, its rows spread over the warps */
-    int32_t *ranked;     /* [capacity] */
     int32_t *slots;      /* [capacity] */
 } cutter;
 
 static void cutter_free(cutter *c) {
     free(c->whole);
     tri_pricer_free(&c->pricer);
-    free(c->ranked);
     free(c->slots);
 }
 
-static int longer_first(const void *left, const void *right, void *pattern) {
-    const int32_t a = *(const int32_t *)left, b = *(const int32_t *)right;
-    const int64_t a_length = tri_row_length(pattern, a), b_length = tri_row_length(pattern, b);
-    if (a_length != b_length)
-        return a_length > b_length ? -1 : 1;
-    return a < b ? -1 : a > b;
-}
-
-/* Of one piece, whose rows are left in c->slots. */
+/* Of some rows of a unit, which are left in c->slots. */
 static int64_t spread_cost(cutter *c, const int32_t *rows, int64_t count) {
-    memcpy(c->ranked, rows, (size_t)count * sizeof *c->ranked);
-    qsort_r(c->ranked, (size_t)count, sizeof *c->ranked, longer_first, (void *)(uintptr_t)c->pricer.pattern);
-    return tri_spread_rows(c->slots, c->ranked, count, tri_count_steps(&c->pricer, rows, count),
-                           c->pricer.pattern, c->pricer.shape);
+    return tri_spread_rows(c->slots, rows, count, tri_count_steps(&c->pricer, rows, count), c->pricer.pattern,
+                           c->pricer.shape);
 }
 
 static int64_t rows_of(const cutter *c, int64_t unit) {
@@ -53,47 +42,47 @@ static int64_t rows_of(const cutter *c, int64_t unit) {
     return left < c->capacity ? left : c->capacity;
 }
 
-static int64_t pieces_of(const cutter *c, int64_t unit, int64_t limit) {
+static int64_t parts_of(const cutter *c, int64_t unit, int64_t limit) {
     const int64_t rows = rows_of(c, unit), wanted = (c->whole[unit] - 1) / limit + 1;
     return wanted < rows ? wanted : rows;
 }
 
-/* Cuts a unit into pieces of about as many blocks each, and at least one row. costs, slots: of each, in turn;
+/* Cuts a unit into parts of about as many blocks each, and at least one row. costs, slots: of each, in turn;
  * slots may be NULL. */
-static void cut_unit(cutter *c, int64_t unit, int64_t pieces, int64_t *costs, int32_t *slots) {
+static void cut_unit(cutter *c, int64_t unit, int64_t parts, int64_t *costs, int32_t *slots) {
     const int32_t *rows = c->rows + unit * c->capacity;
     const int64_t count = rows_of(c, unit);
     int64_t total = 0, done = 0, end = 0;
     for (int64_t i = 0; i < count; i++)
         total += tri_row_length(c->pricer.pattern, rows[i]);
-    for (int64_t piece = 1; piece <= pieces; piece++) {
+    for (int64_t part = 1; part <= parts; part++) {
         const int64_t begin = end;
         do
             done += tri_row_length(c->pricer.pattern, rows[end++]);
-        while (end < count - (pieces - piece) &&
-               (piece == pieces ||
-                (2 * done + tri_row_length(c->pricer.pattern, rows[end])) * pieces <= 2 * total * piece));
-        costs[piece - 1] = spread_cost(c, rows + begin, end - begin);
+        while (end < count - (parts - part) &&
+               (part == parts ||
+                (2 * done + tri_row_length(c->pricer.pattern, rows[end])) * parts <= 2 * total * part));
+        costs[part - 1] = spread_cost(c, rows + begin, end - begin);
         if (slots)
-            memcpy(slots + (piece - 1) * c->capacity, c->slots, (size_t)c->capacity * sizeof *slots);
+            memcpy(slots + (part - 1) * c->capacity, c->slots, (size_t)c->capacity * sizeof *slots);
     }
 }
 
-static int64_t count_pieces(const cutter *c, int64_t limit) {
-    int64_t pieces = 0;
+static int64_t count_parts(const cutter *c, int64_t limit) {
+    int64_t parts = 0;
     for (int64_t u = 0; u < c->units; u++)
-        pieces += pieces_of(c, u, limit);
-    return pieces;
+        parts += parts_of(c, u, limit);
+    return parts;
 }
 
 static void cut_all(cutter *c, int64_t limit, int64_t *costs, int32_t *slots) {
     for (int64_t u = 0, at = 0; u < c->units; u++) {
-        const int64_t pieces = pieces_of(c, u, limit);
-        if (pieces == 1 && !slots)
+        const int64_t parts = parts_of(c, u, limit);
+        if (parts == 1 && !slots)
             costs[at] = c->whole[u];
         else
-            cut_unit(c, u, pieces, costs + at, slots ? slots + at * c->capacity : NULL);
-        at += pieces;
+            cut_unit(c, u, parts, costs + at, slots ? slots + at * c->capacity : NULL);
+        at += parts;
     }
 }
 
@@ -101,12 +90,12 @@ static void cut_all(cutter *c, int64_t limit, int64_t *costs, int32_t *slots) {
 static triage_status try_limit(cutter *c, int64_t limit, int64_t *best, int64_t *best_limit) {
     triage_status status = TRIAGE_OK;
     int64_t *costs = NULL, end = 0;
-    const int64_t pieces = count_pieces(c, limit);
-    if (!tri_units_fit(&c->pricer, pieces))
+    const int64_t parts = count_parts(c, limit);
+    if (!tri_units_fit(&c->pricer, parts))
         return TRIAGE_OK;
-    TRI_TRY(tri_calloc(&costs, (size_t)pieces, sizeof *costs));
+    TRI_TRY(tri_calloc(&costs, (size_t)parts, sizeof *costs));
     cut_all(c, limit, costs, NULL);
-    TRI_TRY(tri_deal_end(&end, costs, pieces, c->pricer.shape));
+    TRI_TRY(tri_deal_end(&end, costs, parts, c->pricer.shape));
     if (end < *best) {
         *best = end;
         *best_limit = limit;
@@ -165,13 +154,13 @@ static triage_status apply(tri_schedule *schedule, cutter *c, int64_t limit) {
     triage_status status;
     int64_t *costs = NULL;
     int32_t *slots = NULL;
-    const int64_t pieces = count_pieces(c, limit);
-    TRI_TRY(tri_calloc(&costs, (size_t)pieces, sizeof *costs));
-    TRI_TRY(tri_calloc(&slots, (size_t)(pieces * c->capacity), sizeof *slots));
+    const int64_t parts = count_parts(c, limit);
+    TRI_TRY(tri_calloc(&costs, (size_t)parts, sizeof *costs));
+    TRI_TRY(tri_calloc(&slots, (size_t)(parts * c->capacity), sizeof *slots));
     cut_all(c, limit, costs, slots);
     free(schedule->row_order);
     schedule->row_order = slots;
-    schedule->slots = pieces * c->capacity;
+    schedule->slots = parts * c->capacity;
 done:
     free(costs);
     return status;
@@ -187,7 +176,6 @@ triage_status tri_cut_panels(tri_schedule *schedule, const tri_pattern *pattern,
     if (c.units == 0 || !tri_units_fit(&c.pricer, c.units))
         goto done;
     TRI_TRY(tri_calloc(&c.whole, (size_t)c.units, sizeof *c.whole));
-    TRI_TRY(tri_calloc(&c.ranked, (size_t)c.capacity, sizeof *c.ranked));
     TRI_TRY(tri_calloc(&c.slots, (size_t)c.capacity, sizeof *c.slots));
     TRI_TRY(search(&limit, &c));
     if (limit > 0)

@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a unit costs, in proportions measured on an H200: it is bound by its steps, which bring B, or by its
- * products; and it has a beginning and an end. Where no warps are named (wgmma) the end of a unit lies under the next
- * one's products. */
-enum { STEP_COST = 18, BLOCK_COST = 13, UNIT_COST = 160, HIDDEN_UNIT_COST = 10 };
+/* What a unit costs, in proportions measured on an H200: its steps, which bring B, and its products, and it has a
+ * beginning and an end. Where no warps are named (wgmma) steps and products lie under each other, and the end of a unit
+ * under the next one's products. */
+enum { STEP_COST = 18, HIDDEN_STEP_COST = 20, BLOCK_COST = 13, UNIT_COST = 160, HIDDEN_UNIT_COST = 10 };
 
 #define EVEN_ENOUGH(share) ((share) + (share) / 256)
 #define LEVEL_UNITS 128 /* of each worker, at most */
@@ -79,7 +79,7 @@ static int64_t full_panel_cost(const tri_pattern *pattern, const int32_t *slots,
         blocks = (i % shape->rows == 0 ? 0 : blocks) + (slots[i] < 0 ? 0 : tri_row_length(pattern, slots[i]));
         busiest = larger(blocks, busiest);
     }
-    return larger(steps * STEP_COST, busiest * BLOCK_COST) + HIDDEN_UNIT_COST;
+    return larger(steps * HIDDEN_STEP_COST, busiest * BLOCK_COST) + HIDDEN_UNIT_COST;
 }
 
 int64_t tri_unit_cost(const tri_pattern *pattern, const int32_t *slots, int64_t count, int64_t steps,

@@ -50,7 +50,8 @@ static int compare_length(const void *left, const void *right) {
     return a->row < b->row ? -1 : a->row > b->row;
 }
 
-/* Of warps with equally much the one with fewer rows, then the first in turn over all CTAs. */
+/* Of warps with equally much the one with fewer rows, then the first in turn over all CTAs. (Which piece of its row a
+ * slot does follows from the order of slots: a warp may end with a block more or less than counted here.) */
 static void place(int32_t *slots, const item *items, int64_t count, const tri_panel_shape *shape) {
     const int64_t warps = (int64_t)shape->warps * shape->cluster, warp_rows = shape->rows / shape->warps;
     int64_t blocks[TRI_UNIT_SLOTS] = {0};
@@ -72,12 +73,11 @@ int64_t tri_spread_rows(int32_t *slots, const int32_t *rows, int64_t count, int6
     item items[TRI_UNIT_SLOTS];
     int32_t tried[TRI_UNIT_SLOTS];
     const int64_t capacity = tri_unit_slots(shape);
-    const int64_t whole =
-        count > 0 && tri_row_length(pattern, rows[0]) > 0 ? tri_row_length(pattern, rows[0]) : 1;
-    const int64_t most = shape->cluster > 1 ? 1 : whole; /* pieces of the longest row */
-    int64_t best = -1;
-    for (int64_t pieces = 1; pieces <= most; pieces++) {
-        const int64_t listed = list_items(items, rows, count, (whole + pieces - 1) / pieces, pattern, shape);
+    int64_t whole = 1, best = -1;
+    for (int64_t i = 0; i < count; i++)
+        whole = tri_row_length(pattern, rows[i]) > whole ? tri_row_length(pattern, rows[i]) : whole;
+    for (int64_t longest = whole;;) {
+        const int64_t listed = list_items(items, rows, count, longest, pattern, shape);
         if (listed < 0)
             break;
         qsort(items, (size_t)listed, sizeof *items, compare_length);
@@ -87,6 +87,10 @@ int64_t tri_spread_rows(int32_t *slots, const int32_t *rows, int64_t count, int6
             best = cost;
             memcpy(slots, tried, (size_t)capacity * sizeof *slots);
         }
+        if (longest == 1 || shape->cluster > 1)
+            break;
+        const int64_t pieces = (whole - 1) / (longest - 1) + 1; /* so many that they are shorter */
+        longest = (whole + pieces - 1) / pieces;
     }
     return best;
 }

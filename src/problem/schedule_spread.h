@@ -17,8 +17,7 @@ typedef struct tri_row_piece {
 /* Of slot i of a panel of `count`. A slot without a row has no blocks. */
 tri_row_piece tri_row_piece_of(const tri_pattern *pattern, const int32_t *panel, int64_t count, int64_t i);
 
-/* Fills the slots of a unit with these rows, longest first and no more than it has slots, so that its products end
- * earliest. Returns what the unit then costs; steps: what each of its panels lists. */
+/* Fills the slots of a unit with these rows, no more than it has slots, so that its products end earliest. Returns what the unit then costs; steps: what each of its panels lists. */
 int64_t tri_spread_rows(int32_t *slots, const int32_t *rows, int64_t count, int64_t steps,
                         const tri_pattern *pattern, const tri_panel_shape *shape);
 

@@ -1,5 +1,5 @@
 // links: base problem
-/* Panels of uneven height, and of long and short rows: what they hold, and that the deal ends no later for them. */
+/* Panels of uneven height, of long and short rows, with rows in pieces: what they hold, and that the deal ends no later for them. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -354,8 +354,8 @@ static void nothing_to_cut_stays_whole(void **state) {
     tri_pattern_free(&p);
 }
 
-/* In a cluster it cannot be cut itself: what else its panel holds goes elsewhere, and nothing ends before it. Else
- * it is done in pieces by all warps, which takes as long as its steps. */
+/* In a cluster it cannot be cut itself: what else its panel holds goes elsewhere, and nothing ends before it. Else it
+ * is done in pieces by all warps. */
 static void a_row_longer_than_all_others_together(void **state) {
     (void)state;
     int32_t lengths[640], others = 0;

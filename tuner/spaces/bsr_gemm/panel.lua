@@ -4,7 +4,7 @@ local common = require "bsr_gemm.common"
 local cuda_type, shared, ceil_div, is_half = common.cuda_type, common.shared, common.ceil_div, common.is_half
 local tma_reads_b, map_of_slabs = common.tma_reads_b, common.map_of_slabs
 
--- Of a warp, the whole tile wide. (64, and two warps side by side, are in the template; of 68 problems they won none.)
+-- Of a warp, the whole tile wide. (64, and two warps side by side, were tried; of 68 problems they won none.)
 local PANEL_WARP_ROWS = 32
 
 local function panel_rows(p, c)
