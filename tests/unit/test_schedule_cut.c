@@ -62,16 +62,18 @@ static void assert_slots(const tri_schedule *s, const tri_pattern *p, const tri_
     free(panel);
 }
 
-/* The block that a slot of a panel comes to after `done`, as a kernel finds it: an index into col_idx. */
-static int64_t next_block(const tri_schedule *s, const tri_pattern *p, const tri_panel_shape *shape,
-                          int64_t slot, int64_t done) {
+/* What a slot of a panel does first, as a kernel finds it (an index into col_idx), and from there on each jump-th. */
+static void find_blocks(int64_t *first, int64_t *jump, const tri_schedule *s, const tri_pattern *p,
+                        const tri_panel_shape *shape, int64_t slot) {
     const int64_t panel = slot / shape->rows * shape->rows;
-    int64_t pieces = 0, before = 0;
+    *first = *jump = 0;
+    if (slot >= s->slots || s->row_order[slot] < 0)
+        return;
     for (int64_t i = panel; i < panel + shape->rows && i < s->slots; i++) {
-        pieces += s->row_order[i] == s->row_order[slot];
-        before += s->row_order[i] == s->row_order[slot] && i < slot;
+        *jump += s->row_order[i] == s->row_order[slot];
+        *first += s->row_order[i] == s->row_order[slot] && i < slot;
     }
-    return p->row_ptr[s->row_order[slot]] + before + done * pieces;
+    *first += p->row_ptr[s->row_order[slot]];
 }
 
 /* Each block is in one step of its panel, at the bit of its slot, where the slot comes to it; panels of a cluster list
@@ -83,7 +85,9 @@ static void assert_steps(const tri_schedule *s, const tri_pattern *p, const tri_
     for (int32_t panel = 0; panel < s->panels; panel++) {
         const int32_t first = s->panel_starts[panel].begin, count = s->panel_starts[panel].end - first;
         const int32_t lead = s->panel_starts[panel / shape->cluster * shape->cluster].begin;
-        int64_t done[TRI_PANEL_ROWS] = {0};
+        int64_t next[TRI_PANEL_ROWS], jump[TRI_PANEL_ROWS];
+        for (int32_t r = 0; r < shape->rows; r++)
+            find_blocks(&next[r], &jump[r], s, p, shape, (int64_t)panel * shape->rows + r);
         assert_int_equal(count % shape->group, 0);
         for (int32_t i = 0; i < count; i++) {
             const tri_panel_step *step = &s->steps[first + i];
@@ -93,7 +97,8 @@ static void assert_steps(const tri_schedule *s, const tri_pattern *p, const tri_
                     continue;
                 const int64_t slot = (int64_t)panel * shape->rows + r;
                 assert_true(slot < s->slots && s->row_order[slot] >= 0);
-                const int64_t block = next_block(s, p, shape, slot, done[r]++);
+                const int64_t block = next[r];
+                next[r] += jump[r];
                 assert_true(block < p->row_ptr[s->row_order[slot] + 1] && !found[block]);
                 assert_int_equal(p->col_idx[block], step->col);
                 found[block] = true;
