@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define GROUP_LIMIT 1024
-#define CLUSTER_LIMIT 16 /* CTAs of the largest cluster there is */
 #define WORKERS_LIMIT 65535
 
 void tri_schedule_free(tri_schedule *schedule) {
@@ -194,9 +193,9 @@ static triage_status check_shape(const tri_panel_shape *shape) {
     if (shape->rows > 0 && (shape->group < 1 || shape->group > GROUP_LIMIT))
         return tri_fail(TRIAGE_E_INVALID, "panel_group is %" PRId32 "; allowed 1 .. %d", shape->group,
                         GROUP_LIMIT);
-    if (shape->rows > 0 && (shape->cluster < 1 || shape->cluster > CLUSTER_LIMIT))
+    if (shape->rows > 0 && (shape->cluster < 1 || shape->cluster > TRI_CLUSTER_LIMIT))
         return tri_fail(TRIAGE_E_INVALID, "a cluster of %" PRId32 " panels; allowed 1 .. %d", shape->cluster,
-                        CLUSTER_LIMIT);
+                        TRI_CLUSTER_LIMIT);
     if (shape->columns != 0 && (shape->columns < 0 || shape->rows == 0))
         return tri_fail(TRIAGE_E_INVALID,
                         "%" PRId32 " column tiles to deal; allowed 0, with panels also more", shape->columns);

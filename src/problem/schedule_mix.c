@@ -27,9 +27,9 @@ typedef struct mixer {
     int64_t rows;
     int32_t *longest_first; /* [rows] */
     int64_t best_end;       /* of the deal, of all that were tried */
-    int64_t best_units;
     bool best_filled;
     int32_t *best; /* [best_units][unit's slots]; NULL: the panels as they came */
+    int64_t best_units;
 } mixer;
 
 static void mixer_free(mixer *m) {
@@ -227,7 +227,6 @@ done:
 static triage_status search(mixer *m, const tri_schedule *schedule) {
     triage_status status;
     int64_t share = 0;
-    m->best_units = (schedule->slots + tri_unit_slots(m->pricer.shape) - 1) / tri_unit_slots(m->pricer.shape);
     TRI_TRY(price(&m->best_end, &share, m, schedule->row_order, schedule->slots));
     /* an even share of what was cut is no bound: cutting made it dearer */
     if (schedule->slots > m->rows || m->best_end > TRI_GOOD_ENOUGH(share))

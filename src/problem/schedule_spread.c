@@ -14,6 +14,11 @@ typedef struct item { /* a piece of a row, or all of it */
     int64_t length;
 } item;
 
+/* Of a row that is done in so many: the i-th has each of them from its i-th block on. */
+static int64_t piece_length(int64_t row_length, int64_t pieces, int64_t i) {
+    return (row_length - i + pieces - 1) / pieces;
+}
+
 tri_row_piece tri_row_piece_of(const tri_pattern *pattern, const int32_t *panel, int64_t count, int64_t i) {
     const int32_t row = panel[i];
     int32_t pieces = 1, before = 0;
@@ -23,8 +28,8 @@ tri_row_piece tri_row_piece_of(const tri_pattern *pattern, const int32_t *panel,
         pieces += panel[slot] == row && slot != i;
         before += panel[slot] == row && slot < i;
     }
-    const int32_t left = pattern->row_ptr[row + 1] - pattern->row_ptr[row] - before;
-    return (tri_row_piece){pattern->row_ptr[row] + before, pieces, (left + pieces - 1) / pieces};
+    return (tri_row_piece){pattern->row_ptr[row] + before, pieces,
+                           (int32_t)piece_length(tri_row_length(pattern, row), pieces, before)};
 }
 
 /* No piece longer than `longest`. -1: they are more than a unit has slots for. */
@@ -38,7 +43,7 @@ static int64_t list_items(item *items, const int32_t *rows, int64_t count, int64
         if (listed + pieces + (count - i - 1) > capacity)
             return -1;
         for (int64_t piece = 0; piece < pieces; piece++)
-            items[listed++] = (item){rows[i], (length - piece + pieces - 1) / pieces};
+            items[listed++] = (item){rows[i], piece_length(length, pieces, piece)};
     }
     return listed;
 }

@@ -81,8 +81,8 @@ typedef struct inquiry {
     const tri_device_info *info;
     const char *data_dir;
     char *key, *device_key;
-    bool
-        elsewhere; /* device_key is another device's: what a near kernel costs here its evidence cannot tell */
+    /* device_key is another device's: what a near kernel costs here its evidence cannot tell */
+    bool elsewhere;
 } inquiry;
 
 static triage_status make_rendering(rendering *out, const inquiry *asked, const tri_problem *problem,

@@ -38,7 +38,8 @@ local function panel_registers(c)
    return math.min(240, (launched * (warpgroups + 1) - 24) // warpgroups // 8 * 8)
 end
 
--- For the deal: how many warps with blocks left keep an SM busy. Fewer go at the pace of one (docs/notebook.md#rows-in-pieces).
+-- For the deal: how many warps with blocks left keep an SM busy. Fewer go at the pace of one
+-- (docs/notebook.md#rows-in-pieces).
 local function panel_busy_warps(p, c)
    return c.tile_n == 64 and 8 or p.block_m == 16 and 6 or 5
 end
