@@ -1,5 +1,5 @@
-# Sourced by tests/run.sh and examples/quickstart.sh: installs what is missing (Debian and Ubuntu packages)
-# and finds the CUDA Toolkit. POSIX sh. Expects to run in the project's root.
+# Sourced by tests/run.sh and examples/quickstart.sh: installs what is missing (Debian and Ubuntu packages).
+# POSIX sh. Expects to run in the project's root.
 
 say() { printf '\033[1m== %s\033[0m\n' "$*"; }
 [ -t 1 ] || say() { printf '== %s\n' "$*"; }
@@ -30,8 +30,4 @@ need_packages() {
 
 build_packages="gcc libc6-dev make cmake liblua5.4-dev libsqlite3-dev libjansson-dev libsodium-dev"
 
-# nvcc's folder on PATH lets CMake find the toolkit where it usually lies.
-if ! command -v nvcc >/dev/null 2>&1 && [ -x /usr/local/cuda/bin/nvcc ]; then
-    PATH=$PATH:/usr/local/cuda/bin
-fi
 jobs=$(nproc 2>/dev/null || echo 2)

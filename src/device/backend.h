@@ -39,7 +39,7 @@ typedef struct tri_backend {
 } tri_backend;
 
 extern const tri_backend tri_host_backend;
-extern const tri_backend tri_cuda_backend; /* no_cuda.c without the CUDA headers */
+extern const tri_backend tri_cuda_backend;
 
 /* The first member of each backend's own struct. */
 struct tri_device {

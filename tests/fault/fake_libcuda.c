@@ -69,13 +69,13 @@ const tri_cuda_driver *fake_libcuda_table(void) {
 }
 
 #define TRI_SYMBOL(field, prototype, symbol)                                                                 \
-    extern __typeof__(f_##field) exported_##field __asm__(symbol)                                            \
+    extern __typeof__(f_##field) exported_##field __asm__(#symbol)                                           \
         __attribute__((alias("f_" #field), visibility("default")));
 #include "device/cuda/driver.def"
 #undef TRI_SYMBOL
 
 /* NVRTC, which shares the process, asks for it and does not expect a driver without. */
-extern __typeof__(cuGetExportTable) cuGetExportTable __attribute__((visibility("default")));
+__attribute__((visibility("default"))) CUresult cuGetExportTable(const void **out, const CUuuid *id);
 CUresult cuGetExportTable(const void **out, const CUuuid *id) {
     (void)id;
     *out = NULL;

@@ -33,7 +33,6 @@ static triage_status call(const worker *t) {
 
 /* ---- the bare launch ---- */
 
-#ifdef TRI_HAVE_CUDA
 static triage_status launch_on_gpu(const worker *t) {
     const tri_cuda_kernel *kernel = (const tri_cuda_kernel *)t->plan->kernel;
     CUlaunchConfig config = kernel->config;
@@ -70,24 +69,6 @@ static triage_status drain(const worker *t) {
                                       "sync")
                      : TRIAGE_OK;
 }
-#else
-static triage_status launch_on_gpu(const worker *t) {
-    (void)t;
-    return TRIAGE_E_NO_DEVICE;
-}
-static triage_status ask_context(const worker *t) {
-    (void)t;
-    return TRIAGE_E_NO_DEVICE;
-}
-static triage_status make_stream(worker *t) {
-    (void)t;
-    return TRIAGE_E_NO_DEVICE;
-}
-static triage_status drain(const worker *t) {
-    (void)t;
-    return TRIAGE_OK;
-}
-#endif
 
 static triage_status launch(const worker *t) {
     if (!triage_context_is_host(t->w->context))
@@ -152,12 +133,10 @@ static void time_all(worker *t) {
 
 static void *run(void *user) {
     worker *t = user;
-#ifdef TRI_HAVE_CUDA
     if (!triage_context_is_host(t->w->context)) {
         const tri_cuda_device *device = (const tri_cuda_device *)t->w->context->device;
         device->driver->context_push(device->context);
     }
-#endif
     time_all(t);
     return NULL;
 }

@@ -10,9 +10,7 @@
 #include "problem/convert.h"
 #include "run/plan.h"
 
-#ifdef TRI_HAVE_CUDA
 #include "device/cuda/kernel.h"
-#endif
 
 typedef struct bench_world {
     triage_context *context;
@@ -35,7 +33,6 @@ static inline triage_status bench_start_device(const char *device) {
     triage_status status = TRIAGE_OK;
     if (bench_is_host(device))
         return TRIAGE_OK;
-#ifdef TRI_HAVE_CUDA
     const tri_cuda_driver *driver;
     CUdevice ordinal;
     CUcontext context;
@@ -44,9 +41,6 @@ static inline triage_status bench_start_device(const char *device) {
     TRI_TRY(tri_cuda_check(driver, driver->primary_retain(&context, ordinal), "cuDevicePrimaryCtxRetain"));
     TRI_TRY(tri_cuda_check(driver, driver->context_push(context), "cuCtxPushCurrent"));
 done:
-#else
-    status = tri_fail(TRIAGE_E_NO_DEVICE, "built without the CUDA headers");
-#endif
     return status;
 }
 

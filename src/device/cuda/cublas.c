@@ -11,7 +11,7 @@
 /* ---- finding it ---- */
 
 static const tri_cuda_symbol symbols[] = {
-#define TRI_SYMBOL(field, prototype, symbol) {symbol, offsetof(tri_cublas, field)},
+#define TRI_SYMBOL(field, prototype, symbol) {#symbol, offsetof(tri_cublas, field)},
 #include "device/cuda/cublas.def"
 #undef TRI_SYMBOL
 };

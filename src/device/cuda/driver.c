@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const tri_cuda_symbol symbols[] = {
-#define TRI_SYMBOL(field, prototype, symbol) {symbol, offsetof(tri_cuda_driver, field)},
+#define TRI_SYMBOL(field, prototype, symbol) {#symbol, offsetof(tri_cuda_driver, field)},
 #include "device/cuda/driver.def"
 #undef TRI_SYMBOL
 };

@@ -3,8 +3,7 @@
 #define TRIAGE_DEVICE_CUDA_DRIVER_H
 
 #include "device/backend.h"
-
-#include <cuda.h>
+#include "device/cuda/abi.h"
 
 typedef struct tri_cuda_driver {
 #define TRI_SYMBOL(field, prototype, symbol) __typeof__(prototype) *field;

@@ -1,8 +1,6 @@
 /* NVRTC: CUDA text to a cubin, for any architecture, with or without a GPU. */
 #include "device/cuda/driver.h"
 
-#include <nvrtc.h>
-
 #include <dlfcn.h>
 #include <glob.h>
 #include <limits.h>
@@ -18,7 +16,7 @@ typedef struct nvrtc {
 } nvrtc;
 
 static const tri_cuda_symbol symbols[] = {
-#define TRI_SYMBOL(field, prototype, symbol) {symbol, offsetof(nvrtc, field)},
+#define TRI_SYMBOL(field, prototype, symbol) {#symbol, offsetof(nvrtc, field)},
 #include "device/cuda/nvrtc.def"
 #undef TRI_SYMBOL
 };
