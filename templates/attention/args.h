@@ -47,30 +47,32 @@ typedef struct tri_attention_blocks {
     long long capacity;
 } tri_attention_blocks;
 
-#define TRI_ATTENTION_CORE                                                                                      \
-    const void *q; /* [batch][heads_q][sq][d]                                                       */          \
-    const void *k; /* [batch][heads_kv][sk][d]                                                      */          \
-    const void *v; /* [batch][heads_kv][sk][dv]                                                     */          \
-    void *o;       /* [batch][heads_q][sq][dv]                                                      */          \
-    float *lse;    /* [batch][heads_q][sq], or NULL: not wanted                                     */          \
-    tri_attention_stride q_stride, k_stride, v_stride, o_stride, lse_stride;                                    \
-    const float *scale_q, *scale_k, *scale_v; /* e4m3 only: [batch][heads_kv]; NULL: 1              */          \
-    /* With offsets, sequence b is rows cu[b] .. cu[b + 1] - 1 and the strides of a batch are not used. */      \
-    const int *cu_q, *cu_k;   /* [batch + 1] or NULL                                                */          \
-    const int *len_q, *len_k; /* [batch] rows in use, at most sq, sk and what cu leaves; or NULL    */          \
-    /* Pages: rows p * page_size .. of sequence b lie in page page_table[b * page_stride + p], and the stride \
-     * of a batch of K and V is that of a page. Entries behind the length are garbage: never read. */ \
-    const int *page_table; /* [batch][page_stride] or NULL                                          */          \
-    int page_size, page_stride;                                                                                 \
-    int batch, heads_q, heads_kv; /* heads_q a multiple of heads_kv                                 */          \
-    int sq, sk;                   /* of the longest sequence that may come                          */          \
-    float scale_log2;             /* scale * log2(e)                                                */          \
-    float softcap;                /* with kSoftcap                                                  */          \
-    int left, right;              /* with kLeft, kRight; from 0 up                                  */          \
-    int splits; /* of the keys, in equal runs of whole tiles; 0: the kernel's own choice            */          \
-    void *                                                                                                      \
-        workspace; /* launch.workspace_bytes, NULL if 0. Its first launch.workspace_zero_bytes are zeros   \
-                      * before the first launch, and every launch leaves zeros there */
+/* clang-format off */
+#define TRI_ATTENTION_CORE                                                                                  \
+    const void *q; /* [batch][heads_q][sq][d]          */                                                   \
+    const void *k; /* [batch][heads_kv][sk][d]         */                                                   \
+    const void *v; /* [batch][heads_kv][sk][dv]        */                                                   \
+    void *o;       /* [batch][heads_q][sq][dv]         */                                                   \
+    float *lse;    /* [batch][heads_q][sq], or NULL: not wanted */                                          \
+    tri_attention_stride q_stride, k_stride, v_stride, o_stride, lse_stride;                                \
+    const float *scale_q, *scale_k, *scale_v; /* e4m3 only: [batch][heads_kv]; NULL: 1 */                   \
+    /* With offsets, sequence b is rows cu[b] .. cu[b + 1] - 1 and the strides of a batch are not used. */  \
+    const int *cu_q, *cu_k;   /* [batch + 1] or NULL */                                                     \
+    const int *len_q, *len_k; /* [batch] rows in use, at most sq, sk and what cu leaves; or NULL */         \
+    /* Pages: rows p * page_size .. of sequence b lie in page page_table[b * page_stride + p], and the      \
+     * stride of a batch of K and V is that of a page. Entries behind the length are never read. */         \
+    const int *page_table; /* [batch][page_stride] or NULL */                                               \
+    int page_size, page_stride;                                                                             \
+    int batch, heads_q, heads_kv; /* heads_q a multiple of heads_kv */                                      \
+    int sq, sk;                   /* of the longest sequence that may come */                               \
+    float scale_log2;             /* scale * log2(e) */                                                     \
+    float softcap;                /* with kSoftcap */                                                       \
+    int left, right;              /* with kLeft, kRight; from 0 up */                                       \
+    int splits;                   /* of the keys, in equal runs of whole tiles; 0: the kernel's own choice */ \
+    /* launch.workspace_bytes, NULL if 0. Its first launch.workspace_zero_bytes are zeros before the first  \
+     * launch, and every launch leaves zeros there. */                                                      \
+    void *workspace;
+/* clang-format on */
 
 /* 280 bytes. */
 typedef struct tri_attention_core {
