@@ -1,0 +1,186 @@
+/* A problem's ranges, costs, and how far two are apart. */
+#include "op/attention/attention.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#define SIZE_LIMIT INT64_C(2147483647)
+
+static triage_status check_range(const char *name, int64_t value, int64_t low, int64_t high) {
+    if (value >= low && value <= high)
+        return TRIAGE_OK;
+    return tri_fail(TRIAGE_E_INVALID, "%s is %" PRId64 "; allowed %" PRId64 " .. %" PRId64, name, value, low,
+                    high);
+}
+
+const char *tri_attention_band_name(tri_attention_band band) {
+    static const char *const names[] = {"full", "causal", "causal-top-left", "window"};
+    return (unsigned)band < sizeof names / sizeof names[0] ? names[band] : "?";
+}
+
+static triage_status check_types(const tri_attention_problem *p) {
+    triage_status status;
+    TRI_TRY(check_range("in_type", (int64_t)p->in_type, TRIAGE_F32, TRIAGE_E4M3));
+    TRI_TRY(check_range("out_type", (int64_t)p->out_type, TRIAGE_F32, TRIAGE_BF16));
+    if ((p->in_type == TRIAGE_F32) != (p->out_type == TRIAGE_F32))
+        TRI_TRY(tri_fail(TRIAGE_E_INVALID,
+                         "types %s in, %s out; allowed f32 with f32, f16, bf16 or e4m3 with f16 or bf16",
+                         tri_dtype_name(p->in_type), tri_dtype_name(p->out_type)));
+done:
+    return status;
+}
+
+static triage_status check_sizes(const tri_attention_problem *p) {
+    triage_status status;
+    TRI_TRY(check_range("batch", p->batch, 1, SIZE_LIMIT));
+    TRI_TRY(check_range("heads of Q", p->heads_q, 1, SIZE_LIMIT / p->batch));
+    TRI_TRY(check_range("heads of K and V", p->heads_kv, 1, p->heads_q));
+    if (p->heads_q % p->heads_kv != 0)
+        TRI_TRY(tri_fail(TRIAGE_E_INVALID,
+                         "%" PRId64 " heads of Q; allowed multiples of those of K and V, %" PRId64,
+                         p->heads_q, p->heads_kv));
+    TRI_TRY(check_range("queries", p->sq, 0, SIZE_LIMIT));
+    TRI_TRY(check_range("keys", p->sk, 0, SIZE_LIMIT));
+    TRI_TRY(check_range("head dimension of Q and K", p->d, 1, TRI_ATTENTION_D_MAX));
+    TRI_TRY(check_range("head dimension of V", p->dv, 1, TRI_ATTENTION_D_MAX));
+done:
+    return status;
+}
+
+static triage_status check_band(const tri_attention_problem *p) {
+    triage_status status;
+    bool window = p->band == TRI_BAND_WINDOW;
+    TRI_TRY(check_range("mask", (int64_t)p->band, TRI_BAND_FULL, TRI_BAND_WINDOW));
+    TRI_TRY(check_range("left side of the window", p->left, window ? -1 : 0, window ? SIZE_LIMIT : 0));
+    TRI_TRY(check_range("right side of the window", p->right, window ? -1 : 0, window ? SIZE_LIMIT : 0));
+    if (window && p->left < 0 && p->right <= 0) /* one problem, one name */
+        TRI_TRY(tri_fail(TRIAGE_E_INVALID, "a window open to the left%s; that is the mask %s",
+                         p->right < 0 ? " and to the right" : " that ends with the query itself",
+                         p->right < 0 ? "full" : "causal"));
+done:
+    return status;
+}
+
+static bool is_block_size(int32_t size) {
+    return size == 16 || size == 32 || size == 64 || size == 128;
+}
+
+static triage_status check_mask(const tri_attention_problem *p) {
+    const tri_block_mask_kind *mask = &p->mask;
+    triage_status status = TRIAGE_OK;
+    if (mask->rows == 0 && mask->cols == 0)
+        return mask->per_batch || mask->bits || mask->heads
+                   ? tri_fail(TRIAGE_E_INVALID, "blocks of 0 x 0, but lists of blocks")
+                   : TRIAGE_OK;
+    if (!is_block_size(mask->rows) || !is_block_size(mask->cols))
+        TRI_TRY(tri_fail(TRIAGE_E_INVALID,
+                         "mask blocks of %" PRId32 " x %" PRId32 "; allowed 16, 32, 64 and 128 each",
+                         mask->rows, mask->cols));
+    TRI_TRY(check_range("heads of the lists", (int64_t)mask->heads, TRI_MASK_ALL_HEADS, TRI_MASK_Q_HEADS));
+    TRI_TRY(check_range("rows of lists", tri_attention_mask_rows(p), 0, SIZE_LIMIT - 1));
+done:
+    return status;
+}
+
+static triage_status check_lengths(const tri_attention_problem *p) {
+    triage_status status;
+    bool cache = p->lengths == TRI_LENGTHS_CACHE;
+    TRI_TRY(check_range("kind of lengths", (int64_t)p->lengths, TRI_LENGTHS_DENSE, TRI_LENGTHS_CACHE));
+    TRI_TRY(check_range("page size", p->page_size, 0, cache ? SIZE_LIMIT : 0));
+    /* cumulative offsets are 32-bit */
+    if (p->lengths == TRI_LENGTHS_OFFSETS) {
+        TRI_TRY(check_range("sequences of any length", p->batch, 1, TRI_VARLEN_BATCH_MAX));
+        TRI_TRY(check_range("queries of all sequences", p->sq * p->batch, 0, SIZE_LIMIT));
+        TRI_TRY(check_range("keys of all sequences", p->sk * p->batch, 0, SIZE_LIMIT));
+    }
+done:
+    return status;
+}
+
+triage_status tri_attention_check(const tri_attention_problem *problem) {
+    triage_status status;
+    TRI_TRY(check_types(problem));
+    TRI_TRY(check_sizes(problem));
+    TRI_TRY(check_band(problem));
+    TRI_TRY(check_mask(problem));
+    TRI_TRY(check_lengths(problem));
+done:
+    return status;
+}
+
+/* ---- cost --------------------------------------------------------------------------------------------- */
+
+double tri_attention_flops(const tri_attention_problem *problem) {
+    return 2 * problem->pairs * (problem->d + problem->dv);
+}
+
+double tri_attention_dense_flops(const tri_attention_problem *problem) {
+    double pairs =
+        (double)problem->batch * (double)problem->heads_q * (double)problem->sq * (double)problem->sk;
+    return 2 * pairs * (problem->d + problem->dv);
+}
+
+double tri_attention_bytes(const tri_attention_problem *p) {
+    double in = (double)tri_dtype_size(p->in_type), out = (double)tri_dtype_size(p->out_type);
+    double queries = p->queries * (double)p->heads_q, keys = p->keys * (double)p->heads_kv;
+    double lists =
+        p->mask.rows ? (double)tri_attention_mask_rows(p) * (8 + 4.0 * p->mask.fingerprint.density_e4 / 1e4 *
+                                                                     (double)tri_attention_mask_cols(p))
+                     : 0;
+    double pages = p->page_size ? 4 * (double)p->batch * ceil((double)p->sk / p->page_size) : 0;
+    double lse = p->lse ? 4 * queries : 0;
+    return queries * (p->d * in + p->dv * out) + keys * (p->d + p->dv) * in + lists + pages + lse;
+}
+
+/* ---- distance ------------------------------------------------------------------------------------------ */
+
+static bool can_serve(const tri_attention_problem *a, const tri_attention_problem *b) {
+    return a->in_type == b->in_type && a->out_type == b->out_type && a->d == b->d && a->dv == b->dv &&
+           a->band == b->band && a->softcap == b->softcap && a->mask.rows == b->mask.rows &&
+           a->mask.cols == b->mask.cols && a->lengths == b->lengths && !a->page_size == !b->page_size;
+}
+
+/* Doublings from a to b, squared. */
+static double octaves_squared(double a, double b) {
+    double octaves = log2(a / b);
+    return octaves * octaves;
+}
+
+/* Of a size: beyond 2048 a doubling changes little more than how often the same happens, and counts a quarter. */
+static double apart_squared(int64_t a, int64_t b) {
+    const double full = 11;
+    double of[2] = {log2((double)(a > 1 ? a : 1)), log2((double)(b > 1 ? b : 1))};
+    for (int i = 0; i < 2; i++)
+        of[i] = of[i] <= full ? of[i] : full + (of[i] - full) / 4;
+    return (of[0] - of[1]) * (of[0] - of[1]);
+}
+
+/* Keys of the window; open sides reach to the end. */
+static int64_t width_of(const tri_attention_problem *p) {
+    int64_t left = p->left < 0 ? p->sk : p->left, right = p->right < 0 ? p->sk : p->right;
+    return left + right + 1 < p->sk ? left + right + 1 : p->sk;
+}
+
+static double pattern_squared(const tri_fingerprint *p, const tri_fingerprint *q) {
+    const double overlap = (p->overlap_e1 - q->overlap_e1) / 5.0; /* none to all: two octaves */
+    return octaves_squared(p->imbalance_e1 + 1.0, q->imbalance_e1 + 1.0) / 4 + overlap * overlap;
+}
+
+bool tri_attention_distance_parts(tri_distance *out, const tri_attention_problem *a,
+                                  const tri_attention_problem *b) {
+    const tri_fingerprint *p = &a->mask.fingerprint, *q = &b->mask.fingerprint;
+    double shape = apart_squared(a->sq, b->sq) + apart_squared(a->sk, b->sk) +
+                   apart_squared(a->batch * a->heads_kv, b->batch * b->heads_kv) +
+                   apart_squared(a->heads_q / a->heads_kv, b->heads_q / b->heads_kv);
+    double sparsity = octaves_squared(p->density_e4 + 1.0, q->density_e4 + 1.0);
+    if (a->band == TRI_BAND_WINDOW && b->band == TRI_BAND_WINDOW)
+        sparsity += apart_squared(width_of(a), width_of(b));
+    double lists = 0.01 * (a->mask.heads != b->mask.heads) + 0.01 * (a->mask.per_batch != b->mask.per_batch) +
+                   0.25 * (a->mask.bits != b->mask.bits);
+    double epilogue = 0.01 * (a->lse != b->lse) + apart_squared(a->page_size, b->page_size) / 4;
+    *out = (tri_distance){.shape = sqrt(shape),
+                          .sparsity = sqrt(sparsity),
+                          .pattern = sqrt(pattern_squared(p, q) + lists),
+                          .epilogue = sqrt(epilogue)};
+    return can_serve(a, b);
+}
