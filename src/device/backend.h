@@ -28,8 +28,9 @@ typedef struct tri_backend {
     triage_status (*load)(tri_kernel **out, tri_device *device, const tri_image *image,
                           const tri_launch *launch);
     void (*unload)(tri_kernel *kernel);
+    /* NULL: its kernels use no tensor maps */
     triage_status (*map_make)(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,
-                              triage_dtype dtype, tri_address base, int64_t inner, int64_t outer, int64_t ld);
+                              const tri_tensor_view *view);
     triage_status (*launch)(tri_kernel *kernel, const void *args, void *stream);
     triage_status (*time)(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
                           int count);

@@ -107,12 +107,56 @@ void tri_kernel_unload(tri_kernel *kernel) {
         kernel->device->backend->unload(kernel);
 }
 
+triage_status tri_tensor_map_encode(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,
+                                    const tri_tensor_view *view) {
+    if (box->rank == 0 || !device->backend->map_make)
+        return TRIAGE_OK;
+    return device->backend->map_make(out_128_bytes, device, box, view);
+}
+
+static triage_status check_matrix(const tri_tensor_box *box, size_t element, int64_t inner, int64_t outer,
+                                  int64_t ld) {
+    if (box->rank != 2 && box->rank != 3)
+        return tri_fail(TRIAGE_E_INVALID, "tensor map: rank is %d, allowed 0, 2, 3", box->rank);
+    if (inner < 1 || outer < 1 || inner > UINT32_MAX || outer > UINT32_MAX || ld < inner ||
+        ld >= INT64_C(1) << 38)
+        return tri_fail(TRIAGE_E_INVALID,
+                        "tensor map: %lld x %lld with ld %lld, allowed 1 to 2^32-1, ld from inner to 2^38-1",
+                        (long long)inner, (long long)outer, (long long)ld);
+    if (box->rank == 3 && (box->inner_split < 1 || inner % box->inner_split != 0))
+        return tri_fail(TRIAGE_E_INVALID, "tensor map: inner_split %d does not divide %lld", box->inner_split,
+                        (long long)inner);
+    const long long stride = (long long)ld * (long long)element;
+    if (stride % 16 != 0)
+        return tri_fail(TRIAGE_E_INVALID,
+                        "tensor map: a leading dimension of %lld bytes is not a multiple of 16", stride);
+    const long long split = (long long)box->inner_split * (long long)element;
+    if (box->rank == 3 && split % 16 != 0)
+        return tri_fail(TRIAGE_E_INVALID, "tensor map: an inner_split of %lld bytes is not a multiple of 16",
+                        split);
+    return TRIAGE_OK;
+}
+
 triage_status tri_tensor_map_make(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,
                                   triage_dtype dtype, tri_address base, int64_t inner, int64_t outer,
                                   int64_t ld) {
-    if (box->rank == 0)
+    const int64_t element = (int64_t)tri_dtype_size(dtype);
+    if (box->rank == 0 || !device->backend->map_make)
         return TRIAGE_OK;
-    return device->backend->map_make(out_128_bytes, device, box, dtype, base, inner, outer, ld);
+    triage_status status = check_matrix(box, (size_t)element, inner, outer, ld);
+    if (status != TRIAGE_OK)
+        return status;
+    const int64_t split = box->rank == 3 ? box->inner_split : inner;
+    const tri_tensor_view view = {.dtype = dtype,
+                                  .rank = box->rank,
+                                  .base = base,
+                                  .dims = {split, outer, inner / split},
+                                  .strides = {0, ld * element, split * element}};
+    return tri_tensor_map_encode(out_128_bytes, device, box, &view);
+}
+
+tri_address tri_kernel_workspace(const tri_kernel *kernel) {
+    return kernel->workspace;
 }
 
 /* The argument that the kernel gets: the caller's, with the kernel's own workspace. */

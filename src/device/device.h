@@ -37,34 +37,61 @@ triage_status tri_device_info_of_target(tri_device_info *out, const char *target
 
 /* ---- launch --------------------------------------------------------------------------------------- */
 
-/* How a tensor map views an operand. The operand is a matrix as stored: inner (contiguous) x outer.
- * rank 2: dims {inner, outer}. rank 3: dims {inner_split, outer, inner / inner_split} (inner must divide),
- * so that one copy brings several swizzled slabs. */
+typedef uint64_t tri_address; /* device memory; on the host device a pointer's value */
+
+/* How a kernel wants an operand in a tensor map: its box, from the space. The dims are the operation's, in its argument
+ * code. rank must be that of the view. */
+#define TRI_MAP_RANK 5
+#define TRI_MAPS_MAX 4
 typedef struct tri_tensor_box {
-    int32_t rank;         /* 0: no map; 2 or 3 */
-    int32_t box[3];       /* elements */
-    int32_t inner_split;  /* rank 3 */
-    int32_t swizzle;      /* bytes: 0, 32, 64, 128 */
-    int32_t l2_promotion; /* bytes: 0, 64, 128, 256 */
+    int32_t rank;              /* 0: no map; 1 .. 5 */
+    int32_t box[TRI_MAP_RANK]; /* elements */
+    int32_t inner_split;       /* of a matrix with rank 3: see tri_tensor_map_make */
+    int32_t swizzle;           /* bytes: 0, 32, 64, 128 */
+    int32_t l2_promotion;      /* bytes: 0, 64, 128, 256 */
 } tri_tensor_box;
 
+/* The operand: dims[0] elements lie next to one another, dims[i] of them strides[i] bytes apart. */
+typedef struct tri_tensor_view {
+    triage_dtype dtype;
+    int32_t rank;
+    tri_address base;              /* 16-byte aligned */
+    int64_t dims[TRI_MAP_RANK];    /* 1 .. 2^32 - 1 */
+    int64_t strides[TRI_MAP_RANK]; /* bytes, a multiple of 16, below 2^40; [0] is not used */
+} tri_tensor_view;
+
 /* Launch geometry of one candidate for one problem on one device, from the space. */
+#define TRI_LAUNCH_BYTES 64
 typedef struct tri_launch {
     uint32_t grid[3], block[3], cluster[3]; /* cluster 1,1,1: none */
     uint32_t smem_bytes;                    /* dynamic */
-    uint32_t workspace_bytes;
-    tri_tensor_box map_a, map_b, map_c; /* values as [nnzb*block_m][block_k], B and C as stored */
-    int32_t panel_rows;                 /* block rows of a panel; 0: the kernel uses no panels */
-    int32_t panel_group;                /* block columns that are there together; 0, 1: one by one */
-    int32_t panel_cluster; /* neighbouring panels that list the same columns; 0, 1: each its own */
-    bool gather;           /* a group is any columns that are needed, else whole neighbours */
-    int32_t panel_columns; /* column tiles, to be dealt out to the grid with the panels; 0: no deal */
-    /* with a deal: that share a panel's rows in equal runs, and (panel_cluster 1) add up those in pieces; 0: panels are
-     * full, of whole rows */
-    int32_t panel_warps;
-    int32_t panel_busy_warps;   /* with panel_warps: so many keep an SM busy */
-    int32_t panel_least_blocks; /* with panel_warps: a panel takes no less time than so many blocks do */
-    bool reorder;
+    uint32_t workspace_bytes;               /* device memory of the kernel's own */
+    /* Of these so many at the beginning are zeros when the kernel is loaded, and every launch leaves them so. */
+    uint32_t workspace_zero_bytes;
+    bool keeps_workspace; /* tri_operation.keeps_workspace; false: all of it is cleared before each launch */
+    union {
+        tri_tensor_box maps[TRI_MAPS_MAX];      /* in the order of tri_operation.map_names */
+        struct {                                /* bsr_gemm's, until its users have moved */
+            tri_tensor_box map_a, map_b, map_c; /* values as [nnzb*block_m][block_k], B and C as stored */
+        };
+    };
+    union {
+        _Alignas(8) unsigned char own[TRI_LAUNCH_BYTES]; /* the operation's struct, in place (op/op.h) */
+        struct {                                         /* bsr_gemm's, likewise */
+            int32_t panel_rows;    /* block rows of a panel; 0: the kernel uses no panels */
+            int32_t panel_group;   /* block columns that are there together; 0, 1: one by one */
+            int32_t panel_cluster; /* neighbouring panels that list the same columns; 0, 1: each its own */
+            int32_t gather;        /* a group is any columns that are needed, else whole neighbours */
+            int32_t panel_columns; /* column tiles, to be dealt out to the grid with the panels; 0: no deal */
+            /* with a deal: that share a panel's rows in equal runs, and (panel_cluster 1) add up those in pieces; 0:
+             * panels are full, of whole rows */
+            int32_t panel_warps;
+            int32_t panel_busy_warps; /* with panel_warps: so many keep an SM busy */
+            int32_t
+                panel_least_blocks; /* with panel_warps: a panel takes no less time than so many blocks do */
+            int32_t reorder;
+        };
+    };
 } tri_launch;
 
 /* The panels that a launch asks the schedule for. */
@@ -133,7 +160,6 @@ void tri_source_free(tri_source *source);
 
 typedef struct tri_device tri_device;
 typedef struct tri_kernel tri_kernel;
-typedef uint64_t tri_address; /* device memory; on the host device a pointer's value */
 
 /* Which devices there are, without creating a context (the cuda driver is initialised in the calling
  * process: call it from a worker, not from a parent that forks). */
@@ -161,11 +187,19 @@ triage_status tri_kernel_load(tri_kernel **out, tri_device *device, const tri_im
                               const tri_launch *launch);
 void tri_kernel_unload(tri_kernel *kernel);
 
-/* Encodes a tensor map (a no-op for rank 0 and on the host device). base 16-byte aligned, ld a multiple
- * of 16 bytes: else TRIAGE_E_INVALID. inner, outer, ld in elements. */
+/* Encodes a tensor map (a no-op for a box of rank 0 and on the host device). TRIAGE_E_INVALID names what the copy
+ * engine cannot do, and what it could. */
+triage_status tri_tensor_map_encode(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,
+                                    const tri_tensor_view *view);
+/* The same for a matrix as stored: inner (contiguous) x outer, ld from line to line, all in elements. A box of rank 2
+ * sees dims {inner, outer}; of rank 3 {inner_split, outer, inner / inner_split} (inner must divide), so that one copy
+ * brings several swizzled slabs. */
 triage_status tri_tensor_map_make(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,
                                   triage_dtype dtype, tri_address base, int64_t inner, int64_t outer,
                                   int64_t ld);
+
+/* The kernel's own device memory (launch.workspace_bytes), for the argument block; 0: none. */
+tri_address tri_kernel_workspace(const tri_kernel *kernel);
 
 /* Enqueues one launch; args is the kernel's single argument, a tri_bsr_gemm_args. A kernel with a workspace
  * owns it: its address replaces args' own, and it is zeroed first, so launches of such a kernel must be
@@ -180,6 +214,20 @@ triage_status tri_kernel_time(tri_kernel *kernel, const void *args, size_t args_
                               int batch, double *ns, int count);
 
 /* ---- the dense product of the device's library, as a kernel ------------------------------------------- */
+
+/* C = alpha A B + beta C with A m x k, row-major, packed. */
+typedef struct tri_gemm {
+    triage_dtype in_type, out_type; /* of A and B; of C */
+    triage_layout b_layout, c_layout;
+    int64_t m, n, k;
+} tri_gemm;
+/* Its argument block. */
+typedef struct tri_gemm_args {
+    const void *a, *b;
+    void *c;
+    int64_t ldb, ldc; /* elements */
+    float alpha, beta;
+} tri_gemm_args;
 
 /* Which one there is: "cublas 13.1.0", "openblas"; out: 64 bytes. TRIAGE_E_NOT_FOUND says what was looked for. */
 triage_status tri_dense_library(char *out, size_t size, tri_device *device);

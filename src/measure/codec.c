@@ -93,7 +93,8 @@ static json_t *json_box(const tri_tensor_box *box) {
 }
 
 /* A field that is not sent would be a kernel launched otherwise than it was asked for. */
-_Static_assert(sizeof(tri_launch) == 9 * 4 + 2 * 4 + 3 * sizeof(tri_tensor_box) + 9 * 4,
+_Static_assert(sizeof(tri_launch) ==
+                   9 * 4 + 4 * 4 + TRI_MAPS_MAX * sizeof(tri_tensor_box) + TRI_LAUNCH_BYTES + 4,
                "tri_launch has changed: the codec has to follow");
 
 json_t *tri_json_launch(const tri_launch *launch) {

@@ -5,7 +5,15 @@
 
 #include "base/base.h"
 
-typedef enum tri_op { TRI_OP_BSR_GEMM = 0 } tri_op;
+/* What is computed: see op/op.h. Until all users have moved, NULL stands for bsr_gemm. */
+typedef struct tri_operation tri_operation;
+typedef const tri_operation *tri_op;
+#define TRI_OP_BSR_GEMM ((tri_op)0)
+
+/* A problem of any operation, by value: which one, and the operation's own struct in place (op/op.h). */
+#define TRI_PROBLEM_BYTES 256
+#define TRI_IN_PLACE                                                                                         \
+    __attribute__((may_alias)) /* of a struct that lies in a tri_problem's or tri_launch's bytes */
 
 /* ---- pattern ------------------------------------------------------------------------------------ */
 
@@ -84,17 +92,24 @@ void tri_schedule_free(tri_schedule *schedule);
 
 typedef struct tri_problem {
     tri_op op;
-    triage_dtype in_type;  /* of A and B */
-    triage_dtype out_type; /* of C and bias */
-    bool scale_per_block;  /* e4m3: each stored block of A has a scale, else A has one; false for others */
-    triage_layout b_layout, c_layout;
-    triage_activation activation;
-    bool bias;
-    int64_t m, n, k;  /* elements */
-    int64_t ldb, ldc; /* elements; part of what a kernel may require (alignment), not of the identity */
-    int32_t block_m, block_k;
-    int64_t nnzb;
-    tri_fingerprint fingerprint;
+    union {
+        _Alignas(8) unsigned char data[TRI_PROBLEM_BYTES];
+        struct {                   /* bsr_gemm's, until its users have moved to its own struct */
+            triage_dtype in_type;  /* of A and B */
+            triage_dtype out_type; /* of C and bias */
+            bool
+                scale_per_block; /* e4m3: each stored block of A has a scale, else A has one; false for others */
+            triage_layout b_layout, c_layout;
+            triage_activation activation;
+            bool bias;
+            int64_t m, n, k; /* elements */
+            int64_t ldb,
+                ldc; /* elements; part of what a kernel may require (alignment), not of the identity */
+            int32_t block_m, block_k;
+            int64_t nnzb;
+            tri_fingerprint fingerprint;
+        };
+    };
 } tri_problem;
 
 /* Ranges: m, n, k 1 .. 2^31-1, products of two below 2^62, block 1 .. 1024, block divides. One line

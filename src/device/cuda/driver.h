@@ -79,8 +79,7 @@ void tri_cuda_flush_free(tri_cuda_device *device);
 triage_status tri_cuda_time(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
                             int count);
 triage_status tri_cuda_map_make(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,
-                                triage_dtype dtype, tri_address base, int64_t inner, int64_t outer,
-                                int64_t ld);
+                                const tri_tensor_view *view);
 
 /* ---- cuBLAS: the dense product ---- */
 

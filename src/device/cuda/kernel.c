@@ -192,78 +192,82 @@ static const int64_t kMaxStride = INT64_C(1) << 40; /* bytes, exclusive: cuTenso
 
 /* In bytes, what an element's size decides: the copy engine moves pieces of 16, and a swizzle permutes no further
  * than its width. (cuTensorMapEncodeTiled says only "invalid argument".) */
-static triage_status check_box_bytes(const tri_tensor_box *box, size_t element) {
+static triage_status check_box(const tri_tensor_box *box, size_t element) {
     long long width = (long long)box->box[0] * (long long)element;
-    long long split = (long long)box->inner_split * (long long)element;
-    if (width % 16 != 0)
-        return tri_fail(TRIAGE_E_INVALID, "tensor map: a box of %lld bytes is not a multiple of 16", width);
-    if (box->swizzle > 0 && width > box->swizzle)
-        return tri_fail(TRIAGE_E_INVALID, "tensor map: a box of %lld bytes, at most %d with that swizzle",
-                        width, box->swizzle);
-    if (box->rank == 3 && split % 16 != 0)
-        return tri_fail(TRIAGE_E_INVALID, "tensor map: an inner_split of %lld bytes is not a multiple of 16",
-                        split);
-    return TRIAGE_OK;
-}
-
-static triage_status check_map(const tri_tensor_box *box, size_t element, tri_address base, int64_t inner,
-                               int64_t outer, int64_t ld) {
-    if (box->rank != 2 && box->rank != 3)
-        return tri_fail(TRIAGE_E_INVALID, "tensor map: rank is %d, allowed 0, 2, 3", box->rank);
-    if (base == 0 || base % 16 != 0)
-        return tri_fail(TRIAGE_E_INVALID, "tensor map: address 0x%llx is not 16-byte aligned",
-                        (unsigned long long)base);
-    if (inner < 1 || outer < 1 || inner > UINT32_MAX || outer > UINT32_MAX || ld < inner ||
-        ld >= kMaxStride / 4)
-        return tri_fail(TRIAGE_E_INVALID,
-                        "tensor map: %lld x %lld with ld %lld, allowed 1 to 2^32-1, ld from inner to 2^38-1",
-                        (long long)inner, (long long)outer, (long long)ld);
-    long long stride = (long long)ld * (long long)element;
-    if (stride % 16 != 0)
-        return tri_fail(TRIAGE_E_INVALID,
-                        "tensor map: a leading dimension of %lld bytes is not a multiple of 16", stride);
-    if (box->rank == 3 && (box->inner_split < 1 || inner % box->inner_split != 0))
-        return tri_fail(TRIAGE_E_INVALID, "tensor map: inner_split %d does not divide %lld", box->inner_split,
-                        (long long)inner);
     for (int i = 0; i < box->rank; i++) {
         if (box->box[i] < 1 || box->box[i] > 256)
             return tri_fail(TRIAGE_E_INVALID, "tensor map: box dimension %d is %d, allowed 1 to 256", i,
                             box->box[i]);
     }
-    return check_box_bytes(box, element);
+    if (width % 16 != 0)
+        return tri_fail(TRIAGE_E_INVALID, "tensor map: a box of %lld bytes is not a multiple of 16", width);
+    if (box->swizzle > 0 && width > box->swizzle)
+        return tri_fail(TRIAGE_E_INVALID, "tensor map: a box of %lld bytes, at most %d with that swizzle",
+                        width, box->swizzle);
+    return TRIAGE_OK;
+}
+
+static triage_status check_view(const tri_tensor_view *view) {
+    if (view->base == 0 || view->base % 16 != 0)
+        return tri_fail(TRIAGE_E_INVALID, "tensor map: address 0x%llx is not 16-byte aligned",
+                        (unsigned long long)view->base);
+    for (int i = 0; i < view->rank; i++) {
+        const long long size = view->dims[i], stride = view->strides[i];
+        if (size < 1 || size > UINT32_MAX)
+            return tri_fail(TRIAGE_E_INVALID, "tensor map: dimension %d is %lld, allowed 1 to 2^32-1", i,
+                            size);
+        if (i > 0 && (stride < 1 || stride >= kMaxStride || stride % 16 != 0))
+            return tri_fail(TRIAGE_E_INVALID,
+                            "tensor map: stride %d is %lld bytes, allowed multiples of 16 from 16 to 2^40-16",
+                            i, stride);
+    }
+    return TRIAGE_OK;
+}
+
+static triage_status check_map(const tri_tensor_box *box, const tri_tensor_view *view, size_t element) {
+    triage_status status = TRIAGE_OK;
+    if (box->rank != view->rank || box->rank < 1 || box->rank > TRI_MAP_RANK)
+        return tri_fail(TRIAGE_E_INVALID, "tensor map: a box of rank %d for an operand of rank %d, 1 to %d",
+                        box->rank, view->rank, TRI_MAP_RANK);
+    TRI_TRY(check_view(view));
+    TRI_TRY(check_box(box, element));
+done:
+    return status;
 }
 
 triage_status tri_cuda_map_make(void *out_128_bytes, tri_device *base_device, const tri_tensor_box *box,
-                                triage_dtype dtype, tri_address base, int64_t inner, int64_t outer,
-                                int64_t ld) {
+                                const tri_tensor_view *view) {
     triage_status status = TRIAGE_OK;
     tri_cuda_device *device = (tri_cuda_device *)base_device;
     bool pushed = false;
-    size_t element = dtype == TRIAGE_F32 ? 4 : dtype == TRIAGE_E4M3 ? 1 : 2;
+    const size_t element = tri_dtype_size(view->dtype);
     CUtensorMapDataType type;
     CUtensorMapSwizzle swizzle;
     CUtensorMapL2promotion promotion;
     CUtensorMap map;
-    if (!map_type(&type, dtype) || !map_swizzle(&swizzle, box->swizzle) ||
+    cuuint64_t dims[TRI_MAP_RANK], strides[TRI_MAP_RANK]; /* bytes, of the dims from 1 on */
+    cuuint32_t boxes[TRI_MAP_RANK], steps[TRI_MAP_RANK];
+    if (!map_type(&type, view->dtype) || !map_swizzle(&swizzle, box->swizzle) ||
         !map_promotion(&promotion, box->l2_promotion))
         return tri_fail(
             TRIAGE_E_INVALID,
             "tensor map: dtype %d, swizzle %d (allowed 0, 32, 64, 128), promotion %d (0, 64, 128, 256)",
-            (int)dtype, box->swizzle, box->l2_promotion);
-    TRI_TRY(check_map(box, element, base, inner, outer, ld));
-
-    int64_t split = box->rank == 3 ? box->inner_split : inner;
-    cuuint64_t dims[3] = {(cuuint64_t)split, (cuuint64_t)outer, (cuuint64_t)(inner / split)};
-    cuuint64_t strides[2] = {(cuuint64_t)ld * element, (cuuint64_t)split * element}; /* bytes, of dims 1, 2 */
-    cuuint32_t boxes[3] = {(cuuint32_t)box->box[0], (cuuint32_t)box->box[1], (cuuint32_t)box->box[2]};
-    cuuint32_t steps[3] = {1, 1, 1};
+            (int)view->dtype, box->swizzle, box->l2_promotion);
+    TRI_TRY(check_map(box, view, element));
+    for (int i = 0; i < view->rank; i++) {
+        dims[i] = (cuuint64_t)view->dims[i];
+        boxes[i] = (cuuint32_t)box->box[i];
+        steps[i] = 1;
+        if (i > 0)
+            strides[i - 1] = (cuuint64_t)view->strides[i];
+    }
     TRI_TRY(tri_cuda_enter(device, &pushed)); /* encoding asks for a context although it touches no memory */
-    TRI_TRY(
-        tri_cuda_check(device->driver,
-                       device->driver->tensor_map(&map, type, (cuuint32_t)box->rank, (void *)(uintptr_t)base,
-                                                  dims, strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                                                  swizzle, promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
-                       "cuTensorMapEncodeTiled"));
+    TRI_TRY(tri_cuda_check(device->driver,
+                           device->driver->tensor_map(&map, type, (cuuint32_t)box->rank,
+                                                      (void *)(uintptr_t)view->base, dims, strides, boxes,
+                                                      steps, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle,
+                                                      promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+                           "cuTensorMapEncodeTiled"));
     memcpy(out_128_bytes, &map, sizeof map);
 done:
     tri_cuda_leave(device, pushed);

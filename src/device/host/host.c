@@ -84,15 +84,6 @@ static triage_status circumstances(char **out, tri_device *device) {
                       system.sysname, system.release, device->info.sm_count, load[0]);
 }
 
-/* The host has no tensor maps: the kernel reads its operands directly. */
-static triage_status map_make(void *out_128_bytes, tri_device *device, const tri_tensor_box *box,
-                              triage_dtype dtype, tri_address base, int64_t inner, int64_t outer,
-                              int64_t ld) {
-    (void)out_128_bytes, (void)device, (void)box, (void)dtype;
-    (void)base, (void)inner, (void)outer, (void)ld;
-    return TRIAGE_OK;
-}
-
 const tri_backend tri_host_backend = {
     .name = "host",
     .set_tools = tri_host_set_tools,
@@ -112,7 +103,6 @@ const tri_backend tri_host_backend = {
     .circumstances = circumstances,
     .load = tri_host_load,
     .unload = tri_host_unload,
-    .map_make = map_make,
     .launch = tri_host_launch,
     .time = tri_host_time,
     .dense_library = tri_openblas_library,

@@ -1,0 +1,262 @@
+/* What an operation is: one const table, and a problem and a launch that carry its own part by value.
+ *
+ * An operation is what the house tunes: bsr_gemm, attention, the tests' toy. Everything it has of its own is behind
+ * tri_operation. Strategies, rendering, compiler, worker, gate, clock, store, sync, fleet and lookup work with this
+ * header alone and name none. To add one (CONTRIBUTING.md walks through it):
+ *
+ *     src/op/NAME/          problem, key, inputs, reference, arguments: a const tri_operation tri_op_NAME
+ *     src/op/list.def       its line: TRI_OPERATION(NAME)
+ *     templates/NAME/       args.h, kernels, reference.cu and reference.c
+ *     tuner/spaces/NAME.lua the space
+ *     src/cli/op_NAME.c     how the programs' options describe a problem of it
+ *     src/api/NAME/         what applications call, with its part of triage.h
+ *
+ * How a bench uses the table (src/measure), which is the order in which an operation is best read:
+ *
+ *     draw        case 0, case 1, ...         host arrays from the seed; the bench puts them on the device
+ *     telling_rows                            rows that must be among the checked ones
+ *     reference_row                           float64, for each checked row of each case
+ *     prepare     for each candidate          what its kernel needs on the device beside the inputs (a schedule)
+ *     arguments   for each candidate and case the argument block
+ *     views                                   where the results are and how exact they must be */
+#ifndef TRIAGE_OP_OP_H
+#define TRIAGE_OP_OP_H
+
+#include "check/view.h"
+#include "device/device.h"
+#include "problem/problem.h"
+
+/* ---- a problem: tri_problem (problem.h until users have moved) ------------------------------------------------
+ *
+ *     typedef struct tri_problem {
+ *         const tri_operation *op;
+ *         unsigned char data[TRI_PROBLEM_BYTES]; // the operation's own struct, in place
+ *     } tri_problem;
+ *
+ * An operation has a struct of its own (declared with TRI_IN_PLACE, plain data, no pointers: a problem is copied and
+ * forgotten) and two accessors that only it and its own rooms use:
+ *
+ *     typedef struct TRI_IN_PLACE tri_toy_problem { triage_dtype dtype; int64_t rows, cols; } tri_toy_problem;
+ *     _Static_assert(sizeof(tri_toy_problem) <= TRI_PROBLEM_BYTES, "");
+ *     static inline const tri_toy_problem *tri_toy(const tri_problem *p) { return (const tri_toy_problem *)p->data; }
+ *     static inline tri_toy_problem *tri_toy_edit(tri_problem *p) { return (tri_toy_problem *)p->data; }
+ *
+ * The same for the operation's part of a launch: tri_launch.own, TRI_LAUNCH_BYTES. */
+
+/* ---- a number that goes with a problem or a launch under a name ------------------------------------------------ */
+
+/* An int64_t of the operation's problem struct that its key does not hold but a run needs (leading dimensions, the
+ * exact number of blocks). The wire to the workers carries them beside the key. */
+typedef struct tri_number {
+    const char *name; /* NULL ends a list */
+    size_t offset;    /* in the problem struct */
+} tri_number;
+
+/* A field of the launch table of a space that is the operation's own: an int32_t of its part of tri_launch. The space
+ * reads it from Lua, the wire carries it. */
+typedef struct tri_launch_field {
+    const char *name; /* NULL ends a list */
+    size_t offset;    /* in the launch struct */
+    int64_t high;     /* 0 .. high, absent: 0; 0: a flag, Lua's true is 1 */
+} tri_launch_field;
+
+/* A field of `problem` as a space's functions see it. */
+typedef struct tri_field {
+    const char *name;
+    enum { TRI_FIELD_INTEGER, TRI_FIELD_NUMBER, TRI_FIELD_TEXT, TRI_FIELD_FLAG } kind;
+    int64_t integer; /* of the kind, one of these four */
+    double number;
+    const char *text;
+    bool flag;
+} tri_field;
+typedef void (*tri_field_fn)(void *user, const tri_field *field);
+
+static inline void tri_field_integer(tri_field_fn fn, void *user, const char *name, int64_t value) {
+    fn(user, &(tri_field){.name = name, .kind = TRI_FIELD_INTEGER, .integer = value});
+}
+static inline void tri_field_number(tri_field_fn fn, void *user, const char *name, double value) {
+    fn(user, &(tri_field){.name = name, .kind = TRI_FIELD_NUMBER, .number = value});
+}
+static inline void tri_field_text(tri_field_fn fn, void *user, const char *name, const char *value) {
+    fn(user, &(tri_field){.name = name, .kind = TRI_FIELD_TEXT, .text = value});
+}
+static inline void tri_field_flag(tri_field_fn fn, void *user, const char *name, bool value) {
+    fn(user, &(tri_field){.name = name, .kind = TRI_FIELD_FLAG, .flag = value});
+}
+
+/* ---- how far two problems are apart ------------------------------------------------------------------------------ */
+
+#define TRI_DISTANCE_PARTS 4
+
+/* Of a size as a lookup counts it, in octaves: up to 2048 a doubling is 1, beyond a quarter, since a size that fills
+ * the chip only repeats what happens. Every operation measures its three sizes so: lookups search by them. */
+double tri_size_coordinate(double size);
+
+/* ---- cost ----------------------------------------------------------------------------------------------------------- */
+
+/* The least that any problem of this key must do: what a time that is reported from elsewhere is held against. */
+typedef struct tri_least_work {
+    triage_dtype dtype;  /* of the products: how fast a device is with them */
+    double flops;        /* executed */
+    double input_bytes;  /* that must be read once */
+    double output_bytes; /* that are written */
+} tri_least_work;
+
+/* ---- inputs ----------------------------------------------------------------------------------------------------------- */
+
+#define TRI_INPUTS_MAX 24
+
+/* One array that a kernel reads. Host data as it goes to the device, byte by byte. */
+typedef struct tri_input {
+    void *data; /* NULL: absent; its address is 0 */
+    size_t bytes;
+    bool borrowed; /* not to be freed with the inputs: the pattern's arrays */
+    tri_address address;
+} tri_input;
+
+/* Indexed by an enum of the operation's own. */
+typedef struct tri_inputs {
+    tri_input at[TRI_INPUTS_MAX];
+} tri_inputs;
+
+/* Makes room for an array at this index, zeroed; *data points to it (an array of 0 bytes too). */
+triage_status tri_inputs_add(void *data, tri_inputs *inputs, size_t index, size_t count, size_t size);
+void tri_inputs_free(tri_inputs *inputs); /* the host side */
+
+/* ---- results ------------------------------------------------------------------------------------------------------------ */
+
+#define TRI_VIEWS_MAX 2
+#define TRI_CASES_MAX 6
+#define TRI_TELLING_ROWS 8
+
+/* Everything on the host about one case of one problem. Borrowed. */
+typedef struct tri_operands {
+    const tri_problem *problem;
+    const tri_pattern *pattern; /* NULL without one */
+    const tri_inputs *inputs;   /* of this case */
+    size_t case_index;
+} tri_operands;
+
+/* Everything on the device about one launch. Borrowed. */
+typedef struct tri_binding {
+    tri_device *device;
+    const tri_launch *launch;
+    const tri_problem *problem;
+    const tri_inputs *inputs; /* of this case: their addresses; 0 for absent ones */
+    tri_address results[TRI_VIEWS_MAX];
+    tri_address workspace; /* the kernel's own: 0 unless launch->workspace_bytes */
+    const void *prepared;  /* from prepare */
+    size_t case_index;
+} tri_binding;
+
+/* ---- the table -------------------------------------------------------------------------------------------------------------- */
+
+struct tri_operation {
+    /* The first word of its keys; its folder in templates/ and tuner/spaces/; what --op takes. [a-z0-9_]+ */
+    const char *name;
+    /* One line for --help: what is computed. */
+    const char *summary;
+
+    /* ---- identity ---- */
+
+    /* Ranges and combinations: TRIAGE_E_INVALID, with the value and what is allowed. */
+    triage_status (*check)(const tri_problem *problem);
+    /* One line of canonical text, the same on every machine:
+     *     NAME word word ... m=8192 n=8192 k=8192 name=value ...
+     * The words before " m=" are the family: only problems with exactly the same ones may lend each other kernels. m,
+     * n and k are the sizes (1 .. 2^31-1) that lookups search by; an operation says what they stand for. What changes
+     * a kernel or its speed is in the key, what does not is not. At most 511 bytes. Checked first, so that no key is
+     * made of a problem that cannot be. */
+    triage_status (*key)(char **out, const tri_problem *problem);
+    /* The inverse; refuses what key would not write (TRIAGE_E_DATA). What the key does not hold is filled in. out->op
+     * is set. */
+    triage_status (*parse)(tri_problem *out, const char *key);
+    /* m, n and k of the key. */
+    void (*sizes)(int64_t out[3], const tri_problem *problem);
+    const tri_number *numbers; /* beside the key */
+
+    /* ---- distance ---- */
+
+    /* Names of the parts, e.g. "shape": shown to people and in JSON; NULL: counts, but is too small to be shown. */
+    const char *distance_parts[TRI_DISTANCE_PARTS];
+    /* The squares of the parts; their sum's root is the distance: 0 equal, about 1 for a factor of two in one size.
+     * It is never less than the root of the sum over m, n, k of the squared differences of tri_size_coordinate.
+     * False: a kernel for one cannot serve the other (the squares are filled in all the same). Both are of this
+     * operation. */
+    bool (*distance_squares)(double out[TRI_DISTANCE_PARTS], const tri_problem *a, const tri_problem *b);
+
+    /* ---- cost ---- */
+
+    double (*flops)(const tri_problem *problem); /* executed, "useful" */
+    double (*dense_flops)(
+        const tri_problem *problem); /* without what sparsity or a mask leaves out: "dense-equivalent" */
+    double (*bytes)(const tri_problem *problem); /* the fewest that must move */
+    void (*least_work)(tri_least_work *out, const tri_problem *problem);
+    /* Bytes of host memory that a bench of it takes, roughly: programs refuse what cannot fit. */
+    double (*host_bytes)(const tri_problem *problem);
+
+    /* ---- what a space sees and says ---- */
+
+    void (*fields)(const tri_problem *problem, tri_field_fn fn, void *user);
+    const tri_launch_field *launch_fields; /* of its part of tri_launch */
+    const char *map_names[TRI_MAPS_MAX];   /* of tri_launch.maps, e.g. "map_a"; NULL: no more */
+    /* The workspace's first launch.workspace_zero_bytes are zeros when the kernel is loaded and every launch leaves
+     * them so. False: the whole workspace is cleared before each launch. */
+    bool keeps_workspace;
+
+    /* ---- a run ---- */
+
+    bool has_pattern; /* takes a tri_pattern: from the options or the caller, and over the wire */
+    size_t args_bytes;
+
+    /* Cases to verify, 1 .. TRI_CASES_MAX. Case 0 is the one that is timed. */
+    size_t (*case_count)(const tri_problem *problem);
+    /* Of a message: "alpha 1.25, beta -0.5" */
+    void (*case_text)(char *out, size_t size, const tri_problem *problem, size_t case_index);
+    /* Host arrays of a case. Case 0 has all; a later case only those that differ from case 0's, which are otherwise
+     * shared. The same seed, the same bytes, on every machine. Arrays are only ever added by tri_inputs_add, or
+     * borrowed from the pattern. */
+    triage_status (*draw)(tri_inputs *out, const tri_problem *problem, const tri_pattern *pattern,
+                          uint64_t seed, size_t case_index);
+    /* Results: how many there are, 1 .. TRI_VIEWS_MAX. All have the same number of rows, and row i of one belongs to
+     * row i of the others: the same rows of all are checked against float64. */
+    size_t (*views)(tri_view out[TRI_VIEWS_MAX], const tri_problem *problem);
+    /* What a result holds before the launch: the index of an input of the same bytes, or -1: NaN everywhere. */
+    int (*before)(const tri_problem *problem, size_t case_index, size_t view);
+    /* Rows to check in any case when not all are: the first, the last, the longest; at most TRI_TELLING_ROWS. */
+    size_t (*telling_rows)(int64_t out[TRI_TELLING_ROWS], const tri_problem *problem,
+                           const tri_pattern *pattern, tri_random *random);
+    /* Row `row` of each view in float64; out[view] has room for the view's cols. Called from one thread; may use
+     * OpenMP inside. */
+    void (*reference_row)(double *const out[TRI_VIEWS_MAX], const tri_operands *operands, int64_t row);
+
+    /* What a candidate's kernel needs on the device beside the inputs: made once for each candidate. NULL, both:
+     * nothing. *out may stay NULL; what was placed before a failure is released. */
+    triage_status (*prepare)(void **out, tri_device *device, const tri_launch *launch,
+                             const tri_problem *problem, const tri_pattern *pattern);
+    void (*release)(tri_device *device, void *prepared);
+    /* Fills args_bytes at out (64-byte aligned), tensor maps included. */
+    triage_status (*arguments)(void *out, const tri_binding *binding);
+
+    /* ---- the dense product that does the same, if there is one; NULL, all three ---- */
+
+    /* Of which shape and types. TRIAGE_E_UNSUPPORTED: this problem has an epilogue that it does not compute. */
+    triage_status (*dense_twin)(tri_gemm *out, const tri_problem *problem);
+    /* The sparse operand with its zeros, m x k, row-major, packed: *out owned by the caller. */
+    triage_status (*densify)(void **out, size_t *bytes, const tri_operands *operands);
+    void (*dense_arguments)(tri_gemm_args *out, const tri_binding *binding, tri_address a);
+};
+
+/* ---- all of them ------------------------------------------------------------------------------------------------------------ */
+
+/* In the order of src/op/list.def; NULL after the last. */
+const tri_operation *const *tri_operations(void);
+/* By the word that is its name, or the first word of a key. NULL: none. */
+const tri_operation *tri_operation_find(const char *name_or_key);
+/* "bsr_gemm, attention", for messages. */
+const char *tri_operation_names(void);
+
+/* The words of a key before " m="; *out owned by the caller. TRIAGE_E_DATA: the key has no " m=". */
+triage_status tri_problem_family(char **out, const char *key);
+
+#endif
