@@ -130,6 +130,8 @@ void tri_source_free(tri_source *source) {
     for (size_t i = 0; i < source->option_count; i++)
         free(source->options[i]);
     free(source->options);
+    tri_source_free(source->known_as);
+    free(source->known_as);
     *source = (tri_source){0};
 }
 

@@ -126,6 +126,7 @@ typedef struct tri_source {
     size_t include_count;
     char **options; /* compiler options of the candidate, beside the target's own */
     size_t option_count;
+    struct tri_source *known_as; /* the same kernel in the text that older evidence names it by; NULL: none */
 } tri_source;
 
 typedef struct tri_image {

@@ -3,7 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "render/identity.h"
+#include "render/tokens.h"
+
 #define ROOT "templates/"
+#define BEFORE "db/pretuned/" /* templates/ as it lay when names were hashes of text: see identity.c */
 #define NAME_MAX_SIZE 64
 #define HEADERS_MAX 256
 
@@ -129,20 +133,20 @@ static const tri_include *find_include(const tri_source *source, const char *nam
     return NULL;
 }
 
-static triage_status read_header(tri_source *source, const char *name, size_t size, place from,
+static triage_status read_header(tri_source *source, const char *name, size_t size, place here,
                                  const char *data_dir) {
     triage_status status = TRIAGE_OK;
     char *path = NULL, *text = NULL, *copy = NULL;
     size_t text_size = 0;
     if (!stays_below(name, size))
-        return tri_fail(TRIAGE_E_DATA, "%s:%d: #include \"%.*s\" is not a plain path below %s", from.file,
-                        from.line, (int)(size < 80 ? size : 80), name, ROOT);
+        return tri_fail(TRIAGE_E_DATA, "%s:%d: #include \"%.*s\" is not a plain path below %s", here.file,
+                        here.line, (int)(size < 80 ? size : 80), name, ROOT);
     if (source->include_count == HEADERS_MAX)
-        return tri_fail(TRIAGE_E_DATA, "%s:%d: more than %d headers", from.file, from.line, HEADERS_MAX);
+        return tri_fail(TRIAGE_E_DATA, "%s:%d: more than %d headers", here.file, here.line, HEADERS_MAX);
     TRI_TRY(tri_format(&path, ROOT "%.*s", (int)size, name));
     status = tri_resource_read(&text, &text_size, data_dir, path);
     if (status == TRIAGE_E_NOT_FOUND || status == TRIAGE_E_IO)
-        status = tri_fail(TRIAGE_E_DATA, "%s:%d: there is no header %s", from.file, from.line, path);
+        status = tri_fail(TRIAGE_E_DATA, "%s:%d: there is no header %s", here.file, here.line, path);
     TRI_TRY(status);
     TRI_TRY(tri_strdup(&copy, path + strlen(ROOT)));
     source->includes[source->include_count++] = (tri_include){copy, text};
@@ -153,18 +157,32 @@ done:
     return status;
 }
 
+/* Is the # there the beginning of a directive, and not part of a comment or a string? The reader comes from above. */
+static triage_status is_directive(bool *yes, tri_token_reader *reader, const char *hash) {
+    triage_status status = TRIAGE_OK;
+    while (status == TRIAGE_OK && reader->at <= hash)
+        status = tri_token_next(reader);
+    *yes = reader->kind == TRI_TOKEN_DIRECTIVE && reader->at == hash + 1;
+    return status;
+}
+
 /* Reads every header that text names and that is not there yet. */
 static triage_status gather_from(tri_source *source, const char *text, const char *file,
                                  const char *data_dir) {
     triage_status status = TRIAGE_OK;
+    tri_token_reader reader = {.at = text};
     place here = {file, 1};
     for (const char *line = text; line; line = next_line(line), here.line++) {
         size_t size = 0;
+        bool named = false;
         const char *name = quoted_include(line, &size);
         if (name && !find_include(source, name, size))
+            TRI_TRY(is_directive(&named, &reader, strchr(line, '#')));
+        if (named)
             TRI_TRY(read_header(source, name, size, here, data_dir));
     }
 done:
+    tri_text_free(&reader.token);
     return status;
 }
 
@@ -201,13 +219,14 @@ done:
     return status;
 }
 
-triage_status tri_render(tri_source *out, const tri_candidate *candidate, const char *data_dir) {
+/* The text of the candidate's template below a folder, which may be "". */
+static triage_status render_template(char **out, const tri_candidate *candidate, const char *data_dir,
+                                     const char *folder) {
     triage_status status = TRIAGE_OK;
-    tri_source source = {0};
-    char *text = NULL;
+    char *path = NULL, *text = NULL;
     size_t size = 0;
-    memset(out, 0, sizeof *out);
-    status = tri_resource_read(&text, &size, data_dir, candidate->template_name);
+    TRI_TRY(tri_format(&path, "%s%s", folder, candidate->template_name));
+    status = tri_resource_read(&text, &size, data_dir, path);
     if (status == TRIAGE_E_NOT_FOUND)
         status = tri_fail(TRIAGE_E_DATA, "there is no template %s", candidate->template_name);
     TRI_TRY(status);
@@ -215,51 +234,67 @@ triage_status tri_render(tri_source *out, const tri_candidate *candidate, const 
         status = tri_fail(TRIAGE_E_DATA, "%s: holds a NUL byte", candidate->template_name);
         goto done;
     }
-    TRI_TRY(tri_strdup(&source.name, candidate->template_name));
-    TRI_TRY(render_text(&source.text, text, candidate));
-    TRI_TRY(gather_headers(&source, data_dir));
-    TRI_TRY(copy_options(&source, candidate));
-    *out = source;
-    memset(&source, 0, sizeof source);
+    TRI_TRY(render_text(out, text, candidate));
 done:
-    tri_source_free(&source);
     free(text);
+    free(path);
     return status;
 }
 
-/* ---- identity ---- */
-
-static tri_piece piece_of(const char *text) {
-    return (tri_piece){text, strlen(text)};
-}
-
-/* out: room for every piece. The counts are pieces too: they keep headers and options apart. */
-static size_t list_pieces(tri_piece *out, const tri_source *source, const char *target) {
-    size_t count = 0;
-    out[count++] = piece_of(source->text);
-    out[count++] = (tri_piece){&source->include_count, sizeof source->include_count};
-    for (size_t i = 0; i < source->include_count; i++) {
-        out[count++] = piece_of(source->includes[i].name);
-        out[count++] = piece_of(source->includes[i].text);
+/* The same headers as they lay before. Others than these no text with the same tokens can reach. */
+static triage_status copy_headers_before(tri_source *out, const tri_source *source) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_calloc(&out->includes, source->include_count + 1, sizeof *out->includes));
+    for (; out->include_count < source->include_count; out->include_count++) {
+        tri_include *include = &out->includes[out->include_count];
+        char *path = NULL, *text = NULL, *name = NULL;
+        TRI_TRY(tri_format(&path, BEFORE ROOT "%s", source->includes[out->include_count].name));
+        status = tri_resource_read(&text, NULL, NULL, path);
+        free(path);
+        TRI_TRY(status);
+        include->text = text;
+        TRI_TRY(tri_strdup(&name, source->includes[out->include_count].name));
+        include->name = name;
     }
-    out[count++] = (tri_piece){&source->option_count, sizeof source->option_count};
-    for (size_t i = 0; i < source->option_count; i++)
-        out[count++] = piece_of(source->options[i]);
-    out[count++] = piece_of(target);
-    return count;
+done:
+    return status;
 }
 
-void tri_source_hash(char out[TRI_HASH_SIZE], const tri_source *source, const char *target) {
-    tri_piece room[64], *pieces = room;
-    size_t needed = 4 + 2 * source->include_count + source->option_count;
-    if (needed > sizeof room / sizeof room[0])
-        pieces = malloc(needed * sizeof *pieces);
-    if (pieces)
-        tri_hash_pieces(out, pieces, list_pieces(pieces, source, target));
-    else
-        out[0] = '\0';
-    if (pieces != room)
-        free(pieces);
+/* A kernel that is what it was when names were hashes of text keeps that name. */
+static triage_status find_old_name(tri_source *source, const tri_candidate *candidate) {
+    triage_status status = TRIAGE_OK;
+    tri_source *before = NULL;
+    bool same = false;
+    TRI_TRY(tri_calloc(&before, 1, sizeof *before));
+    TRI_TRY(render_template(&before->text, candidate, NULL, BEFORE));
+    TRI_TRY(copy_headers_before(before, source));
+    TRI_TRY(copy_options(before, candidate));
+    TRI_TRY(tri_source_same(&same, source, before));
+    if (same) {
+        source->known_as = before;
+        before = NULL;
+    }
+done:
+    tri_source_free(before);
+    free(before);
+    /* it is a newer kernel, takes other parameters now, or has another header */
+    return status == TRIAGE_E_DATA || status == TRIAGE_E_NOT_FOUND ? TRIAGE_OK : status;
+}
+
+triage_status tri_render(tri_source *out, const tri_candidate *candidate, const char *data_dir) {
+    triage_status status = TRIAGE_OK;
+    tri_source source = {0};
+    *out = source;
+    TRI_TRY(tri_strdup(&source.name, candidate->template_name));
+    TRI_TRY(render_template(&source.text, candidate, data_dir, ""));
+    TRI_TRY(gather_headers(&source, data_dir));
+    TRI_TRY(copy_options(&source, candidate));
+    TRI_TRY(find_old_name(&source, candidate));
+    *out = source;
+    source = (tri_source){0};
+done:
+    tri_source_free(&source);
+    return status;
 }
 
 /* ---- flattening ---- */

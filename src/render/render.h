@@ -9,7 +9,9 @@
  * a missing header, or unbalanced braces. out is freed with tri_source_free. */
 triage_status tri_render(tri_source *out, const tri_candidate *candidate, const char *data_dir);
 
-/* The kernel's identity: text, includes, options and target. */
+/* The kernel's name in all evidence: a hash of what the compiler sees, that is the tokens of the text and of every
+ * header that it reaches, options and target. Comments and white space do not count, unless the source can see them
+ * (__LINE__, #x). "" where memory is short. */
 void tri_source_hash(char out[TRI_HASH_SIZE], const tri_source *source, const char *target);
 
 /* Everything in one text (headers first, as #line-marked sections), for --emit: what it prints compiles

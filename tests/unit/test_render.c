@@ -226,7 +226,7 @@ static void hash_covers_all_that_is_compiled(void **state) {
     (void)state;
     tri_include includes[] = {{"a.h", "int a;"}, {"b.h", "int b;"}};
     char *options[] = {(char *)"-O3", (char *)"-DX"};
-    const tri_source base = {(char *)"templates/t.cu", (char *)"text", includes, 2, options, 2};
+    const tri_source base = {(char *)"templates/t.cu", (char *)"text", includes, 2, options, 2, NULL};
     char first[TRI_HASH_SIZE], other[TRI_HASH_SIZE];
     hash_of(first, &base);
     assert_int_equal(strlen(first), TRI_HASH_SIZE - 1);
@@ -242,15 +242,15 @@ static void hash_covers_all_that_is_compiled(void **state) {
     char *new_options[] = {(char *)"-O3", (char *)"-DY"};
     char *split_options[] = {(char *)"-O3-", (char *)"DX"};
     const tri_source others[] = {
-        {base.name, (char *)"texts", includes, 2, options, 2},
-        {base.name, base.text, new_text, 2, options, 2},
-        {base.name, base.text, new_name, 2, options, 2},
-        {base.name, base.text, moved, 2, options, 2},
-        {base.name, base.text, includes, 2, new_options, 2},
-        {base.name, base.text, includes, 2, options, 1},
-        {base.name, base.text, includes, 2, split_options, 2},
-        {base.name, base.text, includes, 1, options, 2},
-        {base.name, (char *)"", includes, 2, options, 2},
+        {base.name, (char *)"texts", includes, 2, options, 2, NULL},
+        {base.name, base.text, new_text, 2, options, 2, NULL},
+        {base.name, base.text, new_name, 2, options, 2, NULL},
+        {base.name, base.text, moved, 2, options, 2, NULL},
+        {base.name, base.text, includes, 2, new_options, 2, NULL},
+        {base.name, base.text, includes, 2, options, 1, NULL},
+        {base.name, base.text, includes, 2, split_options, 2, NULL},
+        {base.name, base.text, includes, 1, options, 2, NULL},
+        {base.name, (char *)"", includes, 2, options, 2, NULL},
     };
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         hash_of(other, &others[i]);
@@ -265,7 +265,8 @@ static void hash_keeps_headers_and_options_apart(void **state) {
     (void)state;
     tri_include include[] = {{"x", "y"}};
     char *two[] = {(char *)"p", (char *)"q"}, *four[] = {(char *)"x", (char *)"y", (char *)"p", (char *)"q"};
-    const tri_source a = {NULL, (char *)"t", include, 1, two, 2}, b = {NULL, (char *)"t", NULL, 0, four, 4};
+    const tri_source a = {NULL, (char *)"t", include, 1, two, 2, NULL},
+                     b = {NULL, (char *)"t", NULL, 0, four, 4, NULL};
     char first[TRI_HASH_SIZE], other[TRI_HASH_SIZE];
     hash_of(first, &a);
     hash_of(other, &b);
