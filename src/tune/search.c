@@ -440,6 +440,16 @@ done:
     return status;
 }
 
+/* A missing compiler keeps its own status: that is the machine's trouble. */
+static triage_status fail_reference(const tri_event *event) {
+    const bool answered = event->kind == TRI_EVENT_COMPILED;
+    const triage_status status = answered                          ? event->compiled.status
+                                 : event->kind == TRI_EVENT_FAILED ? event->status
+                                                                   : TRIAGE_E_COMPILE;
+    return tri_fail(status, "the plain kernel of verification does not compile: %s",
+                    answered ? event->compiled.message : event->message);
+}
+
 triage_status tri_search_compile_reference(tri_search *search) {
     tri_event event = {0};
     size_t worker = 0;
@@ -453,14 +463,10 @@ triage_status tri_search_compile_reference(tri_search *search) {
         tri_event_clear(&event);
         TRI_TRY(tri_workers_wait(&event, search->workers, search->worker_count, WAIT_MS));
     }
-    if (event.kind == TRI_EVENT_COMPILED && event.compiled.status != TRIAGE_OK)
-        status = tri_fail(TRIAGE_E_COMPILE, "the plain kernel of verification does not compile: %s",
-                          event.compiled.message);
-    else if (event.kind == TRI_EVENT_COMPILED)
+    if (event.kind == TRI_EVENT_COMPILED && event.compiled.status == TRIAGE_OK)
         memcpy(search->compiler, event.compiled.compiler, sizeof search->compiler);
     else if (event.kind != TRI_EVENT_NONE)
-        status = tri_fail(TRIAGE_E_COMPILE, "the plain kernel of verification does not compile: %s",
-                          event.message);
+        status = fail_reference(&event);
 done:
     tri_event_clear(&event);
     return status;

@@ -123,6 +123,10 @@ typedef enum CUtensorMapFloatOOBfill { CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0 } C
 
 typedef struct _nvrtcProgram *nvrtcProgram;
 
-typedef enum nvrtcResult { NVRTC_SUCCESS = 0, NVRTC_ERROR_OUT_OF_MEMORY = 1 } nvrtcResult;
+typedef enum nvrtcResult {
+    NVRTC_SUCCESS = 0,
+    NVRTC_ERROR_OUT_OF_MEMORY = 1,
+    NVRTC_ERROR_BUILTIN_OPERATION_FAILURE = 7 /* its own second library is not found */
+} nvrtcResult;
 
 #endif

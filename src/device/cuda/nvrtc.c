@@ -1,5 +1,6 @@
 /* NVRTC: CUDA text to a cubin, for any architecture, with or without a GPU. */
 #include "device/cuda/driver.h"
+#include "device/library.h"
 
 #include <dlfcn.h>
 #include <glob.h>
@@ -29,18 +30,18 @@ static void *library;
 static nvrtc table;
 static char headers[PATH_MAX]; /* the folder of cuda_fp16.h */
 
+static const char *const files[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", NULL};
+
 static void *open_in(const char *folder) {
-    static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
     static const char *const below[] = {"", "lib64/", "lib/", "targets/x86_64-linux/lib/",
                                         "targets/sbsa-linux/lib/"};
     char path[PATH_MAX];
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; files[i]; i++) {
         for (size_t j = 0; j < sizeof below / sizeof *below; j++) {
-            if (!folder && j > 0)
-                break;
-            snprintf(path, sizeof path, "%s%s%s%s", folder ? folder : "", folder ? "/" : "",
-                     folder ? below[j] : "", names[i]);
-            void *found = !folder || access(path, R_OK) == 0 ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+            const int size = snprintf(path, sizeof path, "%s/%s%s", folder, below[j], files[i]);
+            void *found = size < (int)sizeof path && access(path, R_OK) == 0
+                              ? dlopen(path, RTLD_NOW | RTLD_LOCAL)
+                              : NULL;
             if (found)
                 return found;
         }
@@ -48,12 +49,19 @@ static void *open_in(const char *folder) {
     return NULL;
 }
 
-/* The chosen toolkit only; else the loader's own search, the usual link, the newest versioned folder. */
+static void *open_by_loader(void) {
+    void *found = NULL;
+    for (size_t i = 0; files[i] && !found; i++)
+        found = dlopen(files[i], RTLD_NOW | RTLD_LOCAL);
+    return found;
+}
+
+/* The chosen toolkit only; else the loader's own search, the usual link, the newest versioned folder, pip's folders. */
 static void *search(void) {
     glob_t versions = {0};
     if (chosen[0])
         return open_in(chosen);
-    void *found = open_in(NULL);
+    void *found = open_by_loader();
     if (!found)
         found = open_in("/usr/local/cuda");
     if (!found && glob("/usr/local/cuda-*", 0, NULL, &versions) == 0) {
@@ -61,7 +69,32 @@ static void *search(void) {
             found = open_in(versions.gl_pathv[i - 1]);
     }
     globfree(&versions);
+    if (!found)
+        (void)tri_library_open(&found, files, NULL);
     return found;
+}
+
+/* The folder of the library that was loaded, without links. */
+static bool find_folder(char real[PATH_MAX]) {
+    Dl_info info;
+    if (!dladdr((void *)(uintptr_t)table.version, &info) || !info.dli_fname ||
+        !realpath(info.dli_fname, real))
+        return false;
+    *strrchr(real, '/') = '\0';
+    return true;
+}
+
+/* NVRTC asks the loader for its second library by name, and the loader does not look beside the first one. A library
+ * that is loaded already answers to its name. */
+static void load_builtins(const char *folder) {
+    char pattern[PATH_MAX + 64];
+    glob_t found = {0};
+    snprintf(pattern, sizeof pattern, "%s/libnvrtc-builtins.so.*", folder);
+    if (glob(pattern, 0, NULL, &found) == 0) {
+        for (size_t i = 0; i < found.gl_pathc; i++)
+            (void)dlopen(found.gl_pathv[i], RTLD_NOW | RTLD_LOCAL);
+    }
+    globfree(&found);
 }
 
 static bool take_headers(const char *folder, const char *below) {
@@ -75,39 +108,42 @@ static bool take_headers(const char *folder, const char *below) {
 
 /* The headers of the same toolkit: beside the library in its several layouts (a toolkit, a toolkit's
  * targets folder, Debian's, pip's), so that compiler and headers never come from two releases. */
-static void find_headers(void) {
+static bool find_headers(const char *folder) {
     static const char *const below[] = {"/../include", "/../../include", "/../../cuda_runtime/include",
                                         "/../../../include"};
-    Dl_info info;
-    char real[PATH_MAX] = "";
-    headers[0] = '\0';
     if (chosen[0] && take_headers(chosen, "/include"))
-        return;
-    if (dladdr((void *)(uintptr_t)table.version, &info) && info.dli_fname && realpath(info.dli_fname, real)) {
-        *strrchr(real, '/') = '\0';
-        for (size_t i = 0; i < sizeof below / sizeof *below; i++) {
-            if (take_headers(real, below[i]))
-                return;
-        }
+        return true;
+    for (size_t i = 0; i < sizeof below / sizeof *below; i++) {
+        if (take_headers(folder, below[i]))
+            return true;
     }
-    if (!take_headers("/usr/local/cuda", "/include"))
-        take_headers("/usr", "/include");
+    return take_headers("/usr/local/cuda", "/include") || take_headers("/usr", "/include");
 }
 
 static triage_status load(void) {
+    char folder[PATH_MAX] = "";
     if (library)
         return TRIAGE_OK;
     void *found = search();
     if (!found)
         return tri_fail(TRIAGE_E_NO_DEVICE, "no NVRTC: libnvrtc.so is not in %s",
-                        chosen[0] ? chosen : "the loader's path, /usr/local/cuda or /usr/local/cuda-*");
+                        chosen[0] ? chosen
+                                  : "the loader's path, /usr/local/cuda, /usr/local/cuda-* or pip's nvidia "
+                                    "folders (pip install nvidia-cuda-nvrtc)");
     const char *missing = tri_cuda_resolve(&table, found, symbols, sizeof symbols / sizeof *symbols);
     if (missing) {
         dlclose(found);
         return tri_fail(TRIAGE_E_NO_DEVICE, "this NVRTC has no %s: CUDA 12.0 or later is needed", missing);
     }
+    if (!find_folder(folder) || !find_headers(folder)) {
+        dlclose(found);
+        return tri_fail(TRIAGE_E_NO_DEVICE,
+                        "no CUDA headers (cuda_fp16.h) beside the NVRTC in %.400s (pip install "
+                        "nvidia-cuda-runtime)",
+                        folder);
+    }
+    load_builtins(folder);
     library = found;
-    find_headers();
     return TRIAGE_OK;
 }
 
@@ -260,8 +296,8 @@ done:
 /* Compiler and assembler put "error" into the line that tells; a linker's or resource failure may not. */
 static triage_status judge(const nvrtc *rtc, nvrtcResult result, const tri_image *image, const char *name) {
     char line[400];
-    if (result == NVRTC_ERROR_OUT_OF_MEMORY)
-        return check(rtc, result, "nvrtcCompileProgram");
+    if (result == NVRTC_ERROR_OUT_OF_MEMORY || result == NVRTC_ERROR_BUILTIN_OPERATION_FAILURE)
+        return check(rtc, result, "nvrtcCompileProgram"); /* the machine's trouble, not the candidate's */
     if (result == NVRTC_SUCCESS) {
         tri_nvrtc_bad_warning(line, sizeof line, image->log);
         return line[0] ? tri_fail(TRIAGE_E_COMPILE, "%s: %s", name, line) : TRIAGE_OK;

@@ -1,0 +1,67 @@
+/* NVRTC over a stand-in: is it found with what belongs to it, and is a failure of the machine told from one of the
+ * candidate's text? Runs without CUDA. */
+#include "support/check.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device/device.h"
+#include "support/scratch_group.h"
+
+static char toolkit[128];
+
+static int make_toolkit(void **state) {
+    char command[1024];
+    make_scratch(state);
+    snprintf(toolkit, sizeof toolkit, "%s/toolkit", folder);
+    snprintf(command, sizeof command,
+             "mkdir -p %s/lib64 %s/include && cp -L %s/tests/fake_nvrtc/libnvrtc*.so.* %s/lib64 && "
+             ": >%s/include/cuda_fp16.h",
+             toolkit, toolkit, TRI_BINARY_DIR, toolkit, toolkit);
+    return system(command) == 0 && tri_device_set_tools("cuda", toolkit) == TRIAGE_OK ? 0 : -1;
+}
+
+static int back_to_the_real_one(void **state) {
+    return tri_device_set_tools("cuda", NULL) == TRIAGE_OK ? remove_scratch(state) : -1;
+}
+
+static void its_second_library_is_loaded_too(void **state) {
+    (void)state;
+    char version[64];
+    assert_null(dlopen("libnvrtc-builtins.so.13.7", RTLD_NOW | RTLD_NOLOAD));
+    must(tri_compiler_version(version, sizeof version, "sm_90a"));
+    assert_string_equal(version, "nvrtc 13.7");
+    void *builtins = dlopen("libnvrtc-builtins.so.13.7", RTLD_NOW | RTLD_NOLOAD);
+    assert_non_null(builtins);
+    dlclose(builtins);
+}
+
+static void expect(const char *result, const char *log, triage_status want, const char *message) {
+    const tri_source source = {.name = "k.cu", .text = "some text"};
+    tri_image image;
+    setenv("FAKE_NVRTC_RESULT", result, 1);
+    setenv("FAKE_NVRTC_LOG", log, 1);
+    assert_int_equal(tri_compile(&image, "sm_90a", &source, NULL), want);
+    if (want != TRIAGE_OK)
+        assert_string_equal(triage_last_error(), message);
+    tri_image_free(&image);
+}
+
+static void only_the_text_is_the_candidates_fault(void **state) {
+    (void)state;
+    expect("0", "", TRIAGE_OK, "");
+    expect("6", "k.cu(1): error: no such thing\n", TRIAGE_E_COMPILE, "k.cu: k.cu(1): error: no such thing");
+    expect("1", "", TRIAGE_E_MEMORY, "nvrtcCompileProgram: out of memory");
+    expect("7", "nvrtc: error: failed to open libnvrtc-builtins.so.13.7\n", TRIAGE_E_DEVICE,
+           "nvrtcCompileProgram: another failure");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(its_second_library_is_loaded_too),
+        cmocka_unit_test(only_the_text_is_the_candidates_fault),
+    };
+    return cmocka_run_group_tests_name("NVRTC", tests, make_toolkit, back_to_the_real_one);
+}
