@@ -108,13 +108,61 @@ TRI_ATTENTION_INLINE tri_attention_span tri_attention_in_block(tri_attention_spa
     return span;
 }
 
-/* Does query i see key j of its block, the entry of partial.cols? */
+/* Does query i see key j of its block, the entry of partial.cols? There are bits. */
 TRI_ATTENTION_INLINE int tri_attention_bit(const tri_attention_args *args, int mask_m, int mask_n,
                                            long long entry, long long i, long long j) {
     long long words = (mask_n + 31) / 32, in_block = j % mask_n;
-    if (!args->partial_bits)
-        return 1;
     return args->partial_bits[(entry * mask_m + i % mask_m) * words + in_block / 32] >> (in_block % 32) & 1;
+}
+
+/* ---- the keys of a query, in runs ---- */
+
+typedef struct tri_attention_runs {
+    tri_attention_span run; /* the run at hand: keys begin .. end - 1 */
+    long long entry;        /* of partial.cols, whose bits say which of the run are seen; -1: all are */
+    tri_attention_span band, list[2]; /* what is left of full.cols and of partial.cols */
+    int started;
+} tri_attention_runs;
+
+/* Of query i of a head. mask_m 0: no block mask. */
+TRI_ATTENTION_INLINE tri_attention_runs tri_attention_runs_of(const tri_attention_args *args,
+                                                              const tri_attention_sequence *s, long long left,
+                                                              long long right, int top_left, int mask_m,
+                                                              int b, int head, long long i) {
+    tri_attention_runs runs = {{0, 0}, -1, {0, 0}, {{0, 0}, {0, 0}}, 0};
+    runs.band = tri_attention_span_of(s, left, right, top_left, i);
+    if (mask_m) {
+        long long row = tri_attention_mask_row(args, mask_m, b, head, i);
+        runs.list[0] = tri_attention_list_of(&args->full, row);
+        runs.list[1] = tri_attention_list_of(&args->partial, row);
+    }
+    return runs;
+}
+
+/* To the next run that is not empty; 0: there is none. mask_n 0: no block mask. */
+TRI_ATTENTION_INLINE int tri_attention_next_run(tri_attention_runs *runs, const tri_attention_args *args,
+                                                int mask_n) {
+    if (!mask_n) {
+        runs->run = runs->band;
+        return !runs->started++ && runs->run.begin < runs->run.end;
+    }
+    for (int kind = 0; kind < 2; kind++)
+        while (runs->list[kind].begin < runs->list[kind].end) {
+            long long entry = runs->list[kind].begin++;
+            const int *cols = kind ? args->partial.cols : args->full.cols;
+            runs->run = tri_attention_in_block(runs->band, mask_n, cols[entry]);
+            runs->entry = kind && args->partial_bits ? entry : -1;
+            if (runs->run.begin < runs->run.end)
+                return 1;
+        }
+    return 0;
+}
+
+/* Does query i see key j of the run? */
+TRI_ATTENTION_INLINE int tri_attention_run_sees(const tri_attention_runs *runs,
+                                                const tri_attention_args *args, int mask_m, int mask_n,
+                                                long long i, long long j) {
+    return runs->entry < 0 || tri_attention_bit(args, mask_m, mask_n, runs->entry, i, j);
 }
 
 #endif

@@ -195,9 +195,9 @@ static void pairs_are_those_counted(void **state) {
             p.band = (tri_attention_band)band;
             if (band == TRI_BAND_WINDOW)
                 p.left = (int32_t)(i / 36 % 3) * 4 - 1, p.right = (int32_t)(i / 108) * 5 - 1;
-            double counted = 0;
+            int64_t counted = 0;
             for (int64_t row = 0; row < p.sq; row++)
-                counted += (double)seen(p, row);
+                counted += seen(p, row);
             tri_attention_complete(&p);
             assert_true(p.pairs == counted);
         }

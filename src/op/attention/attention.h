@@ -56,15 +56,15 @@ typedef struct tri_attention_problem {
     /* no part of the identity */
     int32_t alignment; /* bytes, at most 16, that bases and strides of all of Q, K, V, O are multiples of */
     bool expanded;     /* some stride of a size above 1 is 0 */
-    double queries, keys; /* rows of Q and of K of all sequences, of one head */
-    double pairs;         /* of a query and a key that it sees, over all sequences and q heads */
+    int64_t queries, keys; /* rows of Q and of K of all sequences, of one head */
+    int64_t pairs;         /* of a query and a key that it sees, over all sequences and q heads */
 } tri_attention_problem;
 
 /* Ranges: batch, heads 1 .., heads_q a multiple of heads_kv and batch * heads_q at most 2^31-1; sq, sk 0 .. 2^31-1;
  * d, dv 1 .. 256. One line names the value and the allowed range. TRIAGE_E_INVALID. */
 triage_status tri_attention_check(const tri_attention_problem *problem);
 
-/* Fills in what is no part of the identity: rows and pairs as density and lengths say, alignment 16. */
+/* Fills in what is no part of the identity: rows and pairs as density and lengths say, alignment as of packed tensors. */
 void tri_attention_complete(tri_attention_problem *problem);
 
 /* Of sequence b as it is measured: all as long as they may be; with offsets the first is, one in eight is empty, and the
@@ -155,7 +155,7 @@ triage_status tri_attention_inputs_draw(tri_attention_inputs *out, const tri_att
 void tri_attention_inputs_free(tri_attention_inputs *inputs);
 
 /* Of the arguments of a launch: the pairs of a query and a key that it sees, over all sequences and q heads. */
-double tri_attention_count_pairs(const tri_attention_problem *problem, const tri_attention_args *args);
+int64_t tri_attention_count_pairs(const tri_attention_problem *problem, const tri_attention_args *args);
 
 /* ---- reference ------------------------------------------------------------------------------------- */
 

@@ -12,7 +12,8 @@
  * Every fourth KV head has V = 1: there O is 1.
  *
  * Behind the end of each tensor, and of each sequence of a cache, stands NaN; entries of the page table behind a
- * sequence's last page are garbage; pages lie in no order. Rows of Q, K, V and O are laid out [batch][row][head][d]. */
+ * sequence's last page are garbage; pages lie in no order. Rows of Q, K, V, O and LSE are laid
+ * out [batch][row][head][d]. */
 #include "op/attention/attention.h"
 #include "attention/mask.h"
 
@@ -206,7 +207,7 @@ static triage_status make_tensors(tri_attention_inputs *in, const tri_attention_
     args->k_stride = packed(room, p->heads_kv, p->d);
     args->v_stride = packed(room, p->heads_kv, p->dv);
     args->o_stride = packed(p->sq, p->heads_q, p->dv);
-    args->lse_stride = (tri_attention_stride){p->heads_q * p->sq, offsets ? rows_q : p->sq, 1};
+    args->lse_stride = packed(p->sq, p->heads_q, 1);
 done:
     return status;
 }

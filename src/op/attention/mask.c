@@ -59,22 +59,29 @@ tri_attention_length tri_attention_lengths_next(tri_attention_lengths_drawn *dra
     return (tri_attention_length){at % 8 == 5 ? 0 : sq, self ? (at % 8 == 5 ? 0 : sq) : at % 8 == 6 ? 0 : sk};
 }
 
+/* The largest power of two, at most 16, that divides the strides of packed tensors. */
+static int32_t packed_alignment(const tri_attention_problem *p) {
+    size_t in = tri_dtype_size(p->in_type), out = tri_dtype_size(p->out_type);
+    size_t strides = ((size_t)p->d * in) | ((size_t)p->dv * in) | ((size_t)p->dv * out) | 16;
+    return (int32_t)(strides & -strides);
+}
+
 void tri_attention_complete(tri_attention_problem *problem) {
     tri_attention_lengths_drawn drawn;
     bool alike = problem->lengths != TRI_LENGTHS_OFFSETS;
-    double times = alike ? (double)problem->batch : 1, queries = 0, keys = 0, pairs = 0;
+    int64_t times = alike ? problem->batch : 1;
+    double pairs = 0;
+    problem->queries = problem->keys = 0;
     tri_attention_lengths_begin(&drawn, problem);
     for (int64_t b = 0; b < (alike ? 1 : problem->batch); b++) {
         tri_attention_length length = tri_attention_lengths_next(&drawn);
-        queries += times * (double)length.sq;
-        keys += times * (double)length.sk;
-        pairs += times * pairs_of_band(problem, length);
+        problem->queries += times * length.sq;
+        problem->keys += times * length.sk;
+        pairs += (double)times * pairs_of_band(problem, length);
     }
     double density = problem->mask.rows ? problem->mask.fingerprint.density_e4 / 1e4 : 1;
-    problem->queries = queries;
-    problem->keys = keys;
-    problem->pairs = pairs * (double)problem->heads_q * density;
-    problem->alignment = 16;
+    problem->pairs = (int64_t)(pairs * (double)problem->heads_q * density);
+    problem->alignment = packed_alignment(problem);
     problem->expanded = false;
 }
 
@@ -193,51 +200,41 @@ triage_status tri_attention_mask_read(tri_pattern *out, const tri_attention_prob
 
 /* ---- the keys of a query ----------------------------------------------------------------------------------- */
 
-/* Appends the keys of one list; out may be NULL. */
-static int64_t keys_of_list(int32_t *out, int64_t made, const tri_attention_problem *p,
-                            const tri_attention_args *args, const tri_attention_blocks *blocks,
-                            tri_attention_span span, int64_t row, int64_t i) {
-    tri_attention_span list = tri_attention_list_of(blocks, row);
-    bool partial = blocks == &args->partial;
-    for (int64_t entry = list.begin; entry < list.end; entry++) {
-        tri_attention_span in = tri_attention_in_block(span, p->mask.cols, blocks->cols[entry]);
-        for (int64_t j = in.begin; j < in.end; j++) {
-            if (partial && !tri_attention_bit(args, p->mask.rows, p->mask.cols, entry, i, j))
-                continue;
-            if (out)
-                out[made] = (int32_t)j;
-            made++;
+int64_t tri_attention_keys(int32_t *out, const tri_attention_problem *problem, const tri_attention_args *args,
+                           int b, int head, int64_t i) {
+    const tri_block_mask_kind *mask = &problem->mask;
+    tri_attention_sequence s = tri_attention_sequence_of(args, b);
+    int64_t left, right, made = 0;
+    tri_attention_band_of(&left, &right, problem);
+    tri_attention_runs runs = tri_attention_runs_of(
+        args, &s, left, right, problem->band == TRI_BAND_CAUSAL_TOP_LEFT, mask->rows, b, head, i);
+    while (tri_attention_next_run(&runs, args, mask->cols)) {
+        if (!out && runs.entry < 0) {
+            made += runs.run.end - runs.run.begin;
+            continue;
         }
+        for (int64_t j = runs.run.begin; j < runs.run.end; j++)
+            if (tri_attention_run_sees(&runs, args, mask->rows, mask->cols, i, j)) {
+                if (out)
+                    out[made] = (int32_t)j;
+                made++;
+            }
     }
     return made;
 }
 
-int64_t tri_attention_keys(int32_t *out, const tri_attention_problem *problem, const tri_attention_args *args,
-                           int b, int head, int64_t i) {
-    tri_attention_sequence s = tri_attention_sequence_of(args, b);
-    tri_attention_span span = span_of(problem, &s, i);
-    if (problem->mask.rows) {
-        int64_t row = tri_attention_mask_row(args, problem->mask.rows, b, head, i);
-        int64_t made = keys_of_list(out, 0, problem, args, &args->full, span, row, i);
-        return keys_of_list(out, made, problem, args, &args->partial, span, row, i);
-    }
-    for (int64_t j = span.begin; out && j < span.end; j++)
-        out[j - span.begin] = (int32_t)j;
-    return span.end - span.begin;
-}
-
-double tri_attention_count_pairs(const tri_attention_problem *problem, const tri_attention_args *args) {
-    double pairs = 0;
+int64_t tri_attention_count_pairs(const tri_attention_problem *problem, const tri_attention_args *args) {
+    int64_t pairs = 0;
     for (int b = 0; b < args->batch; b++) {
         tri_attention_sequence s = tri_attention_sequence_of(args, b);
         if (!problem->mask.rows) {
-            pairs += (double)problem->heads_q * pairs_of_band(problem, (tri_attention_length){s.sq, s.sk});
+            pairs += problem->heads_q * (int64_t)pairs_of_band(problem, (tri_attention_length){s.sq, s.sk});
             continue;
         }
         int64_t heads = mask_heads(problem), group = problem->heads_q / heads; /* whose lists are the same */
         for (int64_t head = 0; head < problem->heads_q; head += group)
             for (int64_t i = 0; i < s.sq; i++)
-                pairs += (double)group * (double)tri_attention_keys(NULL, problem, args, b, (int)head, i);
+                pairs += group * tri_attention_keys(NULL, problem, args, b, (int)head, i);
     }
     return pairs;
 }

@@ -65,6 +65,15 @@ static bool is_block_size(int32_t size) {
     return size == 16 || size == 32 || size == 64 || size == 128;
 }
 
+/* Elements of a tensor, and pairs, are counted in 64 bits. */
+static triage_status check_products(const tri_attention_problem *p) {
+    double rows = (double)p->batch * (double)p->heads_q * (double)(p->sq > p->sk ? p->sq : p->sk);
+    double most = rows * fmax((double)p->sk, TRI_ATTENTION_D_MAX);
+    if (most < 0x1p62)
+        return TRIAGE_OK;
+    return tri_fail(TRIAGE_E_INVALID, "%.3g pairs of a query and a key; allowed up to 2^62", most);
+}
+
 static triage_status check_mask(const tri_attention_problem *p) {
     const tri_block_mask_kind *mask = &p->mask;
     triage_status status = TRIAGE_OK;
@@ -101,6 +110,7 @@ triage_status tri_attention_check(const tri_attention_problem *problem) {
     triage_status status;
     TRI_TRY(check_types(problem));
     TRI_TRY(check_sizes(problem));
+    TRI_TRY(check_products(problem));
     TRI_TRY(check_band(problem));
     TRI_TRY(check_mask(problem));
     TRI_TRY(check_lengths(problem));
@@ -111,7 +121,7 @@ done:
 /* ---- cost --------------------------------------------------------------------------------------------- */
 
 double tri_attention_flops(const tri_attention_problem *problem) {
-    return 2 * problem->pairs * (problem->d + problem->dv);
+    return 2.0 * (double)problem->pairs * (problem->d + problem->dv);
 }
 
 double tri_attention_dense_flops(const tri_attention_problem *problem) {
@@ -122,7 +132,7 @@ double tri_attention_dense_flops(const tri_attention_problem *problem) {
 
 double tri_attention_bytes(const tri_attention_problem *p) {
     double in = (double)tri_dtype_size(p->in_type), out = (double)tri_dtype_size(p->out_type);
-    double queries = p->queries * (double)p->heads_q, keys = p->keys * (double)p->heads_kv;
+    double queries = (double)p->queries * (double)p->heads_q, keys = (double)p->keys * (double)p->heads_kv;
     double lists =
         p->mask.rows ? (double)tri_attention_mask_rows(p) * (8 + 4.0 * p->mask.fingerprint.density_e4 / 1e4 *
                                                                      (double)tri_attention_mask_cols(p))

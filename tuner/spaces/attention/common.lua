@@ -1,0 +1,81 @@
+-- What the kernels of this operation share. c, d: see tuner/triage.lua. p, the problem, has here
+--   in_type out_type ("f32" "f16" "bf16" "e4m3"), in_size out_size (bytes), d dv (elements of a head),
+--   batch heads_q heads_kv group (heads_q / heads_kv) sq sk (of the longest sequence),
+--   band ("full" "causal" "causal-top-left" "window"), left right (keys; -1: open), softcap lse (booleans),
+--   lengths ("dense"; "varlen": cu_q, cu_k; "cache": len_k), page_size (0: none),
+--   mask_m mask_n (of a block; 0: no block mask), mask_heads ("all" "kv" "q"), mask_per_batch, mask_bits (booleans),
+--   density imbalance overlap (of the lists, as of bsr_gemm),
+--   alignment (bytes, at most 16, that all bases and strides are multiples of), expanded (a stride is 0),
+--   pairs (of a query and a key that it sees, over all heads and sequences)
+
+local cuda_type = { f32 = "float", f16 = "__half", bf16 = "__nv_bfloat16", e4m3 = "__nv_fp8_e4m3" }
+local host_type = { f32 = "float", f16 = "f16_t", bf16 = "bf16_t", e4m3 = "e4m3_t" } -- lib/host_fp8.h
+
+local function flag(condition)
+   return condition and 1 or 0
+end
+
+-- The bounds of the band, as args.h calls them: kLeft, kRight, kTopLeft.
+local function bounded_left(p)
+   return p.left >= 0
+end
+
+local function bounded_right(p)
+   return p.right >= 0
+end
+
+-- The parameters that every template of this operation has, then the given ones.
+local function shared(p, types, more)
+   local list = {
+      { "in_type", types[p.in_type] },
+      { "out_type", types[p.out_type] },
+      { "d", p.d },
+      { "dv", p.dv },
+      { "left", flag(bounded_left(p)) },
+      { "right", flag(bounded_right(p)) },
+      { "top_left", flag(p.band == "causal-top-left") },
+      { "softcap", flag(p.softcap) },
+   }
+   for _, param in ipairs(more) do
+      table.insert(list, param)
+   end
+   return list
+end
+
+-- ... and those of templates that take block masks.
+local function with_mask(p, more)
+   local list = { { "mask_m", p.mask_m }, { "mask_n", p.mask_n } }
+   for _, param in ipairs(more or {}) do
+      table.insert(list, param)
+   end
+   return list
+end
+
+local function ceil_div(a, b)
+   return (a + b - 1) // b
+end
+
+local function is_half(p)
+   return p.in_type == "f16" or p.in_type == "bf16"
+end
+
+-- TMA reads rows that are multiples of 16 bytes, and no stride of 0.
+local function tma_reads(p)
+   return p.alignment % 16 == 0 and not p.expanded
+end
+
+local SM_SMEM = 233472 -- bytes of an SM of sm_90, 1024 of them kept by the driver for each CTA
+
+return {
+   cuda_type = cuda_type,
+   host_type = host_type,
+   flag = flag,
+   bounded_left = bounded_left,
+   bounded_right = bounded_right,
+   shared = shared,
+   with_mask = with_mask,
+   ceil_div = ceil_div,
+   is_half = is_half,
+   tma_reads = tma_reads,
+   SM_SMEM = SM_SMEM,
+}
