@@ -147,20 +147,18 @@ static inline void attention_launch(tri_kernel *kernel, attention_case *c, int w
 /* ---- against float64 ---- */
 
 /* What a right row may be off by, at most. f16, bf16, e4m3: two roundings (of weights, of the result) of a mean size of
- * u / sqrt(3), and some. f32: sums of up to 12 sqrt(d) (inputs.c, late rows), hence scores off by 12 units of 2^-24 for
- * each of a few roundings, of which weights are off by as much: 2^-17.6 for 8 of them. */
-static inline double attention_unit(triage_dtype type) {
-    return type == TRIAGE_F32    ? 0x1p-17
-           : type == TRIAGE_F16  ? 0x1p-10
-           : type == TRIAGE_BF16 ? 0x1p-7
-                                 : 0x1p-3;
+ * u / sqrt(3), and some. f32: a score of 12 (inputs.c, late rows) by the error of a sum of d terms, sqrt(d), and of four
+ * roundings more; a weight is off by as much of itself. */
+static inline double attention_unit(triage_dtype type, int32_t d) {
+    static const double narrow[] = {0, 0x1p-10, 0x1p-7, 0x1p-3};
+    return type == TRIAGE_F32 ? 12 * 0x1p-24 * (4 + sqrt(d)) : narrow[type];
 }
 
 static inline bool attention_row_is_right(const attention_case *c, const tri_attention_args *args, int b,
                                           int head, int64_t i, size_t at) {
     const tri_attention_problem *p = &c->problem;
     double want[TRI_ATTENTION_D_MAX], lse, gap = 0, all = 0;
-    double unit = fmax(attention_unit(p->in_type), attention_unit(p->out_type));
+    double unit = fmax(attention_unit(p->in_type, p->d), attention_unit(p->out_type, p->d));
     assert_int_equal(tri_attention_reference_row(want, &lse, p, args, b, head, i), TRIAGE_OK);
     for (int x = 0; x < p->dv; x++) {
         double got = (double)tri_to_float(c->o, p->out_type, at * (size_t)p->dv + (size_t)x);
