@@ -148,6 +148,9 @@ typedef struct tri_attention_inputs {
 int tri_attention_cases(const tri_attention_problem *problem);
 tri_attention_args tri_attention_case_args(const tri_attention_inputs *inputs, int which);
 
+/* The arguments of such a run but its addresses. */
+void tri_attention_layout(tri_attention_args *out, const tri_attention_problem *problem);
+
 /* Sequences are as long as the identity of the problem says, whatever the seed. mask: the lists, or NULL without; of a
  * problem with bits every fifth block is partial. */
 triage_status tri_attention_inputs_draw(tri_attention_inputs *out, const tri_attention_problem *problem,

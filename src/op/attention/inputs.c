@@ -83,11 +83,42 @@ static triage_status lay_out_pages(tri_attention_inputs *in, const tri_attention
                                                  : page % 2  ? -1
                                                              : INT32_MAX; /* garbage */
     }
-    in->args.page_size = p->page_size;
-    in->args.page_stride = (int)stride;
 done:
     free(deck);
     return status;
+}
+
+/* ---- the arguments that are not addresses ---- */
+
+static tri_attention_stride packed(int64_t rows_of_batch, int64_t heads, int64_t d) {
+    return (tri_attention_stride){rows_of_batch * heads * d, d, heads * d};
+}
+
+void tri_attention_layout(tri_attention_args *out, const tri_attention_problem *p) {
+    int64_t left, right;
+    int64_t room = p->page_size ? p->page_size : p->sk + (p->lengths == TRI_LENGTHS_CACHE ? CACHE_ROOM : 0);
+    tri_attention_band_of(&left, &right, p);
+    *out = (tri_attention_args){
+        .q_stride = packed(p->sq, p->heads_q, p->d),
+        .k_stride = packed(room, p->heads_kv, p->d), /* with pages: from page to page */
+        .v_stride = packed(room, p->heads_kv, p->dv),
+        .o_stride = packed(p->sq, p->heads_q, p->dv),
+        .lse_stride = packed(p->sq, p->heads_q, 1),
+        .page_size = p->page_size,
+        .page_stride = p->page_size ? (int)pages_of(p->sk, p->page_size) + SPARE_PAGES : 0,
+        .batch = (int)p->batch,
+        .heads_q = (int)p->heads_q,
+        .heads_kv = (int)p->heads_kv,
+        .sq = (int)p->sq,
+        .sk = (int)p->sk,
+        .scale_log2 = (float)(1.4426950408889634 / sqrt((double)p->d)),
+        .softcap = SOFTCAP,
+        .left = left < 0 ? 0 : (int)left,
+        .right = right < 0 ? 0 : (int)right,
+        .mask_head_div = 1,
+    };
+    if (p->mask.rows)
+        tri_attention_mask_strides(out, p);
 }
 
 /* ---- values ---- */
@@ -185,29 +216,15 @@ static triage_status all_nan(void *out_pointer, size_t *bytes, int64_t rows, int
     return status;
 }
 
-static tri_attention_stride packed(int64_t rows_of_batch, int64_t heads, int64_t d) {
-    return (tri_attention_stride){rows_of_batch * heads * d, d, heads * d};
-}
-
 static triage_status make_tensors(tri_attention_inputs *in, const tri_attention_problem *p) {
     triage_status status;
-    tri_attention_args *args = &in->args;
-    bool offsets = p->lengths == TRI_LENGTHS_OFFSETS,
-         contiguous = p->lengths == TRI_LENGTHS_CACHE && !p->page_size;
-    int64_t rows_q = offsets ? in->cu_q[p->batch] : p->batch * p->sq;
-    int64_t room =
-        p->page_size ? p->page_size : p->sk + (contiguous ? CACHE_ROOM : 0); /* rows that a stride skips */
-    int64_t parts = p->page_size ? p->batch * pages_of(p->sk, p->page_size) : p->batch;
-    int64_t rows_k = offsets ? in->cu_k[p->batch] : parts * room;
-    TRI_TRY(all_nan(&in->q, &in->q_bytes, rows_q + TAIL_ROWS, p->heads_q * p->d, p->in_type));
+    int64_t rows_k = p->page_size ? p->batch * pages_of(p->sk, p->page_size) * p->page_size
+                     : p->lengths == TRI_LENGTHS_CACHE ? p->batch * (p->sk + CACHE_ROOM)
+                                                       : p->keys;
+    TRI_TRY(all_nan(&in->q, &in->q_bytes, p->queries + TAIL_ROWS, p->heads_q * p->d, p->in_type));
     TRI_TRY(all_nan(&in->k, &in->k_bytes, rows_k + TAIL_ROWS, p->heads_kv * p->d, p->in_type));
     TRI_TRY(all_nan(&in->v, &in->v_bytes, rows_k + TAIL_ROWS, p->heads_kv * p->dv, p->in_type));
-    args->q = in->q, args->k = in->k, args->v = in->v;
-    args->q_stride = packed(p->sq, p->heads_q, p->d);
-    args->k_stride = packed(room, p->heads_kv, p->d);
-    args->v_stride = packed(room, p->heads_kv, p->dv);
-    args->o_stride = packed(p->sq, p->heads_q, p->dv);
-    args->lse_stride = packed(p->sq, p->heads_q, 1);
+    in->args.q = in->q, in->args.k = in->k, in->args.v = in->v;
 done:
     return status;
 }
@@ -254,29 +271,17 @@ static triage_status split_lists(tri_attention_inputs *in, const tri_attention_p
     if (p->mask.bits)
         in->args.partial = (tri_attention_blocks){in->partial_ptr, NULL, in->partial_cols, 0};
     in->args.partial_bits = p->mask.bits ? in->bits : NULL;
-    tri_attention_mask_strides(&in->args, p);
 done:
     return status;
 }
 
 /* ---- all of it ---- */
 
-static void set_scalars(tri_attention_args *args, const tri_attention_problem *p) {
-    int64_t left, right;
-    tri_attention_band_of(&left, &right, p);
-    args->batch = (int)p->batch, args->heads_q = (int)p->heads_q, args->heads_kv = (int)p->heads_kv;
-    args->sq = (int)p->sq, args->sk = (int)p->sk;
-    args->scale_log2 = (float)(1.4426950408889634 / sqrt((double)p->d));
-    args->softcap = SOFTCAP;
-    args->left = left < 0 ? 0 : (int)left, args->right = right < 0 ? 0 : (int)right;
-    args->mask_head_div = 1;
-}
-
 triage_status tri_attention_inputs_draw(tri_attention_inputs *out, const tri_attention_problem *problem,
                                         const tri_pattern *mask, uint64_t seed) {
     triage_status status;
     *out = (tri_attention_inputs){0};
-    set_scalars(&out->args, problem);
+    tri_attention_layout(&out->args, problem);
     TRI_TRY(lay_out_lengths(out, problem));
     if (problem->page_size)
         TRI_TRY(lay_out_pages(out, problem, seed));
