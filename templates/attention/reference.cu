@@ -32,6 +32,11 @@ constexpr unsigned kAll = 0xffffffffu;
 
 static_assert(kD >= 1 && kD <= 256 && kDv >= 1 && kDv <= 256, "head dimensions");
 
+__device__ __forceinline__ float minus_infinity()
+{
+    return __int_as_float(0xff800000);
+}
+
 /* As an operand of a tensor core: of the type of V. */
 __device__ float rounded(float weight)
 {
@@ -91,9 +96,9 @@ __device__ void take_keys(const tri_attention_args &args, row_state &row, const 
     int lane = threadIdx.x % 32;
     long long j = first + lane;
     bool seen = j < runs.run.end && tri_attention_run_sees(&runs, &args, kMaskM, kMaskN, row.i, j);
-    float score = seen ? score_of(args, row, q, j) : -INFINITY;
+    float score = seen ? score_of(args, row, q, j) : minus_infinity();
     float most = fmaxf(row.most, warp_max(score));
-    if (most == -INFINITY)
+    if (most == minus_infinity())
         return;
     float shrink = exp2f((row.most - most) * row.scale);
     float weight = seen ? exp2f((score - most) * row.scale) : 0.0f;
@@ -126,7 +131,7 @@ __device__ void store_row(const tri_attention_args &args, const row_state &row)
             o[lane + 32 * x] = out_t(row.o[x] * factor);
     if (args.lse && lane == 0)
         args.lse[tri_attention_query_at(&args, args.lse_stride, &row.sequence, row.b, row.head, row.i)] =
-            row.sum > 0.0f ? (row.most * row.scale + log2f(row.sum)) * kLn2 : -INFINITY;
+            row.sum > 0.0f ? (row.most * row.scale + log2f(row.sum)) * kLn2 : minus_infinity();
 }
 
 /* grid: any; a warp takes each (gridDim * kWarps)-th row. */
@@ -143,7 +148,7 @@ extern "C" __global__ void __launch_bounds__(32 * kWarps) triage_kernel(const __
         row.b = at / args.sq / args.heads_q;
         row.kv = row.head / (args.heads_q / args.heads_kv);
         row.sequence = tri_attention_sequence_of(&args, row.b);
-        row.most = -INFINITY;
+        row.most = minus_infinity();
         row.scale = kSoftcap ? 1.0f
                              : args.scale_log2 * scale_of(args.scale_q, args, row.b, row.kv) *
                                    scale_of(args.scale_k, args, row.b, row.kv);

@@ -64,6 +64,11 @@ local function tma_reads(p)
    return p.alignment % 16 == 0 and not p.expanded
 end
 
+-- Of map_q, map_k, map_v, map_o: dims (d, row, head, batch or page), without a batch where sequences are found by offsets.
+local function map_rank(p)
+   return p.lengths == "varlen" and 3 or 4
+end
+
 local SM_SMEM = 233472 -- bytes of an SM of sm_90, 1024 of them kept by the driver for each CTA
 
 return {
@@ -77,5 +82,6 @@ return {
    ceil_div = ceil_div,
    is_half = is_half,
    tma_reads = tma_reads,
+   map_rank = map_rank,
    SM_SMEM = SM_SMEM,
 }

@@ -34,6 +34,7 @@ local plain = triage.kernel {
    params = function(p) return shared(p, cuda_type, with_mask(p)) end,
    launch = launch,
    default = { warps = WARPS },
+   spill_limit = 128,
 }
 
 return { reference = reference, plain = plain }
