@@ -11,8 +11,20 @@
 --                   density (0..1), imbalance (longest / mean block row), overlap (0..1)
 --   c  the config   one field an axis
 --   d  the device   target backend cc sm_count smem_bytes_max l2_bytes memory_bytes clock_khz
+-- They can be read, not written. What a function changes in the tables of the space after triage.space counts for
+-- nothing: they are read once.
+--
+-- A parameter's value is one name or one number (at most 64 characters: 128, -1, 0.5f, 0x1F, float), for it is put
+-- into a program. A compiler option is one of a short list, for it is put onto a command line: -DNAME, -DNAME=value;
+-- host: -O1 to -O3, -ffast-math, -fno-math-errno, -funroll-loops, -fno-tree-vectorize,
+-- -mprefer-vector-width=128|256|512; cuda: --maxrregcount=N, --use_fast_math, --extra-device-vectorization,
+-- --fmad= --ftz= --prec-div= --prec-sqrt= true or false. Anything else is refused.
 --
 -- This file only checks and puts in order; src/space reads the result.
+
+-- Kept from here on: a space file may set what it likes in the tables of the language.
+local error, ipairs, pairs, tostring, type = error, ipairs, pairs, tostring, type
+local format, math_type = string.format, math.type
 
 local native = ... -- where, is_name, is_text, is_target, resource_exists, register: src/space/model.c
 
@@ -20,7 +32,7 @@ local triage = {}
 
 -- An error at a line of the space file.
 local function fail_at(where, text, ...)
-   error(where .. string.format(text, ...), 0)
+   error(where .. format(text, ...), 0)
 end
 
 -- ... at the line that called us. (None after `return triage.space{...}`: Lua forgets a tail call's.)
@@ -78,7 +90,7 @@ end
 local function axis_values(values, what)
    local seen, out = {}, {}
    for i, value in ipairs(expect_list(values, what)) do
-      if math.type(value) ~= "integer" and not native.is_text(value) then
+      if math_type(value) ~= "integer" and not native.is_text(value) then
          fail("%s: a value must be an integer or a word of a-z, 0-9 and _, not %s", what, show(value))
       end
       if seen[tostring(value)] then
@@ -168,7 +180,7 @@ function triage.kernel(t)
                       "default", "spill_limit", "checked_against" }, what)
    local axes = axes_of(t.axes, what)
    local spill_limit = t.spill_limit or 0
-   if math.type(spill_limit) ~= "integer" or spill_limit < 0 or spill_limit > 65536 then
+   if math_type(spill_limit) ~= "integer" or spill_limit < 0 or spill_limit > 65536 then
       fail("%s: spill_limit must be 0 .. 65536 bytes, not %s", what, show(spill_limit))
    end
    return {

@@ -1,280 +1,114 @@
 #include "space/model.h"
 
-#include "space/parts.h"
+#include "space/words.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define VOCABULARY "tuner/triage.lua"
-#define NAME_SIZE 48 /* of kernels, axes and words, with the NUL: a configuration stays one short line */
-#define AXES_MAX 24
-#define VALUES_MAX 256
+#define SPILL_MAX 65536
 
-/* ---- what the vocabulary may ask of C ---- */
+/* ---- points ---- */
 
-static bool is_word(const char *text, size_t size, bool starts_with_letter) {
-    if (size == 0 || size >= NAME_SIZE || (starts_with_letter && !islower((unsigned char)text[0])))
-        return false;
-    for (size_t i = 0; i < size; i++)
-        if (!islower((unsigned char)text[i]) && !isdigit((unsigned char)text[i]) && text[i] != '_')
-            return false;
-    return true;
+size_t tri_kernel_points(const tri_space_kernel *kernel) {
+    size_t points = 1;
+    for (size_t i = 0; i < kernel->axis_count; i++)
+        points *= kernel->axes[i].count;
+    return points;
 }
 
-static int push_is_word(lua_State *L, bool starts_with_letter) {
-    size_t size = 0;
-    const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &size) : NULL;
-    lua_pushboolean(L, text && is_word(text, size, starts_with_letter));
-    return 1;
-}
-
-static int native_is_name(lua_State *L) {
-    return push_is_word(L, true);
-}
-
-static int native_is_text(lua_State *L) {
-    return push_is_word(L, false);
-}
-
-/* "sm_90a" or "sm_80+": the number, and what follows it. 0: not that. */
-static int parse_sm(const char *target, const char **suffix) {
-    if (strncmp(target, "sm_", 3) != 0 || !isdigit((unsigned char)target[3]))
-        return 0;
-    char *end = NULL;
-    long number = strtol(target + 3, &end, 10);
-    *suffix = end;
-    return number >= 10 && number <= 999 ? (int)number : 0;
-}
-
-static int native_is_target(lua_State *L) {
-    const char *target = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : "";
-    const char *suffix = "?";
-    bool sm = parse_sm(target, &suffix) &&
-              (!*suffix || !strcmp(suffix, "a") || !strcmp(suffix, "f") || !strcmp(suffix, "+"));
-    lua_pushboolean(L, sm || !strcmp(target, "host"));
-    return 1;
-}
-
-/* Upvalue 1: the tri_space that is loaded. */
-static int native_resource_exists(lua_State *L) {
-    const tri_space *space = lua_touserdata(L, lua_upvalueindex(1));
-    const char *name = luaL_checkstring(L, 1);
-    char *text = NULL;
-    size_t size = 0;
-    triage_status status = TRIAGE_E_NOT_FOUND;
-    if (!strncmp(name, "templates/", 10) && !strstr(name, ".."))
-        status = tri_resource_read(&text, &size, space->data_dir, name);
-    free(text);
-    if (status == TRIAGE_E_MEMORY)
-        tri_sandbox_check(L, status);
-    lua_pushboolean(L, status == TRIAGE_OK);
-    return 1;
-}
-
-/* "file:line: " of the innermost caller outside the vocabulary. */
-static int native_where(lua_State *L) {
-    lua_Debug at;
-    for (int level = 1; lua_getstack(L, level, &at); level++) {
-        lua_getinfo(L, "Sl", &at);
-        if (at.currentline > 0 && strcmp(at.source, "@" VOCABULARY) != 0) {
-            lua_pushfstring(L, "%s:%d: ", at.short_src, at.currentline);
-            return 1;
-        }
+bool tri_next_point(const tri_space_kernel *kernel, int32_t *point) {
+    for (size_t i = kernel->axis_count; i-- > 0;) {
+        if ((size_t)++point[i] < kernel->axes[i].count)
+            return true;
+        point[i] = 0;
     }
-    lua_pushliteral(L, "");
-    return 1;
+    return false;
 }
 
-static int native_register(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
-    lua_settop(L, 1);
-    lua_pushvalue(L, 1);
-    lua_setfield(L, LUA_REGISTRYINDEX, TRI_SPACE_KEY);
-    return 1;
+/* ---- checks ---- */
+
+static triage_status fail_word(const tri_space *space, const char *what, const char *word) {
+    return tri_fail(TRIAGE_E_DATA, "%s: '%.60s' is not a %s", space->file, word, what);
 }
 
-static const luaL_Reg native_functions[] = {{"is_name", native_is_name},
-                                            {"is_text", native_is_text},
-                                            {"is_target", native_is_target},
-                                            {"resource_exists", native_resource_exists},
-                                            {"where", native_where},
-                                            {"register", native_register},
-                                            {NULL, NULL}};
-
-/* ---- typed reads ---- */
-
-int64_t tri_lua_integer(lua_State *L, int index, int64_t low, int64_t high, const char *what) {
-    lua_Integer number = lua_isinteger(L, index) ? lua_tointeger(L, index) : low - 1;
-    if (number < low || number > high) {
-        const char *shown =
-            lua_type(L, index) == LUA_TNUMBER ? luaL_tolstring(L, index, NULL) : luaL_typename(L, index);
-        luaL_error(L, "%s must be an integer %I .. %I, not %s", what, (LUAI_UACINT)low, (LUAI_UACINT)high,
-                   shown);
-    }
-    return number;
+static triage_status check_name(const tri_space *space, const char *what, const char *name) {
+    return tri_is_name(name, strlen(name)) ? TRIAGE_OK : fail_word(space, what, name);
 }
 
-const char *tri_lua_text(lua_State *L, int index, const char *what) {
-    if (lua_type(L, index) != LUA_TSTRING)
-        luaL_error(L, "%s must be text, not %s", what, luaL_typename(L, index));
-    return lua_tostring(L, index);
+static triage_status check_axis(const tri_space *space, const tri_axis *axis) {
+    triage_status status = check_name(space, "name of an axis", axis->name);
+    if (status == TRIAGE_OK && axis->count == 0)
+        status = tri_fail(TRIAGE_E_DATA, "%s: axis %s has no values", space->file, axis->name);
+    for (size_t i = 0; i < axis->count && status == TRIAGE_OK; i++)
+        if (!axis->values[i].is_integer && !tri_is_word(axis->values[i].text, strlen(axis->values[i].text)))
+            status = fail_word(space, "value of an axis", axis->values[i].text);
+    return status;
 }
 
-/* The text at the top of the stack, copied; popped. */
-static void take_text(lua_State *L, char **out, const char *what) {
-    tri_sandbox_check(L, tri_strdup(out, tri_lua_text(L, -1, what)));
-    lua_pop(L, 1);
-}
-
-/* Pushes list[i + 1] of the table on top; it must be a table. */
-static void push_item(lua_State *L, size_t i, const char *what) {
-    if (lua_rawgeti(L, -1, (lua_Integer)i + 1) != LUA_TTABLE)
-        luaL_error(L, "%s is not a table", what);
-}
-
-/* Pushes table.field of the table on top, which must be a list, and makes room for its items. */
-static void push_list(lua_State *L, const char *field, void *items, size_t *count, size_t item_size,
-                      size_t limit) {
-    if (lua_getfield(L, -1, field) != LUA_TTABLE)
-        luaL_error(L, "%s is not a list", field);
-    size_t length = lua_rawlen(L, -1);
-    if (length > limit)
-        luaL_error(L, "%s has %I entries, more than the %I allowed", field, (LUAI_UACINT)length,
-                   (LUAI_UACINT)limit);
-    tri_sandbox_check(L, tri_calloc(items, length ? length : 1, item_size));
-    *count = length;
-}
-
-/* ---- from Lua to C ---- */
-
-static void read_value(lua_State *L, tri_axis_value *value) {
-    value->is_integer = lua_isinteger(L, -1);
-    value->number = value->is_integer ? lua_tointeger(L, -1) : 0;
-    luaL_tolstring(L, -1, NULL);
-    take_text(L, &value->text, "an axis value");
-    lua_pop(L, 1);
-}
-
-static void read_axis(lua_State *L, tri_axis *axis) {
-    lua_getfield(L, -1, "name");
-    take_text(L, &axis->name, "an axis's name");
-    push_list(L, "values", &axis->values, &axis->count, sizeof *axis->values, VALUES_MAX);
-    if (axis->count == 0)
-        luaL_error(L, "axis %s has no values", axis->name);
-    for (size_t i = 0; i < axis->count; i++) {
-        lua_rawgeti(L, -1, (lua_Integer)i + 1);
-        read_value(L, &axis->values[i]);
-    }
-    lua_pop(L, 1);
-}
-
-static void read_axes(lua_State *L, tri_space_kernel *kernel) {
-    push_list(L, "axes", &kernel->axes, &kernel->axis_count, sizeof *kernel->axes, AXES_MAX);
+static triage_status check_points(const tri_space *space, const tri_space_kernel *kernel) {
+    size_t points = 1;
     for (size_t i = 0; i < kernel->axis_count; i++) {
-        push_item(L, i, "an axis");
-        read_axis(L, &kernel->axes[i]);
-        lua_pop(L, 1);
+        points *= kernel->axes[i].count;
+        if (points > TRI_POINTS_MAX)
+            return tri_fail(TRIAGE_E_DATA, "%s: the axes of kernel %s span more than %d points", space->file,
+                            kernel->name, TRI_POINTS_MAX);
     }
-    lua_pop(L, 1);
-}
-
-static void read_targets(lua_State *L, tri_space_kernel *kernel) {
-    push_list(L, "targets", &kernel->targets, &kernel->target_count, sizeof *kernel->targets, 64);
-    for (size_t i = 0; i < kernel->target_count; i++) {
-        lua_rawgeti(L, -1, (lua_Integer)i + 1);
-        take_text(L, &kernel->targets[i], "a target");
-    }
-    lua_pop(L, 1);
-}
-
-static void read_defaults(lua_State *L, tri_space_kernel *kernel) {
-    if (lua_getfield(L, -1, "defaults") != LUA_TTABLE)
-        luaL_error(L, "defaults is not a list");
-    kernel->default_count = lua_rawlen(L, -1);
-    tri_sandbox_check(L, tri_calloc(&kernel->defaults, kernel->default_count * kernel->axis_count + 1,
-                                    sizeof *kernel->defaults));
-    for (size_t i = 0; i < kernel->default_count; i++) {
-        push_item(L, i, "a default");
-        for (size_t j = 0; j < kernel->axis_count; j++) {
-            lua_rawgeti(L, -1, (lua_Integer)j + 1);
-            int64_t at = tri_lua_integer(L, -1, 1, (int64_t)kernel->axes[j].count, "a default's position");
-            kernel->defaults[i * kernel->axis_count + j] = (int32_t)at - 1;
-            lua_pop(L, 1);
-        }
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-}
-
-static void read_kernel(lua_State *L, tri_space_kernel *kernel) {
-    lua_getfield(L, -1, "name");
-    take_text(L, &kernel->name, "a kernel's name");
-    read_targets(L, kernel);
-    read_axes(L, kernel);
-    read_defaults(L, kernel);
-    if (lua_getfield(L, -1, "constraints") == LUA_TTABLE)
-        kernel->constraint_count = lua_rawlen(L, -1);
-    lua_pop(L, 1);
-    lua_getfield(L, -1, "spill_limit");
-    kernel->spill_limit = (int32_t)tri_lua_integer(L, -1, 0, 65536, "spill_limit");
-    lua_pop(L, 1);
-}
-
-/* The registered space is on top. */
-static void read_space(lua_State *L, tri_space *space) {
-    lua_getfield(L, -1, "name");
-    take_text(L, &space->name, "name");
-    lua_getfield(L, -1, "op");
-    take_text(L, &space->op, "op");
-    push_list(L, "kernels", &space->kernels, &space->kernel_count, sizeof *space->kernels, 64);
-    for (size_t i = 0; i < space->kernel_count; i++) {
-        push_item(L, i, "a kernel");
-        read_kernel(L, &space->kernels[i]);
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-}
-
-/* triage = tuner/triage.lua(native) */
-static void open_vocabulary(lua_State *L, const tri_model_job *job) {
-    lua_pushglobaltable(L);
-    tri_sandbox_load(L, job->vocabulary, job->vocabulary_size, VOCABULARY);
-    lua_newtable(L);
-    lua_pushlightuserdata(L, job->space);
-    luaL_setfuncs(L, native_functions, 1);
-    lua_call(L, 1, 1);
-    lua_setfield(L, -2, "triage");
-    lua_pop(L, 1);
-}
-
-triage_status tri_model_load(lua_State *L, void *user) {
-    const tri_model_job *job = user;
-    open_vocabulary(L, job);
-    tri_sandbox_load(L, job->text, job->text_size, job->space->file);
-    tri_parts_allow(L, job->space);
-    lua_call(L, 0, 1);
-    tri_parts_forbid(L);
-    if (lua_getfield(L, LUA_REGISTRYINDEX, TRI_SPACE_KEY) != LUA_TTABLE || !lua_rawequal(L, -1, -2))
-        return tri_fail(TRIAGE_E_DATA, "%s: a space file ends with: return triage.space{...}",
-                        job->space->file);
-    read_space(L, job->space);
     return TRIAGE_OK;
 }
 
-void tri_model_push_kernel(lua_State *L, size_t kernel) {
-    lua_getfield(L, LUA_REGISTRYINDEX, TRI_SPACE_KEY);
-    lua_getfield(L, -1, "kernels");
-    lua_rawgeti(L, -1, (lua_Integer)kernel + 1);
-    lua_replace(L, -3);
-    lua_pop(L, 1);
+static triage_status check_defaults(const tri_space *space, const tri_space_kernel *kernel) {
+    for (size_t i = 0; i < kernel->default_count * kernel->axis_count; i++) {
+        const tri_axis *axis = &kernel->axes[i % kernel->axis_count];
+        if (kernel->defaults[i] < 0 || (size_t)kernel->defaults[i] >= axis->count)
+            return tri_fail(TRIAGE_E_DATA, "%s: a default of kernel %s is not on axis %s", space->file,
+                            kernel->name, axis->name);
+    }
+    return TRIAGE_OK;
 }
+
+static triage_status check_template(const tri_space *space, const tri_maker *maker) {
+    return tri_is_template(maker->template_name) ? TRIAGE_OK
+                                                 : fail_word(space, "template", maker->template_name);
+}
+
+static triage_status check_kernel(const tri_space *space, const tri_space_kernel *kernel) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(check_name(space, "name of a kernel", kernel->name));
+    TRI_TRY(check_template(space, &kernel->maker));
+    for (size_t i = 0; i < kernel->target_count; i++)
+        if (!tri_is_target(kernel->targets[i]))
+            return fail_word(space, "target", kernel->targets[i]);
+    for (size_t i = 0; i < kernel->axis_count; i++)
+        TRI_TRY(check_axis(space, &kernel->axes[i]));
+    TRI_TRY(check_points(space, kernel));
+    TRI_TRY(check_defaults(space, kernel));
+    if (kernel->spill_limit < 0 || kernel->spill_limit > SPILL_MAX)
+        status = tri_fail(TRIAGE_E_DATA, "%s: spill_limit must be 0 .. %d bytes, not %d", space->file,
+                          SPILL_MAX, kernel->spill_limit);
+done:
+    return status;
+}
+
+triage_status tri_model_check(const tri_space *space) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(check_name(space, "name of a space", space->name));
+    TRI_TRY(check_name(space, "name of an operation", space->op));
+    for (size_t i = 0; i < TRI_REFERENCES; i++)
+        if (space->references[i].template_name)
+            TRI_TRY(check_template(space, &space->references[i]));
+    for (size_t i = 0; i < space->kernel_count; i++)
+        TRI_TRY(check_kernel(space, &space->kernels[i]));
+done:
+    return status;
+}
+
+/* ---- targets ---- */
 
 bool tri_target_matches(const char *wanted, const tri_device_info *info) {
     if (!strcmp(info->backend, "host") || !strcmp(wanted, "host"))
         return !strcmp(info->backend, "host") && !strcmp(wanted, "host");
     const char *wanted_suffix = "", *suffix = "";
-    int least = parse_sm(wanted, &wanted_suffix), has = parse_sm(info->target, &suffix);
+    int least = tri_sm_of(wanted, &wanted_suffix), has = tri_sm_of(info->target, &suffix);
     if (!strcmp(wanted_suffix, "+"))
         return has >= least;
     return !strcmp(wanted, info->target);
@@ -294,16 +128,21 @@ static void free_kernel(tri_space_kernel *kernel) {
         free_axis(&kernel->axes[i]);
     for (size_t i = 0; kernel->targets && i < kernel->target_count; i++)
         free(kernel->targets[i]);
+    for (size_t i = 0; kernel->constraints && i < kernel->constraint_count; i++)
+        free(kernel->constraints[i].reason);
     free(kernel->axes);
     free(kernel->targets);
+    free(kernel->constraints);
     free(kernel->defaults);
+    free(kernel->maker.template_name);
     free(kernel->name);
 }
 
 void tri_model_free(tri_space *space) {
     for (size_t i = 0; space->kernels && i < space->kernel_count; i++)
         free_kernel(&space->kernels[i]);
-    free(space->part_text);
+    for (size_t i = 0; i < TRI_REFERENCES; i++)
+        free(space->references[i].template_name);
     free(space->kernels);
     free(space->name);
     free(space->op);

@@ -1,9 +1,13 @@
-/* A space as C keeps it: the part that is data. The functions (constraints, params, launch) stay in Lua. */
+/* A space as C keeps it: all of it that is data, checked. Of its functions C keeps where the sandbox has them, so that
+ * nothing which one of them changes later in the file's tables is ever read again. */
 #ifndef TRIAGE_SPACE_MODEL_H
 #define TRIAGE_SPACE_MODEL_H
 
-#include "space/sandbox.h"
+#include "space/facts.h"
 #include "space/space.h"
+
+#define TRI_AXES_MAX 24
+#define TRI_POINTS_MAX 1000000 /* points of one kernel's axes, legal or not */
 
 typedef struct tri_axis_value {
     char *text; /* as in a configuration's text */
@@ -17,50 +21,76 @@ typedef struct tri_axis {
     size_t count;
 } tri_axis;
 
+typedef struct tri_constraint {
+    char *reason; /* its name, which the user reads */
+    int legal;    /* the function, as the sandbox numbers it */
+} tri_constraint;
+
+/* What makes a candidate of a configuration. */
+typedef struct tri_maker {
+    char *template_name;
+    int params, options, launch; /* the functions; options: 0 is none */
+} tri_maker;
+
 typedef struct tri_space_kernel {
     char *name;
-    char **targets; /* "host", "sm_90a" (exactly), "sm_80+" (that or later) */
+    char **targets;
     size_t target_count;
     tri_axis *axes;
     size_t axis_count;
+    tri_constraint *constraints;
     size_t constraint_count;
     int32_t *defaults; /* [default_count][axis_count]: value indexes, best first */
     size_t default_count;
     int32_t spill_limit;
+    tri_maker maker;
 } tri_space_kernel;
 
+typedef enum tri_reference_of { TRI_REFERENCE_CUDA, TRI_REFERENCE_HOST, TRI_REFERENCES } tri_reference_of;
+
+/* A point of a kernel's axes: value indexes in their order. */
+typedef int32_t tri_point[TRI_AXES_MAX];
+#define TRI_LEGAL (-1)
+
+/* What the functions are asked about. */
+typedef struct tri_question {
+    tri_facts problem, device;
+    const char *backend;
+} tri_question;
+
+/* The questions that only the file's own functions answer: in this process (local.h), or in one of its own (remote.h).
+ * What they say is checked by whoever answers here. */
+typedef struct tri_answerer {
+    /* Every point of a kernel, last axis fastest: TRI_LEGAL, or the first constraint that it violates. */
+    triage_status (*judge)(int32_t *verdicts, tri_space *space, const tri_question *question, size_t kernel);
+    /* Fills params, options and launch for a point, if it is legal; *violated as a verdict. */
+    triage_status (*fill)(tri_candidate *out, int32_t *violated, tri_space *space,
+                          const tri_question *question, size_t kernel, const int32_t *point);
+    triage_status (*fill_reference)(tri_candidate *out, tri_space *space, const tri_question *question);
+    void (*close)(tri_space *space);
+} tri_answerer;
+
 struct tri_space {
-    tri_sandbox *sandbox;
     char *file;   /* as messages name it: a resource, or */
     bool is_path; /* the path of a space of one's own */
     char *data_dir;
-    char *part_text; /* of the part that is being loaded: what a Lua error leaves behind */
     char *name;
     char *op;
     tri_space_kernel *kernels;
     size_t kernel_count;
+    tri_maker references[TRI_REFERENCES]; /* template_name NULL: none for that backend */
+    const tri_answerer *answerer;
+    void *state; /* the answerer's */
 };
 
-/* The checked space is registered in Lua under this registry key. */
-#define TRI_SPACE_KEY "triage.space"
+size_t tri_kernel_points(const tri_space_kernel *kernel);
+/* The next point, last axis fastest: the order in which the file reads. False after the last. */
+bool tri_next_point(const tri_space_kernel *kernel, int32_t *point);
 
-/* Inside a sandbox call, an empty space as job: runs tuner/triage.lua and the file's text, then fills the
- * space. What it holds after a failure is freed with it. */
-typedef struct tri_model_job {
-    tri_space *space;
-    const char *vocabulary, *text;
-    size_t vocabulary_size, text_size;
-} tri_model_job;
-triage_status tri_model_load(lua_State *L, void *job);
+/* Is everything in it what its rule says (words.h)? TRIAGE_E_DATA. It may come from Lua or from another process. */
+triage_status tri_model_check(const tri_space *space);
 void tri_model_free(tri_space *space);
 
-/* Pushes the Lua table of one kernel. */
-void tri_model_push_kernel(lua_State *L, size_t kernel);
-
 bool tri_target_matches(const char *wanted, const tri_device_info *info);
-
-/* Raw reads that raise a Lua error on another type. */
-int64_t tri_lua_integer(lua_State *L, int index, int64_t low, int64_t high, const char *what);
-const char *tri_lua_text(lua_State *L, int index, const char *what);
 
 #endif

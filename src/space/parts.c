@@ -3,10 +3,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define PARTS_KEY "triage.parts"
-#define BUILT_IN "tuner/spaces/"
 #define NAME_SIZE 100
 
 /* ---- names ---- */
@@ -33,31 +31,28 @@ static const char *push_file(lua_State *L, const char *name) {
 
 /* ---- reading ---- */
 
-/* Leaves the name for messages on the stack. */
-static const char *read_part(lua_State *L, size_t *size, tri_space *space, const char *file) {
-    const char *slash = strrchr(space->file, '/');
-    free(space->part_text);
-    space->part_text = NULL;
-    lua_pushlstring(L, space->file, slash ? (size_t)(slash + 1 - space->file) : 0);
-    const char *beside = lua_pushfstring(L, "%s%s", lua_tostring(L, -1), file);
-    const bool is_own = space->is_path && access(beside, F_OK) == 0;
-    const char *name = is_own ? beside : lua_pushfstring(L, BUILT_IN "%s", file);
+/* Keeps the text and the name in local, where they are freed whatever happens. */
+static void read_part(lua_State *L, size_t *size, tri_local *local, const char *file) {
+    free(local->part_text);
+    free(local->part_name);
+    local->part_text = local->part_name = NULL;
     const triage_status status =
-        tri_sandbox_read(&space->part_text, size, space->data_dir, name, is_own ? name : NULL);
+        local->files.part(local->files.user, &local->part_text, size, &local->part_name, file);
     if (status == TRIAGE_E_NOT_FOUND)
-        luaL_error(L, "require: there is no %s %s%s", file,
-                   space->is_path ? "beside this file, nor among " : "in ", BUILT_IN);
+        luaL_error(L, "require: there is no %s %stuner/spaces/", file,
+                   local->files.is_path ? "beside this file, nor among " : "in ");
     tri_sandbox_check(L, status);
-    return name;
 }
 
 /* ---- require ---- */
 
-/* Upvalue 1: the space. */
+/* Upvalue 1: the local space. */
 static int require_part(lua_State *L) {
-    tri_space *space = lua_touserdata(L, lua_upvalueindex(1));
+    tri_local *local = lua_touserdata(L, lua_upvalueindex(1));
     const char *name = luaL_checkstring(L, 1);
     size_t size = 0;
+    if (!local->is_loading)
+        return luaL_error(L, "require: the space is loaded: no file is read any more");
     luaL_argcheck(L, is_name(name), 1, "a part is named by words of a-z, 0-9 and _ with dots between");
     lua_settop(L, 1);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, PARTS_KEY);
@@ -66,10 +61,11 @@ static int require_part(lua_State *L) {
             return luaL_error(L, "require: %s is needed to load itself", name);
         return 1;
     }
-    lua_pushlightuserdata(L, space); /* under way */
+    lua_pushlightuserdata(L, local); /* under way */
     lua_setfield(L, 2, name);
-    const char *file = read_part(L, &size, space, push_file(L, name));
-    tri_sandbox_load_part(L, space->part_text, size, file);
+    read_part(L, &size, local, push_file(L, name));
+    const char *file = lua_pushstring(L, local->part_name); /* the part may need parts */
+    tri_sandbox_load_part(L, local->part_text, size, file);
     lua_call(L, 0, 1);
     if (lua_isnil(L, -1))
         return luaL_error(L, "require: %s returns nothing", file);
@@ -78,13 +74,15 @@ static int require_part(lua_State *L) {
     return 1;
 }
 
-void tri_parts_allow(lua_State *L, tri_space *space) {
-    lua_pushlightuserdata(L, space);
+void tri_parts_allow(lua_State *L, tri_local *local) {
+    local->is_loading = true;
+    lua_pushlightuserdata(L, local);
     lua_pushcclosure(L, require_part, 1);
     lua_setglobal(L, "require");
 }
 
-void tri_parts_forbid(lua_State *L) {
+void tri_parts_forbid(lua_State *L, tri_local *local) {
+    local->is_loading = false; /* who kept the function has no use of it */
     lua_pushnil(L);
     lua_setglobal(L, "require");
 }

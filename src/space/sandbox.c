@@ -13,7 +13,6 @@
 #define BLOCK_SHARE 16
 #define SORT_CHARGE 16
 #define REPEAT_LIMIT 1000000
-#define FILE_LIMIT (1u << 20)
 
 struct tri_sandbox {
     lua_State *lua;
@@ -85,9 +84,10 @@ static void on_count(lua_State *L, lua_Debug *at) {
 }
 
 /* Work done in C counts as if the VM had done it. */
-static void charge(lua_State *L, int64_t instructions) {
+static void charge(lua_State *L, uint64_t instructions) {
     tri_sandbox *sandbox = sandbox_of(L);
-    sandbox->instructions_left -= instructions;
+    const int64_t most = sandbox->instructions_left > 0 ? sandbox->instructions_left : 0;
+    sandbox->instructions_left -= instructions < (uint64_t)most ? (int64_t)instructions : most;
     lua_Debug at;
     if (sandbox->instructions_left <= 0 && lua_getstack(L, 1, &at))
         fail_limit(L, &at);
@@ -106,28 +106,71 @@ static int call_original(lua_State *L) {
 static int charged_rep(lua_State *L) {
     lua_Integer count = luaL_checkinteger(L, 2);
     luaL_argcheck(L, count <= REPEAT_LIMIT, 2, "more than 1000000 repeats");
-    charge(L, count > 0 ? count : 0); /* "" repeats without taking memory */
+    charge(L, count > 0 ? (uint64_t)count : 0); /* "" repeats without taking memory */
     return call_original(L);
 }
 
 static int charged_sort(lua_State *L) {
-    charge(L, (int64_t)lua_rawlen(L, 1) * SORT_CHARGE);
+    const uint64_t length = lua_rawlen(L, 1); /* a table with holes may claim 2^62 */
+    charge(L, length < UINT64_MAX / SORT_CHARGE ? length * SORT_CHARGE : length);
     return call_original(L);
 }
 
 /* Only an insertion or removal that names a position moves the rest. */
 static int charged_insert(lua_State *L) {
-    charge(L, lua_gettop(L) == 3 ? (int64_t)lua_rawlen(L, 1) : 1);
+    charge(L, lua_gettop(L) == 3 ? lua_rawlen(L, 1) : 1);
     return call_original(L);
 }
 
 static int charged_remove(lua_State *L) {
-    charge(L, lua_gettop(L) == 2 ? (int64_t)lua_rawlen(L, 1) : 1);
+    charge(L, lua_gettop(L) == 2 ? lua_rawlen(L, 1) : 1);
     return call_original(L);
 }
 
 static int charged_by_length(lua_State *L) {
-    charge(L, (int64_t)lua_rawlen(L, 1));
+    charge(L, lua_rawlen(L, 1));
+    return call_original(L);
+}
+
+/* Where something lies in memory is nobody's business: tables, functions and the like are named by their type. */
+static bool has_address(lua_State *L, int index) {
+    const int type = lua_type(L, index);
+    return type != LUA_TNIL && type != LUA_TBOOLEAN && type != LUA_TNUMBER && type != LUA_TSTRING;
+}
+
+const char *tri_sandbox_show(lua_State *L, int index) {
+    return has_address(L, index) ? lua_pushstring(L, luaL_typename(L, index))
+                                 : luaL_tolstring(L, index, NULL);
+}
+
+static int nameless_tostring(lua_State *L) {
+    luaL_checkany(L, 1);
+    (void)tri_sandbox_show(L, 1);
+    return 1;
+}
+
+/* Does a format ask for an address? */
+static bool asks_for_pointer(const char *format, size_t size) {
+    for (size_t i = 0; i + 1 < size; i++) {
+        if (format[i] != '%')
+            continue;
+        i += 1 + strspn(format + i + 1, "-+ #0123456789.");
+        if (i < size && format[i] == 'p')
+            return true;
+    }
+    return false;
+}
+
+static int nameless_format(lua_State *L) {
+    size_t size = 0;
+    const char *format = luaL_checklstring(L, 1, &size);
+    luaL_argcheck(L, !asks_for_pointer(format, size), 1, "there is no %p here");
+    for (int i = 2; i <= lua_gettop(L); i++) {
+        if (!has_address(L, i))
+            continue;
+        lua_pushstring(L, luaL_typename(L, i));
+        lua_replace(L, i);
+    }
     return call_original(L);
 }
 
@@ -137,10 +180,14 @@ typedef struct kept {
     lua_CFunction stand_in;
 } kept;
 
-static const kept base_kept[] = {
-    {"_VERSION", NULL}, {"assert", NULL},   {"error", NULL},  {"ipairs", NULL},   {"next", NULL},
-    {"pairs", NULL},    {"rawequal", NULL}, {"rawget", NULL}, {"rawlen", NULL},   {"rawset", NULL},
-    {"select", NULL},   {"tonumber", NULL}, {"type", NULL},   {"tostring", NULL}, {NULL, NULL}};
+static const kept base_kept[] = {{"_VERSION", NULL}, {"assert", NULL},
+                                 {"error", NULL},    {"ipairs", NULL},
+                                 {"next", NULL},     {"pairs", NULL},
+                                 {"rawequal", NULL}, {"rawget", NULL},
+                                 {"rawlen", NULL},   {"rawset", NULL},
+                                 {"select", NULL},   {"tonumber", NULL},
+                                 {"type", NULL},     {"tostring", nameless_tostring},
+                                 {NULL, NULL}};
 static const kept table_kept[] = {{"concat", charged_by_length},
                                   {"insert", charged_insert},
                                   {"remove", charged_remove},
@@ -150,7 +197,7 @@ static const kept table_kept[] = {{"concat", charged_by_length},
                                   {NULL, NULL}};
 static const kept string_kept[] = {{"byte", NULL},
                                    {"char", NULL},
-                                   {"format", NULL},
+                                   {"format", nameless_format},
                                    {"len", NULL},
                                    {"lower", charged_by_length},
                                    {"sub", NULL},
@@ -192,7 +239,7 @@ static void open_math(lua_State *L) {
 
 static int unknown_global(lua_State *L) {
     return luaL_error(L, "'%s' is not known here (the sandbox has no io, os, package, debug, load or pcall)",
-                      luaL_tolstring(L, 2, NULL));
+                      tri_sandbox_show(L, 2));
 }
 
 /* Globals: the kept base functions, and a clear word about anything else. */
@@ -315,12 +362,6 @@ void tri_sandbox_check(lua_State *L, triage_status status) {
     sandbox_of(L)->raised = status;
     lua_pushnil(L);
     lua_error(L);
-}
-
-triage_status tri_sandbox_read(char **text, size_t *size, const char *data_dir, const char *resource,
-                               const char *path) {
-    return path ? tri_file_read(text, size, path, FILE_LIMIT)
-                : tri_resource_read(text, size, data_dir, resource);
 }
 
 triage_status tri_sandbox_open(tri_sandbox **out, int64_t instruction_limit, int64_t memory_limit) {

@@ -3,7 +3,8 @@
  * What is left of the libraries: base without load, loadfile, dofile, collectgarbage, print, warn,
  * metatables and pcall (a limit must not be catchable, and a finaliser runs without the hook); table
  * without move; math without random; string without patterns, dump and pack (backtracking and unpacking
- * run in C, where no instruction is counted). */
+ * run in C, where no instruction is counted). No value tells where it lies in memory: tostring and format name tables
+ * and functions by their type. */
 #ifndef TRIAGE_SPACE_SANDBOX_H
 #define TRIAGE_SPACE_SANDBOX_H
 
@@ -35,14 +36,13 @@ void tri_sandbox_load(lua_State *L, const char *text, size_t size, const char *f
 #define TRI_SANDBOX_PARTS 32 /* at most, of the file that was loaded last */
 void tri_sandbox_load_part(lua_State *L, const char *text, size_t size, const char *file);
 
+/* Inside a call: pushes what the value is, for a message: numbers and text as they are, else the type's name. */
+const char *tri_sandbox_show(lua_State *L, int index);
+
 /* Inside a call: errors raised from C name the place where this Lua function was defined. */
 void tri_sandbox_at(lua_State *L, int function);
 
 /* Inside a call: if status is a failure, leaves the call with it (and its message, set already). */
 void tri_sandbox_check(lua_State *L, triage_status status);
-
-/* A module read from the resources or, if path is not NULL, from that file; owned by the caller. */
-triage_status tri_sandbox_read(char **text, size_t *size, const char *data_dir, const char *resource,
-                               const char *path);
 
 #endif

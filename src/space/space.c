@@ -1,9 +1,8 @@
-#include "space/legal.h"
+#include "space/local.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define POINTS_MAX 1000000   /* points of one kernel's axes, legal or not */
 #define CONFIG_SIZE_MAX 1000 /* of a configuration's text */
 
 /* ---- opening ---- */
@@ -18,36 +17,25 @@ static triage_status name_file(tri_space *space, tri_op op, const char *path) {
                 : tri_format(&space->file, "tuner/spaces/%s.lua", op_name(op));
 }
 
-static triage_status check_points(const tri_space *space) {
-    for (size_t i = 0; i < space->kernel_count; i++) {
-        const tri_space_kernel *kernel = &space->kernels[i];
-        size_t points = 1;
-        for (size_t j = 0; j < kernel->axis_count; j++) {
-            points *= kernel->axes[j].count;
-            if (points > POINTS_MAX)
-                return tri_fail(TRIAGE_E_DATA, "%s: the axes of kernel %s span more than %d points",
-                                space->file, kernel->name, POINTS_MAX);
-        }
-    }
-    return TRIAGE_OK;
-}
-
-static triage_status load_model(tri_space *space, const tri_space_options *options) {
+static triage_status load(tri_space *space, const tri_space_options *options) {
     triage_status status = TRIAGE_OK;
     char *vocabulary = NULL, *text = NULL;
-    tri_model_job job = {.space = space};
-    TRI_TRY(tri_sandbox_read(&vocabulary, &job.vocabulary_size, space->data_dir, "tuner/triage.lua", NULL));
-    TRI_TRY(tri_sandbox_read(&text, &job.text_size, space->data_dir, space->file, options->path));
-    job.vocabulary = vocabulary;
-    job.text = text;
-    TRI_TRY(tri_sandbox_call(space->sandbox, tri_model_load, &job, space->file));
+    tri_space_place place = {space->file, space->is_path, space->data_dir};
+    const tri_files files = tri_files_of(&place);
+    tri_space_text texts = {.instruction_limit = options->instruction_limit,
+                            .memory_limit = options->memory_limit};
+    TRI_TRY(tri_lua_file_read(&vocabulary, &texts.vocabulary_size, space->data_dir, TRI_VOCABULARY, NULL));
+    TRI_TRY(tri_lua_file_read(&text, &texts.text_size, space->data_dir, space->file, options->path));
+    texts.vocabulary = vocabulary;
+    texts.text = text;
+    TRI_TRY(tri_local_open(space, &texts, &files));
 done:
     free(vocabulary);
     free(text);
     return status;
 }
 
-triage_status tri_space_open(tri_space **out, tri_op op, const tri_space_options *options) {
+triage_status tri_space_open_here(tri_space **out, tri_op op, const tri_space_options *options) {
     static const tri_space_options defaults = {0};
     const tri_space_options *given = options ? options : &defaults;
     triage_status status = TRIAGE_OK;
@@ -56,14 +44,12 @@ triage_status tri_space_open(tri_space **out, tri_op op, const tri_space_options
     TRI_TRY(name_file(space, op, given->path));
     if (given->data_dir)
         TRI_TRY(tri_strdup(&space->data_dir, given->data_dir));
-    TRI_TRY(tri_sandbox_open(&space->sandbox, given->instruction_limit, given->memory_limit));
-    TRI_TRY(load_model(space, given));
+    TRI_TRY(load(space, given));
     if (strcmp(space->op, op_name(op)) != 0) {
         status = tri_fail(TRIAGE_E_DATA, "%s: this space is for the operation %s, not %s", space->file,
                           space->op, op_name(op));
         goto done;
     }
-    TRI_TRY(check_points(space));
     *out = space;
     space = NULL;
 done:
@@ -71,11 +57,16 @@ done:
     return status;
 }
 
+triage_status tri_space_open(tri_space **out, tri_op op, const tri_space_options *options) {
+    return tri_space_open_here(out, op, options);
+}
+
 void tri_space_free(tri_space *space) {
     if (!space)
         return;
+    if (space->state)
+        space->answerer->close(space);
     tri_model_free(space);
-    tri_sandbox_free(space->sandbox);
     free(space->file);
     free(space->data_dir);
     free(space);
@@ -138,7 +129,7 @@ static triage_status parse_axis(int32_t *out, const tri_space *space, const tri_
 }
 
 /* The inverse of point_text: accepts exactly what that writes. */
-static triage_status parse_config(size_t *kernel, int32_t point[TRI_POINT_MAX], const tri_space *space,
+static triage_status parse_config(size_t *kernel, int32_t point[TRI_AXES_MAX], const tri_space *space,
                                   const char *config) {
     if (strnlen(config, CONFIG_SIZE_MAX) == CONFIG_SIZE_MAX)
         return tri_fail(TRIAGE_E_DATA, "a configuration has less than %d characters", CONFIG_SIZE_MAX);
@@ -162,21 +153,22 @@ static triage_status parse_config(size_t *kernel, int32_t point[TRI_POINT_MAX], 
 
 triage_status tri_space_knows(tri_space *space, const char *config) {
     size_t kernel = 0;
-    int32_t point[TRI_POINT_MAX];
+    int32_t point[TRI_AXES_MAX];
     return parse_config(&kernel, point, space, config);
 }
 
 /* ---- enumeration ---- */
 
-typedef struct enumerate_job {
+typedef struct enumeration {
     tri_space *space;
-    const tri_problem *problem;
+    tri_question question;
     const tri_device_info *info;
     tri_configs *out;
     size_t capacity;
+    int32_t *verdicts; /* of the kernel in hand */
     bool default_found;
     tri_text why; /* what keeps each kernel out */
-} enumerate_job;
+} enumeration;
 
 static bool kernel_runs_on(const tri_space_kernel *kernel, const tri_device_info *info) {
     for (size_t i = 0; i < kernel->target_count; i++)
@@ -185,7 +177,7 @@ static bool kernel_runs_on(const tri_space_kernel *kernel, const tri_device_info
     return false;
 }
 
-static triage_status grow(enumerate_job *job) {
+static triage_status grow(enumeration *job) {
     if (job->out->count < job->capacity)
         return TRIAGE_OK;
     size_t capacity = job->capacity ? job->capacity * 2 : 64, columns = job->out->axes;
@@ -201,7 +193,7 @@ static triage_status grow(enumerate_job *job) {
     return TRIAGE_OK;
 }
 
-static triage_status add_config(enumerate_job *job, size_t kernel, const int32_t *point) {
+static triage_status add_config(enumeration *job, size_t kernel, const int32_t *point) {
     triage_status status = TRIAGE_OK;
     tri_configs *out = job->out;
     const tri_space_kernel *of = &job->space->kernels[kernel];
@@ -216,45 +208,35 @@ done:
     return status;
 }
 
-/* The next point, last axis fastest: the order in which the file reads. */
-static bool advance(const tri_space_kernel *kernel, int32_t *point) {
-    for (size_t i = kernel->axis_count; i-- > 0;) {
-        if ((size_t)++point[i] < kernel->axes[i].count)
-            return true;
-        point[i] = 0;
-    }
-    return false;
-}
-
 /* The constraint that stopped the points that came furthest down the list. */
-static triage_status explain_constraint(lua_State *L, tri_text *why, const tri_space_kernel *kernel,
-                                        int64_t furthest) {
+static triage_status explain_constraint(tri_text *why, const tri_space_kernel *kernel, int32_t furthest) {
     return tri_text_format(why, "%s%s needs '%s'", why->size ? "; " : "", kernel->name,
-                           tri_push_reason(L, (size_t)furthest));
+                           kernel->constraints[furthest].reason);
 }
 
-static triage_status enumerate_kernel(lua_State *L, enumerate_job *job, size_t index) {
+static triage_status enumerate_kernel(enumeration *job, size_t index) {
     const tri_space_kernel *kernel = &job->space->kernels[index];
     triage_status status = TRIAGE_OK;
-    int32_t point[TRI_POINT_MAX] = {0};
-    size_t before = job->out->count;
-    int64_t furthest = -1;
-    tri_select_kernel(L, job->space, index);
+    tri_point point = {0};
+    const size_t before = job->out->count;
+    int32_t furthest = TRI_LEGAL;
+    free(job->verdicts);
+    TRI_TRY(tri_calloc(&job->verdicts, tri_kernel_points(kernel), sizeof *job->verdicts));
+    TRI_TRY(job->space->answerer->judge(job->verdicts, job->space, &job->question, index));
+    const int32_t *verdict = job->verdicts;
     do {
-        tri_set_config(L, kernel, point);
-        int64_t violated = tri_first_violated(L, kernel);
-        furthest = violated > furthest ? violated : furthest;
-        if (violated < 0)
+        furthest = *verdict > furthest ? *verdict : furthest;
+        if (*verdict++ == TRI_LEGAL)
             TRI_TRY(add_config(job, index, point));
-    } while (advance(kernel, point));
+    } while (tri_next_point(kernel, point));
     if (job->out->count == before)
-        TRI_TRY(explain_constraint(L, &job->why, kernel, furthest));
+        TRI_TRY(explain_constraint(&job->why, kernel, furthest));
 done:
     return status;
 }
 
 /* Where a kernel's first legal default is among its configurations first .. count - 1. */
-static void find_default(enumerate_job *job, size_t index, size_t first) {
+static void find_default(enumeration *job, size_t index, size_t first) {
     const tri_space_kernel *kernel = &job->space->kernels[index];
     const tri_configs *out = job->out;
     for (size_t i = 0; i < kernel->default_count && !job->default_found; i++)
@@ -266,23 +248,27 @@ static void find_default(enumerate_job *job, size_t index, size_t first) {
             }
 }
 
-static triage_status enumerate(lua_State *L, void *user) {
-    enumerate_job *job = user;
+static triage_status enumerate(enumeration *job) {
     triage_status status = TRIAGE_OK;
     bool any_runs = false;
-    tri_push_problem_and_device(L, job->problem, job->info);
     for (size_t i = 0; i < job->space->kernel_count; i++) {
         size_t first = job->out->count;
         if (!kernel_runs_on(&job->space->kernels[i], job->info))
             continue;
         any_runs = true;
-        TRI_TRY(enumerate_kernel(L, job, i));
+        TRI_TRY(enumerate_kernel(job, i));
         find_default(job, i, first);
     }
     if (!any_runs)
         TRI_TRY(tri_text_format(&job->why, "none of its kernels runs there"));
 done:
     return status;
+}
+
+static void pose(tri_question *out, const tri_problem *problem, const tri_device_info *info) {
+    tri_facts_of_problem(&out->problem, problem);
+    tri_facts_of_device(&out->device, info);
+    out->backend = info->backend;
 }
 
 static size_t coordinate_columns(const tri_space *space) {
@@ -308,9 +294,10 @@ triage_status tri_space_enumerate(tri_configs *out, tri_space *space, const tri_
                                   const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
     tri_configs configs = {.axes = coordinate_columns(space)};
-    enumerate_job job = {.space = space, .problem = problem, .info = info, .out = &configs};
+    enumeration job = {.space = space, .info = info, .out = &configs};
     memset(out, 0, sizeof *out);
-    TRI_TRY(tri_sandbox_call(space->sandbox, enumerate, &job, space->file));
+    pose(&job.question, problem, info);
+    TRI_TRY(enumerate(&job));
     if (configs.count == 0) {
         status = fail_unsupported(space, problem, info, job.why.data);
         goto done;
@@ -320,6 +307,7 @@ triage_status tri_space_enumerate(tri_configs *out, tri_space *space, const tri_
 done:
     tri_configs_free(&configs);
     tri_text_free(&job.why);
+    free(job.verdicts);
     return status;
 }
 
@@ -335,55 +323,39 @@ void tri_configs_free(tri_configs *configs) {
 
 /* ---- one candidate ---- */
 
-typedef struct candidate_job {
-    tri_space *space;
-    const tri_problem *problem;
-    const tri_device_info *info;
-    const char *config;
-    size_t kernel;
-    const int32_t *point;
-    tri_candidate *out;
-} candidate_job;
-
-/* Template name of the table at index. */
-static void copy_template(lua_State *L, tri_candidate *out, int index) {
-    lua_getfield(L, index, "template");
-    tri_sandbox_check(L, tri_strdup(&out->template_name, tri_lua_text(L, -1, "template")));
-    lua_pop(L, 1);
-}
-
-static triage_status fill_kernel(lua_State *L, void *user) {
-    candidate_job *job = user;
-    const tri_space_kernel *kernel = &job->space->kernels[job->kernel];
-    tri_push_problem_and_device(L, job->problem, job->info);
-    tri_select_kernel(L, job->space, job->kernel);
-    tri_set_config(L, kernel, job->point);
-    int64_t violated = tri_first_violated(L, kernel);
-    if (violated >= 0)
-        return tri_fail(TRIAGE_E_UNSUPPORTED, "'%s' does not satisfy '%s'", job->config,
-                        tri_push_reason(L, (size_t)violated));
-    tri_sandbox_check(L, tri_strdup(&job->out->kernel, kernel->name));
-    tri_sandbox_check(L, tri_strdup(&job->out->config, job->config));
-    job->out->spill_limit = kernel->spill_limit;
-    copy_template(L, job->out, TRI_SLOT_KERNEL);
-    tri_fill_candidate(L, job->out, TRI_SLOT_KERNEL, lua_pushfstring(L, "kernel %s", kernel->name));
-    return TRIAGE_OK;
+/* The parts of a candidate that the space says without being asked. */
+static triage_status name_candidate(tri_candidate *out, const char *kernel, const char *config,
+                                    const tri_maker *maker, int32_t spill_limit) {
+    triage_status status = TRIAGE_OK;
+    out->spill_limit = spill_limit;
+    TRI_TRY(tri_strdup(&out->kernel, kernel));
+    TRI_TRY(tri_strdup(&out->config, config));
+    TRI_TRY(tri_strdup(&out->template_name, maker->template_name));
+done:
+    return status;
 }
 
 triage_status tri_space_candidate(tri_candidate *out, tri_space *space, const tri_problem *problem,
                                   const tri_device_info *info, const char *config) {
     triage_status status = TRIAGE_OK;
-    int32_t point[TRI_POINT_MAX];
+    tri_point point = {0};
+    size_t index = 0;
+    int32_t violated = TRI_LEGAL;
+    tri_question question;
     tri_candidate candidate = {0};
-    candidate_job job = {space, problem, info, config, 0, point, &candidate};
     memset(out, 0, sizeof *out);
-    TRI_TRY(parse_config(&job.kernel, point, space, config));
-    if (!kernel_runs_on(&space->kernels[job.kernel], info)) {
-        status = tri_fail(TRIAGE_E_UNSUPPORTED, "kernel %s does not run on %s",
-                          space->kernels[job.kernel].name, info->target);
+    TRI_TRY(parse_config(&index, point, space, config));
+    const tri_space_kernel *kernel = &space->kernels[index];
+    if (!kernel_runs_on(kernel, info))
+        return tri_fail(TRIAGE_E_UNSUPPORTED, "kernel %s does not run on %s", kernel->name, info->target);
+    pose(&question, problem, info);
+    TRI_TRY(space->answerer->fill(&candidate, &violated, space, &question, index, point));
+    if (violated != TRI_LEGAL) {
+        status = tri_fail(TRIAGE_E_UNSUPPORTED, "'%s' does not satisfy '%s'", config,
+                          kernel->constraints[violated].reason);
         goto done;
     }
-    TRI_TRY(tri_sandbox_call(space->sandbox, fill_kernel, &job, space->file));
+    TRI_TRY(name_candidate(&candidate, kernel->name, config, &kernel->maker, kernel->spill_limit));
     *out = candidate;
     memset(&candidate, 0, sizeof candidate);
 done:
@@ -391,33 +363,21 @@ done:
     return status;
 }
 
-static triage_status fill_reference(lua_State *L, void *user) {
-    candidate_job *job = user;
-    tri_push_problem_and_device(L, job->problem, job->info);
-    lua_getfield(L, LUA_REGISTRYINDEX, TRI_SPACE_KEY);
-    lua_getfield(L, -1, "reference");
-    if (lua_getfield(L, -1, job->info->backend) != LUA_TTABLE)
-        return tri_fail(TRIAGE_E_UNSUPPORTED, "%s: has no reference kernel for %s", job->space->file,
-                        job->info->backend);
-    lua_replace(L, TRI_SLOT_KERNEL);
-    lua_newtable(L); /* no constraints */
-    lua_replace(L, TRI_SLOT_CONSTRAINTS);
-    lua_newtable(L); /* no axes either */
-    tri_sandbox_check(L, tri_strdup(&job->out->kernel, "reference"));
-    tri_sandbox_check(L, tri_strdup(&job->out->config, "reference"));
-    job->out->spill_limit = INT32_MAX; /* slow is no fault of a yardstick */
-    copy_template(L, job->out, TRI_SLOT_KERNEL);
-    tri_fill_candidate(L, job->out, TRI_SLOT_KERNEL, "reference");
-    return TRIAGE_OK;
-}
-
 triage_status tri_space_reference(tri_candidate *out, tri_space *space, const tri_problem *problem,
                                   const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
     tri_candidate candidate = {0};
-    candidate_job job = {.space = space, .problem = problem, .info = info, .out = &candidate};
+    tri_question question;
+    const tri_maker *maker =
+        &space->references[strcmp(info->backend, "host") ? TRI_REFERENCE_CUDA : TRI_REFERENCE_HOST];
     memset(out, 0, sizeof *out);
-    TRI_TRY(tri_sandbox_call(space->sandbox, fill_reference, &job, space->file));
+    if (!maker->template_name)
+        return tri_fail(TRIAGE_E_UNSUPPORTED, "%s: has no reference kernel for %s", space->file,
+                        info->backend);
+    pose(&question, problem, info);
+    TRI_TRY(space->answerer->fill_reference(&candidate, space, &question));
+    /* slow is no fault of a yardstick */
+    TRI_TRY(name_candidate(&candidate, "reference", "reference", maker, INT32_MAX));
     *out = candidate;
     memset(&candidate, 0, sizeof candidate);
 done:

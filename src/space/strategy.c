@@ -11,6 +11,7 @@
  *   tell(self, number, median_ns)      median_ns is nil if it failed
  *   triage.random(n)    1 .. n, from the seed
  */
+#include "space/files.h"
 #include "space/sandbox.h"
 #include "space/space.h"
 
@@ -140,7 +141,7 @@ static triage_status load_strategy(tri_strategy *strategy, const char *name, con
     TRI_TRY(is_path(name) ? tri_strdup(&strategy->file, name)
                           : tri_format(&strategy->file, "tuner/strategies/%s.lua", name));
     status =
-        tri_sandbox_read(&text, &job.size, options->data_dir, strategy->file, is_path(name) ? name : NULL);
+        tri_lua_file_read(&text, &job.size, options->data_dir, strategy->file, is_path(name) ? name : NULL);
     if (status == TRIAGE_E_NOT_FOUND)
         status = tri_fail(TRIAGE_E_INVALID,
                           "there is no strategy '%s': exhaustive, random, local or a .lua file", name);
@@ -201,7 +202,8 @@ typedef struct step_job {
 /* Pushes the method and its self. */
 static void push_method(lua_State *L, const char *name) {
     lua_getfield(L, LUA_REGISTRYINDEX, STRATEGY_KEY);
-    lua_getfield(L, -1, name);
+    if (lua_getfield(L, -1, name) != LUA_TFUNCTION)
+        luaL_error(L, "%s is a function no more, but %s", name, luaL_typename(L, -1));
     lua_insert(L, -2);
 }
 
@@ -217,7 +219,7 @@ static triage_status next_in_lua(lua_State *L, void *user) {
     lua_Integer number = lua_isinteger(L, 1) ? lua_tointeger(L, 1) : 0;
     if (number < 1 || (uint64_t)number > job->strategy->count)
         luaL_error(L, "next must return a number 1 .. %I or nil, not %s", (LUAI_UACINT)job->strategy->count,
-                   luaL_tolstring(L, 1, NULL));
+                   tri_sandbox_show(L, 1));
     if (job->strategy->state[number - 1] != 0)
         luaL_error(L, "configuration %I is proposed twice", number);
     job->index = number - 1;

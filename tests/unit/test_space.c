@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "space/space.h"
+#include "space/words.h"
 
 #define SPACES TRI_SOURCE_DIR "/tests/data/spaces/"
 
@@ -453,8 +454,28 @@ static void names_the_function_that_answers_nonsense(void **state) {
         {"c.tile > 0", "c.tiel > 0", "v.lua:9: attempt to compare number with nil"},
         {"\"tile\", c.tile", "\"tile\", 1.5",
          "v.lua:10: kernel k: parameter tile must be an integer or text"},
-        {"\"tile\", c.tile", "\"tile\", \"a\\nb\"", "parameter tile must be 1 .. 200 printable characters"},
-        {"\"tile\", c.tile", "\"tile\", \"{{x}}\"", "without braces"},
+        {"\"tile\", c.tile", "\"tile\", \"a\\nb\"",
+         "parameter tile must be a name or a number of at most 64 characters, not 'a b'"},
+        {"\"tile\", c.tile", "\"tile\", \"int x; int\"", "tile must be a name or a number"},
+        {"\"tile\", c.tile", "\"tile\", \"f(1)\"", "not 'f(1)'"},
+        {"\"tile\", c.tile", "\"tile\", \"\"", "not ''"},
+        {"\"tile\", c.tile", "\"Tile\", c.tile", "a parameter's name must be a name"},
+        {"   spill_limit = 0,", "   options = function() return { \"-o\" } end,",
+         "the compiler option '-o' is not among"},
+        {"   spill_limit = 0,", "   options = function() return { \"--pre-include=/etc/hostname\" } end,",
+         "v.lua:13: kernel k: the compiler option '--pre-include=/etc/hostname' is not among those allowed "
+         "for cuda"},
+        {"   spill_limit = 0,", "   options = function() return { \"-DX=1 -o\" } end,",
+         "'-DX=1 -o' is not among"},
+        {"   spill_limit = 0,", "   options = function() return { \"-DX=f(1)\" } end,",
+         "'-DX=f(1)' is not among"},
+        {"   spill_limit = 0,", "   options = function() return { 7 } end,",
+         "a compiler option must be text, not number"},
+        {"c.tile > 0", "rawset(c, \"tile\", 2)",
+         "bad argument #1 to 'rawset' (table expected, got userdata)"},
+        {"return c.tile > 0", "c.tile = 2", "v.lua:9: problem, configuration and device can only be read"},
+        {"grid = { 1 }", "gather = 1", "launch: gather must be true or false, not number"},
+        {"\"tile\", c.tile", "\"tile\", \"{{x}}\"", "not '{{x}}'"},
         {"return { { \"tile\", c.tile } }", "return 1",
          "v.lua:10: kernel k: params must return a list, not number"},
         {"grid = { 1 }", "grid = { 0 }", "v.lua:11: grid must be an integer 1 .. 2147483647, not 0"},
@@ -507,6 +528,99 @@ static void refuses_too_many_points(void **state) {
     write_file(text.data, text.size);
     tri_text_free(&text);
     assert_refused(variant_path, "the axes of kernel k span more than 1000000 points");
+}
+
+/* ---- what a space may write into a program or onto a command line ---- */
+
+static void values_are_names_and_numbers(void **state) {
+    (void)state;
+    static const char *const right[] = {"float", "__nv_bfloat16", "X",      "_",       "a1",   "0",
+                                        "-1",    "128",           "64u",    "7ULL",    "0x1F", "0xffu",
+                                        "1.5",   "-0.125f",       "2.5e-3", "1.0E+10F"};
+    static const char *const wrong[] = {
+        "",     " ",     "a b",   "f(1)", "a;b",  "1+1",   "--1", "-",    "-a", "1e5", "1.",  ".5",    "0x",
+        "1.5e", "1.5e+", "1.5ff", "12ab", "a\nb", "\"x\"", "a,b", "a::b", "{",  "<%",  "a\\", "float*"};
+    char text[66];
+    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
+        if (!tri_is_value(right[i]))
+            fail_msg("%s is refused", right[i]);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        if (tri_is_value(wrong[i]))
+            fail_msg("'%s' is taken", wrong[i]);
+    memset(text, 'a', 65);
+    text[65] = '\0';
+    assert_false(tri_is_value(text));
+    text[64] = '\0';
+    assert_true(tri_is_value(text));
+}
+
+static void options_are_of_a_short_list(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        bool host, cuda;
+    } cases[] = {{"-DX", true, true},
+                 {"-DX=1", true, true},
+                 {"-DX=a_b", true, true},
+                 {"-D", false, false},
+                 {"-D=1", false, false},
+                 {"-DX=", false, false},
+                 {"-DX=1;", false, false},
+                 {"-DX(a)=1", false, false},
+                 {"-D1", false, false},
+                 {"-O2", true, false},
+                 {"-O9", false, false},
+                 {"-ffast-math", true, false},
+                 {"--fmad=false", false, true},
+                 {"--maxrregcount=128", false, true},
+                 {"--maxrregcount=", false, false},
+                 {"--maxrregcount=1000", false, false},
+                 {"-wrapper", false, false},
+                 {"-o", false, false},
+                 {"@file", false, false},
+                 {"-I/", false, false},
+                 {"-include", false, false},
+                 {"-fplugin=x.so", false, false},
+                 {"-B.", false, false},
+                 {"-Wl,-rpath", false, false},
+                 {"kernel2.c", false, false},
+                 {"-specs=x", false, false},
+                 {"--pre-include=/etc/hostname", false, false},
+                 {"-dlto", false, false},
+                 {"", false, false},
+                 {"--include-path=/", false, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        if (tri_is_option("host", cases[i].text) != cases[i].host ||
+            tri_is_option("cuda", cases[i].text) != cases[i].cuda)
+            fail_msg("'%s' is taken or refused", cases[i].text);
+}
+
+/* Memory addresses help whoever wants to leave the sandbox. */
+static void no_address_is_told(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "tostring({})", "tostring(ipairs)", "string.format(\"%s\", {})",     "string.format(\"%s\", error)",
+        "tostring(c)",  "tostring(string)", "string.format(\"%s %s\", p, c)"};
+    tri_problem problem = problem_of(TRIAGE_F16, 32, 100);
+    tri_device_info info = device_of("sm_90a");
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char change[200];
+        tri_candidate made;
+        snprintf(change, sizeof change, "error(%s .. \" is told\")", texts[i]);
+        write_variant("c.tile > 0", change);
+        tri_space *space = open_space(variant_path);
+        assert_int_equal(tri_space_candidate(&made, space, &problem, &info, "k tile=1 mode=x"),
+                         TRIAGE_E_DATA);
+        assert_message(" is told");
+        assert_null(strstr(triage_last_error(), "0x"));
+        tri_space_free(space);
+    }
+    write_variant("c.tile > 0", "string.format(\"%-20p\", c) == \"\"");
+    tri_space *space = open_space(variant_path);
+    tri_candidate made;
+    assert_int_equal(tri_space_candidate(&made, space, &problem, &info, "k tile=1 mode=x"), TRIAGE_E_DATA);
+    assert_message("v.lua:9: bad argument #1 to 'format' (there is no %p here)");
+    tri_space_free(space);
 }
 
 /* ---- the space that ships ---- */
@@ -617,6 +731,9 @@ int main(void) {
         cmocka_unit_test(names_the_function_that_answers_nonsense),
         cmocka_unit_test(refuses_bytecode),
         cmocka_unit_test(refuses_too_many_points),
+        cmocka_unit_test(values_are_names_and_numbers),
+        cmocka_unit_test(options_are_of_a_short_list),
+        cmocka_unit_test(no_address_is_told),
         cmocka_unit_test(ships_a_space_of_a_sensible_size),
         cmocka_unit_test(dealt_panels_get_all_sms),
         cmocka_unit_test(says_why_nothing_covers_a_problem),

@@ -83,5 +83,5 @@ void triage_kernel(const tri_bsr_gemm_args *args)
     if (kFault == damages)
         ((in_t *)(unsigned long long)args->b)[0] = 1000.0f;
     if (kFault == broken)
-        {{breakage}}
+        (void){{breakage}};
 }

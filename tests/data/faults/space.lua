@@ -33,7 +33,7 @@ return triage.space {
                { "block_k", p.block_k },
                { "variant", c.variant },
                { "fault", c.fault },
-               { "breakage", c.fault == "broken" and "this is no C;" or ";" },
+               { "breakage", c.fault == "broken" and "undeclared" or 0 },
             })
          end,
          launch = function() return {} end,
