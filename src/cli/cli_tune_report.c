@@ -235,11 +235,13 @@ triage_status tri_cli_tune_print(const tri_cli_tune_view *view) {
         printf("all %zu candidates were known: answered from the database in %.1f s\n", result->count,
                result->elapsed_s);
     else
-        printf("%zu of %zu configurations in %.1f s (strategy %s, compiling %.1f s)%s\n", result->count,
+        printf("%zu of %zu configurations in %.1f s (strategy %s, compiling %.1f s)%s%s\n", result->count,
                result->space_size, result->elapsed_s, result->strategy, result->compile_s,
                result->interrupted   ? ", interrupted"
                : result->out_of_time ? ", time limit reached"
-                                     : "");
+               : result->ended[0]    ? ", ended: "
+                                     : "",
+               result->interrupted || result->out_of_time ? "" : result->ended);
 done:
     return status;
 }
@@ -344,6 +346,7 @@ triage_status tri_cli_tune_json(const tri_cli_tune_view *view) {
     json_object_set_new(document, "device", json_device(result));
     json_object_set_new(document, "seed", json_integer((json_int_t)view->seed));
     json_object_set_new(document, "strategy", json_string(result->strategy));
+    json_object_set_new(document, "ended", result->ended[0] ? json_string(result->ended) : json_null());
     json_object_set_new(document, "starts_with", json_known(&result->known));
     json_object_set_new(document, "space_size", json_integer((json_int_t)result->space_size));
     json_object_set_new(document, "database", view->db_path ? json_string(view->db_path) : json_null());

@@ -15,8 +15,8 @@
 
 typedef struct options {
     tri_cli_problem_options problem;
-    const char *device, *target, *space, *strategy, *budget, *time_limit, *seed, *jobs, *db, *emit, *data_dir,
-        *server, *lease;
+    const char *device, *target, *space, *strategy, *budget, *stop_gain, *time_limit, *seed, *jobs, *db,
+        *emit, *data_dir, *server, *lease;
     bool worker, stay, compile_only, cold_start, force, dry_run, warm, json, quiet, verbose, no_color;
 } options;
 
@@ -29,6 +29,7 @@ enum {
     KEY_SPACE,
     KEY_STRATEGY,
     KEY_BUDGET,
+    KEY_STOP_GAIN,
     KEY_TIME_LIMIT,
     KEY_SEED,
     KEY_JOBS,
@@ -61,10 +62,16 @@ static const struct argp_option argp_options[] = {
      2},
     {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 2},
     {"strategy", KEY_STRATEGY, "NAME", 0,
-     "exhaustive, random, local (all: first the space's default and what is known of near problems), or "
-     "a .lua file (default: exhaustive up to 400 configurations, else local)",
+     "exhaustive, random, local, model (all: first the space's default and what is known of near problems), "
+     "or "
+     "a .lua file (default: exhaustive up to 400 configurations and within --budget, else model)",
      2},
     {"budget", KEY_BUDGET, "N", 0, "At most N candidates, 1 to 1000000000 (default: no limit)", 2},
+    {"stop-gain", KEY_STOP_GAIN, "PERCENT", 0,
+     "With the strategy model: stop when the next 20 candidates together are expected to gain less than "
+     "this, 0.01 to "
+     "50 (default: go on)",
+     2},
     {"time-limit", KEY_TIME_LIMIT, "S", 0,
      "Stop after S seconds, up to 1e9, with what is known (default: none)", 2},
     {"seed", KEY_SEED, "N", 0, "Of the pattern, the inputs and the strategy, 0 to 2^63-1 (default 1)", 2},
@@ -120,6 +127,8 @@ static const char **text_of(options *o, int key) {
         return &o->strategy;
     case KEY_BUDGET:
         return &o->budget;
+    case KEY_STOP_GAIN:
+        return &o->stop_gain;
     case KEY_TIME_LIMIT:
         return &o->time_limit;
     case KEY_SEED:
@@ -238,6 +247,7 @@ static triage_status check_device(const char *device, bool worker) {
 
 static triage_status parse_numbers(tri_tune_options *out, const options *o) {
     int64_t budget = 0, seed = 1, jobs = 0;
+    double gain = 0;
     triage_status status = TRIAGE_OK;
     if (o->budget)
         TRI_TRY(tri_parse_int64(&budget, o->budget, 1, 1000000000, "--budget"));
@@ -245,9 +255,12 @@ static triage_status parse_numbers(tri_tune_options *out, const options *o) {
         TRI_TRY(tri_parse_int64(&seed, o->seed, 0, INT64_MAX, "--seed"));
     if (o->jobs)
         TRI_TRY(tri_parse_int64(&jobs, o->jobs, 1, 256, "--jobs"));
+    if (o->stop_gain)
+        TRI_TRY(tri_parse_double(&gain, o->stop_gain, 0.01, 50, "--stop-gain"));
     if (o->time_limit)
         TRI_TRY(tri_parse_double(&out->time_limit_s, o->time_limit, 1e-3, 1e9, "--time-limit"));
     out->budget = (size_t)budget;
+    out->stop_gain = gain / 100;
     out->seed = (uint64_t)seed;
     out->jobs = (int)jobs;
 done:
@@ -256,14 +269,23 @@ done:
 
 /* The strategies that come with the program; anything else must look like a file. */
 static triage_status check_strategy(const char *name) {
-    static const char *const names[] = {"exhaustive", "random", "local"};
+    static const char *const names[] = {"exhaustive", "random", "local", "model"};
     size_t size = name ? strlen(name) : 0;
     for (size_t i = 0; name && i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return TRIAGE_OK;
     if (!name || strchr(name, '/') || (size > 4 && strcmp(name + size - 4, ".lua") == 0))
         return TRIAGE_OK;
-    return tri_cli_usage("--strategy %.32s is not one of exhaustive, random, local, or a .lua file", name);
+    return tri_cli_usage("--strategy %.32s is not one of exhaustive, random, local, model, or a .lua file",
+                         name);
+}
+
+static triage_status check_stop_gain(const options *o) {
+    static const char *const others[] = {"exhaustive", "random", "local"};
+    for (size_t i = 0; o->stop_gain && o->strategy && i < sizeof others / sizeof others[0]; i++)
+        if (strcmp(o->strategy, others[i]) == 0)
+            return tri_cli_usage("--stop-gain goes with --strategy model: %s expects nothing", o->strategy);
+    return TRIAGE_OK;
 }
 
 /* A Lua file of the user's: bad input when it cannot be read, not a failure of ours. */
@@ -345,6 +367,7 @@ static triage_status make_setup(setup *out, const options *o) {
     TRI_TRY(check_worker(o));
     TRI_TRY(check_device(tune->device, o->worker));
     TRI_TRY(check_strategy(o->strategy));
+    TRI_TRY(check_stop_gain(o));
     TRI_TRY(check_lua(o->strategy, "--strategy"));
     TRI_TRY(check_lua(o->space, "--space"));
     TRI_TRY(parse_numbers(tune, o));

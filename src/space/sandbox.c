@@ -83,8 +83,7 @@ static void on_count(lua_State *L, lua_Debug *at) {
         fail_limit(L, at);
 }
 
-/* Work done in C counts as if the VM had done it. */
-static void charge(lua_State *L, uint64_t instructions) {
+void tri_sandbox_charge(lua_State *L, uint64_t instructions) {
     tri_sandbox *sandbox = sandbox_of(L);
     const int64_t most = sandbox->instructions_left > 0 ? sandbox->instructions_left : 0;
     sandbox->instructions_left -= instructions < (uint64_t)most ? (int64_t)instructions : most;
@@ -106,29 +105,29 @@ static int call_original(lua_State *L) {
 static int charged_rep(lua_State *L) {
     lua_Integer count = luaL_checkinteger(L, 2);
     luaL_argcheck(L, count <= REPEAT_LIMIT, 2, "more than 1000000 repeats");
-    charge(L, count > 0 ? (uint64_t)count : 0); /* "" repeats without taking memory */
+    tri_sandbox_charge(L, count > 0 ? (uint64_t)count : 0); /* "" repeats without taking memory */
     return call_original(L);
 }
 
 static int charged_sort(lua_State *L) {
     const uint64_t length = lua_rawlen(L, 1); /* a table with holes may claim 2^62 */
-    charge(L, length < UINT64_MAX / SORT_CHARGE ? length * SORT_CHARGE : length);
+    tri_sandbox_charge(L, length < UINT64_MAX / SORT_CHARGE ? length * SORT_CHARGE : length);
     return call_original(L);
 }
 
 /* Only an insertion or removal that names a position moves the rest. */
 static int charged_insert(lua_State *L) {
-    charge(L, lua_gettop(L) == 3 ? lua_rawlen(L, 1) : 1);
+    tri_sandbox_charge(L, lua_gettop(L) == 3 ? lua_rawlen(L, 1) : 1);
     return call_original(L);
 }
 
 static int charged_remove(lua_State *L) {
-    charge(L, lua_gettop(L) == 2 ? lua_rawlen(L, 1) : 1);
+    tri_sandbox_charge(L, lua_gettop(L) == 2 ? lua_rawlen(L, 1) : 1);
     return call_original(L);
 }
 
 static int charged_by_length(lua_State *L) {
-    charge(L, lua_rawlen(L, 1));
+    tri_sandbox_charge(L, lua_rawlen(L, 1));
     return call_original(L);
 }
 

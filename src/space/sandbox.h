@@ -42,6 +42,9 @@ const char *tri_sandbox_show(lua_State *L, int index);
 /* Inside a call: errors raised from C name the place where this Lua function was defined. */
 void tri_sandbox_at(lua_State *L, int function);
 
+/* Inside a call: work done in C counts as so many instructions. */
+void tri_sandbox_charge(lua_State *L, uint64_t instructions);
+
 /* Inside a call: if status is a failure, leaves the call with it (and its message, set already). */
 void tri_sandbox_check(lua_State *L, triage_status status);
 

@@ -290,6 +290,31 @@ static triage_status fail_unsupported(const tri_space *space, const tri_problem 
     return status;
 }
 
+static triage_status fill_scale(tri_scale *out, const tri_axis *axis) {
+    triage_status status = TRIAGE_OK;
+    out->count = axis->count;
+    for (size_t i = 0; i < axis->count; i++)
+        if (!axis->values[i].is_integer)
+            return TRIAGE_OK;
+    TRI_TRY(tri_calloc(&out->numbers, axis->count, sizeof *out->numbers));
+    for (size_t i = 0; i < axis->count; i++)
+        out->numbers[i] = axis->values[i].number;
+done:
+    return status;
+}
+
+static triage_status fill_scales(tri_configs *out, const tri_space *space) {
+    const size_t columns = out->axes - 1;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_calloc(&out->scales, space->kernel_count * columns + 1, sizeof *out->scales));
+    out->scale_count = space->kernel_count * columns;
+    for (size_t i = 0; i < space->kernel_count; i++)
+        for (size_t j = 0; j < space->kernels[i].axis_count; j++)
+            TRI_TRY(fill_scale(&out->scales[i * columns + j], &space->kernels[i].axes[j]));
+done:
+    return status;
+}
+
 triage_status tri_space_enumerate(tri_configs *out, tri_space *space, const tri_problem *problem,
                                   const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
@@ -298,6 +323,7 @@ triage_status tri_space_enumerate(tri_configs *out, tri_space *space, const tri_
     memset(out, 0, sizeof *out);
     pose(&job.question, problem, info);
     TRI_TRY(enumerate(&job));
+    TRI_TRY(fill_scales(&configs, space));
     if (configs.count == 0) {
         status = fail_unsupported(space, problem, info, job.why.data);
         goto done;
@@ -318,6 +344,9 @@ void tri_configs_free(tri_configs *configs) {
         free(configs->text[i]);
     free(configs->text);
     free(configs->coordinates);
+    for (size_t i = 0; i < configs->scale_count; i++)
+        free(configs->scales[i].numbers);
+    free(configs->scales);
     memset(configs, 0, sizeof *configs);
 }
 

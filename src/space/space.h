@@ -54,13 +54,20 @@ void tri_candidate_free(tri_candidate *candidate);
  * *count strings, freed with tri_space_configs_free. default_index: the first kernel's default that is legal
  * (TRIAGE_E_UNSUPPORTED with the violated constraints when nothing is legal).
  * coordinates: for strategies, *count * axes values: kernel index, then the axis value
- * indexes of its kernel, padded with -1. */
+ * indexes of its kernel, padded with -1. scales: what these values are. */
+typedef struct tri_scale { /* the values of one axis */
+    size_t count;
+    int64_t *numbers; /* NULL: names, which have no order */
+} tri_scale;
+
 typedef struct tri_configs {
     char **text;
     size_t count;
     size_t default_index;
     int32_t *coordinates;
-    size_t axes; /* columns of coordinates */
+    size_t axes;       /* columns of coordinates */
+    tri_scale *scales; /* [kernels][axes - 1]; NULL: numbers that are not known, in order */
+    size_t scale_count;
 } tri_configs;
 triage_status tri_space_enumerate(tri_configs *out, tri_space *space, const tri_problem *problem,
                                   const tri_device_info *info);
@@ -79,17 +86,27 @@ triage_status tri_space_knows(tri_space *space, const char *config);
 triage_status tri_space_reference(tri_candidate *out, tri_space *space, const tri_problem *problem,
                                   const tri_device_info *info);
 
-/* ---- strategies: tuner/strategies/<name>.lua: exhaustive, random, local ------------------------------- */
+/* ---- strategies: tuner/strategies/<name>.lua: exhaustive, random, local, model ------------------------ */
 
 typedef struct tri_strategy tri_strategy;
+/* The time of a configuration elsewhere: on another device, or of a near problem. */
+typedef struct tri_prior {
+    size_t point;
+    double median_ns; /* negative: it failed */
+} tri_prior;
 typedef struct tri_strategy_options {
     const char *data_dir;
     uint64_t seed;
     size_t budget;       /* the most proposals; 0: the whole space */
     const size_t *known; /* configurations to begin with, behind the default; NULL: none */
     size_t known_count;
+    const tri_prior *prior; /* times of one other device or problem; only their order counts; NULL: none */
+    size_t prior_count;
+    double
+        stop_gain; /* the search ends where less than this part of the best time is to be gained; 0: never */
 } tri_strategy_options;
-/* name, or a path when it holds a '/' or ends in .lua. Same seed, same space, same known and same results told: same
+/* configs are borrowed until the strategy is freed.
+ * name, or a path when it holds a '/' or ends in .lua. Same seed, same space, same known and same results told: same
  * proposals. */
 triage_status tri_strategy_open(tri_strategy **out, const char *name, const tri_configs *configs,
                                 const tri_strategy_options *options);
@@ -98,6 +115,9 @@ triage_status tri_strategy_open(tri_strategy **out, const char *name, const tri_
 triage_status tri_strategy_next(int64_t *index, bool *waiting, tri_strategy *strategy);
 /* median_ns < 0: it failed. */
 triage_status tri_strategy_tell(tri_strategy *strategy, int64_t index, double median_ns);
+/* Why it proposes no more although there is more; "": no reason of its own. */
+#define TRI_STRATEGY_REASON 160
+const char *tri_strategy_ended(const tri_strategy *strategy);
 void tri_strategy_free(tri_strategy *strategy);
 
 #endif

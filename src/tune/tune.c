@@ -28,6 +28,8 @@ static triage_status check_options(const tri_tune_options *options) {
     if (!(options->time_limit_s >= 0))
         return tri_fail(TRIAGE_E_INVALID, "a time limit of %g s: it must not be negative",
                         options->time_limit_s);
+    if (!(options->stop_gain >= 0 && options->stop_gain < 1))
+        return tri_fail(TRIAGE_E_INVALID, "a gain of %g: allowed are 0 to 1, without 1", options->stop_gain);
     if (options->for_device && !options->compile_only)
         return tri_fail(TRIAGE_E_INVALID, "only compiling can be done for a device elsewhere");
     if (options->compile_only && !options->target && !options->for_device)
@@ -232,17 +234,26 @@ done:
     return status;
 }
 
+/* A space that is tried as a whole needs no strategy, and compiling alone gives nothing to learn from. */
+static const char *choose_strategy(const tri_search *search) {
+    const size_t count = search->configs.count, budget = search->options->budget;
+    if (search->options->compile_only)
+        return "exhaustive";
+    if (search->options->stop_gain > 0)
+        return "model";
+    return count > SMALL_SPACE || (budget > 0 && budget < count) ? "model" : "exhaustive";
+}
+
 static triage_status open_strategy(tri_search *search) {
     const tri_tune_options *options = search->options;
     triage_status status = TRIAGE_OK;
     TRI_TRY(recall_near(search));
-    search->strategy_name = options->strategy                      ? options->strategy
-                            : search->configs.count <= SMALL_SPACE ? "exhaustive"
-                                                                   : "local";
+    search->strategy_name = options->strategy ? options->strategy : choose_strategy(search);
     TRI_TRY(tri_strategy_open(&search->strategy, search->strategy_name, &search->configs,
                               &(tri_strategy_options){.data_dir = options->data_dir,
                                                       .seed = options->seed,
                                                       .budget = options->budget,
+                                                      .stop_gain = options->stop_gain,
                                                       .known = search->known.points,
                                                       .known_count = search->known.count}));
 done:
@@ -280,6 +291,7 @@ static triage_status fill_result(tri_tune_result *out, tri_search *search) {
     search->problem_key = search->device_key = NULL;
     out->space_size = search->configs.count;
     snprintf(out->strategy, sizeof out->strategy, "%s", search->strategy_name);
+    snprintf(out->ended, sizeof out->ended, "%s", tri_strategy_ended(search->strategy));
     out->known = search->known;
     search->known = (tri_known){0};
     out->tie_set = count_ties(out);

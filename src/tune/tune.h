@@ -16,13 +16,15 @@ typedef struct tri_tune_options {
      * kept. Borrowed. */
     const tri_device_info *for_device;
     const char *data_dir, *space_path, *cache_dir;
-    const char *strategy;    /* NULL: exhaustive for a small space, else local */
+    const char *strategy;    /* NULL: exhaustive for a small space within the budget, else model */
     const char *worker_path; /* the triage_worker program */
     tri_store *store;        /* NULL: see db_path */
     const char *db_path;     /* store NULL: opened, and made if need be, when the first row is there to be
                               * stored; NULL: nothing is remembered */
     size_t budget;           /* candidates; 0: the whole space */
-    double time_limit_s;     /* 0: none; the wait for our turn does not count */
+    double stop_gain; /* end where less than this part of the best time is to be gained, by what the strategy
+                              * expects; 0: never */
+    double time_limit_s; /* 0: none; the wait for our turn does not count */
     uint64_t seed;
     int jobs;                        /* compile workers; 0: the cores */
     bool cold_start;                 /* begin without what is known of near problems */
@@ -62,6 +64,7 @@ typedef struct tri_tune_result {
     size_t count;
     size_t space_size; /* legal configurations */
     char strategy[64];
+    char ended[TRI_STRATEGY_REASON]; /* why the strategy had enough before the budget; "": it had not */
     tri_known known; /* of near problems in the database: proposed first, right after the default */
     int64_t winner;  /* index into rows; -1 none */
     size_t tie_set;  /* rows[0 .. tie_set-1] are within noise of the winner */

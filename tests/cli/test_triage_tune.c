@@ -103,6 +103,8 @@ static void test_numbers(void **state) {
     refuse(64, "1025", "--shape 64,64,64 --sparsity 0.5 --block 1025");
     refuse(64, "--block", "--shape 64,64,64 --sparsity 0.5 --block 16x16x16");
     refuse(64, "--budget", PROBLEM "--budget 0");
+    refuse(64, "--stop-gain", PROBLEM "--stop-gain 0");
+    refuse(64, "--stop-gain goes with --strategy model", PROBLEM "--stop-gain 1 --strategy local");
     refuse(64, "--jobs", PROBLEM "--jobs 257");
     refuse(64, "--seed", PROBLEM "--seed=-1");
     refuse(64, "--time-limit", PROBLEM "--time-limit 0");
@@ -191,11 +193,11 @@ static void test_help(void **state) {
     outcome o = tune("--help");
     assert_int_equal(o.code, 0);
     static const char *const names[] = {
-        "--shape",        "--sparsity", "--block",    "--dtype",      "--scale",      "--out-dtype",
-        "--op",           "--pattern",  "--n=",       "--layout",     "--device",     "--target",
-        "--compile-only", "--space",    "--strategy", "--budget",     "--time-limit", "--seed",
-        "--jobs",         "--db",       "--force",    "--cold-start", "--dry-run",    "--emit",
-        "--warm",         "--json",     "--quiet",    "--verbose",    "--no-color",   "--data-dir"};
+        "--shape",    "--sparsity",   "--block",     "--dtype",      "--scale",  "--out-dtype",    "--op",
+        "--pattern",  "--n=",         "--layout",    "--device",     "--target", "--compile-only", "--space",
+        "--strategy", "--budget",     "--stop-gain", "--time-limit", "--seed",   "--jobs",         "--db",
+        "--force",    "--cold-start", "--dry-run",   "--emit",       "--warm",   "--json",         "--quiet",
+        "--verbose",  "--no-color",   "--data-dir"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strstr(o.out, names[i]))
             fail_msg("--help does not name %s", names[i]);
