@@ -54,11 +54,11 @@ static double covariance(const fit_work *work, size_t i, size_t j) {
     return shared + (double)tri_likeness_of_distance(squared > 0 ? squared : 0);
 }
 
-/* Weights far from 1 ask for evidence: the logarithm of each has a deviation of 1. */
+/* Weights far from 1 ask for evidence: the logarithm of each has a variance of one half. */
 static double surprise_of_weights(const tri_likeness *likeness) {
     double sum = 0;
     for (size_t i = 0; i < likeness->kernels * likeness->axes; i++)
-        sum += 0.5 * log(likeness->axis[i].weight) * log(likeness->axis[i].weight);
+        sum += log(likeness->axis[i].weight) * log(likeness->axis[i].weight);
     return sum;
 }
 
