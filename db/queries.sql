@@ -80,6 +80,29 @@ ON CONFLICT DO NOTHING;
 INSERT INTO origin (host, device_name, compiler, version) VALUES (:host, :device_name, :compiler, :version)
 ON CONFLICT DO NOTHING;
 
+-- name: add_source
+INSERT INTO source (tier, name) VALUES (:tier, :name) ON CONFLICT DO NOTHING;
+
+-- What is here already keeps the better of its origins.
+-- name: add_arrival
+INSERT INTO arrival (row, source)
+SELECT m.row, s.id FROM measurement m, source s WHERE m.id = :id AND s.tier = :tier AND s.name = :name
+ON CONFLICT (row) DO UPDATE SET source = excluded.source
+WHERE (SELECT tier FROM source WHERE id = excluded.source) < (SELECT tier FROM source WHERE id = arrival.source);
+
+-- Once, for a file of before there were origins: what names this machine, in its own file, was measured here.
+-- name: adopt
+INSERT INTO arrival (row, source)
+SELECT m.row, s.id FROM measurement m JOIN origin o ON o.id = m.origin, source s
+WHERE o.host = :host AND s.tier = 0 ON CONFLICT DO NOTHING;
+
+-- For a file that has no origins and is only read: as if nobody had noted any.
+-- name: no_arrivals
+PRAGMA query_only = OFF;
+CREATE TEMP TABLE source (id INTEGER PRIMARY KEY, tier INTEGER);
+CREATE TEMP TABLE arrival (row INTEGER PRIMARY KEY, source INTEGER);
+PRAGMA query_only = ON;
+
 -- name: add_measurement
 INSERT INTO measurement (id, problem, device, candidate, origin, stage, outcome, reason, median_ns, low_ns,
                          high_ns, min_ns, samples, cold_l2, row_error, row_error_limit, registers, spill_bytes,
@@ -97,6 +120,12 @@ WHERE p.key = :problem AND d.key = :device
 -- The verified candidates of one problem on one device, the winner first and its tie set after it: the numbers of
 -- their rows only, so that a lookup reads one wide row and not all.
 --
+-- Trust. Rows have tiers (db/migrations/0004_trust.sql). Of each candidate only the rows of its best tier speak: what
+-- was measured here, right or wrong, is not touched by what others say of it. Claims, of which nobody trusted knows
+-- anything, come last, so one can win only where there is nothing else, and nothing else is compared with them. What
+-- was measured here is ordered by arrival, whatever the clock said; what others tell, by their clocks, so that the same
+-- rows give the same ranking in any order; what they date after today does not count.
+--
 -- A candidate speaks by its newest race (interleaved with the other finalists), else by its newest search,
 -- of what was measured since it last failed when run. Cold and warm times do not compare: cold ones count if
 -- there are any. Nor do races and searches, in between which the device may have warmed up: what was only
@@ -111,21 +140,29 @@ WHERE p.key = :problem AND d.key = :device
 -- that older time it would win.
 --
 -- Every order ends in columns that differ, so that equal evidence gives an equal ranking everywhere. Who changes
--- this empties the table standing, in a migration, and changes db/postgres alike.
+-- this empties the table standing, in a migration, and changes db/postgres alike (where all rows are of one tier).
 -- name: ranking
-WITH failed AS (
-    SELECT candidate, max(measured_at_ms) AS at FROM measurement
-    WHERE problem = (SELECT id FROM problem WHERE key = :problem)
-      AND device = (SELECT id FROM device WHERE key = :device)
-      AND outcome IN ('wrong', 'crashed', 'timed_out', 'launch_failed')
-    GROUP BY candidate
+WITH told AS (
+    SELECT m.row, m.id, m.candidate, m.outcome, m.stage, m.cold_l2, m.median_ns, m.low_ns, m.high_ns,
+           coalesce(s.tier, 2) AS tier, iif(s.tier = 0, m.row, m.measured_at_ms) AS at,
+           min(coalesce(s.tier, 2)) OVER (PARTITION BY m.candidate) AS best_tier
+    FROM measurement m LEFT JOIN arrival a ON a.row = m.row LEFT JOIN source s ON s.id = a.source
+    WHERE m.problem = (SELECT id FROM problem WHERE key = :problem)
+      AND m.device = (SELECT id FROM device WHERE key = :device)
+      AND m.outcome IN ('right', 'slow', 'wrong', 'crashed', 'timed_out', 'launch_failed')
+      -- a day for clocks that differ; a clock of before this was written is wrong, and judges nobody
+      AND (s.tier = 0 OR m.measured_at_ms < (max(unixepoch(), 1796083200) + 86400) * 1000)
+), failed AS (
+    SELECT candidate, max(at) AS at FROM told
+    WHERE tier = best_tier AND outcome NOT IN ('right', 'slow') GROUP BY candidate
 ), verified AS (
-    SELECT row, id, candidate, outcome = 'right' AS is_right, stage = 'race' AS is_race, cold_l2, measured_at_ms,
+    SELECT row, id, candidate, outcome = 'right' AS is_right, stage = 'race' AS is_race, cold_l2, tier = 2 AS is_claim,
+           told.at,
            median_ns, low_ns, high_ns
-    FROM measurement LEFT JOIN failed USING (candidate)
-    WHERE problem = (SELECT id FROM problem WHERE key = :problem)
-      AND device = (SELECT id FROM device WHERE key = :device)
-      AND outcome IN ('right', 'slow') AND measured_at_ms > coalesce(failed.at, -1)
+    FROM told LEFT JOIN failed USING (candidate)
+    WHERE tier = best_tier AND outcome IN ('right', 'slow') AND told.at > coalesce(failed.at, -1)
+), warmth AS (
+    SELECT is_claim, coalesce(max(iif(is_right, cold_l2, NULL)), max(cold_l2)) AS cold_l2 FROM verified GROUP BY is_claim
 ), ordered AS (
     SELECT *, row_number() OVER candidates AS turn,
            lag(is_race) OVER candidates AS lag_is_race,
@@ -133,27 +170,28 @@ WITH failed AS (
            lead(is_right) OVER candidates AS lead_is_right, lead(median_ns) OVER candidates AS lead_median_ns,
            lead(high_ns) OVER candidates AS lead_high_ns,
            first_value(row) OVER candidates AS first_row, first_value(is_right) OVER candidates AS first_is_right,
-           first_value(measured_at_ms) OVER candidates AS first_at,
+           first_value(at) OVER candidates AS first_at,
            first_value(median_ns) OVER candidates AS first_median_ns,
            first_value(high_ns) OVER candidates AS first_high_ns
-    FROM verified WHERE cold_l2 = (SELECT cold_l2 FROM verified ORDER BY is_right DESC, cold_l2 DESC LIMIT 1)
-    WINDOW candidates AS (PARTITION BY candidate ORDER BY is_race DESC, measured_at_ms DESC, median_ns, high_ns,
-                          low_ns, id)
+    FROM verified JOIN warmth USING (is_claim, cold_l2)
+    WINDOW candidates AS (PARTITION BY candidate ORDER BY is_race DESC, at DESC, median_ns, high_ns, low_ns, id)
 ), charge AS (
-    SELECT max(1.0, race.median_ns / search.median_ns) AS factor
+    SELECT race.is_claim, max(1.0, race.median_ns / search.median_ns) AS factor,
+           row_number() OVER (PARTITION BY race.is_claim ORDER BY race.median_ns, search.turn, search.median_ns) AS place
     FROM ordered race JOIN ordered search USING (candidate)
     WHERE race.turn = 1 AND race.is_race AND race.is_right AND NOT search.is_race AND search.is_right
-    ORDER BY race.median_ns, search.turn, search.median_ns LIMIT 1
 ), doubt AS (
     SELECT candidate, turn FROM ordered
-    WHERE NOT is_race AND lag_is_race AND measured_at_ms > first_at
+    WHERE NOT is_race AND lag_is_race AND at > first_at
       AND low_ns > first_high_ns AND median_ns > 1.02 * first_median_ns
 ), scored AS (
     SELECT o.*, doubt.turn IS NOT NULL AS is_doubt,
-           o.median_ns * iif(o.is_race, 1.0, coalesce((SELECT factor FROM charge), 1.0)) AS score
+           o.median_ns * iif(o.is_race, 1.0, coalesce((SELECT factor FROM charge c WHERE c.is_claim = o.is_claim AND c.place = 1),
+                                                      1.0)) AS score
     FROM ordered o LEFT JOIN doubt USING (candidate) WHERE o.turn = coalesce(doubt.turn, 1)
 ), best AS (
-    SELECT low_ns, high_ns, score FROM scored WHERE is_right ORDER BY score, median_ns, high_ns, low_ns LIMIT 1
+    SELECT is_claim, low_ns, high_ns, score FROM scored WHERE is_right
+    ORDER BY is_claim, score, median_ns, high_ns, low_ns LIMIT 1
 ), compared AS (
     SELECT *, iif(is_doubt, first_row, lead_row) AS older_row,
            iif(is_doubt, first_median_ns, lead_median_ns * score / median_ns) AS older_score,
@@ -161,18 +199,20 @@ WITH failed AS (
                          AND low_ns > lead_high_ns AND median_ns > 1.02 * lead_median_ns) AS is_slower
     FROM scored
 )
-SELECT s.row, iif(s.is_slower AND s.older_score <= coalesce(best.score, s.older_score), s.older_row, NULL),
+SELECT s.row, iif(s.is_slower AND s.is_claim <= coalesce(best.is_claim, s.is_claim)
+                  AND s.older_score <= coalesce(best.score, s.older_score), s.older_row, NULL),
        s.older_score
 FROM compared s JOIN candidate c ON c.id = s.candidate LEFT JOIN best
-ORDER BY s.is_right DESC, s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score,
-         c.config, c.source_hash, c.kernel;
+ORDER BY s.is_right DESC, s.is_claim,
+         s.is_claim = best.is_claim AND s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score, c.config, c.source_hash, c.kernel
+LIMIT coalesce(:limit, -1);
 
 -- No row where the standing is not known.
 -- name: standing
 SELECT j.value FROM standing s CROSS JOIN json_each(s.ranking) j
 WHERE s.problem = (SELECT id FROM problem WHERE key = :problem)
   AND s.device = (SELECT id FROM device WHERE key = :device)
-ORDER BY j.key;
+ORDER BY j.key LIMIT :limit;
 
 -- name: standing_unknown
 SELECT p.key, d.key FROM standing s JOIN problem p ON p.id = s.problem JOIN device d ON d.id = s.device
@@ -269,16 +309,23 @@ SELECT d.key, (SELECT o.device_name FROM measurement m JOIN origin o ON o.id = m
                WHERE m.device = d.id ORDER BY m.row DESC LIMIT 1)
 FROM device d ORDER BY d.key;
 
+-- Of the best tier, as in "ranking".
 -- name: known
-SELECT e.* FROM candidate c
+SELECT e.*, coalesce(s.tier, 2) FROM candidate c
 JOIN measurement m ON m.candidate = c.id
 JOIN evidence e ON e.id = m.id
+LEFT JOIN arrival a ON a.row = m.row LEFT JOIN source s ON s.id = a.source
 WHERE c.source_hash = :source_hash
   AND m.problem = (SELECT id FROM problem WHERE key = :problem)
   AND m.device = (SELECT id FROM device WHERE key = :device)
   AND (:compiler IS NULL OR e.compiler = :compiler)
-ORDER BY m.measured_at_ms DESC, m.stage, m.id
+ORDER BY coalesce(s.tier, 2), iif(s.tier = 0, m.row, m.measured_at_ms) DESC, m.stage, m.id
 LIMIT 1;
+
+-- name: origin_of
+SELECT coalesce(s.tier, 2), coalesce(s.name, '') FROM measurement m
+LEFT JOIN arrival a ON a.row = m.row LEFT JOIN source s ON s.id = a.source
+WHERE m.id = :id;
 
 -- name: evidence_of_problem
 SELECT e.* FROM evidence e

@@ -68,6 +68,8 @@ typedef struct tri_piece {
     size_t size;
 } tri_piece;
 void tri_hash_pieces(char out[TRI_HASH_SIZE], const tri_piece *pieces, size_t count);
+/* The anonymous name of this machine. */
+void tri_machine_hash(char out[TRI_HASH_SIZE]);
 
 /* ---- random: xoshiro256**, seeded by splitmix64. Same seed, same numbers, on every machine. ---- */
 

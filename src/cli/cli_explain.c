@@ -173,6 +173,7 @@ static triage_status print_json(const tri_explanation *e, const tri_device_info 
     json_object_set_new(document, "leave_one_out",
                         donor && !e->found.device ? losses_json(&e->losses) : json_null());
     json_object_set_new(document, "candidates", rivals_json(&e->candidates, false));
+    json_object_set_new(document, "candidates_cut", json_boolean(e->candidates_cut));
     json_object_set_new(document, "donors", rivals_json(&e->donors, true));
     json_object_set_new(document, "donors_left_out", json_integer((json_int_t)e->donors_left_out));
     return tri_cli_json_print(document);
@@ -302,6 +303,8 @@ static triage_status print_text(const tri_explanation *e, const tri_device_info 
     print_answer(e, info);
     TRI_TRY(print_rivals(&e->candidates, "measured for this problem", candidate_columns, 6, candidate_row,
                          color));
+    if (e->candidates_cut)
+        printf("(and more, which are not listed)\n");
     TRI_TRY(print_rivals(&e->donors, "nearest tuned problems", donor_columns, 9, donor_row, color));
     if (e->donors_left_out)
         printf("(%zu farther ones)\n", e->donors_left_out);

@@ -5,6 +5,9 @@
 
 #include "run/offer.h"
 
+/* A limit for what was made up: candidates that are listed, and donors that are asked before one is found. */
+#define CANDIDATES_LISTED 512
+#define DONORS_ASKED 64
 /* Tuned problems around the asked one that are left out to estimate what a nearest kernel costs. */
 #define LOSS_SAMPLES 16
 /* Their donors are as far from them as the asked problem's is from it, or nearly. */
@@ -28,6 +31,7 @@ typedef struct asking {
     tri_measurement best_times; /* of the first row that serves: numbers only */
     bool best_is_race;
     size_t donor_limit;
+    size_t listed; /* candidates of this layer */
 } asking;
 
 /* ---- rivals ---- */
@@ -103,7 +107,10 @@ static triage_status place_first(tri_rival *rival, asking *a, const tri_measurem
     a->best_is_race = strcmp(row->stage, "race") == 0;
     if (answers_exactly(a))
         return say(rival, TRI_STANDING_USED, "");
-    return say(rival, TRI_STANDING_BELOW, "one's own exact evidence comes first");
+    return say(rival, TRI_STANDING_BELOW,
+               strcmp(a->layer, "own") == 0
+                   ? "a stranger's claim: what is shipped comes first, triage_tune checks it"
+                   : "one's own exact evidence comes first");
 }
 
 /* A tri_row_fn, over a ranking. */
@@ -112,6 +119,7 @@ static triage_status add_ranked(void *user, const tri_measurement *row) {
     tri_rival *rival = NULL;
     tri_verdict_of_config verdict;
     triage_status status = TRIAGE_OK;
+    a->listed++;
     TRI_TRY(add_rival(&rival, &a->out->candidates, a, row->problem, row));
     TRI_TRY(tri_currency_of(&verdict, a->setting, a->problem, row->config, row->source_hash));
     if (verdict.currency != TRI_CURRENT)
@@ -141,6 +149,11 @@ static triage_status add_unranked(void *user, const tri_measurement *row) {
     const bool timed = row->outcome == TRI_RIGHT || row->outcome == TRI_SLOW;
     if (is_listed(a, row))
         return TRIAGE_OK;
+    if (a->listed == CANDIDATES_LISTED) {
+        a->out->candidates_cut = true;
+        return TRIAGE_E_INTERRUPTED;
+    }
+    a->listed++;
     TRI_TRY(add_rival(&rival, &a->out->candidates, a, row->problem, row));
     if (timed) {
         TRI_TRY(say(rival, TRI_STANDING_DEMOTED,
@@ -155,8 +168,10 @@ done:
 
 static triage_status list_candidates(asking *a) {
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_store_ranking(a->store, a->out->problem, a->out->device, add_ranked, a));
-    TRI_TRY(tri_store_evidence(a->store, a->out->problem, a->out->device, add_unranked, a));
+    TRI_TRY(tri_store_best(a->store, a->out->problem, a->out->device, CANDIDATES_LISTED, add_ranked, a));
+    status = tri_store_evidence(a->store, a->out->problem, a->out->device, add_unranked, a);
+    if (status == TRIAGE_E_INTERRUPTED && a->out->candidates_cut)
+        status = TRIAGE_OK;
 done:
     return status;
 }
@@ -240,7 +255,7 @@ static triage_status list_donors(asking *a) {
     size_t at = 0, more = 0, count = 0;
     a->found = false;
     TRI_TRY(tri_tuned_around(&list, &count, a->store, a->out->device, a->problem, false));
-    for (; at < count && (more < a->donor_limit || (sought && !a->found)); at++) {
+    for (; at < count && (more < a->donor_limit || (sought && !a->found && at < DONORS_ASKED)); at++) {
         more += !sought || a->found;
         TRI_TRY(judge_donor(a, &list.items[at]));
     }
@@ -259,11 +274,12 @@ static triage_status look_up(tri_explanation *out, tri_store *own, tri_store *sh
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_lookup(&out->found, own, setting->space, problem, setting->info, setting->data_dir));
     const triage_source above = out->found.source;
+    const bool claim = out->found.is_claim;
     out->layer = above == TRIAGE_SOURCE_DEFAULT ? "space" : "own";
-    if (shipped && above != TRIAGE_SOURCE_EXACT) {
+    if (shipped && (above != TRIAGE_SOURCE_EXACT || claim)) {
         TRI_TRY(tri_lookup_below(&out->found, shipped, setting->space, problem, setting->info,
                                  setting->data_dir));
-        if (out->found.source != above)
+        if (out->found.source != above || out->found.is_claim != claim)
             out->layer = "shipped";
     }
     if (elsewhere && out->found.source == TRIAGE_SOURCE_DEFAULT) {

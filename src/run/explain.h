@@ -41,6 +41,7 @@ typedef struct tri_explanation {
     char *problem, *device; /* keys */
     tri_rivals candidates;  /* of the asked problem: in both layers, the best first, failures last */
     tri_rivals donors;      /* the nearest other problems, in both layers, near ones first */
+    bool candidates_cut;    /* there are more */
     size_t donors_left_out; /* farther ones */
     tri_losses losses;      /* nearest, on this device: of the tuned problems around the asked one */
 } tri_explanation;

@@ -13,6 +13,10 @@
 
 /* The tuned problems around the asked one that are looked at; what is farther away has little to say. */
 #define NEIGHBOURS 32
+#define NEIGHBOURS_LOOKED_AT 4096 /* to find those */
+/* Of a ranking whose best are of changed templates, or were made up. */
+#define ROWS_LOOKED_AT 1024
+#define CONFIGS_RENDERED 128
 /* Those of them whose own neighbours are looked at to estimate what a nearest kernel costs. */
 #define LOSS_SAMPLES 8
 
@@ -21,6 +25,7 @@
 typedef struct evidence {
     tri_tuned tuned;            /* first, for tri_tuned_compare; only donors have more of it than the key */
     char *config, *source_hash; /* of a donor NULL until it is asked */
+    char id[TRI_HASH_SIZE];     /* not of a donor */
     double median_ns;
     bool silent; /* a donor that was asked, and has no winner */
 } evidence;
@@ -48,6 +53,7 @@ static triage_status collect(void *user, const tri_measurement *row) {
     evidence_list *list = user;
     triage_status status = TRIAGE_OK;
     evidence item = {.median_ns = row->median_ns};
+    memcpy(item.id, row->id, sizeof item.id);
     TRI_TRY(tri_grow(&list->items, &list->capacity, list->count, sizeof *list->items, "rows of evidence"));
     TRI_TRY(tri_strdup(&item.tuned.key, row->problem));
     TRI_TRY(tri_strdup(&item.config, row->config));
@@ -137,18 +143,66 @@ done:
 
 /* ---- exact ---- */
 
+/* Today's hash of each configuration that was rendered: many rows may speak of one. */
+typedef struct known_names {
+    const char *configs[CONFIGS_RENDERED];
+    char hashes[CONFIGS_RENDERED][TRI_HASH_SIZE]; /* "": not of this space, or not legal here */
+    size_t count;
+} known_names;
+
+/* NULL: it was not rendered yet. */
+static const char *known_name(const known_names *names, const char *config) {
+    for (size_t i = 0; i < names->count; i++)
+        if (strcmp(names->configs[i], config) == 0)
+            return names->hashes[i];
+    return NULL;
+}
+
+/* May the row speak of today's kernel? Renders its configuration if need be; *out is that rendering, if it was made. */
+static triage_status check_name(rendering *out, bool *hit, const inquiry *asked, known_names *names,
+                                const evidence *item) {
+    const char *name = known_name(names, item->config);
+    *hit = name && strcmp(name, item->source_hash) == 0;
+    if (name || names->count == CONFIGS_RENDERED)
+        return TRIAGE_OK;
+    triage_status status = make_rendering(out, asked, asked->problem, item->config);
+    if (status != TRIAGE_OK && !is_miss(status))
+        return status;
+    names->configs[names->count] = item->config;
+    memcpy(names->hashes[names->count++], out->hash, TRI_HASH_SIZE); /* "" after a miss */
+    *hit = strcmp(out->hash, item->source_hash) == 0;
+    return TRIAGE_OK;
+}
+
+static triage_status take_row(tri_found *out, const inquiry *asked, rendering *made, const evidence *item) {
+    triage_status status = TRIAGE_OK;
+    tri_tier tier;
+    char name[128];
+    if (!made->source.text)
+        TRI_TRY(make_rendering(made, asked, asked->problem, item->config));
+    TRI_TRY(tri_store_origin(&tier, name, asked->store, item->id));
+    TRI_TRY(accept(out, made, TRIAGE_SOURCE_EXACT, item));
+    out->is_claim = tier == TRI_TIER_UNKNOWN;
+done:
+    return status;
+}
+
 /* The first of the ranking whose text is today's. */
 static triage_status take_current(tri_found *out, bool *found, const inquiry *asked,
                                   const evidence_list *ranking) {
     triage_status status = TRIAGE_OK;
-    rendering made = {0};
+    known_names *names = NULL;
+    TRI_TRY(tri_calloc(&names, 1, sizeof *names));
     for (size_t i = 0; i < ranking->count && !*found; i++) {
-        TRI_TRY(render_if_current(&made, found, asked, asked->problem, &ranking->items[i]));
-        if (*found)
-            TRI_TRY(accept(out, &made, TRIAGE_SOURCE_EXACT, &ranking->items[i]));
+        rendering made = {0};
+        status = check_name(&made, found, asked, names, &ranking->items[i]);
+        if (status == TRIAGE_OK && *found)
+            status = take_row(out, asked, &made, &ranking->items[i]);
+        rendering_free(&made);
+        TRI_TRY(status);
     }
 done:
-    rendering_free(&made);
+    free(names);
     return status;
 }
 
@@ -161,7 +215,7 @@ static triage_status find_exact(tri_found *out, bool *found, const inquiry *aske
     if (*found || ranking.count == 0)
         goto done;
     evidence_list_free(&ranking);
-    TRI_TRY(tri_store_ranking(asked->store, asked->key, asked->device_key, collect, &ranking));
+    TRI_TRY(tri_store_best(asked->store, asked->key, asked->device_key, ROWS_LOOKED_AT, collect, &ranking));
     TRI_TRY(take_current(out, found, asked, &ranking));
 done:
     evidence_list_free(&ranking);
@@ -252,8 +306,8 @@ static triage_status look_around(neighbourhood *near, const inquiry *asked, cons
         near->rows = 0;
         TRI_TRY(tri_store_near(&reach, asked->store, asked->device_key, family, &v, collect_donor, near));
         const bool cut = near->rows >= v.most;
-        enough =
-            isinf(reach) || (v.octaves >= widest && !cut) || count_within(&near->donors, reach) >= NEIGHBOURS;
+        enough = isinf(reach) || (v.octaves >= widest && !cut) || near->rows >= NEIGHBOURS_LOOKED_AT ||
+                 count_within(&near->donors, reach) >= NEIGHBOURS;
         if (cut)
             v.most *= 4;
         else
@@ -391,20 +445,52 @@ done:
     return status;
 }
 
+/* Is all that is known of a donor what strangers say of it? Its best row is of the best tier there is. */
+static triage_status is_claim(bool *yes, const inquiry *asked, const evidence *donor) {
+    triage_status status = TRIAGE_OK;
+    evidence_list best = {0};
+    tri_tier tier = TRI_TIER_OWN;
+    char name[128];
+    TRI_TRY(tri_store_winner(asked->store, donor->tuned.key, asked->device_key, collect, &best));
+    if (best.count > 0)
+        TRI_TRY(tri_store_origin(&tier, name, asked->store, best.items[0].id));
+    *yes = tier == TRI_TIER_UNKNOWN;
+done:
+    evidence_list_free(&best);
+    return status;
+}
+
+/* The nearest donor that can serve, of those that somebody trusted has measured, or of the others. */
+static triage_status take_donor(tri_found *out, bool *found, const inquiry *asked, evidence_list *donors,
+                                bool claims) {
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < donors->count && !*found; i++) {
+        rendering made = {0};
+        bool claim = false;
+        TRI_TRY(is_claim(&claim, asked, &donors->items[i]));
+        if (claim != claims)
+            continue;
+        status = try_donor(&made, found, asked, &donors->items[i]);
+        if (status == TRIAGE_OK && *found)
+            status = accept(out, &made, TRIAGE_SOURCE_NEAREST, &donors->items[i]);
+        out->is_claim = claim && *found;
+        rendering_free(&made);
+        TRI_TRY(status);
+    }
+done:
+    return status;
+}
+
 static triage_status find_nearest(tri_found *out, bool *found, const inquiry *asked) {
     triage_status status = TRIAGE_OK;
     evidence_list donors = {0};
-    rendering made = {0};
     TRI_TRY(collect_donors(&donors, asked));
-    for (size_t i = 0; i < donors.count && !*found; i++) {
-        TRI_TRY(try_donor(&made, found, asked, &donors.items[i]));
-        if (*found)
-            TRI_TRY(accept(out, &made, TRIAGE_SOURCE_NEAREST, &donors.items[i]));
-    }
+    TRI_TRY(take_donor(out, found, asked, &donors, false));
+    if (!*found)
+        TRI_TRY(take_donor(out, found, asked, &donors, true));
     if (*found && !asked->elsewhere)
         TRI_TRY(expected_loss(&out->expected_loss, asked, &donors));
 done:
-    rendering_free(&made);
     evidence_list_free(&donors);
     return status;
 }
@@ -472,7 +558,8 @@ triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *sp
                                const char *data_dir) {
     tri_found other = {0};
     triage_status status = tri_lookup(&other, below, space, problem, info, data_dir);
-    if (status == TRIAGE_OK && other.source < found->source) {
+    const bool is_better = other.source < found->source || (other.source == found->source && found->is_claim);
+    if (status == TRIAGE_OK && is_better) {
         tri_found_free(found);
         *found = other;
         return TRIAGE_OK;

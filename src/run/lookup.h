@@ -13,15 +13,17 @@ typedef struct tri_found {
     char *device,
         *device_name; /* nearest: of another device that the donor was measured on; NULL: on this one */
     double distance, median_ns, expected_loss;
+    bool is_claim; /* of a stranger, that nobody here has checked: docs/trust.md */
 } tri_found;
 void tri_found_free(tri_found *found);
 
-/* store may be NULL. Evidence whose template has changed since (another source hash) is a miss. */
+/* store may be NULL. Evidence whose template has changed since (another source hash) is a miss. However much evidence
+ * there is, what is looked at has a limit: 1024 rows of a ranking, 128 renderings, 4096 problems around. */
 triage_status tri_lookup(tri_found *out, tri_store *store, tri_space *space, const tri_problem *problem,
                          const tri_device_info *info, const char *data_dir);
 
 /* Below what was found: another store's evidence takes its place where that is closer (exact before nearest
- * before default); what the store above knows as well stays. */
+ * before default, and before a stranger's claim of the same kind); what the store above knows as well stays. */
 triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *space,
                                const tri_problem *problem, const tri_device_info *info, const char *data_dir);
 

@@ -6,6 +6,9 @@
 
 #include "run/offer.h"
 
+/* Enough for honest evidence, and a limit for what was made up: rows of a ranking, renderings of it, donors asked. */
+enum { ROWS_LOOKED_AT = 1024, RENDERED = 64, DONORS_TRIED = 64 };
+
 /* What a tuned problem is to the others. */
 typedef struct donor {
     bool tried; /* for the one that is left out */
@@ -168,7 +171,11 @@ static triage_status find_donor(service *out, inquest *q, size_t self) {
     tri_tuned_measure(&q->tuned, problem);
     for (size_t i = 0; i < q->tuned.count; i++)
         q->donors[i].tried = false;
-    while (!out->config && (out->by = nearest_untried(q, self)) != NOBODY) {
+    for (int tries = 0; !out->config && (out->by = nearest_untried(q, self)) != NOBODY; tries++) {
+        if (tries == DONORS_TRIED) {
+            out->by = NOBODY;
+            break;
+        }
         q->donors[out->by].tried = true;
         TRI_TRY(ask_donor(out, q, problem));
     }
@@ -182,7 +189,7 @@ static triage_status find_best(const row **best, const inquest *q, const tri_tun
     triage_status status = TRIAGE_OK;
     tri_verdict_of_config verdict;
     *best = NULL;
-    for (size_t i = 0; i < ranking->count && !*best; i++) {
+    for (size_t i = 0; i < ranking->count && i < RENDERED && !*best; i++) {
         TRI_TRY(tri_currency_of(&verdict, q->question->setting, &self->problem, ranking->items[i].config,
                                 ranking->items[i].hash));
         if (verdict.currency == TRI_CURRENT)
@@ -220,7 +227,7 @@ static triage_status leave_out(tri_loss *out, inquest *q, size_t at) {
     const row *best = NULL;
     service served = {.by = NOBODY};
     TRI_TRY(tri_strdup(&out->problem, self->key));
-    TRI_TRY(tri_store_ranking(store, self->key, q->device, copy_row, &ranking));
+    TRI_TRY(tri_store_best(store, self->key, q->device, ROWS_LOOKED_AT, copy_row, &ranking));
     TRI_TRY(find_best(&best, q, self, &ranking));
     out->kind = TRI_LOSS_STALE;
     if (best)

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ROWS_LOOKED_AT 64 /* what lies behind is hardly within the slack */
+
 typedef struct seeking {
     tri_measurement *out;
     const tri_setting *setting;
@@ -51,7 +53,7 @@ triage_status tri_offer_find(tri_measurement *out, tri_store *store, const char 
                  .there = &donor->problem,
                  .here = asked,
                  .most_ns = TRI_OFFER_SLACK * winner_ns};
-    triage_status status = tri_store_ranking(store, donor->key, device, consider, &s);
+    triage_status status = tri_store_best(store, donor->key, device, ROWS_LOOKED_AT, consider, &s);
     if (status != TRIAGE_OK)
         tri_measurement_clear(out);
     return status;

@@ -84,20 +84,43 @@ done:
     return status;
 }
 
-/* What is shipped is made into a store (milliseconds) only when the user's own evidence has no exact answer. */
-static triage_status look_up(tri_found *out, triage_context *context, const tri_problem *problem,
-                             const tri_device_info *info) {
+/* What is wrong with a database costs its evidence, never the product. */
+static triage_status look_into_own(tri_found *out, triage_context *context, const tri_problem *problem,
+                                   const tri_device_info *info) {
+    const tri_log *log = &context->log;
+    triage_status status = tri_lookup(out, context->store, context->space, problem, info, context->data_dir);
+    if (status == TRIAGE_OK || status == TRIAGE_E_MEMORY || !context->store)
+        return status;
+    tri_log_line(log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
+    return tri_lookup(out, NULL, context->space, problem, info, context->data_dir);
+}
+
+static triage_status look_below(tri_found *out, triage_context *context, const tri_problem *problem,
+                                const tri_device_info *info) {
     tri_store *pretuned = NULL;
     triage_status status = TRIAGE_OK;
-    tri_context_find_store(context);
-    TRI_TRY(tri_lookup(out, context->store, context->space, problem, info, context->data_dir));
-    if (out->source == TRIAGE_SOURCE_EXACT)
-        goto done;
     TRI_TRY(tri_pretuned_of(&pretuned, context));
     if (pretuned)
         TRI_TRY(tri_lookup_below(out, pretuned, context->space, problem, info, context->data_dir));
     if (out->source == TRIAGE_SOURCE_DEFAULT)
         TRI_TRY(look_elsewhere(out, context, problem, info));
+done:
+    return status;
+}
+
+/* What is shipped is made into a store (milliseconds) only when the user's own evidence has no exact answer. */
+static triage_status look_up(tri_found *out, triage_context *context, const tri_problem *problem,
+                             const tri_device_info *info) {
+    triage_status status = TRIAGE_OK;
+    tri_context_find_store(context);
+    TRI_TRY(look_into_own(out, context, problem, info));
+    if (out->source == TRIAGE_SOURCE_EXACT && !out->is_claim)
+        goto done;
+    status = look_below(out, context, problem, info);
+    if (status != TRIAGE_OK && status != TRIAGE_E_MEMORY) {
+        tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
+        status = TRIAGE_OK; /* what was found above stands */
+    }
 done:
     return status;
 }

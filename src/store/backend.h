@@ -10,6 +10,12 @@
 
 typedef struct tri_query tri_query; /* a taken statement */
 
+/* Where the rows of an intake come from. */
+typedef struct tri_arrival {
+    tri_tier tier;
+    const char *name; /* of a peer, else "" */
+} tri_arrival;
+
 typedef struct tri_backend {
     bool wide_ranking; /* "ranking" and "standing" give whole rows, to spare a journey for each; else their
                           numbers */
@@ -31,7 +37,7 @@ typedef struct tri_backend {
     /* Rows are added between begin and end; *added counts those that were not there. end commits if status is
      * TRIAGE_OK, else rolls back; it returns the first failure. */
     triage_status (*begin)(tri_store *store);
-    triage_status (*put)(tri_store *store, const tri_measurement *row);
+    triage_status (*put)(tri_store *store, const tri_measurement *row, const tri_arrival *arrival);
     triage_status (*end)(int64_t *added, tri_store *store, triage_status status);
 
     triage_status (*verify)(tri_store *store); /* the database itself, not the rows */
@@ -56,6 +62,7 @@ struct tri_store {
     int64_t added;       /* in the open transaction */
     bool has_standings;  /* schema 3 and later; of a server 4 */
     bool has_farm;       /* a server of schema 3 and later */
+    bool has_arrivals;   /* a file of schema 4 and later: it knows where its rows came from */
     bool is_newer;       /* of a version to come: read, never written */
     bool is_short_lived; /* in memory: a few rows, looked at once, are ranked sooner than kept ranked */
 

@@ -19,7 +19,8 @@ typedef struct intake {
     void *user;
     const tri_log *log;
     tri_merge_result result;
-    int open; /* rows in the open transaction; 0: none is open */
+    tri_arrival arrival; /* of its rows */
+    int open;            /* rows in the open transaction; 0: none is open */
 } intake;
 
 /* Failures of the row, not of the machine: the next row may be good. */
@@ -70,12 +71,13 @@ static triage_status finish(intake *in, triage_status status) {
 /* A checked row: the caller's own check, then into the database. */
 static triage_status take_row(intake *in, const tri_measurement *row) {
     triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_measurement_check_date(row));
     if (in->check)
         TRI_TRY(in->check(in->user, row));
     if (!in->open)
         TRI_TRY(in->into->backend->begin(in->into));
     in->open++;
-    status = in->into->backend->put(in->into, row);
+    status = in->into->backend->put(in->into, row, &in->arrival);
     if (status != TRIAGE_OK || in->open == BATCH)
         TRI_TRY(close_batch(in, status));
 done:
@@ -135,7 +137,12 @@ triage_status tri_store_merge(tri_merge_result *out, tri_store *into, const char
     triage_status status = TRIAGE_OK;
     tri_store *from = NULL;
     sqlite3_stmt *numbers = NULL;
-    intake in = {.into = into, .from = from_path, .check = check, .user = user, .log = log};
+    intake in = {.into = into,
+                 .from = from_path,
+                 .check = check,
+                 .user = user,
+                 .log = log,
+                 .arrival = {TRI_TIER_UNKNOWN, ""}};
     *out = in.result;
     if (is_same_file(into->path, from_path))
         TRI_TRY(tri_fail(TRIAGE_E_INVALID, "%s: cannot merge a database into itself", from_path));
@@ -165,7 +172,8 @@ done:
 
 triage_status tri_store_fetch(int64_t *added, tri_store *into, tri_store *from, const char *problem,
                               const char *device, tri_check_fn check, void *user) {
-    intake in = {.into = into, .from = from->path, .check = check, .user = user};
+    intake in = {
+        .into = into, .from = from->path, .check = check, .user = user, .arrival = {TRI_TIER_UNKNOWN, ""}};
     triage_status status = tri_store_evidence(from, problem, device, fetch_row, &in);
     status = close_batch(&in, status);
     if (added)
@@ -281,7 +289,12 @@ triage_status tri_store_import(tri_merge_result *out, tri_store *into, const cha
     triage_status status = TRIAGE_OK;
     FILE *file = NULL;
     char *line = NULL;
-    intake in = {.into = into, .from = jsonl_path, .check = check, .user = user, .log = log};
+    intake in = {.into = into,
+                 .from = jsonl_path,
+                 .check = check,
+                 .user = user,
+                 .log = log,
+                 .arrival = {TRI_TIER_UNKNOWN, ""}};
     *out = in.result;
     TRI_TRY(tri_calloc(&line, LINE_LIMIT + 2, 1));
     file = fopen(jsonl_path, "re");

@@ -229,6 +229,16 @@ done:
     return status;
 }
 
+/* A day for clocks that differ. A clock that says it is before this was written is wrong, and judges nobody. */
+triage_status tri_measurement_check_date(const tri_measurement *row) {
+    const int64_t written = INT64_C(1796083200000), day = 86400000, now = tri_wall_time_ms();
+    const int64_t most = (now > written ? now : written) + day;
+    if (row->measured_at_ms < most)
+        return TRIAGE_OK;
+    return tri_fail(TRIAGE_E_DATA, "measured_at_ms: %lld is in the future; allowed are times before %lld",
+                    (long long)row->measured_at_ms, (long long)most);
+}
+
 triage_status tri_measurement_check_foreign(const tri_measurement *row) {
     triage_status status = TRIAGE_OK;
     char id[TRI_HASH_SIZE];

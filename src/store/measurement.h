@@ -48,6 +48,8 @@ void tri_measurement_id(char out[TRI_HASH_SIZE], const tri_measurement *row);
 
 /* Checks the row and that its id is the one of its content. */
 triage_status tri_measurement_check_foreign(const tri_measurement *row);
+/* A row from elsewhere cannot be of tomorrow. */
+triage_status tri_measurement_check_date(const tri_measurement *row);
 
 /* Makes a row that was measured here fit to be stored: texts that come from compilers and drivers (name,
  * reason, circumstances) lose what is not one line of UTF-8, an error without a number becomes the

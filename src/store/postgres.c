@@ -584,7 +584,9 @@ static triage_status begin(tri_store *store) {
     return TRIAGE_OK;
 }
 
-static triage_status put(tri_store *store, const tri_measurement *row) {
+/* Who adds rows to a server is known to it by its role. */
+static triage_status put(tri_store *store, const tri_measurement *row, const tri_arrival *arrival) {
+    (void)arrival;
     tri_text *lines = &store->server->lines;
     char *line = NULL;
     triage_status status = TRIAGE_OK;

@@ -90,9 +90,9 @@ static triage_status compare_objects(tri_store *store, sqlite3_stmt *ours, sqlit
 
 /* Hashes of what each version's migrations make, to spare every opening the making of it. One that is missing or
  * wrong costs time only: then the objects themselves are compared. */
-static const char *const known_schemas[] = {"2f40b73174d778a50d2403cb29ae0bcc",
-                                            "d1475b574573308050c171e81aa1764c",
-                                            "39196298c3c807e4b28891fd642f0fd8"};
+static const char *const known_schemas[] = {
+    "2f40b73174d778a50d2403cb29ae0bcc", "d1475b574573308050c171e81aa1764c",
+    "39196298c3c807e4b28891fd642f0fd8", "56b299733e4b5b35c0867a37dcddda4f"};
 
 static triage_status hash_objects(char out[TRI_HASH_SIZE], tri_store *store) {
     triage_status status = TRIAGE_OK;
@@ -271,13 +271,34 @@ static triage_status fill_standings(tri_store *store) {
                              &(tri_refresh_options){.deadline_ns = tri_now_ns() + 5 * INT64_C(1000000000)});
 }
 
+/* What older versions kept of this machine was measured here. */
+static triage_status adopt(tri_store *store) {
+    triage_status status = TRIAGE_OK;
+    sqlite3_stmt *sql = NULL;
+    char host[TRI_HASH_SIZE];
+    bool row;
+    tri_machine_hash(host);
+    TRI_TRY(tri_sql_begin(store));
+    status = tri_sql_take(&sql, store, "adopt");
+    if (status == TRIAGE_OK)
+        status = tri_sql_bind_text(store, sql, ":host", host);
+    if (status == TRIAGE_OK)
+        status = tri_sql_step(&row, store, sql);
+    tri_sql_give(store, sql);
+    status = tri_sql_end(store, status);
+done:
+    return status;
+}
+
 static triage_status prepare_writer(tri_store *store, int64_t version) {
     triage_status status = TRIAGE_OK;
-    const bool older = version > 0 && version < 3;
+    const bool older = version > 0 && version < 4;
     TRI_TRY(set_journal(store));
     TRI_TRY(tri_sql_run(store, "configure_write"));
     while (version < newest_version())
         TRI_TRY(migrate_once(&version, store));
+    if (older)
+        TRI_TRY(adopt(store));
     if (older)
         TRI_TRY(fill_standings(store));
 done:
@@ -301,6 +322,9 @@ triage_status tri_schema_prepare(tri_store *store, tri_access access) {
         version = newest_version();
     TRI_TRY(check_objects(store, version, newer));
     store->has_standings = version >= 3;
+    store->has_arrivals = version >= 4;
+    if (!store->has_arrivals)
+        TRI_TRY(tri_sql_run(store, "no_arrivals"));
     if (alone) {
         TRI_TRY(tri_sql_run(store, "lock_normal"));
         TRI_TRY(tri_sql_integer(&version, store, "schema_version")); /* the next look gives the lock back */

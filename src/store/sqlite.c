@@ -466,7 +466,34 @@ done:
     return status;
 }
 
-triage_status tri_sql_add(bool *added, tri_store *store, const tri_measurement *row) {
+static triage_status run_with_arrival(tri_store *store, const char *name, const tri_measurement *row,
+                                      const tri_arrival *arrival) {
+    triage_status status = TRIAGE_OK;
+    sqlite3_stmt *sql = NULL;
+    bool found;
+    TRI_TRY(tri_sql_take(&sql, store, name));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":id", row->id));
+    TRI_TRY(tri_sql_bind_text(store, sql, ":name", arrival->name));
+    TRI_TRY(tri_sql_bind_integer(store, sql, ":tier", arrival->tier));
+    TRI_TRY(tri_sql_step(&found, store, sql));
+done:
+    tri_sql_give(store, sql);
+    return status;
+}
+
+/* A claim needs no note, nor does a store that is gone when it is closed. */
+static triage_status note_arrival(tri_store *store, const tri_measurement *row, const tri_arrival *arrival) {
+    triage_status status = TRIAGE_OK;
+    if (arrival->tier == TRI_TIER_UNKNOWN || store->is_short_lived)
+        return TRIAGE_OK;
+    TRI_TRY(run_with_arrival(store, "add_source", row, arrival));
+    TRI_TRY(run_with_arrival(store, "add_arrival", row, arrival));
+done:
+    return status;
+}
+
+triage_status tri_sql_add(bool *added, tri_store *store, const tri_measurement *row,
+                          const tri_arrival *arrival) {
     static const char *const steps[] = {"add_problem", "add_device", "add_candidate", "add_origin",
                                         "add_measurement"};
     triage_status status = TRIAGE_OK;
@@ -476,7 +503,8 @@ triage_status tri_sql_add(bool *added, tri_store *store, const tri_measurement *
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && *added; i++)
         TRI_TRY(run_with_row(&found, store, steps[i], row));
     if (*added && sqlite3_changes(store->db) != 1)
-        status = tri_fail(TRIAGE_E_DB, "%s: measurement %s was not stored", store->path, row->id);
+        TRI_TRY(tri_fail(TRIAGE_E_DB, "%s: measurement %s was not stored", store->path, row->id));
+    TRI_TRY(note_arrival(store, row, arrival));
 done:
     return status;
 }

@@ -63,7 +63,8 @@ triage_status tri_sql_begin(tri_store *store);
 /* Commits if status is TRIAGE_OK, else rolls back; returns the first failure. */
 triage_status tri_sql_end(tri_store *store, triage_status status);
 
-/* Adds a checked row within a transaction. *added false: it was there. */
-triage_status tri_sql_add(bool *added, tri_store *store, const tri_measurement *row);
+/* Adds a checked row within a transaction, and where it comes from. *added false: it was there. */
+triage_status tri_sql_add(bool *added, tri_store *store, const tri_measurement *row,
+                          const tri_arrival *arrival);
 
 #endif

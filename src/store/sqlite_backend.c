@@ -54,9 +54,9 @@ static triage_status begin(tri_store *store) {
     return status;
 }
 
-static triage_status put(tri_store *store, const tri_measurement *measurement) {
+static triage_status put(tri_store *store, const tri_measurement *measurement, const tri_arrival *arrival) {
     bool added = false;
-    triage_status status = tri_sql_add(&added, store, measurement);
+    triage_status status = tri_sql_add(&added, store, measurement, arrival);
     store->added += added;
     return status;
 }

@@ -67,7 +67,7 @@ triage_status tri_store_add(tri_store *store, tri_measurement *measurement) {
     status = store->backend->begin(store);
     if (status != TRIAGE_OK)
         return status;
-    status = store->backend->put(store, measurement);
+    status = store->backend->put(store, measurement, &(tri_arrival){TRI_TIER_OWN, ""});
     if (status == TRIAGE_OK && !store->server && !store->is_short_lived)
         status = tri_standing_fill(&filled, store, FILL);
     status = store->backend->end(&added, store, status);
@@ -106,12 +106,22 @@ done:
     return status;
 }
 
+/* A row that cannot be read, or is not there, is passed over: it is "verify" that names it. */
 static triage_status visit(tri_store *store, int64_t number, tri_row_fn fn, void *user) {
     triage_status status = TRIAGE_OK;
     tri_query *sql = NULL;
+    tri_measurement row;
+    bool found;
     TRI_TRY(store->backend->take(&sql, store, "foreign_row"));
     TRI_TRY(store->backend->bind_integer(store, sql, ":row", number));
-    TRI_TRY(each_row(store, sql, fn, user));
+    TRI_TRY(store->backend->step(&found, store, sql));
+    if (!found)
+        goto done;
+    status = store->backend->row(&row, sql);
+    if (status == TRIAGE_OK)
+        status = fn(user, &row);
+    else if (status == TRIAGE_E_DATA)
+        status = TRIAGE_OK;
 done:
     store->backend->give(store, sql);
     return status;
@@ -144,14 +154,15 @@ done:
     return status;
 }
 
-/* What is not known, or has no candidate, is ranked. */
+/* What is not known, cannot be read, or has no candidate, is ranked. */
 triage_status tri_store_best(tri_store *store, const char *problem, const char *device, int64_t count,
                              tri_row_fn fn, void *user) {
     int64_t rows = 0;
     triage_status status = TRIAGE_OK;
     if (store->has_standings)
         status = rank_by(&rows, store, "standing", problem, device, count, fn, user);
-    if (status != TRIAGE_OK || rows > 0)
+    const bool damaged = status == TRIAGE_E_DB || status == TRIAGE_E_DATA;
+    if (rows > 0 || (status != TRIAGE_OK && !damaged))
         return status;
     return rank_by(&rows, store, "ranking", problem, device, count, fn, user);
 }
@@ -186,6 +197,28 @@ triage_status tri_store_known(tri_measurement *out, tri_store *store, const char
         TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "no evidence for the kernel %s", source_hash));
     TRI_TRY(store->backend->row(&row, sql));
     TRI_TRY(tri_measurement_copy(out, &row));
+done:
+    store->backend->give(store, sql);
+    return status;
+}
+
+triage_status tri_store_origin(tri_tier *out, char name[128], tri_store *store, const char *id) {
+    triage_status status = TRIAGE_OK;
+    tri_query *sql = NULL;
+    bool found;
+    *out =
+        store->server ? TRI_TIER_PEER : TRI_TIER_OWN; /* a file of before there were origins is its owner's */
+    name[0] = '\0';
+    if (!store->has_arrivals || store->is_short_lived)
+        return TRIAGE_OK;
+    TRI_TRY(store->backend->take(&sql, store, "origin_of"));
+    TRI_TRY(store->backend->bind_text(store, sql, ":id", id));
+    TRI_TRY(store->backend->step(&found, store, sql));
+    if (!found)
+        TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "%.32s: no measurement has that id", id));
+    const int64_t tier = store->backend->integer(sql, 0);
+    *out = tier == 0 ? TRI_TIER_OWN : tier == 1 ? TRI_TIER_PEER : TRI_TIER_UNKNOWN;
+    snprintf(name, 128, "%s", store->backend->text(sql, 1));
 done:
     store->backend->give(store, sql);
     return status;

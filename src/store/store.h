@@ -46,6 +46,13 @@ typedef struct tri_measurement {
 } tri_measurement;
 void tri_measurement_clear(tri_measurement *measurement); /* frees the strings */
 
+/* How far a row is believed, by where it came from: a fact that the database keeps beside it (docs/trust.md). */
+typedef enum tri_tier {
+    TRI_TIER_OWN, /* measured here: added with tri_store_add */
+    TRI_TIER_PEER, /* signed by a key that the importer named, or from the server that this file is in step with */
+    TRI_TIER_UNKNOWN /* a claim */
+} tri_tier;
+
 /* May be shared between threads; not across a fork. */
 typedef struct tri_store tri_store;
 typedef enum tri_store_mode { TRI_STORE_READ, TRI_STORE_WRITE /* creates and migrates */ } tri_store_mode;
@@ -104,7 +111,8 @@ triage_status tri_store_ranking(tri_store *store, const char *problem, const cha
 triage_status tri_store_best(tri_store *store, const char *problem, const char *device, int64_t count,
                              tri_row_fn fn, void *user);
 
-/* Evidence for one kernel (any outcome), newest first; compiler NULL: any. TRIAGE_E_NOT_FOUND if none. */
+/* Evidence for one kernel (any outcome), the most trusted first, then the newest; compiler NULL: any.
+ * TRIAGE_E_NOT_FOUND if none. */
 triage_status tri_store_known(tri_measurement *out, tri_store *store, const char *problem, const char *device,
                               const char *source_hash, const char *compiler);
 
@@ -115,6 +123,10 @@ bool tri_measurement_ties(const tri_measurement *best, const tri_measurement *ro
 /* All evidence of a problem, failures too, newest first. device NULL: any, one after the other. */
 triage_status tri_store_evidence(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                  void *user);
+
+/* Where the row with that id came from; name: 128 bytes, "" or "key ..." or "server ...". All rows of a server are its
+ * contributors': peers'. TRIAGE_E_NOT_FOUND. */
+triage_status tri_store_origin(tri_tier *out, char name[128], tri_store *store, const char *id);
 
 /* The row whose id begins with these 4 to 32 hex digits. TRIAGE_E_NOT_FOUND, TRIAGE_E_INVALID if several do. */
 triage_status tri_store_find(tri_measurement *out, tri_store *store, const char *id);

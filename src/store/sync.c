@@ -13,7 +13,7 @@ typedef struct sync {
     tri_store *local, *server;
     const tri_sync_options *options;
     tri_sync_result result;
-    char server_id[64];
+    char server_id[64], peer[72]; /* "server " and the id */
     int64_t pulled, pushed;
     int64_t deadline_ns; /* 0: none */
 } sync;
@@ -65,6 +65,7 @@ static triage_status read_server_id(sync *s) {
     TRI_TRY(server->take(&query, s->server, "server_id"));
     TRI_TRY(server->step(&row, s->server, query));
     snprintf(s->server_id, sizeof s->server_id, "%s", row ? server->text(query, 0) : "");
+    snprintf(s->peer, sizeof s->peer, "server %s", s->server_id);
     if (!s->server_id[0])
         status = tri_fail(TRIAGE_E_DATA, "%s: the server has no id", s->server->path);
 done:
@@ -122,7 +123,7 @@ static triage_status put_batch(int *count, int64_t *last, sync *s, int64_t after
     TRI_TRY(local->step(&more, s->local, query));
     while (more) {
         TRI_TRY(local->row(&row, query));
-        TRI_TRY(s->server->backend->put(s->server, &row));
+        TRI_TRY(s->server->backend->put(s->server, &row, &(tri_arrival){TRI_TIER_OWN, ""}));
         *last = local->integer(query, NUMBER_COLUMN);
         ++*count;
         TRI_TRY(local->step(&more, s->local, query));
@@ -200,7 +201,7 @@ static void refuse(sync *s, const tri_measurement *row) {
 }
 
 static bool passes(const sync *s, const tri_measurement *row) {
-    return tri_measurement_check_foreign(row) == TRIAGE_OK &&
+    return tri_measurement_check_foreign(row) == TRIAGE_OK && tri_measurement_check_date(row) == TRIAGE_OK &&
            (!s->options->check || s->options->check(s->options->user, row) == TRIAGE_OK);
 }
 
@@ -237,13 +238,14 @@ done:
 /* In one transaction: the rows, how far they reach, and that they need not be sent back. */
 static triage_status keep_batch(sync *s, const arrival *a) {
     const tri_backend *local = s->local->backend;
+    const tri_arrival from = {TRI_TIER_PEER, s->peer};
     int64_t before = 0, after = 0, added;
     triage_status status = local->begin(s->local);
     if (status != TRIAGE_OK)
         return status;
     TRI_TRY(integer_of(&before, s->local, "last_row"));
     for (int i = 0; i < a->count; i++)
-        TRI_TRY(local->put(s->local, &a->rows[i]));
+        TRI_TRY(local->put(s->local, &a->rows[i], &from));
     TRI_TRY(note(s, "set_pulled", a->last));
     if (before == s->pushed) {
         TRI_TRY(integer_of(&after, s->local, "last_row"));

@@ -1,23 +1,8 @@
 /* From what a worker reports to a row of evidence, and back. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tune/search.h"
-
-void tri_machine_hash(char out[TRI_HASH_SIZE]) {
-    char *id = NULL, host[256] = "";
-    size_t size = 0;
-    if (tri_file_read(&id, &size, "/etc/machine-id", 4096) != TRIAGE_OK || size == 0) {
-        free(id);
-        id = NULL;
-        gethostname(host, sizeof host - 1);
-    }
-    const char *text = id ? id : host;
-    tri_piece pieces[] = {{"triage machine", 14}, {text, strlen(text)}};
-    tri_hash_pieces(out, pieces, 2);
-    free(id);
-}
 
 static triage_status fill_texts(tri_measurement *out, const tri_search *search,
                                 const tri_row_subject *subject, const char *reason,
@@ -146,6 +131,8 @@ static bool answers(const tri_search *search, const tri_search_trial *trial, con
 
 triage_status tri_search_recall(bool *known, tri_search *search, tri_search_trial *trial) {
     tri_measurement row = {0};
+    tri_tier tier = TRI_TIER_UNKNOWN;
+    char name[128];
     triage_status status = TRIAGE_OK;
     *known = false;
     if (!search->store || search->options->force || tri_search_keeps_nothing(search))
@@ -156,7 +143,9 @@ triage_status tri_search_recall(bool *known, tri_search *search, tri_search_tria
         status = TRIAGE_OK;
         goto done;
     }
-    if (status == TRIAGE_OK && answers(search, trial, &row)) {
+    if (status == TRIAGE_OK)
+        status = tri_store_origin(&tier, name, search->store, row.id);
+    if (status == TRIAGE_OK && tier != TRI_TIER_UNKNOWN && answers(search, trial, &row)) {
         trial->row.evidence = row;
         trial->row.known = *known = true;
         row = (tri_measurement){0};

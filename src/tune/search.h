@@ -113,11 +113,13 @@ triage_status tri_search_make_ready(tri_search *search);
 /* Looks the dense product up, else measures it, else notes why not; no reason to fail a run. */
 triage_status tri_search_dense(tri_search *search);
 
+/* ---- claims.c ---- */
+/* Puts what strangers claim of this problem before all that is known of others. */
+triage_status tri_search_recall_claims(tri_search *search, size_t most);
+
 /* ---- evidence.c ---- */
 /* Into the database, which is made if need be. */
 triage_status tri_search_store(tri_search *search, tri_measurement *row);
-/* The anonymous name of this machine. */
-void tri_machine_hash(char out[TRI_HASH_SIZE]);
 /* What a row of evidence is about; borrowed. */
 typedef struct tri_row_subject {
     const char *problem, *kernel, *config, *source_hash, *compiler, *stage;
@@ -134,7 +136,8 @@ triage_status tri_search_record_failure(tri_search *search, tri_search_trial *tr
                                         const char *stage, const char *reason);
 /* Compiling for nobody in particular: no store is read or written. */
 bool tri_search_keeps_nothing(const tri_search *search);
-/* Looks the trial up in the store: true and its row filled when it need not be measured again. */
+/* Looks the trial up in the store: true and its row filled when it need not be measured again. What a stranger says of
+ * it is no answer. */
 triage_status tri_search_recall(bool *known, tri_search *search, tri_search_trial *trial);
 
 /* Fills in the ranks. */

@@ -230,6 +230,7 @@ static triage_status recall_near(tri_search *search) {
     if (search->known.count == 0)
         TRI_TRY(recall_elsewhere(search, most));
     say_known(search);
+    TRI_TRY(tri_search_recall_claims(search, most));
 done:
     return status;
 }

@@ -124,10 +124,18 @@ def check_agreement(fleet, name, wanted_rows):
     need(rows == distinct, rows - distinct, "rows are doubled")
     need(wanted_rows is None or rows == wanted_rows, rows, "rows, not", wanted_rows)
     need(fleet.triage_db(0, "verify", "--db", fleet.local(name, 0), timeout=120)["measurements"] == rows)
-    winners = [[(w["problem"], w["config"], w["median_ns"])
-                for w in fleet.triage_db(i, "list", "--db", fleet.local(name, i), timeout=120)["winners"]]
-               for i in range(HOSTS)]
+    # What a host measured itself it believes first; those that measured nothing agree with each other and the server.
+    newcomers = [fleet.local(name, i) + ".new" for i in range(2)]
+    for i, path in enumerate(newcomers):
+        fleet.triage_db(i, "sync", "--db", path, "--server", fleet.url(name))
+
+    def winners_of(i, path):
+        return [(w["problem"], w["config"], w["median_ns"])
+                for w in fleet.triage_db(i, "list", "--db", path, timeout=120)["winners"]]
+    winners = [winners_of(i, path) for i, path in enumerate(newcomers)] + [winners_of(0, fleet.url(name))]
     need(all(w == winners[0] for w in winners), "winners differ")
+    for i in range(HOSTS):
+        need([w[0] for w in winners_of(i, fleet.local(name, i))] == [w[0] for w in winners[0]], "a problem has no winner")
     return rows, len(winners[0])
 
 

@@ -242,6 +242,8 @@ static void test_older_schema(void **state) {
     add(store, row_of("old", 100));
     add(store, row_of("slower", 200));
     tri_store_close(store);
+    sql("old.db", "DROP TABLE arrival; DROP TABLE source; PRAGMA user_version = 3");
+    expect_old(TRI_STORE_READ);
     sql("old.db", "DROP TRIGGER measurement_standing; DROP INDEX candidate_config; DROP VIEW place; DROP "
                   "TABLE standing;"
                   "DROP TABLE schema_version; PRAGMA user_version = 2");

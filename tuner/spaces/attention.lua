@@ -11,9 +11,6 @@ return triage.space {
    op = "attention",
    reference = plain.reference,
    kernels = {
-      require "attention.decode",
-      require "attention.wgmma",
-      require "attention.mma",
       plain.plain,
       require "attention.host",
    },

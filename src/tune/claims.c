@@ -1,0 +1,86 @@
+/* What strangers claim of the very problem (docs/trust.md) is tried first: each is verified and timed here like every
+ * candidate, and what is found is one's own evidence, before which the claim is silent from then on. */
+#include "tune/search.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CLAIMS_TRIED 4     /* in one run: a flood of them takes no budget */
+#define ROWS_LOOKED_AT 256 /* one's own come first in a ranking */
+
+typedef struct claims {
+    const tri_search *search;
+    size_t points[CLAIMS_TRIED];
+    size_t count;
+} claims;
+
+static bool find_point(size_t *point, const tri_configs *configs, const char *config) {
+    for (*point = 0; *point < configs->count; ++*point)
+        if (strcmp(configs->text[*point], config) == 0)
+            return true;
+    return false;
+}
+
+/* A tri_row_fn, over a ranking. */
+static triage_status take_claim(void *user, const tri_measurement *row) {
+    claims *c = user;
+    triage_status status = TRIAGE_OK;
+    tri_tier tier;
+    char name[128];
+    size_t point;
+    if (c->count == CLAIMS_TRIED || !find_point(&point, &c->search->configs, row->config) ||
+        point == c->search->configs.default_index)
+        return TRIAGE_OK;
+    for (size_t i = 0; i < c->count; i++)
+        if (c->points[i] == point)
+            return TRIAGE_OK;
+    TRI_TRY(tri_store_origin(&tier, name, c->search->store, row->id));
+    if (tier == TRI_TIER_UNKNOWN)
+        c->points[c->count++] = point;
+done:
+    return status;
+}
+
+static void remove_known(tri_known *known, size_t at) {
+    free(known->configs[at]);
+    known->count--;
+    memmove(&known->points[at], &known->points[at + 1], (known->count - at) * sizeof known->points[0]);
+    memmove(&known->configs[at], &known->configs[at + 1], (known->count - at) * sizeof known->configs[0]);
+}
+
+static triage_status put_first(tri_known *known, size_t point, const char *config, size_t most) {
+    char *copy = NULL;
+    triage_status status = tri_strdup(&copy, config);
+    if (status != TRIAGE_OK)
+        return status;
+    for (size_t i = known->count; i-- > 0;)
+        if (known->points[i] == point)
+            remove_known(known, i);
+    if (known->count > 0 && (known->count == TRI_KNOWN_MOST || known->count == most))
+        remove_known(known, known->count - 1);
+    memmove(&known->points[1], &known->points[0], known->count * sizeof known->points[0]);
+    memmove(&known->configs[1], &known->configs[0], known->count * sizeof known->configs[0]);
+    known->points[0] = point;
+    known->configs[0] = copy;
+    known->count++;
+    return TRIAGE_OK;
+}
+
+triage_status tri_search_recall_claims(tri_search *search, size_t most) {
+    triage_status status = TRIAGE_OK;
+    claims found = {.search = search};
+    if (!search->store)
+        return TRIAGE_OK;
+    TRI_TRY(tri_store_best(search->store, search->problem_key, search->device_key, ROWS_LOOKED_AT, take_claim,
+                           &found));
+    if (found.count > most)
+        found.count = most;
+    for (size_t i = found.count; i-- > 0;)
+        TRI_TRY(put_first(&search->known, found.points[i], search->configs.text[found.points[i]], most));
+    if (found.count > 0)
+        tri_log_line(search->options->log, TRIAGE_LOG_INFO,
+                     "first checks %zu configuration%s that others say %s fast for this problem", found.count,
+                     found.count == 1 ? "" : "s", found.count == 1 ? "is" : "are");
+done:
+    return status;
+}
