@@ -1,16 +1,19 @@
-/* The program that triage_tune starts to compile and to measure in. Not for hands: it talks over a socket
- * that it inherits. */
+/* The program that triage_tune starts to compile and to measure in, and in which whoever opens a space file of a
+ * stranger's has its Lua run. Not for hands: it talks over a socket that it inherits. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "cli/cli_common.h"
 #include "cli/cli_libraries.h"
 #include "measure/worker.h"
+#include "space/process.h"
 
 static bool is_socket(int fd) {
     int type = 0;
@@ -34,9 +37,25 @@ static int print_help(void) {
     return tri_cli_finish(TRI_EXIT_OK);
 }
 
+/* "triage_worker space PID": PID is that of the process whose main thread started us, else 0; then the end of the socket
+ * is what tells us that it is gone. */
+static int serve_space(const char *parent) {
+    const long pid = strtol(parent, NULL, 10);
+    if (pid > 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != pid)
+            return TRI_EXIT_OK;
+    }
+    prctl(PR_SET_NAME, "triage_space");
+    die_plainly();
+    return tri_space_serve(TRI_WORKER_SOCKET);
+}
+
 int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return print_help();
+    if (argc == 3 && strcmp(argv[1], "space") == 0 && is_socket(TRI_WORKER_SOCKET))
+        return serve_space(argv[2]);
     if (argc != 2 || !is_socket(TRI_WORKER_SOCKET)) {
         fprintf(stderr, "triage_worker: started by triage_tune, not by hand (--help says more)\n");
         return TRI_EXIT_USAGE;

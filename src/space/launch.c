@@ -29,7 +29,7 @@ const tri_launch_number tri_launch_numbers[] = {NUMBER(smem_bytes, 0, 1 << 20),
                                                 NUMBER(panel_busy_warps, 0, 1024),
                                                 NUMBER(panel_least_blocks, 0, 1 << 20),
                                                 {0}};
-const tri_launch_number tri_box_numbers[] = {OF_BOX(rank, 2, 3),
+const tri_launch_number tri_box_numbers[] = {OF_BOX(rank, 1, TRI_MAP_RANK),
                                              OF_BOX(inner_split, 0, INT32_MAX),
                                              OF_BOX(swizzle, 0, 128),
                                              OF_BOX(l2_promotion, 0, 256),
@@ -90,7 +90,7 @@ static triage_status check_extent(const tri_launch_part *part, const tri_launch 
 }
 
 static triage_status check_box(const tri_tensor_box *box) {
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < TRI_MAP_RANK; i++)
         if (box->box[i] < (i < box->rank ? 1 : 0) || box->box[i] > TRI_BOX_ELEMENTS_MAX)
             return fail_range("a tensor box", box->box[i]);
     return check_numbers(tri_box_numbers, box);

@@ -1,4 +1,5 @@
 #include "space/local.h"
+#include "space/remote.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,9 @@ static triage_status name_file(tri_space *space, tri_op op, const char *path) {
                 : tri_format(&space->file, "tuner/spaces/%s.lua", op_name(op));
 }
 
-static triage_status load(tri_space *space, const tri_space_options *options) {
+typedef triage_status (*open_fn)(tri_space *space, const tri_space_text *text, const tri_files *files);
+
+static triage_status load(tri_space *space, const tri_space_options *options, open_fn open) {
     triage_status status = TRIAGE_OK;
     char *vocabulary = NULL, *text = NULL;
     tri_space_place place = {space->file, space->is_path, space->data_dir};
@@ -28,23 +31,21 @@ static triage_status load(tri_space *space, const tri_space_options *options) {
     TRI_TRY(tri_lua_file_read(&text, &texts.text_size, space->data_dir, space->file, options->path));
     texts.vocabulary = vocabulary;
     texts.text = text;
-    TRI_TRY(tri_local_open(space, &texts, &files));
+    TRI_TRY(open(space, &texts, &files));
 done:
     free(vocabulary);
     free(text);
     return status;
 }
 
-triage_status tri_space_open_here(tri_space **out, tri_op op, const tri_space_options *options) {
-    static const tri_space_options defaults = {0};
-    const tri_space_options *given = options ? options : &defaults;
+static triage_status open_space(tri_space **out, tri_op op, const tri_space_options *given, open_fn open) {
     triage_status status = TRIAGE_OK;
     tri_space *space = NULL;
     TRI_TRY(tri_calloc(&space, 1, sizeof *space));
     TRI_TRY(name_file(space, op, given->path));
     if (given->data_dir)
         TRI_TRY(tri_strdup(&space->data_dir, given->data_dir));
-    TRI_TRY(load(space, given));
+    TRI_TRY(load(space, given, open));
     if (strcmp(space->op, op_name(op)) != 0) {
         status = tri_fail(TRIAGE_E_DATA, "%s: this space is for the operation %s, not %s", space->file,
                           space->op, op_name(op));
@@ -57,8 +58,15 @@ done:
     return status;
 }
 
+triage_status tri_space_open_here(tri_space **out, tri_op op, const tri_space_options *options) {
+    return open_space(out, op, options, tri_local_open);
+}
+
+/* Only Lua that is built in runs in this process. */
 triage_status tri_space_open(tri_space **out, tri_op op, const tri_space_options *options) {
-    return tri_space_open_here(out, op, options);
+    static const tri_space_options defaults = {0};
+    const tri_space_options *given = options ? options : &defaults;
+    return open_space(out, op, given, given->path || given->data_dir ? tri_remote_open : tri_local_open);
 }
 
 void tri_space_free(tri_space *space) {

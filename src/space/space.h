@@ -8,6 +8,9 @@
  *
  * Parts of a file, in files beside it or built in, by require "folder.name" (parts.h).
  *
+ * Lua that is not built in, a file given by its path or anything from a data folder, runs in a process of its own
+ * (process.h): triage_worker must be where this build put it. What comes from there is checked here.
+ *
  * Sandbox: no io, os, package, debug, load, dofile, collectgarbage, string.dump; text chunks only; an
  * instruction limit and a memory limit for each call, both with a clear TRIAGE_E_DATA. */
 #ifndef TRIAGE_SPACE_SPACE_H

@@ -47,6 +47,13 @@ bool tri_is_template(const char *text) {
     return true;
 }
 
+bool tri_is_part(const char *text) {
+    const size_t size = strlen(text);
+    if (size < 5 || size > 200 || strcmp(text + size - 4, ".lua") != 0 || text[0] == '/')
+        return false;
+    return strspn(text, LOWER DIGITS "_/") == size - 4 && !strstr(text, "//") && text[size - 5] != '/';
+}
+
 /* ---- values ---- */
 
 /* How much of text is a C name. */

@@ -19,6 +19,9 @@ bool tri_is_target(const char *text);
 /* "templates/" and plain names joined by '/'. */
 bool tri_is_template(const char *text);
 
+/* "folder/name.lua": words joined by '/'. */
+bool tri_is_part(const char *text);
+
 /* What may replace a placeholder of a template, at most 64 characters:
  *
  *     value  = name | number

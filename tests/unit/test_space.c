@@ -150,7 +150,7 @@ static void reads_the_launch_geometry(void **state) {
     assert_int_equal(launch->workspace_bytes, 12);
     assert_int_equal(launch->map_a.rank, 0);
     assert_int_equal(launch->map_b.rank, 3);
-    assert_memory_equal(launch->map_b.box, ((int32_t[3]){64, 32, 2}), sizeof launch->map_b.box);
+    assert_memory_equal(launch->map_b.box, ((int32_t[TRI_MAP_RANK]){64, 32, 2}), sizeof launch->map_b.box);
     assert_int_equal(launch->map_b.inner_split, 64);
     assert_int_equal(launch->map_b.swizzle, 128);
     assert_int_equal(launch->map_b.l2_promotion, 256);
@@ -482,7 +482,7 @@ static void names_the_function_that_answers_nonsense(void **state) {
         {"grid = { 1 }", "grid = { 1, 70000 }", "grid must be an integer 1 .. 65535, not 70000"},
         {"grid = { 1 }", "gird = { 1 }", "v.lua:11: launch has an unknown field gird"},
         {"grid = { 1 }", "smem_bytes = 1.5", "smem_bytes must be an integer 0 .. 1048576, not 1.5"},
-        {"grid = { 1 }", "map_b = { rank = 4, box = {} }", "rank must be an integer 2 .. 3, not 4"},
+        {"grid = { 1 }", "map_b = { rank = 6, box = {} }", "rank must be an integer 1 .. 5, not 6"},
         {"grid = { 1 }", "map_b = { rank = 2, box = { 1, 257 } }",
          "a tensor box must be an integer 1 .. 256"},
     };
