@@ -2,6 +2,7 @@
 #ifndef TRIAGE_CLI_BENCH_H
 #define TRIAGE_CLI_BENCH_H
 
+#include "check/verdict.h"
 #include "cli/cli_common.h"
 #include "measure/stats.h"
 #include "run/context.h"
@@ -22,6 +23,7 @@ typedef struct tri_arena {
     double *references; /* float64 rows */
     int64_t *rows;
     size_t row_count;
+    tri_view view[TRI_VIEWS_MAX];
     tri_yardstick yardstick;
 } tri_arena;
 

@@ -17,7 +17,7 @@ triage_status tri_arena_place(void **out, const tri_arena *arena, const void *da
 /* ---- inputs ---- */
 
 static size_t value_count(const tri_arena *arena) {
-    const tri_problem *p = &arena->problem;
+    const tri_bsr_problem *p = tri_bsr(&arena->problem);
     return (size_t)p->nnzb * (size_t)p->block_m * (size_t)p->block_k;
 }
 
@@ -27,7 +27,7 @@ static triage_status draw(void **out, triage_dtype dtype, size_t count, uint64_t
 }
 
 static triage_status make_matrix(tri_arena *arena) {
-    const tri_problem *p = &arena->problem;
+    const tri_bsr_problem *p = tri_bsr(&arena->problem);
     triage_bsr_desc desc = TRIAGE_BSR_DESC_INIT;
     desc.dtype = p->in_type;
     desc.rows = p->m;
@@ -43,7 +43,7 @@ static triage_status make_matrix(tri_arena *arena) {
 
 static triage_status make_scales(tri_arena *arena, tri_random *random) {
     triage_status status = TRIAGE_OK;
-    size_t count = tri_problem_scales(&arena->problem);
+    size_t count = tri_bsr_scales(&arena->problem);
     void *scale_a = NULL, *scale_b = NULL;
     TRI_TRY(tri_calloc(&arena->scale_a, count, sizeof *arena->scale_a));
     tri_fill_scales(arena->scale_a, count, tri_random_next(random));
@@ -53,14 +53,14 @@ static triage_status make_scales(tri_arena *arena, tri_random *random) {
     TRI_TRY(status);
     status = tri_arena_place(&scale_b, arena, &arena->scale_b, sizeof arena->scale_b);
     arena->epilogue.scale_b = scale_b;
-    arena->epilogue.scale_a_per_block = arena->problem.scale_per_block;
+    arena->epilogue.scale_a_per_block = tri_bsr(&arena->problem)->scale_per_block;
 done:
     return status;
 }
 
 static triage_status make_inputs(tri_arena *arena, uint64_t seed) {
     triage_status status = TRIAGE_OK;
-    const tri_problem *p = &arena->problem;
+    const tri_bsr_problem *p = tri_bsr(&arena->problem);
     size_t b_count = (size_t)p->k * (size_t)p->n, c_count = (size_t)p->m * (size_t)p->n;
     tri_random random;
     tri_random_seed(&random, seed);
@@ -82,7 +82,7 @@ done:
 
 triage_status tri_arena_densify(void **out, const tri_arena *arena) {
     triage_status status = TRIAGE_OK;
-    const tri_problem *p = &arena->problem;
+    const tri_bsr_problem *p = tri_bsr(&arena->problem);
     size_t size = tri_dtype_size(p->in_type), row_bytes = (size_t)p->block_k * size;
     char *dense = NULL;
     TRI_TRY(tri_calloc(&dense, (size_t)p->m * (size_t)p->k, size));
@@ -117,7 +117,7 @@ triage_status tri_arena_judge(tri_verdict *out, tri_arena *arena) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(triage_device_synchronize(arena->context));
     TRI_TRY(triage_device_download(arena->context, arena->got, arena->c_dense.data, arena->c_bytes));
-    tri_verdict_make(out, &arena->yardstick, &arena->problem, arena->got, arena->plain, arena->references,
+    tri_verdict_make(out, &arena->yardstick, arena->view, arena->got, arena->plain, arena->references,
                      arena->rows, arena->row_count);
 done:
     return status;
@@ -136,7 +136,7 @@ static triage_status launch_plain(tri_arena *arena, tri_kernel *kernel, const tr
     TRI_TRY(tri_matrix_schedule_for(&buffers.schedule, arena->a, launch));
     TRI_TRY(tri_bsr_args_make(&args, arena->context->device, launch, &arena->problem, &buffers, 1, 0));
     TRI_TRY(tri_arena_poison(arena));
-    TRI_TRY(tri_kernel_launch(kernel, &args, sizeof args, NULL));
+    TRI_TRY(tri_kernel_launch(kernel, &args, NULL));
     TRI_TRY(triage_device_synchronize(arena->context));
     TRI_TRY(triage_device_download(arena->context, arena->plain, arena->c_dense.data, arena->c_bytes));
 done:
@@ -147,11 +147,13 @@ static triage_status run_plain(tri_arena *arena) {
     triage_status status = TRIAGE_OK;
     triage_context *context = arena->context;
     const tri_device_info *info = tri_device_describe(context->device);
+    tri_space *space = NULL;
     tri_candidate candidate = {0};
     tri_source source = {0};
     tri_image image = {0};
     tri_kernel *kernel = NULL;
-    TRI_TRY(tri_space_reference(&candidate, context->space, &arena->problem, info));
+    TRI_TRY(tri_context_space(&space, context, arena->problem.op));
+    TRI_TRY(tri_space_reference(&candidate, space, &arena->problem, info));
     TRI_TRY(tri_render(&source, &candidate, context->data_dir));
     TRI_TRY(tri_compile(&image, info->target, &source, context->cache_dir));
     TRI_TRY(tri_kernel_load(&kernel, context->device, &image, &candidate.launch));
@@ -166,19 +168,19 @@ done:
 
 static triage_status make_references(tri_arena *arena, uint64_t seed) {
     triage_status status = TRIAGE_OK;
-    const tri_problem *p = &arena->problem;
-    tri_bsr_operands operands = {.problem = p,
+    const tri_bsr_problem *p = tri_bsr(&arena->problem);
+    tri_bsr_operands operands = {.problem = &arena->problem,
                                  .pattern = &arena->pattern,
                                  .values = arena->values,
                                  .b = arena->b,
                                  .scale_a = arena->scale_a,
                                  .scale_b = arena->scale_a ? &arena->scale_b : NULL,
                                  .alpha = 1};
-    TRI_TRY(tri_checked_rows(&arena->rows, &arena->row_count, p, &arena->pattern, seed));
+    TRI_TRY(tri_checked_rows(&arena->rows, &arena->row_count, &arena->problem, &arena->pattern, seed));
     TRI_TRY(tri_calloc(&arena->references, arena->row_count * (size_t)p->n, sizeof *arena->references));
     for (size_t i = 0; i < arena->row_count; i++)
         tri_reference_row(arena->references + i * (size_t)p->n, &operands, arena->rows[i]);
-    TRI_TRY(tri_yardstick_make(&arena->yardstick, p, arena->plain, arena->references, arena->rows,
+    TRI_TRY(tri_yardstick_make(&arena->yardstick, arena->view, arena->plain, arena->references, arena->rows,
                                arena->row_count));
 done:
     return status;
@@ -190,6 +192,7 @@ triage_status tri_arena_open(tri_arena *out, triage_context *context, const tri_
     *out = (tri_arena){
         .context = context, .problem = *problem, .pattern = *pattern, .epilogue = TRIAGE_EPILOGUE_INIT};
     *pattern = (tri_pattern){0};
+    tri_bsr_views(out->view, problem);
     TRI_TRY(make_inputs(out, seed));
     TRI_TRY(run_plain(out));
     TRI_TRY(make_references(out, seed));

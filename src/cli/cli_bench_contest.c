@@ -19,7 +19,7 @@ static bool runs(const tri_contestant *c) {
 
 /* A line of C as stored; NaN is no number near any other. */
 static bool is_rough_line(const tri_arena *arena, size_t first, size_t count) {
-    triage_dtype dtype = arena->problem.out_type;
+    triage_dtype dtype = tri_bsr(&arena->problem)->out_type;
     double sum = 0;
     for (size_t i = first; i < first + count; i++) {
         double value = tri_to_float(arena->plain, dtype, i);
@@ -36,8 +36,8 @@ static bool is_rough_line(const tri_arena *arena, size_t first, size_t count) {
 
 /* Of a result that the gate refuses: is it this product all the same, summed with less care? */
 static bool is_rough_product(const tri_arena *arena) {
-    size_t line = (size_t)arena->problem.ldc;
-    size_t count = arena->c_bytes / tri_dtype_size(arena->problem.out_type);
+    size_t line = (size_t)tri_bsr(&arena->problem)->ldc;
+    size_t count = arena->c_bytes / tri_dtype_size(tri_bsr(&arena->problem)->out_type);
     for (size_t first = 0; first < count; first += line)
         if (!is_rough_line(arena, first, line))
             return false;

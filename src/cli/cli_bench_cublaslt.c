@@ -133,7 +133,7 @@ static triage_status type_of(int *out, triage_dtype dtype) {
 static triage_status describe(lt_state *s, bool fast) {
     enum { kCompute32F = 68, kTypeF32 = 0, kTransposeLeft = 3, kTransposeRight = 4 };
     triage_status status = TRIAGE_OK;
-    const tri_problem *p = &s->arena->problem;
+    const tri_bsr_problem *p = tri_bsr(&s->arena->problem);
     bool c_col = p->c_layout == TRIAGE_COL_MAJOR, b_col = p->b_layout == TRIAGE_COL_MAJOR;
     int32_t turn_left = c_col || b_col, turn_right = c_col && !b_col;
     void **a = c_col ? &s->left : &s->right, **b = c_col ? &s->right : &s->left;
@@ -175,7 +175,7 @@ static triage_status lt_run(void *opaque) {
     const float one = 1, zero = 0;
     const void *b = s->arena->b_dense.data;
     void *c = s->arena->c_dense.data;
-    bool c_col = s->arena->problem.c_layout == TRIAGE_COL_MAJOR;
+    bool c_col = tri_bsr(&s->arena->problem)->c_layout == TRIAGE_COL_MAJOR;
     return check(s,
                  s->api.matmul(s->handle, s->desc, &one, c_col ? s->dense : b, s->left, c_col ? b : s->dense,
                                s->right, &zero, c, s->c, c, s->c, s->best.data, s->workspace, WORKSPACE_BYTES,
@@ -237,9 +237,9 @@ static triage_status open_as(void **out, char detail[256], const tri_arena *aren
     TRI_TRY(choose(s));
     snprintf(detail, 256, "cublasLtMatmul %zu, dense A, fastest of %d algorithms%s", s->api.version(),
              s->count,
-             arena->problem.in_type != TRIAGE_E4M3 ? ""
-             : fast                                ? ", fast accumulation"
-                                                   : ", exact accumulation");
+             tri_bsr(&arena->problem)->in_type != TRIAGE_E4M3 ? ""
+             : fast                                           ? ", fast accumulation"
+                                                              : ", exact accumulation");
     *out = s;
     s = NULL;
 done:

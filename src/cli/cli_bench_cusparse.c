@@ -103,7 +103,7 @@ static triage_status open_common(cusparse_state *s, int *version, const tri_aren
     s->alpha = 1;
     TRI_TRY(tri_library_open(&s->library, libraries, NULL));
     TRI_TRY(tri_peer_symbols(&s->api, s->library, cusparse_names, CUSPARSE_SYMBOLS));
-    TRI_TRY(tri_peer_cuda_type(&s->in_type, arena->problem.in_type));
+    TRI_TRY(tri_peer_cuda_type(&s->in_type, tri_bsr(&arena->problem)->in_type));
     TRI_TRY(check(s, s->api.create(&s->handle), "cusparseCreate"));
     TRI_TRY(check(s, s->api.set_stream(s->handle, stream), "cusparseSetStream"));
     TRI_TRY(check(s, s->api.get_version(s->handle, version), "cusparseGetVersion"));
@@ -145,7 +145,7 @@ static void *pointer(tri_address address) {
 }
 
 static triage_status create_bsr(cusparse_state *s) {
-    const tri_problem *p = &s->arena->problem;
+    const tri_bsr_problem *p = tri_bsr(&s->arena->problem);
     const triage_bsr_matrix *a = s->arena->a;
     static const char *const name[] = {"cusparseCreateBsr"};
     create_bsr_fn create = NULL;
@@ -206,7 +206,7 @@ done:
 /* Values are one row-major matrix of m x (width * block). */
 static triage_status place_values(cusparse_state *s, int64_t width) {
     triage_status status = TRIAGE_OK;
-    const tri_problem *p = &s->arena->problem;
+    const tri_bsr_problem *p = tri_bsr(&s->arena->problem);
     const tri_pattern *pattern = &s->arena->pattern;
     size_t line = (size_t)p->block_k * tri_dtype_size(p->in_type);
     size_t pitch = (size_t)width * line;
@@ -229,7 +229,7 @@ done:
 
 static triage_status create_ell(cusparse_state *s) {
     triage_status status = TRIAGE_OK;
-    const tri_problem *p = &s->arena->problem;
+    const tri_bsr_problem *p = tri_bsr(&s->arena->problem);
     int64_t width = longest_row(&s->arena->pattern);
     if (p->block_m != p->block_k)
         return tri_fail(TRIAGE_E_UNSUPPORTED, "Blocked-ELL has square blocks only");

@@ -15,8 +15,9 @@ static double flops_per_clock(int cc, triage_dtype dtype) {
 }
 
 static void documented(tri_limit *out, const tri_problem *problem, const tri_device_info *info) {
-    out->flops_per_s =
-        flops_per_clock(info->cc, problem->in_type) * info->sm_count * (double)info->clock_khz * 1e3;
+    tri_least_work work;
+    problem->op->least_work(&work, problem);
+    out->flops_per_s = flops_per_clock(info->cc, work.dtype) * info->sm_count * (double)info->clock_khz * 1e3;
     if (info->cc) /* two transfers a clock */
         out->bytes_per_s = 2e3 * (double)info->memory_clock_khz * info->memory_bus_bits / 8;
 }

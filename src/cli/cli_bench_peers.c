@@ -92,8 +92,8 @@ static triage_status cublas_open(void **out, char detail[256], const tri_arena *
     TRI_TRY(tri_calloc(&state, 1, sizeof *state));
     state->arena = arena;
     TRI_TRY(tri_peer_symbols(&state->api, library, cublas_names, sizeof cublas_names / sizeof *cublas_names));
-    TRI_TRY(tri_peer_cuda_type(&state->in_type, arena->problem.in_type));
-    TRI_TRY(tri_peer_cuda_type(&state->out_type, arena->problem.out_type));
+    TRI_TRY(tri_peer_cuda_type(&state->in_type, tri_bsr(&arena->problem)->in_type));
+    TRI_TRY(tri_peer_cuda_type(&state->out_type, tri_bsr(&arena->problem)->out_type));
     TRI_TRY(cublas_check(state, state->api.create(&state->handle), "cublasCreate"));
     TRI_TRY(cublas_check(state, state->api.set_stream(state->handle, stream), "cublasSetStream"));
     TRI_TRY(cublas_check(state, state->api.get_version(state->handle, &version), "cublasGetVersion"));
@@ -110,7 +110,7 @@ done:
  * C^T = B^T A^T, so the operands change places. */
 static triage_status cublas_run(void *opaque) {
     const cublas_state *s = opaque;
-    const tri_problem *p = &s->arena->problem;
+    const tri_bsr_problem *p = tri_bsr(&s->arena->problem);
     const float one = 1, zero = 0;
     enum { kNo = 0, kTransposed = 1, kCompute32F = 68, kDefault = -1 };
     bool b_row = p->b_layout == TRIAGE_ROW_MAJOR;
@@ -174,7 +174,7 @@ static triage_status openblas_open(void **out, char detail[256], const tri_arena
     (void)stream;
     triage_status status = TRIAGE_OK;
     openblas_state *state = NULL;
-    if (arena->problem.in_type != TRIAGE_F32 || arena->problem.out_type != TRIAGE_F32)
+    if (tri_bsr(&arena->problem)->in_type != TRIAGE_F32 || tri_bsr(&arena->problem)->out_type != TRIAGE_F32)
         return tri_fail(TRIAGE_E_UNSUPPORTED, "only f32 (--dtype f32)");
     void *library = NULL;
     TRI_TRY(tri_library_open(&library, libraries, "Debian's package libopenblas0"));
@@ -195,7 +195,7 @@ done:
 
 static triage_status openblas_run(void *opaque) {
     const openblas_state *s = opaque;
-    const tri_problem *p = &s->arena->problem;
+    const tri_bsr_problem *p = tri_bsr(&s->arena->problem);
     enum { kRowMajor = 101, kColMajor = 102, kNo = 111, kTransposed = 112 };
     bool row = p->c_layout == TRIAGE_ROW_MAJOR; /* the order of the call; others are transposed in it */
     s->api.sgemm(row ? kRowMajor : kColMajor, row ? kNo : kTransposed,

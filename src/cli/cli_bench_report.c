@@ -187,7 +187,7 @@ triage_status tri_contest_print_json(const tri_contestant *contestants, size_t c
     for (size_t i = 0; i < count; i++)
         json_array_append_new(rows, contestant_json(&contestants[i], arena));
     json_object_set_new(document, "problem", json_string(key));
-    json_object_set_new(document, "nnzb", json_integer(arena->problem.nnzb));
+    json_object_set_new(document, "nnzb", json_integer(tri_bsr(&arena->problem)->nnzb));
     json_object_set_new(document, "useful_flops", json_real(tri_problem_flops(&arena->problem)));
     json_object_set_new(document, "dense_flops", json_real(tri_problem_dense_flops(&arena->problem)));
     json_object_set_new(document, "least_bytes", json_real(tri_problem_bytes(&arena->problem)));

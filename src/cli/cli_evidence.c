@@ -6,7 +6,7 @@
 
 #include "cli/cli_common.h"
 #include "cli/cli_devices.h"
-#include "problem/dense.h"
+#include "op/dense.h"
 
 static bool is_timed(const tri_measurement *row) {
     return row->outcome == TRI_RIGHT || row->outcome == TRI_SLOW;
@@ -16,8 +16,12 @@ static bool is_timed(const tri_measurement *row) {
  * no more: "~" wherever it is shown. */
 static double useful_tflops(const tri_measurement *row) {
     tri_problem problem;
-    if (!is_timed(row) || (tri_problem_parse(&problem, row->problem) != TRIAGE_OK &&
-                           tri_dense_parse(&problem, row->problem) != TRIAGE_OK))
+    tri_gemm gemm;
+    if (!is_timed(row))
+        return 0;
+    if (tri_dense_parse(&gemm, row->problem) == TRIAGE_OK)
+        return 2 * (double)gemm.m * (double)gemm.n * (double)gemm.k / row->median_ns * 1e-3;
+    if (tri_problem_parse(&problem, row->problem) != TRIAGE_OK)
         return 0;
     return tri_problem_flops(&problem) / row->median_ns * 1e-3;
 }

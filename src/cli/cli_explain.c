@@ -115,21 +115,30 @@ static json_t *cases_json(const tri_losses *losses) {
     return list;
 }
 
-static json_t *parts_json(const tri_distance *parts, double whole) {
-    return json_pack("{s:f, s:f, s:f, s:f}", "whole", whole, "shape", parts->shape, "sparsity",
-                     parts->sparsity, "pattern", parts->pattern);
+/* The operation of an explanation: the names of a distance's parts. */
+static const char *const *part_names(const tri_explanation *e) {
+    return tri_operation_find(e->problem)->distance_parts;
 }
 
-static json_t *rivals_json(const tri_rivals *rivals, bool donors) {
+static json_t *parts_json(const char *const *names, const tri_distance *parts, double whole) {
+    json_t *object = json_pack("{s:f}", "whole", whole);
+    for (int i = 0; i < TRI_DISTANCE_PARTS; i++)
+        if (names[i])
+            json_object_set_new(object, names[i], json_real(parts->part[i]));
+    return object;
+}
+
+/* names: of the parts of a donor's distance; NULL: no donors. */
+static json_t *rivals_json(const tri_rivals *rivals, const char *const *names) {
     json_t *list = json_array();
     for (size_t i = 0; i < rivals->count; i++) {
         const tri_rival *r = &rivals->items[i];
         json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:f, s:s, s:s}", "standing",
                                    tri_standing_name(r->standing), "layer", r->layer, "config", r->config,
                                    "stage", r->stage, "median_ns", r->median_ns, "id", r->id, "why", r->why);
-        if (donors) {
+        if (names) {
             json_object_set_new(object, "problem", json_string(r->problem));
-            json_object_set_new(object, "distance", parts_json(&r->parts, r->distance));
+            json_object_set_new(object, "distance", parts_json(names, &r->parts, r->distance));
         }
         json_array_append_new(list, object);
     }
@@ -163,7 +172,7 @@ static triage_status print_json(const tri_explanation *e, const tri_device_info 
                             ? json_pack("{s:s, s:s}", "key", e->found.device, "name", e->found.device_name)
                             : json_null());
     json_object_set_new(document, "distance",
-                        donor ? parts_json(&donor->parts, donor->distance) : json_null());
+                        donor ? parts_json(part_names(e), &donor->parts, donor->distance) : json_null());
     const bool exact = e->found.source == TRIAGE_SOURCE_EXACT;
     const bool known = donor && !e->found.device && tri_losses_speak(&e->losses);
     json_object_set_new(document, "expected_loss",
@@ -172,9 +181,9 @@ static triage_status print_json(const tri_explanation *e, const tri_device_info 
                                 : json_null());
     json_object_set_new(document, "leave_one_out",
                         donor && !e->found.device ? losses_json(&e->losses) : json_null());
-    json_object_set_new(document, "candidates", rivals_json(&e->candidates, false));
+    json_object_set_new(document, "candidates", rivals_json(&e->candidates, NULL));
     json_object_set_new(document, "candidates_cut", json_boolean(e->candidates_cut));
-    json_object_set_new(document, "donors", rivals_json(&e->donors, true));
+    json_object_set_new(document, "donors", rivals_json(&e->donors, part_names(e)));
     json_object_set_new(document, "donors_left_out", json_integer((json_int_t)e->donors_left_out));
     return tri_cli_json_print(document);
 }
@@ -215,9 +224,10 @@ static triage_status donor_row(tri_cli_table *table, const tri_rival *r) {
     TRI_TRY(tri_cli_table_row(table, style(r)));
     TRI_TRY(tri_cli_table_cell(table, "%s", tri_standing_name(r->standing)));
     TRI_TRY(tri_cli_table_cell(table, "%.2f", r->distance));
-    TRI_TRY(tri_cli_table_cell(table, "%.2f", r->parts.shape));
-    TRI_TRY(tri_cli_table_cell(table, "%.2f", r->parts.sparsity));
-    TRI_TRY(tri_cli_table_cell(table, "%.2f", r->parts.pattern));
+    const char *const *names = tri_operation_find(r->problem)->distance_parts;
+    for (int i = 0; i < TRI_DISTANCE_PARTS; i++)
+        if (names[i])
+            TRI_TRY(tri_cli_table_cell(table, "%.2f", r->parts.part[i]));
     TRI_TRY(tri_cli_table_cell(table, "%s", r->problem));
     TRI_TRY(tri_cli_table_cell(table, "%s", r->config[0] ? r->config : "-"));
     TRI_TRY(tri_cli_table_cell(table, "%s", r->layer));
@@ -267,6 +277,18 @@ static void print_loss(const tri_losses *l) {
         100 * l->mean, judged, 100 * l->median, 100 * l->p90, l->count - judged);
 }
 
+static void print_distance(const tri_rival *donor, const char *const *names) {
+    const char *before = ": ";
+    printf("distance  %.2f", donor->distance);
+    for (int i = 0; i < TRI_DISTANCE_PARTS; i++) {
+        if (!names[i])
+            continue;
+        printf("%s%s %.2f", before, names[i], donor->parts.part[i]);
+        before = ", ";
+    }
+    printf(" (1: a factor of two)\n");
+}
+
 static void print_answer(const tri_explanation *e, const tri_device_info *info) {
     char time[TRI_CLI_NUMBER];
     const tri_rival *donor = used_donor(e);
@@ -284,28 +306,42 @@ static void print_answer(const tri_explanation *e, const tri_device_info *info) 
     if (!donor)
         return;
     printf("donor     %s, where it took %s\n", donor->problem, tri_cli_time(time, donor->median_ns));
-    printf("distance  %.2f: shape %.2f, sparsity %.2f, pattern %.2f (1: a factor of two)\n", donor->distance,
-           donor->parts.shape, donor->parts.sparsity, donor->parts.pattern);
+    print_distance(donor, part_names(e));
     if (e->found.device)
         printf("loss      unknown: nothing that serves was measured on this device\n");
     else
         print_loss(&e->losses);
 }
 
+static size_t make_donor_columns(tri_cli_column *out, const char *const *names) {
+    static const tri_cli_column first[] = {{"standing", false}, {"distance", true}},
+                                last[] = {
+                                    {"problem", false}, {"config", false}, {"from", false}, {"why", false}};
+    size_t count = 0;
+    for (size_t i = 0; i < 2; i++)
+        out[count++] = first[i];
+    for (int i = 0; i < TRI_DISTANCE_PARTS; i++)
+        if (names[i])
+            out[count++] = (tri_cli_column){names[i], true};
+    for (size_t i = 0; i < 4; i++)
+        out[count++] = last[i];
+    return count;
+}
+
 static triage_status print_text(const tri_explanation *e, const tri_device_info *info, bool color) {
     static const tri_cli_column candidate_columns[] = {{"standing", false}, {"config", false},
                                                        {"median", true},    {"from", false},
                                                        {"id", false},       {"why", false}};
-    static const tri_cli_column donor_columns[] = {
-        {"standing", false}, {"distance", true}, {"shape", true}, {"sparsity", true}, {"pattern", true},
-        {"problem", false},  {"config", false},  {"from", false}, {"why", false}};
+    tri_cli_column donor_columns[6 + TRI_DISTANCE_PARTS];
+    const size_t donor_count = make_donor_columns(donor_columns, part_names(e));
     triage_status status = TRIAGE_OK;
     print_answer(e, info);
     TRI_TRY(print_rivals(&e->candidates, "measured for this problem", candidate_columns, 6, candidate_row,
                          color));
     if (e->candidates_cut)
-        printf("(and more, which are not listed)\n");
-    TRI_TRY(print_rivals(&e->donors, "nearest tuned problems", donor_columns, 9, donor_row, color));
+        printf("(and more, which are not listed)
+");
+    TRI_TRY(print_rivals(&e->donors, "nearest tuned problems", donor_columns, donor_count, donor_row, color));
     if (e->donors_left_out)
         printf("(%zu farther ones)\n", e->donors_left_out);
 done:
@@ -477,8 +513,8 @@ triage_status tri_cli_explain(const tri_cli_explain_options *o) {
     triage_status status = TRIAGE_OK;
     if (o->loss && o->problem.given)
         TRI_TRY(tri_cli_usage("--loss is over all tuned problems: leave out --%s", o->problem.given));
-    TRI_TRY(tri_space_open(&space, TRI_OP_BSR_GEMM,
-                           &(tri_space_options){.data_dir = o->data_dir, .path = o->space}));
+    const tri_operation *op = tri_operations()[0];
+    TRI_TRY(tri_space_open(&space, op, &(tri_space_options){.data_dir = o->data_dir, .path = o->space}));
     TRI_TRY(open_own(&own, o));
     TRI_TRY((o->loss ? explain_loss : explain_problem)(own, space, o));
 done:

@@ -80,7 +80,7 @@ done:
     return status;
 }
 
-static triage_status parse_shape(tri_problem *out, const char *text) {
+static triage_status parse_shape(tri_bsr_problem *out, const char *text) {
     static const char *const names[] = {"--shape's M", "--shape's N", "--shape's K"};
     int64_t v[3] = {0};
     size_t found = 0;
@@ -94,7 +94,7 @@ static triage_status parse_shape(tri_problem *out, const char *text) {
     return status;
 }
 
-static triage_status parse_block(tri_problem *out, const char *text) {
+static triage_status parse_block(tri_bsr_problem *out, const char *text) {
     static const char *const names[] = {"--block's rows", "--block's columns"};
     int64_t v[2] = {0};
     size_t found = 0;
@@ -107,14 +107,14 @@ static triage_status parse_block(tri_problem *out, const char *text) {
     return status;
 }
 
-static triage_status parse_out_type(tri_problem *out, const char *text) {
+static triage_status parse_out_type(tri_bsr_problem *out, const char *text) {
     triage_status status = tri_dtype_parse(&out->out_type, text);
     return status == TRIAGE_OK && out->out_type == TRIAGE_E4M3
                ? tri_cli_usage("--out-dtype e4m3 is not one of f32, f16, bf16")
                : status;
 }
 
-static triage_status parse_scale(tri_problem *out, const char *text) {
+static triage_status parse_scale(tri_bsr_problem *out, const char *text) {
     out->scale_per_block = text && strcmp(text, "block") == 0;
     if (text && out->in_type != TRIAGE_E4M3)
         return tri_cli_usage("--scale %.32s goes with --dtype e4m3; %s has no scales", text,
@@ -125,7 +125,7 @@ static triage_status parse_scale(tri_problem *out, const char *text) {
 }
 
 static triage_status parse_types(tri_cli_problem *out, const tri_cli_problem_options *options) {
-    tri_problem *problem = &out->problem;
+    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
     triage_status status = TRIAGE_OK;
     out->dtype_given = options->dtype;
     problem->in_type = TRIAGE_F16;
@@ -144,7 +144,7 @@ done:
     return status;
 }
 
-static triage_status parse_layout(tri_problem *out, const char *text) {
+static triage_status parse_layout(tri_bsr_problem *out, const char *text) {
     bool col = text && strcmp(text, "col") == 0;
     out->b_layout = out->c_layout = col ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR;
     return !text || col || strcmp(text, "row") == 0
@@ -188,7 +188,7 @@ static triage_status check_divides(int64_t extent, int32_t block, const char *na
 }
 
 static triage_status make_random(tri_cli_problem *out, const tri_cli_problem_options *options) {
-    tri_problem *problem = &out->problem;
+    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
     double sparsity = 0;
     triage_status status = TRIAGE_OK;
     TRI_TRY(parse_shape(problem, options->shape));
@@ -209,7 +209,7 @@ done:
 }
 
 static triage_status read_pattern(tri_cli_problem *out, const tri_cli_problem_options *options) {
-    tri_problem *problem = &out->problem;
+    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_parse_int64(&problem->n, options->n, 1, EXTENT_MAX, "--n"));
     status = tri_pattern_read(&out->pattern, options->pattern);
@@ -230,7 +230,7 @@ done:
 /* ---- the problem -------------------------------------------------------------------------------------- */
 
 triage_status tri_cli_problem_make(tri_cli_problem *out, const tri_cli_problem_options *options) {
-    tri_problem *problem = &out->problem;
+    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
     triage_status status = TRIAGE_OK;
     *out = (tri_cli_problem){0};
     TRI_TRY(check_combination(options));
@@ -241,12 +241,12 @@ triage_status tri_cli_problem_make(tri_cli_problem *out, const tri_cli_problem_o
         TRI_TRY(read_pattern(out, options));
     else
         TRI_TRY(make_random(out, options));
-    problem->op = TRI_OP_BSR_GEMM;
+    out->problem.op = &tri_op_bsr_gemm;
     problem->ldb = problem->b_layout == TRIAGE_ROW_MAJOR ? problem->n : problem->k;
     problem->ldc = problem->c_layout == TRIAGE_ROW_MAJOR ? problem->n : problem->m;
     problem->nnzb = out->pattern.nnzb;
     tri_fingerprint_of(&problem->fingerprint, &out->pattern);
-    TRI_TRY(tri_problem_check(problem));
+    TRI_TRY(tri_problem_check(&out->problem));
 done:
     if (status != TRIAGE_OK)
         tri_cli_problem_free(out);
@@ -255,16 +255,11 @@ done:
 
 void tri_cli_problem_for_host(tri_cli_problem *problem) {
     if (!problem->dtype_given)
-        problem->problem.in_type = problem->problem.out_type = TRIAGE_F32;
+        tri_bsr_edit(&problem->problem)->in_type = tri_bsr_edit(&problem->problem)->out_type = TRIAGE_F32;
 }
 
-/* What the bench keeps on the host: A, B, and C five times (input, two expected results, two examined). */
 triage_status tri_cli_problem_fits(const tri_problem *problem) {
-    double in = (double)tri_dtype_size(problem->in_type), out = (double)tri_dtype_size(problem->out_type);
-    double a = (double)problem->nnzb * problem->block_m * problem->block_k * in;
-    double b = (double)problem->k * (double)problem->n * in;
-    double c = (double)problem->m * (double)problem->n * out;
-    return check_memory(a + b + 5 * c, "measuring this shape");
+    return check_memory(problem->op->host_bytes(problem), "measuring this shape");
 }
 
 void tri_cli_problem_free(tri_cli_problem *problem) {

@@ -4,7 +4,7 @@
 
 #include <argp.h>
 
-#include "problem/problem.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 
 /* The options' texts as they were typed; NULL: not given. */
 typedef struct tri_cli_problem_options {

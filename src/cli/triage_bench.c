@@ -275,7 +275,7 @@ static triage_status run(const options *o, tri_cli_problem *asked, const tri_cei
     TRI_TRY(take_turn(turns, o, context, interrupted));
     TRI_TRY(tri_arena_open(&arena, context, &asked->problem, &asked->pattern, seed));
     say_left_out(o, host);
-    count = choose(contestants, o, host, asked->problem.in_type);
+    count = choose(contestants, o, host, tri_bsr(&asked->problem)->in_type);
     TRI_TRY(tri_contest(contestants, count, &arena, watch, samples, seed, interrupted));
     tri_limit_of(&limit, &arena.problem, tri_device_describe(context->device), ceilings);
     TRI_TRY(o->json ? tri_contest_print_json(contestants, count, &arena, &limit, seed, !o->warm)

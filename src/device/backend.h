@@ -36,7 +36,7 @@ typedef struct tri_backend {
                           int count);
     /* the dense product */
     triage_status (*dense_library)(char *out, size_t size);
-    triage_status (*dense_load)(tri_kernel **out, tri_device *device, const tri_problem *problem);
+    triage_status (*dense_load)(tri_kernel **out, tri_device *device, const tri_gemm *gemm);
 } tri_backend;
 
 extern const tri_backend tri_host_backend;
@@ -50,7 +50,7 @@ struct tri_device {
 struct tri_kernel {
     tri_device *device;
     tri_address workspace; /* 0: none */
-    size_t workspace_bytes;
+    size_t clear_bytes;    /* of the workspace, before each launch */
 };
 
 /* Of the compiler's log: a copy of the first line that holds needle, "" if there is none. */

@@ -1,6 +1,5 @@
 /* The devices' front: arguments are checked here once, then the backend's table does the work. */
 #include "device/backend.h"
-#include "bsr_gemm/args.h"
 
 #include <string.h>
 
@@ -159,40 +158,19 @@ tri_address tri_kernel_workspace(const tri_kernel *kernel) {
     return kernel->workspace;
 }
 
-/* The argument that the kernel gets: the caller's, with the kernel's own workspace. */
-static triage_status bind_args(tri_bsr_gemm_args *out, const tri_kernel *kernel, const void *args,
-                               size_t args_size) {
-    if (args_size != sizeof *out)
-        return tri_fail(TRIAGE_E_INVALID, "a kernel's argument has %zu bytes, not %zu", sizeof *out,
-                        args_size);
-    memcpy(out, args, sizeof *out);
-    out->workspace = (void *)(uintptr_t)kernel->workspace;
-    return TRIAGE_OK;
+TRI_HOT triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, void *stream) {
+    return kernel->device->backend->launch(kernel, args, stream);
 }
 
-TRI_HOT triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, size_t args_size,
-                                        void *stream) {
-    tri_bsr_gemm_args bound;
-    /* the usual case, half a kilobyte less to copy: no workspace to put in */
-    if (args_size == sizeof bound && !kernel->workspace && !((const tri_bsr_gemm_args *)args)->workspace)
-        return kernel->device->backend->launch(kernel, args, stream);
-    triage_status status = bind_args(&bound, kernel, args, args_size);
-    return status == TRIAGE_OK ? kernel->device->backend->launch(kernel, &bound, stream) : status;
-}
-
-triage_status tri_kernel_time(tri_kernel *kernel, const void *args, size_t args_size, int64_t flush_bytes,
-                              int batch, double *ns, int count) {
-    tri_bsr_gemm_args bound;
+triage_status tri_kernel_time(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch,
+                              double *ns, int count) {
     if (batch < 1 || batch > 100000)
         return tri_fail(TRIAGE_E_INVALID, "batch is %d, allowed 1 to 100000", batch);
     if (count < 1 || count > 1000000)
         return tri_fail(TRIAGE_E_INVALID, "count of timings is %d, allowed 1 to 1000000", count);
     if (flush_bytes < 0)
         return tri_fail(TRIAGE_E_INVALID, "flush_bytes is %lld, allowed 0 or more", (long long)flush_bytes);
-    triage_status status = bind_args(&bound, kernel, args, args_size);
-    if (status != TRIAGE_OK)
-        return status;
-    return kernel->device->backend->time(kernel, &bound, flush_bytes, batch, ns, count);
+    return kernel->device->backend->time(kernel, args, flush_bytes, batch, ns, count);
 }
 
 /* ---- the dense product ---- */
@@ -201,7 +179,7 @@ triage_status tri_dense_library(char *out, size_t size, tri_device *device) {
     return device->backend->dense_library(out, size);
 }
 
-triage_status tri_dense_load(tri_kernel **out, tri_device *device, const tri_problem *problem) {
+triage_status tri_dense_load(tri_kernel **out, tri_device *device, const tri_gemm *gemm) {
     *out = NULL;
-    return device->backend->dense_load(out, device, problem);
+    return device->backend->dense_load(out, device, gemm);
 }

@@ -3,7 +3,7 @@
 #ifndef TRIAGE_DEVICE_DEVICE_H
 #define TRIAGE_DEVICE_DEVICE_H
 
-#include "problem/problem.h"
+#include "base/dtype.h"
 
 /* ---- description ---------------------------------------------------------------------------------- */
 
@@ -70,7 +70,7 @@ typedef struct tri_launch {
     uint32_t workspace_zero_bytes;
     bool keeps_workspace; /* tri_operation.keeps_workspace; false: all of it is cleared before each launch */
     union {
-        tri_tensor_box maps[TRI_MAPS_MAX];      /* in the order of tri_operation.map_names */
+        tri_tensor_box maps[TRI_MAPS_MAX];      /* in the order of tri_operation.maps */
         struct {                                /* bsr_gemm's, until its users have moved */
             tri_tensor_box map_a, map_b, map_c; /* values as [nnzb*block_m][block_k], B and C as stored */
         };
@@ -93,23 +93,6 @@ typedef struct tri_launch {
         };
     };
 } tri_launch;
-
-/* The panels that a launch asks the schedule for. */
-static inline tri_panel_shape tri_launch_panels(const tri_launch *launch) {
-    return (tri_panel_shape){
-        .rows = launch->panel_rows,
-        .group = launch->panel_group > 1 ? launch->panel_group : 1,
-        .cluster = launch->panel_cluster > 1 ? launch->panel_cluster : 1,
-        .gather = launch->gather,
-        .columns = launch->panel_columns,
-        .workers = launch->panel_columns > 0
-                       ? (int32_t)(launch->grid[0] / (launch->cluster[0] > 1 ? launch->cluster[0] : 1))
-                       : 0,
-        .warps = launch->panel_columns > 0 ? launch->panel_warps : 0,
-        .busy_warps = launch->panel_columns > 0 ? launch->panel_busy_warps : 0,
-        .least_blocks = launch->panel_columns > 0 ? launch->panel_least_blocks : 0,
-        .reorder = launch->reorder};
-}
 
 /* ---- compile (no device needed) -------------------------------------------------------------------- */
 
@@ -202,17 +185,16 @@ triage_status tri_tensor_map_make(void *out_128_bytes, tri_device *device, const
 /* The kernel's own device memory (launch.workspace_bytes), for the argument block; 0: none. */
 tri_address tri_kernel_workspace(const tri_kernel *kernel);
 
-/* Enqueues one launch; args is the kernel's single argument, a tri_bsr_gemm_args. A kernel with a workspace
- * owns it: its address replaces args' own, and it is zeroed first, so launches of such a kernel must be
- * ordered (one stream, or one kernel object for each). Does not wait on cuda; the host device runs it to
- * the end. */
-triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, size_t args_size, void *stream);
+/* Enqueues one launch; args is the kernel's single argument, at least as long as the kernel declares it. A workspace is
+ * the kernel's own, so launches of one that has a workspace must be ordered (one stream, or one kernel object for
+ * each). Does not wait on cuda; the host device runs it to the end. */
+triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, void *stream);
 
 /* Times `count` launches one by one into ns[]; flush_bytes > 0: a tri_device_flush of so many before each one
  * (cold L2). Cuda: events around each launch, or around a replay of a graph of `batch` launches
  * when batch > 1 (ns is then per launch). Host: the monotonic clock. */
-triage_status tri_kernel_time(tri_kernel *kernel, const void *args, size_t args_size, int64_t flush_bytes,
-                              int batch, double *ns, int count);
+triage_status tri_kernel_time(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch,
+                              double *ns, int count);
 
 /* ---- the dense product of the device's library, as a kernel ------------------------------------------- */
 
@@ -232,35 +214,12 @@ typedef struct tri_gemm_args {
 
 /* Which one there is: "cublas 13.1.0", "openblas"; out: 64 bytes. TRIAGE_E_NOT_FOUND says what was looked for. */
 triage_status tri_dense_library(char *out, size_t size, tri_device *device);
-/* C = alpha A B + beta C for the problem's shape, types and layouts with A dense: m x k, row-major, packed.
- * Launched, timed and unloaded like any kernel; of the argument block it takes values (A), b, c, ldb, ldc, alpha
- * and beta. The problem's bias and activation are not computed. TRIAGE_E_NOT_FOUND; TRIAGE_E_UNSUPPORTED: the
- * library has not these types. */
-triage_status tri_dense_load(tri_kernel **out, tri_device *device, const tri_problem *problem);
+/* Launched, timed and unloaded like any kernel; its argument is a tri_gemm_args. TRIAGE_E_NOT_FOUND;
+ * TRIAGE_E_UNSUPPORTED: the library has not these types. */
+triage_status tri_dense_load(tri_kernel **out, tri_device *device, const tri_gemm *gemm);
 
 /* What cannot be keyed but explains a time: JSON object text, owned by the caller: driver, runtime, clocks
  * seen, throttle reasons, power cap, MIG, MPS, other processes (through NVML when it can be found). */
 triage_status tri_device_circumstances(char **out, tri_device *device);
-
-/* ---- bsr_gemm on a device: the argument block for one launch ---------------------------------------- */
-
-struct tri_bsr_gemm_args;
-typedef struct tri_device_schedule { /* a tri_schedule on the device */
-    tri_address rows, panels, steps, deal;
-    int64_t slots; /* of rows; 0: as many as there are block rows */
-} tri_device_schedule;
-/* What was placed before a failure is released. */
-triage_status tri_device_schedule_place(tri_device_schedule *out, tri_device *device,
-                                        const tri_schedule *schedule);
-void tri_device_schedule_release(tri_device *device, tri_device_schedule *placed);
-
-typedef struct tri_bsr_buffers { /* addresses on the device; 0 for absent optional ones */
-    tri_address values, row_ptr, col_idx, b, c, bias, scale_a, scale_b, workspace;
-    tri_device_schedule schedule;
-} tri_bsr_buffers;
-/* Fills args (tensor maps included) for one launch. The only place that knows the argument block's fields. */
-triage_status tri_bsr_args_make(struct tri_bsr_gemm_args *out, tri_device *device, const tri_launch *launch,
-                                const tri_problem *problem, const tri_bsr_buffers *buffers, float alpha,
-                                float beta);
 
 #endif

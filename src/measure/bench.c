@@ -5,97 +5,60 @@
 
 /* ---- the inputs ----------------------------------------------------------------------------------- */
 
-static triage_status draw(void **out, triage_dtype dtype, size_t count, uint64_t seed) {
-    triage_status status = tri_calloc(out, count ? count : 1, tri_dtype_size(dtype));
-    return status == TRIAGE_OK ? tri_fill_normal(*out, dtype, count, seed) : status;
+/* What a later case does not have of its own is case 0's. */
+static void share_inputs(tri_inputs *later, const tri_inputs *first) {
+    for (size_t i = 0; i < TRI_INPUTS_MAX; i++)
+        if (!later->at[i].data && first->at[i].data) {
+            later->at[i] = first->at[i];
+            later->at[i].borrowed = true;
+        }
 }
 
-/* Elements of B and C as stored, the gaps of a leading dimension included. */
-static size_t stored_b(const tri_problem *problem) {
-    return (size_t)(problem->b_layout == TRIAGE_ROW_MAJOR ? problem->k : problem->n) * (size_t)problem->ldb;
-}
-
-static size_t stored_c(const tri_problem *problem) {
-    return (size_t)(problem->c_layout == TRIAGE_ROW_MAJOR ? problem->m : problem->n) * (size_t)problem->ldc;
-}
-
-static size_t stored_a(const tri_problem *problem) {
-    return (size_t)problem->nnzb * (size_t)problem->block_m * (size_t)problem->block_k;
-}
-
-/* Drawn last, so that the other inputs of a seed are the same with and without. */
-static triage_status draw_scales(tri_bench *bench, tri_random *random) {
-    size_t count = tri_problem_scales(&bench->problem);
-    triage_status status = tri_calloc(&bench->scale_a, count, sizeof *bench->scale_a);
-    if (status != TRIAGE_OK)
-        return status;
-    tri_fill_scales(bench->scale_a, count, tri_random_next(random));
-    tri_fill_scales(&bench->scale_b, 1, tri_random_next(random));
-    return TRIAGE_OK;
-}
-
-static triage_status draw_inputs(tri_bench *bench) {
-    const tri_problem *problem = &bench->problem;
-    tri_random random;
-    tri_random_seed(&random, bench->seed);
+static triage_status place_inputs(tri_bench *bench, tri_inputs *inputs) {
     triage_status status = TRIAGE_OK;
-    TRI_TRY(draw(&bench->values, problem->in_type, stored_a(problem), tri_random_next(&random)));
-    TRI_TRY(draw(&bench->b, problem->in_type, stored_b(problem), tri_random_next(&random)));
-    TRI_TRY(draw(&bench->c_in, problem->out_type, stored_c(problem), tri_random_next(&random)));
-    if (problem->bias)
-        TRI_TRY(draw(&bench->bias, problem->out_type, (size_t)problem->m, tri_random_next(&random)));
-    if (problem->in_type == TRIAGE_E4M3)
-        TRI_TRY(draw_scales(bench, &random));
-    bench->c_bytes = stored_c(problem) * tri_dtype_size(problem->out_type);
-    TRI_TRY(tri_calloc(&bench->got, bench->c_bytes, 1));
-    TRI_TRY(tri_calloc(&bench->first, bench->c_bytes, 1));
-    TRI_TRY(tri_calloc(&bench->guard, TRI_GUARD_BYTES, 1));
+    for (size_t i = 0; i < TRI_INPUTS_MAX; i++) {
+        tri_input *input = &inputs->at[i];
+        if (!input->data || input->address)
+            continue;
+        TRI_TRY(tri_device_alloc(bench->device, &input->address, input->bytes));
+        TRI_TRY(tri_device_upload(bench->device, input->address, input->data, input->bytes));
+    }
 done:
     return status;
 }
 
-static triage_status place(tri_address *out, tri_bench *bench, const void *data, size_t bytes) {
-    triage_status status = tri_device_alloc(bench->device, out, bytes ? bytes : 1);
-    return status == TRIAGE_OK && bytes ? tri_device_upload(bench->device, *out, data, bytes) : status;
+static triage_status make_inputs(tri_bench *bench) {
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < bench->case_count; i++) {
+        tri_inputs *inputs = &bench->inputs[i];
+        TRI_TRY(bench->op->draw(inputs, &bench->problem, bench->pattern, bench->seed, i));
+        if (i > 0)
+            share_inputs(inputs, &bench->inputs[0]);
+        TRI_TRY(place_inputs(bench, inputs));
+    }
+done:
+    return status;
 }
 
-static triage_status place_inputs(tri_bench *bench) {
-    const tri_problem *problem = &bench->problem;
-    const tri_pattern *pattern = bench->pattern;
-    tri_bsr_buffers *buffers = &bench->buffers;
-    size_t in = tri_dtype_size(problem->in_type), out = tri_dtype_size(problem->out_type);
+static triage_status make_results(tri_bench *bench) {
+    tri_view views[TRI_VIEWS_MAX];
     triage_status status = TRIAGE_OK;
-    TRI_TRY(place(&buffers->values, bench, bench->values, stored_a(problem) * in));
-    TRI_TRY(place(&buffers->row_ptr, bench, pattern->row_ptr,
-                  ((size_t)pattern->block_rows + 1) * sizeof *pattern->row_ptr));
-    TRI_TRY(
-        place(&buffers->col_idx, bench, pattern->col_idx, (size_t)pattern->nnzb * sizeof *pattern->col_idx));
-    TRI_TRY(place(&buffers->b, bench, bench->b, stored_b(problem) * in));
-    if (problem->bias)
-        TRI_TRY(place(&buffers->bias, bench, bench->bias, (size_t)problem->m * out));
-    if (bench->scale_a) {
-        size_t scales = tri_problem_scales(problem);
-        TRI_TRY(place(&buffers->scale_a, bench, bench->scale_a, scales * sizeof *bench->scale_a));
-        TRI_TRY(place(&buffers->scale_b, bench, &bench->scale_b, sizeof bench->scale_b));
+    bench->result_count = bench->op->views(views, &bench->problem);
+    TRI_TRY(tri_calloc(&bench->guard, TRI_GUARD_BYTES, 1));
+    for (size_t i = 0; i < bench->result_count; i++) {
+        tri_result *result = &bench->results[i];
+        result->view = views[i];
+        result->bytes = tri_view_bytes(&views[i], tri_dtype_size(views[i].dtype));
+        TRI_TRY(tri_calloc(&result->got, result->bytes, 1));
+        TRI_TRY(tri_calloc(&result->first, result->bytes, 1));
+        TRI_TRY(tri_device_alloc(bench->device, &result->zone, result->bytes + 2 * (size_t)TRI_GUARD_BYTES));
+        result->address = result->zone + TRI_GUARD_BYTES;
     }
-    TRI_TRY(tri_device_alloc(bench->device, &bench->zone, bench->c_bytes + 2 * (size_t)TRI_GUARD_BYTES));
-    buffers->c = bench->zone + TRI_GUARD_BYTES;
 done:
     return status;
 }
 
 /* ---- mounting a candidate --------------------------------------------------------------------------- */
-
-static triage_status place_schedule(tri_mounted *out, tri_bench *bench, const tri_launch *launch) {
-    tri_schedule schedule = {0};
-    triage_status status = TRIAGE_OK;
-    tri_panel_shape shape = tri_launch_panels(launch);
-    TRI_TRY(tri_schedule_build(&schedule, bench->pattern, &shape));
-    TRI_TRY(tri_device_schedule_place(&out->buffers.schedule, bench->device, &schedule));
-done:
-    tri_schedule_free(&schedule);
-    return status;
-}
 
 void tri_report_fail(tri_report *report, tri_outcome outcome, triage_status status) {
     report->outcome = outcome;
@@ -103,11 +66,39 @@ void tri_report_fail(tri_report *report, tri_outcome outcome, triage_status stat
     snprintf(report->reason, sizeof report->reason, "%s", triage_last_error());
 }
 
-static triage_status make_args(tri_mounted *out, tri_bench *bench, const tri_launch *launch) {
-    triage_status status = TRIAGE_OK;
-    for (size_t i = 0; i < TRI_CASES && status == TRIAGE_OK; i++)
-        status = tri_bsr_args_make(&out->args[i], bench->device, launch, &bench->problem, &out->buffers,
-                                   bench->cases[i].alpha, bench->cases[i].beta);
+tri_binding tri_bench_binding(const tri_bench *bench, size_t case_index) {
+    tri_binding binding = {.device = bench->device,
+                           .problem = &bench->problem,
+                           .inputs = &bench->inputs[case_index],
+                           .case_index = case_index};
+    for (size_t i = 0; i < bench->result_count; i++)
+        binding.results[i] = bench->results[i].address;
+    return binding;
+}
+
+/* Blocks are aligned for tensor maps. */
+triage_status tri_bench_args_alloc(tri_mounted *out, const tri_bench *bench, size_t bytes) {
+    enum { kAlign = 64 };
+    const size_t each = (bytes + kAlign - 1) / kAlign * kAlign;
+    triage_status status = tri_calloc(&out->args_memory, bench->case_count * each + kAlign, 1);
+    if (status != TRIAGE_OK)
+        return status;
+    unsigned char *at = out->args_memory;
+    at += -(uintptr_t)at & (kAlign - 1);
+    for (size_t i = 0; i < bench->case_count; i++)
+        out->args[i] = at + i * each;
+    return TRIAGE_OK;
+}
+
+static triage_status make_args(tri_mounted *out, const tri_bench *bench, const tri_launch *launch) {
+    triage_status status = tri_bench_args_alloc(out, bench, bench->op->args_bytes);
+    for (size_t i = 0; i < bench->case_count && status == TRIAGE_OK; i++) {
+        tri_binding binding = tri_bench_binding(bench, i);
+        binding.launch = launch;
+        binding.prepared = out->prepared;
+        binding.workspace = tri_kernel_workspace(out->kernel);
+        status = bench->op->arguments(out->args[i], &binding);
+    }
     return status;
 }
 
@@ -115,11 +106,13 @@ bool tri_bench_mount(tri_mounted *out, tri_bench *bench, const tri_trial *trial,
     tri_image image = {0};
     tri_outcome outcome = TRI_NOT_COMPILED;
     triage_status status = TRIAGE_OK;
-    *out = (tri_mounted){.buffers = bench->buffers};
+    *out = (tri_mounted){0};
     TRI_TRY(tri_compile(&image, tri_device_describe(bench->device)->target, trial->source, bench->cache_dir));
     outcome = TRI_LAUNCH_FAILED;
     TRI_TRY(tri_kernel_load(&out->kernel, bench->device, &image, trial->launch));
-    TRI_TRY(place_schedule(out, bench, trial->launch));
+    if (bench->op->prepare)
+        TRI_TRY(bench->op->prepare(&out->prepared, bench->device, trial->launch, &bench->problem,
+                                   bench->pattern));
     TRI_TRY(make_args(out, bench, trial->launch));
 done:
     if (status != TRIAGE_OK) {
@@ -132,26 +125,28 @@ done:
 
 void tri_bench_unmount(tri_bench *bench, tri_mounted *mounted) {
     tri_kernel_unload(mounted->kernel);
-    tri_device_schedule_release(bench->device, &mounted->buffers.schedule);
+    if (bench->op->release)
+        bench->op->release(bench->device, mounted->prepared);
+    free(mounted->args_memory);
     *mounted = (tri_mounted){0};
 }
 
 /* ---- the reference ------------------------------------------------------------------------------------ */
 
-/* Runs the plain kernel for one case into bench->got. */
+/* Runs the plain kernel for one case, and fetches the results. */
 static triage_status run_plain(tri_bench *bench, tri_mounted *plain, size_t index) {
     int64_t start = 0;
     triage_status status = TRIAGE_OK;
-    if (index == 0)
-        TRI_TRY(tri_bench_poison(bench));
-    else
-        TRI_TRY(tri_device_upload(bench->device, bench->buffers.c, bench->c_in, bench->c_bytes));
+    TRI_TRY(tri_bench_lay_out(bench, index));
     TRI_TRY(tri_device_synchronize(bench->device));
     start = tri_now_ns();
-    TRI_TRY(tri_kernel_launch(plain->kernel, &plain->args[index], sizeof plain->args[index], NULL));
+    TRI_TRY(tri_kernel_launch(plain->kernel, plain->args[index], NULL));
     TRI_TRY(tri_device_synchronize(bench->device));
     bench->plain_ms = (double)(tri_now_ns() - start) / 1e6;
-    TRI_TRY(tri_device_download(bench->device, bench->got, bench->buffers.c, bench->c_bytes));
+    for (size_t i = 0; i < bench->result_count; i++) {
+        tri_result *result = &bench->results[i];
+        TRI_TRY(tri_device_download(bench->device, result->got, result->address, result->bytes));
+    }
 done:
     return status;
 }
@@ -164,28 +159,39 @@ static triage_status mount_plain(tri_mounted *out, tri_bench *bench) {
     return tri_fail(TRIAGE_E_DEVICE, "the plain kernel of verification cannot run: %s", report.reason);
 }
 
+static triage_status make_references(tri_bench *bench, size_t index) {
+    const tri_operands operands = {.problem = &bench->problem,
+                                   .pattern = bench->pattern,
+                                   .inputs = &bench->inputs[index],
+                                   .case_index = index};
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < bench->result_count; i++) {
+        tri_expected *e = &bench->results[i].expected[index];
+        TRI_TRY(tri_calloc(&e->references, bench->row_count * (size_t)bench->results[i].view.cols,
+                           sizeof *e->references));
+    }
+    for (size_t row = 0; row < bench->row_count; row++) {
+        double *out[TRI_VIEWS_MAX] = {0};
+        for (size_t i = 0; i < bench->result_count; i++)
+            out[i] = bench->results[i].expected[index].references + row * (size_t)bench->results[i].view.cols;
+        bench->op->reference_row(out, &operands, bench->rows[row]);
+    }
+done:
+    return status;
+}
+
 static triage_status make_case(tri_bench *bench, tri_mounted *plain, size_t index) {
-    tri_bench_case *c = &bench->cases[index];
-    const tri_problem *problem = &bench->problem;
-    tri_bsr_operands operands = {.problem = problem,
-                                 .pattern = bench->pattern,
-                                 .values = bench->values,
-                                 .b = bench->b,
-                                 .c_in = c->beta == 0 ? NULL : bench->c_in,
-                                 .bias = bench->bias,
-                                 .scale_a = bench->scale_a,
-                                 .scale_b = bench->scale_a ? &bench->scale_b : NULL,
-                                 .alpha = c->alpha,
-                                 .beta = c->beta};
     triage_status status = TRIAGE_OK;
     TRI_TRY(run_plain(bench, plain, index));
-    TRI_TRY(tri_calloc(&c->plain, bench->c_bytes, 1));
-    memcpy(c->plain, bench->got, bench->c_bytes);
-    TRI_TRY(tri_calloc(&c->references, bench->row_count * (size_t)problem->n, sizeof *c->references));
-    for (size_t i = 0; i < bench->row_count; i++)
-        tri_reference_row(c->references + i * (size_t)problem->n, &operands, bench->rows[i]);
-    TRI_TRY(
-        tri_yardstick_make(&c->yardstick, problem, c->plain, c->references, bench->rows, bench->row_count));
+    TRI_TRY(make_references(bench, index));
+    for (size_t i = 0; i < bench->result_count; i++) {
+        tri_result *result = &bench->results[i];
+        tri_expected *e = &result->expected[index];
+        TRI_TRY(tri_calloc(&e->plain, result->bytes, 1));
+        memcpy(e->plain, result->got, result->bytes);
+        TRI_TRY(tri_yardstick_make(&e->yardstick, &result->view, e->plain, e->references, bench->rows,
+                                   bench->row_count));
+    }
 done:
     return status;
 }
@@ -195,7 +201,7 @@ static triage_status make_cases(tri_bench *bench) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_checked_rows(&bench->rows, &bench->row_count, &bench->problem, bench->pattern, bench->seed));
     TRI_TRY(mount_plain(&plain, bench));
-    for (size_t i = 0; i < TRI_CASES; i++)
+    for (size_t i = 0; i < bench->case_count; i++)
         TRI_TRY(make_case(bench, &plain, i));
 done:
     tri_bench_unmount(bench, &plain);
@@ -205,9 +211,13 @@ done:
 triage_status tri_bench_inputs_intact(bool *out, tri_bench *bench) {
     tri_mounted plain = {0};
     triage_status status = TRIAGE_OK;
+    *out = true;
     TRI_TRY(mount_plain(&plain, bench));
     TRI_TRY(run_plain(bench, &plain, 0));
-    *out = memcmp(bench->got, bench->cases[0].plain, bench->c_bytes) == 0;
+    for (size_t i = 0; i < bench->result_count; i++) {
+        const tri_result *result = &bench->results[i];
+        *out = *out && memcmp(result->got, result->expected[0].plain, result->bytes) == 0;
+    }
 done:
     tri_bench_unmount(bench, &plain);
     return status;
@@ -249,19 +259,19 @@ triage_status tri_bench_open(tri_bench **out, tri_device *device, const tri_benc
     TRI_TRY(tri_calloc(&bench, 1, sizeof *bench));
     bench->device = device;
     bench->problem = *setup->problem;
+    bench->op = setup->problem->op;
+    bench->case_count = bench->op->case_count(setup->problem);
     bench->pattern = setup->pattern;
     bench->seed = setup->seed;
     bench->warm = setup->warm;
     bench->flush_bytes = setup->warm ? 0 : flush_size(tri_device_describe(device));
     bench->sampling_limit_ns = (int64_t)(1e9 * (setup->sampling_limit_s > 0 ? setup->sampling_limit_s : 1.5));
     bench->reference_launch = *setup->reference.launch;
-    bench->cases[0] = (tri_bench_case){.alpha = 1.0f, .beta = 0.0f};
-    bench->cases[1] = (tri_bench_case){.alpha = 1.25f, .beta = -0.5f};
     if (setup->cache_dir)
         TRI_TRY(tri_strdup(&bench->cache_dir, setup->cache_dir));
     TRI_TRY(copy_source(&bench->reference, setup->reference.source));
-    TRI_TRY(draw_inputs(bench));
-    TRI_TRY(place_inputs(bench));
+    TRI_TRY(make_inputs(bench));
+    TRI_TRY(make_results(bench));
     TRI_TRY(make_cases(bench));
     *out = bench;
     bench = NULL;
@@ -270,29 +280,31 @@ done:
     return status;
 }
 
+static void free_inputs(tri_bench *bench, size_t case_index) {
+    tri_inputs *inputs = &bench->inputs[case_index];
+    for (size_t i = 0; i < TRI_INPUTS_MAX; i++)
+        if (case_index == 0 || inputs->at[i].address != bench->inputs[0].at[i].address)
+            tri_device_release(bench->device, inputs->at[i].address);
+    tri_inputs_free(inputs);
+}
+
+static void free_result(tri_bench *bench, tri_result *result) {
+    tri_device_release(bench->device, result->zone);
+    for (size_t i = 0; i < TRI_CASES_MAX; i++) {
+        free(result->expected[i].plain);
+        free(result->expected[i].references);
+    }
+    free(result->got);
+    free(result->first);
+}
+
 void tri_bench_close(tri_bench *bench) {
     if (!bench)
         return;
-    const tri_bsr_buffers *buffers = &bench->buffers;
-    tri_device_release(bench->device, buffers->values);
-    tri_device_release(bench->device, buffers->row_ptr);
-    tri_device_release(bench->device, buffers->col_idx);
-    tri_device_release(bench->device, buffers->b);
-    tri_device_release(bench->device, buffers->bias);
-    tri_device_release(bench->device, buffers->scale_a);
-    tri_device_release(bench->device, buffers->scale_b);
-    tri_device_release(bench->device, bench->zone);
-    for (size_t i = 0; i < TRI_CASES; i++) {
-        free(bench->cases[i].plain);
-        free(bench->cases[i].references);
-    }
-    free(bench->values);
-    free(bench->b);
-    free(bench->c_in);
-    free(bench->bias);
-    free(bench->scale_a);
-    free(bench->got);
-    free(bench->first);
+    for (size_t i = bench->case_count; i-- > 0;) /* case 0 last: the others share what it has */
+        free_inputs(bench, i);
+    for (size_t i = 0; i < bench->result_count; i++)
+        free_result(bench, &bench->results[i]);
     free(bench->guard);
     free(bench->rows);
     free(bench->cache_dir);

@@ -1,16 +1,16 @@
 /* The workbench: one problem on one device, its inputs, its reference, and the gate that every candidate
  * goes through before it gets a number. Runs inside the measuring worker (and in tests of the gate).
  *
- * The inputs are drawn once from the seed. C lies between two red zones:
+ * The inputs are drawn once from the seed. Each result lies between two red zones:
  *
- *     | guard | C as stored | guard |
+ *     | guard | result as stored | guard |
  *
- * and each candidate runs on it three times: with (alpha, beta) = (1, 0) on a C full of NaN, with
- * (1.25, -0.5) on a random C, and, after timing, what the last timed launch left. */
+ * and each candidate runs on every case of the operation (op/op.h), the last one first, on results full of NaN where
+ * the case does not say otherwise; then it is timed on case 0, and what the last timed launch left is looked at. */
 #ifndef TRIAGE_MEASURE_BENCH_H
 #define TRIAGE_MEASURE_BENCH_H
 
-#include "device/device.h"
+#include "op/op.h"
 #include "measure/stats.h"
 #include "store/store.h"
 
@@ -35,7 +35,7 @@ typedef struct tri_bench tri_bench;
 
 typedef struct tri_bench_setup {
     const tri_problem *problem;
-    const tri_pattern *pattern; /* borrowed for the bench's life */
+    const tri_pattern *pattern; /* borrowed for the bench's life; NULL: an operation without one */
     uint64_t seed;
     bool warm;               /* leave the L2 warm, and batch launches shorter than 20 us */
     double sampling_limit_s; /* of one candidate's samples, a quarter of a race's; 0: 1.5 */
@@ -58,9 +58,9 @@ double tri_bench_plain_ms(const tri_bench *bench);
 triage_status tri_bench_measure(tri_report *out, tri_bench *bench, const tri_trial *trial,
                                 double best_median_ns);
 
-/* The same for the dense product of the device's library, with A densified: the same inputs, the same C, the same
- * gate. TRIAGE_E_NOT_FOUND: no such library; TRIAGE_E_UNSUPPORTED: it has not these types, or the problem has an
- * epilogue, which it does not compute. */
+/* The same for the dense product of the device's library, with the sparse operand densified: the same inputs, the same
+ * result, the same gate. TRIAGE_E_NOT_FOUND: no such library; TRIAGE_E_UNSUPPORTED: it has not these types, or the
+ * operation has no dense twin, or the problem an epilogue, which it does not compute. */
 triage_status tri_bench_measure_dense(tri_report *out, tri_bench *bench);
 
 /* Called before trial `index` runs, so that a crash can be laid at its door. */

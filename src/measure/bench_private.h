@@ -2,51 +2,58 @@
 #ifndef TRIAGE_MEASURE_BENCH_PRIVATE_H
 #define TRIAGE_MEASURE_BENCH_PRIVATE_H
 
+#include "base/dtype.h"
+#include "check/verdict.h"
 #include "measure/bench.h"
 
-#include "bsr_gemm/args.h"
-
-#define TRI_CASES 2
 #define TRI_GUARD_BYTES 65536
 
-/* One pair of alpha and beta, and what the result has to be. */
-typedef struct tri_bench_case {
-    float alpha, beta;
-    void *plain;        /* C of the plain kernel, as stored */
-    double *references; /* [row_count][n] in float64 */
+/* What a result has to be in one case. */
+typedef struct tri_expected {
+    void *plain;        /* the plain kernel's, as stored */
+    double *references; /* [row_count][cols] in float64 */
     tri_yardstick yardstick;
-} tri_bench_case;
+} tri_expected;
+
+/* One result: where it is, and on the host what is examined. */
+typedef struct tri_result {
+    tri_view view;
+    size_t bytes;
+    tri_address zone;    /* guard, the result, guard */
+    tri_address address; /* of the result */
+    void *got;           /* under examination */
+    void *first;         /* the verified one of case 0 of the candidate at hand */
+    tri_expected expected[TRI_CASES_MAX];
+} tri_result;
 
 struct tri_bench {
     tri_device *device; /* borrowed */
     tri_problem problem;
+    const tri_operation *op;
     const tri_pattern *pattern; /* borrowed */
     char *cache_dir;
     bool warm;
     int64_t flush_bytes;
     int64_t sampling_limit_ns;
     uint64_t seed;
-    void *values, *b, *c_in, *bias; /* on the host */
-    float *scale_a, scale_b;        /* e4m3: on the host; else NULL */
-    size_t c_bytes;
-    void *got;   /* the result under examination */
-    void *first; /* the verified result of case 0 of the candidate at hand */
+    size_t case_count, result_count;
+    tri_inputs
+        inputs[TRI_CASES_MAX]; /* what a later case shares with case 0 is borrowed there, its address too */
+    tri_result results[TRI_VIEWS_MAX];
     unsigned char *guard;
-    tri_bsr_buffers buffers; /* without the schedule, which is the candidate's */
-    tri_address zone;        /* guard, C, guard */
     int64_t *rows;
     size_t row_count;
-    tri_bench_case cases[TRI_CASES];
     tri_source reference; /* the plain kernel, kept to check the inputs with */
     tri_launch reference_launch;
     double plain_ms;
 };
 
-/* A candidate loaded on the device with its own schedule. */
+/* A candidate loaded on the device, with what its kernel needs there of its own. */
 typedef struct tri_mounted {
     tri_kernel *kernel;
-    tri_bsr_buffers buffers;
-    tri_bsr_gemm_args args[TRI_CASES];
+    void *prepared;            /* the operation's */
+    void *args[TRI_CASES_MAX]; /* argument blocks, in args_memory */
+    void *args_memory;
 } tri_mounted;
 
 /* A failure of the candidate: sets outcome and reason from the last error; E_DEVICE loses the device. */
@@ -55,13 +62,17 @@ void tri_report_fail(tri_report *report, tri_outcome outcome, triage_status stat
 /* All return false with the report filled when the candidate failed. */
 bool tri_bench_mount(tri_mounted *out, tri_bench *bench, const tri_trial *trial, tri_report *report);
 void tri_bench_unmount(tri_bench *bench, tri_mounted *mounted);
+/* Room for each case's argument block. */
+triage_status tri_bench_args_alloc(tri_mounted *out, const tri_bench *bench, size_t bytes);
+/* What a launch of a case is bound to; the kernel's part is the caller's. */
+tri_binding tri_bench_binding(const tri_bench *bench, size_t case_index);
 bool tri_bench_run_case(tri_bench *bench, tri_mounted *mounted, size_t index, tri_report *report);
-/* Keeps the result in bench->got, just found right for case 0, for tri_bench_examine_again. */
+/* Keeps the results under examination, just found right for case 0, for tri_bench_examine_again. */
 void tri_bench_keep_first(tri_bench *bench);
-/* What lies in C and its red zones now, after more launches of case 0. */
+/* What lies in the results and their red zones now, after more launches of case 0. */
 bool tri_bench_examine_again(tri_bench *bench, tri_report *report);
-/* Fills C with NaN. */
-triage_status tri_bench_poison(tri_bench *bench);
+/* Fills the results with what they hold before a case: NaN, or an input. */
+triage_status tri_bench_lay_out(tri_bench *bench, size_t case_index);
 /* Does the plain kernel still give what it gave at first? */
 triage_status tri_bench_inputs_intact(bool *out, tri_bench *bench);
 

@@ -22,8 +22,8 @@ typedef struct samples {
 } samples;
 
 static triage_status take(tri_bench *bench, tri_mounted *mounted, int batch, samples *into, size_t count) {
-    triage_status status = tri_kernel_time(mounted->kernel, &mounted->args[0], sizeof mounted->args[0],
-                                           bench->flush_bytes, batch, into->ns + into->count, (int)count);
+    triage_status status = tri_kernel_time(mounted->kernel, mounted->args[0], bench->flush_bytes, batch,
+                                           into->ns + into->count, (int)count);
     if (status == TRIAGE_OK)
         into->count += count;
     return status;
@@ -45,11 +45,11 @@ static int choose_batch(const tri_bench *bench, const samples *warm_up) {
     return (int)(BATCH_NS / (least < 1000 ? 1000 : least)) + 1;
 }
 
-/* Poisons C first, so that what is examined afterwards was written by the timed launches. */
+/* Lays the results out first (NaN), so that what is examined afterwards was written by the timed launches. */
 static triage_status prepare(tri_bench *bench, tri_mounted *mounted, int *batch) {
     samples warm_up = {.count = 0};
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_bench_poison(bench));
+    TRI_TRY(tri_bench_lay_out(bench, 0));
     TRI_TRY(tri_device_synchronize(bench->device));
     TRI_TRY(take(bench, mounted, 1, &warm_up, WARM_UP));
     *batch = choose_batch(bench, &warm_up);
@@ -120,7 +120,7 @@ triage_status tri_bench_measure_mounted(tri_report *report, tri_bench *bench, tr
                                         double best_median_ns) {
     triage_status status = TRIAGE_OK;
     bool right = true;
-    for (size_t i = TRI_CASES; i-- > 0 && right;)
+    for (size_t i = bench->case_count; i-- > 0 && right;)
         right = tri_bench_run_case(bench, mounted, i, report);
     if (right)
         tri_bench_keep_first(bench);

@@ -7,25 +7,44 @@
 #define GUARD_BYTE 0xA5u
 
 /* All bits set is a NaN in every type that we store. */
-triage_status tri_bench_poison(tri_bench *bench) {
+static triage_status poison(tri_bench *bench, const tri_result *result) {
     static const unsigned char ones[3] = {0xff, 0xff, 0xff};
-    size_t words = bench->c_bytes / 4, tail = bench->c_bytes % 4;
+    size_t words = result->bytes / 4, tail = result->bytes % 4;
     triage_status status = TRIAGE_OK;
     if (words)
-        TRI_TRY(tri_device_fill(bench->device, bench->buffers.c, 0xffffffffu, words, NULL));
+        TRI_TRY(tri_device_fill(bench->device, result->address, 0xffffffffu, words, NULL));
     if (tail)
-        TRI_TRY(tri_device_upload(bench->device, bench->buffers.c + words * 4, ones, tail));
+        TRI_TRY(tri_device_upload(bench->device, result->address + words * 4, ones, tail));
 done:
     return status;
 }
 
-/* The zone after C begins at C's last byte, wherever that is. */
+triage_status tri_bench_lay_out(tri_bench *bench, size_t case_index) {
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < bench->result_count; i++) {
+        const tri_result *result = &bench->results[i];
+        const int before = bench->op->before(&bench->problem, case_index, i);
+        if (before < 0)
+            TRI_TRY(poison(bench, result));
+        else
+            TRI_TRY(tri_device_upload(bench->device, result->address,
+                                      bench->inputs[case_index].at[before].data, result->bytes));
+    }
+done:
+    return status;
+}
+
+/* The zone after a result begins at its last byte, wherever that is. */
 static triage_status paint_guards(tri_bench *bench) {
+    triage_status status = TRIAGE_OK;
     memset(bench->guard, GUARD_BYTE, TRI_GUARD_BYTES);
-    triage_status status = tri_device_fill(bench->device, bench->zone, GUARD_WORD, TRI_GUARD_BYTES / 4, NULL);
-    if (status == TRIAGE_OK)
-        status = tri_device_upload(bench->device, bench->buffers.c + bench->c_bytes, bench->guard,
-                                   TRI_GUARD_BYTES);
+    for (size_t i = 0; i < bench->result_count; i++) {
+        const tri_result *result = &bench->results[i];
+        TRI_TRY(tri_device_fill(bench->device, result->zone, GUARD_WORD, TRI_GUARD_BYTES / 4, NULL));
+        TRI_TRY(
+            tri_device_upload(bench->device, result->address + result->bytes, bench->guard, TRI_GUARD_BYTES));
+    }
+done:
     return status;
 }
 
@@ -38,16 +57,16 @@ static triage_status count_damage(size_t *out, tri_bench *bench, tri_address gua
     return status;
 }
 
-static bool guards_intact(tri_bench *bench, tri_report *report) {
+static bool guards_intact(tri_bench *bench, const tri_result *result, tri_report *report) {
     size_t before = 0, after = 0;
     triage_status status = TRIAGE_OK;
-    TRI_TRY(count_damage(&before, bench, bench->zone));
-    TRI_TRY(count_damage(&after, bench, bench->buffers.c + bench->c_bytes));
+    TRI_TRY(count_damage(&before, bench, result->zone));
+    TRI_TRY(count_damage(&after, bench, result->address + result->bytes));
     if (before == 0 && after == 0)
         return true;
     report->outcome = TRI_WRONG;
     snprintf(report->reason, sizeof report->reason,
-             "wrote outside C: %zu bytes changed before it, %zu after it", before, after);
+             "wrote outside %s: %zu bytes changed before it, %zu after it", result->view.name, before, after);
     return false;
 done:
     tri_report_fail(report, TRI_CRASHED, status);
@@ -62,74 +81,97 @@ static void note_error(tri_report *report, double error, double limit) {
     report->row_error_limit = limit;
 }
 
-/* A gap between rows (ldc beyond the row) belongs to somebody else: it must still hold its poison. */
-static bool gaps_intact(const tri_bench *bench, tri_report *report) {
-    const tri_problem *problem = &bench->problem;
-    bool by_row = problem->c_layout == TRIAGE_ROW_MAJOR;
-    size_t size = tri_dtype_size(problem->out_type), line = (size_t)problem->ldc * size;
-    size_t inner = (size_t)(by_row ? problem->n : problem->m) * size;
-    size_t lines = (size_t)(by_row ? problem->m : problem->n);
-    const unsigned char *got = bench->got;
+/* A gap between lines (ld beyond the line) belongs to somebody else: it must still hold its poison. */
+static bool gaps_intact(const tri_result *result, tri_report *report) {
+    const tri_view *view = &result->view;
+    size_t size = tri_dtype_size(view->dtype), line = (size_t)view->ld * size;
+    size_t inner = (size_t)(view->col_major ? view->rows : view->cols) * size;
+    size_t lines = (size_t)(view->col_major ? view->cols : view->rows);
+    const unsigned char *got = result->got;
     for (size_t i = 0; i < lines && inner < line; i++)
         for (size_t j = inner; j < line; j++)
             if (got[i * line + j] != 0xff) {
                 report->outcome = TRI_WRONG;
-                snprintf(report->reason, sizeof report->reason, "wrote into the gap after %s %zu of C",
-                         by_row ? "row" : "column", i);
+                snprintf(report->reason, sizeof report->reason, "wrote into the gap after %s %zu of %s",
+                         view->col_major ? "column" : "row", i, view->name);
                 return false;
             }
     return true;
 }
 
-/* Brings C to bench->got; false when it or what lies around it shows a fault already. */
+/* Brings the results to the host; false when one, or what lies around it, shows a fault already. */
 static bool fetch(tri_bench *bench, tri_report *report) {
-    if (!guards_intact(bench, report))
-        return false;
-    triage_status status = tri_device_download(bench->device, bench->got, bench->buffers.c, bench->c_bytes);
-    if (status != TRIAGE_OK)
-        tri_report_fail(report, TRI_CRASHED, status);
-    return status == TRIAGE_OK;
+    for (size_t i = 0; i < bench->result_count; i++) {
+        tri_result *result = &bench->results[i];
+        if (!guards_intact(bench, result, report))
+            return false;
+        triage_status status =
+            tri_device_download(bench->device, result->got, result->address, result->bytes);
+        if (status != TRIAGE_OK) {
+            tri_report_fail(report, TRI_CRASHED, status);
+            return false;
+        }
+    }
+    return true;
 }
 
-static bool judge(tri_bench *bench, size_t index, tri_report *report) {
-    const tri_bench_case *c = &bench->cases[index];
+static bool judge_result(tri_bench *bench, const tri_result *result, size_t index, tri_report *report) {
+    const tri_expected *e = &result->expected[index];
     tri_verdict verdict = {0};
-    if (index == 0 && !gaps_intact(bench, report))
+    char text[64];
+    if (bench->op->before(&bench->problem, index, (size_t)(result - bench->results)) < 0 &&
+        !gaps_intact(result, report))
         return false;
-    tri_verdict_make(&verdict, &c->yardstick, &bench->problem, bench->got, c->plain, c->references,
+    tri_verdict_make(&verdict, &e->yardstick, &result->view, result->got, e->plain, e->references,
                      bench->rows, bench->row_count);
-    note_error(report, verdict.row_error, 2 * c->yardstick.row_error);
+    note_error(report, verdict.row_error, 2 * e->yardstick.row_error);
     if (verdict.right)
         return true;
+    bench->op->case_text(text, sizeof text, &bench->problem, index);
     report->outcome = TRI_WRONG;
-    snprintf(report->reason, sizeof report->reason, "%s (alpha %g, beta %g)", verdict.reason,
-             (double)c->alpha, (double)c->beta);
+    snprintf(report->reason, sizeof report->reason, "%s%s%s (%s)",
+             bench->result_count > 1 ? result->view.name : "", bench->result_count > 1 ? ": " : "",
+             verdict.reason, text);
     return false;
 }
 
+static bool judge(tri_bench *bench, size_t index, tri_report *report) {
+    for (size_t i = 0; i < bench->result_count; i++)
+        if (!judge_result(bench, &bench->results[i], index, report))
+            return false;
+    return true;
+}
+
 void tri_bench_keep_first(tri_bench *bench) {
-    void *swap = bench->first;
-    bench->first = bench->got;
-    bench->got = swap;
+    for (size_t i = 0; i < bench->result_count; i++) {
+        tri_result *result = &bench->results[i];
+        void *swap = result->first;
+        result->first = result->got;
+        result->got = swap;
+    }
+}
+
+static bool same_as_first(const tri_bench *bench) {
+    for (size_t i = 0; i < bench->result_count; i++)
+        if (memcmp(bench->results[i].got, bench->results[i].first, bench->results[i].bytes) != 0)
+            return false;
+    return true;
 }
 
 bool tri_bench_examine_again(tri_bench *bench, tri_report *report) {
     if (!fetch(bench, report))
         return false;
     /* A deterministic kernel leaves the very bytes that were already found right. */
-    return memcmp(bench->got, bench->first, bench->c_bytes) == 0 || judge(bench, 0, report);
+    return same_as_first(bench) || judge(bench, 0, report);
 }
 
 bool tri_bench_run_case(tri_bench *bench, tri_mounted *mounted, size_t index, tri_report *report) {
     tri_outcome outcome = TRI_LAUNCH_FAILED;
     triage_status status = TRIAGE_OK;
     TRI_TRY(paint_guards(bench));
-    if (index == 0)
-        TRI_TRY(tri_bench_poison(bench));
-    else
-        TRI_TRY(tri_device_upload(bench->device, bench->buffers.c, bench->c_in, bench->c_bytes));
+    TRI_TRY(tri_bench_lay_out(bench, index));
     TRI_TRY(tri_device_synchronize(bench->device));
-    TRI_TRY(tri_kernel_launch(mounted->kernel, &mounted->args[index], sizeof mounted->args[index], NULL));
+    TRI_TRY(tri_kernel_launch(mounted->kernel, mounted->args[index], NULL));
     outcome = TRI_CRASHED; /* launched: what comes now is the kernel's doing */
     TRI_TRY(tri_device_synchronize(bench->device));
     return fetch(bench, report) && judge(bench, index, report);

@@ -88,26 +88,41 @@ static json_t *json_triple(const uint32_t v[3]) {
 }
 
 static json_t *json_box(const tri_tensor_box *box) {
-    return json_pack("[i, i, i, i, i, i, i]", box->rank, box->box[0], box->box[1], box->box[2],
-                     box->inner_split, box->swizzle, box->l2_promotion);
+    return json_pack("[i, [i, i, i, i, i], i, i, i]", box->rank, box->box[0], box->box[1], box->box[2],
+                     box->box[3], box->box[4], box->inner_split, box->swizzle, box->l2_promotion);
+}
+
+static json_t *json_maps(const tri_launch *launch) {
+    json_t *list = json_array();
+    for (int i = 0; i < TRI_MAPS_MAX; i++)
+        json_array_append_new(list, json_box(&launch->maps[i]));
+    return list;
+}
+
+/* The operation's part, whatever it means: its fields are all of 32 bits (tri_launch_field). */
+#define OWN_NUMBERS (TRI_LAUNCH_BYTES / sizeof(int32_t))
+
+static json_t *json_own(const tri_launch *launch) {
+    int32_t own[OWN_NUMBERS];
+    json_t *list = json_array();
+    memcpy(own, launch->own, sizeof own);
+    for (size_t i = 0; i < OWN_NUMBERS; i++)
+        json_array_append_new(list, json_integer(own[i]));
+    return list;
 }
 
 /* A field that is not sent would be a kernel launched otherwise than it was asked for. */
-_Static_assert(sizeof(tri_launch) ==
-                   9 * 4 + 4 * 4 + TRI_MAPS_MAX * sizeof(tri_tensor_box) + TRI_LAUNCH_BYTES + 4,
+_Static_assert(sizeof(tri_tensor_box) == 9 * 4 &&
+                   sizeof(tri_launch) ==
+                       9 * 4 + 4 * 4 + TRI_MAPS_MAX * sizeof(tri_tensor_box) + 4 + TRI_LAUNCH_BYTES,
                "tri_launch has changed: the codec has to follow");
 
 json_t *tri_json_launch(const tri_launch *launch) {
-    return json_pack("{s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:b}",
-                     "grid", json_triple(launch->grid), "block", json_triple(launch->block), "cluster",
-                     json_triple(launch->cluster), "smem", (json_int_t)launch->smem_bytes, "workspace",
-                     (json_int_t)launch->workspace_bytes, "map_a", json_box(&launch->map_a), "map_b",
-                     json_box(&launch->map_b), "map_c", json_box(&launch->map_c), "panel_rows",
-                     launch->panel_rows, "panel_group", launch->panel_group, "panel_cluster",
-                     launch->panel_cluster, "panel_columns", launch->panel_columns, "panel_warps",
-                     launch->panel_warps, "panel_busy_warps", launch->panel_busy_warps, "panel_least_blocks",
-                     launch->panel_least_blocks, "gather", (int)launch->gather, "reorder",
-                     (int)launch->reorder);
+    return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:b, s:o, s:o}", "grid", json_triple(launch->grid),
+                     "block", json_triple(launch->block), "cluster", json_triple(launch->cluster), "smem",
+                     (json_int_t)launch->smem_bytes, "workspace", (json_int_t)launch->workspace_bytes,
+                     "workspace_zero", (json_int_t)launch->workspace_zero_bytes, "keeps_workspace",
+                     (int)launch->keeps_workspace, "maps", json_maps(launch), "own", json_own(launch));
 }
 
 static triage_status read_triple(uint32_t out[3], const json_t *json) {
@@ -118,61 +133,78 @@ static triage_status read_triple(uint32_t out[3], const json_t *json) {
     return status;
 }
 
-static triage_status read_box(tri_tensor_box *out, const json_t *json) {
-    return tri_json_read(json, "[i, i, i, i, i, i, i]", &out->rank, &out->box[0], &out->box[1], &out->box[2],
-                         &out->inner_split, &out->swizzle, &out->l2_promotion);
+static triage_status read_maps(tri_launch *out, const json_t *list) {
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < TRI_MAPS_MAX; i++) {
+        tri_tensor_box *box = &out->maps[i];
+        TRI_TRY(tri_json_read(json_array_get(list, i), "[i, [i, i, i, i, i], i, i, i]", &box->rank,
+                              &box->box[0], &box->box[1], &box->box[2], &box->box[3], &box->box[4],
+                              &box->inner_split, &box->swizzle, &box->l2_promotion));
+    }
+done:
+    return status;
+}
+
+static triage_status read_own(tri_launch *out, const json_t *list) {
+    int32_t own[OWN_NUMBERS] = {0};
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < OWN_NUMBERS; i++)
+        TRI_TRY(tri_json_read(json_array_get(list, i), "i", &own[i]));
+    memcpy(out->own, own, sizeof own);
+done:
+    return status;
 }
 
 triage_status tri_launch_from_json(tri_launch *out, const json_t *json) {
-    json_t *grid = NULL, *block = NULL, *cluster = NULL, *a = NULL, *b = NULL, *c = NULL;
-    json_int_t smem = 0, workspace = 0;
-    int gather = 0, reorder = 0;
+    json_t *grid = NULL, *block = NULL, *cluster = NULL, *maps = NULL, *own = NULL;
+    json_int_t smem = 0, workspace = 0, zero = 0;
+    int keeps = 0;
     triage_status status = TRIAGE_OK;
     *out = (tri_launch){0};
-    TRI_TRY(tri_json_read(
-        json, "{s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:b}", "grid",
-        &grid, "block", &block, "cluster", &cluster, "smem", &smem, "workspace", &workspace, "map_a", &a,
-        "map_b", &b, "map_c", &c, "panel_rows", &out->panel_rows, "panel_group", &out->panel_group,
-        "panel_cluster", &out->panel_cluster, "panel_columns", &out->panel_columns, "panel_warps",
-        &out->panel_warps, "panel_busy_warps", &out->panel_busy_warps, "panel_least_blocks",
-        &out->panel_least_blocks, "gather", &gather, "reorder", &reorder));
+    TRI_TRY(tri_json_read(json, "{s:o, s:o, s:o, s:I, s:I, s:I, s:b, s:o, s:o}", "grid", &grid, "block",
+                          &block, "cluster", &cluster, "smem", &smem, "workspace", &workspace,
+                          "workspace_zero", &zero, "keeps_workspace", &keeps, "maps", &maps, "own", &own));
     TRI_TRY(read_triple(out->grid, grid));
     TRI_TRY(read_triple(out->block, block));
     TRI_TRY(read_triple(out->cluster, cluster));
-    TRI_TRY(read_box(&out->map_a, a));
-    TRI_TRY(read_box(&out->map_b, b));
-    TRI_TRY(read_box(&out->map_c, c));
+    TRI_TRY(read_maps(out, maps));
+    TRI_TRY(read_own(out, own));
     out->smem_bytes = (uint32_t)smem;
     out->workspace_bytes = (uint32_t)workspace;
-    out->gather = gather;
-    out->reorder = reorder;
+    out->workspace_zero_bytes = (uint32_t)zero;
+    out->keeps_workspace = keeps;
 done:
     return status;
 }
 
 /* ---- problem ------------------------------------------------------------------------------------------ */
 
-/* The key lacks the leading dimensions and the exact number of blocks, which a run needs. */
+/* The key lacks numbers that a run needs (leading dimensions, the exact number of blocks). */
 json_t *tri_json_problem(const tri_problem *problem) {
     char *key = NULL;
     if (tri_problem_key(&key, problem) != TRIAGE_OK)
         return NULL;
-    json_t *json = json_pack("{s:s, s:I, s:I, s:I}", "key", key, "ldb", (json_int_t)problem->ldb, "ldc",
-                             (json_int_t)problem->ldc, "nnzb", (json_int_t)problem->nnzb);
+    json_t *json = json_pack("{s:s}", "key", key);
+    for (const tri_number *number = problem->op->numbers; number && number->name; number++) {
+        int64_t value;
+        memcpy(&value, problem->data + number->offset, sizeof value);
+        json_object_set_new(json, number->name, json_integer(value));
+    }
     free(key);
     return json;
 }
 
 triage_status tri_problem_from_json(tri_problem *out, const json_t *json) {
     const char *key = NULL;
-    json_int_t ldb = 0, ldc = 0, nnzb = 0;
     triage_status status = TRIAGE_OK;
-    TRI_TRY(
-        tri_json_read(json, "{s:s, s:I, s:I, s:I}", "key", &key, "ldb", &ldb, "ldc", &ldc, "nnzb", &nnzb));
+    TRI_TRY(tri_json_read(json, "{s:s}", "key", &key));
     TRI_TRY(tri_problem_parse(out, key));
-    out->ldb = ldb;
-    out->ldc = ldc;
-    out->nnzb = nnzb;
+    for (const tri_number *number = out->op->numbers; number && number->name; number++) {
+        json_int_t read = 0;
+        TRI_TRY(tri_json_read(json, "{s:I}", number->name, &read));
+        const int64_t value = read;
+        memcpy(out->data + number->offset, &value, sizeof value);
+    }
     TRI_TRY(tri_problem_check(out));
 done:
     return status;
@@ -265,6 +297,10 @@ static triage_status write_all(int fd, const void *data, size_t size) {
 }
 
 triage_status tri_pattern_share(int *fd, const tri_pattern *pattern) {
+    if (!pattern) { /* an operation without one */
+        *fd = -1;
+        return TRIAGE_OK;
+    }
     int64_t head[3] = {pattern->block_rows, pattern->block_cols, pattern->nnzb};
     triage_status status = TRIAGE_OK;
     int file = memfd_create("triage-pattern", MFD_CLOEXEC);

@@ -32,7 +32,7 @@ triage_status tri_report_from_json(tri_report *out, const json_t *json);
 /* json_unpack with the status idiom. */
 triage_status tri_json_read(const json_t *json, const char *format, ...);
 
-/* A pattern in a sealed memory file: *fd for any number of readers. */
+/* A pattern in a sealed memory file: *fd for any number of readers. pattern NULL: *fd is -1. */
 triage_status tri_pattern_share(int *fd, const tri_pattern *pattern);
 triage_status tri_pattern_from_fd(tri_pattern *out, int fd);
 

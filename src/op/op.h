@@ -4,12 +4,12 @@
  * tri_operation. Strategies, rendering, compiler, worker, gate, clock, store, sync, fleet and lookup work with this
  * header alone and name none. To add one (CONTRIBUTING.md walks through it):
  *
- *     src/op/NAME/          problem, key, inputs, reference, arguments: a const tri_operation tri_op_NAME
- *     src/op/list.def       its line: TRI_OPERATION(NAME)
- *     templates/NAME/       args.h, kernels, reference.cu and reference.c
- *     tuner/spaces/NAME.lua the space
- *     src/cli/op_NAME.c     how the programs' options describe a problem of it
- *     src/api/NAME/         what applications call, with its part of triage.h
+ *     src/op/NAME/            problem, key, inputs, reference, arguments: a const tri_operation tri_op_NAME
+ *     src/op/list.def         its line: TRI_OPERATION(NAME)
+ *     templates/NAME/         args.h, kernels, reference.cu and reference.c
+ *     tuner/spaces/NAME.lua   the space
+ *     src/cli/common/NAME.c   how the programs' options describe a problem of it: tri_cli_op_NAME
+ *     src/api/NAME/           what applications call, with its part of triage.h
  *
  * How a bench uses the table (src/measure), which is the order in which an operation is best read:
  *
@@ -24,24 +24,31 @@
 
 #include "check/view.h"
 #include "device/device.h"
-#include "problem/problem.h"
+#include "op/bsr_gemm/old.h" /* until the tests have moved */
+#include "pattern/pattern.h"
 
-/* ---- a problem: tri_problem (problem.h until users have moved) ------------------------------------------------
- *
- *     typedef struct tri_problem {
- *         const tri_operation *op;
- *         unsigned char data[TRI_PROBLEM_BYTES]; // the operation's own struct, in place
- *     } tri_problem;
- *
- * An operation has a struct of its own (declared with TRI_IN_PLACE, plain data, no pointers: a problem is copied and
- * forgotten) and two accessors that only it and its own rooms use:
+/* ---- a problem ------------------------------------------------------------------------------------------------- */
+
+typedef struct tri_operation tri_operation;
+
+/* Which operation, and its own struct in place: plain data without pointers, so that a problem is copied and forgotten.
+ * An operation declares that struct with TRI_IN_PLACE, and two accessors for itself and its own rooms:
  *
  *     typedef struct TRI_IN_PLACE tri_toy_problem { triage_dtype dtype; int64_t rows, cols; } tri_toy_problem;
  *     _Static_assert(sizeof(tri_toy_problem) <= TRI_PROBLEM_BYTES, "");
- *     static inline const tri_toy_problem *tri_toy(const tri_problem *p) { return (const tri_toy_problem *)p->data; }
- *     static inline tri_toy_problem *tri_toy_edit(tri_problem *p) { return (tri_toy_problem *)p->data; }
+ *     static inline const tri_toy_problem *tri_toy(const tri_problem *p) { return (const void *)p->data; }
+ *     static inline tri_toy_problem *tri_toy_edit(tri_problem *p) { return (void *)p->data; }
  *
- * The same for the operation's part of a launch: tri_launch.own, TRI_LAUNCH_BYTES. */
+ * The same for its part of a launch: tri_launch.own, TRI_LAUNCH_BYTES. */
+#define TRI_PROBLEM_BYTES 256
+#define TRI_IN_PLACE __attribute__((may_alias))
+typedef struct tri_problem {
+    const tri_operation *op;
+    union {
+        _Alignas(8) unsigned char data[TRI_PROBLEM_BYTES];
+        TRI_OLD_PROBLEM
+    };
+} tri_problem;
 
 /* ---- a number that goes with a problem or a launch under a name ------------------------------------------------ */
 
@@ -60,28 +67,34 @@ typedef struct tri_launch_field {
     int64_t high;     /* 0 .. high, absent: 0; 0: a flag, Lua's true is 1 */
 } tri_launch_field;
 
-/* A field of `problem` as a space's functions see it. */
-typedef struct tri_field {
+/* One of tri_launch.maps, as the launch table of a space names it. */
+typedef struct tri_map_field {
+    const char *name;              /* "map_a"; NULL: no more */
+    int32_t least_rank, most_rank; /* of its box, 1 .. TRI_MAP_RANK */
+} tri_map_field;
+
+/* A field of `problem` as the functions of a space see it. */
+typedef struct tri_property {
     const char *name;
-    enum { TRI_FIELD_INTEGER, TRI_FIELD_NUMBER, TRI_FIELD_TEXT, TRI_FIELD_FLAG } kind;
+    enum { TRI_PROPERTY_INTEGER, TRI_PROPERTY_NUMBER, TRI_PROPERTY_TEXT, TRI_PROPERTY_FLAG } kind;
     int64_t integer; /* of the kind, one of these four */
     double number;
     const char *text;
     bool flag;
-} tri_field;
-typedef void (*tri_field_fn)(void *user, const tri_field *field);
+} tri_property;
+typedef void (*tri_property_fn)(void *user, const tri_property *field);
 
-static inline void tri_field_integer(tri_field_fn fn, void *user, const char *name, int64_t value) {
-    fn(user, &(tri_field){.name = name, .kind = TRI_FIELD_INTEGER, .integer = value});
+static inline void tri_property_integer(tri_property_fn fn, void *user, const char *name, int64_t value) {
+    fn(user, &(tri_property){.name = name, .kind = TRI_PROPERTY_INTEGER, .integer = value});
 }
-static inline void tri_field_number(tri_field_fn fn, void *user, const char *name, double value) {
-    fn(user, &(tri_field){.name = name, .kind = TRI_FIELD_NUMBER, .number = value});
+static inline void tri_property_number(tri_property_fn fn, void *user, const char *name, double value) {
+    fn(user, &(tri_property){.name = name, .kind = TRI_PROPERTY_NUMBER, .number = value});
 }
-static inline void tri_field_text(tri_field_fn fn, void *user, const char *name, const char *value) {
-    fn(user, &(tri_field){.name = name, .kind = TRI_FIELD_TEXT, .text = value});
+static inline void tri_property_text(tri_property_fn fn, void *user, const char *name, const char *value) {
+    fn(user, &(tri_property){.name = name, .kind = TRI_PROPERTY_TEXT, .text = value});
 }
-static inline void tri_field_flag(tri_field_fn fn, void *user, const char *name, bool value) {
-    fn(user, &(tri_field){.name = name, .kind = TRI_FIELD_FLAG, .flag = value});
+static inline void tri_property_flag(tri_property_fn fn, void *user, const char *name, bool value) {
+    fn(user, &(tri_property){.name = name, .kind = TRI_PROPERTY_FLAG, .flag = value});
 }
 
 /* ---- how far two problems are apart ------------------------------------------------------------------------------ */
@@ -125,6 +138,7 @@ void tri_inputs_free(tri_inputs *inputs); /* the host side */
 
 /* ---- results ------------------------------------------------------------------------------------------------------------ */
 
+#define TRI_VARIANTS 2
 #define TRI_VIEWS_MAX 2
 #define TRI_CASES_MAX 6
 #define TRI_TELLING_ROWS 8
@@ -171,6 +185,9 @@ struct tri_operation {
     /* The inverse; refuses what key would not write (TRIAGE_E_DATA). What the key does not hold is filled in. out->op
      * is set. */
     triage_status (*parse)(tri_problem *out, const char *key);
+    /* A key may stand for problems that a space tells apart (a density in two digits for several counts of blocks).
+     * problem is from parse; up to TRI_VARIANTS others. NULL: for none. */
+    size_t (*variants)(tri_problem out[TRI_VARIANTS], const tri_problem *problem);
     /* m, n and k of the key. */
     void (*sizes)(int64_t out[3], const tri_problem *problem);
     const tri_number *numbers; /* beside the key */
@@ -197,9 +214,9 @@ struct tri_operation {
 
     /* ---- what a space sees and says ---- */
 
-    void (*fields)(const tri_problem *problem, tri_field_fn fn, void *user);
+    void (*fields)(const tri_problem *problem, tri_property_fn fn, void *user);
     const tri_launch_field *launch_fields; /* of its part of tri_launch */
-    const char *map_names[TRI_MAPS_MAX];   /* of tri_launch.maps, e.g. "map_a"; NULL: no more */
+    tri_map_field maps[TRI_MAPS_MAX];      /* of tri_launch.maps */
     /* The workspace's first launch.workspace_zero_bytes are zeros when the kernel is loaded and every launch leaves
      * them so. False: the whole workspace is cleared before each launch. */
     bool keeps_workspace;
@@ -240,23 +257,53 @@ struct tri_operation {
 
     /* ---- the dense product that does the same, if there is one; NULL, all three ---- */
 
-    /* Of which shape and types. TRIAGE_E_UNSUPPORTED: this problem has an epilogue that it does not compute. */
+    /* Of which shape and types. TRIAGE_E_UNSUPPORTED: this problem has an epilogue that it does not compute; filled in
+     * all the same. */
     triage_status (*dense_twin)(tri_gemm *out, const tri_problem *problem);
     /* The sparse operand with its zeros, m x k, row-major, packed: *out owned by the caller. */
     triage_status (*densify)(void **out, size_t *bytes, const tri_operands *operands);
     void (*dense_arguments)(tri_gemm_args *out, const tri_binding *binding, tri_address a);
 };
 
-/* ---- all of them ------------------------------------------------------------------------------------------------------------ */
+/* ---- all of them ------------------------------------------------------------------------------------------------ */
 
+#define TRI_OPERATIONS_MAX 16
 /* In the order of src/op/list.def; NULL after the last. */
 const tri_operation *const *tri_operations(void);
 /* By the word that is its name, or the first word of a key. NULL: none. */
 const tri_operation *tri_operation_find(const char *name_or_key);
+/* Its place in the list. */
+size_t tri_operation_index(const tri_operation *op);
 /* "bsr_gemm, attention", for messages. */
 const char *tri_operation_names(void);
 
+/* ---- what every user of a problem calls: the operation's own, with what all share ------------------------------- */
+
+triage_status tri_problem_check(const tri_problem *problem);
+/* *out owned by the caller. */
+triage_status tri_problem_key(char **out, const tri_problem *problem);
+/* TRIAGE_E_DATA, also where this version does not know the operation (tri_operation_find tells). */
+triage_status tri_problem_parse(tri_problem *out, const char *key);
 /* The words of a key before " m="; *out owned by the caller. TRIAGE_E_DATA: the key has no " m=". */
 triage_status tri_problem_family(char **out, const char *key);
+
+double tri_problem_flops(const tri_problem *problem);       /* executed: "useful" */
+double tri_problem_dense_flops(const tri_problem *problem); /* "dense-equivalent" */
+double tri_problem_bytes(const tri_problem *problem);       /* the fewest that must move */
+
+/* For the nearest lookup: 0 equal, about 1 for a factor of two in one size up to 2048, a quarter beyond; INFINITY if a
+ * kernel for one cannot serve the other. */
+double tri_problem_distance(const tri_problem *a, const tri_problem *b);
+/* The same in parts, each a distance by itself: the whole is the root of the sum of their squares. */
+typedef struct tri_distance {
+    double part[TRI_DISTANCE_PARTS]; /* of tri_operation.distance_parts */
+} tri_distance;
+/* False: a kernel for one cannot serve the other. Two operations: false, and parts of 0. */
+bool tri_problem_distance_parts(tri_distance *out, const tri_problem *a, const tri_problem *b);
+
+/* The rows that are checked against float64: all when that is little work, else seeded random ones beside the
+ * operation's telling ones, ascending. */
+triage_status tri_checked_rows(int64_t **out, size_t *count, const tri_problem *problem,
+                               const tri_pattern *pattern, uint64_t seed);
 
 #endif

@@ -4,16 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "problem/dense.h"
+#include "op/dense.h"
 #include "run/roofline.h"
 
 struct tri_admission {
-    pthread_mutex_t mutex; /* over all below */
-    tri_space *spaces[2];  /* built in; the user's own, or NULL */
+    pthread_mutex_t mutex;                   /* over all below */
+    tri_space *built_in[TRI_OPERATIONS_MAX]; /* opened when a row of the operation comes */
+    tri_space *own;                          /* the user's, or NULL */
+    char *data_dir;
     int64_t unjudged;
     /* The last row's, parsed: rows of one problem and device follow each other. */
     char *problem_key, *device_key;
+    const tri_operation *op; /* NULL: the dense product, or an operation that this version does not know */
     tri_problem problem;
+    tri_least_work work; /* unless the operation is not known */
     tri_device_info info;
 };
 
@@ -22,10 +26,11 @@ triage_status tri_admission_open(tri_admission **out, const char *space_path, co
     tri_admission *made = NULL;
     TRI_TRY(tri_calloc(&made, 1, sizeof *made));
     pthread_mutex_init(&made->mutex, NULL);
-    TRI_TRY(tri_space_open(&made->spaces[0], TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = data_dir}));
+    if (data_dir)
+        TRI_TRY(tri_strdup(&made->data_dir, data_dir));
     if (space_path)
-        TRI_TRY(tri_space_open(&made->spaces[1], TRI_OP_BSR_GEMM,
-                               &(tri_space_options){.data_dir = data_dir, .path = space_path}));
+        TRI_TRY(
+            tri_space_open(&made->own, NULL, &(tri_space_options){.data_dir = data_dir, .path = space_path}));
     *out = made;
     made = NULL;
 done:
@@ -36,8 +41,10 @@ done:
 void tri_admission_free(tri_admission *admission) {
     if (!admission)
         return;
-    for (size_t i = 0; i < 2; i++)
-        tri_space_free(admission->spaces[i]);
+    for (size_t i = 0; i < TRI_OPERATIONS_MAX; i++)
+        tri_space_free(admission->built_in[i]);
+    tri_space_free(admission->own);
+    free(admission->data_dir);
     free(admission->problem_key);
     free(admission->device_key);
     pthread_mutex_destroy(&admission->mutex);
@@ -68,17 +75,44 @@ static triage_status wrong_key(const char *field) {
     return tri_fail(TRIAGE_E_DATA, "%s: %s", field, triage_last_error());
 }
 
-static triage_status parse_problem(tri_problem *out, const char *key) {
-    return tri_dense_is_key(key) ? tri_dense_parse(out, key) : tri_problem_parse(out, key);
+/* Of a newer version: its rows are kept unjudged, since refusing them would lose them for good (a sync asks for each row
+ * once). The key must look like one all the same. */
+static triage_status check_unknown(const char *key) {
+    const size_t size = strcspn(key, " ");
+    bool sane = size > 0 && size <= 40 && strlen(key) < 512 && strstr(key, " m=");
+    for (size_t i = 0; key[i] && sane; i++)
+        sane = key[i] >= ' ' && key[i] <= '~' &&
+               (i >= size || (key[i] >= 'a' && key[i] <= 'z') || key[i] == '_' ||
+                (i > 0 && key[i] >= '0' && key[i] <= '9'));
+    return sane ? TRIAGE_OK : tri_fail(TRIAGE_E_DATA, "'%.80s' is the key of no problem", key);
+}
+
+static triage_status parse_problem(tri_admission *a, const char *key) {
+    triage_status status = TRIAGE_OK;
+    tri_gemm gemm;
+    a->op = NULL;
+    a->work = (tri_least_work){0};
+    if (tri_dense_is_key(key)) {
+        TRI_TRY(tri_dense_parse(&gemm, key));
+        tri_dense_least_work(&a->work, &gemm);
+    } else if (!tri_operation_find(key)) {
+        TRI_TRY(check_unknown(key));
+    } else {
+        TRI_TRY(tri_problem_parse(&a->problem, key));
+        a->op = a->problem.op;
+        a->op->least_work(&a->work, &a->problem);
+    }
+done:
+    return status;
 }
 
 static triage_status read_keys(tri_admission *a, const tri_measurement *row) {
     triage_status status = TRIAGE_OK;
     if (!is_same(a->problem_key, row->problem)) {
-        tri_problem problem;
-        if (parse_problem(&problem, row->problem) != TRIAGE_OK)
+        free(a->problem_key); /* not read whole, nothing is known of it */
+        a->problem_key = NULL;
+        if (parse_problem(a, row->problem) != TRIAGE_OK)
             return wrong_key("problem");
-        a->problem = problem;
         TRI_TRY(replace(&a->problem_key, row->problem));
     }
     if (!is_same(a->device_key, row->device)) {
@@ -113,23 +147,31 @@ static triage_status check_kernel(const tri_measurement *row) {
                     (int)(size < 40 ? size : 40), row->config);
 }
 
-/* The key has the density to two digits, and a constraint may ask for the number of blocks: the fewest and the
- * most that it may stand for count as well. */
+/* For whichever of the problems that the key stands for. */
 static triage_status find_in(tri_space *space, const tri_admission *a, const char *config) {
     triage_status status = TRIAGE_OK;
-    tri_problem problem = a->problem;
-    int64_t counts[3] = {problem.nnzb, 0, 0};
-    tri_fingerprint_blocks(&counts[1], &counts[2], &problem.fingerprint,
-                           (problem.m / problem.block_m) * (problem.k / problem.block_k));
-    for (size_t i = 0; i < 3; i++) {
+    tri_problem problems[1 + TRI_VARIANTS] = {a->problem};
+    const size_t count = 1 + (a->op->variants ? a->op->variants(problems + 1, &a->problem) : 0);
+    for (size_t i = 0; i < count; i++) {
         tri_candidate candidate;
-        problem.nnzb = counts[i] < INT32_MAX ? counts[i] : INT32_MAX;
-        status = tri_space_candidate(&candidate, space, &problem, &a->info, config);
+        status = tri_space_candidate(&candidate, space, &problems[i], &a->info, config);
         if (status == TRIAGE_OK)
             tri_candidate_free(&candidate);
         if (status != TRIAGE_E_UNSUPPORTED)
             break;
     }
+    return status;
+}
+
+/* The built-in space of the row's operation, then the user's own if it is for that. */
+static triage_status spaces_of(tri_space *out[2], tri_admission *a) {
+    tri_space **built_in = &a->built_in[tri_operation_index(a->op)];
+    triage_status status = TRIAGE_OK;
+    if (!*built_in)
+        TRI_TRY(tri_space_open(built_in, a->op, &(tri_space_options){.data_dir = a->data_dir}));
+    out[0] = *built_in;
+    out[1] = a->own && tri_space_operation(a->own) == a->op ? a->own : NULL;
+done:
     return status;
 }
 
@@ -140,9 +182,12 @@ static bool is_verdict(triage_status status) {
 
 static triage_status check_config(tri_admission *a, const tri_measurement *row) {
     char why[512] = "";
-    triage_status status = TRIAGE_OK;
-    for (size_t i = 0; i < 2 && a->spaces[i]; i++) {
-        status = find_in(a->spaces[i], a, row->config);
+    tri_space *spaces[2] = {NULL, NULL};
+    triage_status status = spaces_of(spaces, a);
+    if (status != TRIAGE_OK)
+        return status;
+    for (size_t i = 0; i < 2 && spaces[i]; i++) {
+        status = find_in(spaces[i], a, row->config);
         if (!is_verdict(status))
             return status;
         if (!why[0] || status == TRIAGE_E_UNSUPPORTED) /* the space that has the kernel says more */
@@ -160,7 +205,7 @@ static triage_status check_time(const tri_admission *a, const tri_measurement *r
     tri_roofline roof;
     if (row->median_ns <= 0)
         return TRIAGE_OK;
-    tri_roofline_of(&roof, &a->problem, &a->info, row->cold_l2);
+    tri_roofline_of(&roof, &a->work, &a->info, row->cold_l2);
     if (row->min_ns >= roof.least_ns)
         return TRIAGE_OK;
     if (roof.bytes > 0)
@@ -187,7 +232,12 @@ done:
 
 static triage_status check(tri_admission *a, const tri_measurement *row) {
     const triage_status status = check_claims(a, row);
-    return status != TRIAGE_OK || tri_dense_is_key(row->problem) ? status : check_config(a, row);
+    if (status != TRIAGE_OK || tri_dense_is_key(row->problem))
+        return status;
+    if (a->op)
+        return check_config(a, row);
+    a->unjudged++;
+    return TRIAGE_OK;
 }
 
 triage_status tri_admission_check_claims(const tri_measurement *row) {

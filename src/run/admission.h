@@ -21,7 +21,8 @@ void tri_admission_free(tri_admission *admission);
  *   constraints for that problem and device. What another version wrote is of a space that is not here, and is
  *   kept if it passes the rest: refusing it would lose a newer machine's evidence for good, and a lookup uses no
  *   configuration that is not legal here and does not render to the very source that was measured;
- * - a dense product (problem/dense.h) is of no space: its configuration is the device's library, and its source's
+ * - a row of an operation that this version does not know is kept, whoever wrote it: nothing looks it up here;
+ * - a dense product (op/dense.h) is of no space: its configuration is the device's library, and its source's
  *   hash that of the call that this version makes. */
 triage_status tri_admission_check(void *user, const tri_measurement *row);
 

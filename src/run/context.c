@@ -91,6 +91,25 @@ static triage_status open_store(triage_context *context, const triage_context_op
                                               : open_file(context, options->db_path);
 }
 
+/* A wrong path or folder is an error of opening: the user's space, or else the first operation's, is read now. */
+static triage_status open_space(triage_context *context, const char *path) {
+    const tri_space_options options = {.data_dir = context->data_dir, .path = path};
+    tri_space *space = NULL;
+    triage_status status = tri_space_open(&space, path ? NULL : tri_operations()[0], &options);
+    if (status == TRIAGE_OK)
+        context->spaces[tri_operation_index(tri_space_operation(space))] = space;
+    return status;
+}
+
+triage_status tri_context_space(tri_space **out, triage_context *context, const tri_operation *op) {
+    tri_space **space = &context->spaces[tri_operation_index(op)];
+    triage_status status = TRIAGE_OK;
+    if (!*space)
+        status = tri_space_open(space, op, &(tri_space_options){.data_dir = context->data_dir});
+    *out = *space;
+    return status;
+}
+
 triage_status triage_context_open(triage_context **out, const triage_context_options *options) {
     triage_status status = TRIAGE_OK;
     triage_context *context = NULL;
@@ -106,8 +125,7 @@ triage_status triage_context_open(triage_context **out, const triage_context_opt
     TRI_TRY(copy_text(&context->cache_dir, options->cache_dir));
     TRI_TRY(copy_text(&context->data_dir, options->data_dir));
     TRI_TRY(open_store(context, options));
-    TRI_TRY(tri_space_open(&context->space, TRI_OP_BSR_GEMM,
-                           &(tri_space_options){.data_dir = options->data_dir, .path = options->space_path}));
+    TRI_TRY(open_space(context, options->space_path));
     const char *device = options->device ? options->device : "auto";
     /* "cuda:N" names a device, whatever is current in this thread */
     TRI_TRY(tri_device_open(&context->device, device, strncmp(device, "cuda:", 5) != 0));
@@ -123,7 +141,8 @@ void triage_context_free(triage_context *context) {
         return;
     tri_context_free_kernels(context);
     tri_device_close(context->device);
-    tri_space_free(context->space);
+    for (size_t i = 0; i < TRI_OPERATIONS_MAX; i++)
+        tri_space_free(context->spaces[i]);
     tri_elsewhere_close(context->elsewhere); /* borrows the store */
     tri_store_close(context->pretuned);
     tri_store_close(context->store);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "run/elsewhere.h"
 #include "store/courier.h"
 
@@ -27,8 +28,8 @@ struct triage_context {
     char *cache_dir, *data_dir; /* NULL: none, the built-in ones */
     tri_log log;
     pthread_mutex_t lock; /* held while a plan is made; never by a call that finds its plan */
-    tri_space *space;     /* under lock, as are all below */
-    tri_store *store;     /* NULL: no database */
+    tri_space *spaces[TRI_OPERATIONS_MAX]; /* by operation, once asked; under lock, as are all below */
+    tri_store *store;                      /* NULL: no database */
     char *local_path;     /* with a server: the file that store is, once it is there; NULL: none */
     tri_courier *courier; /* with a server: keeps that file in step with it */
     tri_store *pretuned;  /* shipped evidence for this device, once asked; NULL: none */
@@ -66,6 +67,9 @@ struct triage_bsr_matrix {
 
 /* The local file of a server, if it has come to be since the context was opened. Under context->lock. */
 void tri_context_find_store(triage_context *context);
+
+/* The space of an operation, opened when it is first asked for. Under context->lock. */
+triage_status tri_context_space(tri_space **out, triage_context *context, const tri_operation *op);
 
 /* Frees what plan.c keeps in a context (loaded kernels, compiled images). */
 void tri_context_free_kernels(triage_context *context);

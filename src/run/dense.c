@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "problem/dense.h"
+#include "op/dense.h"
 #include "run/pretuned.h"
 
 /* A tri_row_fn. */
@@ -17,7 +17,9 @@ triage_status tri_dense_lookup(double *median_ns, tri_store *store, const tri_pr
     char *key = NULL, *device = NULL;
     triage_status status = TRIAGE_OK;
     *median_ns = 0;
-    TRI_TRY(tri_dense_key(&key, problem));
+    TRI_TRY(tri_dense_key_of(&key, problem));
+    if (!key)
+        goto done;
     TRI_TRY(tri_device_key(&device, info));
     TRI_TRY(tri_store_winner(store, key, device, take_median, median_ns));
 done:

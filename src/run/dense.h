@@ -1,4 +1,4 @@
-/* What is known of the dense product of a problem's shape (problem/dense.h). */
+/* What is known of the dense product of a problem's shape (op/dense.h). */
 #ifndef TRIAGE_RUN_DENSE_H
 #define TRIAGE_RUN_DENSE_H
 

@@ -107,8 +107,7 @@ done:
 
 static void describe_problem(tri_problem *out, const triage_bsr_matrix *a, const triage_dense *b,
                              const triage_dense *c, const triage_epilogue *epilogue) {
-    *out = (tri_problem){
-        .op = TRI_OP_BSR_GEMM,
+    *out = tri_bsr_problem_of((tri_bsr_problem){
         .in_type = a->dtype,
         .out_type = c->dtype,
         .scale_per_block = epilogue && epilogue->scale_a_per_block, /* refused before unless e4m3 */
@@ -125,7 +124,7 @@ static void describe_problem(tri_problem *out, const triage_bsr_matrix *a, const
         .block_k = a->block_cols,
         .nnzb = a->pattern.nnzb,
         .fingerprint = a->fingerprint,
-    };
+    });
 }
 
 static triage_status plan_for(tri_plan **out, const triage_bsr_matrix *a, const tri_problem *problem,

@@ -224,14 +224,6 @@ done:
 
 /* ---- nearest ---- */
 
-/* The words of a key before " m=": what a kernel for one can serve. */
-static triage_status family_of(char **out, const char *key) {
-    const char *end = strstr(key, " m=");
-    if (!end)
-        return tri_fail(TRIAGE_E_DATA, "problem key without \" m=\": %s", key);
-    return tri_format(out, "%.*s", (int)(end - key), key);
-}
-
 typedef struct neighbourhood {
     evidence_list donors;
     const tri_problem *around;
@@ -297,8 +289,9 @@ static size_t count_within(const evidence_list *donors, double distance) {
  * what else it counts only adds. */
 static triage_status look_around(neighbourhood *near, const inquiry *asked, const char *family) {
     const double widest = 32; /* sizes are below 2^31 */
-    const tri_problem *p = asked->problem;
-    tri_vicinity v = {.m = p->m, .n = p->n, .k = p->k, .octaves = 0.125, .most = 2 * NEIGHBOURS};
+    int64_t sizes[3];
+    asked->problem->op->sizes(sizes, asked->problem);
+    tri_vicinity v = {.m = sizes[0], .n = sizes[1], .k = sizes[2], .octaves = 0.125, .most = 2 * NEIGHBOURS};
     triage_status status = TRIAGE_OK;
     double reach = 0;
     for (bool enough = false; !enough;) {
@@ -322,7 +315,7 @@ static triage_status collect_donors(evidence_list *out, const inquiry *asked) {
     triage_status status = TRIAGE_OK;
     char *family = NULL;
     neighbourhood near = {.around = asked->problem};
-    TRI_TRY(family_of(&family, asked->key));
+    TRI_TRY(tri_problem_family(&family, asked->key));
     TRI_TRY(look_around(&near, asked, family));
     if (near.donors.count > 1)
         qsort(near.donors.items, near.donors.count, sizeof *near.donors.items, tri_tuned_compare);

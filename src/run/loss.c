@@ -168,7 +168,7 @@ done:
 static triage_status find_donor(service *out, inquest *q, size_t self) {
     triage_status status = TRIAGE_OK;
     const tri_problem *problem = &q->tuned.items[self].problem;
-    tri_tuned_measure(&q->tuned, problem);
+    TRI_TRY(tri_tuned_measure(&q->tuned, problem));
     for (size_t i = 0; i < q->tuned.count; i++)
         q->donors[i].tried = false;
     for (int tries = 0; !out->config && (out->by = nearest_untried(q, self)) != NOBODY; tries++) {
@@ -294,22 +294,29 @@ bool tri_losses_speak(const tri_losses *losses) {
 /* ---- all ---- */
 
 /* Those around the asked one come first; others are not left out, but may be donors. */
-static size_t choose(inquest *q) {
+static triage_status choose(size_t *count, inquest *q) {
     const tri_loss_question *question = q->question;
-    const size_t chosen = question->around ? tri_tuned_sort(&q->tuned, question->around) : q->tuned.count;
-    return question->limit && question->limit < chosen ? question->limit : chosen;
+    triage_status status = TRIAGE_OK;
+    *count = q->tuned.count;
+    if (question->around)
+        status = tri_tuned_sort(count, &q->tuned, question->around);
+    if (question->limit && question->limit < *count)
+        *count = question->limit;
+    return status;
 }
 
 triage_status tri_losses_find(tri_losses *out, const tri_loss_question *question) {
     triage_status status = TRIAGE_OK;
-    char *device = NULL;
+    char *device = NULL, *words = NULL;
+    size_t count = 0;
     inquest q = {.question = question};
     tri_losses made = {0};
     TRI_TRY(tri_device_key(&device, question->setting->info));
     q.device = device;
-    TRI_TRY(tri_tuned_collect(&q.tuned, question->store, device, "", NULL));
+    TRI_TRY(tri_format(&words, "%s ", tri_space_operation(question->setting->space)->name));
+    TRI_TRY(tri_tuned_collect(&q.tuned, question->store, device, words, NULL));
     TRI_TRY(tri_calloc(&q.donors, q.tuned.count + 1, sizeof *q.donors));
-    const size_t count = choose(&q);
+    TRI_TRY(choose(&count, &q));
     TRI_TRY(tri_calloc(&made.items, count + 1, sizeof *made.items));
     for (; made.count < count; made.count++) {
         status = leave_out(&made.items[made.count], &q, made.count);
@@ -324,6 +331,7 @@ triage_status tri_losses_find(tri_losses *out, const tri_loss_question *question
 done:
     tri_losses_free(&made);
     free_inquest(&q);
+    free(words);
     free(device);
     return status;
 }

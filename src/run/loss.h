@@ -36,8 +36,9 @@ bool tri_losses_speak(const tri_losses *losses);
 typedef struct tri_loss_question {
     tri_store *store;
     const tri_setting *setting;
-    const tri_problem *around; /* NULL: every problem that is tuned on the device; else the nearest to it */
-    size_t limit;              /* of those, at most so many; 0: all */
+    const tri_problem *
+        around; /* NULL: every problem of the setting's space that is tuned on the device; else the nearest to it */
+    size_t limit; /* of those, at most so many; 0: all */
     /* Donors nearer than this are not asked: a lookup whose own donor is that far away must not be told how near
      * ones do. */
     double least_distance;

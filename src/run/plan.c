@@ -72,51 +72,50 @@ done:
 }
 
 /* What was measured on other devices of this architecture, found when it is first asked for. */
-static triage_status look_elsewhere(tri_found *found, triage_context *context, const tri_problem *problem,
-                                    const tri_device_info *info) {
+static triage_status look_elsewhere(tri_found *found, triage_context *context, tri_space *space,
+                                    const tri_problem *problem, const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
     if (!context->elsewhere)
         TRI_TRY(
             tri_elsewhere_open(&context->elsewhere, context->store, info, context->data_dir, &context->log));
-    TRI_TRY(
-        tri_elsewhere_look_up(found, context->elsewhere, context->space, problem, info, context->data_dir));
+    TRI_TRY(tri_elsewhere_look_up(found, context->elsewhere, space, problem, info, context->data_dir));
 done:
     return status;
 }
 
 /* What is wrong with a database costs its evidence, never the product. */
-static triage_status look_into_own(tri_found *out, triage_context *context, const tri_problem *problem,
-                                   const tri_device_info *info) {
+static triage_status look_into_own(tri_found *out, triage_context *context, tri_space *space,
+                                   const tri_problem *problem, const tri_device_info *info) {
     const tri_log *log = &context->log;
-    triage_status status = tri_lookup(out, context->store, context->space, problem, info, context->data_dir);
+    triage_status status = tri_lookup(out, context->store, space, problem, info, context->data_dir);
     if (status == TRIAGE_OK || status == TRIAGE_E_MEMORY || !context->store)
         return status;
     tri_log_line(log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
-    return tri_lookup(out, NULL, context->space, problem, info, context->data_dir);
+    return tri_lookup(out, NULL, space, problem, info, context->data_dir);
 }
 
-static triage_status look_below(tri_found *out, triage_context *context, const tri_problem *problem,
-                                const tri_device_info *info) {
+static triage_status look_below(tri_found *out, triage_context *context, tri_space *space,
+                                const tri_problem *problem, const tri_device_info *info) {
     tri_store *pretuned = NULL;
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_pretuned_of(&pretuned, context));
     if (pretuned)
-        TRI_TRY(tri_lookup_below(out, pretuned, context->space, problem, info, context->data_dir));
+        TRI_TRY(tri_lookup_below(out, pretuned, space, problem, info, context->data_dir));
     if (out->source == TRIAGE_SOURCE_DEFAULT)
-        TRI_TRY(look_elsewhere(out, context, problem, info));
+        TRI_TRY(look_elsewhere(out, context, space, problem, info));
 done:
     return status;
 }
 
 /* What is shipped is made into a store (milliseconds) only when the user's own evidence has no exact answer. */
-static triage_status look_up(tri_found *out, triage_context *context, const tri_problem *problem,
-                             const tri_device_info *info) {
+static triage_status look_up(tri_found *out, triage_context *context, tri_space *space,
+                             const tri_problem *problem, const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
     tri_context_find_store(context);
-    TRI_TRY(look_into_own(out, context, problem, info));
+    TRI_TRY(look_into_own(out, context, space, problem, info));
     if (out->source == TRIAGE_SOURCE_EXACT && !out->is_claim)
         goto done;
-    status = look_below(out, context, problem, info);
+    status = look_below(out, context, space, problem, info);
     if (status != TRIAGE_OK && status != TRIAGE_E_MEMORY) {
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
         status = TRIAGE_OK; /* what was found above stands */
@@ -129,14 +128,16 @@ done:
  * the space's default takes its place. */
 static triage_status find_and_load(tri_loaded *loaded, triage_context *context, const tri_problem *problem) {
     const tri_device_info *info = tri_device_describe(context->device);
+    tri_space *space = NULL;
     triage_status status = TRIAGE_OK;
-    TRI_TRY(look_up(&loaded->found, context, problem, info));
+    TRI_TRY(tri_context_space(&space, context, problem->op));
+    TRI_TRY(look_up(&loaded->found, context, space, problem, info));
     status = compile_and_load(loaded, context);
     if (status != TRIAGE_OK && loaded->found.source != TRIAGE_SOURCE_DEFAULT) {
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s does not load here, using the default: %s",
                      loaded->found.candidate.config, triage_last_error());
         tri_found_free(&loaded->found);
-        TRI_TRY(tri_lookup(&loaded->found, NULL, context->space, problem, info, context->data_dir));
+        TRI_TRY(tri_lookup(&loaded->found, NULL, space, problem, info, context->data_dir));
         status = compile_and_load(loaded, context);
     }
     tri_source_free(&loaded->found.rendered);
@@ -151,7 +152,7 @@ static triage_status loaded_for(const tri_loaded **out, triage_context *context,
     uint64_t plan_key = tri_plan_key(problem);
     TRI_TRY(tri_problem_key(&key, problem));
     for (const tri_loaded *entry = context->loaded; entry; entry = entry->next) {
-        if (entry->nnzb == problem->nnzb && entry->plan_key == plan_key &&
+        if (entry->nnzb == tri_bsr(problem)->nnzb && entry->plan_key == plan_key &&
             strcmp(entry->problem_key, key) == 0) {
             *out = entry;
             goto done;
@@ -161,7 +162,7 @@ static triage_status loaded_for(const tri_loaded **out, triage_context *context,
     TRI_TRY(find_and_load(made, context, problem));
     made->problem_key = key;
     key = NULL;
-    made->nnzb = problem->nnzb;
+    made->nnzb = tri_bsr(problem)->nnzb;
     made->plan_key = plan_key;
     made->next = context->loaded;
     context->loaded = made;
@@ -195,7 +196,8 @@ static uint64_t alignment_class(int64_t ld, triage_dtype dtype) {
     return bytes % 256 == 0 ? 8 : (uint64_t)__builtin_ctzll(bytes);
 }
 
-uint64_t tri_plan_key(const tri_problem *problem) {
+uint64_t tri_plan_key(const tri_problem *of) {
+    const tri_bsr_problem *problem = tri_bsr(of);
     uint64_t key = (uint64_t)problem->n; /* 31 bits */
     key = key << 2 | (uint64_t)problem->out_type;
     key = key << 1 | (uint64_t)problem->b_layout;
@@ -308,8 +310,9 @@ static tri_address address(const void *pointer) {
 triage_status tri_plan_args(tri_bsr_gemm_args *out, const tri_plan *plan, const tri_call *call) {
     tri_problem problem = plan->problem;
     tri_bsr_buffers buffers = plan->buffers;
-    problem.ldb = call->b->ld;
-    problem.ldc = call->c->ld;
+    tri_bsr_edit(&problem)->ldb = call->b->ld;
+    tri_bsr_edit(&problem)->ldc = call->c->ld;
+    buffers.workspace = tri_kernel_workspace(plan->kernel);
     buffers.b = address(call->b->data);
     buffers.c = address(call->c->data);
     if (call->epilogue) {
@@ -322,9 +325,9 @@ triage_status tri_plan_args(tri_bsr_gemm_args *out, const tri_plan *plan, const 
 
 TRI_HOT triage_status tri_plan_launch(tri_plan *plan, const tri_bsr_gemm_args *args, void *stream) {
     if (!plan->own_kernel)
-        return tri_kernel_launch(plan->kernel, args, sizeof *args, stream);
+        return tri_kernel_launch(plan->kernel, args, stream);
     pthread_mutex_lock(&plan->launch_lock);
-    triage_status status = tri_kernel_launch(plan->kernel, args, sizeof *args, stream);
+    triage_status status = tri_kernel_launch(plan->kernel, args, stream);
     pthread_mutex_unlock(&plan->launch_lock);
     return status;
 }

@@ -29,11 +29,11 @@ static double cuda_flops_per_clock(int cc) {
 #define HOST_FLOPS_PER_CLOCK 128.0
 #define HOST_CLOCK_KHZ 6500000
 
-static double flops_per_ns(const tri_problem *problem, const tri_device_info *info) {
+static double flops_per_ns(triage_dtype dtype, const tri_device_info *info) {
     const bool host = strcmp(info->backend, "host") == 0;
     const double clock = info->clock_khz > 0 ? info->clock_khz : host ? HOST_CLOCK_KHZ : 0;
-    const double each = host ? HOST_FLOPS_PER_CLOCK
-                             : cuda_flops_per_clock(info->cc) * (problem->in_type == TRIAGE_E4M3 ? 2 : 1);
+    const double each =
+        host ? HOST_FLOPS_PER_CLOCK : cuda_flops_per_clock(info->cc) * (dtype == TRIAGE_E4M3 ? 2 : 1);
     return each * info->sm_count * clock * 1e-6;
 }
 
@@ -49,23 +49,6 @@ static double l2_bytes_per_ns(const tri_device_info *info) {
     return info->cc ? 128.0 * info->sm_count * info->clock_khz * 1e-6 : 0;
 }
 
-/* The key has the density to two digits: the fewest blocks that it may stand for. */
-static double fewest_blocks(const tri_problem *problem) {
-    const int64_t all = (problem->m / problem->block_m) * (problem->k / problem->block_k);
-    int64_t fewest, most;
-    tri_fingerprint_blocks(&fewest, &most, &problem->fingerprint, all);
-    return (double)fewest;
-}
-
-/* A's blocks once, and the rows of B below its block columns: at least as many of those as the blocks of an
- * average block row. */
-static double input_bytes(const tri_problem *problem, double blocks) {
-    const double in = (double)tri_dtype_size(problem->in_type);
-    const double columns = ceil(blocks / ((double)problem->m / problem->block_m));
-    return blocks * problem->block_m * problem->block_k * in +
-           columns * problem->block_k * (double)problem->n * in;
-}
-
 static void apply(tri_roofline *out, double amount, double per_ns, const char *limit, bool is_bytes) {
     const double ns = per_ns > 0 ? amount / per_ns / SLACK : 0;
     if (ns <= out->least_ns)
@@ -75,16 +58,13 @@ static void apply(tri_roofline *out, double amount, double per_ns, const char *l
     out->bytes = is_bytes ? amount : 0;
 }
 
-void tri_roofline_of(tri_roofline *out, const tri_problem *problem, const tri_device_info *info,
+void tri_roofline_of(tri_roofline *out, const tri_least_work *work, const tri_device_info *info,
                      bool cold_l2) {
-    const double blocks = fewest_blocks(problem), l2 = (double)info->l2_bytes;
-    const double in = input_bytes(problem, blocks);
-    const double c = (double)problem->m * (double)problem->n * (double)tri_dtype_size(problem->out_type);
-    /* Dirty lines of C may stay in the L2, and with a warm one what fits of everything else. */
-    const double moved = cold_l2 ? in + fmax(0, c - l2) : fmax(0, in + c - l2);
-    *out = (tri_roofline){.limit = "arithmetic"};
-    out->flops = 2 * blocks * problem->block_m * problem->block_k * (double)problem->n;
-    apply(out, out->flops, flops_per_ns(problem, info), "arithmetic", false);
+    const double l2 = (double)info->l2_bytes, in = work->input_bytes, to = work->output_bytes;
+    /* Dirty lines of the result may stay in the L2, and with a warm one what fits of everything else. */
+    const double moved = cold_l2 ? in + fmax(0, to - l2) : fmax(0, in + to - l2);
+    *out = (tri_roofline){.limit = "arithmetic", .flops = work->flops};
+    apply(out, out->flops, flops_per_ns(work->dtype, info), "arithmetic", false);
     apply(out, moved, memory_bytes_per_ns(info), "memory", true);
-    apply(out, in + c, l2_bytes_per_ns(info), "L2", true);
+    apply(out, in + to, l2_bytes_per_ns(info), "L2", true);
 }

@@ -44,12 +44,28 @@ triage_status tri_tuned_collect(tri_tuned_list *out, tri_store *store, const cha
     return status;
 }
 
-void tri_tuned_measure(tri_tuned_list *list, const tri_problem *from) {
+static triage_status family_of(char **out, const tri_problem *problem) {
+    char *key = NULL;
+    triage_status status = tri_problem_key(&key, problem);
+    if (status == TRIAGE_OK)
+        status = tri_problem_family(out, key);
+    free(key);
+    return status;
+}
+
+triage_status tri_tuned_measure(tri_tuned_list *list, const tri_problem *from) {
+    char *family = NULL;
+    triage_status status = family_of(&family, from);
+    if (status != TRIAGE_OK)
+        return status;
+    const size_t size = strlen(family);
     for (size_t i = 0; i < list->count; i++) {
-        const tri_problem *to = &list->items[i].problem;
-        const bool same_epilogue = from->activation == to->activation && from->bias == to->bias;
-        list->items[i].distance = same_epilogue ? tri_problem_distance(from, to) : INFINITY;
+        tri_tuned *to = &list->items[i];
+        const bool same = strncmp(to->key, family, size) == 0 && strncmp(to->key + size, " m=", 3) == 0;
+        to->distance = same ? tri_problem_distance(from, &to->problem) : INFINITY;
     }
+    free(family);
+    return TRIAGE_OK;
 }
 
 int tri_tuned_compare(const void *left, const void *right) {
@@ -59,26 +75,27 @@ int tri_tuned_compare(const void *left, const void *right) {
     return strcmp(a->key, b->key);
 }
 
-size_t tri_tuned_sort(tri_tuned_list *list, const tri_problem *from) {
-    size_t count = list->count;
-    tri_tuned_measure(list, from);
-    if (count > 1)
-        qsort(list->items, count, sizeof *list->items, tri_tuned_compare);
-    while (count && !isfinite(list->items[count - 1].distance))
-        count--;
-    return count;
+triage_status tri_tuned_sort(size_t *count, tri_tuned_list *list, const tri_problem *from) {
+    triage_status status = tri_tuned_measure(list, from);
+    *count = status == TRIAGE_OK ? list->count : 0;
+    if (*count > 1)
+        qsort(list->items, *count, sizeof *list->items, tri_tuned_compare);
+    while (*count && !isfinite(list->items[*count - 1].distance))
+        --*count;
+    return status;
 }
 
 triage_status tri_tuned_around(tri_tuned_list *out, size_t *count, tri_store *store, const char *device,
                                const tri_problem *problem, bool with_itself) {
     triage_status status = TRIAGE_OK;
-    char *key = NULL, *family = NULL;
+    char *key = NULL, *family = NULL, *words = NULL;
     TRI_TRY(tri_problem_key(&key, problem));
-    const char *end = strstr(key, " m=");
-    TRI_TRY(tri_format(&family, "%.*s", (int)(end ? end + 1 - key : 0), key));
-    TRI_TRY(tri_tuned_collect(out, store, device, family, with_itself ? NULL : key));
-    *count = tri_tuned_sort(out, problem);
+    TRI_TRY(tri_problem_family(&family, key));
+    TRI_TRY(tri_format(&words, "%s ", family)); /* whole words only */
+    TRI_TRY(tri_tuned_collect(out, store, device, words, with_itself ? NULL : key));
+    TRI_TRY(tri_tuned_sort(count, out, problem));
 done:
+    free(words);
     free(family);
     free(key);
     return status;

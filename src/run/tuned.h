@@ -2,7 +2,7 @@
 #ifndef TRIAGE_RUN_TUNED_H
 #define TRIAGE_RUN_TUNED_H
 
-#include "problem/problem.h"
+#include "op/op.h"
 #include "store/store.h"
 
 typedef struct tri_tuned {
@@ -23,10 +23,10 @@ void tri_tuned_list_free(tri_tuned_list *list); /* leaves it empty */
 triage_status tri_tuned_collect(tri_tuned_list *out, tri_store *store, const char *device, const char *family,
                                 const char *except);
 
-/* Sets the distances. A lookup asks only problems of the same epilogue: others are infinitely far. */
-void tri_tuned_measure(tri_tuned_list *list, const tri_problem *from);
-/* Does that and sorts, near ones first. Returns how many of them can serve. */
-size_t tri_tuned_sort(tri_tuned_list *list, const tri_problem *from);
+/* Sets the distances. A lookup asks only problems of the same family: others are infinitely far. */
+triage_status tri_tuned_measure(tri_tuned_list *list, const tri_problem *from);
+/* Does that and sorts, near ones first. *count: how many of them can serve. */
+triage_status tri_tuned_sort(size_t *count, tri_tuned_list *list, const tri_problem *from);
 
 /* The tuned problems of the same family, near ones first, the problem itself only if asked for. *count: how many can
  * serve it. */

@@ -2,7 +2,7 @@
 #ifndef TRIAGE_SPACE_FACTS_H
 #define TRIAGE_SPACE_FACTS_H
 
-#include "device/device.h"
+#include "op/op.h"
 
 typedef enum tri_fact_kind { TRI_FACT_INTEGER, TRI_FACT_NUMBER, TRI_FACT_TEXT, TRI_FACT_BOOL } tri_fact_kind;
 

@@ -6,12 +6,6 @@
     { #field, offsetof(tri_launch, field), least, most }
 #define OF_BOX(field, least, most)                                                                           \
     { #field, offsetof(tri_tensor_box, field), least, most }
-#define PART(field)                                                                                          \
-    {                                                                                                        \
-#field, offsetof(tri_launch, field), {                                                               \
-            0                                                                                                \
-        }                                                                                                    \
-    }
 #define EXTENT(field, x, y, z)                                                                               \
     {                                                                                                        \
 #field, offsetof(tri_launch, field), {                                                               \
@@ -21,21 +15,11 @@
 
 const tri_launch_number tri_launch_numbers[] = {NUMBER(smem_bytes, 0, 1 << 20),
                                                 NUMBER(workspace_bytes, 0, UINT32_MAX),
-                                                NUMBER(panel_rows, 0, 32), /* bits of tri_panel_step.rows */
-                                                NUMBER(panel_group, 0, 32),
-                                                NUMBER(panel_cluster, 0, 16),
-                                                NUMBER(panel_columns, 0, INT32_MAX),
-                                                NUMBER(panel_warps, 0, 32),
-                                                NUMBER(panel_busy_warps, 0, 1024),
-                                                NUMBER(panel_least_blocks, 0, 1 << 20),
+                                                NUMBER(workspace_zero_bytes, 0, UINT32_MAX),
                                                 {0}};
-const tri_launch_number tri_box_numbers[] = {OF_BOX(rank, 1, TRI_MAP_RANK),
-                                             OF_BOX(inner_split, 0, INT32_MAX),
-                                             OF_BOX(swizzle, 0, 128),
-                                             OF_BOX(l2_promotion, 0, 256),
-                                             {0}};
-const tri_launch_part tri_launch_flags[] = {PART(gather), PART(reorder), {0}};
-const tri_launch_part tri_launch_boxes[] = {PART(map_a), PART(map_b), PART(map_c), {0}};
+/* The rank's range is the operation's (tri_map_field). */
+const tri_launch_number tri_box_numbers[] = {
+    OF_BOX(inner_split, 0, INT32_MAX), OF_BOX(swizzle, 0, 128), OF_BOX(l2_promotion, 0, 256), {0}};
 /* The ranges are CUDA's. */
 const tri_launch_part tri_launch_extents[] = {
     EXTENT(grid, INT32_MAX, 65535, 65535), EXTENT(block, 1024, 1024, 64), EXTENT(cluster, 16, 16, 16), {0}};
@@ -54,13 +38,23 @@ static bool is_part(const tri_launch_part *list, const char *name) {
     return false;
 }
 
-bool tri_is_launch_field(const char *name) {
-    return is_number(tri_launch_numbers, name) || is_part(tri_launch_flags, name) ||
-           is_part(tri_launch_extents, name) || is_part(tri_launch_boxes, name);
+static bool is_own(const tri_operation *op, const char *name) {
+    for (int i = 0; i < TRI_MAPS_MAX && op->maps[i].name; i++)
+        if (!strcmp(op->maps[i].name, name))
+            return true;
+    for (const tri_launch_field *field = op->launch_fields; field && field->name; field++)
+        if (!strcmp(field->name, name))
+            return true;
+    return false;
 }
 
-bool tri_is_box_field(const char *name) {
-    return !strcmp(name, "box") || is_number(tri_box_numbers, name);
+bool tri_is_launch_field(const char *name, const tri_operation *op) {
+    return is_number(tri_launch_numbers, name) || is_part(tri_launch_extents, name) || is_own(op, name);
+}
+
+bool tri_is_box_field(const char *name, const tri_operation *op) {
+    (void)op;
+    return !strcmp(name, "box") || !strcmp(name, "rank") || is_number(tri_box_numbers, name);
 }
 
 /* ---- checks ---- */
@@ -89,20 +83,35 @@ static triage_status check_extent(const tri_launch_part *part, const tri_launch 
     return TRIAGE_OK;
 }
 
-static triage_status check_box(const tri_tensor_box *box) {
+static triage_status check_box(const tri_tensor_box *box, const tri_map_field *map) {
+    if (box->rank != 0 && (box->rank < map->least_rank || box->rank > map->most_rank))
+        return fail_range("rank", box->rank);
     for (int i = 0; i < TRI_MAP_RANK; i++)
         if (box->box[i] < (i < box->rank ? 1 : 0) || box->box[i] > TRI_BOX_ELEMENTS_MAX)
             return fail_range("a tensor box", box->box[i]);
     return check_numbers(tri_box_numbers, box);
 }
 
-triage_status tri_launch_check(const tri_launch *launch) {
+static triage_status check_own(const tri_launch *launch, const tri_operation *op) {
+    for (const tri_launch_field *field = op->launch_fields; field && field->name; field++) {
+        int32_t value;
+        memcpy(&value, launch->own + field->offset, sizeof value);
+        if (value < 0 || value > (field->high > 0 ? field->high : 1))
+            return fail_range(field->name, value);
+    }
+    return TRIAGE_OK;
+}
+
+triage_status tri_launch_check(const tri_launch *launch, const tri_operation *op) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(check_numbers(tri_launch_numbers, launch));
+    if (launch->workspace_zero_bytes > launch->workspace_bytes)
+        TRI_TRY(fail_range("workspace_zero_bytes", launch->workspace_zero_bytes));
     for (const tri_launch_part *part = tri_launch_extents; part->name; part++)
         TRI_TRY(check_extent(part, launch));
-    for (const tri_launch_part *part = tri_launch_boxes; part->name; part++)
-        TRI_TRY(check_box((const tri_tensor_box *)((const char *)launch + part->offset)));
+    for (int i = 0; i < TRI_MAPS_MAX && op->maps[i].name; i++)
+        TRI_TRY(check_box(&launch->maps[i], &op->maps[i]));
+    TRI_TRY(check_own(launch, op));
 done:
     return status;
 }

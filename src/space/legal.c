@@ -189,10 +189,11 @@ static void fill_options(lua_State *L, tri_candidate *out, const tri_maker *make
 /* ---- launch ---- */
 
 /* A field that nobody reads is a typing error. */
-static void check_fields(lua_State *L, bool (*is_known)(const char *name), const char *what) {
+static void check_fields(lua_State *L, bool (*is_known)(const char *name, const tri_operation *op),
+                         const tri_operation *op, const char *what) {
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "that is not a name";
-        if (!is_known(name))
+        if (!is_known(name, op))
             luaL_error(L, "%s has an unknown field %s", what, name);
     }
 }
@@ -224,15 +225,18 @@ static void read_extent(lua_State *L, uint32_t out[3], const tri_launch_part *pa
     lua_pop(L, 1);
 }
 
-static void read_box(lua_State *L, tri_tensor_box *box, const char *name) {
-    const int type = lua_getfield(L, -1, name);
+static void read_box(lua_State *L, tri_tensor_box *box, const tri_map_field *map) {
+    const int type = lua_getfield(L, -1, map->name);
     if (type != LUA_TNIL && type != LUA_TTABLE)
-        luaL_error(L, "launch: %s must be a table", name);
+        luaL_error(L, "launch: %s must be a table", map->name);
     if (type == LUA_TTABLE) {
-        check_fields(L, tri_is_box_field, name);
+        const tri_launch_number rank[] = {
+            {"rank", offsetof(tri_tensor_box, rank), map->least_rank, map->most_rank}, {0}};
+        check_fields(L, tri_is_box_field, NULL, map->name);
+        read_numbers(L, box, rank);
         read_numbers(L, box, tri_box_numbers);
         if (lua_getfield(L, -1, "box") != LUA_TTABLE)
-            luaL_error(L, "launch: %s.box must be a list of %d integers", name, box->rank);
+            luaL_error(L, "launch: %s.box must be a list of %d integers", map->name, box->rank);
         for (int i = 0; i < box->rank; i++) {
             lua_rawgeti(L, -1, i + 1);
             box->box[i] = (int32_t)tri_lua_integer(L, -1, 1, TRI_BOX_ELEMENTS_MAX, "a tensor box");
@@ -252,26 +256,38 @@ static bool read_flag(lua_State *L, const char *name) {
     return set;
 }
 
-static void read_launch(lua_State *L, tri_launch *launch) {
+/* The operation's part of the launch. */
+static void read_own(lua_State *L, tri_launch *launch, const tri_operation *op) {
+    for (const tri_launch_field *field = op->launch_fields; field && field->name; field++) {
+        const tri_launch_number number[] = {{field->name, field->offset, 0, field->high}, {0}};
+        const int32_t flag = field->high == 0 && read_flag(L, field->name);
+        if (field->high == 0)
+            memcpy(launch->own + field->offset, &flag, sizeof flag);
+        else
+            read_numbers(L, launch->own, number);
+    }
+}
+
+static void read_launch(lua_State *L, tri_launch *launch, const tri_operation *op) {
     char *to = (char *)launch;
     memset(launch, 0, sizeof *launch);
-    check_fields(L, tri_is_launch_field, "launch");
+    check_fields(L, tri_is_launch_field, op, "launch");
     read_numbers(L, launch, tri_launch_numbers);
     for (const tri_launch_part *part = tri_launch_extents; part->name; part++)
         read_extent(L, (uint32_t *)(void *)(to + part->offset), part);
-    for (const tri_launch_part *part = tri_launch_boxes; part->name; part++)
-        read_box(L, (tri_tensor_box *)(void *)(to + part->offset), part->name);
-    for (const tri_launch_part *part = tri_launch_flags; part->name; part++)
-        *(bool *)(to + part->offset) = read_flag(L, part->name);
+    for (int i = 0; i < TRI_MAPS_MAX && op->maps[i].name; i++)
+        read_box(L, &launch->maps[i], &op->maps[i]);
+    read_own(L, launch, op);
+    launch->keeps_workspace = op->keeps_workspace;
 }
 
-void tri_fill_candidate(lua_State *L, tri_candidate *out, const tri_maker *maker, const char *backend,
-                        const char *what) {
+void tri_fill_candidate(lua_State *L, tri_candidate *out, const tri_operation *op, const tri_maker *maker,
+                        const char *backend, const char *what) {
     fill_params(L, out, maker, what);
     fill_options(L, out, maker, backend, what);
     ask(L, maker->launch);
     if (!lua_istable(L, -1))
         luaL_error(L, "%s: launch must return a table, not %s", what, luaL_typename(L, -1));
-    read_launch(L, &out->launch);
+    read_launch(L, &out->launch, op);
     lua_pop(L, 1);
 }

@@ -15,7 +15,7 @@ void tri_set_config(lua_State *L, const tri_space_kernel *kernel, const int32_t 
 int32_t tri_first_violated(lua_State *L, const tri_space_kernel *kernel);
 
 /* Fills params, options and launch of a candidate for the configuration set. what begins messages. */
-void tri_fill_candidate(lua_State *L, tri_candidate *out, const tri_maker *maker, const char *backend,
-                        const char *what);
+void tri_fill_candidate(lua_State *L, tri_candidate *out, const tri_operation *op, const tri_maker *maker,
+                        const char *backend, const char *what);
 
 #endif

@@ -57,7 +57,8 @@ static triage_status fill_in_lua(lua_State *L, void *user) {
         what = lua_pushfstring(L, "kernel %s", job->kernel->name);
     }
     if (job->violated == TRI_LEGAL)
-        tri_fill_candidate(L, job->out, job->maker, job->question->backend, what);
+        tri_fill_candidate(L, job->out, tri_space_operation(job->space), job->maker, job->question->backend,
+                           what);
     return TRIAGE_OK;
 }
 

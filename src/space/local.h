@@ -16,6 +16,6 @@ typedef struct tri_space_text {
 triage_status tri_local_open(tri_space *space, const tri_space_text *text, const tri_files *files);
 
 /* tri_space_open in this process, whoever's the file is: for tests of the sandbox itself. */
-triage_status tri_space_open_here(tri_space **out, tri_op op, const tri_space_options *options);
+triage_status tri_space_open_here(tri_space **out, const tri_operation *op, const tri_space_options *options);
 
 #endif

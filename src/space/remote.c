@@ -43,7 +43,7 @@ static triage_status fill(tri_candidate *out, int32_t *violated, tri_space *spac
     tri_pack_bytes(&payload, point, sizeof(tri_point));
     TRI_TRY(tri_process_call(&answer, space->state, TRI_FRAME_FILL, &payload, NULL));
     *violated = (int32_t)tri_unpack_integer(&answer, TRI_LEGAL, (int64_t)of->constraint_count - 1);
-    TRI_TRY(tri_unpack_candidate(&answer, out, question->backend));
+    TRI_TRY(tri_unpack_candidate(&answer, out, tri_space_operation(space), question->backend));
 done:
     tri_packer_free(&payload);
     return status;
@@ -55,7 +55,7 @@ static triage_status fill_reference(tri_candidate *out, tri_space *space, const 
     tri_unpacker answer;
     tri_pack_question(&payload, question);
     TRI_TRY(tri_process_call(&answer, space->state, TRI_FRAME_FILL_REFERENCE, &payload, NULL));
-    TRI_TRY(tri_unpack_candidate(&answer, out, question->backend));
+    TRI_TRY(tri_unpack_candidate(&answer, out, tri_space_operation(space), question->backend));
 done:
     tri_packer_free(&payload);
     return status;

@@ -8,14 +8,9 @@
 
 /* ---- opening ---- */
 
-static const char *op_name(tri_op op) {
-    return op == TRI_OP_BSR_GEMM ? "bsr_gemm" : "unknown";
-}
-
-static triage_status name_file(tri_space *space, tri_op op, const char *path) {
+static triage_status name_file(tri_space *space, const tri_operation *op, const char *path) {
     space->is_path = path != NULL;
-    return path ? tri_strdup(&space->file, path)
-                : tri_format(&space->file, "tuner/spaces/%s.lua", op_name(op));
+    return path ? tri_strdup(&space->file, path) : tri_format(&space->file, "tuner/spaces/%s.lua", op->name);
 }
 
 typedef triage_status (*open_fn)(tri_space *space, const tri_space_text *text, const tri_files *files);
@@ -38,7 +33,8 @@ done:
     return status;
 }
 
-static triage_status open_space(tri_space **out, tri_op op, const tri_space_options *given, open_fn open) {
+static triage_status open_space(tri_space **out, const tri_operation *op, const tri_space_options *given,
+                                open_fn open) {
     triage_status status = TRIAGE_OK;
     tri_space *space = NULL;
     TRI_TRY(tri_calloc(&space, 1, sizeof *space));
@@ -46,9 +42,10 @@ static triage_status open_space(tri_space **out, tri_op op, const tri_space_opti
     if (given->data_dir)
         TRI_TRY(tri_strdup(&space->data_dir, given->data_dir));
     TRI_TRY(load(space, given, open));
-    if (strcmp(space->op, op_name(op)) != 0) {
+    const tri_operation *own = tri_space_operation(space);
+    if (!own || (op && op != own)) {
         status = tri_fail(TRIAGE_E_DATA, "%s: this space is for the operation %s, not %s", space->file,
-                          space->op, op_name(op));
+                          space->op, op ? op->name : tri_operation_names());
         goto done;
     }
     *out = space;
@@ -58,15 +55,21 @@ done:
     return status;
 }
 
-triage_status tri_space_open_here(tri_space **out, tri_op op, const tri_space_options *options) {
-    return open_space(out, op, options, tri_local_open);
+triage_status tri_space_open_here(tri_space **out, const tri_operation *op,
+                                  const tri_space_options *options) {
+    static const tri_space_options defaults = {0};
+    return open_space(out, op, options ? options : &defaults, tri_local_open);
 }
 
 /* Only Lua that is built in runs in this process. */
-triage_status tri_space_open(tri_space **out, tri_op op, const tri_space_options *options) {
+triage_status tri_space_open(tri_space **out, const tri_operation *op, const tri_space_options *options) {
     static const tri_space_options defaults = {0};
     const tri_space_options *given = options ? options : &defaults;
     return open_space(out, op, given, given->path || given->data_dir ? tri_remote_open : tri_local_open);
+}
+
+const tri_operation *tri_space_operation(const tri_space *space) {
+    return tri_operation_find(space->op);
 }
 
 void tri_space_free(tri_space *space) {

@@ -16,7 +16,7 @@
 #ifndef TRIAGE_SPACE_SPACE_H
 #define TRIAGE_SPACE_SPACE_H
 
-#include "device/device.h"
+#include "op/op.h"
 
 typedef struct tri_space tri_space;
 
@@ -29,7 +29,9 @@ typedef struct tri_space_options {
 
 /* Loads and checks a space: TRIAGE_E_DATA names file, line and what is wrong (unknown template, axis
  * without values, default outside its axes, constraint without a name, ...). */
-triage_status tri_space_open(tri_space **out, tri_op op, const tri_space_options *options);
+/* op NULL, with a path only: of whichever operation the file says. */
+triage_status tri_space_open(tri_space **out, const tri_operation *op, const tri_space_options *options);
+const tri_operation *tri_space_operation(const tri_space *space);
 void tri_space_free(tri_space *space);
 const char *tri_space_name(const tri_space *space);
 

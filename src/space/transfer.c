@@ -172,15 +172,8 @@ void tri_pack_candidate(tri_packer *to, const tri_candidate *candidate) {
     tri_pack_bytes(to, &candidate->launch, sizeof candidate->launch);
 }
 
-/* A bool with another byte in it than 0 and 1 is none. */
-static bool flags_are_flags(const tri_launch *launch) {
-    for (const tri_launch_part *part = tri_launch_flags; part->name; part++)
-        if (*((const unsigned char *)launch + part->offset) > 1)
-            return false;
-    return true;
-}
-
-static triage_status check_candidate(const tri_candidate *made, const char *backend) {
+static triage_status check_candidate(const tri_candidate *made, const tri_operation *op,
+                                     const char *backend) {
     for (size_t i = 0; i < made->param_count; i++)
         if (!tri_is_name(made->params[i].name, strlen(made->params[i].name)) ||
             !tri_is_value(made->params[i].value))
@@ -189,12 +182,11 @@ static triage_status check_candidate(const tri_candidate *made, const char *back
     for (size_t i = 0; i < made->option_count; i++)
         if (!tri_is_option(backend, made->options[i]))
             return tri_fail(TRIAGE_E_DATA, "the compiler option '%.60s' is not allowed", made->options[i]);
-    if (!flags_are_flags(&made->launch))
-        return tri_fail(TRIAGE_E_DATA, "launch: a flag is neither true nor false");
-    return tri_launch_check(&made->launch);
+    return tri_launch_check(&made->launch, op);
 }
 
-triage_status tri_unpack_candidate(tri_unpacker *from, tri_candidate *out, const char *backend) {
+triage_status tri_unpack_candidate(tri_unpacker *from, tri_candidate *out, const tri_operation *op,
+                                   const char *backend) {
     out->param_count = tri_unpack_list(from, &out->params, sizeof *out->params, LIST_MAX);
     for (size_t i = 0; i < out->param_count; i++) {
         tri_unpack_text(from, &out->params[i].name, NULL);
@@ -204,6 +196,9 @@ triage_status tri_unpack_candidate(tri_unpacker *from, tri_candidate *out, const
     for (size_t i = 0; i < out->option_count; i++)
         tri_unpack_text(from, &out->options[i], NULL);
     tri_unpack_bytes(from, &out->launch, sizeof out->launch);
+    /* the operation's, whatever was sent: a bool must not be read before it is known to be one */
+    memset(&out->launch.keeps_workspace, 0, sizeof out->launch.keeps_workspace);
+    out->launch.keeps_workspace = op->keeps_workspace;
     const triage_status status = tri_unpack_end(from);
-    return status == TRIAGE_OK ? check_candidate(out, backend) : status;
+    return status == TRIAGE_OK ? check_candidate(out, op, backend) : status;
 }

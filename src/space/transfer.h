@@ -20,6 +20,7 @@ void tri_question_text_free(tri_question_text *text);
 
 /* Parameters, options and launch. */
 void tri_pack_candidate(tri_packer *to, const tri_candidate *candidate);
-triage_status tri_unpack_candidate(tri_unpacker *from, tri_candidate *out, const char *backend);
+triage_status tri_unpack_candidate(tri_unpacker *from, tri_candidate *out, const tri_operation *op,
+                                   const char *backend);
 
 #endif

@@ -1,9 +1,10 @@
 /* The dense product beside the candidates: after the race, on the same inputs, through the same gate, by the same
- * clock. It is a measurement of its own (problem/dense.h), made once for a shape and a device. */
+ * clock. It is a measurement of its own (op/dense.h), made once for a shape and a device. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "problem/dense.h"
+#include "base/dtype.h"
+#include "op/dense.h"
 #include "tune/search.h"
 
 #define LIBRARY_LIMIT_S 60.0
@@ -120,19 +121,25 @@ done:
 }
 
 triage_status tri_search_dense(tri_search *search) {
-    const tri_problem *p = search->problem;
+    const tri_operation *op = search->problem->op;
+    tri_gemm gemm;
     char *key = NULL, hash[TRI_HASH_SIZE], library[64] = "";
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_dense_key(&key, p));
+    if (!op->dense_twin) {
+        note_reason(search, "no dense product does the same");
+        goto done;
+    }
+    const bool same = op->dense_twin(&gemm, search->problem) == TRIAGE_OK;
+    TRI_TRY(tri_dense_key(&key, &gemm));
     tri_dense_source_hash(hash, tri_dense_kernel(search->info.backend));
     TRI_TRY(recall(search, key, hash));
     if (search->dense.measured)
         goto done;
     if (tri_search_stopped(search))
         note_reason(search, STOPPED);
-    else if (p->bias || p->activation != TRIAGE_ACT_NONE)
+    else if (!same)
         note_reason(search, "the problem has an epilogue, which the library's product has not");
-    else if ((double)p->m * (double)p->k * (double)tri_dtype_size(p->in_type) > BYTES_MAX)
+    else if ((double)gemm.m * (double)gemm.k * (double)tri_dtype_size(gemm.in_type) > BYTES_MAX)
         note_reason(search, "A would have more than 8 GB with its zeros");
     else
         TRI_TRY(find_library(library, search));

@@ -49,7 +49,7 @@ typedef struct tri_tune_row {
     double compile_ms; /* 0 when it came from the cache */
 } tri_tune_row;
 
-/* The dense product of the same shape, types and layouts (problem/dense.h), verified and timed alike. */
+/* The dense product of the same shape, types and layouts (op/dense.h), verified and timed alike. */
 typedef struct tri_tune_dense {
     bool measured; /* evidence is there: its outcome tells whether it has a time */
     bool known;    /* from the database */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "cli/cli_bench.h"
 #include "../../src/cli/cli_bench_arena.c"
 #include "../../src/cli/cli_bench_contest.c"
@@ -43,14 +44,8 @@ static int open_world(void **state) {
     static tri_stopwatch still;
     triage_context_options options = TRIAGE_CONTEXT_OPTIONS_INIT;
     tri_pattern pattern = {0};
-    tri_problem problem = {.op = TRI_OP_BSR_GEMM,
-                           .m = 96,
-                           .n = 40,
-                           .k = 128,
-                           .ldb = 40,
-                           .ldc = 40,
-                           .block_m = 32,
-                           .block_k = 32};
+    tri_problem problem = tri_bsr_problem_of(
+        (tri_bsr_problem){.m = 96, .n = 40, .k = 128, .ldb = 40, .ldc = 40, .block_m = 32, .block_k = 32});
     watch = &still;
     options.device = "host";
     if (triage_context_open(&context, &options) != TRIAGE_OK ||
@@ -200,17 +195,17 @@ static const tri_device_info h200 = {
 
 static tri_problem cube(int64_t size, int block, double density) {
     int64_t blocks = size / block;
-    return (tri_problem){.op = TRI_OP_BSR_GEMM,
-                         .in_type = TRIAGE_F16,
-                         .out_type = TRIAGE_F16,
-                         .m = size,
-                         .n = size,
-                         .k = size,
-                         .ldb = size,
-                         .ldc = size,
-                         .block_m = block,
-                         .block_k = block,
-                         .nnzb = (int64_t)((double)(blocks * blocks) * density + 0.5)};
+    return tri_bsr_problem_of(
+        (tri_bsr_problem){.in_type = TRIAGE_F16,
+                          .out_type = TRIAGE_F16,
+                          .m = size,
+                          .n = size,
+                          .k = size,
+                          .ldb = size,
+                          .ldc = size,
+                          .block_m = block,
+                          .block_k = block,
+                          .nnzb = (int64_t)((double)(blocks * blocks) * density + 0.5)});
 }
 
 /* 1070 TFLOP/s and 4.81 TB/s, counted by hand. */

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "cli/cli_bench.h"
 #include "../../src/cli/cli_bench_arena.c"
 #include "../../src/cli/cli_bench_cublaslt.c"
@@ -259,10 +260,11 @@ static void e4m3_passes_the_gate(void **state) {
     for (int variant = 0; variant < 12; variant++) {
         tri_arena arena;
         int fast = variant / 6;
-        open_arena(&arena, (tri_problem){.in_type = TRIAGE_E4M3,
-                                         .out_type = (triage_dtype)(variant % 3),
-                                         .b_layout = TRIAGE_COL_MAJOR,
-                                         .c_layout = (triage_layout)(variant / 3 % 2)});
+        open_arena(&arena,
+                   tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_E4M3,
+                                                        .out_type = (triage_dtype)(variant % 3),
+                                                        .b_layout = TRIAGE_COL_MAJOR,
+                                                        .c_layout = (triage_layout)(variant / 3 % 2)}));
         run_peer(&arena, types[fast],
                  fast ? "130100, dense A, fastest of 4 algorithms, fast" : "4 algorithms, exact");
         assert_int_equal(fake.fast, fast);
@@ -276,21 +278,22 @@ static void other_types_pass_the_gate(void **state) {
     for (int variant = 0; variant < 12; variant++) {
         tri_arena arena;
         triage_dtype dtype = (triage_dtype)(variant / 4);
-        open_arena(&arena, (tri_problem){.in_type = dtype,
-                                         .out_type = dtype,
-                                         .b_layout = (triage_layout)(variant % 2),
-                                         .c_layout = (triage_layout)(variant / 2 % 2)});
+        open_arena(&arena,
+                   tri_bsr_problem_of((tri_bsr_problem){.in_type = dtype,
+                                                        .out_type = dtype,
+                                                        .b_layout = (triage_layout)(variant % 2),
+                                                        .c_layout = (triage_layout)(variant / 2 % 2)}));
         run_peer(&arena, &tri_contestant_cublaslt, "cublasLtMatmul 130100, dense A, fastest of 4 algorithms");
         assert_null(fake.scale[0]);
         tri_arena_close(&arena);
     }
 }
 
-static void expect_absent(const tri_problem *problem, const char *reason) {
+static void expect_absent(tri_problem problem, const char *reason) {
     tri_arena arena;
     void *peer = NULL;
     char detail[256];
-    open_arena(&arena, *problem);
+    open_arena(&arena, problem);
     assert_int_equal(tri_contestant_cublaslt.open(&peer, detail, &arena, NULL), TRIAGE_E_UNSUPPORTED);
     if (!strstr(triage_last_error(), reason))
         fail_msg("'%s' is not in '%s'", reason, triage_last_error());
@@ -300,11 +303,12 @@ static void expect_absent(const tri_problem *problem, const char *reason) {
 
 static void what_it_has_no_product_for(void **state) {
     (void)state;
-    expect_absent(&(tri_problem){.in_type = TRIAGE_E4M3, .out_type = TRIAGE_F16}, "column-major B");
-    expect_absent(&(tri_problem){.in_type = TRIAGE_E4M3,
-                                 .out_type = TRIAGE_F16,
-                                 .b_layout = TRIAGE_COL_MAJOR,
-                                 .scale_per_block = true},
+    expect_absent(tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_E4M3, .out_type = TRIAGE_F16}),
+                  "column-major B");
+    expect_absent(tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_E4M3,
+                                                       .out_type = TRIAGE_F16,
+                                                       .b_layout = TRIAGE_COL_MAJOR,
+                                                       .scale_per_block = true}),
                   "each block of A");
 }
 
@@ -314,8 +318,8 @@ static void failures_are_absences(void **state) {
     tri_arena arena;
     void *peer = NULL;
     char detail[256];
-    open_arena(&arena,
-               (tri_problem){.in_type = TRIAGE_E4M3, .out_type = TRIAGE_BF16, .b_layout = TRIAGE_COL_MAJOR});
+    open_arena(&arena, tri_bsr_problem_of((tri_bsr_problem){
+                           .in_type = TRIAGE_E4M3, .out_type = TRIAGE_BF16, .b_layout = TRIAGE_COL_MAJOR}));
     const int products = 14; /* the first of them; an algorithm that fails is only not chosen */
     for (int at = 1; at <= products; at++) {
         fake.calls = 0;

@@ -1,4 +1,3 @@
-// links: base store problem
 /* The built program: every command, its output as JSON, and its exit code when it is used wrongly. */
 #include "store/fixture.h"
 
@@ -9,7 +8,7 @@
 #include <time.h>
 #include <utime.h>
 
-#include "problem/dense.h"
+#include "op/dense.h"
 
 #define OTHER_PROBLEM                                                                                        \
     "bsr_gemm bf16 bf16 row row none nobias m=2048 n=512 k=4096 block=32x32 density=500 imbalance=10 "       \

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "bsr_gemm/args.h"
 #include "device/cuda/driver.h"
 

@@ -135,18 +135,9 @@ static void expect_nothing_left(const char *after) {
 
 /* ---- the numbers ---- */
 
-static tri_problem problem_of(triage_layout b, triage_layout c, triage_dtype in, triage_dtype out) {
-    return (tri_problem){.in_type = in,
-                         .out_type = out,
-                         .b_layout = b,
-                         .c_layout = c,
-                         .m = kM,
-                         .n = kN,
-                         .k = kK,
-                         .ldb = (b == TRIAGE_ROW_MAJOR ? kN : kK) + 2,
-                         .ldc = (c == TRIAGE_ROW_MAJOR ? kN : kM) + 1,
-                         .block_m = 1,
-                         .block_k = 1};
+static tri_gemm gemm_of(triage_layout b, triage_layout c, triage_dtype in, triage_dtype out) {
+    return (tri_gemm){
+        .in_type = in, .out_type = out, .b_layout = b, .c_layout = c, .m = kM, .n = kN, .k = kK};
 }
 
 static size_t place_of(triage_layout layout, int64_t ld, int row, int col) {
@@ -156,11 +147,14 @@ static size_t place_of(triage_layout layout, int64_t ld, int row, int col) {
 
 static void check_layouts(triage_layout b_layout, triage_layout c_layout, float alpha, float beta) {
     float a[kM * kK], b[64], c[64], before[64];
-    tri_problem p = problem_of(b_layout, c_layout, TRIAGE_F32, TRIAGE_F32);
+    tri_gemm p = gemm_of(b_layout, c_layout, TRIAGE_F32, TRIAGE_F32);
     tri_device *device = NULL;
     tri_kernel *kernel = NULL;
-    tri_bsr_gemm_args args = {
-        .values = a, .b = b, .c = c, .ldb = p.ldb, .ldc = p.ldc, .m = kM, .n = kN, .k = kK};
+    tri_gemm_args args = {.a = a,
+                          .b = b,
+                          .c = c,
+                          .ldb = (b_layout == TRIAGE_ROW_MAJOR ? kN : kK) + 2,
+                          .ldc = (c_layout == TRIAGE_ROW_MAJOR ? kN : kM) + 1};
     for (int i = 0; i < kM * kK; i++)
         a[i] = (float)(i % 7) - 2.5f;
     for (int i = 0; i < 64; i++)
@@ -171,15 +165,15 @@ static void check_layouts(triage_layout b_layout, triage_layout c_layout, float 
     blas.compute = true;
     assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_OK);
     assert_int_equal(tri_dense_load(&kernel, device, &p), TRIAGE_OK);
-    assert_int_equal(tri_kernel_launch(kernel, &args, sizeof args, POINTER(void *, 99)), TRIAGE_OK);
+    assert_int_equal(tri_kernel_launch(kernel, &args, POINTER(void *, 99)), TRIAGE_OK);
     assert_int_equal(NUMBER(blas.stream), 99);
     int written = 0;
     for (int row = 0; row < kM; row++) {
         for (int col = 0; col < kN; col++) {
             double sum = 0;
-            size_t at = place_of(c_layout, p.ldc, row, col);
+            size_t at = place_of(c_layout, args.ldc, row, col);
             for (int i = 0; i < kK; i++)
-                sum += (double)a[row * kK + i] * (double)b[place_of(b_layout, p.ldb, i, col)];
+                sum += (double)a[row * kK + i] * (double)b[place_of(b_layout, args.ldb, i, col)];
             assert_true(fabs((double)c[at] - (alpha * sum + beta * (double)before[at])) < 1e-5);
             before[at] = c[at];
             written++;
@@ -208,23 +202,22 @@ static void test_types(void **state) {
     } types[] = {{TRIAGE_F32, 0}, {TRIAGE_F16, 2}, {TRIAGE_BF16, 14}}; /* library_types.h */
     tri_device *device = NULL;
     tri_kernel *kernel = NULL;
-    tri_bsr_gemm_args args = {.ldb = kN, .ldc = kN, .m = kM, .n = kN, .k = kK};
+    tri_gemm_args args = {.ldb = kN, .ldc = kN};
     assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_OK);
     for (int i = 0; i < 9; i++) {
-        tri_problem p =
-            problem_of(TRIAGE_ROW_MAJOR, TRIAGE_ROW_MAJOR, types[i / 3].dtype, types[i % 3].dtype);
+        tri_gemm p = gemm_of(TRIAGE_ROW_MAJOR, TRIAGE_ROW_MAJOR, types[i / 3].dtype, types[i % 3].dtype);
         assert_int_equal(tri_dense_load(&kernel, device, &p), TRIAGE_OK);
-        assert_int_equal(tri_kernel_launch(kernel, &args, sizeof args, NULL), TRIAGE_OK);
+        assert_int_equal(tri_kernel_launch(kernel, &args, NULL), TRIAGE_OK);
         assert_true(blas.in_type == types[i / 3].cuda && blas.out_type == types[i % 3].cuda);
         tri_kernel_unload(kernel);
     }
-    tri_problem p = problem_of(TRIAGE_ROW_MAJOR, TRIAGE_ROW_MAJOR, TRIAGE_E4M3, TRIAGE_F16);
+    tri_gemm p = gemm_of(TRIAGE_ROW_MAJOR, TRIAGE_ROW_MAJOR, TRIAGE_E4M3, TRIAGE_F16);
     assert_int_equal(tri_dense_load(&kernel, device, &p), TRIAGE_E_UNSUPPORTED);
     assert_null(kernel);
     args.ldb = INT64_C(1) << 31;
-    p = problem_of(TRIAGE_ROW_MAJOR, TRIAGE_ROW_MAJOR, TRIAGE_F16, TRIAGE_F16);
+    p = gemm_of(TRIAGE_ROW_MAJOR, TRIAGE_ROW_MAJOR, TRIAGE_F16, TRIAGE_F16);
     assert_int_equal(tri_dense_load(&kernel, device, &p), TRIAGE_OK);
-    assert_int_equal(tri_kernel_launch(kernel, &args, sizeof args, NULL), TRIAGE_E_UNSUPPORTED);
+    assert_int_equal(tri_kernel_launch(kernel, &args, NULL), TRIAGE_E_UNSUPPORTED);
     tri_kernel_unload(kernel);
     tri_device_close(device);
     expect_nothing_left("types");
@@ -235,18 +228,18 @@ static void test_timing(void **state) {
     (void)state;
     tri_device *device = NULL;
     tri_kernel *kernel = NULL;
-    tri_bsr_gemm_args args = {.ldb = kN, .ldc = kN, .m = kM, .n = kN, .k = kK};
-    tri_problem p = problem_of(TRIAGE_ROW_MAJOR, TRIAGE_ROW_MAJOR, TRIAGE_F16, TRIAGE_F16);
+    tri_gemm_args args = {.ldb = kN, .ldc = kN};
+    tri_gemm p = gemm_of(TRIAGE_ROW_MAJOR, TRIAGE_ROW_MAJOR, TRIAGE_F16, TRIAGE_F16);
     double ns[4];
     assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_OK);
     assert_int_equal(tri_dense_load(&kernel, device, &p), TRIAGE_OK);
-    assert_int_equal(tri_kernel_launch(kernel, &args, sizeof args, NULL), TRIAGE_OK);
-    assert_int_equal(tri_kernel_time(kernel, &args, sizeof args, 1 << 20, 1, ns, 3), TRIAGE_OK);
+    assert_int_equal(tri_kernel_launch(kernel, &args, NULL), TRIAGE_OK);
+    assert_int_equal(tri_kernel_time(kernel, &args, 1 << 20, 1, ns, 3), TRIAGE_OK);
     assert_true(ns[0] == 0.5e6 && fake.sweeps == 1 + 3);
     assert_int_equal(blas.products, 4);
     int streams = blas.streams_set;
     assert_int_equal(streams, 2); /* one a change */
-    assert_int_equal(tri_kernel_time(kernel, &args, sizeof args, 0, 5, ns, 4), TRIAGE_OK);
+    assert_int_equal(tri_kernel_time(kernel, &args, 0, 5, ns, 4), TRIAGE_OK);
     assert_int_equal(fake.captured, 5);
     assert_int_equal(fake.graph_launches, 4);
     assert_true(ns[0] == 0.1e6);
@@ -271,16 +264,16 @@ static void test_library_is_named(void **state) {
 /* ---- failures ---- */
 
 static triage_status live(tri_device **device, tri_kernel **kernel) {
-    tri_bsr_gemm_args args = {.ldb = kN, .ldc = kM, .m = kM, .n = kN, .k = kK};
-    tri_problem p = problem_of(TRIAGE_ROW_MAJOR, TRIAGE_COL_MAJOR, TRIAGE_F16, TRIAGE_F16);
+    tri_gemm_args args = {.ldb = kN, .ldc = kM};
+    tri_gemm p = gemm_of(TRIAGE_ROW_MAJOR, TRIAGE_COL_MAJOR, TRIAGE_F16, TRIAGE_F16);
     char library[64];
     double ns[2];
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_device_open(device, "cuda", false));
     TRI_TRY(tri_dense_library(library, sizeof library, *device));
     TRI_TRY(tri_dense_load(kernel, *device, &p));
-    TRI_TRY(tri_kernel_launch(*kernel, &args, sizeof args, NULL));
-    TRI_TRY(tri_kernel_time(*kernel, &args, sizeof args, 0, 2, ns, 2));
+    TRI_TRY(tri_kernel_launch(*kernel, &args, NULL));
+    TRI_TRY(tri_kernel_time(*kernel, &args, 0, 2, ns, 2));
 done:
     return status;
 }

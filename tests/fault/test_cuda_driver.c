@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "fault/fake_driver.h"
 #include "run/calls.h"
 #include "run/plan.h"
@@ -48,16 +49,18 @@ static const tri_launch big_launch = {
     .workspace_bytes = 4096,
     .map_a = {.rank = 2, .box = {64, 64, 0}, .swizzle = 128},
     .map_b = {.rank = 3, .box = {64, 64, 4}, .inner_split = 64, .swizzle = 128, .l2_promotion = 256}};
-static const tri_problem problem = {.in_type = TRIAGE_F16,
-                                    .out_type = TRIAGE_F16,
-                                    .m = 128,
-                                    .n = 512,
-                                    .k = 256,
-                                    .ldb = 520,
-                                    .ldc = 512,
-                                    .block_m = 64,
-                                    .block_k = 64,
-                                    .nnzb = 3};
+static tri_problem make_problem(void) {
+    return tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F16,
+                                                .out_type = TRIAGE_F16,
+                                                .m = 128,
+                                                .n = 512,
+                                                .k = 256,
+                                                .ldb = 520,
+                                                .ldc = 512,
+                                                .block_m = 64,
+                                                .block_k = 64,
+                                                .nnzb = 3});
+}
 
 static char cubin[] = "not really a cubin";
 
@@ -80,10 +83,11 @@ static triage_status live(life *l) {
     TRI_TRY(tri_device_fill(l->device, l->memory, 0x7fc00000u, 16, NULL));
     TRI_TRY(tri_kernel_load(&l->kernel, l->device, &image, &big_launch));
     tri_bsr_buffers buffers = {.values = l->memory, .b = l->memory, .c = l->memory};
+    const tri_problem problem = make_problem();
     TRI_TRY(tri_bsr_args_make(&args, l->device, &big_launch, &problem, &buffers, 1.0f, 0.0f));
-    TRI_TRY(tri_kernel_launch(l->kernel, &args, sizeof args, NULL));
-    TRI_TRY(tri_kernel_time(l->kernel, &args, sizeof args, 1 << 20, 1, ns, 3));
-    TRI_TRY(tri_kernel_time(l->kernel, &args, sizeof args, 1 << 21, 4, ns, 2));
+    TRI_TRY(tri_kernel_launch(l->kernel, &args, NULL));
+    TRI_TRY(tri_kernel_time(l->kernel, &args, 1 << 20, 1, ns, 3));
+    TRI_TRY(tri_kernel_time(l->kernel, &args, 1 << 21, 4, ns, 2));
     TRI_TRY(tri_device_download(l->device, bytes, l->memory, sizeof bytes));
     TRI_TRY(tri_device_circumstances(&l->circumstances, l->device));
     TRI_TRY(tri_device_synchronize(l->device));
@@ -240,10 +244,11 @@ static void test_launch_is_as_asked(void **state) {
     memset(&args, 0, sizeof args);
     args.m = 4711;
     open_and_load(&l, &big_launch);
+    args.workspace = (void *)(uintptr_t)tri_kernel_workspace(l.kernel);
     assert_int_equal(fake.dynamic_smem, 200000);
     assert_int_equal(fake.nonportable, 1);
     int calls = fake.calls;
-    assert_int_equal(tri_kernel_launch(l.kernel, &args, sizeof args, POINTER(void *, 99)), TRIAGE_OK);
+    assert_int_equal(tri_kernel_launch(l.kernel, &args, POINTER(void *, 99)), TRIAGE_OK);
     assert_int_equal(fake.calls - calls, 4); /* current context, push, workspace, launch: nothing else */
     assert_true(fake.config.gridDimX == 32 && fake.config.gridDimY == 4 && fake.config.gridDimZ == 1);
     assert_true(fake.config.blockDimX == 384 && fake.config.sharedMemBytes == 200000);
@@ -263,7 +268,7 @@ static void test_launch_is_as_asked(void **state) {
     tri_launch launch = {.grid = {1, 1, 1}, .block = {32, 1, 1}, .cluster = {1, 1, 1}};
     open_and_load(&plain, &launch);
     assert_int_equal(fake.nonportable, 0);
-    assert_int_equal(tri_kernel_launch(plain.kernel, &args, sizeof args, NULL), TRIAGE_OK);
+    assert_int_equal(tri_kernel_launch(plain.kernel, &args, NULL), TRIAGE_OK);
     assert_int_equal(fake.config.numAttrs, 0);
     assert_int_equal(fake.fill_bytes, 0);
     end(&plain);
@@ -347,7 +352,7 @@ static void test_time_uses_events_and_graphs(void **state) {
     double ns[600];
     memset(&args, 0, sizeof args);
     open_and_load(&l, &big_launch);
-    assert_int_equal(tri_kernel_time(l.kernel, &args, sizeof args, 1 << 20, 1, ns, 5), TRIAGE_OK);
+    assert_int_equal(tri_kernel_time(l.kernel, &args, 1 << 20, 1, ns, 5), TRIAGE_OK);
     assert_int_equal(fake.sweeps, 1 + 5); /* the first one makes what it needs */
     assert_int_equal(fake.launches, 5);
     assert_int_equal(fake.swept.bytes, 1 << 20);
@@ -355,12 +360,12 @@ static void test_time_uses_events_and_graphs(void **state) {
     for (int i = 0; i < 5; i++)
         assert_true(ns[i] == 0.5e6);
     fake.sweeps = 0;
-    assert_int_equal(tri_kernel_time(l.kernel, &args, sizeof args, 0, 4, ns, 3), TRIAGE_OK);
+    assert_int_equal(tri_kernel_time(l.kernel, &args, 0, 4, ns, 3), TRIAGE_OK);
     assert_int_equal(fake.captured, 4);
     assert_int_equal(fake.graph_launches, 3);
     assert_int_equal(fake.sweeps, 0);
     assert_true(ns[0] == 0.125e6 && ns[2] == 0.125e6);
-    assert_int_equal(tri_kernel_time(l.kernel, &args, sizeof args, 0, 1, ns, 600), TRIAGE_OK); /* in chunks */
+    assert_int_equal(tri_kernel_time(l.kernel, &args, 0, 1, ns, 600), TRIAGE_OK); /* in chunks */
     assert_int_equal(fake.launches, 5 + 4 + 600);
     assert_int_equal(fake.live[kEvent], 0);
     end(&l);
@@ -470,7 +475,7 @@ static void test_args_of_e4m3(void **state) {
     tri_bsr_buffers buffers = {
         .values = 0x10000, .b = 0x20000, .c = 0x30000, .scale_a = 0x40000, .scale_b = 0x50004};
     tri_launch launch = big_launch;
-    tri_problem p = problem;
+    tri_problem p = make_problem();
     assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_OK);
     p.in_type = TRIAGE_E4M3;
     p.scale_per_block = true;
@@ -506,7 +511,7 @@ static void test_args_maps(void **state) {
     tri_device *device = NULL;
     tri_bsr_gemm_args args;
     tri_bsr_buffers buffers = {.values = 0x10000, .b = 0x20000, .c = 0x30000};
-    tri_problem p = problem;
+    tri_problem p = make_problem();
     const unsigned char zero[128] = {0};
     assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_OK);
     assert_int_equal(tri_bsr_args_make(&args, device, &big_launch, &p, &buffers, 1, 0), TRIAGE_OK);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "measure/worker.h"
 #include "support/scratch_group.h"
 #include "tune/tune.h"
@@ -177,15 +178,8 @@ static void check_row(const tri_tune_result *result, const expectation *e) {
 
 static void make_problem(tri_problem *problem, tri_pattern *pattern) {
     must(tri_pattern_random(pattern, 4, 4, 0.5, 1));
-    *problem = (tri_problem){.op = TRI_OP_BSR_GEMM,
-                             .m = 32,
-                             .n = 24,
-                             .k = 32,
-                             .ldb = 24,
-                             .ldc = 24,
-                             .block_m = 8,
-                             .block_k = 8,
-                             .nnzb = pattern->nnzb};
+    *problem = tri_bsr_problem_of((tri_bsr_problem){
+        .m = 32, .n = 24, .k = 32, .ldb = 24, .ldc = 24, .block_m = 8, .block_k = 8, .nnzb = pattern->nnzb});
     tri_fingerprint_of(&problem->fingerprint, pattern);
 }
 

@@ -8,6 +8,7 @@
  * are checked. JSON on stdout, nanoseconds a call: medians over the batches, of threads the mean of theirs. context_ns:
  * how much of added_ns the driver takes to say which context is current (cuCtxGetCurrent before the bare launch);
  * none on the host. */
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "gpu/bench_world.h"
 
 #include <jansson.h>
@@ -73,7 +74,7 @@ static triage_status drain(const worker *t) {
 static triage_status launch(const worker *t) {
     if (!triage_context_is_host(t->w->context))
         return launch_on_gpu(t);
-    return tri_kernel_launch(t->plan->kernel, &t->args, sizeof t->args, NULL);
+    return tri_kernel_launch(t->plan->kernel, &t->args, NULL);
 }
 
 static triage_status ask_and_launch(const worker *t) {

@@ -86,7 +86,7 @@ static triage_status store_winner(const bench_world *w, const char *db) {
         goto done;
     TRI_TRY(tri_problem_key(&key, &plan->problem));
     TRI_TRY(tri_device_key(&device, info));
-    TRI_TRY(tri_space_candidate(&candidate, w->context->space, &plan->problem, info, choice.config));
+    TRI_TRY(tri_space_candidate(&candidate, w->context->spaces[0], &plan->problem, info, choice.config));
     TRI_TRY(tri_render(&source, &candidate, NULL));
     tri_source_hash(hash, &source, info->target);
     tri_measurement row = {.problem = key,

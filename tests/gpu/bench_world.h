@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "problem/convert.h"
+#include "base/convert.h"
 #include "run/plan.h"
 
 #include "device/cuda/kernel.h"

@@ -1,4 +1,5 @@
 /* The problems of the list made out: see candidate_problem.h. */
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "gpu/candidate_problem.h"
 
 #include <stdio.h>
@@ -54,20 +55,19 @@ static void describe(outline *of) {
 }
 
 void make_problem(tri_problem *out, const probe *from, int64_t nnzb) {
-    *out = (tri_problem){.op = TRI_OP_BSR_GEMM,
-                         .in_type = from->in,
-                         .out_type = from->out,
-                         .b_layout = from->b_layout,
-                         .c_layout = from->c_layout,
-                         .activation = from->act,
-                         .bias = from->bias,
-                         .m = (int64_t)from->rows * from->block_m,
-                         .n = from->n,
-                         .k = (int64_t)from->cols * from->block_k,
-                         .block_m = from->block_m,
-                         .block_k = from->block_k,
-                         .nnzb = nnzb,
-                         .scale_per_block = from->scale_per_block};
+    *out = tri_bsr_problem_of((tri_bsr_problem){.in_type = from->in,
+                                                .out_type = from->out,
+                                                .b_layout = from->b_layout,
+                                                .c_layout = from->c_layout,
+                                                .activation = from->act,
+                                                .bias = from->bias,
+                                                .m = (int64_t)from->rows * from->block_m,
+                                                .n = from->n,
+                                                .k = (int64_t)from->cols * from->block_k,
+                                                .block_m = from->block_m,
+                                                .block_k = from->block_k,
+                                                .nnzb = nnzb,
+                                                .scale_per_block = from->scale_per_block});
     out->ldb = (from->b_layout == TRIAGE_ROW_MAJOR ? out->n : out->k) + from->pad_b;
     out->ldc = (from->c_layout == TRIAGE_ROW_MAJOR ? out->n : out->m) + from->pad_c;
 }

@@ -32,10 +32,13 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "gpu/candidate_plan.h"
 #include "measure/bench_private.h"
 
 #define SEEN_MAX JOBS_MAX
+
+#define CASES ((size_t)2) /* of bsr_gemm: launches of a right candidate */
 
 typedef struct options {
     const char *device, *target, *cache, *log, *plant, *data_dir, *share, *plan, *make_plan;
@@ -182,7 +185,7 @@ static void run(session *s, place *p, const tri_candidate *candidate, const tri_
     log_begin(s, p, hash, candidate->config);
     bool right = tri_bench_mount(&mounted, p->bench, &(tri_trial){source, &candidate->launch}, &report);
     bool is_mounted = right;
-    for (size_t i = TRI_CASES; i-- > 0 && right;) {
+    for (size_t i = p->bench->case_count; i-- > 0 && right;) {
         s->t.launches++;
         right = tri_bench_run_case(p->bench, &mounted, i, &report);
     }
@@ -375,7 +378,7 @@ static int count_plan(session *s) {
            "spread=%zu "
            "full=%zu bare=%zu ragged=%zu\n",
            s->o->part + 1, s->o->parts, s->t.problems, s->t.configs.count, s->t.runs, s->plan.unit_count,
-           TRI_CASES * s->t.runs, of_pattern[UNEVEN], of_pattern[SPREAD], of_pattern[FULL], of_pattern[BARE],
+           CASES * s->t.runs, of_pattern[UNEVEN], of_pattern[SPREAD], of_pattern[FULL], of_pattern[BARE],
            ragged);
     plan_free(&s->plan);
     forget(&s->t.configs);
@@ -498,7 +501,7 @@ static int plant(session *s) {
     args.b = (const void *)(uintptr_t)b;
     args.c = (void *)(uintptr_t)c;
     must(tri_kernel_load(&kernel, s->device, &image, &launch));
-    must(tri_kernel_launch(kernel, &args, sizeof args, NULL));
+    must(tri_kernel_launch(kernel, &args, NULL));
     (void)tri_device_synchronize(s->device); /* it may fail: that is what it is for */
     puts("planted");
     return 0;

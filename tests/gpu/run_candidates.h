@@ -6,7 +6,7 @@
 #ifndef TRIAGE_TESTS_GPU_RUN_CANDIDATES_H
 #define TRIAGE_TESTS_GPU_RUN_CANDIDATES_H
 
-#include "problem/problem.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 
 typedef enum probe_pattern {
     SPREAD, /* about half of the blocks, as many in each row */

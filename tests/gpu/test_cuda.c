@@ -6,6 +6,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/wait.h>
+#include "op/bsr_gemm/bsr_gemm.h"
 
 static tri_device *device;
 static const tri_launch one_block = {.grid = {1, 1, 1}, .block = {32, 1, 1}, .cluster = {1, 1, 1}};
@@ -43,8 +44,7 @@ static tri_kernel *build_text(const char *text, const tri_launch *launch) {
 }
 
 static void launch_and_wait(tri_kernel *kernel, const tri_bsr_gemm_args *args) {
-    if (tri_kernel_launch(kernel, args, sizeof *args, NULL) != TRIAGE_OK ||
-        tri_device_synchronize(device) != TRIAGE_OK)
+    if (tri_kernel_launch(kernel, args, NULL) != TRIAGE_OK || tri_device_synchronize(device) != TRIAGE_OK)
         fail_msg("launch: %s", triage_last_error());
 }
 
@@ -263,8 +263,7 @@ static void test_all_shared_memory(void **state) {
 /* Another thread has no current context; a launch must bring it. */
 static void *launch_in_thread(void *argument) {
     tri_bsr_gemm_args args = {.c = ((void **)argument)[1]};
-    return tri_kernel_launch(((tri_kernel **)argument)[0], &args, sizeof args, NULL) == TRIAGE_OK ? argument
-                                                                                                  : NULL;
+    return tri_kernel_launch(((tri_kernel **)argument)[0], &args, NULL) == TRIAGE_OK ? argument : NULL;
 }
 
 static void test_threads(void **state) {
@@ -309,7 +308,7 @@ static void test_time_of_known_kernel(void **state) {
         &one_block);
     tri_bsr_gemm_args args = {0};
     for (int batch = 1; batch <= 4; batch += 3) {
-        assert_int_equal(tri_kernel_time(kernel, &args, sizeof args, 1 << 20, batch, ns, 21), TRIAGE_OK);
+        assert_int_equal(tri_kernel_time(kernel, &args, 1 << 20, batch, ns, 21), TRIAGE_OK);
         double median = median_of(ns, 21);
         if (median < 195e3 || median > 260e3)
             fail_msg("batch %d: a kernel of 200 us took %.1f us", batch, median / 1e3);
@@ -333,8 +332,8 @@ static void test_flush_makes_cold(void **state) {
                "s += ((const int *)args.b)[i]; if (s == -1) *(int *)args.c = s;"),
         &launch);
     tri_bsr_gemm_args args = {.b = pointer(b), .c = pointer(c), .n = kBytes / 4};
-    assert_int_equal(tri_kernel_time(kernel, &args, sizeof args, 0, 1, warm, 21), TRIAGE_OK);
-    assert_int_equal(tri_kernel_time(kernel, &args, sizeof args, flush, 1, cold, 21), TRIAGE_OK);
+    assert_int_equal(tri_kernel_time(kernel, &args, 0, 1, warm, 21), TRIAGE_OK);
+    assert_int_equal(tri_kernel_time(kernel, &args, flush, 1, cold, 21), TRIAGE_OK);
     double warm_ns = median_of(warm, 21), cold_ns = median_of(cold, 21);
     print_message("16 MB: warm %.1f us, cold %.1f us\n", warm_ns / 1e3, cold_ns / 1e3);
     assert_true(tri_device_describe(device)->l2_bytes < kBytes || cold_ns > 1.15 * warm_ns);
@@ -363,7 +362,7 @@ static int crash(void) {
     if (tri_device_open(&device, "cuda", false) != TRIAGE_OK)
         return status;
     tri_kernel *kernel = build_text(KERNEL("*(int *)args.c = 1;"), &one_block);
-    triage_status launched = tri_kernel_launch(kernel, &args, sizeof args, NULL);
+    triage_status launched = tri_kernel_launch(kernel, &args, NULL);
     triage_status ended = tri_device_synchronize(device);
     if (launched == TRIAGE_OK && ended == TRIAGE_E_DEVICE &&
         strstr(triage_last_error(), "cuCtxSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS ("))

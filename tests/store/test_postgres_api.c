@@ -231,8 +231,9 @@ static void test_evidence_travels(void **state) {
     assert_int_equal(by_default.source, TRIAGE_SOURCE_DEFAULT);
     api_build(&world, plain, &small);
     const tri_device_info *info = tri_device_describe(plain->device);
-    assert_int_equal(tri_space_candidate(&candidate, plain->space, &world.problem, info, by_default.config),
-                     TRIAGE_OK);
+    assert_int_equal(
+        tri_space_candidate(&candidate, plain->spaces[0], &world.problem, info, by_default.config),
+        TRIAGE_OK);
     assert_int_equal(tri_render(&source, &candidate, NULL), TRIAGE_OK);
     tri_source_hash(hash, &source, info->target);
     tri_source_free(&source);

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "problem/problem.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "run/plan.h"
 
 /* ---- a product with everything around it ---- */
@@ -96,21 +96,20 @@ static inline void api_make_matrix(api_world *world, const api_case *test) {
 }
 
 static inline void api_describe(api_world *world, const api_case *test) {
-    world->problem = (tri_problem){.op = TRI_OP_BSR_GEMM,
-                                   .in_type = test->in,
-                                   .out_type = test->out,
-                                   .b_layout = test->b_layout,
-                                   .c_layout = test->c_layout,
-                                   .activation = test->activation,
-                                   .bias = test->bias,
-                                   .m = test->m,
-                                   .n = test->n,
-                                   .k = test->k,
-                                   .ldb = world->b.ld,
-                                   .ldc = world->c.ld,
-                                   .block_m = test->block,
-                                   .block_k = test->block,
-                                   .nnzb = world->pattern.nnzb};
+    world->problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = test->in,
+                                                          .out_type = test->out,
+                                                          .b_layout = test->b_layout,
+                                                          .c_layout = test->c_layout,
+                                                          .activation = test->activation,
+                                                          .bias = test->bias,
+                                                          .m = test->m,
+                                                          .n = test->n,
+                                                          .k = test->k,
+                                                          .ldb = world->b.ld,
+                                                          .ldc = world->c.ld,
+                                                          .block_m = test->block,
+                                                          .block_k = test->block,
+                                                          .nnzb = world->pattern.nnzb});
     tri_fingerprint_of(&world->problem.fingerprint, &world->pattern);
 }
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "bsr_gemm/args.h"
 #include "device/device.h"
 #include "lib/host.h"
@@ -138,17 +139,17 @@ static inline void case_make(bsr_data *data, const bsr_case *spec, uint64_t seed
     tri_random_seed(&random, seed);
     memset(data, 0, sizeof *data);
     tri_problem *p = &data->problem;
-    *p = (tri_problem){.in_type = spec->in,
-                       .out_type = spec->out,
-                       .b_layout = spec->b_layout,
-                       .c_layout = spec->c_layout,
-                       .activation = (triage_activation)spec->act,
-                       .bias = spec->bias,
-                       .m = (int64_t)spec->block_m * spec->block_rows,
-                       .n = spec->n,
-                       .k = (int64_t)spec->block_k * spec->block_cols,
-                       .block_m = spec->block_m,
-                       .block_k = spec->block_k};
+    *p = tri_bsr_problem_of((tri_bsr_problem){.in_type = spec->in,
+                                              .out_type = spec->out,
+                                              .b_layout = spec->b_layout,
+                                              .c_layout = spec->c_layout,
+                                              .activation = (triage_activation)spec->act,
+                                              .bias = spec->bias,
+                                              .m = (int64_t)spec->block_m * spec->block_rows,
+                                              .n = spec->n,
+                                              .k = (int64_t)spec->block_k * spec->block_cols,
+                                              .block_m = spec->block_m,
+                                              .block_k = spec->block_k});
     p->ldb = (p->b_layout == TRIAGE_ROW_MAJOR ? p->n : p->k) + spec->pad;
     p->ldc = (p->c_layout == TRIAGE_ROW_MAJOR ? p->n : p->m) + spec->pad;
     case_pattern(data, spec, &random);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "measure/bench.h"
 #include "render/render.h"
 #include "support/check.h"
@@ -62,19 +63,19 @@ static void make_uneven(tri_pattern *out, int64_t rows, int64_t cols) {
 static tri_problem problem_of_shape(tri_pattern *pattern, const world_shape *shape) {
     bool row = shape->layout == TRIAGE_ROW_MAJOR;
     const int64_t rows = shape->rows / shape->block, cols = shape->depth / shape->block;
-    tri_problem problem = {.op = TRI_OP_BSR_GEMM,
-                           .in_type = shape->dtype,
-                           .out_type = shape->dtype == TRIAGE_E4M3 ? shape->out : shape->dtype,
-                           .scale_per_block = shape->scale_per_block,
-                           .b_layout = shape->layout,
-                           .c_layout = shape->layout,
-                           .m = shape->rows,
-                           .n = shape->cols,
-                           .k = shape->depth,
-                           .ldb = row ? shape->cols : shape->depth,
-                           .ldc = row ? shape->cols : shape->rows,
-                           .block_m = shape->block,
-                           .block_k = shape->block};
+    tri_problem problem = tri_bsr_problem_of(
+        (tri_bsr_problem){.in_type = shape->dtype,
+                          .out_type = shape->dtype == TRIAGE_E4M3 ? shape->out : shape->dtype,
+                          .scale_per_block = shape->scale_per_block,
+                          .b_layout = shape->layout,
+                          .c_layout = shape->layout,
+                          .m = shape->rows,
+                          .n = shape->cols,
+                          .k = shape->depth,
+                          .ldb = row ? shape->cols : shape->depth,
+                          .ldc = row ? shape->cols : shape->rows,
+                          .block_m = shape->block,
+                          .block_k = shape->block});
     if (shape->uneven)
         make_uneven(pattern, rows, cols);
     else

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "render/render.h"
 #include "store/store.h"
 
@@ -20,17 +21,16 @@ static tri_configs configs; /* of problem_of(1024, 0.75) */
 static inline tri_problem problem_of(int64_t size, double sparsity) {
     tri_pattern pattern = {0};
     must(tri_pattern_random(&pattern, size / 64, size / 64, sparsity, 1));
-    tri_problem problem = {.op = TRI_OP_BSR_GEMM,
-                           .in_type = TRIAGE_F16,
-                           .out_type = TRIAGE_F16,
-                           .m = size,
-                           .n = size,
-                           .k = size,
-                           .ldb = size,
-                           .ldc = size,
-                           .block_m = 64,
-                           .block_k = 64,
-                           .nnzb = pattern.nnzb};
+    tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F16,
+                                                               .out_type = TRIAGE_F16,
+                                                               .m = size,
+                                                               .n = size,
+                                                               .k = size,
+                                                               .ldb = size,
+                                                               .ldc = size,
+                                                               .block_m = 64,
+                                                               .block_k = 64,
+                                                               .nnzb = pattern.nnzb});
     tri_fingerprint_of(&problem.fingerprint, &pattern);
     tri_pattern_free(&pattern);
     return problem;

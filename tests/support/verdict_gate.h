@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "problem/problem.h"
+#include "check/verdict.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 
 typedef struct shape {
     int64_t m, n, k;
@@ -24,6 +25,7 @@ typedef struct shape {
 
 typedef struct gate {
     tri_problem problem;
+    tri_view view[TRI_VIEWS_MAX];
     tri_pattern pattern;
     tri_bsr_operands operands;
     void *values, *b, *c_in, *bias;
@@ -216,8 +218,8 @@ static void make_operands(gate *g, double alpha, double beta) {
     g->correct = draw(p->out_type, c_count, 5);
     g->c_bytes = (size_t)c_count * tri_dtype_size(p->out_type);
     if (p->in_type == TRIAGE_E4M3) {
-        g->scale_a = draw(TRIAGE_F32, (int64_t)tri_problem_scales(p), 6);
-        tri_fill_scales(g->scale_a, tri_problem_scales(p), 6);
+        g->scale_a = draw(TRIAGE_F32, (int64_t)tri_bsr_scales(p), 6);
+        tri_fill_scales(g->scale_a, tri_bsr_scales(p), 6);
         tri_fill_scales(&g->scale_b, 1, 7);
     }
     g->operands = (tri_bsr_operands){.problem = p,
@@ -256,11 +258,12 @@ static void gate_make(gate *g, const tri_problem *problem, const tri_pattern *pa
     p->ldc = (p->c_layout == TRIAGE_ROW_MAJOR ? p->n : p->m) + 3;
     tri_fingerprint_of(&p->fingerprint, pattern);
     assert_int_equal(tri_problem_check(p), TRIAGE_OK);
+    tri_bsr_views(g->view, p);
     make_operands(g, alpha, beta);
     make_references(g, sampled);
     fault none = no_fault(g);
     compute(g->plain, g, ASCENDING, &none);
-    if (tri_yardstick_make(&g->yardstick, p, g->plain, g->references, g->rows, g->count) != TRIAGE_OK)
+    if (tri_yardstick_make(&g->yardstick, g->view, g->plain, g->references, g->rows, g->count) != TRIAGE_OK)
         fail_msg("%s", triage_last_error());
 }
 
@@ -292,7 +295,7 @@ static void gate_free(gate *g) {
 
 static tri_verdict judge(const gate *g) {
     tri_verdict verdict;
-    tri_verdict_make(&verdict, &g->yardstick, &g->problem, g->candidate, g->plain, g->references, g->rows,
+    tri_verdict_make(&verdict, &g->yardstick, g->view, g->candidate, g->plain, g->references, g->rows,
                      g->count);
     return verdict;
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "problem/dense.h"
+#include "op/dense.h"
 #include "run/admission.h"
 #include "run/roofline.h"
 #include "support/scratch.h"
@@ -127,7 +127,9 @@ static void expect_possible(const char *where, const char *problem_key, const ch
     tri_roofline roof;
     must(tri_problem_parse(&problem, problem_key));
     must(tri_device_parse(&info, device));
-    tri_roofline_of(&roof, &problem, &info, cold);
+    tri_least_work work;
+    problem.op->least_work(&work, &problem);
+    tri_roofline_of(&roof, &work, &info, cold);
     if (ns < roof.least_ns)
         fail_msg("%s: %s: %g ns was measured, %g ns (%s) is said to be the least", where, problem_key, ns,
                  roof.least_ns, roof.limit);
@@ -251,7 +253,9 @@ static void times_of_a_host(void **state) {
     tri_device_info info;
     must(tri_device_parse(&info, HOST));
     must(tri_problem_parse(&problem, PROBLEM));
-    tri_roofline_of(&roof, &problem, &info, true);
+    tri_least_work work;
+    problem.op->least_work(&work, &problem);
+    tri_roofline_of(&roof, &work, &info, true);
     assert_string_equal(roof.limit, "arithmetic");
     assert_float_equal(roof.least_ns, roof.flops / (4 * 128 * 6.5 * 1.5), 1e-3 * roof.least_ns);
 }

@@ -1,5 +1,4 @@
 /* attention as a problem: its key, its ranges, what a query sees (counted by hand), its inputs and its reference. */
-// links: op_attention problem base
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -392,18 +391,18 @@ static void near_problems_are_near(void **state) {
     tri_attention_problem a = plain(4096, 4096), b = a;
     tri_distance d;
     assert_true(tri_attention_distance_parts(&d, &a, &b));
-    assert_true(d.shape == 0 && d.sparsity == 0 && d.pattern == 0 && d.epilogue == 0);
+    assert_true(d.part[0] == 0 && d.part[1] == 0 && d.part[2] == 0 && d.part[3] == 0);
     b.sq = 8192;
     assert_true(tri_attention_distance_parts(&d, &a, &b));
-    assert_true(fabs(d.shape - 0.25) < 1e-12);
+    assert_true(fabs(d.part[0] - 0.25) < 1e-12);
     b = a, b.lse = true;
-    assert_true(tri_attention_distance_parts(&d, &a, &b) && d.epilogue > 0 && d.shape == 0);
+    assert_true(tri_attention_distance_parts(&d, &a, &b) && d.part[3] > 0 && d.part[0] == 0);
     b = a, b.d = 32;
     assert_false(tri_attention_distance_parts(&d, &a, &b));
     b = a, b.band = TRI_BAND_CAUSAL;
     assert_false(tri_attention_distance_parts(&d, &a, &b));
     b = a, b.sq = 0, b.sk = 0;
-    assert_true(tri_attention_distance_parts(&d, &a, &b) && isfinite(d.shape));
+    assert_true(tri_attention_distance_parts(&d, &a, &b) && isfinite(d.part[0]));
 }
 
 int main(void) {

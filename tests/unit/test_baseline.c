@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "problem/problem.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "render/render.h"
 
 #define FOLDER TRI_SOURCE_DIR "/tests/data/baseline/"
@@ -197,7 +197,7 @@ static void read_case(tri_case *out, const char *line) {
     char in[8], to[8], layout[8], activation[8], pattern[80], path[256];
     int bias;
     double sparsity;
-    tri_problem p = {.op = TRI_OP_BSR_GEMM};
+    tri_problem p = tri_bsr_problem_of((tri_bsr_problem){0});
     long long m, n, k;
     assert_int_equal(sscanf(line, "%7s %7s %7s %7s %d %lld %lld %lld %d %d %lf %79s", in, to, layout,
                             activation, &bias, &m, &n, &k, &p.block_m, &p.block_k, &sparsity, pattern),

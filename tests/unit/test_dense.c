@@ -2,7 +2,8 @@
  * the place of OpenBLAS, and that it neither wins a ranking nor is lost on a caller of the C API. */
 #include <unistd.h>
 
-#include "problem/dense.h"
+#include "op/bsr_gemm/bsr_gemm.h"
+#include "op/dense.h"
 #include "run/dense.h"
 #include "support/api_cases.h"
 #include "support/check.h"
@@ -23,27 +24,30 @@ static int set_up(void **state) {
 
 static void test_key_and_back(void **state) {
     (void)state;
-    const tri_problem problem = {.in_type = TRIAGE_F16,
-                                 .out_type = TRIAGE_F32,
-                                 .b_layout = TRIAGE_COL_MAJOR,
-                                 .activation = TRIAGE_ACT_GELU,
-                                 .bias = true,
-                                 .m = 4096,
-                                 .n = 7,
-                                 .k = 96,
-                                 .block_m = 32,
-                                 .block_k = 16,
-                                 .nnzb = 5};
-    tri_problem back;
+    const tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F16,
+                                                                     .out_type = TRIAGE_F32,
+                                                                     .b_layout = TRIAGE_COL_MAJOR,
+                                                                     .activation = TRIAGE_ACT_GELU,
+                                                                     .bias = true,
+                                                                     .m = 4096,
+                                                                     .n = 7,
+                                                                     .k = 96,
+                                                                     .block_m = 32,
+                                                                     .block_k = 16,
+                                                                     .nnzb = 5});
+    tri_gemm back;
+    tri_problem none;
+    tri_least_work work;
     char *key = NULL;
-    must(tri_dense_key(&key, &problem));
+    must(tri_dense_key_of(&key, &problem));
     assert_string_equal(key,
                         "dense_gemm f16 f32 col row m=4096 n=7 k=96"); /* no block, pattern or epilogue */
     assert_true(tri_dense_is_key(key));
     must(tri_dense_parse(&back, key));
     assert_true(back.m == 4096 && back.n == 7 && back.k == 96 && back.out_type == TRIAGE_F32);
-    assert_true(tri_problem_flops(&back) == 2.0 * 4096 * 7 * 96);
-    assert_int_equal(tri_problem_parse(&back, key), TRIAGE_E_DATA); /* not a problem for a space */
+    tri_dense_least_work(&work, &back);
+    assert_true(work.flops == 2.0 * 4096 * 7 * 96);
+    assert_int_equal(tri_problem_parse(&none, key), TRIAGE_E_DATA); /* not a problem for a space */
     free(key);
 }
 
@@ -61,7 +65,7 @@ static void test_other_spellings_are_refused(void **state) {
                                       "dense_gemm f16 f16 ROW row m=1 n=1 k=1",
                                       "dense_gemm  f16 f16 row row m=1 n=1 k=1",
                                       "bsr_gemm f16 f16 row row m=1 n=1 k=1"};
-    tri_problem problem;
+    tri_gemm problem;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (tri_dense_parse(&problem, bad[i]) != TRIAGE_E_DATA)
             fail_msg("taken: '%s'", bad[i]);
@@ -75,16 +79,16 @@ static triage_status tune(tri_tune_result *out, double sparsity, triage_layout l
     tri_pattern pattern;
     const bool row = layout == TRIAGE_ROW_MAJOR;
     must(tri_pattern_random(&pattern, 4, 6, sparsity, 1));
-    problem = (tri_problem){.b_layout = layout,
-                            .c_layout = layout,
-                            .m = 64,
-                            .n = 50,
-                            .k = 96,
-                            .ldb = row ? 50 : 96,
-                            .ldc = row ? 50 : 64,
-                            .block_m = 16,
-                            .block_k = 16,
-                            .nnzb = pattern.nnzb};
+    problem = tri_bsr_problem_of((tri_bsr_problem){.b_layout = layout,
+                                                   .c_layout = layout,
+                                                   .m = 64,
+                                                   .n = 50,
+                                                   .k = 96,
+                                                   .ldb = row ? 50 : 96,
+                                                   .ldc = row ? 50 : 64,
+                                                   .block_m = 16,
+                                                   .block_k = 16,
+                                                   .nnzb = pattern.nnzb});
     tri_fingerprint_of(&problem.fingerprint, &pattern);
     const tri_tune_options options = {.device = "host",
                                       .data_dir = TRI_SOURCE_DIR,
@@ -258,7 +262,7 @@ static void add_dense(tri_store *store, const tri_problem *problem, const tri_de
     tri_candidate library = {.kernel = (char *)(uintptr_t) "openblas",
                              .config = (char *)(uintptr_t) "openblas"};
     char *key = NULL, *device = NULL, hash[TRI_HASH_SIZE];
-    must(tri_dense_key(&key, problem));
+    must(tri_dense_key_of(&key, problem));
     must(tri_device_key(&device, info));
     tri_dense_source_hash(hash, "openblas");
     tri_measurement row = row_of(problem, key, device, &library, hash, median_ns);

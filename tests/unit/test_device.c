@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "bsr_gemm/args.h"
 #include "device/device.h"
 
@@ -199,16 +200,16 @@ static void test_args_have_every_field(void **state) {
     tri_bsr_gemm_args args;
     memset(&args, 0xff, sizeof args);
     tri_launch launch = {.map_b = {.rank = 2, .box = {64, 8, 0}}}; /* the host makes no map */
-    tri_problem problem = {.in_type = TRIAGE_F32,
-                           .out_type = TRIAGE_F32,
-                           .m = 96,
-                           .n = 50,
-                           .k = 80,
-                           .ldb = 56,
-                           .ldc = 52,
-                           .block_m = 32,
-                           .block_k = 16,
-                           .nnzb = 7};
+    tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F32,
+                                                               .out_type = TRIAGE_F32,
+                                                               .m = 96,
+                                                               .n = 50,
+                                                               .k = 80,
+                                                               .ldb = 56,
+                                                               .ldc = 52,
+                                                               .block_m = 32,
+                                                               .block_k = 16,
+                                                               .nnzb = 7});
     tri_bsr_buffers buffers = {
         .values = 0x1000,
         .row_ptr = 0x2000,

@@ -191,10 +191,10 @@ static void nearest_and_its_rivals(void **state) {
     assert_string_equal(donor->problem, e.found.donor);
     assert_true(donor->distance == e.found.distance && donor->median_ns == e.found.median_ns);
     /* twice m and k and a little more than twice n; twice the density; columns overlap by 2 or 3 and 5 tenths */
-    assert_float_equal(donor->parts.shape, sqrt(2 + pow(log2(2048 / 1020.0), 2)), 1e-9);
-    assert_float_equal(donor->parts.sparsity, log2(5001.0 / 2501), 1e-9);
-    assert_true(donor->parts.pattern > 0 && donor->parts.epilogue == 0);
-    assert_float_equal(hypot(hypot(donor->parts.shape, donor->parts.sparsity), donor->parts.pattern),
+    assert_float_equal(donor->parts.part[0], sqrt(2 + pow(log2(2048 / 1020.0), 2)), 1e-9);
+    assert_float_equal(donor->parts.part[1], log2(5001.0 / 2501), 1e-9);
+    assert_true(donor->parts.part[2] > 0 && donor->parts.part[3] == 0);
+    assert_float_equal(hypot(hypot(donor->parts.part[0], donor->parts.part[1]), donor->parts.part[2]),
                        donor->distance, 1e-9);
     tri_explanation_free(&e);
 }

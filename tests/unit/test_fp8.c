@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "bsr_gemm/args.h"
 #include "render/render.h"
 #include "run/plan.h"
@@ -359,21 +360,21 @@ static void choice_names_the_kernel(void **state) {
 /* ---- every configuration, on every CPU target that runs here ---- */
 
 static void describe(tri_problem *out, const product *p) {
-    *out = (tri_problem){.in_type = TRIAGE_E4M3,
-                         .out_type = p->is.out,
-                         .scale_per_block = p->is.per_block,
-                         .b_layout = p->is.b_layout,
-                         .c_layout = p->is.c_layout,
-                         .activation = p->is.activation,
-                         .bias = p->is.bias,
-                         .m = p->m,
-                         .n = p->is.n,
-                         .k = p->k,
-                         .ldb = p->ldb,
-                         .ldc = p->ldc,
-                         .block_m = p->is.block_m,
-                         .block_k = p->is.block_k,
-                         .nnzb = p->pattern.nnzb};
+    *out = tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_E4M3,
+                                                .out_type = p->is.out,
+                                                .scale_per_block = p->is.per_block,
+                                                .b_layout = p->is.b_layout,
+                                                .c_layout = p->is.c_layout,
+                                                .activation = p->is.activation,
+                                                .bias = p->is.bias,
+                                                .m = p->m,
+                                                .n = p->is.n,
+                                                .k = p->k,
+                                                .ldb = p->ldb,
+                                                .ldc = p->ldc,
+                                                .block_m = p->is.block_m,
+                                                .block_k = p->is.block_k,
+                                                .nnzb = p->pattern.nnzb});
     tri_fingerprint_of(&out->fingerprint, &p->pattern);
 }
 
@@ -414,7 +415,7 @@ static void launch(const product *p, const tri_problem *problem, const tri_candi
     assert_int_equal(
         tri_bsr_args_make(&args, device, &candidate->launch, problem, &buffers, p->is.alpha, p->is.beta),
         TRIAGE_OK);
-    assert_int_equal(tri_kernel_launch(kernel, &args, sizeof args, NULL), TRIAGE_OK);
+    assert_int_equal(tri_kernel_launch(kernel, &args, NULL), TRIAGE_OK);
     if (count_wrong(p, c) != 0)
         fail_msg("%s on %s is wrong", candidate->config ? candidate->config : "the plain kernel", target);
     tri_kernel_unload(kernel);
@@ -471,7 +472,8 @@ static void the_gpu_has_a_plain_kernel(void **state) {
     (void)state;
     tri_space *space = NULL;
     tri_device_info info;
-    tri_problem problem = {.in_type = TRIAGE_E4M3, .out_type = TRIAGE_BF16, .m = 256, .n = 64, .k = 256};
+    tri_problem problem = tri_bsr_problem_of(
+        (tri_bsr_problem){.in_type = TRIAGE_E4M3, .out_type = TRIAGE_BF16, .m = 256, .n = 64, .k = 256});
     problem.block_m = problem.block_k = 64;
     problem.ldb = problem.ldc = 64;
     problem.nnzb = 5;

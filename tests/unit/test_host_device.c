@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <time.h>
+#include "op/bsr_gemm/bsr_gemm.h"
 
 static tri_device *device;
 
@@ -80,7 +81,7 @@ static void run_and_verify(tri_kernel *kernel, const bsr_case *spec, uint64_t se
     assert_int_equal(
         tri_bsr_args_make(&args, device, &launch, &data.problem, &buffers, spec->alpha, spec->beta),
         TRIAGE_OK);
-    assert_int_equal(tri_kernel_launch(kernel, &args, sizeof args, NULL), TRIAGE_OK);
+    assert_int_equal(tri_kernel_launch(kernel, &args, NULL), TRIAGE_OK);
     assert_int_equal(tri_device_download(device, c, buffers.c, data.c_bytes), TRIAGE_OK);
     case_verify(&data, c, what);
     free(c);
@@ -226,7 +227,7 @@ static void test_load_and_unload_many(void **state) {
         int sum = -1;
         tri_bsr_gemm_args args = {.n = 10 * i, .c = &sum};
         assert_int_equal(tri_kernel_load(&kernel, device, &image, &launch), TRIAGE_OK);
-        assert_int_equal(tri_kernel_launch(kernel, &args, sizeof args, NULL), TRIAGE_OK);
+        assert_int_equal(tri_kernel_launch(kernel, &args, NULL), TRIAGE_OK);
         assert_int_equal(sum, 10 * i * (10 * i - 1) / 2);
         tri_kernel_unload(kernel);
     }
@@ -266,9 +267,20 @@ static void test_workspace_is_zeroed_each_time(void **state) {
     int c = 0;
     tri_bsr_gemm_args args = {.c = &c, .workspace = NULL};
     tri_kernel *kernel = build(&source, &launch);
+    args.workspace = (void *)(uintptr_t)tri_kernel_workspace(kernel);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(tri_kernel_launch(kernel, &args, sizeof args, NULL), TRIAGE_OK);
+        assert_int_equal(tri_kernel_launch(kernel, &args, NULL), TRIAGE_OK);
     assert_int_equal(c, 3);
+    tri_kernel_unload(kernel);
+
+    launch.keeps_workspace = true; /* zeros once, and what launches make of them */
+    launch.workspace_zero_bytes = 400;
+    kernel = build(&source, &launch);
+    args.workspace = (void *)(uintptr_t)tri_kernel_workspace(kernel);
+    c = 0;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(tri_kernel_launch(kernel, &args, NULL), TRIAGE_OK);
+    assert_int_equal(c, 1 + 2 + 3);
     tri_kernel_unload(kernel);
 }
 
@@ -283,16 +295,15 @@ static void test_time_measures(void **state) {
     tri_bsr_gemm_args args = {0};
     double ns[5] = {0};
     tri_kernel *kernel = build(&source, &launch);
-    assert_int_equal(tri_kernel_time(kernel, &args, sizeof args, 1 << 20, 1, ns, 5), TRIAGE_OK);
+    assert_int_equal(tri_kernel_time(kernel, &args, 1 << 20, 1, ns, 5), TRIAGE_OK);
     for (int i = 0; i < 5; i++)
         assert_true(ns[i] >= 2e6 && ns[i] < 1e9);
-    assert_int_equal(tri_kernel_time(kernel, &args, sizeof args, 0, 3, ns, 2), TRIAGE_OK);
+    assert_int_equal(tri_kernel_time(kernel, &args, 0, 3, ns, 2), TRIAGE_OK);
     assert_true(ns[0] >= 2e6 && ns[0] < 1e9); /* of one launch, not of three */
 
-    assert_int_equal(tri_kernel_time(kernel, &args, sizeof args, 0, 0, ns, 1), TRIAGE_E_INVALID);
-    assert_int_equal(tri_kernel_time(kernel, &args, sizeof args, 0, 1, ns, 0), TRIAGE_E_INVALID);
-    assert_int_equal(tri_kernel_time(kernel, &args, sizeof args, -1, 1, ns, 1), TRIAGE_E_INVALID);
-    assert_int_equal(tri_kernel_launch(kernel, &args, sizeof args - 1, NULL), TRIAGE_E_INVALID);
+    assert_int_equal(tri_kernel_time(kernel, &args, 0, 0, ns, 1), TRIAGE_E_INVALID);
+    assert_int_equal(tri_kernel_time(kernel, &args, 0, 1, ns, 0), TRIAGE_E_INVALID);
+    assert_int_equal(tri_kernel_time(kernel, &args, -1, 1, ns, 1), TRIAGE_E_INVALID);
     tri_kernel_unload(kernel);
 }
 

@@ -1,4 +1,3 @@
-// links: base problem
 /* Patterns: random ones, files, arrays of a caller; fingerprints. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "problem/problem.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "support/scratch_group.h"
 
 #define SMALL TRI_SOURCE_DIR "/tests/data/dlmc/variational_0.9_encoder1_ffn2.smtx"

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "problem/dense.h"
+#include "op/bsr_gemm/bsr_gemm.h"
+#include "op/dense.h"
 #include "run/lookup.h"
 #include "run/pretuned.h"
 #include "support/scratch.h"
@@ -46,12 +47,14 @@ static double peak_of(triage_dtype in) {
 
 /* No kernel of the space: the dense product of a library, held to the same limits of the chip. */
 static triage_status check_dense(const tri_measurement *row) {
-    tri_problem problem;
+    tri_gemm gemm;
+    tri_least_work work;
     char hash[TRI_HASH_SIZE];
-    must(tri_dense_parse(&problem, row->problem));
+    must(tri_dense_parse(&gemm, row->problem));
+    tri_dense_least_work(&work, &gemm);
     tri_dense_source_hash(hash, tri_dense_kernel(row->device));
     assert_string_equal(row->source_hash, hash);
-    assert_true(tri_problem_flops(&problem) / row->median_ns < peak_of(problem.in_type));
+    assert_true(work.flops / row->median_ns < peak_of(gemm.in_type));
     return TRIAGE_OK;
 }
 
@@ -100,16 +103,15 @@ static void rows_are_sound(void **state) {
 
 static tri_problem benchmark(int32_t block, int64_t size) {
     tri_pattern pattern;
-    tri_problem problem = {.op = TRI_OP_BSR_GEMM,
-                           .in_type = TRIAGE_F16,
-                           .out_type = TRIAGE_F16,
-                           .m = size,
-                           .n = size,
-                           .k = size,
-                           .ldb = size,
-                           .ldc = size,
-                           .block_m = block,
-                           .block_k = block};
+    tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F16,
+                                                               .out_type = TRIAGE_F16,
+                                                               .m = size,
+                                                               .n = size,
+                                                               .k = size,
+                                                               .ldb = size,
+                                                               .ldc = size,
+                                                               .block_m = block,
+                                                               .block_k = block});
     must(tri_pattern_random(&pattern, size / block, size / block, 0.9,
                             5)); /* another seed than the tuned one */
     problem.nnzb = pattern.nnzb;

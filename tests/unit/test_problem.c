@@ -1,4 +1,3 @@
-// links: base problem
 /* A problem's ranges, identity, costs, distance; element types; inputs; the float64 reference. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,21 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "problem/problem.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 
 static tri_problem sample(void) {
-    return (tri_problem){.op = TRI_OP_BSR_GEMM,
-                         .in_type = TRIAGE_F16,
-                         .out_type = TRIAGE_F16,
-                         .m = 8192,
-                         .n = 4096,
-                         .k = 2048,
-                         .ldb = 4096,
-                         .ldc = 4096,
-                         .block_m = 64,
-                         .block_k = 32,
-                         .nnzb = 819,
-                         .fingerprint = {1000, 10, 1}};
+    return tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F16,
+                                                .out_type = TRIAGE_F16,
+                                                .m = 8192,
+                                                .n = 4096,
+                                                .k = 2048,
+                                                .ldb = 4096,
+                                                .ldc = 4096,
+                                                .block_m = 64,
+                                                .block_k = 32,
+                                                .nnzb = 819,
+                                                .fingerprint = {1000, 10, 1}});
 }
 
 /* ---- ranges ---- */
@@ -59,7 +57,6 @@ static void check_names_value_and_range(void **state) {
     REFUSED(nnzb, 8193, "nnzb is 8193; allowed 0 .. 8192");
     REFUSED(ldb, 4095, "ldb is 4095; allowed 4096 .. 2251799813685247");
     REFUSED(ldc, INT64_MAX, "ldc is 9223372036854775807; allowed 4096 .. 562949953421311");
-    REFUSED(op, (tri_op)7, "op is 7; allowed 0 .. 0");
     REFUSED(in_type, (triage_dtype)4, "in_type is 4; allowed 0 .. 3");
     REFUSED(out_type, TRIAGE_E4M3, "out_type is 3; allowed 0 .. 2");
     REFUSED(b_layout, (triage_layout)2, "b_layout is 2; allowed 0 .. 1");
@@ -249,7 +246,7 @@ static void parse_refuses(void **state) {
         {"overlap=1", "overlap"},
         {" overlap=1", ""},
     };
-    tri_problem p = {.m = 7};
+    tri_problem p = tri_bsr_problem_of((tri_bsr_problem){.m = 7});
     assert_int_equal(tri_problem_parse(&p, good), TRIAGE_OK);
     p.m = 7;
     for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
@@ -282,12 +279,12 @@ static void costs(void **state) {
     assert_true(tri_problem_bytes(&p) == values + indices + b + 2 * c + 8192 * 4);
     p.in_type = TRIAGE_E4M3;
     assert_true(tri_problem_bytes(&p) == values / 2 + indices + b / 2 + 2 * c + 8192 * 4);
-    assert_int_equal(tri_problem_scales(&p), 1);
+    assert_int_equal(tri_bsr_scales(&p), 1);
     p.scale_per_block = true;
     assert_true(tri_problem_bytes(&p) == values / 2 + 819 * 4 + indices + b / 2 + 2 * c + 8192 * 4);
-    assert_int_equal(tri_problem_scales(&p), 819);
+    assert_int_equal(tri_bsr_scales(&p), 819);
     p.nnzb = 0;
-    assert_int_equal(tri_problem_scales(&p), 1);
+    assert_int_equal(tri_bsr_scales(&p), 1);
 }
 
 static void distances(void **state) {
@@ -650,16 +647,17 @@ static void reference_follows_the_definition(void **state) {
     (void)state;
     for (int variant = 0; variant < 32; variant++) {
         setup s;
-        tri_problem problem = {.in_type = (triage_dtype)(variant % 4),
-                               .out_type = (triage_dtype)(variant % 3),
-                               .b_layout = (triage_layout)(variant / 4 % 2),
-                               .c_layout = (triage_layout)(variant / 8 % 2),
-                               .activation = (triage_activation)((variant + variant / 16) % 4),
-                               .m = 24,
-                               .n = 19,
-                               .k = 40,
-                               .block_m = variant % 2 ? 8 : 6,
-                               .block_k = 5};
+        tri_problem problem = tri_bsr_problem_of(
+            (tri_bsr_problem){.in_type = (triage_dtype)(variant % 4),
+                              .out_type = (triage_dtype)(variant % 3),
+                              .b_layout = (triage_layout)(variant / 4 % 2),
+                              .c_layout = (triage_layout)(variant / 8 % 2),
+                              .activation = (triage_activation)((variant + variant / 16) % 4),
+                              .m = 24,
+                              .n = 19,
+                              .k = 40,
+                              .block_m = variant % 2 ? 8 : 6,
+                              .block_k = 5});
         setup_make(&s, problem, 0.6);
         tri_bsr_operands o = {
             .problem = &s.problem, .pattern = &s.pattern, .values = s.values, .b = s.b, .alpha = 1};
@@ -683,14 +681,14 @@ static void reference_of_wide_rows(void **state) {
     (void)state;
     for (int layout = 0; layout < 2; layout++) {
         setup s;
-        tri_problem problem = {.in_type = TRIAGE_F16,
-                               .out_type = TRIAGE_F16,
-                               .b_layout = (triage_layout)layout,
-                               .m = 2,
-                               .n = 2500,
-                               .k = 64,
-                               .block_m = 2,
-                               .block_k = 16};
+        tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F16,
+                                                                   .out_type = TRIAGE_F16,
+                                                                   .b_layout = (triage_layout)layout,
+                                                                   .m = 2,
+                                                                   .n = 2500,
+                                                                   .k = 64,
+                                                                   .block_m = 2,
+                                                                   .block_k = 16});
         setup_make(&s, problem, 0.25);
         tri_bsr_operands o = {
             .problem = &s.problem, .pattern = &s.pattern, .values = s.values, .b = s.b, .alpha = 1};
@@ -702,7 +700,8 @@ static void reference_of_wide_rows(void **state) {
 static void reference_of_an_empty_row_is_the_epilogue(void **state) {
     (void)state;
     setup s;
-    tri_problem problem = {.m = 4, .n = 3, .k = 4, .block_m = 2, .block_k = 2};
+    tri_problem problem =
+        tri_bsr_problem_of((tri_bsr_problem){.m = 4, .n = 3, .k = 4, .block_m = 2, .block_k = 2});
     setup_make(&s, problem, 1);
     tri_bsr_operands o = {.problem = &s.problem,
                           .pattern = &s.pattern,

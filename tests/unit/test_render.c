@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <sys/stat.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "render/render.h"
 
 /* ---- a data folder of our own: templates/t.cu and headers ---- */
@@ -305,7 +306,8 @@ static void render_all(const char *target, int64_t smem_bytes, triage_dtype type
                        triage_layout layout) {
     tri_space *space = NULL;
     tri_space_options options = {.data_dir = TRI_SOURCE_DIR};
-    tri_problem problem = {.in_type = type, .out_type = type, .b_layout = layout, .c_layout = layout};
+    tri_problem problem = tri_bsr_problem_of(
+        (tri_bsr_problem){.in_type = type, .out_type = type, .b_layout = layout, .c_layout = layout});
     problem.m = problem.k = problem.n = problem.ldb = problem.ldc = block * INT64_C(64);
     problem.block_m = problem.block_k = block;
     problem.nnzb = 400;
@@ -333,7 +335,8 @@ static void flattened_text_compiles_by_itself(void **state) {
     (void)state;
     tri_space *space = NULL;
     tri_space_options options = {.data_dir = TRI_SOURCE_DIR};
-    tri_problem problem = {.in_type = TRIAGE_F32, .out_type = TRIAGE_F32, .m = 64, .n = 64, .k = 64};
+    tri_problem problem = tri_bsr_problem_of(
+        (tri_bsr_problem){.in_type = TRIAGE_F32, .out_type = TRIAGE_F32, .m = 64, .n = 64, .k = 64});
     problem.ldb = problem.ldc = 64;
     problem.block_m = problem.block_k = 16;
     problem.nnzb = 4;

@@ -1,4 +1,3 @@
-// links: base problem
 /* The order of work and panels. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +9,7 @@
 #include <string.h>
 
 #include "bsr_gemm/args.h"
-#include "problem/problem.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 
 #define SMALL TRI_SOURCE_DIR "/tests/data/dlmc/variational_0.9_encoder1_ffn2.smtx"
 

@@ -1,4 +1,3 @@
-// links: base problem
 /* Panels of uneven height, of long and short rows, with rows in pieces: what they hold, and that the deal ends no later for them. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,9 +10,9 @@
 #include <string.h>
 
 #include "bsr_gemm/args.h"
-#include "problem/problem.h"
-#include "problem/schedule_deal.h"
-#include "problem/schedule_spread.h"
+#include "op/bsr_gemm/bsr_gemm.h"
+#include "op/bsr_gemm/schedule/deal.h"
+#include "op/bsr_gemm/schedule/spread.h"
 
 static const char *const dlmc[] = {"l0_0.9_encoder1_ffn1",          "magnitude_0.7_encoder1_q",
                                    "magnitude_0.9_encoder1_ffn1",   "magnitude_0.9_encoder1_q",

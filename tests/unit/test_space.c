@@ -1,4 +1,3 @@
-// links: base problem space
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -9,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "space/space.h"
 #include "space/words.h"
 
@@ -52,8 +52,8 @@ static tri_device_info device_of(const char *target) {
 }
 
 static tri_problem problem_of(triage_dtype type, int32_t block, int64_t n) {
-    tri_problem problem = {
-        .in_type = type, .out_type = type, .m = 8192, .n = n, .k = 8192, .ldb = n, .ldc = n};
+    tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){
+        .in_type = type, .out_type = type, .m = 8192, .n = n, .k = 8192, .ldb = n, .ldc = n});
     problem.block_m = problem.block_k = block;
     problem.nnzb = (8192 / block) * (8192 / block) / 10;
     problem.fingerprint = (tri_fingerprint){1000, 10, 1};

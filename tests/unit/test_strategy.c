@@ -1,4 +1,3 @@
-// links: base problem space
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

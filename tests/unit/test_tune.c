@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "measure/stats.h"
 #include "support/scratch_group.h"
 #include "tune/search.h"
@@ -68,15 +69,14 @@ static void test_interval_covers(void **state) {
 
 static void make_problem(tri_problem *problem, tri_pattern *pattern) {
     must(tri_pattern_random(pattern, 4, 6, 0.5, 1));
-    *problem = (tri_problem){.op = TRI_OP_BSR_GEMM,
-                             .m = 64,
-                             .n = 50,
-                             .k = 96,
-                             .ldb = 50,
-                             .ldc = 50,
-                             .block_m = 16,
-                             .block_k = 16,
-                             .nnzb = pattern->nnzb};
+    *problem = tri_bsr_problem_of((tri_bsr_problem){.m = 64,
+                                                    .n = 50,
+                                                    .k = 96,
+                                                    .ldb = 50,
+                                                    .ldc = 50,
+                                                    .block_m = 16,
+                                                    .block_k = 16,
+                                                    .nnzb = pattern->nnzb});
     tri_fingerprint_of(&problem->fingerprint, pattern);
 }
 

@@ -1,7 +1,7 @@
-// links: base problem
 /* The gate must let every correct result through, whatever its order of summation; and what it measures by. Wrong
  * results: test_verdict_wrong.c. */
 #include "support/verdict_gate.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 
 /* ---- correct results pass ---- */
 
@@ -40,16 +40,17 @@ static void correct_results_pass_in_every_order(void **state) {
         for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
             const shape *is = &shapes[s];
             gate g;
-            tri_problem problem = {.in_type = types[t][0],
-                                   .out_type = types[t][1],
-                                   .scale_per_block = types[t][0] == TRIAGE_E4M3 && s % 3 != 0,
-                                   .b_layout = (triage_layout)(s % 2),
-                                   .c_layout = (triage_layout)(t % 2),
-                                   .m = is->m,
-                                   .n = is->n,
-                                   .k = is->k,
-                                   .block_m = is->block,
-                                   .block_k = is->block};
+            tri_problem problem = tri_bsr_problem_of(
+                (tri_bsr_problem){.in_type = types[t][0],
+                                  .out_type = types[t][1],
+                                  .scale_per_block = types[t][0] == TRIAGE_E4M3 && s % 3 != 0,
+                                  .b_layout = (triage_layout)(s % 2),
+                                  .c_layout = (triage_layout)(t % 2),
+                                  .m = is->m,
+                                  .n = is->n,
+                                  .k = is->k,
+                                  .block_m = is->block,
+                                  .block_k = is->block});
             gate_draw(&g, &problem, is->sparsity, s + 1, 1, 0, is->sampled);
             assert_all_orders_pass(&g);
             gate_free(&g);
@@ -63,15 +64,16 @@ static void correct_results_pass_with_every_epilogue(void **state) {
         for (size_t f = 0; f < sizeof factors / sizeof *factors; f++)
             for (int t = TRIAGE_F32; t <= TRIAGE_BF16; t++) {
                 gate g;
-                tri_problem problem = {.in_type = (triage_dtype)t,
-                                       .out_type = (triage_dtype)t,
-                                       .activation = (triage_activation)act,
-                                       .bias = f % 2,
-                                       .m = 64,
-                                       .n = 24,
-                                       .k = 96,
-                                       .block_m = 16,
-                                       .block_k = 16};
+                tri_problem problem =
+                    tri_bsr_problem_of((tri_bsr_problem){.in_type = (triage_dtype)t,
+                                                         .out_type = (triage_dtype)t,
+                                                         .activation = (triage_activation)act,
+                                                         .bias = f % 2,
+                                                         .m = 64,
+                                                         .n = 24,
+                                                         .k = 96,
+                                                         .block_m = 16,
+                                                         .block_k = 16});
                 gate_draw(&g, &problem, 0.6, 1, factors[f][0], factors[f][1], f % 3 ? 6 : 0);
                 assert_all_orders_pass(&g);
                 gate_free(&g);
@@ -92,13 +94,13 @@ static void correct_results_pass_on_an_uneven_pattern(void **state) {
             row_ptr[row + 1] = row_ptr[row] + count;
         }
         assert_int_equal(tri_pattern_copy(&pattern, 32, 32, row_ptr[32], row_ptr, col_idx), TRIAGE_OK);
-        tri_problem problem = {.in_type = (triage_dtype)t,
-                               .out_type = (triage_dtype)t,
-                               .m = 512,
-                               .n = 40,
-                               .k = 512,
-                               .block_m = 16,
-                               .block_k = 16};
+        tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = (triage_dtype)t,
+                                                                   .out_type = (triage_dtype)t,
+                                                                   .m = 512,
+                                                                   .n = 40,
+                                                                   .k = 512,
+                                                                   .block_m = 16,
+                                                                   .block_k = 16});
         gate_make(&g, &problem, &pattern, 1, 0, 8);
         assert_all_orders_pass(&g);
         gate_free(&g);
@@ -111,13 +113,13 @@ static void correct_results_pass_at_the_ends_of_the_type(void **state) {
     const double alphas[] = {20000, 1e5, 1e-4, 1e-6, 1e-7, 1e-9};
     for (size_t i = 0; i < sizeof alphas / sizeof *alphas; i++) {
         gate g;
-        tri_problem problem = {.in_type = TRIAGE_F16,
-                               .out_type = TRIAGE_F16,
-                               .m = 64,
-                               .n = 64,
-                               .k = 64,
-                               .block_m = 16,
-                               .block_k = 16};
+        tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F16,
+                                                                   .out_type = TRIAGE_F16,
+                                                                   .m = 64,
+                                                                   .n = 64,
+                                                                   .k = 64,
+                                                                   .block_m = 16,
+                                                                   .block_k = 16});
         gate_draw(&g, &problem, 0.5, 1, alphas[i], 0, 0);
         assert_all_orders_pass(&g);
         fault none = no_fault(&g);
@@ -145,27 +147,25 @@ static void yardstick_refuses_a_wrong_plain_kernel(void **state) {
     (void)state;
     gate g;
     tri_yardstick y;
-    tri_problem problem = {.in_type = TRIAGE_F16,
-                           .out_type = TRIAGE_F16,
-                           .m = 64,
-                           .n = 32,
-                           .k = 128,
-                           .block_m = 16,
-                           .block_k = 16};
+    tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F16,
+                                                               .out_type = TRIAGE_F16,
+                                                               .m = 64,
+                                                               .n = 32,
+                                                               .k = 128,
+                                                               .block_m = 16,
+                                                               .block_k = 16});
     gate_draw(&g, &problem, 0.5, 1, 1, 0, 4);
     float kept = tri_to_float(g.plain, TRIAGE_F16, 5);
     tri_from_float(g.plain, TRIAGE_F16, 35 * 33 + 2, NAN); /* in a row that is not checked */
-    assert_int_equal(tri_yardstick_make(&y, &g.problem, g.plain, g.references, g.rows, g.count),
-                     TRIAGE_E_WRONG);
+    assert_int_equal(tri_yardstick_make(&y, g.view, g.plain, g.references, g.rows, g.count), TRIAGE_E_WRONG);
     assert_string_equal(triage_last_error(), "the plain kernel left a NaN in row 33");
     tri_from_float(g.plain, TRIAGE_F16, 35 * 33 + 2, 0);
     tri_from_float(g.plain, TRIAGE_F16, 5, kept + 1);
-    assert_int_equal(tri_yardstick_make(&y, &g.problem, g.plain, g.references, g.rows, g.count),
-                     TRIAGE_E_WRONG);
+    assert_int_equal(tri_yardstick_make(&y, g.view, g.plain, g.references, g.rows, g.count), TRIAGE_E_WRONG);
     assert_non_null(strstr(triage_last_error(), "the plain kernel itself is wrong: row 0"));
     tri_from_float(g.plain, TRIAGE_F16, 5, kept);
     g.references[3] = INFINITY;
-    assert_int_equal(tri_yardstick_make(&y, &g.problem, g.plain, g.references, g.rows, g.count),
+    assert_int_equal(tri_yardstick_make(&y, g.view, g.plain, g.references, g.rows, g.count),
                      TRIAGE_E_INVALID);
     gate_free(&g);
 }
@@ -173,7 +173,8 @@ static void yardstick_refuses_a_wrong_plain_kernel(void **state) {
 static void a_broken_yardstick_lets_nothing_through(void **state) {
     (void)state;
     gate g;
-    tri_problem problem = {.m = 32, .n = 32, .k = 32, .block_m = 16, .block_k = 16};
+    tri_problem problem =
+        tri_bsr_problem_of((tri_bsr_problem){.m = 32, .n = 32, .k = 32, .block_m = 16, .block_k = 16});
     gate_draw(&g, &problem, 0.5, 1, 1, 0, 0);
     memcpy(g.candidate, g.plain, g.c_bytes);
     assert_true(judge(&g).right);
@@ -196,7 +197,8 @@ static void checked_rows(void **state) {
     for (int i = 0; i < 6; i++)
         col_idx[77 + i] = i;
     assert_int_equal(tri_pattern_copy(&pattern, 128, 128, 133, row_ptr, col_idx), TRIAGE_OK);
-    tri_problem p = {.m = 8192, .n = 8192, .k = 8192, .block_m = 64, .block_k = 64, .nnzb = 1638};
+    tri_problem p = tri_bsr_problem_of(
+        (tri_bsr_problem){.m = 8192, .n = 8192, .k = 8192, .block_m = 64, .block_k = 64, .nnzb = 1638});
     assert_int_equal(tri_checked_rows(&rows, &count, &p, &pattern, 1), TRIAGE_OK);
     assert_int_equal(count, 64);
     assert_int_equal(rows[0], 0);

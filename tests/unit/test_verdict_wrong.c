@@ -1,6 +1,6 @@
-// links: base problem
 /* The gate must let no wrong result through, and must say where it is wrong. */
 #include "support/verdict_gate.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 
 typedef struct mutant {
     const char *name;
@@ -190,14 +190,14 @@ static void wrong_results_fail(void **state) {
             for (int layout = 0; layout < 2; layout++) {
                 const shape *is = &broken[s];
                 gate g;
-                tri_problem problem = {.in_type = (triage_dtype)t,
-                                       .out_type = (triage_dtype)t,
-                                       .c_layout = (triage_layout)layout,
-                                       .m = is->m,
-                                       .n = is->n,
-                                       .k = is->k,
-                                       .block_m = is->block,
-                                       .block_k = is->block};
+                tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = (triage_dtype)t,
+                                                                           .out_type = (triage_dtype)t,
+                                                                           .c_layout = (triage_layout)layout,
+                                                                           .m = is->m,
+                                                                           .n = is->n,
+                                                                           .k = is->k,
+                                                                           .block_m = is->block,
+                                                                           .block_k = is->block});
                 gate_draw(&g, &problem, is->sparsity, 1, 0.5, 0.75, is->sampled);
                 assert_all_mutants_fail(&g);
                 gate_free(&g);
@@ -210,16 +210,16 @@ static void wrong_scales_fail(void **state) {
     for (int t = TRIAGE_F32; t <= TRIAGE_BF16; t++)
         for (int fault_of = 0; fault_of < 5; fault_of++) {
             gate g;
-            tri_problem problem = {.in_type = TRIAGE_E4M3,
-                                   .out_type = (triage_dtype)t,
-                                   .scale_per_block = fault_of >= 3,
-                                   .b_layout = TRIAGE_COL_MAJOR,
-                                   .c_layout = TRIAGE_COL_MAJOR,
-                                   .m = 128,
-                                   .n = 40,
-                                   .k = 256,
-                                   .block_m = 32,
-                                   .block_k = 32};
+            tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_E4M3,
+                                                                       .out_type = (triage_dtype)t,
+                                                                       .scale_per_block = fault_of >= 3,
+                                                                       .b_layout = TRIAGE_COL_MAJOR,
+                                                                       .c_layout = TRIAGE_COL_MAJOR,
+                                                                       .m = 128,
+                                                                       .n = 40,
+                                                                       .k = 256,
+                                                                       .block_m = 32,
+                                                                       .block_k = 32});
             gate_draw(&g, &problem, 0.5, 1, 1, 0, 0);
             fault none = no_fault(&g);
             if (fault_of == 0)
@@ -241,13 +241,13 @@ static void wrong_scales_fail(void **state) {
 static void verdict_names_the_place(void **state) {
     (void)state;
     gate g;
-    tri_problem problem = {.in_type = TRIAGE_F16,
-                           .out_type = TRIAGE_F16,
-                           .m = 256,
-                           .n = 64,
-                           .k = 256,
-                           .block_m = 16,
-                           .block_k = 16};
+    tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F16,
+                                                               .out_type = TRIAGE_F16,
+                                                               .m = 256,
+                                                               .n = 64,
+                                                               .k = 256,
+                                                               .block_m = 16,
+                                                               .block_k = 16});
     gate_draw(&g, &problem, 0.5, 1, 1, 0, 4);
     for (int64_t row = 63; row < 66; row++) { /* 64 is checked, its neighbours are not */
         memcpy(g.candidate, g.plain, g.c_bytes);
@@ -269,13 +269,13 @@ static void short_rows_can_fail_too(void **state) {
     (void)state;
     for (int t = TRIAGE_F32; t <= TRIAGE_BF16; t++) {
         gate g;
-        tri_problem problem = {.in_type = (triage_dtype)t,
-                               .out_type = (triage_dtype)t,
-                               .m = 512,
-                               .n = 1,
-                               .k = 512,
-                               .block_m = 16,
-                               .block_k = 16};
+        tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = (triage_dtype)t,
+                                                                   .out_type = (triage_dtype)t,
+                                                                   .m = 512,
+                                                                   .n = 1,
+                                                                   .k = 512,
+                                                                   .block_m = 16,
+                                                                   .block_k = 16});
         gate_draw(&g, &problem, 0.9, 1, 1, 0, 8);
         for (int how = 0; how < 3; how++) {
             fault none = no_fault(&g);

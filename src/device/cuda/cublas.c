@@ -3,8 +3,6 @@
 #include "device/cuda/kernel.h"
 #include "device/library.h"
 
-#include "bsr_gemm/args.h"
-
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -79,6 +77,7 @@ typedef struct tri_cublas_product {
     CUstream stream; /* the handle's */
     int in_type, out_type;
     bool b_row, c_row;
+    int m, n, k;
 } tri_cublas_product;
 
 /* cudaDataType of library_types.h */
@@ -97,12 +96,15 @@ void tri_cublas_free(tri_cublas_product *dense) {
     free(dense);
 }
 
-static triage_status open_product(tri_cublas_product *dense, const tri_problem *problem) {
+static triage_status open_product(tri_cublas_product *dense, const tri_gemm *gemm) {
     triage_status status = TRIAGE_OK;
-    dense->b_row = problem->b_layout == TRIAGE_ROW_MAJOR;
-    dense->c_row = problem->c_layout == TRIAGE_ROW_MAJOR;
-    TRI_TRY(type_of(&dense->in_type, problem->in_type));
-    TRI_TRY(type_of(&dense->out_type, problem->out_type));
+    dense->b_row = gemm->b_layout == TRIAGE_ROW_MAJOR;
+    dense->c_row = gemm->c_layout == TRIAGE_ROW_MAJOR;
+    dense->m = (int)gemm->m;
+    dense->n = (int)gemm->n;
+    dense->k = (int)gemm->k;
+    TRI_TRY(type_of(&dense->in_type, gemm->in_type));
+    TRI_TRY(type_of(&dense->out_type, gemm->out_type));
     TRI_TRY(get(&dense->blas));
     TRI_TRY(tri_cuda_check(dense->driver, dense->driver->memory_alloc(&dense->workspace, kWorkspace),
                            "cuMemAlloc"));
@@ -111,7 +113,7 @@ done:
     return status;
 }
 
-triage_status tri_cublas_load(tri_kernel **out, tri_device *device, const tri_problem *problem) {
+triage_status tri_cublas_load(tri_kernel **out, tri_device *device, const tri_gemm *gemm) {
     tri_cuda_kernel *kernel = NULL;
     bool pushed = false;
     triage_status status = TRIAGE_OK;
@@ -121,7 +123,7 @@ triage_status tri_cublas_load(tri_kernel **out, tri_device *device, const tri_pr
     TRI_TRY(tri_calloc(&kernel->dense, 1, sizeof *kernel->dense));
     kernel->dense->driver = kernel->device->driver;
     TRI_TRY(tri_cuda_enter(kernel->device, &pushed));
-    TRI_TRY(open_product(kernel->dense, problem));
+    TRI_TRY(open_product(kernel->dense, gemm));
     *out = &kernel->base;
     kernel = NULL;
 done:
@@ -149,22 +151,22 @@ done:
 /* cuBLAS is column-major: a row-major matrix is its transpose there. A row-major C is computed as
  * C^T = B^T A^T, so the operands change places. */
 triage_status tri_cublas_enqueue(tri_cuda_kernel *kernel, const void *block, CUstream stream) {
-    const tri_bsr_gemm_args *args = block;
+    const tri_gemm_args *args = block;
     tri_cublas_product *d = kernel->dense;
     enum { kNo = 0, kTransposed = 1, kCompute32F = 68, kDefault = -1 };
     int op_b = d->b_row == d->c_row ? kNo : kTransposed;
     if (args->ldb > INT32_MAX || args->ldc > INT32_MAX)
         return tri_fail(TRIAGE_E_UNSUPPORTED, "cublasGemmEx: ldb %lld, ldc %lld, at most 2147483647",
-                        args->ldb, args->ldc);
+                        (long long)args->ldb, (long long)args->ldc);
     triage_status status = set_stream(d, stream);
     if (status != TRIAGE_OK)
         return status;
-    int result =
-        d->c_row ? d->blas->gemm_ex(d->handle, op_b, kNo, args->n, args->m, args->k, &args->alpha, args->b,
-                                    d->in_type, (int)args->ldb, args->values, d->in_type, args->k,
-                                    &args->beta, args->c, d->out_type, (int)args->ldc, kCompute32F, kDefault)
-                 : d->blas->gemm_ex(d->handle, kTransposed, op_b, args->m, args->n, args->k, &args->alpha,
-                                    args->values, d->in_type, args->k, args->b, d->in_type, (int)args->ldb,
-                                    &args->beta, args->c, d->out_type, (int)args->ldc, kCompute32F, kDefault);
+    int result = d->c_row
+                     ? d->blas->gemm_ex(d->handle, op_b, kNo, d->n, d->m, d->k, &args->alpha, args->b,
+                                        d->in_type, (int)args->ldb, args->a, d->in_type, d->k, &args->beta,
+                                        args->c, d->out_type, (int)args->ldc, kCompute32F, kDefault)
+                     : d->blas->gemm_ex(d->handle, kTransposed, op_b, d->m, d->n, d->k, &args->alpha, args->a,
+                                        d->in_type, d->k, args->b, d->in_type, (int)args->ldb, &args->beta,
+                                        args->c, d->out_type, (int)args->ldc, kCompute32F, kDefault);
     return check(d->blas, result, "cublasGemmEx");
 }

@@ -90,7 +90,7 @@ typedef struct tri_cublas {
 } tri_cublas;
 
 triage_status tri_cublas_library(char *out, size_t size);
-triage_status tri_cublas_load(tri_kernel **out, tri_device *device, const tri_problem *problem);
+triage_status tri_cublas_load(tri_kernel **out, tri_device *device, const tri_gemm *gemm);
 /* Tests only: uses fake from here on (NULL: the real one again). */
 void tri_cublas_replace(const tri_cublas *fake);
 

@@ -70,15 +70,22 @@ done:
     return status;
 }
 
-static triage_status load_workspace(tri_cuda_kernel *kernel, size_t bytes) {
+/* Zeros that a kernel keeps are written once, here. */
+static triage_status load_workspace(tri_cuda_kernel *kernel, const tri_launch *launch) {
     triage_status status = TRIAGE_OK;
     const tri_cuda_driver *driver = kernel->device->driver;
+    const CUstream stream = kernel->device->stream;
     CUdeviceptr address = 0;
-    if (bytes == 0)
+    if (launch->workspace_bytes == 0)
         return TRIAGE_OK;
-    TRI_TRY(tri_cuda_check(driver, driver->memory_alloc(&address, bytes), "cuMemAlloc"));
+    TRI_TRY(tri_cuda_check(driver, driver->memory_alloc(&address, launch->workspace_bytes), "cuMemAlloc"));
     kernel->base.workspace = (tri_address)address;
-    kernel->base.workspace_bytes = bytes;
+    kernel->base.clear_bytes = launch->keeps_workspace ? 0 : launch->workspace_bytes;
+    if (!launch->keeps_workspace || launch->workspace_zero_bytes == 0)
+        return TRIAGE_OK;
+    TRI_TRY(tri_cuda_check(driver, driver->fill_bytes(address, 0, launch->workspace_zero_bytes, stream),
+                           "cuMemsetD8Async"));
+    TRI_TRY(tri_cuda_check(driver, driver->stream_synchronize(stream), "cuStreamSynchronize"));
 done:
     return status;
 }
@@ -95,7 +102,7 @@ triage_status tri_cuda_load(tri_kernel **out, tri_device *device, const tri_imag
     prepare_config(kernel, launch);
     TRI_TRY(tri_cuda_enter(kernel->device, &pushed));
     TRI_TRY(load_function(kernel, image, launch));
-    TRI_TRY(load_workspace(kernel, launch->workspace_bytes));
+    TRI_TRY(load_workspace(kernel, launch));
     *out = &kernel->base;
     kernel = NULL;
 done:
@@ -130,10 +137,10 @@ TRI_HOT triage_status tri_cuda_enqueue(tri_cuda_kernel *kernel, const void *args
         return tri_cublas_enqueue(kernel, args, stream);
     void *params[] = {(void *)args}; /* the driver copies the argument and does not write to it */
     config.hStream = stream;
-    if (kernel->base.workspace)
+    if (kernel->base.clear_bytes)
         TRI_TRY(tri_cuda_check(
             driver,
-            driver->fill_bytes((CUdeviceptr)kernel->base.workspace, 0, kernel->base.workspace_bytes, stream),
+            driver->fill_bytes((CUdeviceptr)kernel->base.workspace, 0, kernel->base.clear_bytes, stream),
             "cuMemsetD8Async"));
     TRI_TRY(
         tri_cuda_check(driver, driver->launch(&config, kernel->function, params, NULL), "cuLaunchKernelEx"));

@@ -27,7 +27,7 @@ typedef struct tri_host_kernel {
 } tri_host_kernel;
 
 triage_status tri_openblas_library(char *out, size_t size);
-triage_status tri_openblas_load(tri_kernel **out, tri_device *device, const tri_problem *problem);
+triage_status tri_openblas_load(tri_kernel **out, tri_device *device, const tri_gemm *gemm);
 void tri_openblas_run(const tri_host_kernel *kernel, const void *args);
 void tri_openblas_free(struct tri_openblas_product *dense);
 

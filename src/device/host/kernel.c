@@ -58,9 +58,11 @@ triage_status tri_host_load(tri_kernel **out, tri_device *device, const tri_imag
     kernel->base.device = device;
     kernel->fd = -1;
     TRI_TRY(open_object(kernel, image));
-    kernel->base.workspace_bytes = launch->workspace_bytes;
-    if (launch->workspace_bytes > 0)
+    if (launch->workspace_bytes > 0) {
         TRI_TRY(device->backend->alloc(device, &kernel->base.workspace, launch->workspace_bytes));
+        kernel->base.clear_bytes = launch->keeps_workspace ? 0 : launch->workspace_bytes;
+        memset((void *)(uintptr_t)kernel->base.workspace, 0, launch->workspace_zero_bytes);
+    }
     *out = &kernel->base;
     kernel = NULL;
 done:
@@ -85,8 +87,8 @@ void tri_host_unload(tri_kernel *base) {
 triage_status tri_host_launch(tri_kernel *base, const void *args, void *stream) {
     tri_host_kernel *kernel = (tri_host_kernel *)base;
     (void)stream;
-    if (base->workspace)
-        memset((void *)(uintptr_t)base->workspace, 0, base->workspace_bytes);
+    if (base->clear_bytes)
+        memset((void *)(uintptr_t)base->workspace, 0, base->clear_bytes);
     if (kernel->dense)
         tri_openblas_run(kernel, args);
     else

@@ -2,8 +2,6 @@
 #include "device/host/host.h"
 #include "device/library.h"
 
-#include "bsr_gemm/args.h"
-
 #include <dlfcn.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -21,6 +19,7 @@ static const char *const names[] = {"cblas_sgemm", "openblas_set_num_threads", "
 typedef struct tri_openblas_product {
     openblas blas;
     bool b_row, c_row;
+    int m, n, k;
 } tri_openblas_product;
 
 static triage_status find(openblas *out) {
@@ -51,18 +50,21 @@ triage_status tri_openblas_library(char *out, size_t size) {
     return TRIAGE_OK;
 }
 
-triage_status tri_openblas_load(tri_kernel **out, tri_device *device, const tri_problem *problem) {
+triage_status tri_openblas_load(tri_kernel **out, tri_device *device, const tri_gemm *gemm) {
     tri_host_kernel *kernel = NULL;
     triage_status status = TRIAGE_OK;
-    if (problem->in_type != TRIAGE_F32 || problem->out_type != TRIAGE_F32)
+    if (gemm->in_type != TRIAGE_F32 || gemm->out_type != TRIAGE_F32)
         return tri_fail(TRIAGE_E_UNSUPPORTED, "OpenBLAS has only f32 of our types");
     TRI_TRY(tri_calloc(&kernel, 1, sizeof *kernel));
     kernel->base.device = device;
     kernel->fd = -1;
     TRI_TRY(tri_calloc(&kernel->dense, 1, sizeof *kernel->dense));
     TRI_TRY(find(&kernel->dense->blas));
-    kernel->dense->b_row = problem->b_layout == TRIAGE_ROW_MAJOR;
-    kernel->dense->c_row = problem->c_layout == TRIAGE_ROW_MAJOR;
+    kernel->dense->b_row = gemm->b_layout == TRIAGE_ROW_MAJOR;
+    kernel->dense->c_row = gemm->c_layout == TRIAGE_ROW_MAJOR;
+    kernel->dense->m = (int)gemm->m;
+    kernel->dense->n = (int)gemm->n;
+    kernel->dense->k = (int)gemm->k;
     kernel->dense->blas.set_threads(omp_get_max_threads()); /* as many as our kernels take */
     *out = &kernel->base;
     kernel = NULL;
@@ -74,12 +76,12 @@ done:
 
 /* The order of the call is C's; the others are transposed in it. */
 void tri_openblas_run(const tri_host_kernel *kernel, const void *block) {
-    const tri_bsr_gemm_args *args = block;
+    const tri_gemm_args *args = block;
     const tri_openblas_product *d = kernel->dense;
     enum { kRowMajor = 101, kColMajor = 102, kNo = 111, kTransposed = 112 };
     d->blas.sgemm(d->c_row ? kRowMajor : kColMajor, d->c_row ? kNo : kTransposed,
-                  d->b_row == d->c_row ? kNo : kTransposed, args->m, args->n, args->k, args->alpha,
-                  args->values, args->k, args->b, (int)args->ldb, args->beta, args->c, (int)args->ldc);
+                  d->b_row == d->c_row ? kNo : kTransposed, d->m, d->n, d->k, args->alpha, args->a, d->k,
+                  args->b, (int)args->ldb, args->beta, args->c, (int)args->ldc);
 }
 
 void tri_openblas_free(tri_openblas_product *dense) {

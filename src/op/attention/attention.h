@@ -4,7 +4,10 @@
 #define TRIAGE_OP_ATTENTION_ATTENTION_H
 
 #include "attention/args.h"
-#include "problem/problem.h"
+#include "base/dtype.h"
+#include "check/fill.h"
+#include "op/op.h"
+#include "pattern/pattern.h"
 
 /* ---- problem -------------------------------------------------------------------------------------- */
 

@@ -1,6 +1,5 @@
 /* The canonical text of a problem, and back. */
 #include "op/attention/attention.h"
-#include "problem/identity.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -188,9 +188,6 @@ bool tri_attention_distance_parts(tri_distance *out, const tri_attention_problem
     double lists = 0.01 * (a->mask.heads != b->mask.heads) + 0.01 * (a->mask.per_batch != b->mask.per_batch) +
                    0.25 * (a->mask.bits != b->mask.bits);
     double epilogue = 0.01 * (a->lse != b->lse) + apart_squared(a->page_size, b->page_size) / 4;
-    *out = (tri_distance){.shape = sqrt(shape),
-                          .sparsity = sqrt(sparsity),
-                          .pattern = sqrt(pattern_squared(p, q) + lists),
-                          .epilogue = sqrt(epilogue)};
+    *out = (tri_distance){{sqrt(shape), sqrt(sparsity), sqrt(pattern_squared(p, q) + lists), sqrt(epilogue)}};
     return can_serve(a, b);
 }

@@ -1,0 +1,135 @@
+/* The list of operations, and what all of them share. */
+#include "op/op.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the list ---- */
+
+#define TRI_OPERATION(name) extern const tri_operation tri_op_##name;
+#include "op/list.def"
+#undef TRI_OPERATION
+
+static const tri_operation *const all[] = {
+#define TRI_OPERATION(name) &tri_op_##name,
+#include "op/list.def"
+#undef TRI_OPERATION
+    NULL};
+
+const tri_operation *const *tri_operations(void) {
+    return all;
+}
+
+const tri_operation *tri_operation_find(const char *name_or_key) {
+    const size_t size = strcspn(name_or_key, " ");
+    for (size_t i = 0; all[i]; i++)
+        if (strlen(all[i]->name) == size && strncmp(all[i]->name, name_or_key, size) == 0)
+            return all[i];
+    return NULL;
+}
+
+_Static_assert(sizeof all / sizeof *all <= TRI_OPERATIONS_MAX + 1, "more operations than TRI_OPERATIONS_MAX");
+
+size_t tri_operation_index(const tri_operation *op) {
+    size_t i = 0;
+    while (all[i] && all[i] != op)
+        i++;
+    return i;
+}
+
+const char *tri_operation_names(void) {
+    static _Thread_local char names[256];
+    size_t at = 0;
+    names[0] = '\0';
+    for (size_t i = 0; all[i] && at < sizeof names; i++)
+        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", all[i]->name);
+    return names;
+}
+
+/* ---- identity ---- */
+
+triage_status tri_problem_check(const tri_problem *problem) {
+    return problem->op->check(problem);
+}
+
+triage_status tri_problem_key(char **out, const tri_problem *problem) {
+    *out = NULL;
+    return problem->op->key(out, problem);
+}
+
+triage_status tri_problem_parse(tri_problem *out, const char *key) {
+    const tri_operation *op = tri_operation_find(key);
+    if (!op)
+        return tri_fail(TRIAGE_E_DATA, "problem key: '%.40s' is not one of the operations %s", key,
+                        tri_operation_names());
+    triage_status status = op->parse(out, key);
+    return status == TRIAGE_E_INVALID ? TRIAGE_E_DATA : status; /* the fault is in what was imported */
+}
+
+triage_status tri_problem_family(char **out, const char *key) {
+    const char *end = strstr(key, " m=");
+    if (!end)
+        return tri_fail(TRIAGE_E_DATA, "problem key without \" m=\": %s", key);
+    return tri_format(out, "%.*s", (int)(end - key), key);
+}
+
+/* ---- cost ---- */
+
+double tri_problem_flops(const tri_problem *problem) {
+    return problem->op->flops(problem);
+}
+
+double tri_problem_dense_flops(const tri_problem *problem) {
+    return problem->op->dense_flops(problem);
+}
+
+double tri_problem_bytes(const tri_problem *problem) {
+    return problem->op->bytes(problem);
+}
+
+/* ---- distance ---- */
+
+double tri_size_coordinate(double size) {
+    const double octaves = log2(size), full = 11;
+    return octaves <= full ? octaves : full + (octaves - full) / 4;
+}
+
+double tri_problem_distance(const tri_problem *a, const tri_problem *b) {
+    double squares[TRI_DISTANCE_PARTS] = {0}, sum = 0;
+    if (a->op != b->op || !a->op->distance_squares(squares, a, b))
+        return INFINITY;
+    for (int i = 0; i < TRI_DISTANCE_PARTS; i++)
+        sum += squares[i];
+    return sqrt(sum);
+}
+
+bool tri_problem_distance_parts(tri_distance *out, const tri_problem *a, const tri_problem *b) {
+    double squares[TRI_DISTANCE_PARTS] = {0};
+    *out = (tri_distance){0};
+    if (a->op != b->op)
+        return false;
+    const bool serves = a->op->distance_squares(squares, a, b);
+    for (int i = 0; i < TRI_DISTANCE_PARTS; i++)
+        out->part[i] = sqrt(squares[i]);
+    return serves;
+}
+
+/* ---- inputs ---- */
+
+triage_status tri_inputs_add(void *data, tri_inputs *inputs, size_t index, size_t count, size_t size) {
+    tri_input *input = &inputs->at[index];
+    triage_status status = tri_calloc(&input->data, count ? count : 1, size);
+    if (status != TRIAGE_OK)
+        return status;
+    input->bytes = count * size;
+    *(void **)data = input->data;
+    return TRIAGE_OK;
+}
+
+void tri_inputs_free(tri_inputs *inputs) {
+    for (size_t i = 0; i < TRI_INPUTS_MAX; i++)
+        if (!inputs->at[i].borrowed)
+            free(inputs->at[i].data);
+    *inputs = (tri_inputs){0};
+}

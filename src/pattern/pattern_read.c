@@ -1,0 +1,326 @@
+/* Patterns from files: .smtx (DLMC) and .mtx (Matrix Market). Every violation is one line `file:line: ...`. */
+#include "pattern/pattern.h"
+
+#include <ctype.h>
+#include <float.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define SIZE_LIMIT INT64_C(2147483647)
+#define ROWS_LIMIT (INT64_C(1) << 26) /* an .mtx of ten bytes may name any number of rows */
+
+typedef struct reader {
+    const char *path;
+    const char *at, *end;
+    int64_t line; /* 1-based, of `at` */
+} reader;
+
+static triage_status __attribute__((format(printf, 3, 4)))
+fail_at(const reader *in, int64_t line, const char *format, ...) {
+    char what[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    return tri_fail(TRIAGE_E_DATA, "%s:%" PRId64 ": %s", in->path, line, what);
+}
+
+static void skip_blanks(reader *in) {
+    while (in->at < in->end && (*in->at == ' ' || *in->at == '\t' || *in->at == '\r'))
+        in->at++;
+}
+
+static bool at_line_end(reader *in) {
+    skip_blanks(in);
+    return in->at == in->end || *in->at == '\n';
+}
+
+static void next_line(reader *in) {
+    while (in->at < in->end && *in->at != '\n')
+        in->at++;
+    if (in->at < in->end) {
+        in->at++;
+        in->line++;
+    }
+}
+
+/* The word at the reader, for messages: its first bytes. */
+static int word_size(const reader *in) {
+    int size = 0;
+    while (in->at + size < in->end && size < 32 && !isspace((unsigned char)in->at[size]))
+        size++;
+    return size;
+}
+
+static triage_status read_number(int64_t *out, reader *in, int64_t low, int64_t high, const char *what) {
+    if (at_line_end(in))
+        return fail_at(in, in->line, "the line ends where %s belongs", what);
+    const char *digit = in->at;
+    int64_t value = 0;
+    for (; digit < in->end && isdigit((unsigned char)*digit); digit++)
+        value = value > SIZE_LIMIT ? value : value * 10 + (*digit - '0');
+    bool ends = digit == in->end || isspace((unsigned char)*digit) || *digit == ',';
+    if (digit == in->at || !ends)
+        return fail_at(in, in->line, "%s: '%.*s' is not a whole number; allowed %" PRId64 " .. %" PRId64,
+                       what, word_size(in), in->at, low, high);
+    if (value < low || value > high)
+        return fail_at(in, in->line, "%s: %.*s is out of range; allowed %" PRId64 " .. %" PRId64, what,
+                       (int)(digit - in->at < 32 ? digit - in->at : 32), in->at, low, high);
+    in->at = digit;
+    *out = value;
+    return TRIAGE_OK;
+}
+
+static triage_status expect_line_end(reader *in, const char *after) {
+    if (!at_line_end(in))
+        return fail_at(in, in->line, "'%.*s' after %s", word_size(in), in->at, after);
+    next_line(in);
+    return TRIAGE_OK;
+}
+
+static triage_status expect_file_end(reader *in) {
+    while (in->at < in->end) {
+        if (!at_line_end(in))
+            return fail_at(in, in->line, "'%.*s' after the end of the pattern", word_size(in), in->at);
+        next_line(in);
+    }
+    return TRIAGE_OK;
+}
+
+/* Each number is a digit and a separator at least, so the file's size bounds what it may promise. */
+static triage_status check_room(const reader *in, int64_t line, int64_t numbers) {
+    int64_t room = (in->end - in->at) / 2 + 1;
+    if (numbers <= room)
+        return TRIAGE_OK;
+    return fail_at(in, line, "%" PRId64 " numbers are promised but the file has room for %" PRId64 " at most",
+                   numbers, room);
+}
+
+static triage_status check_nnz(const reader *in, const tri_pattern *pattern) {
+    if (pattern->nnzb <= pattern->block_rows * pattern->block_cols)
+        return TRIAGE_OK;
+    return fail_at(in, in->line, "%" PRId64 " nonzeros in %" PRId64 " x %" PRId64, pattern->nnzb,
+                   pattern->block_rows, pattern->block_cols);
+}
+
+static triage_status allocate(tri_pattern *out) {
+    triage_status status = tri_calloc(&out->row_ptr, (size_t)out->block_rows + 1, sizeof *out->row_ptr);
+    if (status == TRIAGE_OK)
+        status = tri_calloc(&out->col_idx, (size_t)out->nnzb, sizeof *out->col_idx);
+    return status;
+}
+
+/* ---- .smtx ---- */
+
+static triage_status read_comma(reader *in) {
+    skip_blanks(in);
+    if (in->at == in->end || *in->at != ',')
+        return fail_at(in, in->line, "'%.*s' where a comma belongs; line 1 is 'rows, cols, nnz'",
+                       word_size(in), in->at);
+    in->at++;
+    return TRIAGE_OK;
+}
+
+static triage_status read_smtx_header(tri_pattern *out, reader *in) {
+    triage_status status;
+    TRI_TRY(read_number(&out->block_rows, in, 1, SIZE_LIMIT - 1, "rows"));
+    TRI_TRY(read_comma(in));
+    TRI_TRY(read_number(&out->block_cols, in, 1, SIZE_LIMIT, "cols"));
+    TRI_TRY(read_comma(in));
+    TRI_TRY(read_number(&out->nnzb, in, 0, SIZE_LIMIT, "nnz"));
+    TRI_TRY(check_nnz(in, out));
+    TRI_TRY(expect_line_end(in, "nnz"));
+    TRI_TRY(check_room(in, 1, out->block_rows + 1 + out->nnzb));
+done:
+    return status;
+}
+
+static triage_status read_offsets(tri_pattern *out, reader *in) {
+    for (int64_t row = 0; row <= out->block_rows; row++) {
+        int64_t offset = 0;
+        triage_status status = read_number(&offset, in, 0, SIZE_LIMIT, "a row offset");
+        if (status != TRIAGE_OK)
+            return status;
+        int64_t low = row == 0 ? 0 : out->row_ptr[row - 1];
+        int64_t high = row == 0 ? 0 : out->nnzb;
+        low = row == out->block_rows ? high : low;
+        if (offset < low || offset > high)
+            return fail_at(in, in->line,
+                           "row offset %" PRId64 " is %" PRId64 "; allowed %" PRId64 " .. %" PRId64, row,
+                           offset, low, high);
+        out->row_ptr[row] = (int32_t)offset;
+    }
+    return expect_line_end(in, "the last row offset");
+}
+
+static triage_status read_indices(tri_pattern *out, reader *in) {
+    for (int64_t row = 0; row < out->block_rows; row++) {
+        int64_t last = -1;
+        for (int32_t i = out->row_ptr[row]; i < out->row_ptr[row + 1]; i++) {
+            int64_t col = 0;
+            triage_status status = read_number(&col, in, 0, out->block_cols - 1, "a column index");
+            if (status != TRIAGE_OK)
+                return status;
+            if (col <= last)
+                return fail_at(in, in->line,
+                               "row %" PRId64 ": column %" PRId64 " after %" PRId64
+                               "; columns must ascend without repetition",
+                               row, col, last);
+            out->col_idx[i] = (int32_t)col;
+            last = col;
+        }
+    }
+    return expect_line_end(in, "the last column index");
+}
+
+static triage_status read_smtx(tri_pattern *out, reader *in) {
+    triage_status status;
+    TRI_TRY(read_smtx_header(out, in));
+    TRI_TRY(allocate(out));
+    TRI_TRY(read_offsets(out, in));
+    TRI_TRY(read_indices(out, in));
+    TRI_TRY(expect_file_end(in));
+done:
+    return status;
+}
+
+/* ---- .mtx ---- */
+
+typedef struct entry {
+    int32_t row, col, line;
+} entry;
+
+static const char banner[] = "%%MatrixMarket";
+
+static bool take_word(reader *in, const char *word) {
+    skip_blanks(in);
+    size_t size = strlen(word);
+    if ((size_t)(in->end - in->at) < size || strncasecmp(in->at, word, size) != 0)
+        return false;
+    if (in->at + size < in->end && !isspace((unsigned char)in->at[size]))
+        return false;
+    in->at += size;
+    return true;
+}
+
+static triage_status read_banner(bool *has_values, reader *in) {
+    take_word(in, banner);
+    if (!take_word(in, "matrix") || !take_word(in, "coordinate"))
+        return fail_at(in, 1, "only '%s matrix coordinate' files are read", banner);
+    *has_values = !take_word(in, "pattern");
+    if (*has_values && !take_word(in, "real") && !take_word(in, "integer"))
+        return fail_at(in, 1, "field '%.*s'; allowed real, integer, pattern", word_size(in), in->at);
+    if (!take_word(in, "general"))
+        return fail_at(in, 1, "symmetry '%.*s'; only general matrices are read: write both triangles",
+                       word_size(in), in->at);
+    return expect_line_end(in, "general");
+}
+
+static void skip_comments(reader *in) {
+    while (in->at < in->end && (*in->at == '%' || at_line_end(in)))
+        next_line(in);
+}
+
+static triage_status read_mtx_sizes(tri_pattern *out, reader *in) {
+    triage_status status;
+    TRI_TRY(read_number(&out->block_rows, in, 1, ROWS_LIMIT, "rows"));
+    TRI_TRY(read_number(&out->block_cols, in, 1, SIZE_LIMIT, "cols"));
+    TRI_TRY(read_number(&out->nnzb, in, 0, SIZE_LIMIT, "nnz"));
+    TRI_TRY(check_nnz(in, out));
+    int64_t line = in->line;
+    TRI_TRY(expect_line_end(in, "nnz"));
+    TRI_TRY(check_room(in, line, 2 * out->nnzb));
+done:
+    return status;
+}
+
+/* Only the place counts, but a value that is none is a sign of a broken file. */
+static triage_status read_value(reader *in) {
+    char word[64];
+    double value;
+    if (at_line_end(in))
+        return fail_at(in, in->line, "the line ends where a value belongs");
+    size_t size = 0;
+    for (; in->at < in->end && size < sizeof word - 1 && !isspace((unsigned char)*in->at); in->at++)
+        word[size++] = *in->at;
+    word[size] = '\0';
+    if (tri_parse_double(&value, word + (word[0] == '+'), -DBL_MAX, DBL_MAX, "value") != TRIAGE_OK)
+        return fail_at(in, in->line, "'%s' is not a value", word);
+    return TRIAGE_OK;
+}
+
+static triage_status read_entry(entry *out, reader *in, const tri_pattern *pattern, bool has_values) {
+    triage_status status;
+    int64_t row = 0, col = 0;
+    while (in->at < in->end && at_line_end(in))
+        next_line(in);
+    TRI_TRY(read_number(&row, in, 1, pattern->block_rows, "a row"));
+    TRI_TRY(read_number(&col, in, 1, pattern->block_cols, "a column"));
+    if (has_values)
+        TRI_TRY(read_value(in));
+    *out = (entry){(int32_t)(row - 1), (int32_t)(col - 1), (int32_t)in->line};
+    TRI_TRY(expect_line_end(in, "the entry"));
+done:
+    return status;
+}
+
+static int compare_entries(const void *left, const void *right) {
+    const entry *a = left, *b = right;
+    if (a->row != b->row)
+        return a->row < b->row ? -1 : 1;
+    if (a->col != b->col)
+        return a->col < b->col ? -1 : 1;
+    return a->line < b->line ? -1 : a->line > b->line;
+}
+
+static triage_status store_entries(tri_pattern *out, const reader *in, const entry *entries) {
+    for (int64_t i = 0; i < out->nnzb; i++) {
+        const entry *e = &entries[i];
+        if (i > 0 && e->row == e[-1].row && e->col == e[-1].col)
+            return fail_at(in, e->line, "row %d column %d again; it is on line %d already", (int)e->row + 1,
+                           (int)e->col + 1, (int)e[-1].line);
+        out->row_ptr[e->row + 1]++;
+        out->col_idx[i] = e->col;
+    }
+    for (int64_t row = 0; row < out->block_rows; row++)
+        out->row_ptr[row + 1] += out->row_ptr[row];
+    return TRIAGE_OK;
+}
+
+static triage_status read_mtx(tri_pattern *out, reader *in) {
+    triage_status status;
+    entry *entries = NULL;
+    bool has_values = false;
+    TRI_TRY(read_banner(&has_values, in));
+    skip_comments(in);
+    TRI_TRY(read_mtx_sizes(out, in));
+    TRI_TRY(tri_calloc(&entries, (size_t)out->nnzb, sizeof *entries));
+    for (int64_t i = 0; i < out->nnzb; i++)
+        TRI_TRY(read_entry(&entries[i], in, out, has_values));
+    TRI_TRY(expect_file_end(in));
+    TRI_TRY(allocate(out));
+    qsort(entries, (size_t)out->nnzb, sizeof *entries, compare_entries);
+    TRI_TRY(store_entries(out, in, entries));
+done:
+    free(entries);
+    return status;
+}
+
+triage_status tri_pattern_read(tri_pattern *out, const char *path) {
+    char *text = NULL;
+    size_t size;
+    *out = (tri_pattern){0};
+    triage_status status = tri_file_read(&text, &size, path, 0);
+    if (status != TRIAGE_OK) /* an input that cannot be read is bad input */
+        return status == TRIAGE_E_IO ? TRIAGE_E_DATA : status;
+    reader in = {.path = path, .at = text, .end = text + size, .line = 1};
+    bool is_mtx = size >= strlen(banner) && strncasecmp(text, banner, strlen(banner)) == 0;
+    status = is_mtx ? read_mtx(out, &in) : read_smtx(out, &in);
+    free(text);
+    if (status != TRIAGE_OK)
+        tri_pattern_free(out);
+    return status;
+}
