@@ -1,4 +1,3 @@
-// links: base problem space
 /* 2000 mutations of types and fields of a space through every callback: no crash, nothing gets out that a rule forbids. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "attack/space_mutations.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "space/launch.h"
 #include "space/local.h"
 #include "space/words.h"
@@ -59,7 +59,7 @@ static void check_candidate(const tri_candidate *made) {
                     tri_is_value(made->params[i].value));
     for (size_t i = 0; i < made->option_count; i++)
         assert_true(tri_is_option("cuda", made->options[i]));
-    assert_int_equal(tri_launch_check(&made->launch), TRIAGE_OK);
+    assert_int_equal(tri_launch_check(&made->launch, &tri_op_bsr_gemm), TRIAGE_OK);
 }
 
 static void settle(triage_status status, tri_candidate *made, uint64_t seed, tally *count) {
@@ -76,12 +76,17 @@ static void settle(triage_status status, tri_candidate *made, uint64_t seed, tal
 /* ---- spaces ---- */
 
 static tri_problem problem_of(int64_t n) {
-    tri_problem problem = {.in_type = TRIAGE_F16, .out_type = TRIAGE_F16, .m = 512, .n = n, .k = 512};
-    problem.ldb = problem.ldc = n;
-    problem.block_m = problem.block_k = 32;
-    problem.nnzb = 100;
-    problem.fingerprint = (tri_fingerprint){1000, 10, 1};
-    return problem;
+    return tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F16,
+                                                .out_type = TRIAGE_F16,
+                                                .m = 512,
+                                                .n = n,
+                                                .k = 512,
+                                                .ldb = n,
+                                                .ldc = n,
+                                                .block_m = 32,
+                                                .block_k = 32,
+                                                .nnzb = 100,
+                                                .fingerprint = {1000, 10, 1}});
 }
 
 /* Everything twice: what a callback changed in the first round must not count in the second. */

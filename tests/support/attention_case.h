@@ -140,7 +140,7 @@ static inline void attention_launch(tri_kernel *kernel, attention_case *c, int w
     memset(c->lse, 0xff, c->lse_count * sizeof(float));
     args.o = c->o;
     args.lse = c->problem.lse ? c->lse : NULL;
-    if (tri_kernel_launch(kernel, &args, sizeof(tri_bsr_gemm_args), NULL) != TRIAGE_OK)
+    if (tri_kernel_launch(kernel, &args, NULL) != TRIAGE_OK)
         fail_msg("launch: %s", triage_last_error());
 }
 
