@@ -339,8 +339,7 @@ static triage_status print_text(const tri_explanation *e, const tri_device_info 
     TRI_TRY(print_rivals(&e->candidates, "measured for this problem", candidate_columns, 6, candidate_row,
                          color));
     if (e->candidates_cut)
-        printf("(and more, which are not listed)
-");
+        printf("(and more, which are not listed)\n");
     TRI_TRY(print_rivals(&e->donors, "nearest tuned problems", donor_columns, donor_count, donor_row, color));
     if (e->donors_left_out)
         printf("(%zu farther ones)\n", e->donors_left_out);

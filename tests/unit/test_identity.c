@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "problem/dense.h"
+#include "op/dense.h"
 #include "render/render.h"
 #include "run/pretuned.h"
 #include "support/scratch.h"
