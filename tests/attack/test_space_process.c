@@ -1,4 +1,3 @@
-// links: base problem space
 /* The process of a stranger's Lua: it cannot leave its jail, its end is an error with its reason, it ends with who started it,
  * and what it says is not believed. */
 #include <stdarg.h>
@@ -23,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/program.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "space/jail.h"
 #include "space/local.h"
 #include "space/transfer.h"
@@ -34,12 +34,17 @@
 static const tri_device_info device = {.backend = "cuda", .target = "sm_90a", .cc = 90, .sm_count = 132};
 
 static tri_problem a_problem(void) {
-    tri_problem problem = {.in_type = TRIAGE_F16, .out_type = TRIAGE_F16, .m = 512, .n = 100, .k = 512};
-    problem.ldb = problem.ldc = 100;
-    problem.block_m = problem.block_k = 32;
-    problem.nnzb = 100;
-    problem.fingerprint = (tri_fingerprint){1000, 10, 1};
-    return problem;
+    return tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F16,
+                                                .out_type = TRIAGE_F16,
+                                                .m = 512,
+                                                .n = 100,
+                                                .k = 512,
+                                                .ldb = 100,
+                                                .ldc = 100,
+                                                .block_m = 32,
+                                                .block_k = 32,
+                                                .nnzb = 100,
+                                                .fingerprint = {1000, 10, 1}});
 }
 
 static tri_space *open_small(void) {
@@ -230,7 +235,7 @@ static void damaged_candidates_are_refused_or_right(void **state) {
         damage(data, whole.bytes.size, &random);
         tri_unpacker from = {data, whole.bytes.size, TRIAGE_OK};
         tri_candidate copy = {0};
-        const triage_status status = tri_unpack_candidate(&from, &copy, "cuda");
+        const triage_status status = tri_unpack_candidate(&from, &copy, &tri_op_bsr_gemm, "cuda");
         refused += status != TRIAGE_OK;
         for (size_t p = 0; status == TRIAGE_OK && p < copy.param_count; p++)
             assert_true(tri_is_value(copy.params[p].value));
