@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS_LOOKED_AT 64   /* of a ranking: far behind the winner there is nothing to learn */
+#define ROWS_LOOKED_AT 64   /* of a ranking: far behind the winner there is nothing to begin with */
+#define TIMES_LOOKED_AT 256 /* of the nearest donor's ranking, whose slow ones teach, too */
 #define DONORS_LOOKED_AT 16 /* until TRI_KNOWN_DONORS of them have something that is legal here */
 
 /* One donor's part of the list to be. */
@@ -11,6 +12,8 @@ typedef struct ranks {
     const tri_configs *configs;
     size_t points[TRI_KNOWN_MOST];
     size_t count, right, next; /* of the points, the first `right` were not slow */
+    tri_prior times[TIMES_LOOKED_AT];
+    size_t time_count;
 } ranks;
 
 static bool find_point(size_t *point, const tri_configs *configs, const char *config) {
@@ -24,8 +27,11 @@ static bool find_point(size_t *point, const tri_configs *configs, const char *co
 static triage_status take_rank(void *user, const tri_measurement *row) {
     ranks *r = user;
     size_t point;
-    if (r->count == TRI_KNOWN_MOST || !find_point(&point, r->configs, row->config) ||
-        point == r->configs->default_index)
+    if (!find_point(&point, r->configs, row->config))
+        return TRIAGE_OK;
+    if (r->time_count < TIMES_LOOKED_AT)
+        r->times[r->time_count++] = (tri_prior){point, row->median_ns};
+    if (r->count == TRI_KNOWN_MOST || point == r->configs->default_index)
         return TRIAGE_OK;
     r->points[r->count++] = point;
     r->right += row->outcome == TRI_RIGHT;
@@ -71,6 +77,15 @@ static void take_donor(tri_known *known, tri_tuned *donor) {
     donor->key = NULL; /* known's now */
 }
 
+static triage_status take_times(tri_known *known, const ranks *nearest) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_calloc(&known->prior, nearest->time_count + 1, sizeof *known->prior));
+    memcpy(known->prior, nearest->times, nearest->time_count * sizeof *known->prior);
+    known->prior_count = nearest->time_count;
+done:
+    return status;
+}
+
 triage_status tri_known_find(tri_known *out, tri_store *store, const char *device, const tri_problem *problem,
                              const tri_configs *configs, size_t most, bool with_itself) {
     triage_status status = TRIAGE_OK;
@@ -84,13 +99,15 @@ triage_status tri_known_find(tri_known *out, tri_store *store, const char *devic
     for (size_t i = 0; i < count && i < DONORS_LOOKED_AT && made.donor_count < TRI_KNOWN_DONORS; i++) {
         ranks *r = &donors[made.donor_count];
         *r = (ranks){.configs = configs};
-        TRI_TRY(tri_store_best(store, list.items[i].key, device, ROWS_LOOKED_AT, take_rank, r));
+        TRI_TRY(tri_store_best(store, list.items[i].key, device,
+                               made.donor_count == 0 ? TIMES_LOOKED_AT : ROWS_LOOKED_AT, take_rank, r));
         if (r->count > 0)
             take_donor(&made, &list.items[i]);
     }
     most = most < TRI_KNOWN_MOST ? most : TRI_KNOWN_MOST;
     TRI_TRY(interleave(&made, donors, most, false));
     TRI_TRY(interleave(&made, donors, most, true));
+    TRI_TRY(take_times(&made, &donors[0]));
     *out = made;
     made = (tri_known){0};
 done:
@@ -104,6 +121,7 @@ void tri_known_free(tri_known *known) {
         free(known->configs[i]);
     for (size_t i = 0; i < known->donor_count; i++)
         free(known->donors[i].key);
+    free(known->prior);
     free(known->device_name);
     *known = (tri_known){0};
 }

@@ -16,6 +16,8 @@ typedef struct tri_known {
     size_t count;
     tri_tuned donors[TRI_KNOWN_DONORS]; /* whose rankings they are from, the nearest first */
     size_t donor_count;
+    tri_prior *prior; /* times of the nearest donor, of all of its configurations that are legal here */
+    size_t prior_count;
     const char
         *layer; /* that they are of: "own", "shipped", or "elsewhere": on another device; NULL: nothing */
     char *device_name; /* of that device */

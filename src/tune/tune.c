@@ -256,7 +256,9 @@ static triage_status open_strategy(tri_search *search) {
                                                       .budget = options->budget,
                                                       .stop_gain = options->stop_gain,
                                                       .known = search->known.points,
-                                                      .known_count = search->known.count}));
+                                                      .known_count = search->known.count,
+                                                      .prior = search->known.prior,
+                                                      .prior_count = search->known.prior_count}));
 done:
     return status;
 }

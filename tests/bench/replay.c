@@ -10,7 +10,8 @@
 /* ---- reading ---- */
 
 typedef struct columns {
-    size_t axes;
+    size_t axes; /* and the kernel's name, if there is one */
+    bool has_kernels;
     size_t first_time; /* the column; those after it are times, too */
 } columns;
 
@@ -18,7 +19,6 @@ typedef struct table {
     columns columns;
     char **cells; /* [rows][axes], copies */
     size_t rows, capacity;
-    size_t time_capacity;
 } table;
 
 static bool is_time(const char *name) {
@@ -37,6 +37,7 @@ static triage_status read_header(columns *out, char *line) {
         else if (!is_time(name) && strcmp(name, "compile_ms") != 0) {
             if (out->axes != at)
                 return tri_fail(TRIAGE_E_DATA, "column %s stands behind the times: axes come first", name);
+            out->has_kernels = out->has_kernels || (at == 0 && strcmp(name, "kernel") == 0);
             out->axes++;
         }
     }
@@ -125,12 +126,26 @@ done:
 
 /* ---- from texts to indexes ---- */
 
-static bool are_integers(const table *t, size_t axis) {
-    for (size_t i = 0; i < t->rows; i++) {
+static const char *cell_at(const table *t, size_t row, size_t column) {
+    return t->cells[row * t->columns.axes + column];
+}
+
+/* The rows of one kernel that have a value in one column. */
+typedef struct selection {
+    const table *table;
+    size_t column, count;
+    size_t *rows;
+} selection;
+
+static const char *selected(const selection *s, size_t i) {
+    return cell_at(s->table, s->rows[i], s->column);
+}
+
+static bool are_integers(const selection *s) {
+    for (size_t i = 0; i < s->count; i++) {
         char *end = NULL;
-        const char *cell = t->cells[i * t->columns.axes + axis];
-        (void)strtoll(cell, &end, 10);
-        if (end == cell || *end)
+        (void)strtoll(selected(s, i), &end, 10);
+        if (*end)
             return false;
     }
     return true;
@@ -141,62 +156,108 @@ static int by_integer(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static triage_status index_integers(tri_configs *out, const table *t, size_t axis) {
-    tri_scale *scale = &out->scales[axis];
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Each value's rank among the distinct ones goes to its row's coordinate in column `at`. */
+static triage_status index_integers(tri_configs *out, tri_scale *scale, const selection *s, size_t at) {
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_calloc(&scale->numbers, t->rows, sizeof *scale->numbers));
-    for (size_t i = 0; i < t->rows; i++)
-        scale->numbers[i] = strtoll(t->cells[i * t->columns.axes + axis], NULL, 10);
-    qsort(scale->numbers, t->rows, sizeof *scale->numbers, by_integer);
-    for (size_t i = 0; i < t->rows; i++)
+    TRI_TRY(tri_calloc(&scale->numbers, s->count, sizeof *scale->numbers));
+    for (size_t i = 0; i < s->count; i++)
+        scale->numbers[i] = strtoll(selected(s, i), NULL, 10);
+    qsort(scale->numbers, s->count, sizeof *scale->numbers, by_integer);
+    for (size_t i = 0; i < s->count; i++)
         if (i == 0 || scale->numbers[i] != scale->numbers[scale->count - 1])
             scale->numbers[scale->count++] = scale->numbers[i];
-    for (size_t i = 0; i < t->rows; i++) {
-        const int64_t number = strtoll(t->cells[i * t->columns.axes + axis], NULL, 10);
+    for (size_t i = 0; i < s->count; i++) {
+        const int64_t number = strtoll(selected(s, i), NULL, 10);
         const int64_t *found = bsearch(&number, scale->numbers, scale->count, sizeof number, by_integer);
-        out->coordinates[i * out->axes + axis + 1] = (int32_t)(found - scale->numbers);
+        out->coordinates[s->rows[i] * out->axes + at] = (int32_t)(found - scale->numbers);
     }
 done:
     return status;
 }
 
-static int by_text(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static triage_status index_names(tri_configs *out, const table *t, size_t axis) {
+static triage_status index_names(tri_configs *out, tri_scale *scale, const selection *s, size_t at) {
     triage_status status = TRIAGE_OK;
     const char **names = NULL;
-    size_t count = 0;
-    TRI_TRY(tri_calloc(&names, t->rows, sizeof *names));
-    for (size_t i = 0; i < t->rows; i++)
-        names[i] = t->cells[i * t->columns.axes + axis];
-    qsort(names, t->rows, sizeof *names, by_text);
-    for (size_t i = 0; i < t->rows; i++)
-        if (i == 0 || strcmp(names[i], names[count - 1]) != 0)
-            names[count++] = names[i];
-    for (size_t i = 0; i < t->rows; i++) {
-        const char **found =
-            bsearch(&t->cells[i * t->columns.axes + axis], names, count, sizeof *names, by_text);
-        out->coordinates[i * out->axes + axis + 1] = (int32_t)(found - names);
+    TRI_TRY(tri_calloc(&names, s->count + 1, sizeof *names));
+    for (size_t i = 0; i < s->count; i++)
+        names[i] = selected(s, i);
+    qsort(names, s->count, sizeof *names, by_text);
+    for (size_t i = 0; i < s->count; i++)
+        if (i == 0 || strcmp(names[i], names[scale->count - 1]) != 0)
+            names[scale->count++] = names[i];
+    for (size_t i = 0; i < s->count; i++) {
+        const char *name = selected(s, i);
+        const char **found = bsearch(&name, names, scale->count, sizeof *names, by_text);
+        out->coordinates[s->rows[i] * out->axes + at] = (int32_t)(found - names);
     }
-    out->scales[axis].count = count;
 done:
     free(names);
     return status;
 }
 
-static triage_status index_axes(tri_configs *out, const table *t) {
+static void select_rows(selection *s, const tri_configs *out, int32_t kernel, size_t column) {
+    s->column = column;
+    s->count = 0;
+    for (size_t i = 0; i < out->count; i++)
+        if (out->coordinates[i * out->axes] == kernel && *cell_at(s->table, i, column))
+            s->rows[s->count++] = i;
+}
+
+/* A kernel has the axes that have a value in its rows. */
+static triage_status index_kernel(tri_configs *out, selection *s, size_t first, size_t kernel) {
+    triage_status status = TRIAGE_OK;
+    size_t at = 1;
+    for (size_t column = first; column < s->table->columns.axes; column++) {
+        select_rows(s, out, (int32_t)kernel, column);
+        if (s->count == 0)
+            continue;
+        tri_scale *scale = &out->scales[kernel * (out->axes - 1) + at - 1];
+        TRI_TRY((are_integers(s) ? index_integers : index_names)(out, scale, s, at));
+        at++;
+    }
+done:
+    return status;
+}
+
+static triage_status index_kernels(size_t *kernels, tri_configs *out, selection *s, bool has_kernels) {
+    tri_scale names = {0};
+    triage_status status = TRIAGE_OK;
+    *kernels = 1;
+    if (!has_kernels)
+        return TRIAGE_OK;
+    select_rows(s, out, 0, 0);
+    if (s->count < out->count)
+        return tri_fail(TRIAGE_E_DATA, "%zu rows name no kernel", out->count - s->count);
+    TRI_TRY(index_names(out, &names, s, 0));
+    *kernels = names.count;
+done:
+    return status;
+}
+
+static triage_status index_table(tri_configs *out, const table *t) {
+    const bool has_kernels = t->columns.has_kernels;
+    selection s = {.table = t};
+    size_t kernels = 0;
     triage_status status = TRIAGE_OK;
     out->count = t->rows;
-    out->axes = t->columns.axes + 1;
+    out->axes = t->columns.axes + !has_kernels;
     out->default_index = t->rows / 2;
-    out->scale_count = t->columns.axes;
     TRI_TRY(tri_calloc(&out->coordinates, out->count * out->axes, sizeof *out->coordinates));
-    TRI_TRY(tri_calloc(&out->scales, out->scale_count, sizeof *out->scales));
-    for (size_t j = 0; j < t->columns.axes; j++)
-        TRI_TRY((are_integers(t, j) ? index_integers : index_names)(out, t, j));
+    TRI_TRY(tri_calloc(&s.rows, t->rows, sizeof *s.rows));
+    TRI_TRY(index_kernels(&kernels, out, &s, has_kernels));
+    out->scale_count = kernels * (out->axes - 1);
+    TRI_TRY(tri_calloc(&out->scales, out->scale_count + 1, sizeof *out->scales));
+    for (size_t i = 0; i < out->count; i++)
+        for (size_t j = 1; j < out->axes; j++)
+            out->coordinates[i * out->axes + j] = -1;
+    for (size_t kernel = 0; kernel < kernels; kernel++)
+        TRI_TRY(index_kernel(out, &s, has_kernels, kernel));
 done:
+    free(s.rows);
     return status;
 }
 
@@ -205,7 +266,7 @@ triage_status replay_read(replay *out, FILE *file) {
     table t = {0};
     *out = (replay){.best_ns = -1};
     TRI_TRY(read_table(&t, &out->median_ns, file));
-    TRI_TRY(index_axes(&out->configs, &t));
+    TRI_TRY(index_table(&out->configs, &t));
     for (size_t i = 0; i < t.rows; i++)
         if (out->median_ns[i] > 0 && (out->best_ns < 0 || out->median_ns[i] < out->best_ns))
             out->best_ns = out->median_ns[i];

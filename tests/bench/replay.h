@@ -12,7 +12,8 @@ typedef struct replay {
     double best_ns;
 } replay;
 
-/* CSV with a header: one column an axis, then median_ms, or compile_ms and any number of t<i>_ms, whose median counts;
+/* CSV with a header: a column `kernel` first, if there are several, one column an axis (empty: that kernel has no
+ * such axis), then median_ms, or compile_ms and any number of t<i>_ms, whose median counts;
  * no time: the configuration failed. Axes of integers are in their order, others are names. TRIAGE_E_DATA. */
 triage_status replay_read(replay *out, FILE *file);
 triage_status replay_open(replay *out, const char *path); /* "-": stdin */

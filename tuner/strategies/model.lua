@@ -17,8 +17,9 @@ local FIRST = 8 -- asked without a model
 local SPREAD = 20 -- of so many random points that of which the least is known: all would give the space's corners
 local BOUND = 2.5
 local GAIN_FROM, GAIN_EVERY = 60, 2
-local RESULTS_A_POINT = 2 -- FIRST are under way and one more for each so many results
+local RESULTS_A_POINT = 3 -- FIRST are under way and one more for each so many results
 local FITS = { 16, 24, 36, 54 } -- results after which the axes are weighed: later they hardly change
+local LEAST_PRIOR = 24 -- times: a few winners alone say nothing of what is slow
 local HORIZON = 20 -- candidates over which a gain must be expected, with stop_gain
 local PATIENCE = 60 -- results without such a gain, before that expectation is believed
 
@@ -95,7 +96,7 @@ return function(space, options)
       table.insert(first, point)
    end
    local first_count = FIRST
-   if #options.prior > 0 then
+   if #options.prior >= LEAST_PRIOR then
       inherit(options.prior)
       first_count = #first
    end
