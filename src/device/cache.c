@@ -1,13 +1,16 @@
 /* Compiled images on disk: <cache>/kernels/ab/ab...ef.bin, disposable and local to this user.
  *
- * An entry is code that will be run, so it is believed only from folders that nobody else can write,
- * and only when its hash matches; whatever is damaged counts as missing and is made again.
+ * An entry is code that will be run, so it is believed only from folders that nobody else can write, and only when
+ * its digest matches, which takes <cache>/secret to make: 32 random bytes, made once, that only this user can read.
+ * Whatever is damaged, or came from elsewhere, counts as missing and is made again.
  */
 #include "device/backend.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,11 +19,11 @@ typedef struct entry_header {
     uint32_t version;
     int32_t registers, spill_bytes, static_smem_bytes;
     uint64_t data_size, log_size; /* the data follows, then the log without its NUL */
-    char digest[40];              /* of key, header with an empty digest, data and log */
+    char digest[40];              /* of secret, key, header with an empty digest, data and log */
 } entry_header;
 
 static const char magic[8] = "TRICACHE";
-enum { kEntryVersion = 1 };
+enum { kEntryVersion = 2, kSecretBytes = 32 };
 
 /* ---- folders ---- */
 
@@ -59,18 +62,70 @@ done:
     return status;
 }
 
+/* ---- the secret ---- */
+
+/* Ours, and nobody else's to read; false: there is none, or none that can be believed. */
+static bool read_secret(unsigned char out[kSecretBytes], const char *path) {
+    struct stat info;
+    const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    const bool good = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid() &&
+                      (info.st_mode & 077) == 0 && info.st_size == kSecretBytes &&
+                      read(fd, out, kSecretBytes) == kSecretBytes;
+    close(fd);
+    return good;
+}
+
+/* Whoever comes first makes it: it appears whole, under its name, or not at all. */
+static void make_secret(const char *path) {
+    unsigned char bytes[kSecretBytes];
+    char *partial = NULL;
+    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes ||
+        tri_format(&partial, "%s.XXXXXX", path) != TRIAGE_OK)
+        return;
+    const int fd = mkostemp(partial, O_CLOEXEC); /* 0600 */
+    if (fd >= 0) {
+        if (write(fd, bytes, sizeof bytes) == sizeof bytes && fsync(fd) == 0)
+            (void)!link(partial, path);
+        (void)unlink(partial);
+        close(fd);
+    }
+    free(partial);
+}
+
+static triage_status find_secret(unsigned char out[kSecretBytes], const char *cache_dir) {
+    char *path = NULL;
+    triage_status status = tri_path_join(&path, cache_dir, "secret");
+    if (status != TRIAGE_OK)
+        return status;
+    if (access(path, F_OK) != 0)
+        make_secret(path);
+    if (!read_secret(out, path))
+        status = tri_fail(
+            TRIAGE_E_IO,
+            "kernel cache: %s is not a file of %d bytes that only you can read; the cache is not used", path,
+            kSecretBytes);
+    free(path);
+    return status;
+}
+
 /* ---- entries ---- */
 
-static void digest_of(char out[TRI_HASH_SIZE], const char *key, const entry_header *header, const void *data,
-                      const char *log) {
+static void digest_of(char out[TRI_HASH_SIZE], const unsigned char secret[kSecretBytes], const char *key,
+                      const entry_header *header, const void *data, const char *log) {
     entry_header blank = *header;
     memset(blank.digest, 0, sizeof blank.digest);
-    tri_piece pieces[] = {
-        {key, strlen(key)}, {&blank, sizeof blank}, {data, header->data_size}, {log, header->log_size}};
+    tri_piece pieces[] = {{secret, kSecretBytes},
+                          {key, strlen(key)},
+                          {&blank, sizeof blank},
+                          {data, header->data_size},
+                          {log, header->log_size}};
     tri_hash_pieces(out, pieces, sizeof pieces / sizeof *pieces);
 }
 
-static bool entry_is_good(const char *bytes, size_t size, const char *key) {
+static bool entry_is_good(const char *bytes, size_t size, const unsigned char secret[kSecretBytes],
+                          const char *key) {
     entry_header header;
     char digest[TRI_HASH_SIZE];
     if (size < sizeof header)
@@ -82,7 +137,7 @@ static bool entry_is_good(const char *bytes, size_t size, const char *key) {
         sizeof header + header.data_size + header.log_size != size)
         return false;
     const char *data = bytes + sizeof header;
-    digest_of(digest, key, &header, data, data + header.data_size);
+    digest_of(digest, secret, key, &header, data, data + header.data_size);
     return memcmp(digest, header.digest, sizeof digest) == 0;
 }
 
@@ -107,10 +162,11 @@ done:
 triage_status tri_cache_read(tri_image *out, const char *cache_dir, const char *key) {
     triage_status status = TRIAGE_OK;
     char *path = NULL, *bytes = NULL;
+    unsigned char secret[kSecretBytes];
     size_t size = 0;
     TRI_TRY(entry_path(&path, cache_dir, key));
-    if (access(path, F_OK) != 0 || tri_file_read(&bytes, &size, path, 0) != TRIAGE_OK ||
-        !entry_is_good(bytes, size, key)) {
+    if (access(path, F_OK) != 0 || find_secret(secret, cache_dir) != TRIAGE_OK ||
+        tri_file_read(&bytes, &size, path, 0) != TRIAGE_OK || !entry_is_good(bytes, size, secret, key)) {
         status = TRIAGE_E_NOT_FOUND; /* the caller compiles: nothing to report */
         goto done;
     }
@@ -131,11 +187,12 @@ triage_status tri_cache_write(const tri_image *image, const char *cache_dir, con
                            .static_smem_bytes = image->static_smem_bytes,
                            .data_size = image->size,
                            .log_size = log_size};
-    memcpy(header.magic, magic, sizeof magic);
-    digest_of(digest, key, &header, image->data, image->log);
-    memcpy(header.digest, digest, sizeof digest);
-
+    unsigned char secret[kSecretBytes];
     TRI_TRY(entry_path(&path, cache_dir, key));
+    TRI_TRY(find_secret(secret, cache_dir));
+    memcpy(header.magic, magic, sizeof magic);
+    digest_of(digest, secret, key, &header, image->data, image->log);
+    memcpy(header.digest, digest, sizeof digest);
     TRI_TRY(tri_calloc(&bytes, size, 1));
     memcpy(bytes, &header, sizeof header);
     memcpy(bytes + sizeof header, image->data, image->size);

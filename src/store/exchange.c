@@ -284,6 +284,20 @@ static triage_status import_lines(intake *in, FILE *file, char *line) {
     return status;
 }
 
+/* A regular file only: what has no end is not read to it, and a pipe that nobody writes to is not waited for. */
+static triage_status open_lines(FILE **out, const char *path) {
+    struct stat info;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return tri_fail(TRIAGE_E_IO, "%s: %s", path, strerror(errno));
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode))
+        *out = fdopen(fd, "r");
+    if (*out)
+        return TRIAGE_OK;
+    close(fd);
+    return tri_fail(TRIAGE_E_IO, "%s: not a regular file", path);
+}
+
 triage_status tri_store_import(tri_merge_result *out, tri_store *into, const char *jsonl_path,
                                tri_check_fn check, void *user, const tri_log *log) {
     triage_status status = TRIAGE_OK;
@@ -297,9 +311,7 @@ triage_status tri_store_import(tri_merge_result *out, tri_store *into, const cha
                  .arrival = {TRI_TIER_UNKNOWN, ""}};
     *out = in.result;
     TRI_TRY(tri_calloc(&line, LINE_LIMIT + 2, 1));
-    file = fopen(jsonl_path, "re");
-    if (!file)
-        TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: %s", jsonl_path, strerror(errno)));
+    TRI_TRY(open_lines(&file, jsonl_path));
     TRI_TRY(import_lines(&in, file, line));
 done:
     status = finish(&in, status);

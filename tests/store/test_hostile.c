@@ -455,8 +455,23 @@ static void test_spoiled_lines_in_a_file(void **state) {
     free(changed);
 }
 
+/* What has no end, or nobody to write it, is no file of lines. */
+static void test_only_files_are_imported(void **state) {
+    (void)state;
+    tri_merge_result result;
+    tri_store *store = open_store("regular.db", TRI_STORE_WRITE);
+    assert_int_equal(mkfifo(in_folder("fifo.jsonl"), 0600), 0);
+    const char *const paths[] = {in_folder("fifo.jsonl"), "/dev/zero", folder};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        assert_fails(TRIAGE_E_IO, "not a regular file",
+                     tri_store_import(&result, store, paths[i], NULL, NULL, NULL));
+    expect_rows(store, 0);
+    tri_store_close(store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_only_files_are_imported),
         cmocka_unit_test(test_spoiled_rows),
         cmocka_unit_test(test_disguised_tables),
         cmocka_unit_test(test_virtual_tables),

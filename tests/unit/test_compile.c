@@ -404,6 +404,67 @@ static void test_cache_remakes_damage(void **state) {
     compile_cached(cache, &source, false);
 }
 
+/* ---- the secret of the cache ---- */
+
+enum { DIGEST_AT = 40, DIGEST_SIZE = 40, HEADER_SIZE = 80 };
+
+/* Other code, with the digest that everybody can make who has not read the secret. */
+static void forge(const char *path, const unsigned char guess[32]) {
+    char *bytes = NULL, digest[DIGEST_SIZE] = "", blank[HEADER_SIZE];
+    size_t size = 0;
+    uint64_t data_size;
+    assert_int_equal(tri_file_read(&bytes, &size, path, 0), TRIAGE_OK);
+    bytes[HEADER_SIZE + 200] ^= 1;
+    memcpy(&data_size, bytes + 24, sizeof data_size);
+    memcpy(blank, bytes, sizeof blank);
+    memset(blank + DIGEST_AT, 0, DIGEST_SIZE);
+    const char *key = strrchr(path, '/') + 1, *log = bytes + HEADER_SIZE + data_size;
+    const tri_piece pieces[] = {{guess, 32},
+                                {key, strlen(key) - strlen(".bin")},
+                                {blank, sizeof blank},
+                                {bytes + HEADER_SIZE, data_size},
+                                {log, size - HEADER_SIZE - data_size}};
+    tri_hash_pieces(digest, pieces + !guess, 5 - !guess);
+    memcpy(bytes + DIGEST_AT, digest, sizeof digest);
+    assert_int_equal(tri_file_write_atomic(path, bytes, size, 0600), TRIAGE_OK);
+    free(bytes);
+}
+
+static void test_cache_runs_nobody_elses_code(void **state) {
+    (void)state;
+    static const unsigned char zeros[32];
+    char cache[128], secret[160], *bytes = NULL;
+    struct stat info;
+    tri_source source = source_of("x.c", "int forged;\n");
+    new_cache(cache);
+    compile_cached(cache, &source, false);
+    snprintf(secret, sizeof secret, "%s/secret", cache);
+    assert_int_equal(stat(secret, &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0600);
+    assert_int_equal(info.st_size, 32);
+    find_entry(cache);
+    forge(entry, NULL);
+    compile_cached(cache, &source, false);
+    forge(entry, zeros);
+    compile_cached(cache, &source, false);
+    compile_cached(cache, &source, true);
+    /* made once: it stays, and whoever has it makes entries that are taken */
+    assert_int_equal(tri_file_read(&bytes, NULL, secret, 0), TRIAGE_OK);
+    forge(entry, (unsigned char *)bytes);
+    compile_cached(cache, &source, true);
+    /* one that others can read is none: nothing is taken, or kept */
+    assert_int_equal(chmod(secret, 0644), 0);
+    compile_cached(cache, &source, false);
+    compile_cached(cache, &source, false);
+    assert_int_equal(chmod(secret, 0600), 0);
+    compile_cached(cache, &source, true);
+    /* another secret: what is there is made again */
+    assert_int_equal(unlink(secret), 0);
+    compile_cached(cache, &source, false);
+    compile_cached(cache, &source, true);
+    free(bytes);
+}
+
 static void expect_refused(const char *cache, const tri_source *source, const char *part) {
     tri_image image;
     assert_int_equal(tri_compile(&image, host_target(), source, cache), TRIAGE_E_IO);
@@ -491,6 +552,7 @@ int main(void) {
         cmocka_unit_test(test_cache_keeps_and_keys),
         cmocka_unit_test(test_a_hit_asks_no_compiler),
         cmocka_unit_test(test_cache_remakes_damage),
+        cmocka_unit_test(test_cache_runs_nobody_elses_code),
         cmocka_unit_test(test_cache_refuses_unsafe_folders),
         cmocka_unit_test(test_failed_compile_is_not_kept),
         cmocka_unit_test(test_cuda_figures_survive_the_cache),
