@@ -110,6 +110,10 @@ triage_status tri_cli_default_db(char **out) {
     return default_path(out, "XDG_DATA_HOME", ".local/share", "triage/triage.db");
 }
 
+triage_status tri_cli_default_key(char **out) {
+    return default_path(out, "XDG_DATA_HOME", ".local/share", "triage/signing.key");
+}
+
 triage_status tri_cli_default_cache(char **out) {
     return default_path(out, "XDG_CACHE_HOME", ".cache", "triage");
 }

@@ -43,7 +43,8 @@ void tri_cli_log(void *user, triage_log_level level, const char *line);
 volatile const int *tri_cli_catch_interrupts(void);
 
 /* ---- default paths; *out owned by the caller. A relative XDG_* is ignored, as its specification says. --- */
-triage_status tri_cli_default_db(char **out); /* $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/... */
+triage_status tri_cli_default_db(char **out);  /* $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/... */
+triage_status tri_cli_default_key(char **out); /* beside the database: .../triage/signing.key */
 triage_status tri_cli_default_cache(char **out); /* $XDG_CACHE_HOME/triage, else ~/.cache/triage */
 
 /* Where those who time on a device wait for each other: $TRIAGE_LOCK_DIR (containers that share a GPU need one in

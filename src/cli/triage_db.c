@@ -33,6 +33,9 @@ enum {
     KEY_LOSS,
     KEY_SEED,
     KEY_RETRY,
+    KEY_SIGN,
+    KEY_KEY,
+    KEY_TRUST,
     KEY_END
 };
 
@@ -47,8 +50,8 @@ enum {
 typedef struct options {
     tri_cli_problem_options problem;
     const char *db, *device, *cache, *max_age, *max_size, *server, *shapes, *device_class, *space, *data_dir,
-        *seed;
-    bool json, dry_run, no_color, loss, retry;
+        *seed, *key, *trust;
+    bool json, dry_run, no_color, loss, retry, sign;
     unsigned given;
     const char *arguments[ARGUMENTS_MAX]; /* the command first */
     size_t count;
@@ -95,14 +98,24 @@ static const struct argp_option argp_options[] = {
     {"seed", KEY_SEED, "N", 0, "explain: of the pattern, 0 to 2^63-1 (default 1)", 1},
     {"retry", KEY_RETRY, NULL, 0,
      "enqueue: instead of --shapes, queue again what failed (with --device-class: of that class)", 1},
+    {"sign", KEY_SIGN, NULL, 0, "export: sign the file with your key (see key), in FILE.jsonl.sig beside it",
+     1},
+    {"key", KEY_KEY, "FILE", 0,
+     "key, export: the signing key's file (default $XDG_DATA_HOME/triage/signing.key, else "
+     "~/.local/share/...)",
+     1},
+    {"trust", KEY_TRUST, "KEY", 0,
+     "import: believe the rows that this key has signed, 64 hex digits as key prints them; other rows are "
+     "claims",
+     1},
     {0}};
 
 /* Where an option's argument goes; NULL: it is a flag, or none of ours. */
 static const char **text_of(options *o, int key) {
     const char **const texts[KEY_END - KEY_DB] = {
-        &o->db,       &o->device, NULL,       &o->cache,  &o->max_age,      &o->max_size,
-        NULL,         NULL,       &o->server, &o->shapes, &o->device_class, &o->space,
-        &o->data_dir, NULL,       &o->seed,   NULL};
+        &o->db,   &o->device, NULL,       &o->cache,        &o->max_age, &o->max_size, NULL,
+        NULL,     &o->server, &o->shapes, &o->device_class, &o->space,   &o->data_dir, NULL,
+        &o->seed, NULL,       NULL,       &o->key,          &o->trust};
     return texts[key - KEY_DB];
 }
 
@@ -126,6 +139,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     o->no_color = o->no_color || key == KEY_NO_COLOR;
     o->loss = o->loss || key == KEY_LOSS;
     o->retry = o->retry || key == KEY_RETRY;
+    o->sign = o->sign || key == KEY_SIGN;
     return 0;
 }
 
@@ -151,6 +165,7 @@ static const struct argp parser = {
            "  verify               is the file sound, and every row as it was measured?\n"
            "  export FILE.jsonl    writes every measurement, a JSON object on a line\n"
            "  import FILE.jsonl    adds those of a file; bad lines are named and skipped\n"
+           "  key                  prints your public signing key; makes one the first time\n"
            "  merge INTO.db FROM.db...\n"
            "                       adds the measurements of other databases: in any\n"
            "                       order, any number of times, the result is the same\n"
@@ -202,11 +217,14 @@ static triage_status print_result(const options *o, const char *kind, const tri_
         json_object_set_new(document, "added", json_integer(result->added));
         json_object_set_new(document, "present", json_integer(result->present));
         json_object_set_new(document, "refused", json_integer(result->refused));
+        json_object_set_new(document, "trusted", json_integer(result->trusted));
         return tri_cli_json_print(document);
     }
     printf("%" PRId64 " measurements read: %" PRId64 " added, %" PRId64 " already there, %" PRId64
            " refused\n",
            result->read, result->added, result->present, result->refused);
+    if (o->trust)
+        printf("%" PRId64 " of them signed by the trusted key\n", result->trusted);
     return TRIAGE_OK;
 }
 
@@ -259,12 +277,60 @@ done:
     return status;
 }
 
+static triage_status key_path(char **out, const options *o) {
+    return o->key ? tri_strdup(out, o->key) : tri_cli_default_key(out);
+}
+
+/* Made when there is none; its public half is what others trust. */
+static triage_status run_key(const options *o) {
+    tri_signing_key key = {0};
+    char *path = NULL, *folder = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(key_path(&path, o));
+    if (access(path, F_OK) != 0) {
+        const char *slash = strrchr(path, '/');
+        TRI_TRY(tri_format(&folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : "."));
+        if (folder[0])
+            TRI_TRY(tri_make_dirs(folder));
+        TRI_TRY(tri_signing_key_make(path));
+    }
+    TRI_TRY(tri_signing_key_read(&key, path));
+    if (o->json) {
+        json_t *document = tri_cli_json_new("key");
+        json_object_set_new(document, "key", json_string(key.public_key));
+        TRI_TRY(tri_cli_json_print(document));
+    } else {
+        printf("%s\n", key.public_key);
+    }
+done:
+    tri_signing_key_wipe(&key);
+    free(folder);
+    free(path);
+    return status;
+}
+
+static triage_status export_signed(int64_t *rows, tri_store *store, const options *o) {
+    tri_signing_key key = {0};
+    char *path = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(key_path(&path, o));
+    status = tri_signing_key_read(&key, path);
+    if (status == TRIAGE_E_NOT_FOUND)
+        status = tri_cli_usage("%s: no signing key; triage_db key makes one", path);
+    TRI_TRY(status);
+    TRI_TRY(tri_store_export_signed(rows, store, o->arguments[1], &key));
+done:
+    tri_signing_key_wipe(&key);
+    free(path);
+    return status;
+}
+
 static triage_status run_export(const options *o) {
     tri_store *store = NULL;
     int64_t rows = 0;
     triage_status status = TRIAGE_OK;
     TRI_TRY(open_db(&store, o, TRI_STORE_READ));
-    TRI_TRY(tri_store_export(&rows, store, o->arguments[1]));
+    TRI_TRY(o->sign ? export_signed(&rows, store, o) : tri_store_export(&rows, store, o->arguments[1]));
     if (o->json) {
         json_t *document = tri_cli_json_new("export");
         json_object_set_new(document, "measurements", json_integer(rows));
@@ -286,7 +352,9 @@ static triage_status run_import(const options *o) {
     TRI_TRY(check_readable(o->arguments[1]));
     TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
     TRI_TRY(open_db(&store, o, TRI_STORE_WRITE));
-    TRI_TRY(tri_store_import(&result, store, o->arguments[1], tri_admission_check, gate, &log));
+    TRI_TRY(o->trust ? tri_store_import_trusted(&result, store, o->arguments[1], o->trust,
+                                                tri_admission_check, gate, &log)
+                     : tri_store_import(&result, store, o->arguments[1], tri_admission_check, gate, &log));
     TRI_TRY(print_result(o, "import", &result));
     TRI_TRY(refusal(&result));
 done:
@@ -456,8 +524,9 @@ static const command commands[] = {
      HAS_DB | HAS(KEY_DEVICE) | HAS_GATE | HAS(KEY_LOSS) | HAS(KEY_SEED) | HAS_PROBLEM | HAS_JSON,
      run_explain},
     {"verify", 0, 0, "no arguments", HAS_DB | HAS_JSON, run_verify},
-    {"export", 1, 1, "FILE.jsonl", HAS_DB | HAS_JSON, run_export},
-    {"import", 1, 1, "FILE.jsonl", HAS_DB | HAS_GATE | HAS_JSON, run_import},
+    {"export", 1, 1, "FILE.jsonl", HAS_DB | HAS(KEY_SIGN) | HAS(KEY_KEY) | HAS_JSON, run_export},
+    {"import", 1, 1, "FILE.jsonl", HAS_DB | HAS_GATE | HAS(KEY_TRUST) | HAS_JSON, run_import},
+    {"key", 0, 0, "no arguments", HAS(KEY_KEY) | HAS_JSON, run_key},
     {"merge", 2, ARGUMENTS_MAX, "INTO.db FROM.db...", HAS_GATE | HAS_JSON, run_merge},
     {"hash", 0, 1, "at most one FILE.db", HAS_DB | HAS_JSON, run_hash},
     {"setup", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_JSON, run_setup},
@@ -485,13 +554,13 @@ static const command *find_command(const options *o) {
     }
     if (o->count)
         tri_cli_usage(
-            "unknown command \"%.40s\": not list, show, explain, verify, export, import, merge, hash, "
+            "unknown command \"%.40s\": not list, show, explain, verify, export, import, key, merge, hash, "
             "setup, sync, enqueue, jobs, status or gc",
             o->arguments[0]);
     else
-        tri_cli_usage(
-            "a command is wanted: list, show, explain, verify, export, import, merge, hash, setup, sync, "
-            "enqueue, jobs, status or gc (see --help)");
+        tri_cli_usage("a command is wanted: list, show, explain, verify, export, import, key, merge, hash, "
+                      "setup, sync, "
+                      "enqueue, jobs, status or gc (see --help)");
     return NULL;
 }
 

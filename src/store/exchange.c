@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/signature.h"
 #include "store/sqlite.h"
 
 /* Rows in one transaction: each costs an fsync, and keeps other writers waiting. */
@@ -19,8 +20,9 @@ typedef struct intake {
     void *user;
     const tri_log *log;
     tri_merge_result result;
-    tri_arrival arrival; /* of its rows */
-    int open;            /* rows in the open transaction; 0: none is open */
+    tri_arrival arrival;             /* of its rows */
+    const tri_signed_ids *is_signed; /* only of these; the others are claims. NULL: of all */
+    int open;                        /* rows in the open transaction; 0: none is open */
 } intake;
 
 /* Failures of the row, not of the machine: the next row may be good. */
@@ -68,6 +70,11 @@ static triage_status finish(intake *in, triage_status status) {
     return status;
 }
 
+static tri_arrival arrival_of(const intake *in, const tri_measurement *row) {
+    const bool claim = in->is_signed && !tri_signed_ids_have(in->is_signed, row->id);
+    return claim ? (tri_arrival){TRI_TIER_UNKNOWN, ""} : in->arrival;
+}
+
 /* A checked row: the caller's own check, then into the database. */
 static triage_status take_row(intake *in, const tri_measurement *row) {
     triage_status status = TRIAGE_OK;
@@ -77,7 +84,9 @@ static triage_status take_row(intake *in, const tri_measurement *row) {
     if (!in->open)
         TRI_TRY(in->into->backend->begin(in->into));
     in->open++;
-    status = in->into->backend->put(in->into, row, &in->arrival);
+    const tri_arrival arrival = arrival_of(in, row);
+    in->result.trusted += arrival.tier != TRI_TIER_UNKNOWN;
+    status = in->into->backend->put(in->into, row, &arrival);
     if (status != TRIAGE_OK || in->open == BATCH)
         TRI_TRY(close_batch(in, status));
 done:
@@ -187,6 +196,7 @@ typedef struct outlet {
     FILE *file;
     const char *path;
     int64_t rows;
+    tri_text *ids; /* of the rows, a line each; NULL: nobody asks */
 } outlet;
 
 static triage_status export_row(void *user, const tri_measurement *row) {
@@ -197,6 +207,8 @@ static triage_status export_row(void *user, const tri_measurement *row) {
     TRI_TRY(tri_measurement_to_json(&line, row));
     if (fprintf(out->file, "%s\n", line) < 0)
         TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: %s", out->path, strerror(errno)));
+    if (out->ids)
+        TRI_TRY(tri_text_format(out->ids, "%s\n", row->id));
     out->rows++;
 done:
     free(line);
@@ -204,10 +216,10 @@ done:
 }
 
 /* Written beside its place and renamed: a reader sees all of it or none. */
-triage_status tri_store_export(int64_t *rows, tri_store *store, const char *jsonl_path) {
+static triage_status export_to(int64_t *rows, tri_store *store, const char *jsonl_path, tri_text *ids) {
     triage_status status = TRIAGE_OK;
     char *partial = NULL;
-    outlet out = {.path = jsonl_path};
+    outlet out = {.path = jsonl_path, .ids = ids};
     struct stat info;
     *rows = 0;
     if (stat(jsonl_path, &info) == 0 && !S_ISREG(info.st_mode)) /* a device or folder must not be replaced */
@@ -231,6 +243,21 @@ done:
     if (out.file)
         fclose(out.file);
     free(partial);
+    return status;
+}
+
+triage_status tri_store_export(int64_t *rows, tri_store *store, const char *jsonl_path) {
+    return export_to(rows, store, jsonl_path, NULL);
+}
+
+triage_status tri_store_export_signed(int64_t *rows, tri_store *store, const char *jsonl_path,
+                                      const tri_signing_key *key) {
+    triage_status status = TRIAGE_OK;
+    tri_text ids = TRI_TEXT_INIT;
+    TRI_TRY(export_to(rows, store, jsonl_path, &ids));
+    TRI_TRY(tri_signature_write(jsonl_path, key, &ids));
+done:
+    tri_text_free(&ids);
     return status;
 }
 
@@ -298,26 +325,53 @@ static triage_status open_lines(FILE **out, const char *path) {
     return tri_fail(TRIAGE_E_IO, "%s: not a regular file", path);
 }
 
-triage_status tri_store_import(tri_merge_result *out, tri_store *into, const char *jsonl_path,
-                               tri_check_fn check, void *user, const tri_log *log) {
+static triage_status import(intake *in) {
     triage_status status = TRIAGE_OK;
     FILE *file = NULL;
     char *line = NULL;
+    TRI_TRY(tri_calloc(&line, LINE_LIMIT + 2, 1));
+    TRI_TRY(open_lines(&file, in->from));
+    TRI_TRY(import_lines(in, file, line));
+done:
+    status = finish(in, status);
+    if (file)
+        fclose(file);
+    free(line);
+    return status;
+}
+
+triage_status tri_store_import(tri_merge_result *out, tri_store *into, const char *jsonl_path,
+                               tri_check_fn check, void *user, const tri_log *log) {
     intake in = {.into = into,
                  .from = jsonl_path,
                  .check = check,
                  .user = user,
                  .log = log,
                  .arrival = {TRI_TIER_UNKNOWN, ""}};
+    const triage_status status = import(&in);
     *out = in.result;
-    TRI_TRY(tri_calloc(&line, LINE_LIMIT + 2, 1));
-    TRI_TRY(open_lines(&file, jsonl_path));
-    TRI_TRY(import_lines(&in, file, line));
+    return status;
+}
+
+triage_status tri_store_import_trusted(tri_merge_result *out, tri_store *into, const char *jsonl_path,
+                                       const char *public_key, tri_check_fn check, void *user,
+                                       const tri_log *log) {
+    triage_status status = TRIAGE_OK;
+    char peer[8 + TRI_PUBLIC_KEY_SIZE];
+    tri_signed_ids ids = {0};
+    intake in = {.into = into,
+                 .from = jsonl_path,
+                 .check = check,
+                 .user = user,
+                 .log = log,
+                 .arrival = {TRI_TIER_PEER, peer},
+                 .is_signed = &ids};
+    *out = in.result;
+    TRI_TRY(tri_signature_read(&ids, jsonl_path, public_key));
+    snprintf(peer, sizeof peer, "key %s", public_key);
+    status = import(&in);
+    *out = in.result;
 done:
-    status = finish(&in, status);
-    if (file)
-        fclose(file);
-    free(line);
-    *out = in.result;
+    tri_signed_ids_free(&ids);
     return status;
 }

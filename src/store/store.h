@@ -3,7 +3,7 @@
 #ifndef TRIAGE_STORE_STORE_H
 #define TRIAGE_STORE_STORE_H
 
-#include "base/base.h"
+#include "base/sign.h"
 
 typedef enum tri_outcome {
     TRI_RIGHT = 0, /* verified and timed */
@@ -201,6 +201,7 @@ triage_status tri_store_each(tri_store *store, tri_row_fn fn, void *user);
 
 typedef struct tri_merge_result {
     int64_t read, added, present, refused;
+    int64_t trusted; /* of those that were let in: signed by the key that was named */
 } tri_merge_result;
 /* check: called for each foreign row before it is added (NULL: only the types, ranges and the id are
  * checked); a refusal is logged with its line and skipped. */
@@ -208,8 +209,16 @@ typedef triage_status (*tri_check_fn)(void *user, const tri_measurement *row);
 triage_status tri_store_merge(tri_merge_result *out, tri_store *into, const char *from_path,
                               tri_check_fn check, void *user, const tri_log *log);
 triage_status tri_store_export(int64_t *rows, tri_store *store, const char *jsonl_path);
+/* And its signature beside it, in jsonl_path.sig. */
+triage_status tri_store_export_signed(int64_t *rows, tri_store *store, const char *jsonl_path,
+                                      const tri_signing_key *key);
 triage_status tri_store_import(tri_merge_result *out, tri_store *into, const char *jsonl_path,
                                tri_check_fn check, void *user, const tri_log *log);
+/* The rows that the key has signed (jsonl_path.sig) are of a peer from now on, the others claims. TRIAGE_E_DATA, and
+ * nothing is read: the signature is damaged, or of another key; TRIAGE_E_INVALID: that is no key. */
+triage_status tri_store_import_trusted(tri_merge_result *out, tri_store *into, const char *jsonl_path,
+                                       const char *public_key, tri_check_fn check, void *user,
+                                       const tri_log *log);
 
 /* ---- two databases as one ---- */
 

@@ -226,6 +226,111 @@ static void test_export_import_merge(void **state) {
     free(hash);
 }
 
+/* ---- trust ---- */
+
+typedef struct origins {
+    tri_store *store;
+    tri_tier tier;
+    int64_t count;
+} origins;
+
+static triage_status count_origin(void *user, const tri_measurement *row) {
+    origins *found = user;
+    tri_tier tier;
+    char name[128];
+    assert_ok(tri_store_origin(&tier, name, found->store, row->id));
+    found->count += tier == found->tier;
+    assert_int_equal(strncmp(name, "key ", 4) == 0, tier == TRI_TIER_PEER);
+    return TRIAGE_OK;
+}
+
+static void expect_origins(const char *name, tri_tier tier, int64_t wanted) {
+    tri_store *store = open_store(name, TRI_STORE_READ);
+    origins found = {.store = store, .tier = tier};
+    assert_ok(tri_store_each(store, count_origin, &found));
+    assert_int_equal(found.count, wanted);
+    tri_store_close(store);
+}
+
+static void replace_start(const char *name, const char *from, const char *to) {
+    char *text = slurp(name);
+    tri_text changed = TRI_TEXT_INIT;
+    assert_int_equal(strncmp(text, from, strlen(from)), 0);
+    assert_ok(tri_text_format(&changed, "%s%s", to, text + strlen(from)));
+    assert_ok(tri_file_write_atomic(in_folder(name), changed.data, changed.size, 0600));
+    tri_text_free(&changed);
+    free(text);
+}
+
+/* A key is made once; what it signed is a peer's for those who name it, and nobody else's. */
+static void test_signed_evidence(void **state) {
+    (void)state;
+    struct stat info;
+    char *key = NULL, words[256];
+    expect_error(64, "export --sign {}/signed.jsonl", "no signing key");
+    expect_run(0, "key");
+    assert_int_equal(strspn(out_text, "0123456789abcdef"), 64);
+    assert_ok(tri_format(&key, "%.64s", out_text));
+    expect_run(0, "key");
+    assert_memory_equal(out_text, key, 64);
+    assert_int_equal(stat(in_folder("data/triage/signing.key"), &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0600);
+    expect_run(0, "export --sign {}/signed.jsonl");
+
+    snprintf(words, sizeof words, "import --db {}/peer.db --trust %s --json {}/signed.jsonl", key);
+    json_t *document = run_json(words, "import");
+    assert_int_equal(integer_of(document, "added"), 6);
+    assert_int_equal(integer_of(document, "trusted"), 6);
+    json_decref(document);
+    expect_origins("peer.db", TRI_TIER_PEER, 6);
+    /* without the key's name, or by another's, it is what anybody says */
+    expect_run(0, "import --db {}/claims.db {}/signed.jsonl");
+    expect_origins("claims.db", TRI_TIER_UNKNOWN, 6);
+    snprintf(words, sizeof words, "import --db {}/claims.db --trust %s {}/signed.jsonl", key);
+    expect_run(0, words); /* and believed when the key is named later */
+    expect_origins("claims.db", TRI_TIER_PEER, 6);
+    expect_run(0, "key --key {}/other.key");
+    snprintf(words, sizeof words, "import --db {}/none.db --trust %.64s {}/signed.jsonl", out_text);
+    expect_error(65, words, "not by the one that is trusted");
+    expect_error(64, "import --db {}/none.db --trust me {}/signed.jsonl", "is no key");
+    expect_error(64, "import --db {}/none.db --sign {}/signed.jsonl", "--sign means nothing to import");
+    free(key);
+}
+
+/* A row that was changed is none of those that were signed, and neither is one that was added. */
+static void test_a_signature_covers_what_was_signed(void **state) {
+    (void)state;
+    char *key = NULL, words[256];
+    expect_run(0, "key");
+    assert_ok(tri_format(&key, "%.64s", out_text));
+    expect_run(0, "export --sign {}/half.jsonl --db {}/data/triage/triage.db");
+    tri_store *store = open_store("more.db", TRI_STORE_WRITE);
+    add(store, row_of(WGMMA_128_HALVES, 77000));
+    tri_store_close(store);
+    expect_run(0, "merge {}/more.db {}/data/triage/triage.db");
+    expect_run(0, "export {}/more.jsonl --db {}/more.db");
+    assert_int_equal(rename(in_folder("more.jsonl"), in_folder("half.jsonl")), 0);
+    snprintf(words, sizeof words, "import --db {}/half.db --trust %s --json {}/half.jsonl", key);
+    json_t *document = run_json(words, "import");
+    assert_int_equal(integer_of(document, "added"), 7);
+    assert_int_equal(integer_of(document, "trusted"), 6);
+    json_decref(document);
+    expect_origins("half.db", TRI_TIER_UNKNOWN, 1);
+    /* an id more, a digit of the signature, no signature at all */
+    replace_start("half.jsonl.sig", "triage signature 1\n", "triage signature 2\n");
+    snprintf(words, sizeof words, "import --db {}/none.db --trust %s {}/half.jsonl", key);
+    expect_error(65, words, "not a signature of triage");
+    replace_start("half.jsonl.sig", "triage signature 2\n", "triage signature 1\n");
+    char *sig = slurp("half.jsonl.sig");
+    sig[strlen(sig) - 2] = sig[strlen(sig) - 2] == '0' ? '1' : '0';
+    assert_ok(tri_file_write_atomic(in_folder("half.jsonl.sig"), sig, strlen(sig), 0600));
+    expect_error(65, words, "the signature is not that of these ids");
+    free(sig);
+    assert_int_equal(unlink(in_folder("half.jsonl.sig")), 0);
+    expect_run(74, words);
+    free(key);
+}
+
 static void test_bad_lines_are_named_and_skipped(void **state) {
     (void)state;
     expect_run(0, "export {}/some.jsonl");
@@ -688,6 +793,8 @@ int main(void) {
         cmocka_unit_test(test_show),
         cmocka_unit_test(test_verify_and_hash),
         cmocka_unit_test(test_export_import_merge),
+        cmocka_unit_test(test_signed_evidence),
+        cmocka_unit_test(test_a_signature_covers_what_was_signed),
         cmocka_unit_test(test_bad_lines_are_named_and_skipped),
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_bad_files_leave_nothing_behind),
