@@ -5,6 +5,7 @@
 #include "check/verdict.h"
 #include "cli/cli_common.h"
 #include "measure/stats.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "run/context.h"
 
 /* ---- the arena: one problem, its inputs on the device, one C, and what C has to be ---- */

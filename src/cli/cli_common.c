@@ -1,4 +1,5 @@
 #include "cli/cli_common.h"
+#include "cli/cli_problem.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -39,6 +40,7 @@ int tri_cli_exit_code(triage_status status) {
 }
 
 void tri_cli_start(void) {
+    tri_cli_problem_start();
     argp_err_exit_status = TRI_EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);
 }

@@ -512,7 +512,9 @@ triage_status tri_cli_explain(const tri_cli_explain_options *o) {
     triage_status status = TRIAGE_OK;
     if (o->loss && o->problem.given)
         TRI_TRY(tri_cli_usage("--loss is over all tuned problems: leave out --%s", o->problem.given));
-    const tri_operation *op = tri_operations()[0];
+    const tri_operation *op = o->problem.op ? tri_operation_find(o->problem.op) : tri_operations()[0];
+    if (!op)
+        TRI_TRY(tri_cli_usage("--op %.32s is not one of %s", o->problem.op, tri_operation_names()));
     TRI_TRY(tri_space_open(&space, op, &(tri_space_options){.data_dir = o->data_dir, .path = o->space}));
     TRI_TRY(open_own(&own, o));
     TRI_TRY((o->loss ? explain_loss : explain_problem)(own, space, o));

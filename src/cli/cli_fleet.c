@@ -204,31 +204,11 @@ done:
 
 triage_status tri_cli_problem_of_job(tri_cli_problem *out, tri_cli_problem_options *options, json_t **texts,
                                      const char *spec) {
-    const char *const keys[] = {"sparsity", "block", "dtype", "out_dtype", "layout"};
-    const char **const fields[] = {&options->sparsity, &options->block, &options->dtype, &options->out_dtype,
-                                   &options->layout};
     triage_status status = TRIAGE_OK;
-    char *shape = NULL;
-    int64_t seed = 1;
-    *options = (tri_cli_problem_options){0};
     *texts = json_loads(spec, JSON_REJECT_DUPLICATES, NULL);
-    const char *m = json_string_value(json_object_get(*texts, "m")),
-               *n = json_string_value(json_object_get(*texts, "n")),
-               *k = json_string_value(json_object_get(*texts, "k")),
-               *drawn = json_string_value(json_object_get(*texts, "seed"));
-    if (!m || !n || !k)
-        TRI_TRY(tri_fail(TRIAGE_E_DATA, "m, n or k is missing"));
-    TRI_TRY(tri_format(&shape, "%s,%s,%s", m, n, k));
-    json_object_set_new(*texts, "shape", json_string(shape));
-    options->shape = json_string_value(json_object_get(*texts, "shape"));
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        *fields[i] = json_string_value(json_object_get(*texts, keys[i]));
-    if (drawn)
-        TRI_TRY(tri_parse_int64(&seed, drawn, 0, INT64_MAX, "seed"));
-    options->seed = (uint64_t)seed;
+    TRI_TRY(tri_cli_options_of_job(options, *texts));
     TRI_TRY(tri_cli_problem_make(out, options));
 done:
-    free(shape);
     return status;
 }
 

@@ -6,63 +6,101 @@
 
 #include "cli/cli_common.h"
 
-#define EXTENT_MAX 2147483647
-#define BLOCK_MAX 1024
+#define TRI_OPERATION(name) extern const tri_cli_op tri_cli_op_##name;
+#include "op/list.def"
+#undef TRI_OPERATION
+
+static const tri_cli_op *const ops[] = {
+#define TRI_OPERATION(name) &tri_cli_op_##name,
+#include "op/list.def"
+#undef TRI_OPERATION
+};
+enum { OPS = sizeof ops / sizeof *ops };
 
 /* ---- the command line --------------------------------------------------------------------------------- */
 
-enum {
-    KEY_SHAPE = 1,
-    KEY_SPARSITY,
-    KEY_BLOCK,
-    KEY_DTYPE,
-    KEY_OUT_DTYPE,
-    KEY_SCALE,
-    KEY_OP,
-    KEY_PATTERN,
-    KEY_N,
-    KEY_LAYOUT,
-    KEY_END
-};
+enum { KEY_OP = 0x4000, KEY_FIRST, OPTIONS_MAX = TRI_CLI_GIVEN_MAX };
 
-static const struct argp_option argp_options[] = {
-    {"shape", KEY_SHAPE, "M,N,K", 0, "Rows and columns, each 1 to 2147483647; the block divides M and K", 0},
-    {"sparsity", KEY_SPARSITY, "S", 0,
-     "Share of A's blocks that are not stored, 0 to 1: a seeded random pattern", 0},
-    {"block", KEY_BLOCK, "B|BMxBK", 0, "Elements of a block, B x B or BM x BK, each 1 to 1024 (default 64)",
-     0},
-    {"dtype", KEY_DTYPE, "TYPE", 0,
-     "Type of A and B: f16, bf16, f32, e4m3 (default f16 on cuda, f32 on host)", 0},
-    {"out-dtype", KEY_OUT_DTYPE, "TYPE", 0,
-     "Type of C: f16, bf16, f32 (default that of A and B; bf16 for e4m3)", 0},
-    {"scale", KEY_SCALE, "tensor|block", 0,
-     "With e4m3: A has one scale (default), or one for each stored block; B has one", 0},
-    {"op", KEY_OP, "OP", 0, "Operation: bsr_gemm (default)", 0},
-    {"pattern", KEY_PATTERN, "FILE", 0,
-     "A .smtx or .mtx file instead of --shape and --sparsity: each nonzero is one block", 0},
-    {"n", KEY_N, "N", 0, "With --pattern: columns of B and C, 1 to 2147483647", 0},
-    {"layout", KEY_LAYOUT, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 0},
-    {0}};
+static struct argp_option
+    own_options[OPS][OPTIONS_MAX + 1]; /* with keys: KEY_FIRST + operation * OPTIONS_MAX + option */
+static struct argp argps[OPS];
+static struct argp_child children[OPS + 1];
+static char op_help[300];
+static struct argp_option op_option[] = {{"op", KEY_OP, "OP", 0, op_help, 0}, {0}};
 
-static error_t parse_option(int key, char *argument, struct argp_state *state) {
+const char *tri_cli_given(const tri_cli_problem_options *options, const char *name) {
+    const char *text = NULL;
+    for (size_t i = 0; i < options->count; i++)
+        if (strcmp(options->texts[i].name, name) == 0)
+            text = options->texts[i].text;
+    return text;
+}
+
+triage_status tri_cli_give(tri_cli_problem_options *options, const char *name, const char *text) {
+    if (options->count == TRI_CLI_GIVEN_MAX)
+        return tri_cli_usage("more than %d options for a problem", TRI_CLI_GIVEN_MAX);
+    options->texts[options->count].name = name;
+    options->texts[options->count].text = text;
+    options->count++;
+    return TRIAGE_OK;
+}
+
+/* One operation's option. */
+static error_t parse_own(int key, char *argument, struct argp_state *state) {
     tri_cli_problem_options *o = state->input;
-    if (key < KEY_SHAPE || key >= KEY_END)
+    if (key < KEY_FIRST || key >= KEY_FIRST + OPS * OPTIONS_MAX)
         return ARGP_ERR_UNKNOWN;
-    const char **const texts[] = {&o->shape, &o->sparsity, &o->block,   &o->dtype, &o->out_dtype,
-                                  &o->scale, &o->op,       &o->pattern, &o->n,     &o->layout};
-    *texts[key - KEY_SHAPE] = argument;
-    if (!o->given && key != KEY_OP)
-        o->given = argp_options[key - KEY_SHAPE].name;
+    const char *name = own_options[(key - KEY_FIRST) / OPTIONS_MAX][(key - KEY_FIRST) % OPTIONS_MAX].name;
+    if (tri_cli_give(o, name, argument) != TRIAGE_OK)
+        argp_error(state, "%s", triage_last_error());
+    if (!o->given)
+        o->given = name;
     return 0;
 }
 
-const struct argp tri_cli_problem_argp = {.options = argp_options, .parser = parse_option};
+/* --op, and passing the input on. */
+static error_t parse_all(int key, char *argument, struct argp_state *state) {
+    tri_cli_problem_options *o = state->input;
+    if (key == ARGP_KEY_INIT)
+        for (size_t i = 0; i < OPS; i++)
+            state->child_inputs[i] = o;
+    if (key != KEY_OP)
+        return ARGP_ERR_UNKNOWN;
+    o->op = argument;
+    return 0;
+}
 
-/* ---- parsing ---------------------------------------------------------------------------------------- */
+struct argp tri_cli_problem_argp = {.options = op_option, .parser = parse_all, .children = children};
 
-/* Splits text at the separator into count integers; *found tells how many there were. */
-static triage_status parse_list(int64_t *out, size_t count, size_t *found, const char *text, char separator,
-                                int64_t high, const char *const *names) {
+/* Of an operation before this one in the list. */
+static bool is_shown(size_t op, const char *name) {
+    for (size_t i = 0; i < op; i++)
+        for (const struct argp_option *o = ops[i]->options; o->name; o++)
+            if (strcmp(o->name, name) == 0)
+                return true;
+    return false;
+}
+
+void tri_cli_problem_start(void) {
+    snprintf(op_help, sizeof op_help, "Operation: %s (default %s)", tri_operation_names(), ops[0]->op->name);
+    for (size_t i = 0; i < OPS; i++) {
+        size_t count = 0;
+        for (const struct argp_option *o = ops[i]->options; o->name && count < OPTIONS_MAX; o++) {
+            if (is_shown(i, o->name))
+                continue;
+            own_options[i][count] = *o;
+            own_options[i][count].key = KEY_FIRST + (int)(i * OPTIONS_MAX + count);
+            count++;
+        }
+        argps[i] = (struct argp){.options = own_options[i], .parser = parse_own};
+        children[i] = (struct argp_child){&argps[i], 0, ops[i]->heading, 0};
+    }
+}
+
+/* ---- for the operations' files -------------------------------------------------------------------------- */
+
+triage_status tri_cli_parse_list(int64_t *out, size_t count, size_t *found, const char *text, char separator,
+                                 int64_t high, const char *const *names) {
     char *copy = NULL;
     triage_status status = TRIAGE_OK;
     *found = 0;
@@ -80,97 +118,7 @@ done:
     return status;
 }
 
-static triage_status parse_shape(tri_bsr_problem *out, const char *text) {
-    static const char *const names[] = {"--shape's M", "--shape's N", "--shape's K"};
-    int64_t v[3] = {0};
-    size_t found = 0;
-    triage_status status = parse_list(v, 3, &found, text, ',', EXTENT_MAX, names);
-    if (status == TRIAGE_OK && found != 3)
-        status = tri_cli_usage("--shape %.64s has %zu numbers: M,N,K are wanted, each 1 to %d", text, found,
-                               EXTENT_MAX);
-    out->m = v[0];
-    out->n = v[1];
-    out->k = v[2];
-    return status;
-}
-
-static triage_status parse_block(tri_bsr_problem *out, const char *text) {
-    static const char *const names[] = {"--block's rows", "--block's columns"};
-    int64_t v[2] = {0};
-    size_t found = 0;
-    triage_status status = parse_list(v, 2, &found, text ? text : "64", 'x', BLOCK_MAX, names);
-    if (status == TRIAGE_OK && found > 2)
-        status = tri_cli_usage("--block %.64s: one number or ROWSxCOLUMNS is wanted, each 1 to %d", text,
-                               BLOCK_MAX);
-    out->block_m = (int32_t)v[0];
-    out->block_k = (int32_t)(found == 2 ? v[1] : v[0]);
-    return status;
-}
-
-static triage_status parse_out_type(tri_bsr_problem *out, const char *text) {
-    triage_status status = tri_dtype_parse(&out->out_type, text);
-    return status == TRIAGE_OK && out->out_type == TRIAGE_E4M3
-               ? tri_cli_usage("--out-dtype e4m3 is not one of f32, f16, bf16")
-               : status;
-}
-
-static triage_status parse_scale(tri_bsr_problem *out, const char *text) {
-    out->scale_per_block = text && strcmp(text, "block") == 0;
-    if (text && out->in_type != TRIAGE_E4M3)
-        return tri_cli_usage("--scale %.32s goes with --dtype e4m3; %s has no scales", text,
-                             tri_dtype_name(out->in_type));
-    return !text || out->scale_per_block || strcmp(text, "tensor") == 0
-               ? TRIAGE_OK
-               : tri_cli_usage("--scale %.32s is not one of tensor, block", text);
-}
-
-static triage_status parse_types(tri_cli_problem *out, const tri_cli_problem_options *options) {
-    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
-    triage_status status = TRIAGE_OK;
-    out->dtype_given = options->dtype;
-    problem->in_type = TRIAGE_F16;
-    if (options->dtype)
-        TRI_TRY(tri_dtype_parse(&problem->in_type, options->dtype));
-    problem->out_type = problem->in_type;
-    if (options->out_dtype && !options->dtype)
-        status = tri_cli_usage("--out-dtype %.32s needs --dtype beside it", options->out_dtype);
-    else if (options->out_dtype)
-        TRI_TRY(parse_out_type(problem, options->out_dtype));
-    TRI_TRY(status);
-    if (problem->in_type == TRIAGE_E4M3 && !options->out_dtype)
-        problem->out_type = TRIAGE_BF16;
-    status = parse_scale(problem, options->scale);
-done:
-    return status;
-}
-
-static triage_status parse_layout(tri_bsr_problem *out, const char *text) {
-    bool col = text && strcmp(text, "col") == 0;
-    out->b_layout = out->c_layout = col ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR;
-    return !text || col || strcmp(text, "row") == 0
-               ? TRIAGE_OK
-               : tri_cli_usage("--layout %.32s is not one of row, col", text);
-}
-
-static triage_status check_combination(const tri_cli_problem_options *options) {
-    if (options->op && strcmp(options->op, "bsr_gemm") != 0)
-        return tri_cli_usage("--op %.32s is not one of bsr_gemm", options->op);
-    if (options->pattern && (options->shape || options->sparsity))
-        return tri_cli_usage("--pattern already gives M, K and the blocks: leave out %s",
-                             options->shape ? "--shape" : "--sparsity");
-    if (options->pattern)
-        return options->n ? TRIAGE_OK : tri_cli_usage("--pattern needs --n, the columns of B");
-    if (options->n)
-        return tri_cli_usage("--n goes with --pattern; --shape M,N,K has its own N");
-    if (!options->shape)
-        return tri_cli_usage("a problem is wanted: --shape M,N,K --sparsity S, or --pattern FILE --n N");
-    return options->sparsity ? TRIAGE_OK : tri_cli_usage("--shape needs --sparsity, 0 to 1");
-}
-
-/* ---- the pattern -------------------------------------------------------------------------------------- */
-
-/* Linux overcommits: an allocation beyond the machine would succeed and the process die later. */
-static triage_status check_memory(double bytes, const char *what) {
+triage_status tri_cli_check_memory(double bytes, const char *what) {
     double have = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     char need[TRI_CLI_NUMBER], there[TRI_CLI_NUMBER];
     if (bytes <= have)
@@ -180,72 +128,44 @@ static triage_status check_memory(double bytes, const char *what) {
     return tri_cli_usage("%s needs about %s of memory: this machine has %s", what, need, there);
 }
 
-static triage_status check_divides(int64_t extent, int32_t block, const char *name) {
-    if (extent % block == 0)
-        return TRIAGE_OK;
-    return tri_cli_usage("%s = %lld is no multiple of the block's %d: allowed are multiples from %d on", name,
-                         (long long)extent, block, block);
-}
-
-static triage_status make_random(tri_cli_problem *out, const tri_cli_problem_options *options) {
-    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
-    double sparsity = 0;
-    triage_status status = TRIAGE_OK;
-    TRI_TRY(parse_shape(problem, options->shape));
-    TRI_TRY(tri_parse_double(&sparsity, options->sparsity, 0, 1, "--sparsity"));
-    TRI_TRY(check_divides(problem->m, problem->block_m, "--shape's M"));
-    TRI_TRY(check_divides(problem->k, problem->block_k, "--shape's K"));
-    int64_t rows = problem->m / problem->block_m, cols = problem->k / problem->block_k;
-    double blocks = (1 - sparsity) * (double)rows * (double)cols;
-    if (blocks > EXTENT_MAX) {
-        status = tri_cli_usage("--shape %.64s at --sparsity %.32s has %.3g blocks: at most %d",
-                               options->shape, options->sparsity, blocks, EXTENT_MAX);
-        goto done;
-    }
-    TRI_TRY(check_memory(8 * (double)(rows + cols) + 8 * blocks, "the pattern of --shape"));
-    TRI_TRY(tri_pattern_random(&out->pattern, rows, cols, sparsity, options->seed));
-done:
-    return status;
-}
-
-static triage_status read_pattern(tri_cli_problem *out, const tri_cli_problem_options *options) {
-    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
-    triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_parse_int64(&problem->n, options->n, 1, EXTENT_MAX, "--n"));
-    status = tri_pattern_read(&out->pattern, options->pattern);
-    if (status == TRIAGE_E_IO || status == TRIAGE_E_NOT_FOUND)
-        status = TRIAGE_E_DATA; /* a file that cannot be read is bad input, not a failure of ours */
-    if (status != TRIAGE_OK)
-        goto done;
-    problem->m = out->pattern.block_rows * problem->block_m;
-    problem->k = out->pattern.block_cols * problem->block_k;
-    if (problem->m > EXTENT_MAX || problem->k > EXTENT_MAX)
-        status = tri_cli_usage("--pattern %s with --block %dx%d is %lld x %lld: each at most %d",
-                               options->pattern, problem->block_m, problem->block_k, (long long)problem->m,
-                               (long long)problem->k, EXTENT_MAX);
-done:
-    return status;
+triage_status tri_cli_read_pattern(tri_pattern *out, const char *path) {
+    const triage_status status = tri_pattern_read(out, path);
+    return status == TRIAGE_E_IO || status == TRIAGE_E_NOT_FOUND ? TRIAGE_E_DATA : status;
 }
 
 /* ---- the problem -------------------------------------------------------------------------------------- */
 
+static const tri_cli_op *find_op(const char *name) {
+    for (size_t i = 0; i < OPS; i++)
+        if (!name || strcmp(ops[i]->op->name, name) == 0)
+            return ops[i];
+    return NULL;
+}
+
+static const tri_cli_op *op_of(const tri_problem *problem) {
+    return find_op(problem->op->name);
+}
+
+static triage_status check_given(const tri_cli_op *op, const tri_cli_problem_options *options) {
+    for (size_t i = 0; i < options->count; i++) {
+        const struct argp_option *o = op->options;
+        while (o->name && strcmp(o->name, options->texts[i].name) != 0)
+            o++;
+        if (!o->name)
+            return tri_cli_usage("--%s means nothing to %s", options->texts[i].name, op->op->name);
+    }
+    return TRIAGE_OK;
+}
+
 triage_status tri_cli_problem_make(tri_cli_problem *out, const tri_cli_problem_options *options) {
-    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
+    const tri_cli_op *op = find_op(options->op);
     triage_status status = TRIAGE_OK;
     *out = (tri_cli_problem){0};
-    TRI_TRY(check_combination(options));
-    TRI_TRY(parse_types(out, options));
-    TRI_TRY(parse_layout(problem, options->layout));
-    TRI_TRY(parse_block(problem, options->block));
-    if (options->pattern)
-        TRI_TRY(read_pattern(out, options));
-    else
-        TRI_TRY(make_random(out, options));
-    out->problem.op = &tri_op_bsr_gemm;
-    problem->ldb = problem->b_layout == TRIAGE_ROW_MAJOR ? problem->n : problem->k;
-    problem->ldc = problem->c_layout == TRIAGE_ROW_MAJOR ? problem->n : problem->m;
-    problem->nnzb = out->pattern.nnzb;
-    tri_fingerprint_of(&problem->fingerprint, &out->pattern);
+    if (!op)
+        return tri_cli_usage("--op %.32s is not one of %s", options->op, tri_operation_names());
+    out->problem.op = op->op;
+    TRI_TRY(check_given(op, options));
+    TRI_TRY(op->make(out, options));
     TRI_TRY(tri_problem_check(&out->problem));
 done:
     if (status != TRIAGE_OK)
@@ -255,14 +175,69 @@ done:
 
 void tri_cli_problem_for_host(tri_cli_problem *problem) {
     if (!problem->dtype_given)
-        tri_bsr_edit(&problem->problem)->in_type = tri_bsr_edit(&problem->problem)->out_type = TRIAGE_F32;
+        op_of(&problem->problem)->for_host(problem);
+}
+
+void tri_cli_problem_json(json_t *object, const tri_problem *problem) {
+    if (op_of(problem)->json)
+        op_of(problem)->json(object, problem);
 }
 
 triage_status tri_cli_problem_fits(const tri_problem *problem) {
-    return check_memory(problem->op->host_bytes(problem), "measuring this shape");
+    return tri_cli_check_memory(problem->op->host_bytes(problem), "measuring this shape");
+}
+
+const tri_pattern *tri_cli_pattern(const tri_cli_problem *problem) {
+    return problem->problem.op->has_pattern ? &problem->pattern : NULL;
 }
 
 void tri_cli_problem_free(tri_cli_problem *problem) {
     tri_pattern_free(&problem->pattern);
     *problem = (tri_cli_problem){0};
+}
+
+/* ---- a job's ------------------------------------------------------------------------------------------- */
+
+/* "mask_block" to "mask-block": the option's own name, which lives as long as the program. */
+static const char *option_name(const tri_cli_op *op, const char *member) {
+    for (const struct argp_option *o = op->options; o->name; o++) {
+        const char *a = o->name, *b = member;
+        while (*a && (*a == *b || (*a == '-' && *b == '_')))
+            a++, b++;
+        if (!*a && !*b)
+            return o->name;
+    }
+    return NULL;
+}
+
+static triage_status give_members(tri_cli_problem_options *out, const tri_cli_op *op, json_t *texts) {
+    const char *member;
+    json_t *value;
+    json_object_foreach(texts, member, value) {
+        if (strcmp(member, "op") == 0 || strcmp(member, "seed") == 0)
+            continue;
+        const char *name = option_name(op, member);
+        if (!name || !json_is_string(value))
+            return tri_fail(TRIAGE_E_DATA, "%.40s means nothing to %s", member, op->op->name);
+        triage_status status = tri_cli_give(out, name, json_string_value(value));
+        if (status != TRIAGE_OK)
+            return status;
+    }
+    return TRIAGE_OK;
+}
+
+triage_status tri_cli_options_of_job(tri_cli_problem_options *out, json_t *texts) {
+    triage_status status = TRIAGE_OK;
+    int64_t seed = 1;
+    *out = (tri_cli_problem_options){.op = json_string_value(json_object_get(texts, "op"))};
+    const char *drawn = json_string_value(json_object_get(texts, "seed"));
+    const tri_cli_op *op = find_op(out->op);
+    if (!op)
+        return tri_fail(TRIAGE_E_DATA, "op %.32s is not one of %s", out->op, tri_operation_names());
+    if (drawn)
+        TRI_TRY(tri_parse_int64(&seed, drawn, 0, INT64_MAX, "seed"));
+    out->seed = (uint64_t)seed;
+    TRI_TRY(op->from_job ? op->from_job(out, texts) : give_members(out, op, texts));
+done:
+    return status;
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cli/cli_common.h"
-#include "op/bsr_gemm/bsr_gemm.h"
+#include "cli/cli_problem.h"
 
 #define ROWS_SHOWN 20
 #define RATE 32
@@ -341,7 +341,7 @@ triage_status tri_cli_tune_json(const tri_cli_tune_view *view) {
     const char *winner = result->winner >= 0 ? result->rows[result->winner].evidence.config : NULL;
     json_object_set_new(document, "version", json_string(TRIAGE_VERSION));
     json_object_set_new(document, "problem", json_string(result->problem_key));
-    json_object_set_new(document, "nnzb", json_integer(tri_bsr(view->problem)->nnzb));
+    tri_cli_problem_json(document, view->problem);
     json_object_set_new(document, "useful_flops", json_real(tri_problem_flops(view->problem)));
     json_object_set_new(document, "least_bytes", json_real(tri_problem_bytes(view->problem)));
     json_object_set_new(document, "device", json_device(result));

@@ -70,7 +70,8 @@ static triage_status tune_job(void *user, tri_desk *desk, const tri_job *job, ch
     TRI_TRY(tri_cli_problem_fits(&t.problem.problem));
     options.seed = t.described.seed;
     tri_desk_fetch(desk, t.key, w->device_key);
-    TRI_TRY(tri_tune_run(&result, &t.problem.problem, &t.problem.pattern, &options, tell_server, desk));
+    TRI_TRY(
+        tri_tune_run(&result, &t.problem.problem, tri_cli_pattern(&t.problem), &options, tell_server, desk));
     TRI_TRY(describe_result(note, &result));
 done:
     report(w, job, status, *note);
@@ -109,7 +110,8 @@ static triage_status compile_job(void *user, tri_desk *desk, const tri_job *job,
     if (!options.strategy)
         options.strategy = "exhaustive"; /* which of them a search will ask for is not known */
     tri_desk_fetch(desk, t.key, job->device);
-    TRI_TRY(tri_tune_run(&result, &t.problem.problem, &t.problem.pattern, &options, tell_server, desk));
+    TRI_TRY(
+        tri_tune_run(&result, &t.problem.problem, tri_cli_pattern(&t.problem), &options, tell_server, desk));
     TRI_TRY(describe_compiled(note, &result, *options.overtaken != 0));
 done:
     report(w, job, status, *note);

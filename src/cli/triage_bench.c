@@ -95,7 +95,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     return 0;
 }
 
-static const struct argp_child children[] = {{&tri_cli_problem_argp, 0, TRI_CLI_PROBLEM_HEADING, 1}, {0}};
+static const struct argp_child children[] = {{&tri_cli_problem_argp, 0, "The problem", 1}, {0}};
 
 static const struct argp parser = {
     .options = argp_options,

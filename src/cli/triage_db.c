@@ -144,9 +144,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_child children[] = {
-    {&tri_cli_problem_argp, 0,
-     "The problem of explain (--op: of list, too): C (M x N) = A (M x K, block-sparse) * B (K x N)", 2},
-    {0}};
+    {&tri_cli_problem_argp, 0, "The problem of explain (--op: of list, too)", 2}, {0}};
 
 static const struct argp parser = {
     .options = argp_options,

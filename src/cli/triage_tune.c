@@ -165,7 +165,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     return 0;
 }
 
-static const struct argp_child children[] = {{&tri_cli_problem_argp, 0, TRI_CLI_PROBLEM_HEADING, 1}, {0}};
+static const struct argp_child children[] = {{&tri_cli_problem_argp, 0, "The problem", 1}, {0}};
 
 static const struct argp parser = {
     .options = argp_options,
@@ -211,12 +211,8 @@ static triage_status check_worker(const options *o) {
         return TRIAGE_OK;
     if (!url)
         return tri_cli_usage("--worker needs a server: --db postgresql://USER@HOST/DATABASE");
-    if (p->shape || p->pattern || p->sparsity || p->n)
-        return tri_cli_usage("--worker takes its problems from the server: leave out %s",
-                             p->shape     ? "--shape"
-                             : p->pattern ? "--pattern"
-                             : p->n       ? "--n"
-                                          : "--sparsity");
+    if (p->given)
+        return tri_cli_usage("--worker takes its problems from the server: leave out --%s", p->given);
     if (o->dry_run || o->emit)
         return tri_cli_usage("--worker works on jobs: leave out %s", o->dry_run ? "--dry-run" : "--emit");
     return TRIAGE_OK;
@@ -557,7 +553,7 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
         TRI_TRY(tri_cli_problem_fits(&problem->problem));
     TRI_TRY(start_courier(&courier, &gate, o, s, &log));
     tri_cli_progress_start(&t.progress, o->quiet || o->verbose);
-    status = tri_tune_run(&result, &problem->problem, &problem->pattern, &s->tune, on_progress, &t);
+    status = tri_tune_run(&result, &problem->problem, tri_cli_pattern(problem), &s->tune, on_progress, &t);
     tri_cli_progress_clear(&t.progress);
     if (!result.problem_key) /* it never came to a result */
         goto done;

@@ -482,7 +482,7 @@ static void names_the_function_that_answers_nonsense(void **state) {
         {"grid = { 1 }", "grid = { 1, 70000 }", "grid must be an integer 1 .. 65535, not 70000"},
         {"grid = { 1 }", "gird = { 1 }", "v.lua:11: launch has an unknown field gird"},
         {"grid = { 1 }", "smem_bytes = 1.5", "smem_bytes must be an integer 0 .. 1048576, not 1.5"},
-        {"grid = { 1 }", "map_b = { rank = 6, box = {} }", "rank must be an integer 1 .. 5, not 6"},
+        {"grid = { 1 }", "map_b = { rank = 6, box = {} }", "rank must be an integer 2 .. 3, not 6"},
         {"grid = { 1 }", "map_b = { rank = 2, box = { 1, 257 } }",
          "a tensor box must be an integer 1 .. 256"},
     };
