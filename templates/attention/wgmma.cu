@@ -1,0 +1,748 @@
+/* Attention forward with TMA and wgmma (sm_90a): O = softmax(scale * Q K^T + mask) V, see args.h.
+ *
+ *   Q, K, V   f16 or bf16, any strides of batch, head and row that are multiples of 16 bytes (TMA)
+ *   O         f16 or bf16, rows 16-byte aligned; LSE in float32 on request
+ *
+ * A CTA owns tiles of kTileM queries of one head, one after another, and walks the keys of each from right to
+ * left in blocks of kTileN:
+ *
+ *   producer   tile (rows, head, limits of the mask), Q            -> Q ring (kQSlots)
+ *   (1 warp)   K [tile_n][d], V [tile_n][dv], TMA                  -> K ring, V ring (kStages each)
+ *              full[] by bytes, empty[] by warps
+ *   consumers  warpgroups of 64 queries; of step j
+ *     tensor   S(j) = Q K(j)^T, then O += P(j-1) V(j-1)     issued together
+ *     others   under that of P(j-1) V(j-1): mask, maximum, P(j) = 2^(S(j) - maximum), sums
+ *              then O *= 2^(old - new maximum), P(j) -> 16 bits, in registers: A of the next product
+ *
+ * The pipeline does not drain between tiles: the first S of a tile is issued together with the last product of
+ * the tile before, which is divided by its sums and stored under this tile's products.
+ *
+ * kPingPong: the warpgroups take turns to issue, so that one's softmax runs under the others' products.
+ *
+ * Only blocks on an edge of the mask look at it: those at the right (causal, the end of the keys) come first,
+ * those at the left end of a window last. A row that has seen no key yet has the maximum -inf, which only the
+ * blocks on an edge must take care of.
+ *
+ * Shared operand layouts (rows of 128 bytes as TMA writes them with its 128-byte swizzle, see lib/wgmma.cuh):
+ *   Q   [ceil(d / 64)][tile_m][64]     K-major A
+ *   K   [ceil(d / 64)][tile_n][64]     K-major B of S
+ *   V   [ceil(dv / 64)][tile_n][64]    MN-major B of O
+ * Tensor maps {d, rows, heads, batch} ({d, rows, heads} with offsets), swizzle 128:
+ *   map_q  box {64, 64}     map_k, map_v  box {64, tile_n}
+ * What lies behind d or the last row of the tensor arrives as zeros.
+ */
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include "attention/args.h"
+#include "lib/epilogue.cuh"
+#include "lib/ptx.cuh"
+#include "lib/softmax.cuh"
+#include "lib/store.cuh"
+#include "lib/tma_4d.cuh"
+#include "lib/wgmma_shapes.cuh"
+
+using in_t = {{in_type}};               // Q, K, V: __half, __nv_bfloat16
+using out_t = {{out_type}};             // O: __half, __nv_bfloat16
+constexpr int kD = {{d}};               // of Q and K: a multiple of 8
+constexpr int kDv = {{dv}};             // of V and O: likewise
+constexpr int kTileM = {{tile_m}};      // queries of a tile: 64 a consumer warpgroup
+constexpr int kTileN = {{tile_n}};      // keys of a step
+constexpr int kStages = {{stages}};     // slots of the K ring, and of the V ring
+constexpr int kQSlots = {{q_slots}};    // slots of the Q ring: 1 or 2
+constexpr int kPingPong = {{ping_pong}}; // 1: the warpgroups take turns
+constexpr int kOrder = {{order}};       // of the tiles: see locate
+constexpr int kDynamic = {{dynamic}};   // 1: a CTA takes the next tile when it is ready (workspace: 2 zeros)
+constexpr int kSkip = {{skip}};         // log2 of the growth up to which a row keeps its old maximum; 0: none
+constexpr int kEmulate = {{emulate}};   // of 8 exponentials, so many by polynomial
+constexpr int kLeft = {{left}};         // 1: a window bounded at the left
+constexpr int kRight = {{right}};       // 1: ... at the right (causal)
+constexpr int kTopLeft = {{top_left}};  // 1: query 0 sees key 0, else the last query the last key
+constexpr int kSoftcap = {{softcap}};   // 1: scores are capped
+constexpr int kOffsets = {{offsets}};   // 1: sequences of their own lengths, one after another (cu_q, cu_k)
+constexpr int kLengths = {{lengths}};   // 1: len_q or len_k is there
+
+constexpr int kConsumers = kTileM / 64;          // warpgroups
+constexpr int kThreads = 128 * (kConsumers + 1); // the last warpgroup's first warp produces
+constexpr int kDSlabs = (kD + 63) / 64, kDvSlabs = (kDv + 63) / 64;
+constexpr int kDvWide = (kDv + 15) / 16 * 16;    // columns of the product
+constexpr int kQBytes = kDSlabs * kTileM * 128, kKBytes = kDSlabs * kTileN * 128, kVBytes = kDvSlabs * kTileN * 128;
+constexpr bool kZeroTail = kOffsets || kLengths; // what follows the last key may be anything
+// Registers: every thread is launched with as many; the producer warpgroup hands its own over.
+constexpr int kProducerRegs = kConsumers == 1 ? 56 : kConsumers == 2 ? 24 : 32;
+constexpr int kConsumerRegs = kConsumers == 1 ? 240 : kConsumers == 2 ? 240 : 160;
+constexpr float kLn2 = 0.69314718055994531f;
+
+static_assert(sizeof(in_t) == 2 && sizeof(out_t) == 2, "16-bit types");
+static_assert(kD % 8 == 0 && kDv % 8 == 0 && kD <= 256 && kDv <= 256, "rows of whole 16 bytes");
+static_assert(kTileM % 64 == 0 && kConsumers >= 1 && kConsumers <= 3, "1 to 3 consumer warpgroups");
+static_assert(kTileN % 16 == 0 && kTileN <= 256, "one product wide");
+static_assert(kStages >= 2 && kQSlots >= 1 && kQSlots <= 2, "the next K comes before the last V");
+static_assert(kConsumers > 1 || !kPingPong, "turns need two");
+
+/* What the consumers have to know of a tile. Step s is block first - s of the keys. */
+struct tile_t {
+    int steps;     // at least 1; -1: no more tiles
+    int first;     // block of step 0
+    int masked;    // steps from 0 on that the right edge cuts (step 0 always counts as cut)
+    int free_end;  // steps from here on are cut by the left edge
+    int m0;        // first query, in its sequence
+    int q_len, k_len;
+    int q_row;     // of query 0, from the start of the tensor (offsets)
+    int head, batch;
+};
+
+struct sync_t {
+    unsigned long long q_full[kQSlots], q_empty[kQSlots];
+    unsigned long long k_full[kStages], k_empty[kStages];
+    unsigned long long v_full[kStages], v_empty[kStages];
+    tile_t tiles[kQSlots];
+};
+
+constexpr int kKOffset = kQSlots * kQBytes;
+constexpr int kVOffset = kKOffset + kStages * kKBytes;
+constexpr int kSyncOffset = kVOffset + kStages * kVBytes;
+constexpr int kSharedBytes = kSyncOffset + sizeof(sync_t); // what the launch gives
+static_assert(kSharedBytes <= 232448, "fits in an SM's shared memory");
+
+extern __shared__ __align__(1024) unsigned char shared[];
+
+__device__ __forceinline__ unsigned char *q_slot(int slot) { return shared + slot * kQBytes; }
+__device__ __forceinline__ unsigned char *k_slot(int slot) { return shared + kKOffset + slot * kKBytes; }
+__device__ __forceinline__ unsigned char *v_slot(int slot) { return shared + kVOffset + slot * kVBytes; }
+__device__ __forceinline__ sync_t &sync() { return *reinterpret_cast<sync_t *>(shared + kSyncOffset); }
+
+/* A position in a ring: the slot, and the parity of the phase in which it is used. */
+template <int slots>
+struct ring_t {
+    int slot = 0;
+    unsigned parity = 0;
+
+    __device__ __forceinline__ void advance()
+    {
+        if (++slot == slots) {
+            slot = 0;
+            parity ^= 1;
+        }
+    }
+};
+
+__device__ __forceinline__ int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+/* ---- the order of the tiles ---- */
+
+/* Heads whose K and V together fill about half of L2: they are worked on at the same time. */
+__device__ __forceinline__ int heads_of_section(const tri_attention_core_maps &args, int k_len)
+{
+    const int fit = 33554432 / (max(k_len, 1) * (kD + kDv) * static_cast<int>(sizeof(in_t)));
+    return max(fit, 1) * (args.heads_q / args.heads_kv);
+}
+
+/* The index-th of heads * rows tiles.
+ * kOrder 0: head after head, rows upwards. 1: section after section; in a section the last rows, which see the
+ * most keys, of all heads come first. */
+__device__ __forceinline__ void locate(int index, int heads, int rows, int section, int &head, int &row)
+{
+    if constexpr (kOrder == 0) {
+        head = index / rows;
+        row = index - head * rows;
+    } else {
+        const int start = index / (section * rows) * section, width = min(section, heads - start);
+        const int rest = index - start * rows;
+        row = rest / width;
+        head = start + rest - row * width;
+        row = rows - 1 - row;
+    }
+}
+
+/* The tiles of this CTA. All lanes of the producer warp go through them together. */
+struct tiles_t {
+    const tri_attention_core_maps &args;
+    int next;      // dynamic: fetched ahead
+    int batch = 0; // offsets, lengths: the sequences up to here have `before` tiles
+    int before = 0;
+
+    __device__ __forceinline__ explicit tiles_t(const tri_attention_core_maps &a) : args(a)
+    {
+        next = blockIdx.x;
+    }
+    __device__ __forceinline__ int q_len(int b) const
+    {
+        int len = kOffsets ? args.cu_q[b + 1] - args.cu_q[b] : args.sq;
+        if (kLengths && args.len_q) len = min(len, args.len_q[b]);
+        return len;
+    }
+    __device__ __forceinline__ int k_len(int b) const
+    {
+        int len = kOffsets ? args.cu_k[b + 1] - args.cu_k[b] : args.sk;
+        if (kLengths && args.len_k) len = min(len, args.len_k[b]);
+        return len;
+    }
+    __device__ __forceinline__ int tiles_of(int b) const
+    {
+        return b < args.batch ? args.heads_q * ceil_div(q_len(b), kTileM) : 0;
+    }
+    /* The number of the next tile of this CTA. */
+    __device__ __forceinline__ int take()
+    {
+        const int now = next;
+        if constexpr (kDynamic) {
+            if (threadIdx.x % 32 == 0) next = gridDim.x + atomicAdd(static_cast<int *>(args.workspace), 1);
+            next = warp_uniform(next);
+        } else {
+            next += gridDim.x;
+        }
+        return now;
+    }
+    /* The last CTA that finds nothing left puts the zeros back. */
+    __device__ __forceinline__ void leave() const
+    {
+        if constexpr (kDynamic) {
+            int *counters = static_cast<int *>(args.workspace);
+            if (threadIdx.x % 32 == 0 && atomicAdd(counters + 1, 1) == static_cast<int>(gridDim.x) - 1) {
+                counters[0] = 0;
+                counters[1] = 0;
+            }
+        }
+    }
+    /* Moves on to the sequence that has tile `index`, 32 sequences at a look; false: none has. */
+    __device__ __forceinline__ bool find_sequence(int index)
+    {
+        const int lane = threadIdx.x % 32;
+        while (batch < args.batch) {
+            int upto = tiles_of(batch + lane);
+            for (int d = 1; d < 32; d *= 2) {
+                const int other = __shfl_up_sync(0xffffffffu, upto, d);
+                if (lane >= d) upto += other;
+            }
+            const unsigned past = __ballot_sync(0xffffffffu, index < before + upto);
+            const int full = past ? __ffs(past) - 1 : 32;
+            const int skipped = __shfl_sync(0xffffffffu, upto, max(full - 1, 0));
+            if (full > 0) before += skipped;
+            batch += full;
+            if (past) return true;
+        }
+        return false;
+    }
+    /* The next tile; false: no more. */
+    __device__ __forceinline__ bool get(tile_t &tile)
+    {
+        const int index = take();
+        int row;
+        if constexpr (kOffsets || kLengths) {
+            if (!find_sequence(index)) return false;
+            tile.batch = batch;
+            tile.q_len = q_len(batch);
+            tile.k_len = k_len(batch);
+            tile.q_row = kOffsets ? args.cu_q[batch] : 0;
+            locate(index - before, args.heads_q, ceil_div(tile.q_len, kTileM), heads_of_section(args, tile.k_len),
+                   tile.head, row);
+        } else {
+            const int rows = ceil_div(args.sq, kTileM);
+            if (index >= args.batch * args.heads_q * rows) return false;
+            int head;
+            locate(index, args.batch * args.heads_q, rows, heads_of_section(args, args.sk), head, row);
+            tile.batch = head / args.heads_q;
+            tile.head = head - tile.batch * args.heads_q;
+            tile.q_len = args.sq;
+            tile.k_len = args.sk;
+            tile.q_row = 0;
+        }
+        tile.m0 = row * kTileM;
+        set_steps(tile);
+        return true;
+    }
+    /* Which blocks of the keys the tile sees, and which of them wholly. */
+    __device__ __forceinline__ void set_steps(tile_t &tile) const
+    {
+        const int offset = kTopLeft ? 0 : tile.k_len - tile.q_len;
+        const int first_row = tile.m0 + offset, last_row = min(tile.m0 + kTileM, tile.q_len) - 1 + offset;
+        int end = tile.k_len, end_of_all = tile.k_len; // of the keys that some row, that every row sees
+        int begin = 0, begin_of_all = 0;
+        if constexpr (kRight) {
+            end = min(end, last_row + args.right + 1);
+            end_of_all = min(end_of_all, first_row + args.right + 1);
+        }
+        if constexpr (kLeft) {
+            begin = max(begin, first_row - args.left);
+            begin_of_all = max(begin_of_all, last_row - args.left);
+        }
+        tile.first = max(end - 1, 0) / kTileN;
+        tile.steps = max(tile.first - begin / kTileN + 1, 1); // no key at all: one step that sees nothing
+        tile.masked = min(max(tile.first - max(end_of_all, 0) / kTileN + 1, 1), tile.steps);
+        tile.free_end = tile.steps;
+        if constexpr (kLeft)
+            tile.free_end = min(max(tile.first + 1 - ceil_div(begin_of_all, kTileN), tile.masked), tile.steps);
+    }
+};
+
+/* ---- load: one warp ---- */
+
+/* Rows of one head into a slot, 64 columns at a time. */
+template <int slabs, int box_rows, int slab_rows>
+__device__ __forceinline__ void load_rows(unsigned char *slot, const void *map, unsigned long long *bar, int row,
+                                          int head, int batch, unsigned long long policy)
+{
+#pragma unroll
+    for (int slab = 0; slab < slabs; ++slab) {
+        unsigned char *to = slot + slab * slab_rows * 128;
+        if constexpr (kOffsets)
+            tma_load_3d(to, map, bar, slab * 64, row, head, policy);
+        else
+            tma_load_4d(to, map, bar, slab * 64, row, head, batch, policy);
+    }
+}
+
+/* Where a block of keys is. */
+struct block_t {
+    int row, head, batch;
+};
+
+__device__ __forceinline__ void load_k(const tri_attention_core_maps &args, ring_t<kStages> &ring, block_t at,
+                                       bool one, unsigned long long policy)
+{
+    mbarrier_wait(&sync().k_empty[ring.slot], ring.parity ^ 1);
+    if (one) {
+        mbarrier_arrive_expect_tx(&sync().k_full[ring.slot], kKBytes);
+        load_rows<kDSlabs, kTileN, kTileN>(k_slot(ring.slot), &args.map_k, &sync().k_full[ring.slot], at.row,
+                                           at.head, at.batch, policy);
+    }
+    ring.advance();
+}
+
+__device__ __forceinline__ void load_v(const tri_attention_core_maps &args, ring_t<kStages> &ring, block_t at,
+                                       bool one, unsigned long long policy)
+{
+    mbarrier_wait(&sync().v_empty[ring.slot], ring.parity ^ 1);
+    if (one) {
+        mbarrier_arrive_expect_tx(&sync().v_full[ring.slot], kVBytes);
+        load_rows<kDvSlabs, kTileN, kTileN>(v_slot(ring.slot), &args.map_v, &sync().v_full[ring.slot], at.row,
+                                            at.head, at.batch, policy);
+    }
+    ring.advance();
+}
+
+__device__ __forceinline__ void load_q(const tri_attention_core_maps &args, int slot, const tile_t &tile,
+                                       unsigned long long policy)
+{
+    mbarrier_arrive_expect_tx(&sync().q_full[slot], kQBytes);
+#pragma unroll
+    for (int wg = 0; wg < kConsumers; ++wg)
+        load_rows<kDSlabs, 64, kTileM>(q_slot(slot) + wg * 64 * 128, &args.map_q, &sync().q_full[slot],
+                                       tile.q_row + tile.m0 + wg * 64, tile.head, tile.batch, policy);
+}
+
+/* Each V comes one step after its K, as the consumers want them. */
+__device__ __forceinline__ void produce(const tri_attention_core_maps &args)
+{
+    const bool one = elect_one();
+    const unsigned long long once = l2_evict_first(), often = l2_evict_last();
+    const int group = args.heads_q / args.heads_kv;
+    tiles_t tiles(args);
+    ring_t<kQSlots> q_ring;
+    ring_t<kStages> k_ring, v_ring;
+    block_t late = {-1, 0, 0}; // the V that is still to come
+    tile_t tile;
+    for (;;) {
+        const bool more = tiles.get(tile);
+        mbarrier_wait(&sync().q_empty[q_ring.slot], q_ring.parity ^ 1);
+        if (!more) break;
+        if (one) {
+            sync().tiles[q_ring.slot] = tile;
+            load_q(args, q_ring.slot, tile, once);
+        }
+        q_ring.advance();
+        block_t at = {0, tile.head / group, tile.batch};
+        const int k_row = kOffsets ? args.cu_k[tile.batch] : 0;
+        for (int s = 0; s < tile.steps; ++s) {
+            at.row = k_row + (tile.first - s) * kTileN;
+            load_k(args, k_ring, at, one, often);
+            if (late.row >= 0) load_v(args, v_ring, late, one, often);
+            late = at;
+        }
+    }
+    if (late.row >= 0) load_v(args, v_ring, late, one, often);
+    if (one) {
+        sync().tiles[q_ring.slot].steps = -1;
+        mbarrier_arrive(&sync().q_full[q_ring.slot]);
+    }
+    tiles.leave();
+}
+
+/* ---- products ---- */
+
+/* s = Q K^T of this warpgroup's 64 queries. */
+__device__ __forceinline__ void issue_scores(float (&s)[kTileN / 2], int q, int k, int wg)
+{
+    const unsigned long long a = wgmma_desc<128>(q_slot(q) + wg * 64 * 128, 0, 1024);
+    const unsigned long long b = wgmma_desc<128>(k_slot(k), 0, 1024);
+#pragma unroll
+    for (int i = 0; i < (kD + 15) / 16; ++i)
+        wgmma_ss<in_t, kTileN, 0>::mma(s, wgmma_desc_advance(a, i / 4 * kTileM * 128 + i % 4 * 32),
+                                       wgmma_desc_advance(b, i / 4 * kTileN * 128 + i % 4 * 32), i > 0);
+    wgmma_commit();
+}
+
+/* o += P V */
+__device__ __forceinline__ void issue_values(float (&o)[kDvWide / 2], const unsigned (&p)[kTileN / 4], int v)
+{
+    const unsigned long long b = wgmma_desc<128>(v_slot(v), kTileN * 128, 1024);
+#pragma unroll
+    for (int i = 0; i < kTileN / 16; ++i)
+        wgmma_rs<in_t, kDvWide, 1>::mma(o, p + 4 * i, wgmma_desc_advance(b, i * 2048), 1);
+    wgmma_commit();
+}
+
+/* Each warp says for itself that it has read a slot. */
+__device__ __forceinline__ void release(unsigned long long *empty)
+{
+    if (threadIdx.x % 32 == 0) mbarrier_arrive(empty);
+}
+
+/* Rows `valid` and up of a V slot become zeros: what is there may be NaN, and 0 * NaN is NaN. Each warpgroup
+ * does it for itself. */
+__device__ __forceinline__ void zero_tail(int slot, int valid, int wg)
+{
+    const int chunks = (kTileN - valid) * 8;
+#pragma unroll
+    for (int slab = 0; slab < kDvSlabs; ++slab)
+        for (int i = threadIdx.x % 128; i < chunks; i += 128)
+            reinterpret_cast<uint4 *>(v_slot(slot) + slab * kTileN * 128)[valid * 8 + i] = make_uint4(0, 0, 0, 0);
+    fence_proxy_async();
+    named_barrier_sync(1 + kConsumers + wg, 128);
+}
+
+/* ---- softmax: a thread has two rows, lane / 4 of its warp's 16 and the one 8 below ---- */
+
+/* In units of log2, maximum is that of scores * scale. */
+struct rows_t {
+    float maximum[2] = {-INFINITY, -INFINITY};
+    float sum[2] = {0.0f, 0.0f}; // of what this lane has seen
+};
+
+/* Which columns of a block a row sees: begin <= column < end, both less this lane's first column. */
+struct limits_t {
+    int begin[2], end[2];
+};
+
+__device__ __forceinline__ limits_t find_limits(const tri_attention_core_maps &args, const tile_t &tile, int block,
+                                                int wg)
+{
+    const int lane = threadIdx.x % 32;
+    const int row = tile.m0 + wg * 64 + threadIdx.x % 128 / 32 * 16 + lane / 4;
+    const int offset = kTopLeft ? 0 : tile.k_len - tile.q_len, column = block * kTileN + lane % 4 * 2;
+    limits_t limits;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        int end = tile.k_len;
+        if constexpr (kRight) end = min(end, row + r * 8 + offset + args.right + 1);
+        limits.end[r] = end - column;
+        limits.begin[r] = kLeft ? row + r * 8 + offset - args.left - column : 0;
+    }
+    return limits;
+}
+
+__device__ __forceinline__ void apply_mask(float (&s)[kTileN / 2], const limits_t &limits)
+{
+#pragma unroll
+    for (int i = 0; i < kTileN / 2; ++i) {
+        const int column = i / 4 * 8 + i % 2, r = i / 2 % 2;
+        bool seen = column < limits.end[r];
+        if constexpr (kLeft) seen = seen && column >= limits.begin[r];
+        if (!seen) s[i] = -INFINITY;
+    }
+}
+
+/* s -> P, and what the sums so far are to be multiplied with. cut: some of s may be -inf. */
+template <bool cut>
+__device__ __forceinline__ void exponentiate(float (&s)[kTileN / 2], rows_t &rows, float (&rescale)[2], float scale)
+{
+    float top[2] = {s[0], s[2]};
+#pragma unroll
+    for (int i = 0; i < kTileN / 2; ++i) top[i / 2 % 2] = fmaxf(top[i / 2 % 2], s[i]);
+    float base[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        float maximum = fmaxf(rows.maximum[r], quad_max(top[r]) * scale);
+        if (kSkip > 0 && maximum - rows.maximum[r] <= kSkip) maximum = rows.maximum[r];
+        base[r] = cut && maximum == -INFINITY ? 0.0f : maximum;
+        rescale[r] = exp2_fast(rows.maximum[r] - base[r]);
+        rows.maximum[r] = maximum;
+        rows.sum[r] *= rescale[r];
+    }
+#pragma unroll
+    for (int i = 0; i < kTileN / 2; ++i) {
+        const int r = i / 2 % 2;
+        const float x = fmaf(s[i], scale, -base[r]);
+        s[i] = !cut && (i / 4 * 2 + i % 2) % 8 < kEmulate ? exp2_polynomial(x) : exp2_fast(x);
+        rows.sum[r] += s[i];
+    }
+}
+
+__device__ __forceinline__ void cap_scores(float (&s)[kTileN / 2], float before)
+{
+#pragma unroll
+    for (int i = 0; i < kTileN / 2; ++i) s[i] = tanh_exact(s[i] * before);
+}
+
+/* Sums of 16 columns are A of a k16 as they lie. */
+__device__ __forceinline__ void pack_p(unsigned (&p)[kTileN / 4], const float (&s)[kTileN / 2])
+{
+#pragma unroll
+    for (int i = 0; i < kTileN / 4; ++i) p[i] = pack2<in_t>(s[2 * i], s[2 * i + 1]);
+}
+
+__device__ __forceinline__ void rescale_sums(float (&o)[kDvWide / 2], const float (&rescale)[2])
+{
+    if (kSkip > 0 && !__any_sync(0xffffffffu, rescale[0] != 1.0f || rescale[1] != 1.0f)) return;
+#pragma unroll
+    for (int i = 0; i < kDvWide / 2; ++i) o[i] *= rescale[i / 2 % 2];
+}
+
+/* ---- store ---- */
+
+/* What is left to know of a tile when its last product is done. */
+struct place_t {
+    int row, rows; // this warpgroup's first row in the tensor; how many of its rows exist (may be negative)
+    int head, batch;
+};
+
+__device__ __forceinline__ place_t place_of(const tile_t &tile, int wg)
+{
+    const int m0 = tile.m0 + wg * 64;
+    return {tile.q_row + m0, tile.q_len - m0, tile.head, tile.batch};
+}
+
+/* O and LSE from registers: groups of four 8 x 8 pieces, of which a lane ends with 16 bytes of one row. */
+__device__ __forceinline__ void store_tile(const tri_attention_core_maps &args, const float (&o)[kDvWide / 2],
+                                           rows_t rows, const place_t &place)
+{
+    const int lane = threadIdx.x % 32, q = lane % 4, row = threadIdx.x % 128 / 32 * 16 + lane / 4;
+    const long long batch = kOffsets ? 0 : place.batch;
+    out_t *out = static_cast<out_t *>(args.o) + batch * args.o_stride.batch + place.head * args.o_stride.head;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        const float sum = quad_sum(rows.sum[r]), inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
+        const bool exists = row + r * 8 < place.rows;
+        out_t *to = out + (place.row + row + r * 8) * args.o_stride.row;
+#pragma unroll
+        for (int i = 0; i < (kDvWide + 31) / 32; ++i) {
+            unsigned v[4];
+#pragma unroll
+            for (int t = 0; t < 4; ++t) {
+                const int j = 4 * (i * 4 + t) + 2 * r;
+                v[t] = j < kDvWide / 2 ? pack2<out_t>(o[j % (kDvWide / 2)] * inverse, o[j % (kDvWide / 2) + 1] * inverse) : 0;
+            }
+            quad_transpose(v, q);
+            const int column = i * 32 + q * 8;
+            if (exists && (kDv % 32 == 0 || column < kDv))
+                *reinterpret_cast<uint4 *>(to + column) = make_uint4(v[0], v[1], v[2], v[3]);
+        }
+        if (args.lse && q == 0 && exists)
+            args.lse[batch * args.lse_stride.batch + place.head * args.lse_stride.head +
+                     (place.row + row + r * 8) * args.lse_stride.row] =
+                sum == 0.0f ? -INFINITY : rows.maximum[r] * kLn2 + logf(sum);
+    }
+}
+
+/* ---- compute and store ---- */
+
+/* A consumer warpgroup. S, P and O are in registers; the rings' positions are those of the next use. */
+struct consumer_t {
+    const tri_attention_core_maps &args;
+    const int wg;
+    float scale, cap; // scores -> log2 units; soft cap: scores -> argument of tanh
+    float s[kTileN / 2], o[kDvWide / 2];
+    unsigned p[kTileN / 4];
+    rows_t rows;
+    tile_t tile;
+    int v_valid = kTileN; // rows of the next V that are keys (kZeroTail)
+    ring_t<kQSlots> q_ring;
+    ring_t<kStages> k_ring, v_ring;
+
+    __device__ __forceinline__ consumer_t(const tri_attention_core_maps &a, int w) : args(a), wg(w)
+    {
+        scale = kSoftcap ? args.softcap * 1.44269504f : args.scale_log2;
+        cap = kSoftcap ? args.scale_log2 * kLn2 / args.softcap : 0.0f;
+    }
+    __device__ __forceinline__ void clear()
+    {
+#pragma unroll
+        for (int i = 0; i < kDvWide / 2; ++i) o[i] = 0.0f;
+    }
+    __device__ __forceinline__ void begin_turn() const
+    {
+        if constexpr (kPingPong) named_barrier_sync(1 + wg, 256);
+    }
+    __device__ __forceinline__ void end_turn() const
+    {
+        if constexpr (kPingPong) named_barrier_arrive(1 + (wg + 1) % kConsumers, 256);
+    }
+    /* Waits for the next tile; false: there is none. */
+    __device__ __forceinline__ bool take_tile()
+    {
+        mbarrier_wait(&sync().q_full[q_ring.slot], q_ring.parity);
+        tile = sync().tiles[q_ring.slot];
+        return tile.steps >= 0;
+    }
+    __device__ __forceinline__ void fence()
+    {
+        wgmma_fence_registers(s);
+        wgmma_fence_registers(o);
+        wgmma_keep_registers(p);
+        wgmma_fence();
+    }
+    __device__ __forceinline__ void start_scores()
+    {
+        mbarrier_wait(&sync().k_full[k_ring.slot], k_ring.parity);
+        begin_turn();
+        fence();
+        issue_scores(s, q_ring.slot, k_ring.slot, wg);
+    }
+    __device__ __forceinline__ void start_values()
+    {
+        mbarrier_wait(&sync().v_full[v_ring.slot], v_ring.parity);
+        if constexpr (kZeroTail) {
+            if (v_valid < kTileN) zero_tail(v_ring.slot, v_valid, wg);
+            v_valid = kTileN;
+        }
+        wgmma_fence(); // of O and P
+        issue_values(o, p, v_ring.slot);
+    }
+    /* S is there; K, and after the last step Q, may be overwritten. */
+    __device__ __forceinline__ void end_scores(bool last)
+    {
+        wgmma_fence_registers(s);
+        release(&sync().k_empty[k_ring.slot]);
+        k_ring.advance();
+        if (last) {
+            __syncwarp(); // all lanes have read the tile
+            release(&sync().q_empty[q_ring.slot]);
+            q_ring.advance();
+        }
+    }
+    __device__ __forceinline__ void end_values()
+    {
+        wgmma_wait<0>();
+        wgmma_fence_registers(o);
+        wgmma_keep_registers(p);
+        release(&sync().v_empty[v_ring.slot]);
+        v_ring.advance();
+    }
+    /* S of step `step` -> P, in s. */
+    template <bool cut>
+    __device__ __forceinline__ void soften(int step, float (&rescale)[2])
+    {
+        if constexpr (kSoftcap) cap_scores(s, cap);
+        if constexpr (cut) apply_mask(s, find_limits(args, tile, tile.first - step, wg));
+        exponentiate<cut>(s, rows, rescale, scale);
+    }
+    /* The first step of the first tile: nothing to multiply with V yet. */
+    __device__ __forceinline__ void first_step()
+    {
+        float rescale[2];
+        start_scores();
+        end_turn();
+        wgmma_wait<0>();
+        end_scores(tile.steps == 1);
+        soften<true>(0, rescale);
+        if constexpr (kZeroTail) v_valid = tile.k_len - tile.first * kTileN;
+        pack_p(p, s);
+    }
+    template <bool cut>
+    __device__ __forceinline__ void next_step(int step)
+    {
+        float rescale[2];
+        start_scores();
+        start_values();
+        end_turn();
+        wgmma_wait<1>();
+        end_scores(step == tile.steps - 1);
+        soften<cut>(step, rescale);
+        pin_after(rows.sum[0] + rows.sum[1]);
+        end_values();
+        rescale_sums(o, rescale);
+        pack_p(p, s);
+    }
+    /* The first step of the next tile under the last product of this one, which is stored. */
+    __device__ __forceinline__ void seam(const place_t &place)
+    {
+        float rescale[2];
+        const rows_t done = rows;
+        start_scores();
+        start_values();
+        end_turn();
+        wgmma_wait<1>();
+        end_scores(tile.steps == 1);
+        rows = rows_t();
+        soften<true>(0, rescale);
+        if constexpr (kZeroTail) v_valid = tile.k_len - tile.first * kTileN;
+        pin_after(rows.sum[0] + rows.sum[1]);
+        end_values();
+        store_tile(args, o, done, place);
+        clear();
+        pack_p(p, s);
+    }
+    __device__ __forceinline__ void rest_of_tile()
+    {
+        int step = 1;
+#pragma unroll 1
+        for (; step < tile.masked; ++step) next_step<true>(step);
+#pragma unroll 1
+        for (; step < tile.free_end; ++step) next_step<false>(step);
+        if constexpr (kLeft) {
+#pragma unroll 1
+            for (; step < tile.steps; ++step) next_step<true>(step);
+        }
+    }
+    __device__ __forceinline__ void run()
+    {
+        if (!take_tile()) return;
+        if (kPingPong && wg == kConsumers - 1) end_turn(); // the first turn is warpgroup 0's
+        clear();
+        first_step();
+        place_t place;
+        for (;;) {
+            place = place_of(tile, wg);
+            rest_of_tile();
+            if (!take_tile()) break;
+            seam(place);
+        }
+        fence();
+        start_values();
+        end_values();
+        store_tile(args, o, rows, place);
+    }
+};
+
+/* grid: at most what is resident at once; kSharedBytes of shared memory. */
+extern "C" __global__ void __launch_bounds__(kThreads, 1)
+    triage_kernel(const __grid_constant__ tri_attention_core_maps args)
+{
+    const int wg = warp_uniform(threadIdx.x / 128);
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < kQSlots; ++i) {
+            mbarrier_init(&sync().q_full[i], 1);
+            mbarrier_init(&sync().q_empty[i], kConsumers * 4);
+        }
+        for (int i = 0; i < kStages; ++i) {
+            mbarrier_init(&sync().k_full[i], 1);
+            mbarrier_init(&sync().k_empty[i], kConsumers * 4);
+            mbarrier_init(&sync().v_full[i], 1);
+            mbarrier_init(&sync().v_empty[i], kConsumers * 4);
+        }
+        mbarrier_init_fence();
+        tma_prefetch_map(&args.map_q);
+        tma_prefetch_map(&args.map_k);
+        tma_prefetch_map(&args.map_v);
+    }
+    __syncthreads();
+    if (wg == kConsumers) {
+        setmaxnreg_dec<kProducerRegs>();
+        if (warp_uniform(threadIdx.x / 32) % 4 == 0) produce(args);
+    } else {
+        setmaxnreg_inc<kConsumerRegs>();
+        consumer_t consumer(args, wg);
+        consumer.run();
+    }
+}
