@@ -53,7 +53,9 @@ constexpr int kQSlots = {{q_slots}};    // slots of the Q ring: 1 or 2
 constexpr int kPingPong = {{ping_pong}}; // 1: the warpgroups take turns
 constexpr int kOrder = {{order}};       // of the tiles: see locate
 constexpr int kDynamic = {{dynamic}};   // 1: a CTA takes the next tile when it is ready (workspace: 2 zeros)
-constexpr int kSkip = {{skip}};         // log2 of the growth up to which a row keeps its old maximum; 0: none
+constexpr int kPBuffers = {{p_buffers}}; // 2: P is packed under the last product, for more registers
+constexpr int kUnder = {{under}};       // 1: the exponentials run under P V of the step before; 0: behind it
+constexpr int kSkip = {{skip}};         // log2 of the growth up to which a row keeps its maximum; -1: O is always rescaled
 constexpr int kEmulate = {{emulate}};   // of 8 exponentials, so many by polynomial
 constexpr int kLeft = {{left}};         // 1: a window bounded at the left
 constexpr int kRight = {{right}};       // 1: ... at the right (causal)
@@ -71,6 +73,7 @@ constexpr bool kZeroTail = kOffsets || kLengths; // what follows the last key ma
 // Registers: every thread is launched with as many; the producer warpgroup hands its own over.
 constexpr int kProducerRegs = kConsumers == 1 ? 56 : kConsumers == 2 ? 24 : 32;
 constexpr int kConsumerRegs = kConsumers == 1 ? 240 : kConsumers == 2 ? 240 : 160;
+constexpr int kTileSlots = 4; // a tile is stored up to two tiles later, and Q of the one after that may be under way
 constexpr float kLn2 = 0.69314718055994531f;
 
 static_assert(sizeof(in_t) == 2 && sizeof(out_t) == 2, "16-bit types");
@@ -96,7 +99,7 @@ struct sync_t {
     unsigned long long q_full[kQSlots], q_empty[kQSlots];
     unsigned long long k_full[kStages], k_empty[kStages];
     unsigned long long v_full[kStages], v_empty[kStages];
-    tile_t tiles[kQSlots];
+    tile_t tiles[kTileSlots];
 };
 
 constexpr int kKOffset = kQSlots * kQBytes;
@@ -342,16 +345,18 @@ __device__ __forceinline__ void produce(const tri_attention_core_maps &args)
     ring_t<kQSlots> q_ring;
     ring_t<kStages> k_ring, v_ring;
     block_t late = {-1, 0, 0}; // the V that is still to come
+    int count = 0; // tiles so far
     tile_t tile;
     for (;;) {
         const bool more = tiles.get(tile);
         mbarrier_wait(&sync().q_empty[q_ring.slot], q_ring.parity ^ 1);
         if (!more) break;
         if (one) {
-            sync().tiles[q_ring.slot] = tile;
+            sync().tiles[count % kTileSlots] = tile;
             load_q(args, q_ring.slot, tile, once);
         }
         q_ring.advance();
+        ++count;
         block_t at = {0, tile.head / group, tile.batch};
         const int k_row = kOffsets ? args.cu_k[tile.batch] : 0;
         for (int s = 0; s < tile.steps; ++s) {
@@ -363,13 +368,22 @@ __device__ __forceinline__ void produce(const tri_attention_core_maps &args)
     }
     if (late.row >= 0) load_v(args, v_ring, late, one, often);
     if (one) {
-        sync().tiles[q_ring.slot].steps = -1;
+        sync().tiles[count % kTileSlots].steps = -1;
         mbarrier_arrive(&sync().q_full[q_ring.slot]);
     }
     tiles.leave();
 }
 
 /* ---- products ---- */
+
+/* A number of a tile, for the whole warp. Only that lane reads it which will say to the producer that the warp is
+ * done: nothing else orders a read before the next write. */
+__device__ __forceinline__ int read_field(const int &field)
+{
+    int value = 0;
+    if (threadIdx.x % 32 == 0) value = field;
+    return warp_uniform(value);
+}
 
 /* s = Q K^T of this warpgroup's 64 queries. */
 __device__ __forceinline__ void issue_scores(float (&s)[kTileN / 2], int q, int k, int wg)
@@ -383,13 +397,14 @@ __device__ __forceinline__ void issue_scores(float (&s)[kTileN / 2], int q, int 
     wgmma_commit();
 }
 
-/* o += P V */
-__device__ __forceinline__ void issue_values(float (&o)[kDvWide / 2], const unsigned (&p)[kTileN / 4], int v)
+/* o = P V + (keep ? o : 0) */
+__device__ __forceinline__ void issue_values(float (&o)[kDvWide / 2], const unsigned (&p)[kTileN / 4], int v,
+                                             bool keep)
 {
     const unsigned long long b = wgmma_desc<128>(v_slot(v), kTileN * 128, 1024);
 #pragma unroll
     for (int i = 0; i < kTileN / 16; ++i)
-        wgmma_rs<in_t, kDvWide, 1>::mma(o, p + 4 * i, wgmma_desc_advance(b, i * 2048), 1);
+        wgmma_rs<in_t, kDvWide, 1>::mma(o, p + 4 * i, wgmma_desc_advance(b, i * 2048), keep || i > 0);
     wgmma_commit();
 }
 
@@ -420,56 +435,62 @@ struct rows_t {
     float sum[2] = {0.0f, 0.0f}; // of what this lane has seen
 };
 
-/* Which columns of a block a row sees: begin <= column < end, both less this lane's first column. */
+/* Which keys a row sees: begin <= key < end, both less the first column of this lane. */
 struct limits_t {
     int begin[2], end[2];
 };
 
-__device__ __forceinline__ limits_t find_limits(const tri_attention_core_maps &args, const tile_t &tile, int block,
+__device__ __forceinline__ limits_t find_limits(const tri_attention_core_maps &args, int m0, int q_len, int k_len,
                                                 int wg)
 {
-    const int lane = threadIdx.x % 32;
-    const int row = tile.m0 + wg * 64 + threadIdx.x % 128 / 32 * 16 + lane / 4;
-    const int offset = kTopLeft ? 0 : tile.k_len - tile.q_len, column = block * kTileN + lane % 4 * 2;
+    const int lane = threadIdx.x % 32, column = lane % 4 * 2;
+    const int row = m0 + wg * 64 + threadIdx.x % 128 / 32 * 16 + lane / 4 + (kTopLeft ? 0 : k_len - q_len);
     limits_t limits;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-        int end = tile.k_len;
-        if constexpr (kRight) end = min(end, row + r * 8 + offset + args.right + 1);
-        limits.end[r] = end - column;
-        limits.begin[r] = kLeft ? row + r * 8 + offset - args.left - column : 0;
+        limits.end[r] = (kRight ? min(k_len, row + r * 8 + args.right + 1) : k_len) - column;
+        limits.begin[r] = kLeft ? row + r * 8 - args.left - column : 0;
     }
     return limits;
 }
 
-__device__ __forceinline__ void apply_mask(float (&s)[kTileN / 2], const limits_t &limits)
+__device__ __forceinline__ void apply_mask(float (&s)[kTileN / 2], const limits_t &limits, int block)
 {
+    const int n0 = block * kTileN;
 #pragma unroll
     for (int i = 0; i < kTileN / 2; ++i) {
         const int column = i / 4 * 8 + i % 2, r = i / 2 % 2;
-        bool seen = column < limits.end[r];
-        if constexpr (kLeft) seen = seen && column >= limits.begin[r];
+        bool seen = column < limits.end[r] - n0;
+        if constexpr (kLeft) seen = seen && column >= limits.begin[r] - n0;
         if (!seen) s[i] = -INFINITY;
     }
 }
 
-/* s -> P, and what the sums so far are to be multiplied with. cut: some of s may be -inf. */
+/* The rows' new maxima, and what their sums so far are to be multiplied with. base: what is subtracted from the
+ * scores: the maximum, but 0 where it is -inf, which it can be only where the mask cuts. */
 template <bool cut>
-__device__ __forceinline__ void exponentiate(float (&s)[kTileN / 2], rows_t &rows, float (&rescale)[2], float scale)
+__device__ __forceinline__ void raise_maximum(const float (&s)[kTileN / 2], rows_t &rows, float (&rescale)[2],
+                                              float (&base)[2], float scale)
 {
-    float top[2] = {s[0], s[2]};
+    float top[4] = {s[0], s[1], s[2], s[3]};
 #pragma unroll
-    for (int i = 0; i < kTileN / 2; ++i) top[i / 2 % 2] = fmaxf(top[i / 2 % 2], s[i]);
-    float base[2];
+    for (int i = 4; i < kTileN / 2; ++i) top[i % 4] = fmaxf(top[i % 4], s[i]);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-        float maximum = fmaxf(rows.maximum[r], quad_max(top[r]) * scale);
+        float maximum = fmaxf(rows.maximum[r], quad_max(fmaxf(top[2 * r], top[2 * r + 1])) * scale);
         if (kSkip > 0 && maximum - rows.maximum[r] <= kSkip) maximum = rows.maximum[r];
         base[r] = cut && maximum == -INFINITY ? 0.0f : maximum;
         rescale[r] = exp2_fast(rows.maximum[r] - base[r]);
         rows.maximum[r] = maximum;
         rows.sum[r] *= rescale[r];
     }
+}
+
+/* s -> exponentials, added to the sums. */
+template <bool cut>
+__device__ __forceinline__ void exponentiate(float (&s)[kTileN / 2], rows_t &rows, const float (&base)[2],
+                                             float scale)
+{
 #pragma unroll
     for (int i = 0; i < kTileN / 2; ++i) {
         const int r = i / 2 % 2;
@@ -494,37 +515,28 @@ __device__ __forceinline__ void pack_p(unsigned (&p)[kTileN / 4], const float (&
 
 __device__ __forceinline__ void rescale_sums(float (&o)[kDvWide / 2], const float (&rescale)[2])
 {
-    if (kSkip > 0 && !__any_sync(0xffffffffu, rescale[0] != 1.0f || rescale[1] != 1.0f)) return;
+    if (kSkip >= 0 && !__any_sync(0xffffffffu, rescale[0] != 1.0f || rescale[1] != 1.0f)) return;
 #pragma unroll
     for (int i = 0; i < kDvWide / 2; ++i) o[i] *= rescale[i / 2 % 2];
 }
 
 /* ---- store ---- */
 
-/* What is left to know of a tile when its last product is done. */
-struct place_t {
-    int row, rows; // this warpgroup's first row in the tensor; how many of its rows exist (may be negative)
-    int head, batch;
-};
-
-__device__ __forceinline__ place_t place_of(const tile_t &tile, int wg)
-{
-    const int m0 = tile.m0 + wg * 64;
-    return {tile.q_row + m0, tile.q_len - m0, tile.head, tile.batch};
-}
-
 /* O and LSE from registers: groups of four 8 x 8 pieces, of which a lane ends with 16 bytes of one row. */
 __device__ __forceinline__ void store_tile(const tri_attention_core_maps &args, const float (&o)[kDvWide / 2],
-                                           rows_t rows, const place_t &place)
+                                           const rows_t &rows, const tile_t &tile, int wg)
 {
-    const int lane = threadIdx.x % 32, q = lane % 4, row = threadIdx.x % 128 / 32 * 16 + lane / 4;
-    const long long batch = kOffsets ? 0 : place.batch;
-    out_t *out = static_cast<out_t *>(args.o) + batch * args.o_stride.batch + place.head * args.o_stride.head;
+    const int lane = threadIdx.x % 32, q = lane % 4;
+    const int q_len = read_field(tile.q_len), head = read_field(tile.head);
+    const int row = read_field(tile.m0) + wg * 64 + threadIdx.x % 128 / 32 * 16 + lane / 4; // in its sequence
+    const long long batch = kOffsets ? 0 : read_field(tile.batch);
+    const long long at = kOffsets ? read_field(tile.q_row) + row : row;
+    out_t *out = static_cast<out_t *>(args.o) + batch * args.o_stride.batch + head * args.o_stride.head;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         const float sum = quad_sum(rows.sum[r]), inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
-        const bool exists = row + r * 8 < place.rows;
-        out_t *to = out + (place.row + row + r * 8) * args.o_stride.row;
+        const bool exists = row + r * 8 < q_len;
+        out_t *to = out + (at + r * 8) * args.o_stride.row;
 #pragma unroll
         for (int i = 0; i < (kDvWide + 31) / 32; ++i) {
             unsigned v[4];
@@ -539,8 +551,8 @@ __device__ __forceinline__ void store_tile(const tri_attention_core_maps &args, 
                 *reinterpret_cast<uint4 *>(to + column) = make_uint4(v[0], v[1], v[2], v[3]);
         }
         if (args.lse && q == 0 && exists)
-            args.lse[batch * args.lse_stride.batch + place.head * args.lse_stride.head +
-                     (place.row + row + r * 8) * args.lse_stride.row] =
+            args.lse[batch * args.lse_stride.batch + head * args.lse_stride.head +
+                     (at + r * 8) * args.lse_stride.row] =
                 sum == 0.0f ? -INFINITY : rows.maximum[r] * kLn2 + logf(sum);
     }
 }
@@ -553,10 +565,13 @@ struct consumer_t {
     const int wg;
     float scale, cap; // scores -> log2 units; soft cap: scores -> argument of tanh
     float s[kTileN / 2], o[kDvWide / 2];
-    unsigned p[kTileN / 4];
+    unsigned p[kPBuffers][kTileN / 4]; // one may be read by a product while the next is made
     rows_t rows;
-    tile_t tile;
-    int v_valid = kTileN; // rows of the next V that are keys (kZeroTail)
+    bool fresh = true;         // the next P V is the first of its tile
+    int count = 0;             // tiles so far; the next one's slot
+    int steps, first, masked, free_end; // of this tile
+    limits_t limits;
+    int k_valid, v_valid; // keys of this tile's step 0, of the next V; kTileN or less: the rest of the block is none
     ring_t<kQSlots> q_ring;
     ring_t<kStages> k_ring, v_ring;
 
@@ -564,11 +579,6 @@ struct consumer_t {
     {
         scale = kSoftcap ? args.softcap * 1.44269504f : args.scale_log2;
         cap = kSoftcap ? args.scale_log2 * kLn2 / args.softcap : 0.0f;
-    }
-    __device__ __forceinline__ void clear()
-    {
-#pragma unroll
-        for (int i = 0; i < kDvWide / 2; ++i) o[i] = 0.0f;
     }
     __device__ __forceinline__ void begin_turn() const
     {
@@ -582,32 +592,37 @@ struct consumer_t {
     __device__ __forceinline__ bool take_tile()
     {
         mbarrier_wait(&sync().q_full[q_ring.slot], q_ring.parity);
-        tile = sync().tiles[q_ring.slot];
-        return tile.steps >= 0;
-    }
-    __device__ __forceinline__ void fence()
-    {
-        wgmma_fence_registers(s);
-        wgmma_fence_registers(o);
-        wgmma_keep_registers(p);
-        wgmma_fence();
+        const tile_t &tile = sync().tiles[count % kTileSlots];
+        steps = read_field(tile.steps);
+        if (steps < 0) return false;
+        first = read_field(tile.first);
+        masked = kRight ? read_field(tile.masked) : 1;
+        free_end = kLeft ? read_field(tile.free_end) : steps;
+        const int k_len = read_field(tile.k_len);
+        k_valid = k_len - first * kTileN;
+        limits = find_limits(args, read_field(tile.m0), read_field(tile.q_len), k_len, wg);
+        return true;
     }
     __device__ __forceinline__ void start_scores()
     {
         mbarrier_wait(&sync().k_full[k_ring.slot], k_ring.parity);
         begin_turn();
-        fence();
+        wgmma_fence_registers(s);
+        wgmma_fence();
         issue_scores(s, q_ring.slot, k_ring.slot, wg);
     }
-    __device__ __forceinline__ void start_values()
+    __device__ __forceinline__ void start_values(unsigned (&a)[kTileN / 4])
     {
         mbarrier_wait(&sync().v_full[v_ring.slot], v_ring.parity);
         if constexpr (kZeroTail) {
             if (v_valid < kTileN) zero_tail(v_ring.slot, v_valid, wg);
             v_valid = kTileN;
         }
-        wgmma_fence(); // of O and P
-        issue_values(o, p, v_ring.slot);
+        wgmma_fence_registers(o);
+        wgmma_keep_registers(a);
+        wgmma_fence();
+        issue_values(o, a, v_ring.slot, !fresh);
+        fresh = false;
     }
     /* S is there; K, and after the last step Q, may be overwritten. */
     __device__ __forceinline__ void end_scores(bool last)
@@ -616,102 +631,116 @@ struct consumer_t {
         release(&sync().k_empty[k_ring.slot]);
         k_ring.advance();
         if (last) {
-            __syncwarp(); // all lanes have read the tile
             release(&sync().q_empty[q_ring.slot]);
             q_ring.advance();
         }
     }
-    __device__ __forceinline__ void end_values()
+    __device__ __forceinline__ void end_values(unsigned (&a)[kTileN / 4])
     {
         wgmma_wait<0>();
         wgmma_fence_registers(o);
-        wgmma_keep_registers(p);
+        wgmma_keep_registers(a);
         release(&sync().v_empty[v_ring.slot]);
         v_ring.advance();
     }
-    /* S of step `step` -> P, in s. */
     template <bool cut>
-    __device__ __forceinline__ void soften(int step, float (&rescale)[2])
+    __device__ __forceinline__ void mask(int step)
     {
         if constexpr (kSoftcap) cap_scores(s, cap);
-        if constexpr (cut) apply_mask(s, find_limits(args, tile, tile.first - step, wg));
-        exponentiate<cut>(s, rows, rescale, scale);
+        if constexpr (cut) {
+            if (kLeft || kRight || k_valid < kTileN) apply_mask(s, limits, first - step);
+        }
+    }
+    /* The scores of a step beside P V of the step before, whose P is in p[from]; the new P into p[to]. In between,
+     * where O is complete for all steps before, `between` does with it what is to be done. */
+    template <bool cut, int from, int to, class between_t>
+    __device__ __forceinline__ void do_step(int step, between_t between)
+    {
+        float rescale[2], base[2];
+        start_scores();
+        start_values(p[from]);
+        end_turn();
+        wgmma_wait<1>();
+        end_scores(step == steps - 1);
+        mask<cut>(step);
+        raise_maximum<cut>(s, rows, rescale, base, scale);
+        if constexpr (kUnder) {
+            exponentiate<cut>(s, rows, base, scale);
+            if constexpr (from != to) {
+                pack_p(p[to], s);
+                wgmma_keep_registers(p[to]);
+            }
+            pin_after(rows.sum[0] + rows.sum[1]);
+        }
+        end_values(p[from]);
+        between(rescale);
+        if constexpr (!kUnder) exponentiate<cut>(s, rows, base, scale);
+        if constexpr (!kUnder || from == to) pack_p(p[to], s);
+    }
+    template <bool cut, int from, int to>
+    __device__ __forceinline__ void next_step(int step)
+    {
+        do_step<cut, from, to>(step, [&](const float(&rescale)[2]) { rescale_sums(o, rescale); });
     }
     /* The first step of the first tile: nothing to multiply with V yet. */
     __device__ __forceinline__ void first_step()
     {
-        float rescale[2];
+        float rescale[2], base[2];
         start_scores();
         end_turn();
         wgmma_wait<0>();
-        end_scores(tile.steps == 1);
-        soften<true>(0, rescale);
-        if constexpr (kZeroTail) v_valid = tile.k_len - tile.first * kTileN;
-        pack_p(p, s);
+        end_scores(steps == 1);
+        mask<true>(0);
+        raise_maximum<true>(s, rows, rescale, base, scale);
+        exponentiate<true>(s, rows, base, scale);
+        pack_p(p[0], s);
+        v_valid = k_valid;
     }
-    template <bool cut>
-    __device__ __forceinline__ void next_step(int step)
+    /* The first step of the next tile beside the last product of this one, which is stored. */
+    __device__ __forceinline__ void seam()
     {
-        float rescale[2];
-        start_scores();
-        start_values();
-        end_turn();
-        wgmma_wait<1>();
-        end_scores(step == tile.steps - 1);
-        soften<cut>(step, rescale);
-        pin_after(rows.sum[0] + rows.sum[1]);
-        end_values();
-        rescale_sums(o, rescale);
-        pack_p(p, s);
-    }
-    /* The first step of the next tile under the last product of this one, which is stored. */
-    __device__ __forceinline__ void seam(const place_t &place)
-    {
-        float rescale[2];
         const rows_t done = rows;
-        start_scores();
-        start_values();
-        end_turn();
-        wgmma_wait<1>();
-        end_scores(tile.steps == 1);
         rows = rows_t();
-        soften<true>(0, rescale);
-        if constexpr (kZeroTail) v_valid = tile.k_len - tile.first * kTileN;
-        pin_after(rows.sum[0] + rows.sum[1]);
-        end_values();
-        store_tile(args, o, done, place);
-        clear();
-        pack_p(p, s);
+        do_step<true, 0, 0>(0, [&](const float(&)[2]) {
+            store_tile(args, o, done, sync().tiles[(count - 1) % kTileSlots], wg);
+        });
+        fresh = true;
+        v_valid = k_valid;
     }
     __device__ __forceinline__ void rest_of_tile()
     {
         int step = 1;
 #pragma unroll 1
-        for (; step < tile.masked; ++step) next_step<true>(step);
+        for (; step < masked; ++step) next_step<true, 0, 0>(step);
+        if constexpr (kPBuffers > 1) {
 #pragma unroll 1
-        for (; step < tile.free_end; ++step) next_step<false>(step);
+            for (; step + 1 < free_end; step += 2) {
+                next_step<false, 0, kPBuffers - 1>(step);
+                next_step<false, kPBuffers - 1, 0>(step + 1);
+            }
+        }
+#pragma unroll 1
+        for (; step < free_end; ++step) next_step<false, 0, 0>(step);
         if constexpr (kLeft) {
 #pragma unroll 1
-            for (; step < tile.steps; ++step) next_step<true>(step);
+            for (; step < steps; ++step) next_step<true, 0, 0>(step);
         }
     }
     __device__ __forceinline__ void run()
     {
         if (!take_tile()) return;
         if (kPingPong && wg == kConsumers - 1) end_turn(); // the first turn is warpgroup 0's
-        clear();
         first_step();
-        place_t place;
+        rest_of_tile();
         for (;;) {
-            place = place_of(tile, wg);
-            rest_of_tile();
+            ++count;
             if (!take_tile()) break;
-            seam(place);
+            seam();
+            rest_of_tile();
         }
-        fence();
-        start_values();
-        end_values();
-        store_tile(args, o, rows, place);
+        start_values(p[0]);
+        end_values(p[0]);
+        store_tile(args, o, rows, sync().tiles[(count - 1) % kTileSlots], wg);
     }
 };
 
