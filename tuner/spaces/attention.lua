@@ -11,6 +11,7 @@ return triage.space {
    op = "attention",
    reference = plain.reference,
    kernels = {
+      require "attention.wgmma",
       plain.plain,
       require "attention.host",
    },
