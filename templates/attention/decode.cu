@@ -1,0 +1,568 @@
+/* attention for few queries against a cache of keys and values (decoding): bound by the time that K and V take from
+ * device memory. mma.sync and cp.async; sm_80 and later.
+ *
+ *   Q, K, V   rows of kD, kD, kDv; K and V rows aligned to kCopyBytes, contiguous or paged
+ *   O         rows of kDv; LSE where it is wanted
+ *
+ * The rows of a CTA are the queries and heads that read the same KV head: row r of q tile t is query R / kGroup
+ * and head R % kGroup of the group, R = t * kRows + r. A tile is kTileKeys keys; warp w has kKeys of them, loads
+ * them itself and meets no other warp before the end of a piece:
+ *
+ *   K, V ──cp.async──► shared, kStages deep ──ldmatrix──► K (16 keys x 16 d) ─── mma with Q' ──► S' (keys x rows)
+ *                           │                                                                 │ exp2, movmatrix
+ *                           └──────────────ldmatrix.trans──► V' (16 d x 16 keys) ──── mma with P' ──► O' (d x rows)
+ *
+ * The products are transposed: keys, and then the columns of V, are the 16 rows of an mma, the rows of Q its 8
+ * columns, so that few rows of Q waste little.
+ *
+ * The keys of one (batch, KV head, q tile) are cut in pieces, each done by one CTA; a CTA does a run of pieces:
+ *   args.splits 0   all tiles of all sequences are cut in gridDim.x runs of equal length, wherever that cuts
+ *   args.splits n   each (batch, KV head, q tile) is cut in n pieces by its own length alone, so that the bits of a
+ *                   row do not depend on what else is in the batch
+ *   kCluster > 1    the same by the CTAs of a cluster, which read each other's sums: for short caches
+ * Of several pieces each leaves (m, l, O) in the workspace, and the last CTA to arrive adds them in their order.
+ * The loads run ahead of the products by kStages - 1 steps, over the ends of pieces.
+ *
+ * Workspace: an int for each (batch, KV head, q tile), from 0 back to 0, in a multiple of 256 bytes; then slots of
+ * kSlotFloats, two for each CTA, or args.splits for each (batch, KV head, q tile). A cluster needs none.
+ */
+#include <cuda_fp8.h>
+
+#include "attention/args.h"
+#include "lib/fp8.cuh"
+#include "lib/kv_copy.cuh"
+#include "lib/mma.cuh"
+#include "lib/ptx.cuh"
+#include "lib/softmax.cuh"
+#include "lib/stream.cuh"
+
+using in_t = {{in_type}};                   // Q, K, V: __half, __nv_bfloat16, __nv_fp8_e4m3
+using out_t = {{out_type}};                 // O: __half, __nv_bfloat16, float
+constexpr int kD = {{d}};                   // columns of Q and K
+constexpr int kDv = {{dv}};                 // columns of V and O
+constexpr int kGroup = {{group}};           // query heads of a KV head
+constexpr int kRows = {{rows}};             // rows of a CTA, a multiple of 8
+constexpr int kKeys = {{keys}};             // keys of a warp's step: 16, 32, 64
+constexpr int kWarps = {{warps}};           // warps of a CTA
+constexpr int kStages = {{stages}};         // steps under way or in use, per warp
+constexpr int kMinBlocks = {{min_blocks}};  // CTAs per SM to leave registers for
+constexpr int kCluster = {{cluster}};        // CTAs (a cluster, sm_90) that share a (batch, KV head, q tile); 1: see above
+constexpr int kCopyBytes = {{copy_bytes}};  // 16, 8 or 4: what K and V rows are aligned to
+constexpr int kPageSize = {{page_size}};    // rows of a page; 0: contiguous
+constexpr bool kLeft = {{left}};            // keys too far to the left are not seen
+constexpr bool kRight = {{right}};          // ... to the right (causal: args.right 0)
+constexpr bool kTopLeft = {{top_left}};     // query i stands at key i, not at key i + sk - sq
+constexpr bool kSoftcap = {{softcap}};
+
+constexpr bool kFp8 = sizeof(in_t) == 1;
+template <bool fp8> struct operand_of { using type = in_t; };
+template <> struct operand_of<true> { using type = __half; };
+using mma_t = operand_of<kFp8>::type;       // e4m3 becomes f16 in registers
+
+constexpr int kThreads = kWarps * 32;
+constexpr int kTileKeys = kWarps * kKeys;
+constexpr int kPaddedD = (kD + 15) / 16 * 16;
+constexpr int kPaddedDv = (kDv + 15) / 16 * 16;
+constexpr int kKeyTiles = kKeys / 16;       // of 16 keys
+constexpr int kRowTiles = kRows / 8;        // of 8 rows
+constexpr int kSize = sizeof(in_t);
+constexpr int kPageRows = kPageSize > 0 ? kPageSize : 1;
+constexpr bool kOnePage = kPageRows % kKeys == 0; // a step lies in one page
+
+/* Rows in shared memory: an odd number of 16-byte pieces, so that eight of them lie in different banks. */
+constexpr int padded(int bytes) { return (bytes / 16 | 1) * 16; }
+constexpr int kPitchK = padded(kPaddedD * kSize);
+constexpr int kPitchV = padded(kPaddedDv * kSize);
+constexpr int kPitchQ = padded((kPaddedD + 31) / 32 * 64);
+constexpr int kStageBytes = kKeys * (kPitchK + kPitchV);
+constexpr int kPitchO = kPaddedDv + 4;          // floats
+constexpr int kStagesBytes = kWarps * kStages * kStageBytes;
+constexpr int kQBytes = kRows * kPitchQ;
+constexpr int kSlotFloats = kRows * (kPaddedDv + 2);
+constexpr bool kHoldQ = kPaddedD / 16 * kRowTiles <= 16; // Q stays in registers
+
+static_assert(kRows % 8 == 0 && kKeys % 16 == 0, "tiles of an mma");
+static_assert(kStages >= 2, "loads overlap the products");
+static_assert(kCluster >= 1 && kCluster <= 8, "a portable cluster");
+static_assert(kCluster == 1 || kSlotFloats * 4 <= kStagesBytes, "a cluster's sums lie where keys were");
+static_assert(kD * kSize % kCopyBytes == 0 && kDv * kSize % kCopyBytes == 0, "whole copies");
+
+#include "attention/decode_pieces.cuh"
+
+/* ---- loads ------------------------------------------------------------------------------------------- */
+
+/* Where a warp's next step comes from. */
+struct loader {
+    walker walk;
+    const char *k, *v; /* row 0 of the sequence and KV head; pages: of page 0 */
+    int key;           /* first of the warp's step */
+    int pages[(kKeys + 31) / 32]; /* of the step, lane l's those of keys l, l + 32, ...; kOnePage: all lanes' */
+};
+
+__device__ __forceinline__ void find_pages(loader &from, const tri_attention_core &args, int lane)
+{
+    if constexpr (kPageSize > 0) {
+        const int *table = args.page_table + (long long)from.walk.batch * args.page_stride;
+#pragma unroll
+        for (int i = 0; i < (kKeys + 31) / 32; i++) {
+            int key = from.key + (kOnePage ? 0 : i * 32 + lane);
+            from.pages[i] = key < from.walk.seq.sk ? table[key / kPageRows] : 0;
+        }
+    }
+}
+
+/* Bytes from the start of a sequence's pages, or of its rows. */
+__device__ __forceinline__ long long origin(const tri_attention_stride &stride, const int *cu, int batch, int head)
+{
+    long long at = head * stride.head;
+    if (cu)
+        at += cu[batch] * stride.row;
+    else if (kPageSize == 0)
+        at += batch * stride.batch;
+    return at * kSize;
+}
+
+__device__ __forceinline__ void start_piece(loader &from, const tri_attention_core &args, int warp, int lane)
+{
+    if (from.walk.done())
+        return;
+    int batch = from.walk.batch, head = from.walk.unit / q_tiles_of(args);
+    from.k = static_cast<const char *>(args.k) + origin(args.k_stride, args.cu_k, batch, head);
+    from.v = static_cast<const char *>(args.v) + origin(args.v_stride, args.cu_k, batch, head);
+    from.key = from.walk.tile * kTileKeys + warp * kKeys;
+    find_pages(from, args, lane);
+}
+
+/* Where row `row` of the step lies: `base` is that of the sequence, `first` that of the step's first row. */
+__device__ __forceinline__ const char *row_of(const loader &from, const char *base, const char *first,
+                                              const tri_attention_stride &stride, int row)
+{
+    if constexpr (kPageSize == 0 || kOnePage) {
+        return first + row * (stride.row * kSize);
+    } else {
+        int page = __shfl_sync(0xffffffffu, from.pages[0], row % 32);
+        if constexpr (kKeys > 32) {
+            int later = __shfl_sync(0xffffffffu, from.pages[kKeys > 32], row % 32);
+            page = row < 32 ? page : later;
+        }
+        return base + page * (stride.batch * kSize) + (from.key + row) % kPageRows * (stride.row * kSize);
+    }
+}
+
+/* kKeys rows of K or V; those from `rows` on are zeros. */
+template <int kColumns, int kPitch>
+__device__ __forceinline__ void load_rows(unsigned smem, const loader &from, const char *base,
+                                          const tri_attention_stride &stride, int rows, int lane)
+{
+    constexpr int kPieces = kColumns * kSize / kCopyBytes, kTotal = kKeys * kPieces;
+    const char *first = base + from.key % (kOnePage ? kPageRows : 0x7fffffff) * (stride.row * kSize);
+    if constexpr (kOnePage)
+        first += from.pages[0] * (stride.batch * kSize);
+    if (rows >= kKeys && kTotal % 32 == 0) {
+#pragma unroll
+        for (int i = 0; i < kTotal / 32; i++) {
+            int row = (lane + i * 32) / kPieces, column = (lane + i * 32) % kPieces * kCopyBytes;
+            cp_async_stream<kCopyBytes>(smem + row * kPitch + column,
+                                        row_of(from, base, first, stride, row) + column);
+        }
+    } else {
+#pragma unroll 1 /* the last step of a sequence */
+        for (int i = 0; i < (kTotal + 31) / 32; i++) {
+            int at = min(lane + i * 32, kTotal - 1); /* the last lanes may do the last piece again */
+            int row = at / kPieces, column = at % kPieces * kCopyBytes;
+            const char *source = row_of(from, base, first, stride, row) + column;
+            cp_async_stream<kCopyBytes>(smem + row * kPitch + column, row < rows ? source : base, row < rows);
+        }
+    }
+}
+
+/* The next step is under way to `smem`; one group, also where no step is left. */
+__device__ __forceinline__ void load_step(loader &from, const tri_attention_core &args, unsigned smem, int warp,
+                                          int lane)
+{
+    if (!from.walk.done()) {
+        int rows = from.walk.seq.sk - from.key;
+        load_rows<kD, kPitchK>(smem, from, from.k, args.k_stride, rows, lane);
+        load_rows<kDv, kPitchV>(smem + kKeys * kPitchK, from, from.v, args.v_stride, rows, lane);
+        if (++from.walk.tile < from.walk.tile_end) {
+            from.key += kTileKeys;
+            find_pages(from, args, lane);
+        } else {
+            next_piece(from.walk, args);
+            start_piece(from, args, warp, lane);
+        }
+    }
+    cp_async_commit();
+}
+
+/* Columns that pad a row to a multiple of 16 are zeros, once. */
+template <int kColumns, int kPadded, int kPitch> __device__ __forceinline__ void clear_padding(char *rows, int lane)
+{
+    constexpr int kPad = (kPadded - kColumns) * kSize;
+    for (int i = lane; i < kKeys * kPad; i += 32)
+        rows[i / max(1, kPad) * kPitch + kColumns * kSize + i % max(1, kPad)] = 0;
+}
+
+/* ---- Q ----------------------------------------------------------------------------------------------- */
+
+__device__ __forceinline__ float value_of(__half x) { return __half2float(x); }
+__device__ __forceinline__ float value_of(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ __forceinline__ float value_of(__nv_fp8_e4m3 x) { return static_cast<float>(x); }
+
+/* Where column d of Q stands in shared memory. The four neighbours 4q .. 4q + 3 of e4m3 that a lane gets of K are
+ * k 2q, 2q + 1, 2q + 8, 2q + 9 of a product. */
+__device__ __forceinline__ int q_place(int d)
+{
+    return kFp8 ? d / 16 * 16 + d % 16 / 4 * 2 + d % 2 + d % 4 / 2 * 8 : d;
+}
+
+__device__ __forceinline__ void load_q(mma_t *smem, const tri_attention_core &args, const walker &w)
+{
+    int q_tile = w.unit % q_tiles_of(args), head0 = w.unit / q_tiles_of(args) * kGroup;
+    const in_t *base = static_cast<const in_t *>(args.q) +
+                       (args.cu_q ? args.cu_q[w.batch] * args.q_stride.row : w.batch * args.q_stride.batch);
+#pragma unroll 4
+    for (int i = threadIdx.x; i < kRows * kPaddedD; i += kThreads) {
+        int r = i / kPaddedD, d = i % kPaddedD, row = q_tile * kRows + r;
+        bool there = row / kGroup < w.seq.sq && d < kD;
+        const in_t *from = base + (head0 + row % kGroup) * args.q_stride.head + row / kGroup * args.q_stride.row + d;
+        smem[r * (kPitchQ / 2) + q_place(d)] = mma_t(there ? value_of(*from) : 0.0f);
+    }
+}
+
+/* ---- products ---------------------------------------------------------------------------------------- */
+
+/* What a warp has of a piece. Lane (g, q) = (lane / 4, lane % 4) holds rows 2q, 2q + 1 of each 8. */
+struct state {
+    float o[kPaddedDv / 16][kRowTiles][4]; /* columns g and g + 8 of 16; e4m3: 2g and 2g + 1 */
+    float m[kRowTiles][2];             /* maximum, in units of log2, the same in all lanes of a row */
+    float l[kRowTiles][2];             /* sum of this lane's keys */
+};
+
+/* What a lane knows of its rows: the keys they see. */
+struct limits {
+    int begin[kRowTiles][2], end[kRowTiles][2];
+    int all_begin, all_end; /* keys that every row sees */
+};
+
+__device__ __forceinline__ limits limits_of(const tri_attention_core &args, const walker &w, int lane)
+{
+    limits see;
+    int row0 = w.unit % q_tiles_of(args) * kRows, last = min(w.seq.sq - 1, (row0 + kRows - 1) / kGroup);
+#pragma unroll
+    for (int n = 0; n < kRowTiles; n++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            int i = (row0 + n * 8 + lane % 4 * 2 + e) / kGroup;
+            see.begin[n][e] = first_key(args, w.seq, i);
+            see.end[n][e] = end_key(args, w.seq, i);
+        }
+    see.all_begin = first_key(args, w.seq, last);
+    see.all_end = end_key(args, w.seq, row0 / kGroup);
+    return see;
+}
+
+struct q_registers {
+    unsigned r[kHoldQ ? kPaddedD / 16 : 1][kHoldQ ? kRowTiles : 1][2];
+};
+
+/* Four registers: of 8 rows of Q, 32 columns. */
+__device__ __forceinline__ void load_q_columns(unsigned (&b)[4], unsigned q_address, int n, int k)
+{
+    ldmatrix_x4(b, q_address + n * 8 * kPitchQ + k * 64);
+}
+
+__device__ __forceinline__ void hold_q(q_registers &q, unsigned q_address)
+{
+    if constexpr (kHoldQ) {
+#pragma unroll
+        for (int n = 0; n < kRowTiles; n++)
+#pragma unroll
+            for (int k = 0; k < (kPaddedD + 31) / 32; k++) {
+                unsigned b[4];
+                load_q_columns(b, q_address, n, k);
+                q.r[2 * k][n][0] = b[0], q.r[2 * k][n][1] = b[1];
+                if (2 * k + 1 < kPaddedD / 16)
+                    q.r[2 * k + 1][n][0] = b[2], q.r[2 * k + 1][n][1] = b[3];
+            }
+    }
+}
+
+/* s += K Q' for columns 16 k .. 16 k + 15; a: K's registers of each 16 keys */
+__device__ __forceinline__ void multiply_columns(float (&s)[kKeyTiles][kRowTiles][4], const unsigned (&a)[kKeyTiles][4],
+                                                 const unsigned (&b)[kRowTiles][2])
+{
+#pragma unroll
+    for (int n = 0; n < kRowTiles; n++)
+#pragma unroll
+        for (int t = 0; t < kKeyTiles; t++)
+            mma_m16n8k16(s[t][n], a[t], b[n][0], b[n][1], mma_t());
+}
+
+/* s = K Q'; addresses are those of the lane's ldmatrix row. */
+__device__ __forceinline__ void multiply_k(float (&s)[kKeyTiles][kRowTiles][4], const q_registers &q,
+                                           unsigned k_address, unsigned q_address)
+{
+    unsigned raw[kKeyTiles][4];
+#pragma unroll
+    for (int k2 = 0; k2 < (kPaddedD + 31) / 32; k2++) {
+        unsigned wide[kRowTiles][4];
+        if constexpr (!kHoldQ) {
+#pragma unroll
+            for (int n = 0; n < kRowTiles; n++)
+                load_q_columns(wide[n], q_address, n, k2);
+        }
+        if constexpr (kFp8) {
+#pragma unroll
+            for (int t = 0; t < kKeyTiles; t++)
+                ldmatrix_x4(raw[t], k_address + t * 16 * kPitchK + k2 * 32);
+        }
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            if (k2 * 2 + half >= kPaddedD / 16)
+                break;
+            unsigned a[kKeyTiles][4], b[kRowTiles][2];
+#pragma unroll
+            for (int n = 0; n < kRowTiles; n++)
+#pragma unroll
+                for (int i = 0; i < 2; i++)
+                    b[n][i] = kHoldQ ? q.r[kHoldQ ? k2 * 2 + half : 0][kHoldQ ? n : 0][i] : wide[n][half * 2 + i];
+#pragma unroll
+            for (int t = 0; t < kKeyTiles; t++) {
+                if constexpr (kFp8) { /* raw: keys 0-7 and 8-15 of columns 0-15, then of 16-31 */
+                    unsigned low = raw[t][half * 2], high = raw[t][half * 2 + 1];
+                    a[t][0] = e4m3_to_f16(low), a[t][2] = e4m3_to_f16(low >> 16);
+                    a[t][1] = e4m3_to_f16(high), a[t][3] = e4m3_to_f16(high >> 16);
+                } else {
+                    ldmatrix_x4(a[t], k_address + t * 16 * kPitchK + (k2 * 2 + half) * 32);
+                }
+            }
+            multiply_columns(s, a, b);
+        }
+    }
+}
+
+/* Sixteen columns of V by 16 keys, as the rows and columns of an operand. e4m3: `raw` has, of 16 keys and 16
+ * columns, columns 2g, 2g + 1 of two keys each. */
+__device__ __forceinline__ void unpack_v(unsigned (&a)[4], unsigned keys_0_7, unsigned keys_8_15)
+{
+    unsigned low = __byte_perm(keys_0_7, 0, 0x3120), high = __byte_perm(keys_8_15, 0, 0x3120);
+    a[0] = e4m3_to_f16(low), a[1] = e4m3_to_f16(low >> 16);
+    a[2] = e4m3_to_f16(high), a[3] = e4m3_to_f16(high >> 16);
+}
+
+/* O' += V' P' for 16 keys. */
+__device__ __forceinline__ void multiply_v(state &st, const unsigned (&p)[kRowTiles][2], unsigned v_address)
+{
+    unsigned raw[4];
+#pragma unroll
+    for (int t = 0; t < kPaddedDv / 16; t++) {
+        unsigned a[4];
+        if constexpr (kFp8) {
+            if (t % 2 == 0)
+                ldmatrix_x4_trans(raw, v_address + t * 16);
+            unpack_v(a, raw[t % 2 * 2], raw[t % 2 * 2 + 1]);
+        } else {
+            ldmatrix_x4_trans(a, v_address + t * 32);
+        }
+#pragma unroll
+        for (int n = 0; n < kRowTiles; n++)
+            mma_m16n8k16(st.o[t][n], a, p[n][0], p[n][1], mma_t());
+    }
+}
+
+__device__ __forceinline__ unsigned pack(float low, float high, __half)
+{
+    __half2 both = __floats2half2_rn(low, high);
+    return *reinterpret_cast<unsigned *>(&both);
+}
+__device__ __forceinline__ unsigned pack(float low, float high, __nv_bfloat16)
+{
+    __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<unsigned *>(&both);
+}
+
+/* Scores in units of log2; those of keys that a row does not see are -inf. */
+__device__ __forceinline__ void mask_scores(float (&s)[kKeyTiles][kRowTiles][4], const tri_attention_core &args,
+                                            const limits &see, float scale, int key, int lane)
+{
+    bool whole = key >= see.all_begin && key + kKeys <= see.all_end;
+    float inner = scale * 0.6931471805599453f / args.softcap, outer = args.softcap * 1.4426950408889634f;
+#pragma unroll
+    for (int t = 0; t < kKeyTiles; t++)
+#pragma unroll
+        for (int n = 0; n < kRowTiles; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                s[t][n][e] = kSoftcap ? outer * tanh_exact(s[t][n][e] * inner) : s[t][n][e] * scale;
+    if (whole)
+        return;
+#pragma unroll
+    for (int t = 0; t < kKeyTiles; t++)
+#pragma unroll
+        for (int n = 0; n < kRowTiles; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int at = key + t * 16 + lane / 4 + e / 2 * 8;
+                if (at < see.begin[n][e % 2] || at >= see.end[n][e % 2])
+                    s[t][n][e] = -INFINITY;
+            }
+}
+
+/* Over the lanes that hold a row: those of the same q. */
+__device__ __forceinline__ float row_max(float x)
+{
+    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 4));
+    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 8));
+    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 16));
+}
+__device__ __forceinline__ float row_sum(float x)
+{
+    x += __shfl_xor_sync(0xffffffffu, x, 4);
+    x += __shfl_xor_sync(0xffffffffu, x, 8);
+    return x + __shfl_xor_sync(0xffffffffu, x, 16);
+}
+
+/* 2^(m - to) for sums that belong to maximum m, -inf where there is nothing. */
+__device__ __forceinline__ float rescale_factor(float m, float to)
+{
+    return m == -INFINITY ? 0.0f : exp2_fast(m - to);
+}
+
+/* The maxima take in the step's scores, and the sums follow. */
+__device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kKeyTiles][kRowTiles][4])
+{
+    float m[kRowTiles][2];
+    bool moved = false;
+#pragma unroll
+    for (int n = 0; n < kRowTiles; n++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            float top = fmaxf(s[0][n][e], s[0][n][e + 2]);
+#pragma unroll
+            for (int t = 1; t < kKeyTiles; t++)
+                top = fmaxf(top, fmaxf(s[t][n][e], s[t][n][e + 2]));
+            m[n][e] = fmaxf(st.m[n][e], row_max(top));
+            moved |= m[n][e] > st.m[n][e];
+        }
+    if (!__any_sync(0xffffffffu, moved))
+        return;
+#pragma unroll
+    for (int n = 0; n < kRowTiles; n++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            float factor = rescale_factor(st.m[n][e], m[n][e]);
+            st.m[n][e] = m[n][e];
+            st.l[n][e] *= factor;
+#pragma unroll
+            for (int t = 0; t < kPaddedDv / 16; t++)
+                st.o[t][n][e] *= factor, st.o[t][n][e + 2] *= factor;
+        }
+}
+
+/* P' of 16 keys: s becomes 2^(s - m), and the keys of a register's pair move from rows to columns. */
+__device__ __forceinline__ void weights(unsigned (&p)[kRowTiles][2], state &st, float (&s)[kRowTiles][4])
+{
+#pragma unroll
+    for (int n = 0; n < kRowTiles; n++) {
+        float m0 = st.m[n][0] == -INFINITY ? 0.0f : st.m[n][0];
+        float m1 = st.m[n][1] == -INFINITY ? 0.0f : st.m[n][1];
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            float low = exp2_fast(s[n][half * 2] - m0), high = exp2_fast(s[n][half * 2 + 1] - m1);
+            st.l[n][0] += low;
+            st.l[n][1] += high;
+            p[n][half] = movmatrix_trans(pack(low, high, mma_t()));
+        }
+    }
+}
+
+#include "attention/decode_sums.cuh"
+
+/* grid: CTAs of equal work, or kCluster for each (batch, KV head, q tile) in clusters; dynamic shared memory: kStagesBytes + kQBytes + (kWarps * kRows * (kPitchO + 2) + 4) * 4
+ * bytes. */
+extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
+    triage_kernel(const __grid_constant__ tri_attention_core args)
+{
+    extern __shared__ __align__(16) unsigned char smem_raw[];
+    const int lane = threadIdx.x % 32, warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);
+    mma_t *q_smem = reinterpret_cast<mma_t *>(smem_raw + kStagesBytes);
+    partial_view view;
+    view.o = reinterpret_cast<float *>(smem_raw + kStagesBytes + kQBytes);
+    view.ml = view.o + kWarps * kRows * kPitchO;
+    view.last = reinterpret_cast<int *>(view.ml + kWarps * kRows * 2);
+
+    walker w = start_walk(args, lane);
+    if (w.done())
+        return;
+    loader from;
+    from.walk = w;
+    if (w.tile >= w.tile_end)
+        from.walk.at = from.walk.end;
+    start_piece(from, args, warp, lane);
+
+    const unsigned ring = mma_smem_address(smem_raw) + warp * (kStages * kStageBytes);
+#pragma unroll 1
+    for (int s = 0; s < kStages; s++) {
+        char *stage = reinterpret_cast<char *>(smem_raw) + (warp * kStages + s) * kStageBytes;
+        clear_padding<kD, kPaddedD, kPitchK>(stage, lane);
+        clear_padding<kDv, kPaddedDv, kPitchV>(stage + kKeys * kPitchK, lane);
+    }
+#pragma unroll 1
+    for (int s = 0; s < kStages - 1; s++)
+        load_step(from, args, ring + s * kStageBytes, warp, lane);
+
+    /* ldmatrix rows of this lane. K: 16 keys, then the next 16 bytes. V, transposed, 16-bit: 8 keys, then the
+     * next 8 columns, then the next 8 keys; e4m3: 16 keys, then the next 16 columns. Q: 8 rows, then columns. */
+    const unsigned k_lane = lane % 16 * kPitchK + lane / 16 * 16;
+    const unsigned v_lane = kKeys * kPitchK + (kFp8 ? lane % 16 * kPitchV + lane / 16 * 16
+                                                    : (lane % 8 + lane / 16 * 8) * kPitchV + lane / 8 % 2 * 16);
+    const unsigned q_address = mma_smem_address(q_smem) + lane % 8 * kPitchQ + lane / 8 * 16;
+
+    int slot = 0, refill = kStages - 1;
+    while (!w.done()) {
+        __syncthreads(); /* no warp still reads Q or the sums of the piece before */
+        load_q(q_smem, args, w);
+        __syncthreads();
+        q_registers q;
+        hold_q(q, q_address);
+        limits see = limits_of(args, w, lane);
+        float scale = args.scale_log2;
+        int kv_head = w.unit / q_tiles_of(args);
+        if (args.scale_q)
+            scale *= args.scale_q[w.batch * args.heads_kv + kv_head];
+        if (args.scale_k)
+            scale *= args.scale_k[w.batch * args.heads_kv + kv_head];
+        state st = {};
+#pragma unroll
+        for (int n = 0; n < kRowTiles; n++)
+            st.m[n][0] = st.m[n][1] = -INFINITY;
+
+#pragma unroll 1
+        for (int tile = w.tile; tile < w.tile_end; tile++) {
+            cp_async_wait<kStages - 2>();
+            __syncwarp(); /* every lane's copies are there, and the slot before is read */
+            load_step(from, args, ring + refill * kStageBytes, warp, lane);
+
+            float s[kKeyTiles][kRowTiles][4] = {};
+            unsigned stage = ring + slot * kStageBytes;
+            multiply_k(s, q, stage + k_lane, q_address);
+            mask_scores(s, args, see, scale, tile * kTileKeys + warp * kKeys, lane);
+            raise_maxima(st, s);
+#pragma unroll
+            for (int t = 0; t < kKeyTiles; t++) {
+                unsigned p[kRowTiles][2];
+                weights(p, st, s[t]);
+                multiply_v(st, p, stage + v_lane + t * 16 * kPitchV);
+            }
+            slot = slot + 1 == kStages ? 0 : slot + 1;
+            refill = refill + 1 == kStages ? 0 : refill + 1;
+        }
+        if constexpr (kCluster > 1)
+            finish_cluster(args, w, st, view, reinterpret_cast<float *>(smem_raw), warp, lane);
+        else
+            finish_piece(args, w, st, view, warp, lane);
+        next_piece(w, args);
+    }
+    cp_async_wait<0>();
+}

@@ -1,0 +1,243 @@
+/* decode.cu, the end of a piece: the sums of warps, CTAs and clusters are added, and results stored. Included behind the
+ * constants, the pieces and the sums of a warp (state) that it uses.
+ */
+#ifndef TRIAGE_ATTENTION_DECODE_SUMS_CUH
+#define TRIAGE_ATTENTION_DECODE_SUMS_CUH
+
+#include "attention/args.h"
+#include "lib/ptx.cuh"
+#include "lib/softmax.cuh"
+#include "lib/stream.cuh"
+
+/* Of one CTA, in shared memory. */
+struct partial_view {
+    float *o;  /* [kWarps][kRows][kPitchO] */
+    float *ml; /* [kWarps][kRows][2] */
+    int *last; /* is this CTA the last one of the unit? */
+};
+
+__device__ __forceinline__ void store_state(const partial_view &to, const state &st, int warp, int lane)
+{
+    int g = lane / 4, q = lane % 4;
+#pragma unroll
+    for (int n = 0; n < kRowTiles; n++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            int row = warp * kRows + n * 8 + q * 2 + e;
+            float l = row_sum(st.l[n][e]);
+            if (g == 0)
+                to.ml[row * 2] = st.m[n][e], to.ml[row * 2 + 1] = l;
+#pragma unroll
+            for (int t = 0; t < kPaddedDv / 16; t++) {
+                to.o[row * kPitchO + t * 16 + (kFp8 ? 2 * g : g)] = st.o[t][n][e];
+                to.o[row * kPitchO + t * 16 + (kFp8 ? 2 * g + 1 : g + 8)] = st.o[t][n][e + 2];
+            }
+        }
+}
+
+/* Four neighbours of a row, and what they are to be divided by. */
+struct quad {
+    float4 o;
+    float m, l;
+};
+
+__device__ __forceinline__ void add_scaled(float4 &sum, const float4 &x, float factor)
+{
+    sum.x = fmaf(x.x, factor, sum.x);
+    sum.y = fmaf(x.y, factor, sum.y);
+    sum.z = fmaf(x.z, factor, sum.z);
+    sum.w = fmaf(x.w, factor, sum.w);
+}
+
+__device__ __forceinline__ quad add_warps(const partial_view &from, int row, int column)
+{
+    quad sum = {make_float4(0, 0, 0, 0), -INFINITY, 0.0f};
+#pragma unroll
+    for (int w = 0; w < kWarps; w++)
+        sum.m = fmaxf(sum.m, from.ml[(w * kRows + row) * 2]);
+#pragma unroll
+    for (int w = 0; w < kWarps; w++) {
+        int at = w * kRows + row;
+        float factor = rescale_factor(from.ml[at * 2], sum.m);
+        sum.l = fmaf(from.ml[at * 2 + 1], factor, sum.l);
+        add_scaled(sum.o, *reinterpret_cast<const float4 *>(from.o + at * kPitchO + column), factor);
+    }
+    return sum;
+}
+
+/* O and LSE of four neighbours of row `row` of the q tile, from sums over all keys. */
+__device__ __forceinline__ void store_result(const tri_attention_core &args, const walker &w, const quad &sum, int row,
+                                             int column)
+{
+    row += w.unit % q_tiles_of(args) * kRows;
+    int kv_head = w.unit / q_tiles_of(args), head = kv_head * kGroup + row % kGroup, i = row / kGroup;
+    if (i >= w.seq.sq)
+        return;
+    long long first = args.cu_q ? args.cu_q[w.batch] : 0, batch = args.cu_q ? 0 : w.batch;
+    float scale = sum.l > 0.0f ? 1.0f / sum.l : 0.0f;
+    if (args.scale_v)
+        scale *= args.scale_v[w.batch * args.heads_kv + kv_head];
+    out_t *to = static_cast<out_t *>(args.o) + batch * args.o_stride.batch + head * args.o_stride.head +
+                (first + i) * args.o_stride.row + column;
+    alignas(4 * sizeof(out_t)) out_t v[4] = {out_t(sum.o.x * scale), out_t(sum.o.y * scale), out_t(sum.o.z * scale),
+                                            out_t(sum.o.w * scale)};
+    if (kDv % 4 == 0 && reinterpret_cast<unsigned long long>(to) % sizeof(v) == 0) {
+        if (column < kDv) {
+            if constexpr (sizeof(out_t) == 2)
+                *reinterpret_cast<uint2 *>(to) = *reinterpret_cast<uint2 *>(v);
+            else
+                *reinterpret_cast<float4 *>(to) = *reinterpret_cast<float4 *>(v);
+        }
+    } else {
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            if (column + e < kDv)
+                to[e] = v[e];
+    }
+    if (args.lse && column == 0)
+        args.lse[batch * args.lse_stride.batch + head * args.lse_stride.head + (first + i) * args.lse_stride.row] =
+            sum.l > 0.0f ? (sum.m + log2f(sum.l)) * 0.6931471805599453f : -INFINITY;
+}
+
+/* Where the pieces of a unit are. */
+struct parts {
+    int count, index; /* pieces of the unit; this one */
+    int slot0, step;  /* of piece 0; piece i > 0 is in slot `later` + i * step */
+    int later;
+};
+
+__device__ __forceinline__ parts parts_of(const tri_attention_core &args, const walker &w)
+{
+    parts of;
+    if (args.splits == 0) {
+        unsigned first = w.cta_of(w.unit0), last = w.cta_of(w.unit0 + w.seq.tiles - 1);
+        of.count = (int)(last - first + 1);
+        of.index = (int)(blockIdx.x - first);
+        of.slot0 = (int)(2 * first + (w.unit0 > w.run_begin(first) ? 1 : 0));
+        of.later = (int)(2 * first);
+        of.step = 2;
+    } else {
+        int length = (w.seq.tiles + args.splits - 1) / args.splits;
+        of.count = (w.seq.tiles + length - 1) / length;
+        of.index = (int)(w.at - w.unit0);
+        of.slot0 = of.later = (w.batch * units_of(args) + w.unit) * args.splits;
+        of.step = 1;
+    }
+    return of;
+}
+
+__device__ __forceinline__ float *slot_of(const tri_attention_core &args, const parts &of, int i)
+{
+    long long counters = ((long long)args.batch * units_of(args) * 4 + 255) / 256 * 256;
+    long long slot = i == 0 ? of.slot0 : of.later + i * of.step;
+    return reinterpret_cast<float *>(static_cast<char *>(args.workspace) + counters) + slot * kSlotFloats;
+}
+
+/* The sum takes in one more part. */
+__device__ __forceinline__ void add_part(quad &sum, const quad &part)
+{
+    float m = fmaxf(sum.m, part.m), before = rescale_factor(sum.m, m), factor = rescale_factor(part.m, m);
+    sum.o = make_float4(sum.o.x * before, sum.o.y * before, sum.o.z * before, sum.o.w * before);
+    add_scaled(sum.o, part.o, factor);
+    sum.l = sum.l * before + part.l * factor;
+    sum.m = m;
+}
+
+/* By the last CTA: the result of the unit from the slots of its pieces. */
+__device__ __forceinline__ void combine(const tri_attention_core &args, const walker &w, const parts &of)
+{
+    constexpr int kAtOnce = 8; /* parts whose loads are under way together */
+    for (int i = threadIdx.x; i < kRows * (kPaddedDv / 4); i += kThreads) {
+        int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
+        quad sum = {make_float4(0, 0, 0, 0), -INFINITY, 0.0f};
+#pragma unroll 1
+        for (int first = 0; first < of.count; first += kAtOnce) {
+            quad part[kAtOnce];
+#pragma unroll
+            for (int e = 0; e < kAtOnce; e++) {
+                const float *slot = slot_of(args, of, min(first + e, of.count - 1));
+                part[e].o = __ldcg(reinterpret_cast<const float4 *>(slot + row * kPaddedDv + column));
+                part[e].m = __ldcg(slot + kRows * kPaddedDv + row);
+                part[e].l = __ldcg(slot + kRows * (kPaddedDv + 1) + row);
+            }
+#pragma unroll
+            for (int e = 0; e < kAtOnce; e++)
+                if (first + e < of.count)
+                    add_part(sum, part[e]);
+        }
+        store_result(args, w, sum, row, column);
+    }
+}
+
+__device__ __forceinline__ void store_part(float *slot, const quad &sum, int row, int column)
+{
+    *reinterpret_cast<float4 *>(slot + row * kPaddedDv + column) = sum.o;
+    if (column == 0) {
+        slot[kRows * kPaddedDv + row] = sum.m;
+        slot[kRows * (kPaddedDv + 1) + row] = sum.l;
+    }
+}
+
+/* All threads of a cluster, after their only piece. `slot`: shared memory that is free by now. */
+__device__ __forceinline__ void finish_cluster(const tri_attention_core &args, const walker &w, const state &st,
+                                               const partial_view &view, float *slot, int warp, int lane)
+{
+    constexpr int kQuads = kRows * (kPaddedDv / 4);
+    store_state(view, st, warp, lane);
+    __syncthreads();
+    for (int i = threadIdx.x; i < kQuads; i += kThreads)
+        store_part(slot, add_warps(view, i / (kPaddedDv / 4), i % (kPaddedDv / 4) * 4), i / (kPaddedDv / 4),
+                   i % (kPaddedDv / 4) * 4);
+    cluster_sync();
+    for (int i = cluster_ctarank() * kThreads + threadIdx.x; i < kQuads; i += kCluster * kThreads) {
+        int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
+        quad part[kCluster], sum = {make_float4(0, 0, 0, 0), -INFINITY, 0.0f};
+#pragma unroll
+        for (int rank = 0; rank < kCluster; rank++) {
+            const float *from = slot + row * kPaddedDv + column;
+            part[rank].o = make_float4(load_cluster(from, rank), load_cluster(from + 1, rank),
+                                       load_cluster(from + 2, rank), load_cluster(from + 3, rank));
+            part[rank].m = load_cluster(slot + kRows * kPaddedDv + row, rank);
+            part[rank].l = load_cluster(slot + kRows * (kPaddedDv + 1) + row, rank);
+        }
+#pragma unroll
+        for (int rank = 0; rank < kCluster; rank++)
+            add_part(sum, part[rank]);
+        store_result(args, w, sum, row, column);
+    }
+    cluster_sync(); /* the others have read this CTA's sums */
+}
+
+/* All threads. What the warps have of the piece becomes the result, or a part of it. */
+__device__ __forceinline__ void finish_piece(const tri_attention_core &args, const walker &w, const state &st,
+                                             const partial_view &view, int warp, int lane)
+{
+    parts of = parts_of(args, w);
+    store_state(view, st, warp, lane);
+    __syncthreads();
+#pragma unroll 1
+    for (int i = threadIdx.x; i < kRows * (kPaddedDv / 4); i += kThreads) {
+        int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
+        quad sum = add_warps(view, row, column);
+        if (of.count == 1)
+            store_result(args, w, sum, row, column);
+        else
+            store_part(slot_of(args, of, of.index), sum, row, column);
+    }
+    if (of.count == 1)
+        return;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence(); /* what all threads stored before the barrier is seen by who sees the count */
+        int *counter = static_cast<int *>(args.workspace) + w.batch * units_of(args) + w.unit;
+        *view.last = atomicAdd(counter, 1) == of.count - 1;
+        if (*view.last)
+            *counter = 0;
+        __threadfence();
+    }
+    __syncthreads();
+    if (*view.last)
+        combine(args, w, of);
+}
+
+#endif
