@@ -46,13 +46,15 @@ constexpr int kKeys = {{keys}};             // keys of a warp's step: 16, 32, 64
 constexpr int kWarps = {{warps}};           // warps of a CTA
 constexpr int kStages = {{stages}};         // steps under way or in use, per warp
 constexpr int kMinBlocks = {{min_blocks}};  // CTAs per SM to leave registers for
-constexpr int kCluster = {{cluster}};        // CTAs (a cluster, sm_90) that share a (batch, KV head, q tile); 1: see above
+constexpr int kCluster = {{cluster}};       // CTAs (a cluster, sm_90) that share a (batch, KV head, q tile); 1: see above
 constexpr int kCopyBytes = {{copy_bytes}};  // 16, 8 or 4: what K and V rows are aligned to
 constexpr int kPageSize = {{page_size}};    // rows of a page; 0: contiguous
 constexpr bool kLeft = {{left}};            // keys too far to the left are not seen
 constexpr bool kRight = {{right}};          // ... to the right (causal: args.right 0)
 constexpr bool kTopLeft = {{top_left}};     // query i stands at key i, not at key i + sk - sq
 constexpr bool kSoftcap = {{softcap}};
+constexpr bool kOffsets = {{offsets}};      // sequences are told apart by args.cu_q and cu_k
+constexpr bool kLengths = {{lengths}};      // ... their lengths by args.len_q and len_k
 
 constexpr bool kFp8 = sizeof(in_t) == 1;
 template <bool fp8> struct operand_of { using type = in_t; };
@@ -78,6 +80,7 @@ constexpr int kStageBytes = kKeys * (kPitchK + kPitchV);
 constexpr int kPitchO = kPaddedDv + 4;          // floats
 constexpr int kStagesBytes = kWarps * kStages * kStageBytes;
 constexpr int kQBytes = kRows * kPitchQ;
+constexpr int kQueue = kStages + 1;         // pieces that loads may be ahead, and the one in use
 constexpr int kSlotFloats = kRows * (kPaddedDv + 2);
 constexpr bool kHoldQ = kPaddedD / 16 * kRowTiles <= 16; // Q stays in registers
 
@@ -89,11 +92,55 @@ static_assert(kD * kSize % kCopyBytes == 0 && kDv * kSize % kCopyBytes == 0, "wh
 
 #include "attention/decode_pieces.cuh"
 
+/* ---- Q ----------------------------------------------------------------------------------------------- */
+
+__device__ __forceinline__ float value_of(__half x) { return __half2float(x); }
+__device__ __forceinline__ float value_of(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ __forceinline__ float value_of(__nv_fp8_e4m3 x) { return static_cast<float>(x); }
+
+/* Where column d of Q stands in shared memory. The four neighbours 4q .. 4q + 3 of e4m3 that a lane gets of K are
+ * k 2q, 2q + 1, 2q + 8, 2q + 9 of a product. */
+__device__ __forceinline__ int q_place(int d)
+{
+    return kFp8 ? d / 16 * 16 + d % 16 / 4 * 2 + d % 2 + d % 4 / 2 * 8 : d;
+}
+
+/* Where column 0 of row `row` of a unit's queries and heads is. */
+__device__ __forceinline__ const in_t *q_row_of(const tri_attention_core &args, const piece &p, int row)
+{
+    int head = p.unit / q_tiles_of(args) * kGroup + row % kGroup;
+    long long at = head * args.q_stride.head + row / kGroup * args.q_stride.row;
+    at += kOffsets && args.cu_q ? args.cu_q[p.batch] * args.q_stride.row : p.batch * args.q_stride.batch;
+    return static_cast<const in_t *>(args.q) + at;
+}
+
+/* To L2, by one warp: no one waits. */
+__device__ __forceinline__ void prefetch_q(const tri_attention_core &args, const piece &p, int lane)
+{
+    constexpr int kLine = 128 / kSize, kLines = (kD + kLine - 1) / kLine; /* of a row, where rows are aligned */
+    for (int i = lane; i < kRows * kLines; i += 32) {
+        int row = p.unit % q_tiles_of(args) * kRows + i / kLines;
+        if (row / kGroup < p.seq.sq)
+            prefetch_l2(q_row_of(args, p, row) + i % kLines * kLine);
+    }
+}
+
+__device__ __forceinline__ void load_q(mma_t *smem, const tri_attention_core &args, const piece &p)
+{
+#pragma unroll 4
+    for (int i = threadIdx.x; i < kRows * kPaddedD; i += kThreads) {
+        int r = i / kPaddedD, d = i % kPaddedD, row = p.unit % q_tiles_of(args) * kRows + r;
+        bool there = row / kGroup < p.seq.sq && d < kD;
+        smem[r * (kPitchQ / 2) + q_place(d)] = mma_t(there ? value_of(q_row_of(args, p, row)[d]) : 0.0f);
+    }
+}
+
 /* ---- loads ------------------------------------------------------------------------------------------- */
 
 /* Where a warp's next step comes from. */
 struct loader {
     walker walk;
+    unsigned pieces;   /* begun */
     const char *k, *v; /* row 0 of the sequence and KV head; pages: of page 0 */
     int key;           /* first of the warp's step */
     int pages[(kKeys + 31) / 32]; /* of the step, lane l's those of keys l, l + 32, ...; kOnePage: all lanes' */
@@ -102,11 +149,11 @@ struct loader {
 __device__ __forceinline__ void find_pages(loader &from, const tri_attention_core &args, int lane)
 {
     if constexpr (kPageSize > 0) {
-        const int *table = args.page_table + (long long)from.walk.batch * args.page_stride;
+        const int *table = args.page_table + (long long)from.walk.now.batch * args.page_stride;
 #pragma unroll
         for (int i = 0; i < (kKeys + 31) / 32; i++) {
             int key = from.key + (kOnePage ? 0 : i * 32 + lane);
-            from.pages[i] = key < from.walk.seq.sk ? table[key / kPageRows] : 0;
+            from.pages[i] = key < from.walk.now.seq.sk ? table[key / kPageRows] : 0;
         }
     }
 }
@@ -115,22 +162,30 @@ __device__ __forceinline__ void find_pages(loader &from, const tri_attention_cor
 __device__ __forceinline__ long long origin(const tri_attention_stride &stride, const int *cu, int batch, int head)
 {
     long long at = head * stride.head;
-    if (cu)
+    if (kOffsets && cu)
         at += cu[batch] * stride.row;
     else if (kPageSize == 0)
         at += batch * stride.batch;
     return at * kSize;
 }
 
-__device__ __forceinline__ void start_piece(loader &from, const tri_attention_core &args, int warp, int lane)
+/* Loads go on with the piece that the walker is at; the products find it in `queue`. */
+__device__ __forceinline__ void start_piece(loader &from, const tri_attention_core &args, piece *queue, int warp,
+                                            int lane)
 {
+    const piece &p = from.walk.now;
+    if (lane == 0)
+        queue[from.pieces % kQueue] = p;
+    from.pieces++;
     if (from.walk.done())
         return;
-    int batch = from.walk.batch, head = from.walk.unit / q_tiles_of(args);
-    from.k = static_cast<const char *>(args.k) + origin(args.k_stride, args.cu_k, batch, head);
-    from.v = static_cast<const char *>(args.v) + origin(args.v_stride, args.cu_k, batch, head);
-    from.key = from.walk.tile * kTileKeys + warp * kKeys;
+    int head = p.unit / q_tiles_of(args);
+    from.k = static_cast<const char *>(args.k) + origin(args.k_stride, args.cu_k, p.batch, head);
+    from.v = static_cast<const char *>(args.v) + origin(args.v_stride, args.cu_k, p.batch, head);
+    from.key = p.tile * kTileKeys + warp * kKeys;
     find_pages(from, args, lane);
+    if (warp == 0 && from.pieces > 1)
+        prefetch_q(args, p, lane);
 }
 
 /* Where row `row` of the step lies: `base` is that of the sequence, `first` that of the step's first row. */
@@ -177,19 +232,20 @@ __device__ __forceinline__ void load_rows(unsigned smem, const loader &from, con
 }
 
 /* The next step is under way to `smem`; one group, also where no step is left. */
-__device__ __forceinline__ void load_step(loader &from, const tri_attention_core &args, unsigned smem, int warp,
-                                          int lane)
+__device__ __forceinline__ void load_step(loader &from, const tri_attention_core &args, unsigned smem, piece *queue,
+                                          int warp, int lane)
 {
+    piece &p = from.walk.now;
     if (!from.walk.done()) {
-        int rows = from.walk.seq.sk - from.key;
+        int rows = p.seq.sk - from.key;
         load_rows<kD, kPitchK>(smem, from, from.k, args.k_stride, rows, lane);
         load_rows<kDv, kPitchV>(smem + kKeys * kPitchK, from, from.v, args.v_stride, rows, lane);
-        if (++from.walk.tile < from.walk.tile_end) {
+        if (++p.tile < p.tile_end) {
             from.key += kTileKeys;
             find_pages(from, args, lane);
         } else {
             next_piece(from.walk, args);
-            start_piece(from, args, warp, lane);
+            start_piece(from, args, queue, warp, lane);
         }
     }
     cp_async_commit();
@@ -201,33 +257,6 @@ template <int kColumns, int kPadded, int kPitch> __device__ __forceinline__ void
     constexpr int kPad = (kPadded - kColumns) * kSize;
     for (int i = lane; i < kKeys * kPad; i += 32)
         rows[i / max(1, kPad) * kPitch + kColumns * kSize + i % max(1, kPad)] = 0;
-}
-
-/* ---- Q ----------------------------------------------------------------------------------------------- */
-
-__device__ __forceinline__ float value_of(__half x) { return __half2float(x); }
-__device__ __forceinline__ float value_of(__nv_bfloat16 x) { return __bfloat162float(x); }
-__device__ __forceinline__ float value_of(__nv_fp8_e4m3 x) { return static_cast<float>(x); }
-
-/* Where column d of Q stands in shared memory. The four neighbours 4q .. 4q + 3 of e4m3 that a lane gets of K are
- * k 2q, 2q + 1, 2q + 8, 2q + 9 of a product. */
-__device__ __forceinline__ int q_place(int d)
-{
-    return kFp8 ? d / 16 * 16 + d % 16 / 4 * 2 + d % 2 + d % 4 / 2 * 8 : d;
-}
-
-__device__ __forceinline__ void load_q(mma_t *smem, const tri_attention_core &args, const walker &w)
-{
-    int q_tile = w.unit % q_tiles_of(args), head0 = w.unit / q_tiles_of(args) * kGroup;
-    const in_t *base = static_cast<const in_t *>(args.q) +
-                       (args.cu_q ? args.cu_q[w.batch] * args.q_stride.row : w.batch * args.q_stride.batch);
-#pragma unroll 4
-    for (int i = threadIdx.x; i < kRows * kPaddedD; i += kThreads) {
-        int r = i / kPaddedD, d = i % kPaddedD, row = q_tile * kRows + r;
-        bool there = row / kGroup < w.seq.sq && d < kD;
-        const in_t *from = base + (head0 + row % kGroup) * args.q_stride.head + row / kGroup * args.q_stride.row + d;
-        smem[r * (kPitchQ / 2) + q_place(d)] = mma_t(there ? value_of(*from) : 0.0f);
-    }
 }
 
 /* ---- products ---------------------------------------------------------------------------------------- */
@@ -245,21 +274,35 @@ struct limits {
     int all_begin, all_end; /* keys that every row sees */
 };
 
-__device__ __forceinline__ limits limits_of(const tri_attention_core &args, const walker &w, int lane)
+__device__ __forceinline__ limits limits_of(const tri_attention_core &args, const piece &p, int lane)
 {
     limits see;
-    int row0 = w.unit % q_tiles_of(args) * kRows, last = min(w.seq.sq - 1, (row0 + kRows - 1) / kGroup);
+    int row0 = p.unit % q_tiles_of(args) * kRows, last = min(p.seq.sq - 1, (row0 + kRows - 1) / kGroup);
 #pragma unroll
     for (int n = 0; n < kRowTiles; n++)
 #pragma unroll
         for (int e = 0; e < 2; e++) {
             int i = (row0 + n * 8 + lane % 4 * 2 + e) / kGroup;
-            see.begin[n][e] = first_key(args, w.seq, i);
-            see.end[n][e] = end_key(args, w.seq, i);
+            see.begin[n][e] = first_key(args, p.seq, i);
+            see.end[n][e] = end_key(args, p.seq, i);
         }
-    see.all_begin = first_key(args, w.seq, last);
-    see.all_end = end_key(args, w.seq, row0 / kGroup);
+    see.all_begin = first_key(args, p.seq, last);
+    see.all_end = end_key(args, p.seq, row0 / kGroup);
     return see;
+}
+
+__device__ __forceinline__ void clear(state &st)
+{
+#pragma unroll
+    for (int n = 0; n < kRowTiles; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            st.m[n][e % 2] = -INFINITY;
+            st.l[n][e % 2] = 0.0f;
+#pragma unroll
+            for (int t = 0; t < kPaddedDv / 16; t++)
+                st.o[t][n][e] = 0.0f;
+        }
 }
 
 struct q_registers {
@@ -479,8 +522,16 @@ __device__ __forceinline__ void weights(unsigned (&p)[kRowTiles][2], state &st, 
 
 #include "attention/decode_sums.cuh"
 
-/* grid: CTAs of equal work, or kCluster for each (batch, KV head, q tile) in clusters; dynamic shared memory: kStagesBytes + kQBytes + (kWarps * kRows * (kPitchO + 2) + 4) * 4
- * bytes. */
+/* Of e4m3 and of the problem: what scores are multiplied by, in units of log2. */
+__device__ __forceinline__ float scale_of(const tri_attention_core &args, const piece &p)
+{
+    int at = p.batch * args.heads_kv + p.unit / q_tiles_of(args);
+    return args.scale_log2 * (kFp8 && args.scale_q ? args.scale_q[at] : 1.0f) *
+           (kFp8 && args.scale_k ? args.scale_k[at] : 1.0f);
+}
+
+/* grid: CTAs of equal work, or kCluster for each (batch, KV head, q tile) in clusters; dynamic shared memory:
+ * kStagesBytes + kQBytes + (kWarps * kRows * (kPitchO + 2) + 4) * 4 + kWarps * kQueue * sizeof(piece) bytes. */
 extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     triage_kernel(const __grid_constant__ tri_attention_core args)
 {
@@ -491,26 +542,24 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     view.o = reinterpret_cast<float *>(smem_raw + kStagesBytes + kQBytes);
     view.ml = view.o + kWarps * kRows * kPitchO;
     view.last = reinterpret_cast<int *>(view.ml + kWarps * kRows * 2);
+    piece *queue = reinterpret_cast<piece *>(view.last + 4) + warp * kQueue;
 
-    walker w = start_walk(args, lane);
-    if (w.done())
-        return;
     loader from;
-    from.walk = w;
-    if (w.tile >= w.tile_end)
-        from.walk.at = from.walk.end;
-    start_piece(from, args, warp, lane);
+    from.walk = start_walk(args, lane);
+    from.pieces = 0;
+    if (from.walk.done())
+        return;
+    start_piece(from, args, queue, warp, lane);
+    if (kCluster > 1 && from.walk.now.tile >= from.walk.now.tile_end)
+        from.walk.now.at = from.walk.end; /* nothing to load */
 
     const unsigned ring = mma_smem_address(smem_raw) + warp * (kStages * kStageBytes);
-#pragma unroll 1
-    for (int s = 0; s < kStages; s++) {
-        char *stage = reinterpret_cast<char *>(smem_raw) + (warp * kStages + s) * kStageBytes;
-        clear_padding<kD, kPaddedD, kPitchK>(stage, lane);
-        clear_padding<kDv, kPaddedDv, kPitchV>(stage + kKeys * kPitchK, lane);
-    }
-#pragma unroll 1
-    for (int s = 0; s < kStages - 1; s++)
-        load_step(from, args, ring + s * kStageBytes, warp, lane);
+    if (kPaddedD > kD || kPaddedDv > kDv)
+        for (int s = 0; s < kStages; s++) {
+            char *stage = reinterpret_cast<char *>(smem_raw) + (warp * kStages + s) * kStageBytes;
+            clear_padding<kD, kPaddedD, kPitchK>(stage, lane);
+            clear_padding<kDv, kPaddedDv, kPitchV>(stage + kKeys * kPitchK, lane);
+        }
 
     /* ldmatrix rows of this lane. K: 16 keys, then the next 16 bytes. V, transposed, 16-bit: 8 keys, then the
      * next 8 columns, then the next 8 keys; e4m3: 16 keys, then the next 16 columns. Q: 8 rows, then columns. */
@@ -519,50 +568,58 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
                                                     : (lane % 8 + lane / 16 * 8) * kPitchV + lane / 8 % 2 * 16);
     const unsigned q_address = mma_smem_address(q_smem) + lane % 8 * kPitchQ + lane / 8 * 16;
 
-    int slot = 0, refill = kStages - 1;
-    while (!w.done()) {
-        __syncthreads(); /* no warp still reads Q or the sums of the piece before */
-        load_q(q_smem, args, w);
-        __syncthreads();
-        q_registers q;
-        hold_q(q, q_address);
-        limits see = limits_of(args, w, lane);
-        float scale = args.scale_log2;
-        int kv_head = w.unit / q_tiles_of(args);
-        if (args.scale_q)
-            scale *= args.scale_q[w.batch * args.heads_kv + kv_head];
-        if (args.scale_k)
-            scale *= args.scale_k[w.batch * args.heads_kv + kv_head];
-        state st = {};
-#pragma unroll
-        for (int n = 0; n < kRowTiles; n++)
-            st.m[n][0] = st.m[n][1] = -INFINITY;
-
+    piece p = {};
+    state st;
+    q_registers q;
+    limits see;
+    float scale = 0.0f;
+    unsigned taken = 0; /* pieces */
+    int slot = 0, refill = 0, ahead = 0;
 #pragma unroll 1
-        for (int tile = w.tile; tile < w.tile_end; tile++) {
-            cp_async_wait<kStages - 2>();
-            __syncwarp(); /* every lane's copies are there, and the slot before is read */
-            load_step(from, args, ring + refill * kStageBytes, warp, lane);
-
+    for (;;) {
+        __syncwarp(); /* every lane has read the slot before */
+#pragma unroll 1
+        for (; ahead < kStages; ahead++) { /* the first time all of them, before Q */
+            load_step(from, args, ring + refill * kStageBytes, queue, warp, lane);
+            refill = refill + 1 == kStages ? 0 : refill + 1;
+        }
+        if (p.tile >= p.tile_end) {
+            __syncthreads(); /* no warp still reads Q or the sums of the piece before */
+            p = queue[taken++ % kQueue];
+            if (p.at >= from.walk.end)
+                break;
+            load_q(q_smem, args, p);
+            __syncthreads();
+            hold_q(q, q_address);
+            see = limits_of(args, p, lane);
+            scale = scale_of(args, p);
+            clear(st);
+        }
+        if (p.tile < p.tile_end) { /* always, but for CTAs of a cluster */
+            cp_async_wait<kStages - 1>();
+            __syncwarp(); /* every lane's copies are there */
             float s[kKeyTiles][kRowTiles][4] = {};
             unsigned stage = ring + slot * kStageBytes;
             multiply_k(s, q, stage + k_lane, q_address);
-            mask_scores(s, args, see, scale, tile * kTileKeys + warp * kKeys, lane);
+            mask_scores(s, args, see, scale, p.tile * kTileKeys + warp * kKeys, lane);
             raise_maxima(st, s);
 #pragma unroll
             for (int t = 0; t < kKeyTiles; t++) {
-                unsigned p[kRowTiles][2];
-                weights(p, st, s[t]);
-                multiply_v(st, p, stage + v_lane + t * 16 * kPitchV);
+                unsigned weight[kRowTiles][2];
+                weights(weight, st, s[t]);
+                multiply_v(st, weight, stage + v_lane + t * 16 * kPitchV);
             }
             slot = slot + 1 == kStages ? 0 : slot + 1;
-            refill = refill + 1 == kStages ? 0 : refill + 1;
+            ahead--;
+            p.tile++;
         }
-        if constexpr (kCluster > 1)
-            finish_cluster(args, w, st, view, reinterpret_cast<float *>(smem_raw), warp, lane);
-        else
-            finish_piece(args, w, st, view, warp, lane);
-        next_piece(w, args);
+        if (p.tile >= p.tile_end) {
+            if constexpr (kCluster > 1) {
+                finish_cluster(args, p, st, view, reinterpret_cast<float *>(smem_raw), warp, lane);
+                break;
+            }
+            finish_piece(args, from.walk, p, st, view, warp, lane);
+        }
     }
     cp_async_wait<0>();
 }

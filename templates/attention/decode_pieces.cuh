@@ -1,5 +1,5 @@
 /* decode.cu, which keys a CTA does and in which order: included behind the constants that it uses (kGroup, kRows,
- * kTileKeys, kCluster, kLeft, kRight, kTopLeft).
+ * kTileKeys, kCluster, kLeft, kRight, kTopLeft, kOffsets, kLengths).
  */
 #ifndef TRIAGE_ATTENTION_DECODE_PIECES_CUH
 #define TRIAGE_ATTENTION_DECODE_PIECES_CUH
@@ -14,11 +14,10 @@ struct sequence {
 
 __device__ __forceinline__ int key_offset(const sequence &s) { return kTopLeft ? 0 : s.sk - s.sq; }
 
-/* x + y, both from 0 up (y from -2^31), without overflow. */
+/* x + y without overflow, y from 0 up. */
 __device__ __forceinline__ int add_clamped(int x, int y)
 {
-    long long sum = (long long)x + y;
-    return sum > 0x7fffffff ? 0x7fffffff : (int)sum;
+    return x > 0x7fffffff - y ? 0x7fffffff : x + y;
 }
 
 /* Keys begin .. end - 1 are those that query i may see. */
@@ -28,58 +27,49 @@ __device__ __forceinline__ int first_key(const tri_attention_core &args, const s
 }
 __device__ __forceinline__ int end_key(const tri_attention_core &args, const sequence &s, int i)
 {
-    return kRight ? max(0, min(s.sk, add_clamped(args.right, i + key_offset(s) + 1))) : s.sk;
+    return kRight ? max(0, min(s.sk, add_clamped(i + key_offset(s) + 1, args.right))) : s.sk;
 }
 
 __device__ __forceinline__ sequence sequence_of(const tri_attention_core &args, int batch)
 {
-    sequence s;
-    s.sq = args.cu_q ? args.cu_q[batch + 1] - args.cu_q[batch] : args.sq;
-    s.sk = args.cu_k ? args.cu_k[batch + 1] - args.cu_k[batch] : args.sk;
-    if (args.len_q)
+    sequence s = {args.sq, args.sk, 0, 0};
+    if (kOffsets && args.cu_q)
+        s.sq = args.cu_q[batch + 1] - args.cu_q[batch];
+    if (kOffsets && args.cu_k)
+        s.sk = args.cu_k[batch + 1] - args.cu_k[batch];
+    if (kLengths && args.len_q)
         s.sq = min(s.sq, args.len_q[batch]);
-    if (args.len_k)
+    if (kLengths && args.len_k)
         s.sk = min(s.sk, args.len_k[batch]);
     int begin = first_key(args, s, 0), end = end_key(args, s, s.sq - 1);
-    s.first_tile = begin / kTileKeys;
+    s.first_tile = begin < end ? begin / kTileKeys : 0;
     s.tiles = max(1, (end + kTileKeys - 1) / kTileKeys - s.first_tile);
-    if (end <= begin)
-        s.first_tile = 0;
     return s;
 }
 
-__device__ __forceinline__ unsigned warp_sum(unsigned x)
-{
-#pragma unroll
-    for (int i = 16; i > 0; i /= 2)
-        x += __shfl_xor_sync(0xffffffffu, x, i);
-    return x;
-}
-
-/* The pieces of this CTA, one after another. A unit is a (batch, KV head, q tile). */
-struct walker {
+/* Consecutive tiles of a unit: of a (batch, KV head, q tile). */
+struct piece {
     sequence seq;
-    unsigned total;    /* of all CTAs: tiles, or with fixed splits pieces */
-    unsigned runs;     /* CTAs that have a part of it */
-    unsigned at, end;  /* of this CTA's run, in the same measure */
-    unsigned unit0;    /* where the unit of the piece begins, likewise */
-    int batch, unit;   /* unit: of this batch */
-    int tile, tile_end; /* the piece */
+    int batch, unit;    /* unit: of this batch */
+    int tile, tile_end;
+    unsigned unit0;     /* where the unit begins: tiles of all units before, or with fixed splits pieces */
+    unsigned at;        /* where the piece begins, likewise */
+};
 
-    __device__ __forceinline__ bool done() const { return at >= end; }
-    /* The run of a CTA begins there, the last one's ends at the total. */
-    __device__ __forceinline__ unsigned run_begin(unsigned cta) const
-    {
-        return is_short() ? total * cta / runs : (unsigned)((unsigned long long)total * cta / runs);
-    }
+/* The pieces of this CTA, one after another. */
+struct walker {
+    piece now;
+    unsigned end;       /* of this CTA's run */
+    unsigned length, longer; /* the first `longer` CTAs have a run of length + 1, the others of length */
+
+    __device__ __forceinline__ bool done() const { return now.at >= end; }
+    __device__ __forceinline__ unsigned run_begin(unsigned cta) const { return cta * length + min(cta, longer); }
     /* Whose run `place` is in. */
     __device__ __forceinline__ unsigned cta_of(unsigned place) const
     {
-        return is_short() ? ((place + 1) * runs - 1) / total
-                          : (unsigned)(((unsigned long long)(place + 1) * runs - 1) / total);
+        unsigned split = longer * (length + 1);
+        return place < split ? place / (length + 1) : longer + (place - split) / length;
     }
-    /* Do the products fit 32 bits, whose division is short? */
-    __device__ __forceinline__ bool is_short() const { return __umulhi(total + 1, runs + 1) == 0; }
 };
 
 __device__ __forceinline__ int q_tiles_of(const tri_attention_core &args)
@@ -95,44 +85,58 @@ __device__ __forceinline__ int splits_of(const tri_attention_core &args)
     return kCluster > 1 ? kCluster : args.splits;
 }
 
-/* The piece at w.at, whose unit is known. False: with fixed splits, the piece has no tiles. */
-__device__ __forceinline__ bool set_piece(walker &w, const tri_attention_core &args)
+/* The tiles of the piece at p.at, whose unit is known. False: with fixed splits, it has none. */
+__device__ __forceinline__ bool set_tiles(piece &p, unsigned end, const tri_attention_core &args)
 {
-    if (splits_of(args) == 0) {
-        w.tile = w.seq.first_tile + (int)(w.at - w.unit0);
-        w.tile_end = w.seq.first_tile + (int)min((unsigned)w.seq.tiles, w.end - w.unit0);
-        return true;
+    int splits = splits_of(args), before = (int)(p.at - p.unit0), behind = p.seq.tiles;
+    if (splits == 0) {
+        behind = (int)min((unsigned)behind, end - p.unit0);
+    } else {
+        int length = (p.seq.tiles + splits - 1) / splits;
+        before *= length;
+        behind = min(behind, before + length);
     }
-    int length = (w.seq.tiles + splits_of(args) - 1) / splits_of(args);
-    int begin = (int)(w.at - w.unit0) * length;
-    w.tile = w.seq.first_tile + begin;
-    w.tile_end = w.seq.first_tile + min(w.seq.tiles, begin + length);
-    return begin < w.seq.tiles;
-}
-
-__device__ __forceinline__ void next_unit(walker &w, const tri_attention_core &args)
-{
-    if (++w.unit < units_of(args))
-        return;
-    w.unit = 0;
-    if (++w.batch < args.batch)
-        w.seq = sequence_of(args, w.batch);
+    p.tile = p.seq.first_tile + before;
+    p.tile_end = p.seq.first_tile + behind;
+    return before < behind;
 }
 
 __device__ __forceinline__ void next_piece(walker &w, const tri_attention_core &args)
 {
+    piece &p = w.now;
     do {
-        unsigned length = splits_of(args) == 0 ? w.seq.tiles : splits_of(args);
-        w.at = splits_of(args) == 0 ? w.unit0 + (unsigned)(w.tile_end - w.seq.first_tile) : w.at + 1;
-        if (w.at >= w.unit0 + length) {
-            w.unit0 += length;
-            next_unit(w, args);
+        unsigned splits = splits_of(args), length = splits == 0 ? p.seq.tiles : splits;
+        p.at = splits == 0 ? p.unit0 + (unsigned)(p.tile_end - p.seq.first_tile) : p.at + 1;
+        if (p.at >= p.unit0 + length) {
+            p.unit0 += length;
+            if (++p.unit == units_of(args)) {
+                p.unit = 0;
+                if (++p.batch < args.batch)
+                    p.seq = sequence_of(args, p.batch);
+            }
         }
-    } while (!w.done() && !set_piece(w, args));
+    } while (!w.done() && !set_tiles(p, w.end, args));
 }
 
-/* Finds the unit at w.at where lengths differ: by all lanes of a warp, 32 sequences at a time. */
-__device__ __forceinline__ void find_unit(walker &w, const tri_attention_core &args, int lane)
+__device__ __forceinline__ unsigned warp_sum(unsigned x)
+{
+#pragma unroll
+    for (int i = 16; i > 0; i /= 2)
+        x += __shfl_xor_sync(0xffffffffu, x, i);
+    return x;
+}
+
+/* Tiles of all sequences, by all lanes of a warp. */
+__device__ __forceinline__ unsigned count_tiles(const tri_attention_core &args, int lane)
+{
+    unsigned total = 0;
+    for (int b = lane; b < args.batch; b += 32)
+        total += sequence_of(args, b).tiles;
+    return warp_sum(total);
+}
+
+/* Finds the unit at p.at where lengths differ: by all lanes of a warp, 32 sequences at a time. */
+__device__ __forceinline__ void find_unit(piece &p, const tri_attention_core &args, int lane)
 {
     unsigned units = units_of(args), before = 0;
     for (int b0 = 0;; b0 += 32) {
@@ -143,52 +147,48 @@ __device__ __forceinline__ void find_unit(walker &w, const tri_attention_core &a
             unsigned left = __shfl_up_sync(0xffffffffu, upto, i);
             upto += lane >= i ? left : 0;
         }
-        unsigned found = __ballot_sync(0xffffffffu, before + upto > w.at);
+        unsigned found = __ballot_sync(0xffffffffu, before + upto > p.at);
         if (found) {
             int at = __ffs((int)found) - 1;
-            w.batch = b0 + at;
-            w.unit0 = before + __shfl_sync(0xffffffffu, upto - tiles, at);
+            p.batch = b0 + at;
+            p.unit0 = before + __shfl_sync(0xffffffffu, upto - tiles, at);
             break;
         }
         before += __shfl_sync(0xffffffffu, upto, 31);
     }
-    w.seq = sequence_of(args, w.batch);
-    w.unit = (int)((w.at - w.unit0) / w.seq.tiles);
-    w.unit0 += (unsigned)w.unit * w.seq.tiles;
+    p.seq = sequence_of(args, p.batch);
+    p.unit = (int)((p.at - p.unit0) / p.seq.tiles);
+    p.unit0 += (unsigned)p.unit * p.seq.tiles;
 }
 
 __device__ __forceinline__ walker start_walk(const tri_attention_core &args, int lane)
 {
     walker w;
-    unsigned units = units_of(args), length = splits_of(args);
-    bool equal = splits_of(args) != 0 || !(args.cu_q || args.cu_k || args.len_q || args.len_k);
-    w.seq = sequence_of(args, 0);
-    if (splits_of(args) == 0)
-        length = w.seq.tiles;
-    w.total = units * args.batch * length;
-    if (!equal) {
-        w.total = 0;
-        for (int b = lane; b < args.batch; b += 32)
-            w.total += sequence_of(args, b).tiles * units;
-        w.total = warp_sum(w.total);
-    }
-    w.runs = min(kCluster > 1 ? w.total : gridDim.x, w.total);
-    w.at = w.end = 0;
-    if (blockIdx.x >= w.runs)
+    piece &p = w.now;
+    unsigned units = units_of(args), splits = splits_of(args);
+    bool equal = splits != 0 || !(kOffsets || kLengths);
+    p.seq = sequence_of(args, 0);
+    unsigned of_unit = splits == 0 ? p.seq.tiles : splits;
+    unsigned total = units * (equal ? args.batch * of_unit : count_tiles(args, lane));
+    unsigned runs = min(kCluster > 1 ? total : gridDim.x, total); /* no more than there is work */
+    w.length = total / runs;
+    w.longer = total - runs * w.length;
+    p.at = w.end = 0;
+    if (blockIdx.x >= runs)
         return w;
-    w.at = w.run_begin(blockIdx.x);
+    p.at = w.run_begin(blockIdx.x);
     w.end = w.run_begin(blockIdx.x + 1);
     if (equal) {
-        unsigned unit = w.at / length;
-        w.unit0 = unit * length;
-        w.batch = (int)(unit / units);
-        w.unit = (int)(unit % units);
-        if (w.batch > 0)
-            w.seq = sequence_of(args, w.batch);
+        unsigned unit = p.at / of_unit;
+        p.unit0 = unit * of_unit;
+        p.batch = (int)(unit / units);
+        p.unit = (int)(unit - p.batch * units);
+        if (kOffsets || kLengths)
+            p.seq = sequence_of(args, p.batch);
     } else {
-        find_unit(w, args, lane);
+        find_unit(p, args, lane);
     }
-    if (!set_piece(w, args) && kCluster == 1) /* a cluster's CTAs stay together */
+    if (!set_tiles(p, w.end, args) && kCluster == 1) /* a cluster's CTAs stay together */
         next_piece(w, args);
     return w;
 }

@@ -66,17 +66,18 @@ __device__ __forceinline__ quad add_warps(const partial_view &from, int row, int
 }
 
 /* O and LSE of four neighbours of row `row` of the q tile, from sums over all keys. */
-__device__ __forceinline__ void store_result(const tri_attention_core &args, const walker &w, const quad &sum, int row,
+__device__ __forceinline__ void store_result(const tri_attention_core &args, const piece &p, const quad &sum, int row,
                                              int column)
 {
-    row += w.unit % q_tiles_of(args) * kRows;
-    int kv_head = w.unit / q_tiles_of(args), head = kv_head * kGroup + row % kGroup, i = row / kGroup;
-    if (i >= w.seq.sq)
+    row += p.unit % q_tiles_of(args) * kRows;
+    int kv_head = p.unit / q_tiles_of(args), head = kv_head * kGroup + row % kGroup, i = row / kGroup;
+    if (i >= p.seq.sq)
         return;
-    long long first = args.cu_q ? args.cu_q[w.batch] : 0, batch = args.cu_q ? 0 : w.batch;
-    float scale = sum.l > 0.0f ? 1.0f / sum.l : 0.0f;
-    if (args.scale_v)
-        scale *= args.scale_v[w.batch * args.heads_kv + kv_head];
+    bool packed = kOffsets && args.cu_q;
+    long long first = packed ? args.cu_q[p.batch] : 0, batch = packed ? 0 : p.batch;
+    float scale = sum.l > 0.0f ? __fdividef(1.0f, sum.l) : 0.0f;
+    if (kFp8 && args.scale_v)
+        scale *= args.scale_v[p.batch * args.heads_kv + kv_head];
     out_t *to = static_cast<out_t *>(args.o) + batch * args.o_stride.batch + head * args.o_stride.head +
                 (first + i) * args.o_stride.row + column;
     alignas(4 * sizeof(out_t)) out_t v[4] = {out_t(sum.o.x * scale), out_t(sum.o.y * scale), out_t(sum.o.z * scale),
@@ -102,35 +103,38 @@ __device__ __forceinline__ void store_result(const tri_attention_core &args, con
 /* Where the pieces of a unit are. */
 struct parts {
     int count, index; /* pieces of the unit; this one */
-    int slot0, step;  /* of piece 0; piece i > 0 is in slot `later` + i * step */
-    int later;
+    float *slot0;     /* of piece 0; piece i > 0 is at later + i * step */
+    float *later;
+    int step; /* floats */
 };
 
-__device__ __forceinline__ parts parts_of(const tri_attention_core &args, const walker &w)
+__device__ __forceinline__ parts parts_of(const tri_attention_core &args, const walker &w, const piece &p)
 {
     parts of;
-    if (args.splits == 0) {
-        unsigned first = w.cta_of(w.unit0), last = w.cta_of(w.unit0 + w.seq.tiles - 1);
+    int splits = splits_of(args), unit = p.batch * units_of(args) + p.unit;
+    long long slot = (long long)unit * splits, later = slot;
+    if (splits == 0) {
+        unsigned first = w.cta_of(p.unit0), last = w.cta_of(p.unit0 + p.seq.tiles - 1);
         of.count = (int)(last - first + 1);
         of.index = (int)(blockIdx.x - first);
-        of.slot0 = (int)(2 * first + (w.unit0 > w.run_begin(first) ? 1 : 0));
-        of.later = (int)(2 * first);
-        of.step = 2;
+        later = 2 * first;
+        slot = later + (p.unit0 > w.run_begin(first) ? 1 : 0);
     } else {
-        int length = (w.seq.tiles + args.splits - 1) / args.splits;
-        of.count = (w.seq.tiles + length - 1) / length;
-        of.index = (int)(w.at - w.unit0);
-        of.slot0 = of.later = (w.batch * units_of(args) + w.unit) * args.splits;
-        of.step = 1;
+        int length = (p.seq.tiles + splits - 1) / splits;
+        of.count = (p.seq.tiles + length - 1) / length;
+        of.index = (int)(p.at - p.unit0);
     }
+    float *slots = reinterpret_cast<float *>(static_cast<char *>(args.workspace) +
+                                             (args.batch * (long long)units_of(args) * 4 + 255) / 256 * 256);
+    of.step = splits == 0 ? 2 * kSlotFloats : kSlotFloats;
+    of.slot0 = slots + slot * kSlotFloats;
+    of.later = slots + later * kSlotFloats;
     return of;
 }
 
-__device__ __forceinline__ float *slot_of(const tri_attention_core &args, const parts &of, int i)
+__device__ __forceinline__ float *slot_of(const parts &of, int i)
 {
-    long long counters = ((long long)args.batch * units_of(args) * 4 + 255) / 256 * 256;
-    long long slot = i == 0 ? of.slot0 : of.later + i * of.step;
-    return reinterpret_cast<float *>(static_cast<char *>(args.workspace) + counters) + slot * kSlotFloats;
+    return i == 0 ? of.slot0 : of.later + (long long)i * of.step;
 }
 
 /* The sum takes in one more part. */
@@ -143,30 +147,29 @@ __device__ __forceinline__ void add_part(quad &sum, const quad &part)
     sum.m = m;
 }
 
-/* By the last CTA: the result of the unit from the slots of its pieces. */
-__device__ __forceinline__ void combine(const tri_attention_core &args, const walker &w, const parts &of)
+/* Of the slots of all pieces of a unit, in their order. */
+__device__ __forceinline__ quad add_parts(const parts &of, int row, int column)
 {
-    constexpr int kAtOnce = 8; /* parts whose loads are under way together */
-    for (int i = threadIdx.x; i < kRows * (kPaddedDv / 4); i += kThreads) {
-        int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
-        quad sum = {make_float4(0, 0, 0, 0), -INFINITY, 0.0f};
+    constexpr int kAtOnce = 8; /* whose loads are under way together */
+    quad sum = {make_float4(0, 0, 0, 0), -INFINITY, 0.0f};
 #pragma unroll 1
-        for (int first = 0; first < of.count; first += kAtOnce) {
-            quad part[kAtOnce];
+    for (int first = 0; first < of.count; first += kAtOnce) {
+        quad part[kAtOnce];
 #pragma unroll
-            for (int e = 0; e < kAtOnce; e++) {
-                const float *slot = slot_of(args, of, min(first + e, of.count - 1));
-                part[e].o = __ldcg(reinterpret_cast<const float4 *>(slot + row * kPaddedDv + column));
-                part[e].m = __ldcg(slot + kRows * kPaddedDv + row);
-                part[e].l = __ldcg(slot + kRows * (kPaddedDv + 1) + row);
-            }
-#pragma unroll
-            for (int e = 0; e < kAtOnce; e++)
-                if (first + e < of.count)
-                    add_part(sum, part[e]);
+        for (int e = 0; e < kAtOnce; e++) {
+            const float *slot = slot_of(of, min(first + e, of.count - 1));
+            part[e].o = __ldcg(reinterpret_cast<const float4 *>(slot + row * kPaddedDv + column));
+            part[e].m = __ldcg(slot + kRows * kPaddedDv + row);
+            part[e].l = __ldcg(slot + kRows * (kPaddedDv + 1) + row);
         }
-        store_result(args, w, sum, row, column);
+#pragma unroll
+        for (int e = 0; e < kAtOnce; e++) {
+            if (first + e >= of.count) /* the last one again adds nothing */
+                part[e].m = -INFINITY;
+            add_part(sum, part[e]);
+        }
     }
+    return sum;
 }
 
 __device__ __forceinline__ void store_part(float *slot, const quad &sum, int row, int column)
@@ -179,16 +182,19 @@ __device__ __forceinline__ void store_part(float *slot, const quad &sum, int row
 }
 
 /* All threads of a cluster, after their only piece. `slot`: shared memory that is free by now. */
-__device__ __forceinline__ void finish_cluster(const tri_attention_core &args, const walker &w, const state &st,
+__device__ __forceinline__ void finish_cluster(const tri_attention_core &args, const piece &p, const state &st,
                                                const partial_view &view, float *slot, int warp, int lane)
 {
     constexpr int kQuads = kRows * (kPaddedDv / 4);
     store_state(view, st, warp, lane);
     __syncthreads();
-    for (int i = threadIdx.x; i < kQuads; i += kThreads)
-        store_part(slot, add_warps(view, i / (kPaddedDv / 4), i % (kPaddedDv / 4) * 4), i / (kPaddedDv / 4),
-                   i % (kPaddedDv / 4) * 4);
+#pragma unroll 1
+    for (int i = threadIdx.x; i < kQuads; i += kThreads) {
+        int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
+        store_part(slot, add_warps(view, row, column), row, column);
+    }
     cluster_sync();
+#pragma unroll 1
     for (int i = cluster_ctarank() * kThreads + threadIdx.x; i < kQuads; i += kCluster * kThreads) {
         int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
         quad part[kCluster], sum = {make_float4(0, 0, 0, 0), -INFINITY, 0.0f};
@@ -203,41 +209,48 @@ __device__ __forceinline__ void finish_cluster(const tri_attention_core &args, c
 #pragma unroll
         for (int rank = 0; rank < kCluster; rank++)
             add_part(sum, part[rank]);
-        store_result(args, w, sum, row, column);
+        store_result(args, p, sum, row, column);
     }
     cluster_sync(); /* the others have read this CTA's sums */
 }
 
-/* All threads. What the warps have of the piece becomes the result, or a part of it. */
-__device__ __forceinline__ void finish_piece(const tri_attention_core &args, const walker &w, const state &st,
-                                             const partial_view &view, int warp, int lane)
+/* Is this CTA the last one of the unit that stored its part? All threads; the counter is 0 again if so. */
+__device__ __forceinline__ bool arrive(const tri_attention_core &args, const piece &p, int count, int *last)
 {
-    parts of = parts_of(args, w);
-    store_state(view, st, warp, lane);
-    __syncthreads();
-#pragma unroll 1
-    for (int i = threadIdx.x; i < kRows * (kPaddedDv / 4); i += kThreads) {
-        int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
-        quad sum = add_warps(view, row, column);
-        if (of.count == 1)
-            store_result(args, w, sum, row, column);
-        else
-            store_part(slot_of(args, of, of.index), sum, row, column);
-    }
-    if (of.count == 1)
-        return;
     __syncthreads();
     if (threadIdx.x == 0) {
         __threadfence(); /* what all threads stored before the barrier is seen by who sees the count */
-        int *counter = static_cast<int *>(args.workspace) + w.batch * units_of(args) + w.unit;
-        *view.last = atomicAdd(counter, 1) == of.count - 1;
-        if (*view.last)
+        int *counter = static_cast<int *>(args.workspace) + p.batch * units_of(args) + p.unit;
+        *last = atomicAdd(counter, 1) == count - 1;
+        if (*last)
             *counter = 0;
         __threadfence();
     }
     __syncthreads();
-    if (*view.last)
-        combine(args, w, of);
+    return *last != 0;
+}
+
+/* All threads. What the warps have of the piece becomes the result, or a part of it. */
+__device__ __forceinline__ void finish_piece(const tri_attention_core &args, const walker &w, const piece &p,
+                                             const state &st, const partial_view &view, int warp, int lane)
+{
+    parts of = parts_of(args, w, p);
+    store_state(view, st, warp, lane);
+    __syncthreads();
+#pragma unroll 1
+    for (int turn = 0; turn < 2; turn++) { /* the sums of the warps; then those of all CTAs */
+#pragma unroll 1
+        for (int i = threadIdx.x; i < kRows * (kPaddedDv / 4); i += kThreads) {
+            int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
+            quad sum = turn == 0 ? add_warps(view, row, column) : add_parts(of, row, column);
+            if (turn == 0 && of.count > 1)
+                store_part(slot_of(of, of.index), sum, row, column);
+            else
+                store_result(args, p, sum, row, column);
+        }
+        if (of.count == 1 || turn == 1 || !arrive(args, p, of.count, view.last))
+            return;
+    }
 }
 
 #endif

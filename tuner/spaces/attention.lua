@@ -11,7 +11,9 @@ return triage.space {
    op = "attention",
    reference = plain.reference,
    kernels = {
+      require "attention.decode",
       require "attention.wgmma",
+      require "attention.mma",
       plain.plain,
       require "attention.host",
    },

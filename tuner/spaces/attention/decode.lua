@@ -1,0 +1,156 @@
+-- decode: few queries against a cache of keys and values, by mma.sync and cp.async; sm_80 and later.
+
+local common = require "attention.common"
+local cuda_type, shared, ceil_div, SM_SMEM = common.cuda_type, common.shared, common.ceil_div, common.SM_SMEM
+
+local MOST_QUERIES = 16 -- of a sequence; more are for the kernels of long queries
+
+-- Rows in shared memory: an odd number of 16-byte pieces.
+local function padded(bytes)
+   return (bytes // 16 | 1) * 16
+end
+
+local function up_to_16(columns)
+   return ceil_div(columns, 16) * 16
+end
+
+-- What all rows of K and V are aligned to, 16 bytes at most; cp.async takes 16, 8 or 4.
+local function copy_bytes(p)
+   local bytes = 16
+   while p.alignment % bytes ~= 0 or p.d * p.in_size % bytes ~= 0 or p.dv * p.in_size % bytes ~= 0 do
+      bytes = bytes // 2
+   end
+   return bytes
+end
+
+local PIECE = 40 -- bytes of a struct piece
+
+-- bytes: of each warp kStages steps of K and V; Q; of each warp its sums, maxima and sums of weights; a flag; of each
+-- warp the pieces under way
+local function smem(p, c)
+   local step = c.keys * (padded(up_to_16(p.d) * p.in_size) + padded(up_to_16(p.dv) * p.in_size))
+   local q = c.rows * padded(ceil_div(p.d, 32) * 64)
+   return c.warps * c.stages * step + q + (c.warps * c.rows * (up_to_16(p.dv) + 6) + 4) * 4 +
+          c.warps * (c.stages + 1) * PIECE
+end
+
+-- CTAs that shared memory lets an SM hold, at most 4.
+local function ctas(p, c, d)
+   return math.max(1, math.min(4, (d.smem_bytes_max + 1024) // (smem(p, c) + 1024)))
+end
+
+-- Accumulators of a thread: O, the scores and Q where it stays in registers.
+local function accumulators(p, c)
+   local tiles = c.rows // 8
+   local q = up_to_16(p.d) // 16 * tiles
+   return up_to_16(p.dv) // 16 * tiles * 4 + c.keys // 16 * tiles * 4 + (q <= 16 and 2 * q or 0)
+end
+
+local function q_tiles(p, c)
+   return ceil_div(p.sq * p.group, c.rows)
+end
+
+-- (batch, KV head, q tile)
+local function units(p, c)
+   return p.batch * p.heads_kv * math.max(1, q_tiles(p, c))
+end
+
+local function tiles_of_unit(p, c)
+   return math.max(1, ceil_div(p.sk, c.warps * c.keys))
+end
+
+-- CTAs: waves of what the chip holds, or as many as there are tiles.
+local function grid(p, c, d)
+   if c.cluster > 1 then
+      return units(p, c) * c.cluster
+   end
+   return math.max(1, math.min(d.sm_count * ctas(p, c, d) * c.waves, units(p, c) * tiles_of_unit(p, c)))
+end
+
+local function zero_bytes(p, c)
+   return ceil_div(units(p, c) * 4, 256) * 256
+end
+
+local decode = triage.kernel {
+   name = "decode",
+   template = "templates/attention/decode.cu",
+   targets = { "sm_80+" },
+   checked_against = "cuda",
+   axes = {
+      { "rows", { 8, 16, 32 } },        -- queries and heads of a CTA, which read the same KV head
+      { "keys", { 16, 32 } },           -- keys of a warp's step
+      { "warps", { 2, 3, 4, 6, 8 } },   -- warps, each with keys of its own
+      { "stages", { 2, 3, 4 } },        -- steps under way or in use, per warp
+      { "cluster", { 1, 8 } },          -- CTAs that share a KV head through their shared memory; 1: runs of equal length
+      { "waves", { 1, 2, 4 } },         -- of CTAs: more of them balance SMs that are not equally fast
+   },
+   constraints = {
+      { "f16, bf16 or e4m3 inputs", function(p) return p.in_type ~= "f32" end },
+      { "at most 16 queries a sequence", function(p) return p.sq <= MOST_QUERIES end },
+      { "no block mask", function(p) return p.mask_m == 0 end },
+      { "rows of K and V are aligned to 4 bytes", function(p) return copy_bytes(p) >= 4 end },
+      { "shared memory fits the SM", function(p, c, d) return smem(p, c) <= d.smem_bytes_max end },
+      { "the accumulators fit the registers", function(p, c) return accumulators(p, c) <= 176 end },
+      { "CTAs share a KV head only where the chip has clusters", function(p, c, d)
+         return c.cluster == 1 or d.target == "sm_90a" or d.target == "sm_100a"
+      end },
+      { "a cluster's sums lie where keys were", function(p, c)
+         return c.cluster == 1 or c.rows * (up_to_16(p.dv) + 2) * 4 <=
+                c.warps * c.stages * c.keys * (padded(up_to_16(p.d) * p.in_size) + padded(up_to_16(p.dv) * p.in_size))
+      end },
+      -- from here on: what is legal but not worth a try
+      { "as many rows as there are queries and heads, or 32, or half of that", function(p, c)
+         local rows = math.max(1, p.sq * p.group)
+         return c.rows == 8 or rows > c.rows // 2
+      end },
+      { "CTAs share a KV head only where caches are short and KV heads few", function(p, c, d)
+         return c.cluster == 1 or (units(p, c) * c.cluster <= d.sm_count and c.waves == 1)
+      end },
+      { "waves only where there is work for them", function(p, c, d)
+         return c.waves == 1 or units(p, c) * tiles_of_unit(p, c) >= 4 * d.sm_count * ctas(p, c, d) * c.waves
+      end },
+      { "32 KiB or more are under way on an SM, or the cache", function(p, c, d)
+         local step = c.keys * (p.d + p.dv) * p.in_size
+         return ctas(p, c, d) * c.warps * (c.stages - 1) * step >= 32768 or c.cluster > 1
+      end },
+      { "6 to 16 warps on an SM", function(p, c, d)
+         local warps = ctas(p, c, d) * c.warps
+         return warps <= 16 and (warps >= 6 or c.warps >= 4)
+      end },
+   },
+   params = function(p, c, d)
+      return shared(p, cuda_type, {
+         { "group", p.group },
+         { "rows", c.rows },
+         { "keys", c.keys },
+         { "warps", c.warps },
+         { "stages", c.stages },
+         { "min_blocks", ctas(p, c, d) },
+         { "cluster", c.cluster },
+         { "copy_bytes", copy_bytes(p) },
+         { "page_size", p.page_size },
+         { "offsets", common.flag(p.lengths == "varlen") },
+         { "lengths", common.flag(p.lengths == "cache") },
+      })
+   end,
+   launch = function(p, c, d)
+      local ctas_of_grid = grid(p, c, d)
+      local slot = c.rows * (up_to_16(p.dv) + 2) * 4
+      return {
+         grid = { ctas_of_grid },
+         cluster = { c.cluster },
+         block = { c.warps * 32 },
+         smem_bytes = smem(p, c),
+         workspace_zero_bytes = c.cluster == 1 and zero_bytes(p, c) or 0,
+         workspace_bytes = c.cluster == 1 and zero_bytes(p, c) + 2 * ctas_of_grid * slot or 0,
+      }
+   end,
+   default = {
+      { rows = 8, keys = 16, warps = 4, stages = 3, cluster = 8, waves = 1 },
+      { rows = 8, keys = 16, warps = 4, stages = 2, cluster = 1, waves = 1 },
+      { rows = 8, keys = 16, warps = 3, stages = 2, cluster = 1, waves = 1 },
+      { rows = 8, keys = 16, warps = 2, stages = 2, cluster = 1, waves = 1 },
+   },
+}
+
+return decode
