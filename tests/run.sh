@@ -5,18 +5,19 @@
 #   sh tests/run.sh NAME...    only those steps: format rooms tables build tidy unit postgres asan unit-asan
 #                              compile sanitize install
 #
-# Installs what is missing. GPU tests say "skipped: no CUDA device" when there is none.
+# Each step installs what it needs and is missing. GPU tests say "skipped: no CUDA device" when there is none. A step
+# that found nothing to look at fails.
 set -eu
 cd "$(dirname "$0")/.."
 . cmake/dependencies.sh
-# One version of these two on every distribution: another one formats and warns differently.
-need_packages $build_packages libcmocka-dev libpq-dev clang-format-14 clang-tidy-14 python3
+. tests/tools.sh
 
 passed=0
 failed=0
 skipped=0
 log=$(mktemp -d)
-trap 'rm -rf "$log"' EXIT INT TERM
+trap 'rm -rf "$log"' EXIT
+trap 'exit 130' INT TERM
 
 # step NAME COMMAND...: runs it, shows its output when it fails. Exit code 77 means skipped.
 step() {
@@ -27,8 +28,14 @@ step() {
         *) return 0 ;;
     esac
     say "$name"
-    code=0
-    "$@" >"$log/$name" 2>&1 || code=$?
+    started=$(date +%s)
+    set +e # a shell ignores -e in a command whose exit code is asked for
+    (
+        set -e
+        "$@"
+    ) >"$log/$name" 2>&1
+    code=$?
+    set -e
     case $code in
         0) passed=$((passed + 1)) ;;
         77) skipped=$((skipped + 1)) ;;
@@ -39,47 +46,79 @@ step() {
             return 0
             ;;
     esac
-    grep -E '^skipped|^[0-9]+ (candidates|passed|warnings)|tests passed|\(Skipped\)|SKIP' "$log/$name" || true
+    grep -E '^skipped|^[0-9]+ (candidates|files|passed|warnings)|tests passed|\(Skipped\)|SKIP' "$log/$name" || true
+    echo "$name: $(($(date +%s) - started)) s"
 }
 wanted=${*:-}
 
-# Templates are laid out by hand.
-c_files() { git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'tests/*.h' 'examples/*.c' | grep -v '^tests/data/'; }
+# on_files COMMAND...: runs it with the files that stdin names, some at a time; fails when there are none.
+on_files() {
+    cat >"$log/files"
+    [ -s "$log/files" ] || { echo "no file to look at" && return 1; }
+    xargs "$@" <"$log/files" || return 1
+    echo "$(wc -l <"$log/files") files"
+}
 
-check_format() { c_files | xargs clang-format-14 --dry-run -Werror; }
+# One version of these two on every distribution: another one formats and warns differently. Templates are laid out by
+# hand: their text is a kernel's identity.
+check_format() {
+    need_wheels clang-format==14.0.6
+    find src tests examples -name '*.[ch]' ! -path 'tests/data/*' | on_files "$tools/bin/clang-format" --dry-run -Werror
+}
 
-build_default() { cmake --preset default >/dev/null && cmake --build --preset default -j "$jobs"; }
+check_tables() {
+    need_packages python3
+    python3 docs/tables.py --check
+}
 
-build_asan() { cmake --preset asan >/dev/null && cmake --build --preset asan -j "$jobs"; }
+# build PRESET
+build() {
+    need_packages $build_packages libcmocka-dev libpq-dev
+    need_nvrtc || echo "no NVRTC to be had: what needs it is skipped"
+    cmake --preset "$1" -DTRIAGE_TESTS=ON >/dev/null && cmake --build --preset "$1" -j "$jobs"
+}
 
-# Every warning of .clang-tidy is an error.
+# Every warning of .clang-tidy is an error. PyPI's clang-tidy comes without the compiler's own headers.
 check_tidy() {
-    git ls-files 'src/*.c' 'examples/*.c' | xargs -P "$jobs" -n 1 clang-tidy-14 --quiet -p build
+    need_wheels clang-tidy==14.0.6
+    find src examples -name '*.c' | on_files -P "$jobs" -n 1 "$tools/bin/clang-tidy" --quiet -p build \
+        --extra-arg="-isystem$(gcc -print-file-name=include)"
 }
 
 run_tests() {
+    need_packages python3 gnuplot-nox
+    need_nvrtc || true
     # The sanitizers keep their own signal stack and shadow; CUDA reserves address space that ASan would refuse.
     # OpenMP threads that spin would starve each other where tests share two cores.
-    OMP_WAIT_POLICY=passive ASAN_OPTIONS=protect_shadow_gap=0:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
-        ctest --test-dir "$1" --output-on-failure -j "$jobs"
+    env OMP_WAIT_POLICY=passive ASAN_OPTIONS=protect_shadow_gap=0:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+        ${nvrtc_folder:+"LD_LIBRARY_PATH=$nvrtc_folder"} \
+        ctest --test-dir "$1" --output-on-failure --no-tests=error -j "$jobs"
 }
 
 # Everything that needs a server, on one of its own. The package is tried for; without it the step is skipped.
 check_postgres() {
     (need_packages postgresql) || echo "the package postgresql cannot be installed"
-    sh tests/support/postgres.sh ctest --test-dir build --output-on-failure -R 'postgres|fleet'
+    need_nvrtc || true
+    env ${nvrtc_folder:+"LD_LIBRARY_PATH=$nvrtc_folder"} sh tests/support/postgres.sh \
+        ctest --test-dir build --output-on-failure --no-tests=error -R 'postgres|fleet'
+}
+
+# Every candidate compiles for every architecture; pip's NVRTC is found as in a virtual environment of a user's.
+check_compile() {
+    need_nvrtc
+    env ${nvrtc_folder:+"VIRTUAL_ENV=$tools"} sh tests/compile_space.sh
 }
 
 step format check_format
 step rooms sh tests/check_rooms.sh
-step tables python3 docs/tables.py --check
-step build build_default
+step tables check_tables
+step build build default
 step tidy check_tidy
 step unit run_tests build
 step postgres check_postgres
-step asan build_asan
+step asan build asan
 step unit-asan run_tests build-asan
-step compile sh tests/compile_space.sh
+step compile check_compile
 step sanitize sh tests/gpu/sanitize.sh --out "$log/sanitize-out"
 step install sh tests/install.sh
 

@@ -1,0 +1,30 @@
+# Sourced by tests/run.sh, after cmake/dependencies.sh: what the tests need of PyPI, so that it is the same on every
+# distribution. Kept in build/tools between runs, a virtual environment. POSIX sh.
+
+tools=$PWD/build/tools
+
+# need_wheels NAME==VERSION...: installs those that are not there.
+need_wheels() {
+    absent=""
+    for wheel in "$@"; do
+        grep -qxF "$wheel" "$tools/installed" 2>/dev/null || absent="$absent $wheel"
+    done
+    [ -n "$absent" ] || return 0
+    need_packages python3-venv ca-certificates
+    say "installing from PyPI into build/tools:$absent"
+    { [ -x "$tools/bin/pip" ] || python3 -m venv "$tools"; } &&
+        "$tools/bin/pip" install --quiet --disable-pip-version-check --no-deps $absent &&
+        printf '%s\n' $absent >>"$tools/installed"
+}
+
+has_nvrtc() {
+    ls /usr/local/cuda*/lib64/libnvrtc.so* >/dev/null 2>&1 || ldconfig -p 2>/dev/null | grep -q 'libnvrtc\.so'
+}
+
+# NVRTC, which compiles for a GPU without one: a toolkit's, else PyPI's, and then nvrtc_folder is where.
+nvrtc_folder=""
+need_nvrtc() {
+    [ -n "$nvrtc_folder" ] || has_nvrtc && return 0
+    need_wheels nvidia-cuda-nvrtc==13.0.88 nvidia-cuda-runtime==13.0.96 || return 1
+    nvrtc_folder=$(echo "$tools"/lib/python3*/site-packages/nvidia/cu13/lib)
+}
