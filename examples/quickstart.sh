@@ -11,7 +11,7 @@ need_packages $build_packages
 
 say "building (build/)"
 cmake --preset default >/dev/null
-cmake --build --preset default -j "$jobs" --target triage_tune example_bsr_gemm >/dev/null
+cmake --build --preset default -j "$jobs" --target triage_tune triage_worker example_bsr_gemm >/dev/null
 
 mkdir -p build/quickstart
 database=build/quickstart/triage.db
