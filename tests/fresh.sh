@@ -69,6 +69,7 @@ make_base() {
     debootstrap --variant=minbase "$suite" "$cache/$suite.new" "$(source_of debian http://deb.debian.org/debian)" \
         >"$cache/$suite.log" 2>&1 || { tail -n 5 "$cache/$suite.log" && cannot "debootstrap $suite failed"; }
     write_sources "$cache/$suite.new"
+    rm -f "$cache/$suite.new"/var/cache/apt/archives/*.deb
     mv "$cache/$suite.new" "$cache/$suite"
 }
 
@@ -99,7 +100,7 @@ furnish() {
     cp -rL /usr/local/share/ca-certificates/. "$root/usr/local/share/ca-certificates/" 2>/dev/null || true
     cp -a "$cache/pip" "$root$home/.cache/pip"
     mkdir -p "$cache/apt-$suite"
-    cp -al "$cache/apt-$suite/." "$root/var/cache/apt/archives/"
+    cp -alf "$cache/apt-$suite/." "$root/var/cache/apt/archives/"
     copy_tree "$root$home/triage"
     [ "$user" != root ] || return 0
     inside root 'apt-get update -qq && apt-get install -y -qq --no-install-recommends sudo >/dev/null 2>&1
