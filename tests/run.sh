@@ -78,11 +78,16 @@ build() {
     cmake --preset "$1" -DTRIAGE_TESTS=ON >/dev/null && cmake --build --preset "$1" -j "$jobs"
 }
 
-# Every warning of .clang-tidy is an error. PyPI's clang-tidy comes without the compiler's own headers.
+# Every warning of .clang-tidy is an error. PyPI's clang-tidy comes without clang's own headers (stddef.h, omp.h): those
+# of the distribution's clang do.
 check_tidy() {
     need_wheels clang-tidy==14.0.6
+    need_packages libomp-dev
+    version=$(dpkg-query -W -f '${Depends}' libomp-dev | tr -dc '0-9 ' | cut -d ' ' -f 1)
+    need_packages "libclang-common-$version-dev"
+    headers=$(ls -d "/usr/lib/llvm-$version/lib/clang"/*/include | head -n 1)
     find src examples -name '*.c' | on_files -P "$jobs" -n 1 "$tools/bin/clang-tidy" --quiet -p build \
-        --extra-arg="-isystem$(gcc -print-file-name=include)"
+        --extra-arg="-resource-dir=${headers%/include}"
 }
 
 run_tests() {

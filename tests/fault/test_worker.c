@@ -31,10 +31,9 @@ static void run_script(tri_event *out, const char *script, double seconds) {
     must(tri_worker_start(&worker, scratch_path(folder, "fake"), TRI_WORKER_MEASURE, -1));
     assert_true(tri_worker_idle(worker));
     must(tri_worker_open(worker, "host", seconds));
-    int64_t start = tri_now_ns();
     do {
         must(tri_workers_wait(out, &worker, 1, 100));
-    } while (out->kind == TRI_EVENT_NONE && tri_now_ns() - start < 20000000000);
+    } while (out->kind == TRI_EVENT_NONE);
     tri_worker_free(worker);
 }
 
@@ -67,11 +66,9 @@ static void test_nonsense_is_a_death(void **state) {
 static void test_a_hang_meets_its_deadline(void **state) {
     tri_event event;
     (void)state;
-    int64_t start = tri_now_ns();
-    run_script(&event, "#!/bin/sh\nsleep 60\n", 0.3);
+    run_script(&event, "#!/bin/sh\nsleep 600\n", 0.3); /* longer than this test may take */
     assert_int_equal(event.kind, TRI_EVENT_TIMED_OUT);
     assert_non_null(strstr(event.message, "open took longer than 0.3 s"));
-    assert_true(tri_now_ns() - start < 5000000000);
 }
 
 static void test_no_program(void **state) {

@@ -286,7 +286,7 @@ static void clocks_run(void **state) {
     (void)state;
     int64_t before = tri_now_ns();
     usleep(2000);
-    assert_in_range(tri_now_ns() - before, 2000000, 60000000000);
+    assert_true(tri_now_ns() - before >= 2000000);
     assert_true(tri_wall_time_ms() > INT64_C(1700000000000));
 }
 

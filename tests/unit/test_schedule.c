@@ -457,17 +457,6 @@ static void empty_rows_come_last(void **state) {
     tri_pattern_free(&p);
 }
 
-/* A quarter of a million blocks in a few columns: near linear, or this runs for minutes. */
-static void reorder_is_near_linear(void **state) {
-    (void)state;
-    tri_pattern p;
-    assert_int_equal(tri_pattern_random(&p, 65536, 40, 0.9, 3), TRIAGE_OK);
-    int64_t before = tri_now_ns();
-    build_and_check(&p, 4, true);
-    assert_true(tri_now_ns() - before < INT64_C(10000000000));
-    tri_pattern_free(&p);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_go_longest_first),
@@ -485,7 +474,6 @@ int main(void) {
         cmocka_unit_test(reorder_saves_steps_on_a_real_pattern),
         cmocka_unit_test(reorder_gives_the_same_order_each_time),
         cmocka_unit_test(empty_rows_come_last),
-        cmocka_unit_test(reorder_is_near_linear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

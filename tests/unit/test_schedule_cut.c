@@ -553,31 +553,6 @@ static void the_same_panels_each_time(void **state) {
     the_same_panels(1, dealt(16, 1, 16, 8, 4)); /* mixed */
 }
 
-/* A quarter of a million rows, of which two panels are long: near linear, or this runs for minutes. */
-static void cutting_is_near_linear(void **state) {
-    (void)state;
-    tri_pattern p;
-    tri_schedule s;
-    const int32_t rows = 1 << 18;
-    int32_t *row_ptr = calloc((size_t)rows + 1, 4), *col_idx = calloc((size_t)rows + 64 * 20000, 4);
-    for (int32_t i = 0; i < rows; i++) {
-        const int32_t length = i < 64 ? 20000 : 1;
-        for (int32_t j = 0; j < length; j++)
-            col_idx[row_ptr[i] + j] = length > 1 ? j : i % 20000;
-        row_ptr[i + 1] = row_ptr[i] + length;
-    }
-    assert_int_equal(tri_pattern_copy(&p, rows, 20000, row_ptr[rows], row_ptr, col_idx), TRIAGE_OK);
-    const int64_t before = tri_now_ns();
-    const tri_panel_shape shape = dealt(32, 1, 16, 16, 8);
-    assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
-    assert_true(tri_now_ns() - before < INT64_C(10000000000));
-    assert_true(s.slots > rows);
-    tri_schedule_free(&s);
-    tri_pattern_free(&p);
-    free(row_ptr);
-    free(col_idx);
-}
-
 static void warps_that_do_not_divide_a_panel_are_named(void **state) {
     (void)state;
     tri_pattern p;
@@ -610,7 +585,6 @@ int main(void) {
         cmocka_unit_test(few_warps_go_at_the_pace_of_one),
         cmocka_unit_test(rows_of_the_same_columns_are_not_parted),
         cmocka_unit_test(the_same_panels_each_time),
-        cmocka_unit_test(cutting_is_near_linear),
         cmocka_unit_test(warps_that_do_not_divide_a_panel_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
