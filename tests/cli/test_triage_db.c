@@ -523,18 +523,8 @@ static void test_impossible_times_are_refused(void **state) {
     "overlap=1"
 #define SHIPPED_DEVICE "--device '" SHIPPED_KEY "' "
 
-/* Shipped evidence is taken out when the kernels change, until it is measured again. */
-static bool is_anything_shipped(void) {
-    for (size_t i = 0; tri_resource_name(i); i++)
-        if (strcmp(tri_resource_name(i), "db/pretuned/nvidia-h200.jsonl") == 0)
-            return true;
-    return false;
-}
-
 static void test_explain_exact(void **state) {
     (void)state;
-    if (!is_anything_shipped())
-        skip();
     json_t *document = run_json("explain " SHIPPED_SHAPE SHIPPED_DEVICE "--json", "explain");
     assert_string_equal(string_of(document, "source"), "exact");
     assert_string_equal(string_of(document, "layer"), "shipped");
@@ -553,8 +543,6 @@ static void test_explain_exact(void **state) {
 
 static void test_explain_nearest(void **state) {
     (void)state;
-    if (!is_anything_shipped())
-        skip();
     json_t *document = run_json(
         "explain --shape 4096,1024,11008 --block 32 --sparsity 0.88 --json " SHIPPED_DEVICE, "explain");
     assert_string_equal(string_of(document, "source"), "nearest");
@@ -576,8 +564,6 @@ static void test_explain_nearest(void **state) {
  * device of the architecture knows. */
 static void test_explain_elsewhere(void **state) {
     (void)state;
-    if (!is_anything_shipped())
-        skip();
     expect_run(0, "explain " SHAPE "--device '" DEVICE "'");
     assert_non_null(strstr(out_text, "answer    nearest: "));
     assert_non_null(

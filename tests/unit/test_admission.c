@@ -157,8 +157,7 @@ static void shipped_rows_pass(void **state) {
         }
         free(text);
     }
-    if (rows == 0)
-        skip(); /* nothing is shipped */
+    assert_true(rows > 0);
     assert_int_equal(tri_admission_unjudged(gate), 0);
     print_message("%d shipped rows pass; the fastest took %.2f times the least that is allowed\n", rows,
                   margin);

@@ -92,7 +92,8 @@ static void check_rows(const char *key, double bytes_a_ns, int rows, int kernels
     must(tri_store_each(store, count_row, &seen));
     print_message("%d rows, %d of %d kernels' speak of today's\n", seen.rows, seen.current, seen.kernels);
     assert_true(seen.rows >= rows && seen.kernels >= kernels);
-    assert_int_equal(seen.current, seen.kernels); /* an edited template makes rows stale: measure them again */
+    /* An edited template makes rows stale: measure them again. */
+    assert_int_equal(seen.current, seen.kernels);
     tri_store_close(store);
 }
 
