@@ -63,6 +63,9 @@ constexpr int kTopLeft = {{top_left}};  // 1: query 0 sees key 0, else the last 
 constexpr int kSoftcap = {{softcap}};   // 1: scores are capped
 constexpr int kOffsets = {{offsets}};   // 1: sequences of their own lengths, one after another (cu_q, cu_k)
 constexpr int kLengths = {{lengths}};   // 1: len_q or len_k is there
+constexpr int kMaskM = {{mask_m}};      // rows of a block of the mask, a multiple of kTileM; 0: no block mask
+constexpr int kMaskN = {{mask_n}};      // keys of a block of the mask
+constexpr int kCtasPerSm = {{ctas_per_sm}};
 
 constexpr int kConsumers = kTileM / 64;          // warpgroups
 constexpr int kThreads = 128 * (kConsumers + 1); // the last warpgroup's first warp produces
@@ -70,9 +73,14 @@ constexpr int kDSlabs = (kD + 63) / 64, kDvSlabs = (kDv + 63) / 64;
 constexpr int kDvWide = (kDv + 15) / 16 * 16;    // columns of the product
 constexpr int kQBytes = kDSlabs * kTileM * 128, kKBytes = kDSlabs * kTileN * 128, kVBytes = kDvSlabs * kTileN * 128;
 constexpr bool kZeroTail = kOffsets || kLengths; // what follows the last key may be anything
+// Block mask: a step gathers kUnits runs of kUnit keys; a block of the mask is one or more of them.
+constexpr int kBlockM = kMaskM > 0 ? kMaskM : kTileM, kBlockN = kMaskM > 0 ? kMaskN : kTileN;
+constexpr int kUnit = kBlockN < kTileN ? kBlockN : kTileN, kUnits = kTileN / kUnit, kUnitsPerBlock = kBlockN / kUnit;
 // Registers: every thread is launched with as many; the producer warpgroup hands its own over.
-constexpr int kProducerRegs = kConsumers == 1 ? 56 : kConsumers == 2 ? 24 : 32;
-constexpr int kConsumerRegs = kConsumers == 1 ? 240 : kConsumers == 2 ? 240 : 160;
+constexpr int kLaunchRegs = 65536 / kCtasPerSm / kThreads / 8 * 8;
+constexpr int kProducerRegs = kConsumers == 2 ? 24 : 32;
+constexpr int kSpareRegs = (kLaunchRegs * (kConsumers + 1) - kProducerRegs) / kConsumers / 8 * 8;
+constexpr int kConsumerRegs = kSpareRegs < 240 ? kSpareRegs : 240;
 constexpr int kTileSlots = 4; // a tile is stored up to two tiles later, and Q of the one after that may be under way
 constexpr float kLn2 = 0.69314718055994531f;
 
@@ -82,6 +90,19 @@ static_assert(kTileM % 64 == 0 && kConsumers >= 1 && kConsumers <= 3, "1 to 3 co
 static_assert(kTileN % 16 == 0 && kTileN <= 256, "one product wide");
 static_assert(kStages >= 2 && kQSlots >= 1 && kQSlots <= 2, "the next K comes before the last V");
 static_assert(kConsumers > 1 || !kPingPong, "turns need two");
+static_assert(kBlockM % kTileM == 0 && kTileN % kUnit == 0 && kBlockN % kUnit == 0 && kUnit % 16 == 0,
+              "a tile has one list, a step whole runs");
+static_assert(kMaskM == 0 || !kZeroTail, "block masks come with sequences of one length");
+
+template <int masked>
+struct args_of {
+    using type = tri_attention_args;
+};
+template <>
+struct args_of<0> {
+    using type = tri_attention_core_maps;
+};
+using args_t = args_of<kMaskM>::type;
 
 /* What the consumers have to know of a tile. Step s is block first - s of the keys. */
 struct tile_t {
@@ -89,24 +110,35 @@ struct tile_t {
     int first;     // block of step 0
     int masked;    // steps from 0 on that the right edge cuts (step 0 always counts as cut)
     int free_end;  // steps from here on are cut by the left edge
+    int begin, end, begin_of_all, end_of_all; // keys that some row, that every row may see
     int m0;        // first query, in its sequence
     int q_len, k_len;
     int q_row;     // of query 0, from the start of the tensor (offsets)
     int head, batch;
 };
 
+/* Block mask: what a step has gathered, and what comes after it. */
+struct gathered_t {
+    int key[kUnits];   // first key of each run; kNoKey: none
+    int entry[kUnits]; // of the partial list; -1: all of the run is seen
+    int next;          // 0: a step that sees all its keys, 1: a step that is cut, 2: none, the tile ends
+};
+constexpr int kNoKey = 1 << 30; // behind every tensor: TMA brings zeros
+enum { kNextFree, kNextCut, kNextNone };
+
 struct sync_t {
     unsigned long long q_full[kQSlots], q_empty[kQSlots];
     unsigned long long k_full[kStages], k_empty[kStages];
     unsigned long long v_full[kStages], v_empty[kStages];
     tile_t tiles[kTileSlots];
+    gathered_t gathered[kMaskM > 0 ? kStages : 1];
 };
 
 constexpr int kKOffset = kQSlots * kQBytes;
 constexpr int kVOffset = kKOffset + kStages * kKBytes;
 constexpr int kSyncOffset = kVOffset + kStages * kVBytes;
 constexpr int kSharedBytes = kSyncOffset + sizeof(sync_t); // what the launch gives
-static_assert(kSharedBytes <= 232448, "fits in an SM's shared memory");
+static_assert((kSharedBytes + 1024) * kCtasPerSm <= 233472, "fits in an SM's shared memory");
 
 extern __shared__ __align__(1024) unsigned char shared[];
 
@@ -135,7 +167,7 @@ __device__ __forceinline__ int ceil_div(int a, int b) { return (a + b - 1) / b; 
 /* ---- the order of the tiles ---- */
 
 /* Heads whose K and V together fill about half of L2: they are worked on at the same time. */
-__device__ __forceinline__ int heads_of_section(const tri_attention_core_maps &args, int k_len)
+__device__ __forceinline__ int heads_of_section(const args_t &args, int k_len)
 {
     const int fit = 33554432 / (max(k_len, 1) * (kD + kDv) * static_cast<int>(sizeof(in_t)));
     return max(fit, 1) * (args.heads_q / args.heads_kv);
@@ -160,12 +192,12 @@ __device__ __forceinline__ void locate(int index, int heads, int rows, int secti
 
 /* The tiles of this CTA. All lanes of the producer warp go through them together. */
 struct tiles_t {
-    const tri_attention_core_maps &args;
+    const args_t &args;
     int next;      // dynamic: fetched ahead
     int batch = 0; // offsets, lengths: the sequences up to here have `before` tiles
     int before = 0;
 
-    __device__ __forceinline__ explicit tiles_t(const tri_attention_core_maps &a) : args(a)
+    __device__ __forceinline__ explicit tiles_t(const args_t &a) : args(a)
     {
         next = blockIdx.x;
     }
@@ -260,7 +292,7 @@ struct tiles_t {
     {
         const int offset = kTopLeft ? 0 : tile.k_len - tile.q_len;
         const int first_row = tile.m0 + offset, last_row = min(tile.m0 + kTileM, tile.q_len) - 1 + offset;
-        int end = tile.k_len, end_of_all = tile.k_len; // of the keys that some row, that every row sees
+        int end = tile.k_len, end_of_all = tile.k_len;
         int begin = 0, begin_of_all = 0;
         if constexpr (kRight) {
             end = min(end, last_row + args.right + 1);
@@ -270,6 +302,10 @@ struct tiles_t {
             begin = max(begin, first_row - args.left);
             begin_of_all = max(begin_of_all, last_row - args.left);
         }
+        tile.begin = begin;
+        tile.end = end;
+        tile.begin_of_all = begin_of_all;
+        tile.end_of_all = end_of_all;
         tile.first = max(end - 1, 0) / kTileN;
         tile.steps = max(tile.first - begin / kTileN + 1, 1); // no key at all: one step that sees nothing
         tile.masked = min(max(tile.first - max(end_of_all, 0) / kTileN + 1, 1), tile.steps);
@@ -301,7 +337,7 @@ struct block_t {
     int row, head, batch;
 };
 
-__device__ __forceinline__ void load_k(const tri_attention_core_maps &args, ring_t<kStages> &ring, block_t at,
+__device__ __forceinline__ void load_k(const args_t &args, ring_t<kStages> &ring, block_t at,
                                        bool one, unsigned long long policy)
 {
     mbarrier_wait(&sync().k_empty[ring.slot], ring.parity ^ 1);
@@ -313,7 +349,7 @@ __device__ __forceinline__ void load_k(const tri_attention_core_maps &args, ring
     ring.advance();
 }
 
-__device__ __forceinline__ void load_v(const tri_attention_core_maps &args, ring_t<kStages> &ring, block_t at,
+__device__ __forceinline__ void load_v(const args_t &args, ring_t<kStages> &ring, block_t at,
                                        bool one, unsigned long long policy)
 {
     mbarrier_wait(&sync().v_empty[ring.slot], ring.parity ^ 1);
@@ -325,7 +361,7 @@ __device__ __forceinline__ void load_v(const tri_attention_core_maps &args, ring
     ring.advance();
 }
 
-__device__ __forceinline__ void load_q(const tri_attention_core_maps &args, int slot, const tile_t &tile,
+__device__ __forceinline__ void load_q(const args_t &args, int slot, const tile_t &tile,
                                        unsigned long long policy)
 {
     mbarrier_arrive_expect_tx(&sync().q_full[slot], kQBytes);
@@ -335,8 +371,126 @@ __device__ __forceinline__ void load_q(const tri_attention_core_maps &args, int 
                                        tile.q_row + tile.m0 + wg * 64, tile.head, tile.batch, policy);
 }
 
+/* ---- block mask: the runs of keys of a tile ---- */
+
+/* Goes through the lists of a tile, the partial blocks first, past the runs that no row sees. All lanes together:
+ * lane i looks at run base + i of the list at hand; `left` are those that are still to come. */
+template <class masked_args>
+struct lists_t {
+    const masked_args &args;
+    const tile_t &tile;
+    int kind = -1; // 0: the partial list, 1: the full one, 2: through
+    int begin = 0, runs = 0, base = 0;
+    int key = 0, entry = -1;
+    unsigned left = 0, whole = 0; // whole: every row sees all of the run
+
+    __device__ __forceinline__ lists_t(const masked_args &a, const tile_t &t) : args(a), tile(t)
+    {
+        refill();
+    }
+    __device__ __forceinline__ void open()
+    {
+        const tri_attention_blocks &list = kind == 0 ? args.partial : args.full;
+        const int row = tile.batch * args.mask_batch + tile.head / args.mask_head_div * args.mask_head + tile.m0 / kBlockM;
+        runs = base = 0;
+        if (!list.cols) return;
+        begin = list.ptr ? list.ptr[row] : static_cast<int>(row * list.capacity);
+        runs = (list.count ? list.count[row] : list.ptr[row + 1] - begin) * kUnitsPerBlock;
+    }
+    /* Looks on until a run is seen, or both lists are through. */
+    __device__ __forceinline__ void refill()
+    {
+        while (left == 0 && kind < 2) {
+            if (kind < 0 || base >= runs) {
+                if (++kind < 2) open();
+                continue;
+            }
+            const int run = base + threadIdx.x % 32;
+            bool seen = false, all = false;
+            if (run < runs) {
+                const int *cols = kind == 0 ? args.partial.cols : args.full.cols;
+                const int at = begin + run / kUnitsPerBlock;
+                key = cols[at] * kBlockN + run % kUnitsPerBlock * kUnit;
+                entry = kind == 0 && args.partial_bits ? at : -1;
+                seen = key < tile.end && key + kUnit > tile.begin;
+                all = entry < 0 && key >= tile.begin_of_all && key + kUnit <= tile.end_of_all;
+            }
+            left = __ballot_sync(0xffffffffu, seen);
+            whole = __ballot_sync(0xffffffffu, all);
+            base += 32;
+        }
+    }
+    /* The next step: lane i gets run i. Returns its kind. */
+    __device__ __forceinline__ int gather(int &step_key, int &step_entry)
+    {
+        step_key = kNoKey;
+        step_entry = -1;
+        if (left == 0) return kNextNone;
+        bool cut = false;
+        for (int u = 0; u < kUnits; ++u) {
+            if (left == 0) {
+                cut = true;
+                break;
+            }
+            const int from = __ffs(left) - 1;
+            const int k = __shfl_sync(0xffffffffu, key, from), e = __shfl_sync(0xffffffffu, entry, from);
+            if (static_cast<int>(threadIdx.x % 32) == u) {
+                step_key = k;
+                step_entry = e;
+            }
+            cut = cut || !(whole >> from & 1);
+            left &= left - 1;
+            refill();
+        }
+        return cut ? kNextCut : kNextFree;
+    }
+};
+
+/* The runs of a step into a slot: lane i brings run i. */
+template <int slabs>
+__device__ __forceinline__ void load_runs(unsigned char *slot, const void *map, unsigned long long *bar, int key,
+                                          block_t at, unsigned long long policy)
+{
+    const int lane = threadIdx.x % 32;
+    if (lane == 0) mbarrier_arrive_expect_tx(bar, slabs * kTileN * 128);
+    __syncwarp();
+    if (lane < kUnits)
+        load_rows<slabs, kUnit, kTileN>(slot + lane * kUnit * 128, map, bar, key, at.head, at.batch, policy);
+}
+
+/* The steps of a tile with a block mask. v_key, v_at: the V that is still to come. */
+template <class masked_args>
+__device__ __forceinline__ void produce_gathered(const masked_args &args, const tile_t &tile, ring_t<kStages> &k_ring,
+                                                 ring_t<kStages> &v_ring, int &v_key, block_t &v_at, block_t at,
+                                                 unsigned long long policy)
+{
+    lists_t<masked_args> lists(args, tile);
+    int key, entry, next_key, next_entry;
+    lists.gather(key, entry);
+    for (int next = kNextFree; next != kNextNone; key = next_key, entry = next_entry) {
+        next = lists.gather(next_key, next_entry);
+        mbarrier_wait(&sync().k_empty[k_ring.slot], k_ring.parity ^ 1);
+        gathered_t &gathered = sync().gathered[k_ring.slot];
+#pragma unroll
+        for (int u = 0; u < kUnits; ++u) {
+            const int k = __shfl_sync(0xffffffffu, key, u), e = __shfl_sync(0xffffffffu, entry, u);
+            if (threadIdx.x % 32 == 0) gathered.key[u] = k, gathered.entry[u] = e;
+        }
+        if (threadIdx.x % 32 == 0) gathered.next = next;
+        load_runs<kDSlabs>(k_slot(k_ring.slot), &args.map_k, &sync().k_full[k_ring.slot], key, at, policy);
+        k_ring.advance();
+        if (v_at.row >= 0) {
+            mbarrier_wait(&sync().v_empty[v_ring.slot], v_ring.parity ^ 1);
+            load_runs<kDvSlabs>(v_slot(v_ring.slot), &args.map_v, &sync().v_full[v_ring.slot], v_key, v_at, policy);
+            v_ring.advance();
+        }
+        v_key = key;
+        v_at = at;
+    }
+}
+
 /* Each V comes one step after its K, as the consumers want them. */
-__device__ __forceinline__ void produce(const tri_attention_core_maps &args)
+__device__ __forceinline__ void produce(const args_t &args)
 {
     const bool one = elect_one();
     const unsigned long long once = l2_evict_first(), often = l2_evict_last();
@@ -345,6 +499,7 @@ __device__ __forceinline__ void produce(const tri_attention_core_maps &args)
     ring_t<kQSlots> q_ring;
     ring_t<kStages> k_ring, v_ring;
     block_t late = {-1, 0, 0}; // the V that is still to come
+    int late_key = 0;          // ... with a block mask: this lane's run of it
     int count = 0; // tiles so far
     tile_t tile;
     for (;;) {
@@ -358,6 +513,10 @@ __device__ __forceinline__ void produce(const tri_attention_core_maps &args)
         q_ring.advance();
         ++count;
         block_t at = {0, tile.head / group, tile.batch};
+        if constexpr (kMaskM > 0) {
+            produce_gathered(args, tile, k_ring, v_ring, late_key, late, at, often);
+            continue;
+        }
         const int k_row = kOffsets ? args.cu_k[tile.batch] : 0;
         for (int s = 0; s < tile.steps; ++s) {
             at.row = k_row + (tile.first - s) * kTileN;
@@ -366,7 +525,14 @@ __device__ __forceinline__ void produce(const tri_attention_core_maps &args)
             late = at;
         }
     }
-    if (late.row >= 0) load_v(args, v_ring, late, one, often);
+    if (late.row >= 0) {
+        if constexpr (kMaskM > 0) {
+            mbarrier_wait(&sync().v_empty[v_ring.slot], v_ring.parity ^ 1);
+            load_runs<kDvSlabs>(v_slot(v_ring.slot), &args.map_v, &sync().v_full[v_ring.slot], late_key, late, often);
+        } else {
+            load_v(args, v_ring, late, one, often);
+        }
+    }
     if (one) {
         sync().tiles[count % kTileSlots].steps = -1;
         mbarrier_arrive(&sync().q_full[q_ring.slot]);
@@ -440,7 +606,7 @@ struct limits_t {
     int begin[2], end[2];
 };
 
-__device__ __forceinline__ limits_t find_limits(const tri_attention_core_maps &args, int m0, int q_len, int k_len,
+__device__ __forceinline__ limits_t find_limits(const args_t &args, int m0, int q_len, int k_len,
                                                 int wg)
 {
     const int lane = threadIdx.x % 32, column = lane % 4 * 2;
@@ -463,6 +629,40 @@ __device__ __forceinline__ void apply_mask(float (&s)[kTileN / 2], const limits_
         bool seen = column < limits.end[r] - n0;
         if constexpr (kLeft) seen = seen && column >= limits.begin[r] - n0;
         if (!seen) s[i] = -INFINITY;
+    }
+}
+
+/* With a block mask: each run of a step has its own first key, and bits of its own if it is partial. block_row: of
+ * this lane's first row, in a block of the mask. */
+template <class masked_args>
+__device__ __forceinline__ void apply_gathered(const masked_args &args, float (&s)[kTileN / 2], const limits_t &limits,
+                                               const gathered_t &gathered, int block_row)
+{
+    constexpr int kWords = (kBlockN + 31) / 32;
+    const int column = threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int u = 0; u < kUnits; ++u) {
+        const int key = read_field(gathered.key[u]), entry = read_field(gathered.entry[u]);
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const int end = limits.end[r] - key, begin = limits.begin[r] - key;
+            const long long row = static_cast<long long>(entry) * kBlockM + block_row + r * 8;
+            const unsigned *bits = args.partial_bits + row * kWords + key % kBlockN / 32;
+#pragma unroll
+            for (int w = 0; w < (kUnit + 31) / 32; ++w) {
+                const unsigned word = entry < 0 ? ~0u : bits[w] >> key % kBlockN % 32 >> column;
+#pragma unroll
+                for (int j = w * 32; j < (kUnit < w * 32 + 32 ? kUnit : w * 32 + 32); j += 8)
+#pragma unroll
+                    for (int e = 0; e < 2; ++e) {
+                        const int at = j + e;
+                        bool seen = at < end && (word >> (at - w * 32) & 1);
+                        if constexpr (kLeft) seen = seen && at >= begin;
+                        float &x = s[(u * kUnit + j) / 8 * 4 + r * 2 + e];
+                        if (!seen) x = -INFINITY;
+                    }
+            }
+        }
     }
 }
 
@@ -523,7 +723,7 @@ __device__ __forceinline__ void rescale_sums(float (&o)[kDvWide / 2], const floa
 /* ---- store ---- */
 
 /* O and LSE from registers: groups of four 8 x 8 pieces, of which a lane ends with 16 bytes of one row. */
-__device__ __forceinline__ void store_tile(const tri_attention_core_maps &args, const float (&o)[kDvWide / 2],
+__device__ __forceinline__ void store_tile(const args_t &args, const float (&o)[kDvWide / 2],
                                            const rows_t &rows, const tile_t &tile, int wg)
 {
     const int lane = threadIdx.x % 32, q = lane % 4;
@@ -561,7 +761,7 @@ __device__ __forceinline__ void store_tile(const tri_attention_core_maps &args, 
 
 /* A consumer warpgroup. S, P and O are in registers; the rings' positions are those of the next use. */
 struct consumer_t {
-    const tri_attention_core_maps &args;
+    const args_t &args;
     const int wg;
     float scale, cap; // scores -> log2 units; soft cap: scores -> argument of tanh
     float s[kTileN / 2], o[kDvWide / 2];
@@ -570,12 +770,13 @@ struct consumer_t {
     bool fresh = true;         // the next P V is the first of its tile
     int count = 0;             // tiles so far; the next one's slot
     int steps, first, masked, free_end; // of this tile
+    int block_row, next;       // block mask: of this lane's first row; the kind of the next step
     limits_t limits;
     int k_valid, v_valid; // keys of this tile's step 0, of the next V; kTileN or less: the rest of the block is none
     ring_t<kQSlots> q_ring;
     ring_t<kStages> k_ring, v_ring;
 
-    __device__ __forceinline__ consumer_t(const tri_attention_core_maps &a, int w) : args(a), wg(w)
+    __device__ __forceinline__ consumer_t(const args_t &a, int w) : args(a), wg(w)
     {
         scale = kSoftcap ? args.softcap * 1.44269504f : args.scale_log2;
         cap = kSoftcap ? args.scale_log2 * kLn2 / args.softcap : 0.0f;
@@ -600,6 +801,8 @@ struct consumer_t {
         free_end = kLeft ? read_field(tile.free_end) : steps;
         const int k_len = read_field(tile.k_len);
         k_valid = k_len - first * kTileN;
+        if constexpr (kMaskM > 0)
+            block_row = (read_field(tile.m0) + wg * 64 + threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4) % kBlockM;
         limits = find_limits(args, read_field(tile.m0), read_field(tile.q_len), k_len, wg);
         return true;
     }
@@ -624,15 +827,27 @@ struct consumer_t {
         issue_values(o, a, v_ring.slot, !fresh);
         fresh = false;
     }
-    /* S is there; K, and after the last step Q, may be overwritten. */
-    __device__ __forceinline__ void end_scores(bool last)
+    /* The scores are there and are masked; K, and after the last step Q, may be overwritten. */
+    template <bool cut>
+    __device__ __forceinline__ void end_scores(int step)
     {
         wgmma_fence_registers(s);
+        if constexpr (kSoftcap) cap_scores(s, cap); // before the mask: it makes -1 of -inf
+        bool last = step == steps - 1;
+        if constexpr (kMaskM > 0) {
+            const gathered_t &gathered = sync().gathered[k_ring.slot];
+            next = read_field(gathered.next);
+            last = next == kNextNone;
+            if constexpr (cut) apply_gathered(args, s, limits, gathered, block_row);
+        }
         release(&sync().k_empty[k_ring.slot]);
         k_ring.advance();
         if (last) {
             release(&sync().q_empty[q_ring.slot]);
             q_ring.advance();
+        }
+        if constexpr (kMaskM == 0 && cut) {
+            if (kLeft || kRight || k_valid < kTileN) apply_mask(s, limits, first - step);
         }
     }
     __device__ __forceinline__ void end_values(unsigned (&a)[kTileN / 4])
@@ -642,14 +857,6 @@ struct consumer_t {
         wgmma_keep_registers(a);
         release(&sync().v_empty[v_ring.slot]);
         v_ring.advance();
-    }
-    template <bool cut>
-    __device__ __forceinline__ void mask(int step)
-    {
-        if constexpr (kSoftcap) cap_scores(s, cap);
-        if constexpr (cut) {
-            if (kLeft || kRight || k_valid < kTileN) apply_mask(s, limits, first - step);
-        }
     }
     /* The scores of a step beside P V of the step before, whose P is in p[from]; the new P into p[to]. In between,
      * where O is complete for all steps before, `between` does with it what is to be done. */
@@ -661,8 +868,7 @@ struct consumer_t {
         start_values(p[from]);
         end_turn();
         wgmma_wait<1>();
-        end_scores(step == steps - 1);
-        mask<cut>(step);
+        end_scores<cut>(step);
         raise_maximum<cut>(s, rows, rescale, base, scale);
         if constexpr (kUnder) {
             exponentiate<cut>(s, rows, base, scale);
@@ -689,8 +895,7 @@ struct consumer_t {
         start_scores();
         end_turn();
         wgmma_wait<0>();
-        end_scores(steps == 1);
-        mask<true>(0);
+        end_scores<true>(0);
         raise_maximum<true>(s, rows, rescale, base, scale);
         exponentiate<true>(s, rows, base, scale);
         pack_p(p[0], s);
@@ -709,6 +914,16 @@ struct consumer_t {
     }
     __device__ __forceinline__ void rest_of_tile()
     {
+        if constexpr (kMaskM > 0) {
+#pragma unroll 1
+            while (next != kNextNone) {
+                if (next == kNextFree)
+                    next_step<false, 0, 0>(0);
+                else
+                    next_step<true, 0, 0>(0);
+            }
+            return;
+        }
         int step = 1;
 #pragma unroll 1
         for (; step < masked; ++step) next_step<true, 0, 0>(step);
@@ -745,8 +960,8 @@ struct consumer_t {
 };
 
 /* grid: at most what is resident at once; kSharedBytes of shared memory. */
-extern "C" __global__ void __launch_bounds__(kThreads, 1)
-    triage_kernel(const __grid_constant__ tri_attention_core_maps args)
+extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
+    triage_kernel(const __grid_constant__ args_t args)
 {
     const int wg = warp_uniform(threadIdx.x / 128);
     if (threadIdx.x == 0) {
