@@ -50,13 +50,13 @@ constexpr int kTileM = {{tile_m}};      // queries of a tile: 64 a consumer warp
 constexpr int kTileN = {{tile_n}};      // keys of a step
 constexpr int kStages = {{stages}};     // slots of the K ring, and of the V ring
 constexpr int kQSlots = {{q_slots}};    // slots of the Q ring: 1 or 2
-constexpr int kPingPong = {{ping_pong}}; // 1: the warpgroups take turns
+constexpr int kPingPong = {{ping_pong}}; // the warpgroups take turns: 1 to issue products, 2 at the softmax, 3 at its exponentials; 0: no
 constexpr int kOrder = {{order}};       // of the tiles: see locate
 constexpr int kDynamic = {{dynamic}};   // 1: a CTA takes the next tile when it is ready (workspace: 2 zeros)
 constexpr int kPBuffers = {{p_buffers}}; // 2: P is packed under the last product, for more registers
 constexpr int kUnder = {{under}};       // 1: the exponentials run under P V of the step before; 0: behind it
 constexpr int kSkip = {{skip}};         // log2 of the growth up to which a row keeps its maximum; -1: O is always rescaled
-constexpr int kEmulate = {{emulate}};   // of 8 exponentials, so many by polynomial
+constexpr int kStoreTma = {{store_tma}}; // 1: O goes out through its tile's Q slot; 0: from registers
 constexpr int kLeft = {{left}};         // 1: a window bounded at the left
 constexpr int kRight = {{right}};       // 1: ... at the right (causal)
 constexpr int kTopLeft = {{top_left}};  // 1: query 0 sees key 0, else the last query the last key
@@ -75,7 +75,7 @@ constexpr int kQBytes = kDSlabs * kTileM * 128, kKBytes = kDSlabs * kTileN * 128
 constexpr bool kZeroTail = kOffsets || kLengths; // what follows the last key may be anything
 // Block mask: a step gathers kUnits runs of kUnit keys; a block of the mask is one or more of them.
 constexpr int kBlockM = kMaskM > 0 ? kMaskM : kTileM, kBlockN = kMaskM > 0 ? kMaskN : kTileN;
-constexpr int kUnit = kBlockN < kTileN ? kBlockN : kTileN, kUnits = kTileN / kUnit, kUnitsPerBlock = kBlockN / kUnit;
+constexpr int kUnit = kBlockN < kTileN ? kBlockN : kTileN, kUnits = kTileN / kUnit;
 // Registers: every thread is launched with as many; the producer warpgroup hands its own over.
 constexpr int kLaunchRegs = 65536 / kCtasPerSm / kThreads / 8 * 8;
 constexpr int kProducerRegs = kConsumers == 2 ? 24 : 32;
@@ -92,6 +92,8 @@ static_assert(kStages >= 2 && kQSlots >= 1 && kQSlots <= 2, "the next K comes be
 static_assert(kConsumers > 1 || !kPingPong, "turns need two");
 static_assert(kBlockM % kTileM == 0 && kTileN % kUnit == 0 && kBlockN % kUnit == 0 && kUnit % 16 == 0,
               "a tile has one list, a step whole runs");
+static_assert(!kStoreTma || (kQSlots == 2 && kDvSlabs <= kDSlabs && !kZeroTail),
+              "O fits where Q was, the next Q is elsewhere, and what is behind the last query is outside the tensor");
 static_assert(kMaskM == 0 || !kZeroTail, "block masks come with sequences of one length");
 
 template <int masked>
@@ -395,7 +397,7 @@ struct lists_t {
         runs = base = 0;
         if (!list.cols) return;
         begin = list.ptr ? list.ptr[row] : static_cast<int>(row * list.capacity);
-        runs = (list.count ? list.count[row] : list.ptr[row + 1] - begin) * kUnitsPerBlock;
+        runs = (list.count ? list.count[row] : list.ptr[row + 1] - begin) * (kBlockN / kUnit);
     }
     /* Looks on until a run is seen, or both lists are through. */
     __device__ __forceinline__ void refill()
@@ -409,8 +411,8 @@ struct lists_t {
             bool seen = false, all = false;
             if (run < runs) {
                 const int *cols = kind == 0 ? args.partial.cols : args.full.cols;
-                const int at = begin + run / kUnitsPerBlock;
-                key = cols[at] * kBlockN + run % kUnitsPerBlock * kUnit;
+                const int at = begin + run / (kBlockN / kUnit);
+                key = cols[at] * kBlockN + run % (kBlockN / kUnit) * kUnit;
                 entry = kind == 0 && args.partial_bits ? at : -1;
                 seen = key < tile.end && key + kUnit > tile.begin;
                 all = entry < 0 && key >= tile.begin_of_all && key + kUnit <= tile.end_of_all;
@@ -426,6 +428,16 @@ struct lists_t {
         step_key = kNoKey;
         step_entry = -1;
         if (left == 0) return kNextNone;
+        const int lane = threadIdx.x % 32, start = __ffs(left) - 1;
+        constexpr unsigned kAll = kUnits == 32 ? ~0u : (1u << kUnits) - 1;
+        if ((left >> start & kAll) == kAll) { // side by side, as they nearly always are
+            const int k = __shfl_sync(0xffffffffu, key, start + lane), e = __shfl_sync(0xffffffffu, entry, start + lane);
+            if (lane < kUnits) step_key = k, step_entry = e;
+            const bool free = (whole >> start & kAll) == kAll;
+            left &= ~(kAll << start);
+            refill();
+            return free ? kNextFree : kNextCut;
+        }
         bool cut = false;
         for (int u = 0; u < kUnits; ++u) {
             if (left == 0) {
@@ -434,10 +446,7 @@ struct lists_t {
             }
             const int from = __ffs(left) - 1;
             const int k = __shfl_sync(0xffffffffu, key, from), e = __shfl_sync(0xffffffffu, entry, from);
-            if (static_cast<int>(threadIdx.x % 32) == u) {
-                step_key = k;
-                step_entry = e;
-            }
+            if (lane == u) step_key = k, step_entry = e;
             cut = cut || !(whole >> from & 1);
             left &= left - 1;
             refill();
@@ -471,12 +480,10 @@ __device__ __forceinline__ void produce_gathered(const masked_args &args, const 
         next = lists.gather(next_key, next_entry);
         mbarrier_wait(&sync().k_empty[k_ring.slot], k_ring.parity ^ 1);
         gathered_t &gathered = sync().gathered[k_ring.slot];
-#pragma unroll
-        for (int u = 0; u < kUnits; ++u) {
-            const int k = __shfl_sync(0xffffffffu, key, u), e = __shfl_sync(0xffffffffu, entry, u);
-            if (threadIdx.x % 32 == 0) gathered.key[u] = k, gathered.entry[u] = e;
-        }
-        if (threadIdx.x % 32 == 0) gathered.next = next;
+        const int lane = threadIdx.x % 32;
+        if (lane < kUnits) gathered.key[lane] = key, gathered.entry[lane] = entry;
+        __syncwarp();
+        if (lane == 0) gathered.next = next;
         load_runs<kDSlabs>(k_slot(k_ring.slot), &args.map_k, &sync().k_full[k_ring.slot], key, at, policy);
         k_ring.advance();
         if (v_at.row >= 0) {
@@ -687,15 +694,13 @@ __device__ __forceinline__ void raise_maximum(const float (&s)[kTileN / 2], rows
 }
 
 /* s -> exponentials, added to the sums. */
-template <bool cut>
 __device__ __forceinline__ void exponentiate(float (&s)[kTileN / 2], rows_t &rows, const float (&base)[2],
                                              float scale)
 {
 #pragma unroll
     for (int i = 0; i < kTileN / 2; ++i) {
         const int r = i / 2 % 2;
-        const float x = fmaf(s[i], scale, -base[r]);
-        s[i] = !cut && (i / 4 * 2 + i % 2) % 8 < kEmulate ? exp2_polynomial(x) : exp2_fast(x);
+        s[i] = exp2_fast(fmaf(s[i], scale, -base[r]));
         rows.sum[r] += s[i];
     }
 }
@@ -722,38 +727,92 @@ __device__ __forceinline__ void rescale_sums(float (&o)[kDvWide / 2], const floa
 
 /* ---- store ---- */
 
-/* O and LSE from registers: groups of four 8 x 8 pieces, of which a lane ends with 16 bytes of one row. */
-__device__ __forceinline__ void store_tile(const args_t &args, const float (&o)[kDvWide / 2],
-                                           const rows_t &rows, const tile_t &tile, int wg)
+/* Where this thread's first row of a tile is; the second one is 8 below. */
+struct place_t {
+    int head, batch;
+    int row, end;   // in its sequence; the sequence's end
+    long long at;   // in the tensor
+};
+
+__device__ __forceinline__ place_t find_place(const tile_t &tile, int wg)
 {
-    const int lane = threadIdx.x % 32, q = lane % 4;
-    const int q_len = read_field(tile.q_len), head = read_field(tile.head);
-    const int row = read_field(tile.m0) + wg * 64 + threadIdx.x % 128 / 32 * 16 + lane / 4; // in its sequence
-    const long long batch = kOffsets ? 0 : read_field(tile.batch);
-    const long long at = kOffsets ? read_field(tile.q_row) + row : row;
-    out_t *out = static_cast<out_t *>(args.o) + batch * args.o_stride.batch + head * args.o_stride.head;
+    place_t place;
+    place.head = read_field(tile.head);
+    place.batch = kOffsets ? 0 : read_field(tile.batch);
+    place.end = read_field(tile.q_len);
+    place.row = read_field(tile.m0) + wg * 64 + threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
+    place.at = kOffsets ? read_field(tile.q_row) + place.row : place.row;
+    return place;
+}
+
+/* LSE of a thread's two rows; what O is to be multiplied with. */
+__device__ __forceinline__ void finish_rows(const args_t &args, const rows_t &rows, const place_t &place,
+                                            float (&inverse)[2])
+{
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-        const float sum = quad_sum(rows.sum[r]), inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
-        const bool exists = row + r * 8 < q_len;
-        out_t *to = out + (at + r * 8) * args.o_stride.row;
+        const float sum = quad_sum(rows.sum[r]);
+        inverse[r] = sum == 0.0f ? 0.0f : __fdividef(1.0f, sum);
+        if (args.lse && threadIdx.x % 4 == 0 && place.row + r * 8 < place.end)
+            args.lse[place.batch * args.lse_stride.batch + place.head * args.lse_stride.head +
+                     (place.at + r * 8) * args.lse_stride.row] =
+                sum == 0.0f ? -INFINITY : (rows.maximum[r] + __log2f(sum)) * kLn2;
+    }
+}
+
+/* O from registers: groups of four 8 x 8 pieces, of which a lane ends with 16 bytes of one row. */
+__device__ __forceinline__ void store_direct(const args_t &args, const float (&o)[kDvWide / 2],
+                                             const float (&inverse)[2], const place_t &place)
+{
+    const int q = threadIdx.x % 4;
+    out_t *out = static_cast<out_t *>(args.o) + place.batch * args.o_stride.batch + place.head * args.o_stride.head;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        const bool exists = place.row + r * 8 < place.end;
+        out_t *to = out + (place.at + r * 8) * args.o_stride.row;
 #pragma unroll
         for (int i = 0; i < (kDvWide + 31) / 32; ++i) {
             unsigned v[4];
 #pragma unroll
             for (int t = 0; t < 4; ++t) {
-                const int j = 4 * (i * 4 + t) + 2 * r;
-                v[t] = j < kDvWide / 2 ? pack2<out_t>(o[j % (kDvWide / 2)] * inverse, o[j % (kDvWide / 2) + 1] * inverse) : 0;
+                const int j = (4 * (i * 4 + t) + 2 * r) % (kDvWide / 2); // a piece past the last one is not stored
+                v[t] = pack2<out_t>(o[j] * inverse[r], o[j + 1] * inverse[r]);
             }
             quad_transpose(v, q);
             const int column = i * 32 + q * 8;
             if (exists && (kDv % 32 == 0 || column < kDv))
                 *reinterpret_cast<uint4 *>(to + column) = make_uint4(v[0], v[1], v[2], v[3]);
         }
-        if (args.lse && q == 0 && exists)
-            args.lse[batch * args.lse_stride.batch + head * args.lse_stride.head +
-                     (at + r * 8) * args.lse_stride.row] =
-                sum == 0.0f ? -INFINITY : rows.maximum[r] * kLn2 + logf(sum);
+    }
+}
+
+/* O through the rows of this warpgroup in a Q slot, which nobody reads any more. stmatrix: lanes 0-7 address the
+ * 8 x 8 piece at rows 0-7 of column group j, 8-15 rows 8-15 of j, 16-31 the same of j + 1. */
+__device__ __forceinline__ void store_staged(const args_t &args, const float (&o)[kDvWide / 2],
+                                             const float (&inverse)[2], const tile_t &tile, int q, int wg)
+{
+    const int thread = threadIdx.x % 128, lane = thread % 32;
+    const int row = thread / 32 * 16 + lane % 16;
+    unsigned char *rows = q_slot(q) + (wg * 64 + row) * 128;
+    if constexpr (kPingPong == 0) named_barrier_sync(1 + kConsumers + wg, 128); // a turn has done it: all have read Q
+#pragma unroll
+    for (int j = 0; j < kDvWide / 8; j += 2) {
+        unsigned v[4];
+#pragma unroll
+        for (int t = 0; t < 4; ++t) {
+            const int i = 4 * (j + t / 2) + 2 * (t % 2);
+            v[t] = pack2<out_t>(o[i] * inverse[t % 2], o[i + 1] * inverse[t % 2]);
+        }
+        stmatrix_x4(rows + j / 8 * kTileM * 128 + ((j % 8 + lane / 16) ^ row % 8) * 16, v[0], v[1], v[2], v[3]);
+    }
+    fence_proxy_async();
+    named_barrier_sync(1 + kConsumers + wg, 128);
+    if (thread == 0) {
+#pragma unroll
+        for (int slab = 0; slab < kDvSlabs; ++slab)
+            tma_store_4d(&args.map_o, q_slot(q) + slab * kTileM * 128 + wg * 64 * 128, slab * 64, tile.m0 + wg * 64,
+                         tile.head, tile.batch);
+        tma_store_commit();
     }
 }
 
@@ -768,12 +827,12 @@ struct consumer_t {
     unsigned p[kPBuffers][kTileN / 4]; // one may be read by a product while the next is made
     rows_t rows;
     bool fresh = true;         // the next P V is the first of its tile
+    int storing = -1;          // the Q slot that a tile's O may still be in
     int count = 0;             // tiles so far; the next one's slot
     int steps, first, masked, free_end; // of this tile
     int block_row, next;       // block mask: of this lane's first row; the kind of the next step
     limits_t limits;
     int k_valid, v_valid; // keys of this tile's step 0, of the next V; kTileN or less: the rest of the block is none
-    ring_t<kQSlots> q_ring;
     ring_t<kStages> k_ring, v_ring;
 
     __device__ __forceinline__ consumer_t(const args_t &a, int w) : args(a), wg(w)
@@ -781,18 +840,25 @@ struct consumer_t {
         scale = kSoftcap ? args.softcap * 1.44269504f : args.scale_log2;
         cap = kSoftcap ? args.scale_log2 * kLn2 / args.softcap : 0.0f;
     }
+    template <int at>
     __device__ __forceinline__ void begin_turn() const
     {
-        if constexpr (kPingPong) named_barrier_sync(1 + wg, 256);
+        if constexpr (kPingPong == at) named_barrier_sync(1 + wg, 256);
     }
+    template <int at>
     __device__ __forceinline__ void end_turn() const
     {
-        if constexpr (kPingPong) named_barrier_arrive(1 + (wg + 1) % kConsumers, 256);
+        if constexpr (kPingPong == at && at > 0) named_barrier_arrive(1 + (wg + 1) % kConsumers, 256);
+    }
+    __device__ __forceinline__ void end_turns() const
+    {
+        end_turn<2>();
+        end_turn<3>();
     }
     /* Waits for the next tile; false: there is none. */
     __device__ __forceinline__ bool take_tile()
     {
-        mbarrier_wait(&sync().q_full[q_ring.slot], q_ring.parity);
+        mbarrier_wait(&sync().q_full[count % kQSlots], count / kQSlots & 1);
         const tile_t &tile = sync().tiles[count % kTileSlots];
         steps = read_field(tile.steps);
         if (steps < 0) return false;
@@ -809,10 +875,10 @@ struct consumer_t {
     __device__ __forceinline__ void start_scores()
     {
         mbarrier_wait(&sync().k_full[k_ring.slot], k_ring.parity);
-        begin_turn();
+        begin_turn<1>();
         wgmma_fence_registers(s);
         wgmma_fence();
-        issue_scores(s, q_ring.slot, k_ring.slot, wg);
+        issue_scores(s, count % kQSlots, k_ring.slot, wg);
     }
     __device__ __forceinline__ void start_values(unsigned (&a)[kTileN / 4])
     {
@@ -842,9 +908,8 @@ struct consumer_t {
         }
         release(&sync().k_empty[k_ring.slot]);
         k_ring.advance();
-        if (last) {
-            release(&sync().q_empty[q_ring.slot]);
-            q_ring.advance();
+        if constexpr (!kStoreTma) { // else when O is out
+            if (last) release(&sync().q_empty[count % kQSlots]);
         }
         if constexpr (kMaskM == 0 && cut) {
             if (kLeft || kRight || k_valid < kTileN) apply_mask(s, limits, first - step);
@@ -858,6 +923,31 @@ struct consumer_t {
         release(&sync().v_empty[v_ring.slot]);
         v_ring.advance();
     }
+    /* The tile before this one. */
+    __device__ __forceinline__ void store(const rows_t &done)
+    {
+        const tile_t &tile = sync().tiles[(count - 1) % kTileSlots];
+        float inverse[2];
+        const place_t place = find_place(tile, wg);
+        finish_rows(args, done, place, inverse);
+        if constexpr (kStoreTma) {
+            storing = (count - 1) % kQSlots;
+            store_staged(args, o, inverse, tile, storing, wg);
+        } else {
+            store_direct(args, o, inverse, place);
+        }
+    }
+    /* O that went through a Q slot has left it. */
+    __device__ __forceinline__ void end_store()
+    {
+        if constexpr (kStoreTma) {
+            if (storing >= 0 && threadIdx.x % 128 == 0) {
+                tma_store_wait_read<0>();
+                mbarrier_arrive(&sync().q_empty[storing]);
+            }
+            storing = -1;
+        }
+    }
     /* The scores of a step beside P V of the step before, whose P is in p[from]; the new P into p[to]. In between,
      * where O is complete for all steps before, `between` does with it what is to be done. */
     template <bool cut, int from, int to, class between_t>
@@ -866,22 +956,30 @@ struct consumer_t {
         float rescale[2], base[2];
         start_scores();
         start_values(p[from]);
-        end_turn();
+        end_turn<1>();
+        end_store();
         wgmma_wait<1>();
         end_scores<cut>(step);
+        begin_turn<2>();
         raise_maximum<cut>(s, rows, rescale, base, scale);
+        begin_turn<3>();
         if constexpr (kUnder) {
-            exponentiate<cut>(s, rows, base, scale);
+            exponentiate(s, rows, base, scale);
             if constexpr (from != to) {
                 pack_p(p[to], s);
                 wgmma_keep_registers(p[to]);
             }
             pin_after(rows.sum[0] + rows.sum[1]);
+            end_turns();
         }
         end_values(p[from]);
         between(rescale);
-        if constexpr (!kUnder) exponentiate<cut>(s, rows, base, scale);
+        if constexpr (!kUnder) exponentiate(s, rows, base, scale);
         if constexpr (!kUnder || from == to) pack_p(p[to], s);
+        if constexpr (!kUnder) {
+            if constexpr (kPingPong >= 2) pin_after(rows.sum[0] + rows.sum[1]);
+            end_turns();
+        }
     }
     template <bool cut, int from, int to>
     __device__ __forceinline__ void next_step(int step)
@@ -893,12 +991,15 @@ struct consumer_t {
     {
         float rescale[2], base[2];
         start_scores();
-        end_turn();
+        end_turn<1>();
         wgmma_wait<0>();
         end_scores<true>(0);
+        begin_turn<2>();
+        begin_turn<3>();
         raise_maximum<true>(s, rows, rescale, base, scale);
-        exponentiate<true>(s, rows, base, scale);
+        exponentiate(s, rows, base, scale);
         pack_p(p[0], s);
+        end_turns();
         v_valid = k_valid;
     }
     /* The first step of the next tile beside the last product of this one, which is stored. */
@@ -907,7 +1008,7 @@ struct consumer_t {
         const rows_t done = rows;
         rows = rows_t();
         do_step<true, 0, 0>(0, [&](const float(&)[2]) {
-            store_tile(args, o, done, sync().tiles[(count - 1) % kTileSlots], wg);
+            store(done);
         });
         fresh = true;
         v_valid = k_valid;
@@ -944,18 +1045,21 @@ struct consumer_t {
     __device__ __forceinline__ void run()
     {
         if (!take_tile()) return;
-        if (kPingPong && wg == kConsumers - 1) end_turn(); // the first turn is warpgroup 0's
+        if (wg == kConsumers - 1) end_turn<kPingPong>(); // the first turn is warpgroup 0's
         first_step();
         rest_of_tile();
         for (;;) {
             ++count;
+            end_store(); // a tile of one step has not done it, and the next Q may wait for it
             if (!take_tile()) break;
             seam();
             rest_of_tile();
         }
         start_values(p[0]);
+        end_store();
         end_values(p[0]);
-        store_tile(args, o, rows, sync().tiles[(count - 1) % kTileSlots], wg);
+        store(rows);
+        end_store();
     }
 };
 
@@ -967,7 +1071,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     if (threadIdx.x == 0) {
         for (int i = 0; i < kQSlots; ++i) {
             mbarrier_init(&sync().q_full[i], 1);
-            mbarrier_init(&sync().q_empty[i], kConsumers * 4);
+            mbarrier_init(&sync().q_empty[i], kConsumers * (kStoreTma ? 1 : 4));
         }
         for (int i = 0; i < kStages; ++i) {
             mbarrier_init(&sync().k_full[i], 1);
