@@ -1,13 +1,13 @@
 // links: base
 /* Building a schedule is near linear in the matrix: counted in basic blocks that ran, never in time. The sources of
- * src/problem are compiled for this program with -fsanitize-coverage=trace-pc (tests/CMakeLists.txt), which calls us in
+ * the schedule are compiled for this program with -fsanitize-coverage=trace-pc (tests/CMakeLists.txt), which calls us in
  * each of them. Sorting itself is the C library's, and not counted; its comparisons are. */
 #include "support/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "problem/problem.h"
+#include "op/bsr_gemm/schedule/schedule.h"
 
 static long long work;
 
