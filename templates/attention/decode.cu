@@ -1,7 +1,7 @@
 /* attention for few queries against a cache of keys and values (decoding): bound by the time that K and V take from
  * device memory. mma.sync and cp.async; sm_80 and later.
  *
- *   Q, K, V   rows of kD, kD, kDv; K and V rows aligned to kCopyBytes, contiguous or paged
+ *   Q, K, V   rows of kD, kD, kDv, aligned to kCopyBytes; K and V contiguous or paged
  *   O         rows of kDv; LSE where it is wanted
  *
  * The rows of a CTA are the queries and heads that read the same KV head: row r of q tile t is query R / kGroup
@@ -21,7 +21,9 @@
  *                   row do not depend on what else is in the batch
  *   kCluster > 1    the same by the CTAs of a cluster, which read each other's sums: for short caches
  * Of several pieces each leaves (m, l, O) in the workspace, and the last CTA to arrive adds them in their order.
- * The loads run ahead of the products by kStages - 1 steps, over the ends of pieces.
+ * The loads run ahead of the products by kStages steps, over the ends of pieces. A piece's Q is asked for before its
+ * first keys, behind which it would wait. The code is short on purpose: it comes from cold memory, and a cache of 1024
+ * keys takes 2 us.
  *
  * Workspace: an int for each (batch, KV head, q tile), from 0 back to 0, in a multiple of 256 bytes; then slots of
  * kSlotFloats, two for each CTA, or args.splits for each (batch, KV head, q tile). A cluster needs none.
@@ -47,7 +49,7 @@ constexpr int kWarps = {{warps}};           // warps of a CTA
 constexpr int kStages = {{stages}};         // steps under way or in use, per warp
 constexpr int kMinBlocks = {{min_blocks}};  // CTAs per SM to leave registers for
 constexpr int kCluster = {{cluster}};       // CTAs (a cluster, sm_90) that share a (batch, KV head, q tile); 1: see above
-constexpr int kCopyBytes = {{copy_bytes}};  // 16, 8 or 4: what K and V rows are aligned to
+constexpr int kCopyBytes = {{copy_bytes}};  // 16, 8 or 4: what rows of Q, K and V are aligned to
 constexpr int kPageSize = {{page_size}};    // rows of a page; 0: contiguous
 constexpr bool kLeft = {{left}};            // keys too far to the left are not seen
 constexpr bool kRight = {{right}};          // ... to the right (causal: args.right 0)
@@ -57,6 +59,10 @@ constexpr bool kOffsets = {{offsets}};      // sequences are told apart by args.
 constexpr bool kLengths = {{lengths}};      // ... their lengths by args.len_q and len_k
 
 constexpr bool kFp8 = sizeof(in_t) == 1;
+template <int bytes> struct copy_of { using type = uint4; };
+template <> struct copy_of<8> { using type = uint2; };
+template <> struct copy_of<4> { using type = unsigned; };
+using copy_t = copy_of<kCopyBytes>::type;
 template <bool fp8> struct operand_of { using type = in_t; };
 template <> struct operand_of<true> { using type = __half; };
 using mma_t = operand_of<kFp8>::type;       // e4m3 becomes f16 in registers
@@ -77,7 +83,7 @@ constexpr int kPitchK = padded(kPaddedD * kSize);
 constexpr int kPitchV = padded(kPaddedDv * kSize);
 constexpr int kPitchQ = padded((kPaddedD + 31) / 32 * 64);
 constexpr int kStageBytes = kKeys * (kPitchK + kPitchV);
-constexpr int kPitchO = kPaddedDv + 4;          // floats
+constexpr int kPitchO = kPaddedDv + 4;      // floats
 constexpr int kStagesBytes = kWarps * kStages * kStageBytes;
 constexpr int kQBytes = kRows * kPitchQ;
 constexpr int kQueue = kStages + 1;         // pieces that loads may be ahead, and the one in use
@@ -94,10 +100,6 @@ static_assert(kD * kSize % kCopyBytes == 0 && kDv * kSize % kCopyBytes == 0, "wh
 
 /* ---- Q ----------------------------------------------------------------------------------------------- */
 
-__device__ __forceinline__ float value_of(__half x) { return __half2float(x); }
-__device__ __forceinline__ float value_of(__nv_bfloat16 x) { return __bfloat162float(x); }
-__device__ __forceinline__ float value_of(__nv_fp8_e4m3 x) { return static_cast<float>(x); }
-
 /* Where column d of Q stands in shared memory. The four neighbours 4q .. 4q + 3 of e4m3 that a lane gets of K are
  * k 2q, 2q + 1, 2q + 8, 2q + 9 of a product. */
 __device__ __forceinline__ int q_place(int d)
@@ -105,34 +107,57 @@ __device__ __forceinline__ int q_place(int d)
     return kFp8 ? d / 16 * 16 + d % 16 / 4 * 2 + d % 2 + d % 4 / 2 * 8 : d;
 }
 
-/* Where column 0 of row `row` of a unit's queries and heads is. */
-__device__ __forceinline__ const in_t *q_row_of(const tri_attention_core &args, const piece &p, int row)
-{
-    int head = p.unit / q_tiles_of(args) * kGroup + row % kGroup;
-    long long at = head * args.q_stride.head + row / kGroup * args.q_stride.row;
-    at += kOffsets && args.cu_q ? args.cu_q[p.batch] * args.q_stride.row : p.batch * args.q_stride.batch;
-    return static_cast<const in_t *>(args.q) + at;
-}
+/* The rows of Q in pieces of kCopyBytes: a thread's share, on the way from global to shared memory. */
+constexpr int kQPieces = kRows * (kD * kSize / kCopyBytes);
+constexpr int kQTurns = (kQPieces + kThreads - 1) / kThreads;
+constexpr bool kEarlyQ = kQTurns <= 2; // else they would fill the registers
+struct q_pieces {
+    copy_t r[kQTurns];
+};
 
-/* To L2, by one warp: no one waits. */
-__device__ __forceinline__ void prefetch_q(const tri_attention_core &args, const piece &p, int lane)
+__device__ __forceinline__ void fetch_q(q_pieces &to, const tri_attention_core &args, const piece &p)
 {
-    constexpr int kLine = 128 / kSize, kLines = (kD + kLine - 1) / kLine; /* of a row, where rows are aligned */
-    for (int i = lane; i < kRows * kLines; i += 32) {
-        int row = p.unit % q_tiles_of(args) * kRows + i / kLines;
-        if (row / kGroup < p.seq.sq)
-            prefetch_l2(q_row_of(args, p, row) + i % kLines * kLine);
+    int head0 = p.unit / q_tiles_of(args) * kGroup, row0 = p.unit % q_tiles_of(args) * kRows;
+    long long first = kOffsets && args.cu_q ? args.cu_q[p.batch] * args.q_stride.row : p.batch * args.q_stride.batch;
+#pragma unroll
+    for (int turn = 0; turn < kQTurns; turn++) {
+        int i = threadIdx.x + turn * kThreads, row = row0 + i / (kQPieces / kRows), piece = i % (kQPieces / kRows);
+        const in_t *from = static_cast<const in_t *>(args.q) + first + (head0 + row % kGroup) * args.q_stride.head +
+                           row / kGroup * args.q_stride.row;
+        to.r[turn] = copy_t();
+        if (i < kQPieces && row / kGroup < p.seq.sq)
+            to.r[turn] = __ldg(reinterpret_cast<const copy_t *>(from) + piece);
     }
 }
 
-__device__ __forceinline__ void load_q(mma_t *smem, const tri_attention_core &args, const piece &p)
+__device__ __forceinline__ void place_q(mma_t *smem, const q_pieces &from)
 {
-#pragma unroll 4
-    for (int i = threadIdx.x; i < kRows * kPaddedD; i += kThreads) {
-        int r = i / kPaddedD, d = i % kPaddedD, row = p.unit % q_tiles_of(args) * kRows + r;
-        bool there = row / kGroup < p.seq.sq && d < kD;
-        smem[r * (kPitchQ / 2) + q_place(d)] = mma_t(there ? value_of(q_row_of(args, p, row)[d]) : 0.0f);
+#pragma unroll
+    for (int turn = 0; turn < kQTurns; turn++) {
+        int i = threadIdx.x + turn * kThreads, row = i / (kQPieces / kRows), piece = i % (kQPieces / kRows);
+        char *to = reinterpret_cast<char *>(smem) + row * kPitchQ;
+        if (i >= kQPieces)
+            break;
+        if constexpr (!kFp8) {
+            *reinterpret_cast<copy_t *>(to + piece * kCopyBytes) = from.r[turn];
+        } else {
+            const unsigned *four = reinterpret_cast<const unsigned *>(&from.r[turn]);
+#pragma unroll
+            for (int e = 0; e < kCopyBytes / 4; e++) {
+                unsigned *place = reinterpret_cast<unsigned *>(to) + q_place(piece * kCopyBytes + e * 4) / 2;
+                place[0] = e4m3_to_f16(four[e]);
+                place[4] = e4m3_to_f16(four[e] >> 16);
+            }
+        }
     }
+}
+
+/* Columns that pad Q's rows are zeros, once. */
+__device__ __forceinline__ void clear_q_padding(mma_t *smem)
+{
+    for (int i = threadIdx.x; kPaddedD > kD && i < kRows * kPaddedD; i += kThreads)
+        if (i % kPaddedD >= kD)
+            smem[i / kPaddedD * (kPitchQ / 2) + q_place(i % kPaddedD)] = mma_t(0.0f);
 }
 
 /* ---- loads ------------------------------------------------------------------------------------------- */
@@ -169,10 +194,11 @@ __device__ __forceinline__ long long origin(const tri_attention_stride &stride, 
     return at * kSize;
 }
 
-/* Loads go on with the piece that the walker is at; the products find it in `queue`. */
+/* Loads go on with the next piece; the products find it in `queue`. */
 __device__ __forceinline__ void start_piece(loader &from, const tri_attention_core &args, piece *queue, int warp,
                                             int lane)
 {
+    next_piece(from.walk, args);
     const piece &p = from.walk.now;
     if (lane == 0)
         queue[from.pieces % kQueue] = p;
@@ -184,8 +210,6 @@ __device__ __forceinline__ void start_piece(loader &from, const tri_attention_co
     from.v = static_cast<const char *>(args.v) + origin(args.v_stride, args.cu_k, p.batch, head);
     from.key = p.tile * kTileKeys + warp * kKeys;
     find_pages(from, args, lane);
-    if (warp == 0 && from.pieces > 1)
-        prefetch_q(args, p, lane);
 }
 
 /* Where row `row` of the step lies: `base` is that of the sequence, `first` that of the step's first row. */
@@ -231,20 +255,22 @@ __device__ __forceinline__ void load_rows(unsigned smem, const loader &from, con
     }
 }
 
-/* The next step is under way to `smem`; one group, also where no step is left. */
+/* The next step is under way to `smem`; one group, also where there is none: the first time, which only finds the
+ * first piece, and behind the last one. */
 __device__ __forceinline__ void load_step(loader &from, const tri_attention_core &args, unsigned smem, piece *queue,
                                           int warp, int lane)
 {
     piece &p = from.walk.now;
     if (!from.walk.done()) {
-        int rows = p.seq.sk - from.key;
-        load_rows<kD, kPitchK>(smem, from, from.k, args.k_stride, rows, lane);
-        load_rows<kDv, kPitchV>(smem + kKeys * kPitchK, from, from.v, args.v_stride, rows, lane);
+        if (p.tile < p.tile_end) {
+            int rows = p.seq.sk - from.key;
+            load_rows<kD, kPitchK>(smem, from, from.k, args.k_stride, rows, lane);
+            load_rows<kDv, kPitchV>(smem + kKeys * kPitchK, from, from.v, args.v_stride, rows, lane);
+        }
         if (++p.tile < p.tile_end) {
             from.key += kTileKeys;
             find_pages(from, args, lane);
         } else {
-            next_piece(from.walk, args);
             start_piece(from, args, queue, warp, lane);
         }
     }
@@ -264,8 +290,8 @@ template <int kColumns, int kPadded, int kPitch> __device__ __forceinline__ void
 /* What a warp has of a piece. Lane (g, q) = (lane / 4, lane % 4) holds rows 2q, 2q + 1 of each 8. */
 struct state {
     float o[kPaddedDv / 16][kRowTiles][4]; /* columns g and g + 8 of 16; e4m3: 2g and 2g + 1 */
-    float m[kRowTiles][2];             /* maximum, in units of log2, the same in all lanes of a row */
-    float l[kRowTiles][2];             /* sum of this lane's keys */
+    float m[kRowTiles][2];                 /* maximum, in units of log2, the same in all lanes of a row */
+    float l[kRowTiles][2];                 /* sum of this lane's keys */
 };
 
 /* What a lane knows of its rows: the keys they see. */
@@ -548,12 +574,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     from.walk = start_walk(args, lane);
     from.pieces = 0;
     if (from.walk.done())
-        return;
-    start_piece(from, args, queue, warp, lane);
-    if (kCluster > 1 && from.walk.now.tile >= from.walk.now.tile_end)
-        from.walk.now.at = from.walk.end; /* nothing to load */
+        return; /* more CTAs than work */
 
     const unsigned ring = mma_smem_address(smem_raw) + warp * (kStages * kStageBytes);
+    clear_q_padding(q_smem);
     if (kPaddedD > kD || kPaddedDv > kDv)
         for (int s = 0; s < kStages; s++) {
             char *stage = reinterpret_cast<char *>(smem_raw) + (warp * kStages + s) * kStageBytes;
@@ -574,21 +598,33 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     limits see;
     float scale = 0.0f;
     unsigned taken = 0; /* pieces */
-    int slot = 0, refill = 0, ahead = 0;
+    int slot = 0, refill = 0;
+    int ahead = -1; /* steps under way; the first call finds the first piece */
 #pragma unroll 1
     for (;;) {
+        const bool fresh = p.tile >= p.tile_end;
+        q_pieces share;
         __syncwarp(); /* every lane has read the slot before */
 #pragma unroll 1
-        for (; ahead < kStages; ahead++) { /* the first time all of them, before Q */
+        for (bool fetch = fresh; ahead < kStages; ahead++) {
+            if (fetch && ahead >= 0) { /* a piece's Q is asked for before its first keys */
+                fetch = false;
+                __syncwarp();
+                p = queue[taken % kQueue];
+                if (kEarlyQ && p.at < from.walk.end)
+                    fetch_q(share, args, p);
+            }
             load_step(from, args, ring + refill * kStageBytes, queue, warp, lane);
-            refill = refill + 1 == kStages ? 0 : refill + 1;
+            refill = ahead < 0 || refill + 1 == kStages ? 0 : refill + 1;
         }
-        if (p.tile >= p.tile_end) {
+        if (fresh) {
+            taken++;
             __syncthreads(); /* no warp still reads Q or the sums of the piece before */
-            p = queue[taken++ % kQueue];
             if (p.at >= from.walk.end)
                 break;
-            load_q(q_smem, args, p);
+            if constexpr (!kEarlyQ)
+                fetch_q(share, args, p);
+            place_q(q_smem, share);
             __syncthreads();
             hold_q(q, q_address);
             see = limits_of(args, p, lane);

@@ -62,13 +62,14 @@ struct walker {
     unsigned end;       /* of this CTA's run */
     unsigned length, longer; /* the first `longer` CTAs have a run of length + 1, the others of length */
 
-    __device__ __forceinline__ bool done() const { return now.at >= end; }
+    __device__ __forceinline__ bool done() const { return (int)(now.at - end) >= 0; }
     __device__ __forceinline__ unsigned run_begin(unsigned cta) const { return cta * length + min(cta, longer); }
     /* Whose run `place` is in. */
     __device__ __forceinline__ unsigned cta_of(unsigned place) const
     {
         unsigned split = longer * (length + 1);
-        return place < split ? place / (length + 1) : longer + (place - split) / length;
+        bool early = place < split;
+        return (early ? 0 : longer) + (early ? place : place - split) / (early ? length + 1 : length);
     }
 };
 
@@ -101,6 +102,7 @@ __device__ __forceinline__ bool set_tiles(piece &p, unsigned end, const tri_atte
     return before < behind;
 }
 
+/* On to the next piece, or to the first one after start_walk. */
 __device__ __forceinline__ void next_piece(walker &w, const tri_attention_core &args)
 {
     piece &p = w.now;
@@ -115,7 +117,7 @@ __device__ __forceinline__ void next_piece(walker &w, const tri_attention_core &
                     p.seq = sequence_of(args, p.batch);
             }
         }
-    } while (!w.done() && !set_tiles(p, w.end, args));
+    } while (!w.done() && !set_tiles(p, w.end, args) && kCluster == 1); /* a cluster's CTAs stay together */
 }
 
 __device__ __forceinline__ unsigned warp_sum(unsigned x)
@@ -161,6 +163,7 @@ __device__ __forceinline__ void find_unit(piece &p, const tri_attention_core &ar
     p.unit0 += (unsigned)p.unit * p.seq.tiles;
 }
 
+/* Before the first piece. */
 __device__ __forceinline__ walker start_walk(const tri_attention_core &args, int lane)
 {
     walker w;
@@ -175,7 +178,7 @@ __device__ __forceinline__ walker start_walk(const tri_attention_core &args, int
     w.longer = total - runs * w.length;
     p.at = w.end = 0;
     if (blockIdx.x >= runs)
-        return w;
+        return w; /* done */
     p.at = w.run_begin(blockIdx.x);
     w.end = w.run_begin(blockIdx.x + 1);
     if (equal) {
@@ -188,8 +191,9 @@ __device__ __forceinline__ walker start_walk(const tri_attention_core &args, int
     } else {
         find_unit(p, args, lane);
     }
-    if (!set_tiles(p, w.end, args) && kCluster == 1) /* a cluster's CTAs stay together */
-        next_piece(w, args);
+    p.tile = p.tile_end = p.seq.first_tile + (int)(p.at - p.unit0);
+    if (splits != 0)
+        p.at--;
     return w;
 }
 

@@ -49,22 +49,6 @@ __device__ __forceinline__ void add_scaled(float4 &sum, const float4 &x, float f
     sum.w = fmaf(x.w, factor, sum.w);
 }
 
-__device__ __forceinline__ quad add_warps(const partial_view &from, int row, int column)
-{
-    quad sum = {make_float4(0, 0, 0, 0), -INFINITY, 0.0f};
-#pragma unroll
-    for (int w = 0; w < kWarps; w++)
-        sum.m = fmaxf(sum.m, from.ml[(w * kRows + row) * 2]);
-#pragma unroll
-    for (int w = 0; w < kWarps; w++) {
-        int at = w * kRows + row;
-        float factor = rescale_factor(from.ml[at * 2], sum.m);
-        sum.l = fmaf(from.ml[at * 2 + 1], factor, sum.l);
-        add_scaled(sum.o, *reinterpret_cast<const float4 *>(from.o + at * kPitchO + column), factor);
-    }
-    return sum;
-}
-
 /* O and LSE of four neighbours of row `row` of the q tile, from sums over all keys. */
 __device__ __forceinline__ void store_result(const tri_attention_core &args, const piece &p, const quad &sum, int row,
                                              int column)
@@ -137,18 +121,47 @@ __device__ __forceinline__ float *slot_of(const parts &of, int i)
     return i == 0 ? of.slot0 : of.later + (long long)i * of.step;
 }
 
-/* The sum takes in one more part. */
-__device__ __forceinline__ void add_part(quad &sum, const quad &part)
+/* The sum takes in some more parts; of none is m -inf. */
+template <int kParts> __device__ __forceinline__ void add_parts(quad &sum, const quad (&part)[kParts])
 {
-    float m = fmaxf(sum.m, part.m), before = rescale_factor(sum.m, m), factor = rescale_factor(part.m, m);
-    sum.o = make_float4(sum.o.x * before, sum.o.y * before, sum.o.z * before, sum.o.w * before);
-    add_scaled(sum.o, part.o, factor);
-    sum.l = sum.l * before + part.l * factor;
+    float m = sum.m;
+#pragma unroll
+    for (int e = 0; e < kParts; e++)
+        m = fmaxf(m, part[e].m);
+    float from = m == -INFINITY ? 0.0f : m, factor = exp2_fast(sum.m - from);
     sum.m = m;
+    sum.l *= factor;
+    sum.o = make_float4(sum.o.x * factor, sum.o.y * factor, sum.o.z * factor, sum.o.w * factor);
+#pragma unroll
+    for (int e = 0; e < kParts; e++) {
+        factor = exp2_fast(part[e].m - from);
+        sum.l = fmaf(part[e].l, factor, sum.l);
+        add_scaled(sum.o, part[e].o, factor);
+    }
+}
+
+/* Of the warps of this CTA. */
+__device__ __forceinline__ quad add_warps(const partial_view &from, int row, int column)
+{
+    constexpr int kAtOnce = kWarps % 4 == 0 ? 4 : kWarps % 3 == 0 ? 3 : kWarps % 2 == 0 ? 2 : 1;
+    quad sum = {make_float4(0, 0, 0, 0), -INFINITY, 0.0f};
+#pragma unroll 1
+    for (int w = 0; w < kWarps; w += kAtOnce) {
+        quad part[kAtOnce];
+#pragma unroll
+        for (int e = 0; e < kAtOnce; e++) {
+            int at = (w + e) * kRows + row;
+            part[e].o = *reinterpret_cast<const float4 *>(from.o + at * kPitchO + column);
+            part[e].m = from.ml[at * 2];
+            part[e].l = from.ml[at * 2 + 1];
+        }
+        add_parts(sum, part);
+    }
+    return sum;
 }
 
 /* Of the slots of all pieces of a unit, in their order. */
-__device__ __forceinline__ quad add_parts(const parts &of, int row, int column)
+__device__ __forceinline__ quad add_slots(const parts &of, int row, int column)
 {
     constexpr int kAtOnce = 8; /* whose loads are under way together */
     quad sum = {make_float4(0, 0, 0, 0), -INFINITY, 0.0f};
@@ -163,11 +176,10 @@ __device__ __forceinline__ quad add_parts(const parts &of, int row, int column)
             part[e].l = __ldcg(slot + kRows * (kPaddedDv + 1) + row);
         }
 #pragma unroll
-        for (int e = 0; e < kAtOnce; e++) {
-            if (first + e >= of.count) /* the last one again adds nothing */
+        for (int e = 1; e < kAtOnce; e++)
+            if (first + e >= of.count) /* the last one again */
                 part[e].m = -INFINITY;
-            add_part(sum, part[e]);
-        }
+        add_parts(sum, part);
     }
     return sum;
 }
@@ -206,9 +218,7 @@ __device__ __forceinline__ void finish_cluster(const tri_attention_core &args, c
             part[rank].m = load_cluster(slot + kRows * kPaddedDv + row, rank);
             part[rank].l = load_cluster(slot + kRows * (kPaddedDv + 1) + row, rank);
         }
-#pragma unroll
-        for (int rank = 0; rank < kCluster; rank++)
-            add_part(sum, part[rank]);
+        add_parts(sum, part);
         store_result(args, p, sum, row, column);
     }
     cluster_sync(); /* the others have read this CTA's sums */
@@ -242,7 +252,7 @@ __device__ __forceinline__ void finish_piece(const tri_attention_core &args, con
 #pragma unroll 1
         for (int i = threadIdx.x; i < kRows * (kPaddedDv / 4); i += kThreads) {
             int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
-            quad sum = turn == 0 ? add_warps(view, row, column) : add_parts(of, row, column);
+            quad sum = turn == 0 ? add_warps(view, row, column) : add_slots(of, row, column);
             if (turn == 0 && of.count > 1)
                 store_part(slot_of(of, of.index), sum, row, column);
             else

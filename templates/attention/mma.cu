@@ -14,6 +14,8 @@
  *
  * kStages 2: K and V of the next tile are under way during the products of this one.
  * kStages 1: V of this tile during Q K', K of the next one during P V; half of the shared memory.
+ * What scores are counted from, their maximum, moves only when one has grown by 2^kSlack since: until then O and its sum
+ * stay as they are.
  *
  * With pages or a block mask, which row of global memory each row of a tile comes from stands in a table, filled two
  * tiles ahead. With a block mask a tile is a part of a listed block or several of them side by side, those with bits
@@ -38,6 +40,7 @@ constexpr int kTileN = {{tile_n}};         // keys of a tile
 constexpr int kWarps = {{warps}};          // warps, one above the other: 16 or 32 queries each
 constexpr int kStages = {{stages}};        // 1 or 2, see above
 constexpr bool kHoldQ = {{hold_q}};        // Q stays in registers
+constexpr int kAhead = {{ahead}};          // products that operands are read ahead
 constexpr int kMinBlocks = {{min_blocks}}; // CTAs per SM to leave registers for
 constexpr int kCopyBytes = {{copy_bytes}}; // 16, 8, 4; or the size of an element
 constexpr int kPageSize = {{page_size}};   // rows of a page; 0: contiguous
@@ -262,6 +265,45 @@ __device__ __forceinline__ void copy_rows(char *to, row_t row_of)
     }
 }
 
+/* kRows rows that lie `row_bytes` apart, where each thread keeps to one column of pieces: a pointer that runs. Rows from
+ * `rows` on are zeros. */
+template <int kRows, int kColumns, int kPitch, bool kWhole>
+__device__ __forceinline__ void copy_column(char *to, const char *from, long long row_bytes, int rows)
+{
+    constexpr int kPieces = kColumns * kSize / kCopyBytes, kStep = kThreads / kPieces;
+    int row0 = threadIdx.x / kPieces, column = threadIdx.x % kPieces * kCopyBytes;
+    const char *at = from + row0 * row_bytes + column, *none = from;
+    unsigned smem = mma_smem_address(to) + row0 * kPitch + column;
+#pragma unroll
+    for (int turn = 0; turn < kRows / kStep; turn++) {
+        if constexpr (kWhole) {
+            cp_async_stream<kCopyBytes>(smem + turn * kStep * kPitch, at);
+        } else {
+            bool there = row0 + turn * kStep < rows;
+            cp_async_stream<kCopyBytes>(smem + turn * kStep * kPitch, there ? at : none, there);
+        }
+        at += kStep * row_bytes;
+    }
+}
+
+/* kRows rows from `from` on; those from `rows` on are zeros. */
+template <int kRows, int kColumns, int kPitch>
+__device__ __forceinline__ void copy_run(char *to, const char *from, long long row_bytes, int rows)
+{
+    constexpr int kPieces = kColumns * kSize / kCopyBytes, kStep = kThreads < kPieces ? 1 : kThreads / kPieces;
+    if constexpr (kCopyBytes >= 4 && kThreads % kPieces == 0 && kRows % kStep == 0) {
+        if (rows >= kRows)
+            copy_column<kRows, kColumns, kPitch, true>(to, from, row_bytes, rows);
+        else
+            copy_column<kRows, kColumns, kPitch, false>(to, from, row_bytes, rows);
+    } else {
+        copy_rows<kRows, kColumns, kPitch>(to, [&](int r, bool &there) {
+            there = r < rows;
+            return from + (there ? r * row_bytes : 0);
+        });
+    }
+}
+
 /* K or V of a step. */
 template <int kColumns, int kPitch>
 __device__ __forceinline__ void load_tile(char *to, const source &src, const char *base,
@@ -278,15 +320,8 @@ __device__ __forceinline__ void load_tile(char *to, const source &src, const cha
             return base + (there ? at.x * (stride.batch * kSize) * (kPageSize > 0) + at.y * row_bytes : 0);
         });
     } else {
-        int key = (src.last_tile - step) * kTileN, rows = src.sk - key;
-        const char *first = base + key * row_bytes;
-        if (rows >= kTileN)
-            copy_rows<kTileN, kColumns, kPitch>(to, [&](int r, bool &) { return first + r * row_bytes; });
-        else
-            copy_rows<kTileN, kColumns, kPitch>(to, [&](int r, bool &there) {
-                there = r < rows;
-                return there ? first + r * row_bytes : base;
-            });
+        int key = (src.last_tile - step) * kTileN;
+        copy_run<kTileN, kColumns, kPitch>(to, base + key * row_bytes, row_bytes, src.sk - key);
     }
 }
 
@@ -351,32 +386,41 @@ struct q_registers {
     unsigned r[kHoldQ ? kMTiles : 1][kHoldQ ? kKSteps : 1][4];
 };
 
-/* s = Q K' */
+/* s = Q K'. Operands are read kAhead products of 16 keys before they are used. */
 __device__ __forceinline__ void multiply_k(float (&s)[kMTiles][kNTiles][4], const q_registers &q, unsigned q_row,
                                            unsigned k_row)
 {
-#pragma unroll
-    for (int k = 0; k < kKSteps; k++) {
-        unsigned a[kMTiles][4];
+    constexpr int kPairs = kNTiles / 2, kTotal = kKSteps * kPairs;
+    unsigned a[2][kMTiles][4], b[kAhead + 1][4];
+    auto read_q = [&](int k) {
 #pragma unroll
         for (int m = 0; m < kMTiles; m++) {
             if constexpr (kHoldQ) {
 #pragma unroll
                 for (int i = 0; i < 4; i++)
-                    a[m][i] = q.r[kHoldQ ? m : 0][kHoldQ ? k : 0][i];
+                    a[k % 2][m][i] = q.r[kHoldQ ? m : 0][kHoldQ ? k : 0][i];
             } else {
-                load_q(a[m], q_row + m * 16 * kPitchQ, k);
+                load_q(a[k % 2][m], q_row + m * 16 * kPitchQ, k);
             }
         }
+    };
+    auto read_k = [&](int i) { load_k(b[i % (kAhead + 1)], k_row + i % kPairs * 16 * kPitchK, i / kPairs); };
+    read_q(0);
 #pragma unroll
-        for (int n = 0; n < kNTiles / 2; n++) {
-            unsigned b[4];
-            load_k(b, k_row + n * 16 * kPitchK, k);
+    for (int i = 0; i < kAhead; i++)
+        read_k(i);
 #pragma unroll
-            for (int m = 0; m < kMTiles; m++) {
-                mma_m16n8k16(s[m][2 * n], a[m], b[0], b[1], mma_t());
-                mma_m16n8k16(s[m][2 * n + 1], a[m], b[2], b[3], mma_t());
-            }
+    for (int i = 0; i < kTotal; i++) {
+        int k = i / kPairs, n = i % kPairs;
+        if (i + kAhead < kTotal)
+            read_k(i + kAhead);
+        if (n == (kPairs > 1 ? kPairs - 2 : 0) && k + 1 < kKSteps)
+            read_q(k + 1);
+        const unsigned(&now)[4] = b[i % (kAhead + 1)];
+#pragma unroll
+        for (int m = 0; m < kMTiles; m++) {
+            mma_m16n8k16(s[m][2 * n], a[k % 2][m], now[0], now[1], mma_t());
+            mma_m16n8k16(s[m][2 * n + 1], a[k % 2][m], now[2], now[3], mma_t());
         }
     }
 }
@@ -396,23 +440,29 @@ __device__ __forceinline__ unsigned pack(float low, float high, __nv_bfloat16)
 __device__ __forceinline__ void multiply_v(float (&o)[kMTiles][kOTiles][4], const float (&p)[kMTiles][kNTiles][4],
                                            unsigned v_row)
 {
+    constexpr int kPairs = kOTiles / 2, kTotal = kTileN / 16 * kPairs;
+    unsigned a[kMTiles][4], b[kAhead + 1][4];
+    auto read_v = [&](int i) { load_v(b[i % (kAhead + 1)], v_row + i / kPairs * 16 * kPitchV, i % kPairs); };
 #pragma unroll
-    for (int k = 0; k < kTileN / 16; k++) {
-        unsigned a[kMTiles][4];
+    for (int i = 0; i < kAhead; i++)
+        read_v(i);
 #pragma unroll
-        for (int m = 0; m < kMTiles; m++)
+    for (int i = 0; i < kTotal; i++) {
+        int k = i / kPairs, t = i % kPairs;
+        if (i + kAhead < kTotal)
+            read_v(i + kAhead);
+        if (t == 0) {
 #pragma unroll
-            for (int i = 0; i < 4; i++)
-                a[m][i] = pack(p[m][2 * k + i / 2][i % 2 * 2], p[m][2 * k + i / 2][i % 2 * 2 + 1], mma_t());
+            for (int m = 0; m < kMTiles; m++)
 #pragma unroll
-        for (int t = 0; t < kOTiles / 2; t++) {
-            unsigned b[4];
-            load_v(b, v_row + k * 16 * kPitchV, t);
+                for (int e = 0; e < 4; e++)
+                    a[m][e] = pack(p[m][2 * k + e / 2][e % 2 * 2], p[m][2 * k + e / 2][e % 2 * 2 + 1], mma_t());
+        }
+        const unsigned(&now)[4] = b[i % (kAhead + 1)];
 #pragma unroll
-            for (int m = 0; m < kMTiles; m++) {
-                mma_m16n8k16(o[m][2 * t], a[m], b[0], b[1], mma_t());
-                mma_m16n8k16(o[m][2 * t + 1], a[m], b[2], b[3], mma_t());
-            }
+        for (int m = 0; m < kMTiles; m++) {
+            mma_m16n8k16(o[m][2 * t], a[m], now[0], now[1], mma_t());
+            mma_m16n8k16(o[m][2 * t + 1], a[m], now[2], now[3], mma_t());
         }
     }
 }
@@ -485,29 +535,50 @@ __device__ __forceinline__ void mask_tile(float (&s)[kMTiles][kNTiles][4], const
 /* What a warp has of its rows; of row g + 8 e of m tile m at 2m + e. */
 struct state {
     float o[kMTiles][kOTiles][4];
-    float m[kMTiles * 2]; /* maximum of the scores */
+    float m[kMTiles * 2]; /* what scores are counted from: their maximum, or up to 2^kSlack less */
     float l[kMTiles * 2]; /* sum of this lane's weights */
 };
 
-/* s becomes 2^(scale (s - maximum)); maxima and sums take it in. */
-__device__ __forceinline__ void softmax_step(state &st, float (&s)[kMTiles][kNTiles][4], float scale)
+/* The references of the weights, st.m, take in the step's scores where one has grown by more than 2^kSlack: until then
+ * weights up to 2^kSlack are as good, and the sums stay as they are. */
+constexpr float kSlack = 8.0f;
+__device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kMTiles][kNTiles][4], float scale)
+{
+    float m[kMTiles * 2];
+    bool grown = false;
+#pragma unroll
+    for (int r = 0; r < kMTiles * 2; r++) {
+        const float(&row)[kNTiles][4] = s[r / 2];
+        int e = r % 2 * 2;
+        m[r] = fmaxf(row[0][e], row[0][e + 1]);
+#pragma unroll
+        for (int n = 1; n < kNTiles; n++)
+            m[r] = fmaxf(m[r], fmaxf(row[n][e], row[n][e + 1]));
+        m[r] = fmaxf(st.m[r], quad_max(m[r]));
+        grown |= (m[r] - st.m[r]) * scale > kSlack; /* from -inf: always; of -inf: NaN, never */
+    }
+    if (!__any_sync(0xffffffffu, grown))
+        return;
+#pragma unroll
+    for (int r = 0; r < kMTiles * 2; r++) {
+        int e = r % 2 * 2;
+        float factor = st.m[r] == -INFINITY ? 0.0f : exp2_fast((st.m[r] - m[r]) * scale);
+        st.m[r] = m[r];
+        st.l[r] *= factor;
+#pragma unroll
+        for (int t = 0; t < kOTiles; t++)
+            st.o[r / 2][t][e] *= factor, st.o[r / 2][t][e + 1] *= factor;
+    }
+}
+
+/* s becomes 2^(scale (s - st.m)); the sums take it in. */
+__device__ __forceinline__ void weigh(state &st, float (&s)[kMTiles][kNTiles][4], float scale)
 {
 #pragma unroll
     for (int r = 0; r < kMTiles * 2; r++) {
         float(&row)[kNTiles][4] = s[r / 2];
         int e = r % 2 * 2;
-        float m = fmaxf(row[0][e], row[0][e + 1]);
-#pragma unroll
-        for (int n = 1; n < kNTiles; n++)
-            m = fmaxf(m, fmaxf(row[n][e], row[n][e + 1]));
-        m = fmaxf(st.m[r], quad_max(m));
-        float from = m == -INFINITY ? 0.0f : m * scale; /* nothing is seen yet: weights of 0 */
-        float factor = exp2_fast(st.m[r] * scale - from);
-        st.m[r] = m;
-        st.l[r] *= factor;
-#pragma unroll
-        for (int t = 0; t < kOTiles; t++)
-            st.o[r / 2][t][e] *= factor, st.o[r / 2][t][e + 1] *= factor;
+        float from = st.m[r] == -INFINITY ? 0.0f : st.m[r] * scale; /* nothing is seen yet: weights of 0 */
 #pragma unroll
         for (int n = 0; n < kNTiles; n++) {
             row[n][e] = exp2_fast(fmaf(row[n][e], scale, -from));
@@ -626,10 +697,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     const char *q = static_cast<const char *>(args.q) +
                     ((args.cu_q ? 0 : batch) * args.q_stride.batch + head * args.q_stride.head +
                      (seq.q_row + tile_row) * args.q_stride.row) * kSize;
-    copy_rows<kTileM, kD, kPitchQ>(q_smem, [&](int r, bool &there) {
-        there = tile_row + r < seq.sq;
-        return q + (there ? r * (args.q_stride.row * kSize) : 0);
-    });
+    copy_run<kTileM, kD, kPitchQ>(q_smem, q, args.q_stride.row * kSize, seq.sq - tile_row);
     if constexpr (kTable)
         __syncthreads();
     load_tile<kD, kPitchK>(k_smem, src, src.k, args.k_stride, ring, 0);
@@ -692,7 +760,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
         }
         cap_scores(s, inner, args.softcap * 1.4426950408889634f);
         mask_tile(s, args, src, see, ring, step, row0, lane);
-        softmax_step(st, s, scale);
+        raise_maxima(st, s, scale);
+        weigh(st, s, scale);
         multiply_v(st.o, s, v_row + slot * kVBytes);
     }
     cp_async_wait<0>();

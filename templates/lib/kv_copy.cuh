@@ -1,6 +1,8 @@
-/* Copies of cached keys and values to shared memory, read once: cp.async of 16, 8 or 4 bytes (sm_80 and later).
+/* Copies of keys and values to shared memory: cp.async of 16, 8 or 4 bytes (sm_80 and later).
  *
- * Both addresses are aligned to the size. The wide copy asks L2 for the whole 128-byte line at once.
+ * Both addresses are aligned to the size. Wide copies ask L2 for the whole 128-byte line at once. (The hint that a line
+ * is read only once would be worth 1 %, but ptxas 13.0 makes an illegal instruction of it where the shared address has
+ * a uniform part: docs/notebook.md.)
  */
 #ifndef TRIAGE_LIB_KV_COPY_CUH
 #define TRIAGE_LIB_KV_COPY_CUH
@@ -22,8 +24,7 @@ template <int kBytes> __device__ __forceinline__ void cp_async_stream(unsigned s
 
 /* The same where the source may not be there: then zeros, and the address, which must still be one of global
  * memory, is not read. */
-template <int kBytes>
-__device__ __forceinline__ void cp_async_stream(unsigned smem, const void *gmem, bool there)
+template <int kBytes> __device__ __forceinline__ void cp_async_stream(unsigned smem, const void *gmem, bool there)
 {
     static_assert(kBytes == 16 || kBytes == 8 || kBytes == 4, "what cp.async copies");
     if constexpr (kBytes == 16)

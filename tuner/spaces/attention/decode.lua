@@ -3,7 +3,8 @@
 local common = require "attention.common"
 local cuda_type, shared, ceil_div, SM_SMEM = common.cuda_type, common.shared, common.ceil_div, common.SM_SMEM
 
-local MOST_QUERIES = 16 -- of a sequence; more are for the kernels of long queries
+local MOST_QUERIES = 16  -- of a sequence; more are for the kernels of long queries
+local SHORT_CACHE = 2048 -- keys that the CTAs of one cluster read about as fast as the whole chip meets
 
 -- Rows in shared memory: an odd number of 16-byte pieces.
 local function padded(bytes)
@@ -76,6 +77,7 @@ local decode = triage.kernel {
    template = "templates/attention/decode.cu",
    targets = { "sm_80+" },
    checked_against = "cuda",
+   spill_limit = 128, -- bytes, of 32 rows, of values that the inner loop does not touch
    axes = {
       { "rows", { 8, 16, 32 } },        -- queries and heads of a CTA, which read the same KV head
       { "keys", { 16, 32 } },           -- keys of a warp's step
@@ -104,18 +106,18 @@ local decode = triage.kernel {
          return c.rows == 8 or rows > c.rows // 2
       end },
       { "CTAs share a KV head only where caches are short and KV heads few", function(p, c, d)
-         return c.cluster == 1 or (units(p, c) * c.cluster <= d.sm_count and c.waves == 1)
+         return c.cluster == 1 or (units(p, c) * c.cluster <= d.sm_count and p.sk <= SHORT_CACHE and c.waves == 1)
       end },
       { "waves only where there is work for them", function(p, c, d)
          return c.waves == 1 or units(p, c) * tiles_of_unit(p, c) >= 4 * d.sm_count * ctas(p, c, d) * c.waves
       end },
-      { "32 KiB or more are under way on an SM, or the cache", function(p, c, d)
-         local step = c.keys * (p.d + p.dv) * p.in_size
-         return ctas(p, c, d) * c.warps * (c.stages - 1) * step >= 32768 or c.cluster > 1
+      { "32 KiB or more are under way on an SM, or 128 keys, or what its shared memory holds", function(p, c, d)
+         local keys = ctas(p, c, d) * c.warps * (c.stages - 1) * c.keys
+         return keys * (p.d + p.dv) * p.in_size >= 32768 or keys >= 128 or c.cluster > 1 or d.smem_bytes_max < 131072
       end },
-      { "6 to 16 warps on an SM", function(p, c, d)
+      { "6 to 16 warps on an SM, or what its shared memory holds", function(p, c, d)
          local warps = ctas(p, c, d) * c.warps
-         return warps <= 16 and (warps >= 6 or c.warps >= 4)
+         return warps <= 16 and (warps >= 6 or c.warps >= 4 or d.smem_bytes_max < 131072 or p.d + p.dv > 256)
       end },
    },
    params = function(p, c, d)
@@ -146,7 +148,11 @@ local decode = triage.kernel {
       }
    end,
    default = {
-      { rows = 8, keys = 16, warps = 4, stages = 3, cluster = 8, waves = 1 },
+      { rows = 8, keys = 16, warps = 8, stages = 2, cluster = 8, waves = 1 },
+      { rows = 32, keys = 16, warps = 4, stages = 2, cluster = 1, waves = 1 },
+      { rows = 16, keys = 16, warps = 8, stages = 2, cluster = 1, waves = 1 },
+      { rows = 16, keys = 16, warps = 4, stages = 2, cluster = 1, waves = 1 },
+      { rows = 8, keys = 16, warps = 8, stages = 2, cluster = 1, waves = 1 },
       { rows = 8, keys = 16, warps = 4, stages = 2, cluster = 1, waves = 1 },
       { rows = 8, keys = 16, warps = 3, stages = 2, cluster = 1, waves = 1 },
       { rows = 8, keys = 16, warps = 2, stages = 2, cluster = 1, waves = 1 },

@@ -1,7 +1,8 @@
 -- mma: mma.sync + cp.async, sm_80 and later: whatever the kernels of TMA leave.
 
 local common = require "attention.common"
-local cuda_type, shared, with_mask, ceil_div = common.cuda_type, common.shared, common.with_mask, common.ceil_div
+local cuda_type, shared, with_mask = common.cuda_type, common.shared, common.with_mask
+local ceil_div, is_half = common.ceil_div, common.is_half
 
 local function padded(bytes)
    return (bytes // 16 | 1) * 16
@@ -62,13 +63,14 @@ local mma = triage.kernel {
       { "warps", { 1, 2, 4, 8 } },           -- 16 or 32 queries each
       { "stages", { 1, 2 } },                -- 1: K and V by turns, 2: the next tile's under way during this one
       { "hold_q", { 0, 1 } },                -- Q in registers, or read again for each tile
+      { "ahead", { 1, 3 } },                 -- products that operands are read ahead
    },
    constraints = {
       { "f16, bf16 or e4m3 inputs", function(p) return p.in_type ~= "f32" end },
       { "heads and batch fit a CUDA grid", function(p) return p.heads_q <= 65535 and p.batch <= 65535 end },
       { "a warp has 16 or 32 queries", function(p, c) return warp_rows(c) == 16 or warp_rows(c) == 32 end },
       { "a tile is a part of a block of the mask or whole blocks, of one row of blocks", blocks_fit },
-      { "the accumulators fit the registers", function(p, c) return accumulators(p, c) <= 200 end },
+      { "the accumulators fit the registers", function(p, c) return accumulators(p, c) <= 224 end },
       { "shared memory fits the SM", function(p, c, d) return smem(p, c) <= d.smem_bytes_max end },
       -- from here on: what is legal but not worth a try
       { "the tile is as tall as the queries and blocks allow", function(p, c)
@@ -76,14 +78,15 @@ local mma = triage.kernel {
          return c.tile_m == most or c.tile_m * 2 == most or (c.tile_m == 16 and p.sq <= 16) or
                 (c.tile_m == 32 and p.sq <= 32 and most >= 32)
       end },
-      { "4 or 8 warps where the tile has the rows", function(p, c) return c.warps == math.min(c.tile_m // 16, 4) or
-            c.warps == 8 end },
       { "wide heads have narrow tiles, others wide ones", function(p, c)
          local wide = math.max(p.d, p.dv) > 128
          return wide and c.tile_n <= 64 or not wide and (c.tile_n >= 64 or p.mask_m > 0)
       end },
       { "Q stays in registers where a warp has 16 queries or heads are narrow", function(p, c)
-         return c.hold_q == 0 or ((warp_rows(c) == 16 or p.d <= 64) and p.d <= 128 and accumulators(p, c) <= 176)
+         return c.hold_q == 0 or (is_half(p) and (warp_rows(c) == 16 or p.d <= 64))
+      end },
+      { "a warp has 32 queries where heads of up to 128 leave it the registers", function(p, c)
+         return warp_rows(c) == 32 or c.tile_m < 64 or math.max(p.d, p.dv) > 128
       end },
       { "48 and 96 keys only where blocks allow no other", function(p, c)
          return (c.tile_n ~= 48 and c.tile_n ~= 96) or (p.mask_m == 0 and c.tile_n == 96 and p.d == 96)
@@ -97,6 +100,7 @@ local mma = triage.kernel {
          { "warps", c.warps },
          { "stages", c.stages },
          { "hold_q", c.hold_q },
+         { "ahead", c.ahead },
          { "min_blocks", 1 },
          { "copy_bytes", copy_bytes(p) },
          { "page_size", p.page_size },
@@ -110,14 +114,14 @@ local mma = triage.kernel {
       }
    end,
    default = {
-      { tile_m = 128, tile_n = 64, warps = 4, stages = 2, hold_q = 0 },
-      { tile_m = 128, tile_n = 64, warps = 4, stages = 1, hold_q = 0 },
-      { tile_m = 64, tile_n = 64, warps = 4, stages = 1, hold_q = 0 },
-      { tile_m = 64, tile_n = 32, warps = 4, stages = 1, hold_q = 0 },
-      { tile_m = 32, tile_n = 64, warps = 2, stages = 1, hold_q = 0 },
-      { tile_m = 32, tile_n = 32, warps = 2, stages = 1, hold_q = 0 },
-      { tile_m = 16, tile_n = 64, warps = 1, stages = 1, hold_q = 0 },
-      { tile_m = 16, tile_n = 32, warps = 1, stages = 1, hold_q = 0 },
+      { tile_m = 128, tile_n = 64, warps = 4, stages = 2, hold_q = 0, ahead = 3 },
+      { tile_m = 128, tile_n = 64, warps = 4, stages = 1, hold_q = 0, ahead = 3 },
+      { tile_m = 64, tile_n = 64, warps = 4, stages = 1, hold_q = 0, ahead = 3 },
+      { tile_m = 64, tile_n = 32, warps = 4, stages = 1, hold_q = 0, ahead = 3 },
+      { tile_m = 32, tile_n = 64, warps = 2, stages = 1, hold_q = 0, ahead = 3 },
+      { tile_m = 32, tile_n = 32, warps = 2, stages = 1, hold_q = 0, ahead = 3 },
+      { tile_m = 16, tile_n = 64, warps = 1, stages = 1, hold_q = 0, ahead = 3 },
+      { tile_m = 16, tile_n = 32, warps = 1, stages = 1, hold_q = 0, ahead = 3 },
    },
 }
 
