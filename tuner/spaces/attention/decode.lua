@@ -77,7 +77,7 @@ local decode = triage.kernel {
    template = "templates/attention/decode.cu",
    targets = { "sm_80+" },
    checked_against = "cuda",
-   spill_limit = 128, -- bytes, of 32 rows, of values that the inner loop does not touch
+   spill_limit = 256, -- bytes, of 32 rows, of values that the inner loop does not touch
    axes = {
       { "rows", { 8, 16, 32 } },        -- queries and heads of a CTA, which read the same KV head
       { "keys", { 16, 32 } },           -- keys of a warp's step
