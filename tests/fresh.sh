@@ -110,10 +110,10 @@ furnish() {
 
 # ---- running in it ----
 
-# inside USER SCRIPT: in namespaces of its own, so that mounts and processes end with it, whatever ends it. Waited for
+# inside USER SCRIPT: in namespaces of its own, so that mounts and processes end with it and with us, whatever ends us. Waited for
 # in the background: a shell handles signals only between commands.
 inside() {
-    unshare --mount --pid --fork --kill-child sh -eu -c '
+    setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child sh -eu -c '
         root=$1 user=$2 home=$3 script=$4
         mount -t proc proc "$root/proc"
         mount --rbind /sys "$root/sys"

@@ -102,7 +102,7 @@ run_tests() {
 
 # Everything that needs a server, on one of its own. The package is tried for; without it the step is skipped.
 check_postgres() {
-    (need_packages postgresql) || echo "the package postgresql cannot be installed"
+    (need_packages python3 iproute2 postgresql) || echo "the package postgresql cannot be installed"
     need_nvrtc || true
     env ${nvrtc_folder:+"LD_LIBRARY_PATH=$nvrtc_folder"} sh tests/support/postgres.sh \
         ctest --test-dir build --output-on-failure --no-tests=error -R 'postgres|fleet'

@@ -3,6 +3,7 @@
  *   FAKE_CUDA_DEVICES    how many (default 1)
  *   FAKE_CUDA_FIRST      the first of them, as CUDA_VISIBLE_DEVICES would have it (default 0)
  *   FAKE_CUDA_LAUNCH_MS  how long a launch takes (default 0)
+ *   FAKE_CUDA_HOLD       a file: a launch goes on while it exists
  *   FAKE_CUDA_LOG        a file; each launch adds a line "CARD PID START_NS END_NS"
  *
  * A launch computes nothing: a run gets as far as its first verification. */
@@ -58,7 +59,10 @@ static void log_launch(int fd, long long from) {
 static CUresult f_launch(const CUlaunchConfig *config, CUfunction function, void **params, void **extra) {
     const long long from = now_ns();
     const int fd = open_log();
+    const char *hold = getenv("FAKE_CUDA_HOLD");
     usleep((useconds_t)number_of("FAKE_CUDA_LAUNCH_MS", 0) * 1000);
+    while (hold && access(hold, F_OK) == 0)
+        usleep(10000);
     log_launch(fd, from);
     return launch_unseen(config, function, params, extra);
 }

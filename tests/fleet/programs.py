@@ -34,13 +34,21 @@ class Programs:
         return process
 
     def finish(self, process, code=0):
-        process.out, process.err = process.communicate(timeout=200)
+        process.out, process.err = process.communicate(timeout=600)
         self.running.remove(process)
         need(process.returncode == code, process.args, "ended with", process.returncode, "not", code, process.err)
         return process
 
     def sql(self, text):
         return sql(self.database, text, env=self.environment)
+
+    def has_nvrtc(self):
+        probe = self.start_in(self.environment, "triage_tune", "--compile-only", "--target", "sm_90a", "--shape",
+                              "64,64,64", "--sparsity", 0.5, "--budget", 1)
+        probe.communicate()
+        self.running.remove(probe)
+        need(probe.returncode in (0, 69), probe.args, "ended with", probe.returncode)
+        return probe.returncode == 0
 
     def close(self):
         for process in self.running:

