@@ -125,7 +125,7 @@ struct gathered_t {
     int entry[kUnits]; // of the partial list; -1: all of the run is seen
     int next;          // 0: a step that sees all its keys, 1: a step that is cut, 2: none, the tile ends
 };
-constexpr int kNoKey = 1 << 30; // behind every tensor: TMA brings zeros
+[[maybe_unused]] constexpr int kNoKey = 1 << 30; // behind every tensor: TMA brings zeros
 enum { kNextFree, kNextCut, kNextNone };
 
 struct sync_t {
@@ -480,10 +480,12 @@ __device__ __forceinline__ void produce_gathered(const masked_args &args, const 
         next = lists.gather(next_key, next_entry);
         mbarrier_wait(&sync().k_empty[k_ring.slot], k_ring.parity ^ 1);
         gathered_t &gathered = sync().gathered[k_ring.slot];
-        const int lane = threadIdx.x % 32;
-        if (lane < kUnits) gathered.key[lane] = key, gathered.entry[lane] = entry;
-        __syncwarp();
-        if (lane == 0) gathered.next = next;
+#pragma unroll
+        for (int u = 0; u < kUnits; ++u) { // one lane writes what one lane of each consumer warp reads
+            const int k = __shfl_sync(0xffffffffu, key, u), e = __shfl_sync(0xffffffffu, entry, u);
+            if (threadIdx.x % 32 == 0) gathered.key[u] = k, gathered.entry[u] = e;
+        }
+        if (threadIdx.x % 32 == 0) gathered.next = next;
         load_runs<kDSlabs>(k_slot(k_ring.slot), &args.map_k, &sync().k_full[k_ring.slot], key, at, policy);
         k_ring.advance();
         if (v_at.row >= 0) {

@@ -1,40 +1,74 @@
--- wgmma: TMA + wgmma, warp-specialised: f16 and bf16 with as many queries that a tile of 128 or 192 is worth it.
+-- wgmma: TMA + wgmma, warp-specialised: f16 and bf16, where there are enough queries for tiles of 64 to 192.
 
 local common = require "attention.common"
-local cuda_type, shared, flag, ceil_div = common.cuda_type, common.shared, common.flag, common.ceil_div
-local is_half, tma_reads, map_rank, SM_SMEM = common.is_half, common.tma_reads, common.map_rank, common.SM_SMEM
+local cuda_type, shared, with_mask, flag = common.cuda_type, common.shared, common.with_mask, common.flag
+local ceil_div, is_half, tma_reads = common.ceil_div, common.is_half, common.tma_reads
+local map_rank, SM_SMEM = common.map_rank, common.SM_SMEM
 
 local function consumers(c)
    return c.tile_m // 64 -- warpgroups
+end
+
+-- A tile of 64 queries leaves room for a second CTA.
+local function ctas_per_sm(c)
+   return c.tile_m == 64 and 2 or 1
 end
 
 local function slabs(d) -- of 64 columns
    return ceil_div(d, 64)
 end
 
--- bytes: rings of Q, K and V, four tiles and the barriers
-local function smem(p, c)
-   return c.q_slots * slabs(p.d) * c.tile_m * 128 + c.stages * (slabs(p.d) + slabs(p.dv)) * c.tile_n * 128 +
-          16 * c.q_slots + 32 * c.stages + 4 * 40
+-- Keys that a step reads side by side: all of its own, or those of a block of the mask.
+local function unit(p, c)
+   return p.mask_m > 0 and math.min(p.mask_n, c.tile_n) or c.tile_n
 end
 
--- Registers of a consumer's thread: S, P, O, and what else lives through a step.
+-- bytes: rings of Q, K and V; barriers, four tiles, and of each step what it has gathered
+local function smem_with(p, c, q_slots)
+   local gathered = (p.mask_m > 0 and c.stages or 1) * 4 * (2 * (c.tile_n // unit(p, c)) + 1)
+   local sync = 16 * q_slots + 32 * c.stages + 4 * 56 + gathered
+   return q_slots * slabs(p.d) * c.tile_m * 128 + c.stages * (slabs(p.d) + slabs(p.dv)) * c.tile_n * 128 +
+          ceil_div(sync, 8) * 8
+end
+
+local function smem(p, c)
+   return smem_with(p, c, c.q_slots)
+end
+
+local function fits(p, c, q_slots)
+   return (smem_with(p, c, q_slots) + 1024) * ctas_per_sm(c) <= SM_SMEM
+end
+
+-- Registers of a consumer's thread: S, P, O, and what else lives through a step; and those that it gets.
 local function registers(p, c)
-   local others = c.tile_m == 192 and 32 or 44
-   return c.tile_n // 2 + c.p_buffers * c.tile_n // 4 + ceil_div(p.dv, 16) * 8 + others
+   return c.tile_n // 2 + c.p_buffers * c.tile_n // 4 + ceil_div(p.dv, 16) * 8 + (c.tile_m == 192 and 32 or 44)
+end
+
+local function registers_given(c)
+   return c.tile_m == 64 and 224 or c.tile_m == 128 and 240 or 160
 end
 
 local function tiles(p, c)
    return p.batch * p.heads_q * ceil_div(p.sq, c.tile_m)
 end
 
--- Tiles of one head have as many keys each, unless a band or lengths say otherwise.
+-- All queries see as many keys, unless a band or lengths say otherwise.
 local function even(p)
    return p.left < 0 and p.right < 0 and p.lengths == "dense"
 end
 
+-- The fewest keys of a step that are worth it: as many as registers and shared memory have room for, nearly.
+local function short_step(p)
+   return p.dv <= 128 and p.d <= 128 and 128 or p.dv <= 192 and 112 or 64
+end
+
 local function map(p, rows)
    return { rank = map_rank(p), box = { 64, rows }, swizzle = 128, l2_promotion = 256 }
+end
+
+local function default(tile_m, tile_n, stages, q_slots, ping_pong, under, p_buffers, skip, order, dynamic)
+   return { tile_m = tile_m, tile_n = tile_n, stages = stages, q_slots = q_slots, ping_pong = ping_pong, under = under,
+            p_buffers = p_buffers, skip = skip, store_tma = 0, order = order, dynamic = dynamic }
 end
 
 return triage.kernel {
@@ -43,17 +77,17 @@ return triage.kernel {
    targets = { "sm_90a" },
    checked_against = "cuda",
    axes = {
-      { "tile_m", { 128, 192 } },                    -- queries of a tile: 64 a consumer warpgroup
-      { "tile_n", { 64, 80, 96, 112, 128, 176 } },   -- keys of a step
-      { "stages", { 2, 3 } },                        -- slots of the rings of K and V
-      { "q_slots", { 1, 2 } },                       -- 2: the next tile's Q comes early
-      { "ping_pong", { 0, 1 } },                     -- 1: the warpgroups take turns
-      { "under", { 0, 1 } },                         -- 1: exponentials under the last P V
-      { "p_buffers", { 1, 2 } },                     -- 2: P is packed there too
-      { "skip", { -1, 0, 8 } },                      -- log2 of the growth that leaves a row's maximum as it is
-      { "emulate", { 0, 2 } },                       -- of 8 exponentials, so many by polynomial
-      { "order", { 0, 1 } },                         -- 1: the longest tiles first, section by section
-      { "dynamic", { 0, 1 } },                       -- 1: a CTA takes its next tile when it is ready
+      { "tile_m", { 64, 128, 192 } },              -- queries of a tile: 64 a consumer warpgroup
+      { "tile_n", { 64, 80, 112, 128, 176 } },     -- keys of a step
+      { "stages", { 2, 3 } },                      -- slots of the rings of K and V
+      { "q_slots", { 1, 2 } },                     -- 2: the next tile's Q comes early
+      { "ping_pong", { 0, 1, 2 } },                -- the warpgroups take turns: 1 to issue products, 2 at the softmax
+      { "under", { 0, 1 } },                       -- 1: exponentials under the last P V, 0: behind it
+      { "p_buffers", { 1, 2 } },                   -- 2: P is packed under it too
+      { "skip", { -1, 0, 8 } },                    -- log2 of the growth that leaves a row's maximum; -1: O always rescaled
+      { "store_tma", { 0, 1 } },                   -- 1: O goes out through the slot of its tile's Q
+      { "order", { 0, 1 } },                       -- 1: the longest tiles first, section by section
+      { "dynamic", { 0, 1 } },                     -- 1: a CTA takes its next tile when it is ready
    },
    constraints = {
       { "f16 or bf16", is_half },
@@ -62,37 +96,48 @@ return triage.kernel {
       end },
       { "rows of Q, K, V and O are multiples of 16 bytes, no stride is 0", tma_reads },
       { "no pages", function(p) return p.page_size == 0 end },
-      { "no block mask", function(p) return p.mask_m == 0 end },
       { "keys in one piece", function(p) return p.splits <= 1 end },
       { "at least one query and one key", function(p) return p.sq > 0 and p.sk > 0 end },
+      { "block masks have rows of 64 or 128, of sequences of one length", function(p)
+         return p.mask_m == 0 or (p.mask_m == 64 or p.mask_m == 128) and p.lengths == "dense"
+      end },
+      { "a tile is one row of the block mask", function(p, c)
+         return p.mask_m == 0 and c.tile_m ~= 64 or p.mask_m == c.tile_m
+      end },
+      { "steps and blocks of the mask are multiples of each other", function(p, c)
+         local u = unit(p, c)
+         return u % 16 == 0 and c.tile_n % u == 0 and (p.mask_m == 0 or p.mask_n % u == 0)
+      end },
       { "S, P and O leave a thread enough registers", function(p, c)
-         return registers(p, c) <= (c.tile_m == 192 and 160 or 240)
+         return registers(p, c) <= registers_given(c)
       end },
       { "shared memory fits the SM", function(p, c, d)
-         return smem(p, c) + 1024 <= SM_SMEM and smem(p, c) <= d.smem_bytes_max
+         return fits(p, c, c.q_slots) and smem(p, c) <= d.smem_bytes_max
       end },
-      { "P is packed under a product only where the exponentials are", function(_, c)
-         return c.p_buffers == 1 or c.under == 1
+      { "turns need two warpgroups", function(_, c) return (c.ping_pong == 0) == (c.tile_m == 64) end },
+      { "P is packed under a product only where the exponentials are, and all steps are of one kind", function(p, c)
+         return c.p_buffers == 1 or c.under == 1 and p.mask_m == 0
       end },
-      { "tiles are taken in the order of their length where they differ", function(p, c)
-         return c.order == flag(not even(p)) and c.dynamic == c.order
+      { "O goes through Q's slot only where the next Q has another, and no rows follow the last", function(p, c)
+         return c.store_tma == 0 or c.q_slots == 2 and slabs(p.dv) <= slabs(p.d) and p.lengths == "dense"
       end },
-      -- from here on: what is legal but not worth a try
-      { "as many slots of Q as fit", function(p, c)
-         return c.q_slots == 2 or smem(p, { q_slots = 2, tile_m = c.tile_m, tile_n = c.tile_n, stages = c.stages }) + 1024 > SM_SMEM
+      { "tiles are dealt out longest first where a band or lengths make them differ, when ready where a mask does",
+         function(p, c)
+            return c.order == flag(not even(p)) and c.dynamic == flag(not even(p) or p.mask_m > 0)
+         end },
+      -- from here on: what is legal but not worth a try (measured: docs/notebook.md)
+      { "as many slots of Q as fit", function(p, c) return c.q_slots == 2 or not fits(p, c, 2) end },
+      { "a third slot of K and V only for tiles of 64", function(_, c) return c.stages == 2 or c.tile_m == 64 end },
+      { "three warpgroups only for short heads", function(p, c) return c.tile_m < 192 or p.d <= 64 and p.dv <= 64 end },
+      { "steps as long as they can be, nearly", function(p, c)
+         return c.tile_n >= short_step(p) or c.tile_m == 64
       end },
-      { "a third slot only for short steps", function(_, c) return c.stages == 2 or c.tile_n <= 96 end },
-      { "three warpgroups only for short heads", function(p, c) return c.tile_m == 128 or p.dv <= 128 end },
-      { "steps as long as registers and shared memory allow, or the next shorter ones", function(p, c)
-         return c.tile_n >= (p.dv <= 128 and 96 or p.dv <= 192 and 80 or 64) or c.tile_m == 192 and p.dv > 64
-      end },
-      { "polynomials only where exponentials are as dear as products", function(p, c)
-         return c.emulate == 0 or p.dv <= 64
-      end },
-      { "a tile is not mostly past the last query", function(p, c) return c.tile_m == 128 or c.tile_m < 2 * p.sq end },
+      { "O is always rescaled where exponentials come behind the product, only on need where they run under it",
+         function(_, c) return (c.under == 0) == (c.skip == -1) end },
+      { "a tile is not mostly past the last query", function(p, c) return c.tile_m <= 128 or c.tile_m < 2 * p.sq end },
    },
    params = function(p, c)
-      return shared(p, cuda_type, {
+      return shared(p, cuda_type, with_mask(p, {
          { "tile_m", c.tile_m },
          { "tile_n", c.tile_n },
          { "stages", c.stages },
@@ -101,47 +146,53 @@ return triage.kernel {
          { "under", c.under },
          { "p_buffers", c.p_buffers },
          { "skip", c.skip },
-         { "emulate", c.emulate },
+         { "store_tma", c.store_tma },
          { "order", c.order },
          { "dynamic", c.dynamic },
+         { "ctas_per_sm", ctas_per_sm(c) },
          { "offsets", flag(p.lengths == "varlen") },
          { "lengths", flag(p.lengths == "cache") },
-      })
+      }))
    end,
    launch = function(p, c, d)
       return {
-         grid = { math.max(1, math.min(tiles(p, c), d.sm_count)) },
+         grid = { math.max(1, math.min(tiles(p, c), d.sm_count * ctas_per_sm(c))) },
          block = { 128 * (consumers(c) + 1) },
          smem_bytes = smem(p, c),
          workspace_bytes = 8 * c.dynamic,
          workspace_zero_bytes = 8 * c.dynamic,
          map_q = map(p, 64),
-         map_k = map(p, c.tile_n),
-         map_v = map(p, c.tile_n),
+         map_k = map(p, unit(p, c)),
+         map_v = map(p, unit(p, c)),
+         map_o = map(p, 64),
       }
    end,
-   spill_limit = 256, -- bytes: scalars of the loop's surroundings, where S, P and O fill the registers
+   spill_limit = 64, -- bytes: scalars from around the loop, where S, P and O fill the registers
    default = {
-      -- measured best on an H200: heads of 64; of 128; wider ones
-      { tile_m = 192, tile_n = 128, stages = 2, q_slots = 2, ping_pong = 1, under = 0, p_buffers = 1, skip = -1, emulate = 0,
-        order = 0, dynamic = 0 },
-      { tile_m = 192, tile_n = 128, stages = 2, q_slots = 2, ping_pong = 1, under = 0, p_buffers = 1, skip = -1, emulate = 0,
-        order = 1, dynamic = 1 },
-      { tile_m = 128, tile_n = 128, stages = 2, q_slots = 2, ping_pong = 1, under = 1, p_buffers = 2, skip = 0, emulate = 0,
-        order = 0, dynamic = 0 },
-      { tile_m = 128, tile_n = 128, stages = 2, q_slots = 2, ping_pong = 1, under = 1, p_buffers = 2, skip = 0, emulate = 0,
-        order = 1, dynamic = 1 },
-      { tile_m = 128, tile_n = 128, stages = 2, q_slots = 1, ping_pong = 1, under = 1, p_buffers = 1, skip = 0, emulate = 0,
-        order = 0, dynamic = 0 },
-      { tile_m = 128, tile_n = 128, stages = 2, q_slots = 1, ping_pong = 1, under = 1, p_buffers = 1, skip = 0, emulate = 0,
-        order = 1, dynamic = 1 },
-      { tile_m = 128, tile_n = 112, stages = 2, q_slots = 1, ping_pong = 1, under = 1, p_buffers = 1, skip = 0, emulate = 0,
-        order = 0, dynamic = 0 },
-      { tile_m = 128, tile_n = 112, stages = 2, q_slots = 1, ping_pong = 1, under = 1, p_buffers = 1, skip = 0, emulate = 0,
-        order = 1, dynamic = 1 },
-      { tile_m = 128, tile_n = 80, stages = 2, q_slots = 1, ping_pong = 1, under = 1, p_buffers = 1, skip = 0, emulate = 0,
-        order = 0, dynamic = 0 },
-      { tile_m = 128, tile_n = 80, stages = 2, q_slots = 1, ping_pong = 1, under = 1, p_buffers = 1, skip = 0, emulate = 0,
-        order = 1, dynamic = 1 },
+      -- measured best on an H200: heads of up to 64; up to 128; wider ones
+      default(192, 128, 2, 2, 1, 0, 1, -1, 0, 0),
+      default(192, 128, 2, 2, 1, 0, 1, -1, 1, 1),
+      default(128, 128, 2, 2, 1, 0, 1, -1, 0, 0),
+      default(128, 128, 2, 2, 1, 1, 2, 0, 1, 1),
+      default(128, 128, 2, 1, 1, 1, 1, 0, 0, 0),
+      default(128, 128, 2, 1, 1, 1, 1, 0, 1, 1),
+      default(128, 112, 2, 1, 1, 1, 1, 0, 0, 0),
+      default(128, 112, 2, 1, 1, 1, 1, 0, 1, 1),
+      default(128, 80, 2, 1, 1, 1, 1, 0, 0, 0),
+      default(128, 80, 2, 1, 1, 1, 1, 0, 1, 1),
+      -- block masks of 128 rows
+      default(128, 128, 2, 2, 2, 0, 1, -1, 0, 1),
+      default(128, 128, 2, 2, 2, 0, 1, -1, 1, 1),
+      default(128, 128, 2, 1, 2, 0, 1, -1, 0, 1),
+      default(128, 128, 2, 1, 2, 0, 1, -1, 1, 1),
+      default(128, 64, 2, 1, 1, 1, 1, 0, 0, 1),
+      default(128, 64, 2, 1, 1, 1, 1, 0, 1, 1),
+      -- ... of 64
+      default(64, 128, 2, 2, 0, 0, 1, -1, 0, 1),
+      default(64, 128, 2, 2, 0, 0, 1, -1, 1, 1),
+      default(64, 64, 3, 1, 0, 0, 1, -1, 0, 1),
+      default(64, 64, 3, 1, 0, 0, 1, -1, 1, 1),
+      default(64, 64, 2, 1, 0, 0, 1, -1, 0, 1),
+      default(64, 64, 2, 1, 0, 0, 1, -1, 1, 1),
    },
 }
