@@ -19,6 +19,12 @@ log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 trap 'exit 130' INT TERM
 
+# Sets cpu_s: the processor's seconds of all steps so far, which say more than the clock's on a busy machine.
+read_cpu() {
+    times >"$log/times" # not in a subshell, which has no steps
+    cpu_s=$(awk -F '[ms ]+' 'NR == 2 { printf "%d", 60 * $1 + $2 + 60 * $3 + $4 }' "$log/times")
+}
+
 # step NAME COMMAND...: runs it, shows its output when it fails. Exit code 77 means skipped.
 step() {
     name=$1
@@ -29,6 +35,8 @@ step() {
     esac
     say "$name"
     started=$(date +%s)
+    read_cpu
+    cpu_before=$cpu_s
     set +e # a shell ignores -e in a command whose exit code is asked for
     (
         set -e
@@ -47,7 +55,8 @@ step() {
             ;;
     esac
     grep -E '^skipped|^[0-9]+ (candidates|files|passed|warnings)|tests passed|\(Skipped\)|SKIP' "$log/$name" || true
-    echo "$name: $(($(date +%s) - started)) s"
+    read_cpu
+    echo "$name: $(($(date +%s) - started)) s, $((cpu_s - cpu_before)) s of the processors"
 }
 wanted=${*:-}
 
