@@ -31,19 +31,20 @@ extern "C" {
 
 typedef enum triage_status {
     TRIAGE_OK = 0,
-    TRIAGE_E_INVALID = 1,     /* an argument is out of its documented range            */
-    TRIAGE_E_DATA = 2,        /* input data is malformed (a pattern, a space, a database) */
-    TRIAGE_E_NO_DEVICE = 3,   /* no usable device, driver or compiler                   */
-    TRIAGE_E_NOT_FOUND = 4,   /* nothing stored under that key                          */
-    TRIAGE_E_UNSUPPORTED = 5, /* no kernel covers the problem on this device            */
-    TRIAGE_E_COMPILE = 6,     /* a kernel did not compile                               */
-    TRIAGE_E_WRONG = 7,       /* a kernel gave a wrong result                           */
-    TRIAGE_E_DEVICE = 8,      /* the device or its driver reported a failure            */
-    TRIAGE_E_IO = 9,          /* a file or pipe could not be read or written            */
-    TRIAGE_E_DB = 10,         /* the database refused                                   */
-    TRIAGE_E_MEMORY = 11,     /* out of host or device memory                           */
-    TRIAGE_E_TIMEOUT = 12,    /* a stated time limit passed                             */
-    TRIAGE_E_INTERRUPTED = 13 /* stopped by the caller                                  */
+    TRIAGE_E_INVALID = 1,      /* an argument is out of its documented range            */
+    TRIAGE_E_DATA = 2,         /* input data is malformed (a pattern, a space, a database) */
+    TRIAGE_E_NO_DEVICE = 3,    /* no usable device, driver or compiler                   */
+    TRIAGE_E_NOT_FOUND = 4,    /* nothing stored under that key                          */
+    TRIAGE_E_UNSUPPORTED = 5,  /* no kernel covers the problem on this device            */
+    TRIAGE_E_COMPILE = 6,      /* a kernel did not compile                               */
+    TRIAGE_E_WRONG = 7,        /* a kernel gave a wrong result                           */
+    TRIAGE_E_DEVICE = 8,       /* the device or its driver reported a failure            */
+    TRIAGE_E_IO = 9,           /* a file or pipe could not be read or written            */
+    TRIAGE_E_DB = 10,          /* the database refused                                   */
+    TRIAGE_E_MEMORY = 11,      /* out of host or device memory                           */
+    TRIAGE_E_TIMEOUT = 12,     /* a stated time limit passed                             */
+    TRIAGE_E_INTERRUPTED = 13, /* stopped by the caller                                 */
+    TRIAGE_E_CAPTURE = 14      /* a first call while the stream is captured in a graph: prepare it before */
 } triage_status;
 
 /* One line about the last failure in this thread; "" if there was none. Borrowed: valid until the
@@ -201,6 +202,14 @@ TRIAGE_API triage_status triage_bsr_gemm(triage_context *context, float alpha, c
                                          const triage_dense *b, float beta, const triage_dense *c,
                                          const triage_epilogue *epilogue, void *stream);
 
+/* Makes all ready for such a call on this stream, and launches nothing. A first call while the stream is captured in a
+ * CUDA graph is TRIAGE_E_CAPTURE and leaves the capture as it was: prepare it before. A call that was prepared, or made
+ * once, can be captured. */
+TRIAGE_API triage_status triage_bsr_gemm_prepare(triage_context *context, float alpha,
+                                                 const triage_bsr_matrix *a, const triage_dense *b,
+                                                 float beta, const triage_dense *c,
+                                                 const triage_epilogue *epilogue, void *stream);
+
 /* Y = act(X W^T + bias) with W (out x in) block-sparse: X is tokens x in and Y tokens x out, both
  * row-major. The same kernels as triage_bsr_gemm with column-major B and C. */
 TRIAGE_API triage_status triage_bsr_linear(triage_context *context, const triage_bsr_matrix *w,
@@ -241,6 +250,150 @@ typedef struct triage_choice {
 TRIAGE_API triage_status triage_bsr_gemm_choice(triage_choice *out, triage_context *context,
                                                 const triage_bsr_matrix *a, const triage_dense *b,
                                                 const triage_dense *c, const triage_epilogue *epilogue);
+
+/* ---- attention --------------------------------------------------------------------------------
+ *
+ * O = softmax(scale Q K^T + mask) V, for each sequence and q head; KV head g serves the q heads g * n .. g * n + n - 1,
+ * n = heads_q / heads_kv. A query that sees no key has O = 0 and LSE = -inf. What is behind the end of a sequence is
+ * never looked at: it may hold NaN; rows of O and LSE there are not written.
+ *
+ * A triage_attention is made once for what stays: types, heads, sizes, the kind of mask. A call has pointers and
+ * strides. Everything that a call points to is device memory and is read when the kernel runs, on the caller's stream:
+ * lengths, pages and device lists may be computed there before it, and a CUDA graph replayed with others. */
+
+typedef struct triage_attention triage_attention;
+
+typedef enum triage_mask {
+    TRIAGE_MASK_FULL = 0,
+    TRIAGE_MASK_CAUSAL = 1,          /* query i sees keys 0 .. i + (keys - queries): the last sees the last */
+    TRIAGE_MASK_CAUSAL_TOP_LEFT = 2, /* query i sees keys 0 .. i */
+    TRIAGE_MASK_WINDOW = 3           /* keys at - left .. at + right, at = i + (keys - queries) */
+} triage_mask;
+
+typedef enum triage_lengths {
+    TRIAGE_LENGTHS_DENSE = 0, /* every sequence has max_q queries and max_k keys */
+    TRIAGE_LENGTHS_OFFSETS =
+        1,                   /* sequences of any length, empty ones too, lie one after another: cu_q, cu_k */
+    TRIAGE_LENGTHS_CACHE = 2 /* max_q queries each; of the room for max_k keys the first len_k are in use */
+} triage_lengths;
+
+/* Which q heads share the lists of a block mask. */
+typedef enum triage_lists {
+    TRIAGE_LISTS_ALL = 0,      /* one set for all heads */
+    TRIAGE_LISTS_KV_HEADS = 1, /* one for each KV head */
+    TRIAGE_LISTS_Q_HEADS = 2   /* one for each q head */
+} triage_lists;
+
+/* Lists of KV blocks, one for each row of blocks: row r is cols[ptr[r]] .. cols[ptr[r + 1] - 1], ascending and unique.
+ * Rows go [sequence, if per sequence][head, if per head][block of queries]. Both NULL: no blocks of this kind. */
+typedef struct triage_block_lists {
+    const int32_t *ptr;  /* [rows + 1] */
+    const int32_t *cols; /* [ptr[rows]] */
+} triage_block_lists;
+
+#define TRIAGE_OPEN (-1) /* a side of a window */
+
+typedef struct triage_attention_desc {
+    uint32_t version; /* TRIAGE_ATTENTION_DESC_VERSION */
+    triage_dtype
+        in_type; /* of Q, K, V: f16, bf16, e4m3; f32 on the host device and on the plain CUDA kernel */
+    triage_dtype out_type;        /* of O: f16 or bf16; f32 for f32 */
+    int64_t batch;                /* sequences, 1 .. 2^31-1 */
+    int64_t heads_q, heads_kv;    /* heads_q a multiple of heads_kv */
+    int64_t max_q, max_k;         /* rows of the longest sequence, 0 .. 2^31-1 */
+    int32_t head_dim, head_dim_v; /* of Q and K; of V and O; 1 .. 256 */
+    triage_mask mask;
+    int32_t left, right; /* TRIAGE_MASK_WINDOW: keys beside a query's own place, or TRIAGE_OPEN */
+    float scale;         /* above 0; 0: 1 / sqrt(head_dim) */
+    float softcap;       /* above 0: score = softcap * tanh(score / softcap); 0: none */
+    int32_t lse;         /* not 0: calls want the log-sum-exp */
+    triage_lengths lengths;
+    int32_t page_size; /* TRIAGE_LENGTHS_CACHE: keys of a page, 1 or more; 0: the cache is contiguous */
+    int32_t
+        splits; /* 1 .. 256: a row's keys are cut in so many pieces by its own length alone, and its kernel is
+                             * chosen as for one sequence, so that its bits do not depend on its batch; 0: as is fastest */
+    /* a block mask, beside the mask above: a key is seen where both allow it */
+    int32_t mask_rows, mask_cols; /* queries and keys of a block: 16, 32, 64 or 128 each; 0: no block mask */
+    int32_t lists_per_sequence;   /* not 0: each sequence has lists of its own */
+    triage_lists lists;
+    triage_memory lists_memory; /* HOST: the three below, copied. DEVICE: a call has the lists */
+    triage_block_lists full;    /* blocks that are seen whole */
+    triage_block_lists partial; /* and those with bits */
+    const uint32_t
+        *partial_bits; /* [entry of partial.cols][mask_rows][words], words = (mask_cols + 31) / 32: bit j of
+                                   * word w is key 32 w + j of the block */
+    double
+        density; /* DEVICE: share of the blocks that the lists are expected to name, 0 .. 1: what a kernel is chosen by */
+} triage_attention_desc;
+
+#define TRIAGE_ATTENTION_DESC_VERSION 1u
+#define TRIAGE_ATTENTION_DESC_INIT                                                                           \
+    {                                                                                                        \
+        TRIAGE_ATTENTION_DESC_VERSION, TRIAGE_BF16, TRIAGE_BF16, 1, 1, 1, 0, 0, 0, 0, TRIAGE_MASK_FULL, 0,   \
+            0, 0, 0, 0, TRIAGE_LENGTHS_DENSE, 0, 0, 0, 0, 0, TRIAGE_LISTS_ALL, TRIAGE_MEMORY_HOST, {0, 0},   \
+            {0, 0}, 0, 0.1                                                                                   \
+    }
+
+/* Makes one. Host lists are checked and copied to the device: TRIAGE_E_DATA names row and index. TRIAGE_E_INVALID names
+ * the field, its value and what is allowed. Freed before its context. */
+TRIAGE_API triage_status triage_attention_create(triage_attention **out, triage_context *context,
+                                                 const triage_attention_desc *desc);
+TRIAGE_API void triage_attention_free(triage_attention *attention);
+
+/* A tensor of rows of head_dim elements that lie next to one another; the strides in elements are free, 0 too (not of O
+ * and LSE). [batch][row][head][d] has {row * rows, d, heads * d} with row = heads * d; so packed QKV, [batch][head][row][d]
+ * and expanded heads need no copy. 16-byte aligned data and strides let the fastest kernels run. */
+typedef struct triage_tensor {
+    void *data; /* aligned to its type */
+    int64_t batch, head,
+        row; /* TRIAGE_LENGTHS_OFFSETS: batch is not used; pages: of K and V from page to page */
+} triage_tensor;
+
+/* Lists on the device, as PyTorch's BlockMask has them: of row r the first count[r] of cols[r * capacity] ... */
+typedef struct triage_device_lists {
+    const int32_t *count; /* [rows] */
+    const int32_t *cols;  /* [rows][capacity] */
+    int64_t capacity;
+} triage_device_lists;
+
+typedef struct triage_attention_call {
+    uint32_t version;  /* TRIAGE_ATTENTION_CALL_VERSION */
+    uint32_t reserved; /* 0 */
+    triage_tensor q, k, v, o;
+    triage_tensor lse;                        /* float; with desc.lse */
+    const float *scale_q, *scale_k, *scale_v; /* e4m3: [batch][heads_kv], or NULL: 1 */
+    const int32_t *cu_q, *cu_k; /* TRIAGE_LENGTHS_OFFSETS: [batch + 1], from 0 up to rows_q, rows_k */
+    int64_t rows_q, rows_k;     /* TRIAGE_LENGTHS_OFFSETS: rows of all sequences together */
+    const int32_t *len_k;       /* TRIAGE_LENGTHS_CACHE: [batch], keys in use, 0 .. max_k */
+    const int32_t
+        *page_table; /* with page_size: [batch][page_stride]; entries behind the last page are not read */
+    int64_t page_stride, pages;        /* pages: how many there are */
+    triage_device_lists full, partial; /* DEVICE lists; cols NULL: none of this kind */
+    const uint32_t
+        *partial_bits; /* [rows][capacity][mask_rows][words], NULL: all of a partial block is seen */
+} triage_attention_call;
+
+#define TRIAGE_ATTENTION_CALL_VERSION 1u
+#define TRIAGE_ATTENTION_CALL_INIT                                                                           \
+    { .version = TRIAGE_ATTENTION_CALL_VERSION }
+
+/* Enqueues one forward pass (host device: done on return). O and LSE must not overlap what is read.
+ *
+ * The kernel is the one tuned for this GPU and problem, else the nearest tuned one, else the space's default. The first
+ * call with such strides may compile (seconds) and synchronises; later ones compile nothing, allocate nothing, read no
+ * database, take no lock, and can be captured in a CUDA graph. A first call inside a capture is TRIAGE_E_CAPTURE and leaves the
+ * capture as it was: prepare it before. A kernel with a workspace serves one stream: the first call on another one is a first
+ * call again. Thread-safe. TRIAGE_E_INVALID, _UNSUPPORTED, _COMPILE, _DEVICE, _MEMORY, _CAPTURE. */
+TRIAGE_API triage_status triage_attention_run(const triage_attention *attention,
+                                              const triage_attention_call *call, void *stream);
+
+/* Makes all ready for calls with such strides, alignments and this stream, and launches nothing. */
+TRIAGE_API triage_status triage_attention_prepare(const triage_attention *attention,
+                                                  const triage_attention_call *call, void *stream);
+
+/* As triage_bsr_gemm_choice. */
+TRIAGE_API triage_status triage_attention_choice(triage_choice *out, const triage_attention *attention,
+                                                 const triage_attention_call *call);
 
 #ifdef __cplusplus
 }

@@ -60,6 +60,8 @@ const char *triage_status_name(triage_status status) {
         return "time limit passed";
     case TRIAGE_E_INTERRUPTED:
         return "interrupted";
+    case TRIAGE_E_CAPTURE:
+        return "a first call inside a graph capture";
     }
     return "unknown status";
 }

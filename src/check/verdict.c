@@ -73,7 +73,9 @@ static tri_ruler ruler_of(const tri_view *view, const double *references, size_t
     tri_ruler ruler = tri_ruler_of(view->dtype);
     size_t values = count * (size_t)view->cols;
     double sum = 0;
-    if (view->cols >= SHORT_ROW && !view->common_scale)
+    if (view->scale > 0)
+        ruler.floor = view->scale;
+    if (view->scale > 0 || (view->cols >= SHORT_ROW && !view->common_scale))
         return ruler;
     for (size_t i = 0; i < values; i++) {
         double value = isinf(references[i]) ? 0 : fmin(fabs(references[i]), ruler.largest);

@@ -16,6 +16,9 @@ typedef struct tri_view {
     /* A row may be small by its own doing (an activation that cuts most of it off): the rms of all checked rows counts
      * as a row's scale where it is larger. Rows of fewer than 32 elements are treated so anyway. */
     bool common_scale;
+    /* Above 0: what counts as a row's scale instead, where it is larger than the row: for results whose errors are
+     * absolute. Of one column, a logarithm say, the rms of other rows says nothing. */
+    double scale;
     /* -infinity is a value: where the float64 row has it the result must have it, and nowhere else. */
     bool minus_infinity;
     /* Of the operation's own, where float32 sums are not what limits a right kernel (8-bit floats, rounded

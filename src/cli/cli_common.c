@@ -29,6 +29,7 @@ int tri_cli_exit_code(triage_status status) {
     case TRIAGE_E_TIMEOUT:
     case TRIAGE_E_MEMORY:
         return TRI_EXIT_NONE_RIGHT;
+    case TRIAGE_E_CAPTURE:
     case TRIAGE_E_NOT_FOUND:
     case TRIAGE_E_IO:
     case TRIAGE_E_DB:

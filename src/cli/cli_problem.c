@@ -188,7 +188,7 @@ triage_status tri_cli_problem_fits(const tri_problem *problem) {
 }
 
 const tri_pattern *tri_cli_pattern(const tri_cli_problem *problem) {
-    return problem->problem.op->has_pattern ? &problem->pattern : NULL;
+    return tri_problem_has_pattern(&problem->problem) ? &problem->pattern : NULL;
 }
 
 void tri_cli_problem_free(tri_cli_problem *problem) {

@@ -23,6 +23,7 @@ typedef struct tri_backend {
     triage_status (*fill)(tri_device *device, tri_address to, uint32_t word, size_t words, void *stream);
     triage_status (*flush)(tri_device *device, size_t bytes, void *stream);
     triage_status (*synchronize)(tri_device *device);
+    bool (*capturing)(tri_device *device, void *stream); /* NULL: it has no graphs */
     triage_status (*circumstances)(char **out, tri_device *device);
     /* kernels */
     triage_status (*load)(tri_kernel **out, tri_device *device, const tri_image *image,

@@ -87,6 +87,10 @@ triage_status tri_device_flush(tri_device *device, size_t bytes, void *stream) {
     return bytes ? device->backend->flush(device, bytes, stream) : TRIAGE_OK;
 }
 
+bool tri_device_is_capturing(tri_device *device, void *stream) {
+    return device->backend->capturing && device->backend->capturing(device, stream);
+}
+
 triage_status tri_device_synchronize(tri_device *device) {
     return device->backend->synchronize(device);
 }

@@ -165,6 +165,8 @@ triage_status tri_device_fill(tri_device *device, tri_address to, uint32_t word,
  * its own. Host: done on return; they are written, by every thread of the pool. */
 triage_status tri_device_flush(tri_device *device, size_t bytes, void *stream);
 triage_status tri_device_synchronize(tri_device *device);
+/* Is what is enqueued on the stream captured in a graph? Then nothing may be allocated, loaded or waited for. */
+bool tri_device_is_capturing(tri_device *device, void *stream);
 
 /* Loads an image; sets the shared-memory limit. The entry is "triage_kernel". */
 triage_status tri_kernel_load(tri_kernel **out, tri_device *device, const tri_image *image,

@@ -136,10 +136,10 @@ static triage_status do_setup(server *s, const json_t *job) {
         TRI_TRY(outlast_others(s, locks));
     TRI_TRY(tri_problem_from_json(&problem, problem_json));
     TRI_TRY(read_trial(&reference, reference_json));
-    if (problem.op->has_pattern)
+    if (tri_problem_has_pattern(&problem))
         TRI_TRY(tri_pattern_from_fd(&s->pattern, s->pattern_fd));
     tri_bench_setup setup = {.problem = &problem,
-                             .pattern = problem.op->has_pattern ? &s->pattern : NULL,
+                             .pattern = tri_problem_has_pattern(&problem) ? &s->pattern : NULL,
                              .seed = strtoull(seed, NULL, 10),
                              .warm = warm,
                              .sampling_limit_s = sampling,

@@ -49,6 +49,10 @@ const char *tri_operation_names(void) {
 
 /* ---- identity ---- */
 
+bool tri_problem_has_pattern(const tri_problem *problem) {
+    return problem->op->has_pattern && problem->op->has_pattern(problem);
+}
+
 triage_status tri_problem_check(const tri_problem *problem) {
     return problem->op->check(problem);
 }

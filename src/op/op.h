@@ -223,7 +223,8 @@ struct tri_operation {
 
     /* ---- a run ---- */
 
-    bool has_pattern; /* takes a tri_pattern: from the options or the caller, and over the wire */
+    /* Does this problem take a tri_pattern, from the options or the caller, and over the wire? NULL: none does. */
+    bool (*has_pattern)(const tri_problem *problem);
     size_t args_bytes;
 
     /* Cases to verify, 1 .. TRI_CASES_MAX. Case 0 is the one that is timed. */
@@ -287,6 +288,7 @@ triage_status tri_problem_parse(tri_problem *out, const char *key);
 /* The words of a key before " m="; *out owned by the caller. TRIAGE_E_DATA: the key has no " m=". */
 triage_status tri_problem_family(char **out, const char *key);
 
+bool tri_problem_has_pattern(const tri_problem *problem);
 double tri_problem_flops(const tri_problem *problem);       /* executed: "useful" */
 double tri_problem_dense_flops(const tri_problem *problem); /* "dense-equivalent" */
 double tri_problem_bytes(const tri_problem *problem);       /* the fewest that must move */

@@ -100,6 +100,11 @@ void tri_fingerprint_of(tri_fingerprint *out, const tri_pattern *pattern) {
     out->overlap_e1 = quantise_overlap(pattern, out->density_e4);
 }
 
+void tri_fingerprint_even(tri_fingerprint *out, double density) {
+    int32_t density_e4 = quantise_density(1e4 * density);
+    *out = (tri_fingerprint){density_e4, imbalance_of_step(0), (int32_t)(density_e4 / 1e3 + 0.5)};
+}
+
 bool tri_fingerprint_is_quantised(const tri_fingerprint *fingerprint) {
     int32_t density = fingerprint->density_e4, imbalance = fingerprint->imbalance_e1;
     if (density < 0 || density > 10000 || quantise_density(density) != density)

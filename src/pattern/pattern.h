@@ -35,7 +35,9 @@ void tri_fingerprint_of(tri_fingerprint *out, const tri_pattern *pattern);
 /* The fewest and the most stored blocks that a density may stand for, of so many in all. */
 void tri_fingerprint_blocks(int64_t *fewest, int64_t *most, const tri_fingerprint *fingerprint,
                             int64_t blocks);
-/* Could tri_fingerprint_of have made it? */
+/* Of lists that are not known yet, even and apart from one another. density 0 .. 1. */
+void tri_fingerprint_even(tri_fingerprint *out, double density);
+/* Could one of the two have made it? */
 bool tri_fingerprint_is_quantised(const tri_fingerprint *fingerprint);
 
 #endif

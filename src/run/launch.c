@@ -137,7 +137,7 @@ static triage_status plan_for(tri_plan **out, const triage_bsr_matrix *a, const 
 
 /* A call that the matrix does not know. It is kept before the launch, which may fail for reasons of its own. */
 static __attribute__((noinline)) triage_status new_call(triage_context *context, const triage_bsr_matrix *a,
-                                                        const tri_call *call, void *stream) {
+                                                        const tri_call *call, void *stream, bool launch) {
     triage_status status = TRIAGE_OK;
     tri_problem problem;
     tri_bsr_gemm_args args;
@@ -147,7 +147,8 @@ static __attribute__((noinline)) triage_status new_call(triage_context *context,
     TRI_TRY(plan_for(&plan, a, &problem, stream));
     TRI_TRY(tri_plan_args(&args, plan, call));
     tri_calls_put(a->calls, call, plan, &args);
-    status = tri_plan_launch(plan, &args, stream);
+    if (launch)
+        status = tri_plan_launch(plan, &args, stream);
 done:
     return status;
 }
@@ -160,10 +161,17 @@ TRI_HOT triage_status triage_bsr_gemm(triage_context *context, float alpha, cons
     if (a && b && c && a->context == context)
         known = tri_calls_take(a->calls, &call, stream);
     if (!known)
-        return new_call(context, a, &call, stream);
+        return new_call(context, a, &call, stream, true);
     triage_status status = tri_plan_launch(known->plan, &known->args, stream);
     tri_calls_give_back(known);
     return status;
+}
+
+triage_status triage_bsr_gemm_prepare(triage_context *context, float alpha, const triage_bsr_matrix *a,
+                                      const triage_dense *b, float beta, const triage_dense *c,
+                                      const triage_epilogue *epilogue, void *stream) {
+    const tri_call call = {.b = b, .c = c, .epilogue = epilogue, .alpha = alpha, .beta = beta};
+    return new_call(context, a, &call, stream, false);
 }
 
 /* The transposed view of a row-major matrix is the same memory, column-major. */

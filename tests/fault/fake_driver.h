@@ -379,6 +379,12 @@ static CUresult f_capture_begin(CUstream stream, CUstreamCaptureMode mode) {
     fake.captured = 0;
     return CUDA_SUCCESS;
 }
+static CUresult f_capture_status(CUstream stream, CUstreamCaptureStatus *out) {
+    (void)stream;
+    expect_context();
+    *out = (CUstreamCaptureStatus)fake.capturing;
+    return CUDA_SUCCESS;
+}
 /* As the real one: a failing end still ends, and gives no graph. */
 static CUresult f_capture_end(CUstream stream, CUgraph *out) {
     expect_context();

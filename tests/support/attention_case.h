@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bsr_gemm/args.h"
 #include "op/attention/attention.h"
 #include "device/device.h"
 #include "render/render.h"

@@ -46,7 +46,7 @@ static size_t first_of_kernel(const tri_configs *configs, const char *kernel, co
     return configs->default_index;
 }
 
-static void make_uneven(tri_pattern *out, int64_t rows, int64_t cols) {
+static inline void make_uneven(tri_pattern *out, int64_t rows, int64_t cols) {
     int32_t *row_ptr = calloc((size_t)rows + 1, sizeof *row_ptr), *col_idx = NULL, nnzb = 0;
     col_idx = calloc((size_t)(rows * cols), sizeof *col_idx);
     for (int64_t row = 0; row < rows; row++) {
@@ -60,7 +60,7 @@ static void make_uneven(tri_pattern *out, int64_t rows, int64_t cols) {
 }
 
 /* The problem, and the pattern it describes. */
-static tri_problem problem_of_shape(tri_pattern *pattern, const world_shape *shape) {
+static inline tri_problem problem_of_shape(tri_pattern *pattern, const world_shape *shape) {
     bool row = shape->layout == TRIAGE_ROW_MAJOR;
     const int64_t rows = shape->rows / shape->block, cols = shape->depth / shape->block;
     tri_problem problem = tri_bsr_problem_of(
@@ -85,26 +85,31 @@ static tri_problem problem_of_shape(tri_pattern *pattern, const world_shape *sha
     return problem;
 }
 
-static void open_world(world *w, const world_shape *shape) {
+/* The gate for w's problem and pattern. */
+static void open_gate(world *w, const char *device, const char *kernel, const char *with) {
     tri_configs configs = {0};
-    *w = (world){0};
-    must(tri_device_open(&w->device, shape->device, false));
-    w->problem = problem_of_shape(&w->pattern, shape);
-    must(tri_space_open(&w->space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
+    must(tri_device_open(&w->device, device, false));
+    must(tri_space_open(&w->space, w->problem.op, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
     const tri_device_info *info = tri_device_describe(w->device);
     must(tri_space_reference(&w->reference, w->space, &w->problem, info));
     must(tri_render(&w->reference_source, &w->reference, TRI_SOURCE_DIR));
     must(tri_space_enumerate(&configs, w->space, &w->problem, info));
-    const char *config = configs.text[first_of_kernel(&configs, shape->kernel, shape->with)];
+    const char *config = configs.text[first_of_kernel(&configs, kernel, with)];
     must(tri_space_candidate(&w->candidate, w->space, &w->problem, info, config));
     must(tri_render(&w->source, &w->candidate, TRI_SOURCE_DIR));
     tri_configs_free(&configs);
     tri_bench_setup setup = {.problem = &w->problem,
-                             .pattern = &w->pattern,
+                             .pattern = w->pattern.row_ptr ? &w->pattern : NULL,
                              .seed = 11,
                              .warm = true,
                              .reference = {&w->reference_source, &w->reference.launch}};
     must(tri_bench_open(&w->bench, w->device, &setup));
+}
+
+static inline void open_world(world *w, const world_shape *shape) {
+    *w = (world){0};
+    w->problem = problem_of_shape(&w->pattern, shape);
+    open_gate(w, shape->device, shape->kernel, shape->with);
 }
 
 static void close_world(world *w) {

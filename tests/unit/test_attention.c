@@ -41,7 +41,7 @@ static const char *const keys[] = {
     "imbalance=10 overlap=1",
     "attention e4m3 bf16 window softcap blocks=128x64 paged m=1 n=4096 k=192 v=128 heads=8/8 batch=1 "
     "window=1024,0 "
-    "page=16 lists=batch-q density=1000 imbalance=10 overlap=1 bits lse",
+    "page=16 lists=batch-q density=1000 imbalance=10 overlap=1 bits splits=8 lse",
 };
 
 static void keys_are_read_and_written_alike(void **state) {
@@ -389,20 +389,20 @@ static void no_row_sees_what_stands_behind_an_end(void **state) {
 static void near_problems_are_near(void **state) {
     (void)state;
     tri_attention_problem a = plain(4096, 4096), b = a;
-    tri_distance d;
-    assert_true(tri_attention_distance_parts(&d, &a, &b));
-    assert_true(d.part[0] == 0 && d.part[1] == 0 && d.part[2] == 0 && d.part[3] == 0);
+    double d[TRI_DISTANCE_PARTS];
+    assert_true(tri_attention_distance_squares(d, &a, &b));
+    assert_true(d[0] == 0 && d[1] == 0 && d[2] == 0 && d[3] == 0);
     b.sq = 8192;
-    assert_true(tri_attention_distance_parts(&d, &a, &b));
-    assert_true(fabs(d.part[0] - 0.25) < 1e-12);
+    assert_true(tri_attention_distance_squares(d, &a, &b));
+    assert_true(fabs(sqrt(d[0]) - 0.25) < 1e-12);
     b = a, b.lse = true;
-    assert_true(tri_attention_distance_parts(&d, &a, &b) && d.part[3] > 0 && d.part[0] == 0);
+    assert_true(tri_attention_distance_squares(d, &a, &b) && d[3] > 0 && d[0] == 0);
     b = a, b.d = 32;
-    assert_false(tri_attention_distance_parts(&d, &a, &b));
+    assert_false(tri_attention_distance_squares(d, &a, &b));
     b = a, b.band = TRI_BAND_CAUSAL;
-    assert_false(tri_attention_distance_parts(&d, &a, &b));
+    assert_false(tri_attention_distance_squares(d, &a, &b));
     b = a, b.sq = 0, b.sk = 0;
-    assert_true(tri_attention_distance_parts(&d, &a, &b) && isfinite(d.part[0]));
+    assert_true(tri_attention_distance_squares(d, &a, &b) && isfinite(d[0]));
 }
 
 int main(void) {

@@ -201,6 +201,18 @@ static triage_status synchronize(tri_device *device) {
     RETURN_IN_CONTEXT(cuda(device), "cuCtxSynchronize", context_synchronize());
 }
 
+/* The null stream cannot be captured; what it answers while another stream is tells that a call there would break it. */
+static bool capturing(tri_device *device, void *stream) {
+    CUstreamCaptureStatus state = CU_STREAM_CAPTURE_STATUS_NONE;
+    CUresult result = CUDA_SUCCESS;
+    bool pushed = false;
+    if (tri_cuda_enter(cuda(device), &pushed) != TRIAGE_OK)
+        return false;
+    result = cuda(device)->driver->capture_status((CUstream)stream, &state);
+    tri_cuda_leave(cuda(device), pushed);
+    return result != CUDA_SUCCESS || state != CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
 const tri_backend tri_cuda_backend = {
     .name = "cuda",
     .set_tools = tri_nvrtc_set_tools,
@@ -217,6 +229,7 @@ const tri_backend tri_cuda_backend = {
     .fill = fill,
     .flush = tri_cuda_flush,
     .synchronize = synchronize,
+    .capturing = capturing,
     .circumstances = tri_cuda_circumstances,
     .load = tri_cuda_load,
     .unload = tri_cuda_unload,

@@ -1,5 +1,6 @@
-/* Attention, forward: O = softmax(scale Q K^T + mask) V, and the log-sum-exp of each row on request. What is computed
- * word for word, and what a query sees: templates/attention/args.h. Pure C on the host; nothing here knows of a device. */
+/* Attention, forward: O = softmax(scale Q K^T + mask) V, and the log-sum-exp of each row on request. What is computed,
+ * word for word, and what a query sees: templates/attention/args.h. Only this folder and the operation's own rooms
+ * include it (src/api/attention, its options in src/cli): all others work with op/op.h. */
 #ifndef TRIAGE_OP_ATTENTION_ATTENTION_H
 #define TRIAGE_OP_ATTENTION_ATTENTION_H
 
@@ -7,7 +8,8 @@
 #include "base/dtype.h"
 #include "check/fill.h"
 #include "op/op.h"
-#include "pattern/pattern.h"
+
+extern const tri_operation tri_op_attention;
 
 /* ---- problem -------------------------------------------------------------------------------------- */
 
@@ -44,7 +46,7 @@ typedef struct tri_block_mask_kind {
 
 #define TRI_ATTENTION_D_MAX 256
 
-typedef struct tri_attention_problem {
+typedef struct TRI_IN_PLACE tri_attention_problem {
     triage_dtype in_type;  /* of Q, K, V; e4m3 has a scale for each sequence and KV head */
     triage_dtype out_type; /* of O: that of Q for f32; f16 or bf16 */
     int64_t batch, heads_q, heads_kv;
@@ -55,6 +57,8 @@ typedef struct tri_attention_problem {
     bool softcap, lse;
     tri_attention_lengths lengths;
     int32_t page_size; /* TRI_LENGTHS_CACHE: keys of a page; 0: the cache is contiguous */
+    int32_t
+        splits; /* pieces that the keys of a row are cut in, so that its bits do not depend on other rows; 0: any */
     tri_block_mask_kind mask;
     /* no part of the identity */
     int32_t alignment; /* bytes, at most 16, that bases and strides of all of Q, K, V, O are multiples of */
@@ -62,6 +66,26 @@ typedef struct tri_attention_problem {
     int64_t queries, keys; /* rows of Q and of K of all sequences, of one head */
     int64_t pairs;         /* of a query and a key that it sees, over all sequences and q heads */
 } tri_attention_problem;
+_Static_assert(sizeof(tri_attention_problem) <= TRI_PROBLEM_BYTES, "a problem's bytes are too few");
+
+static inline const tri_attention_problem *tri_attention(const tri_problem *problem) {
+    return (const tri_attention_problem *)problem->data;
+}
+/* The same as a problem of any operation. */
+static inline tri_problem tri_attention_problem_of(const tri_attention_problem *own) {
+    tri_problem problem = {.op = &tri_op_attention};
+    *(tri_attention_problem *)problem.data = *own;
+    return problem;
+}
+
+/* Its part of a launch. */
+typedef struct TRI_IN_PLACE tri_attention_launch {
+    int32_t splits; /* args.splits, where the problem does not ask for some */
+} tri_attention_launch;
+_Static_assert(sizeof(tri_attention_launch) <= TRI_LAUNCH_BYTES, "a launch's bytes are too few");
+static inline const tri_attention_launch *tri_attention_launch_of(const tri_launch *launch) {
+    return (const tri_attention_launch *)launch->own;
+}
 
 /* Ranges: batch, heads 1 .., heads_q a multiple of heads_kv and batch * heads_q at most 2^31-1; sq, sk 0 .. 2^31-1;
  * d, dv 1 .. 256. One line names the value and the allowed range. TRIAGE_E_INVALID. */
@@ -87,7 +111,7 @@ tri_attention_length tri_attention_lengths_next(tri_attention_lengths_drawn *dra
  *
  *   attention bf16 bf16 causal m=8192 n=8192 k=128 v=128 heads=32/8 batch=2
  *   attention e4m3 bf16 window softcap blocks=128x64 paged m=1 n=4096 k=64 v=64 heads=8/8 batch=1
- *       window=1024,0 page=16 lists=batch-kv density=1000 imbalance=10 overlap=1 bits lse      (one line)
+ *       window=1024,0 page=16 lists=batch-kv density=1000 imbalance=10 overlap=1 bits splits=8 lse      (one line)
  *
  * m is sq, n sk, k d, v dv. Words before " m=" say what a kernel for one problem must have to serve another one; the
  * fields behind "batch=" say how much of it. Of both only what is there is written, in this order, so that what
@@ -103,12 +127,14 @@ double tri_attention_dense_flops(const tri_attention_problem *problem); /* as if
 /* The fewest bytes that must move: Q read and O written once, K and V once for each KV head, and the lists. */
 double tri_attention_bytes(const tri_attention_problem *problem);
 
-/* As tri_problem_distance_parts: shape is sq, sk, heads and batch; sparsity the density of the blocks or the width of
- * the window; pattern that of the lists; epilogue lse and the size of pages. */
-bool tri_attention_distance_parts(tri_distance *out, const tri_attention_problem *a,
-                                  const tri_attention_problem *b);
+/* tri_operation.distance_squares: shape is sq, sk, d, heads and batch; sparsity the density of the blocks and the width of
+ * the window; pattern that of the lists; the last one lse, splits and the size of pages. */
+bool tri_attention_distance_squares(double out[TRI_DISTANCE_PARTS], const tri_attention_problem *a,
+                                    const tri_attention_problem *b);
 
 const char *tri_attention_band_name(tri_attention_band band); /* "full" "causal" "causal-top-left" "window" */
+
+#define TRI_ATTENTION_SPLITS_MAX 256
 
 /* ---- block masks ------------------------------------------------------------------------------------ */
 
@@ -151,6 +177,9 @@ typedef struct tri_attention_inputs {
 int tri_attention_cases(const tri_attention_problem *problem);
 tri_attention_args tri_attention_case_args(const tri_attention_inputs *inputs, int which);
 
+/* What a row of Q is for: 0 .. 4 plain, 5 late, 6 and 7 huge. */
+int tri_attention_row_kind(int64_t b, int64_t head, int64_t i);
+
 /* The arguments of such a run but its addresses. */
 void tri_attention_layout(tri_attention_args *out, const tri_attention_problem *problem);
 
@@ -158,6 +187,9 @@ void tri_attention_layout(tri_attention_args *out, const tri_attention_problem *
  * problem with bits every fifth block is partial. */
 triage_status tri_attention_inputs_draw(tri_attention_inputs *out, const tri_attention_problem *problem,
                                         const tri_pattern *mask, uint64_t seed);
+/* Of these only lengths, offsets and pages. */
+triage_status tri_attention_inputs_lengths(tri_attention_inputs *out, const tri_attention_problem *problem,
+                                           uint64_t seed);
 void tri_attention_inputs_free(tri_attention_inputs *inputs);
 
 /* Of the arguments of a launch: the pairs of a query and a key that it sees, over all sequences and q heads. */
@@ -173,5 +205,27 @@ int64_t tri_attention_keys(int32_t *out, const tri_attention_problem *problem, c
 /* One row in float64: O (dv values) and its LSE, -INFINITY without keys. */
 triage_status tri_attention_reference_row(double *o, double *lse, const tri_attention_problem *problem,
                                           const tri_attention_args *args, int b, int head, int64_t i);
+
+/* ---- a run: entries of the table (op.h) -------------------------------------------------------------- */
+
+triage_status tri_attention_draw(tri_inputs *out, const tri_problem *problem, const tri_pattern *mask,
+                                 uint64_t seed, size_t case_index);
+size_t tri_attention_case_count(const tri_problem *problem);
+void tri_attention_case_text(char *out, size_t size, const tri_problem *problem, size_t case_index);
+size_t tri_attention_views(tri_view out[TRI_VIEWS_MAX], const tri_problem *problem);
+int tri_attention_before(const tri_problem *problem, size_t case_index, size_t view);
+size_t tri_attention_telling_rows(int64_t out[TRI_TELLING_ROWS], const tri_problem *problem,
+                                  const tri_pattern *mask, tri_random *random);
+void tri_attention_reference(double *const out[TRI_VIEWS_MAX], const tri_operands *operands, int64_t row);
+triage_status tri_attention_arguments(void *out, const tri_binding *binding);
+
+/* What tensor maps need to know that neither the problem nor the arguments say. */
+typedef struct tri_attention_extent {
+    int64_t rows_q, rows_k; /* with offsets: of all sequences together */
+    int64_t pages;          /* with pages: how many there are */
+} tri_attention_extent;
+/* Encodes the maps that the launch asks for, from the addresses and strides in args. */
+triage_status tri_attention_maps(tri_attention_args *args, tri_device *device, const tri_launch *launch,
+                                 const tri_attention_problem *problem, tri_attention_extent extent);
 
 #endif

@@ -115,6 +115,7 @@ void tri_attention_layout(tri_attention_args *out, const tri_attention_problem *
         .softcap = SOFTCAP,
         .left = left < 0 ? 0 : (int)left,
         .right = right < 0 ? 0 : (int)right,
+        .splits = p->splits,
         .mask_head_div = 1,
     };
     if (p->mask.rows)
@@ -156,6 +157,10 @@ static void fill_value(tri_attention_inputs *in, const tri_attention_problem *p,
         tri_from_float(in->v, p->in_type, (size_t)(at + x), 1);
 }
 
+int tri_attention_row_kind(int64_t b, int64_t head, int64_t i) {
+    return (int)((i + 3 * head + 5 * b) % 8);
+}
+
 static void make_late(tri_attention_inputs *in, const tri_attention_problem *p, int64_t at) {
     for (int x = 2; x < p->d; x++) {
         float value = tri_to_float(in->q, p->in_type, (size_t)(at + x));
@@ -170,7 +175,7 @@ static void make_huge(tri_attention_inputs *in, const tri_attention_problem *p, 
     tri_from_float(in->q, p->in_type, (size_t)at, sign * large_of(p->in_type));
 }
 
-static void fill_query(tri_attention_inputs *in, const tri_attention_problem *p, int64_t at, int64_t kind,
+static void fill_query(tri_attention_inputs *in, const tri_attention_problem *p, int64_t at, int kind,
                        uint64_t seed) {
     fill_row(in->q, p->in_type, at, p->d, seed);
     if (p->d < SPECIAL)
@@ -199,7 +204,7 @@ static void fill_sequence(tri_attention_inputs *in, const tri_attention_problem 
         int64_t i = row / p->heads_q, head = row % p->heads_q;
         uint64_t own = ~seed - (uint64_t)(b * p->sq * p->heads_q + row);
         fill_query(in, p, tri_attention_query_at(args, args->q_stride, &s, b, (int)head, i),
-                   (i + 3 * head + 5 * b) % 8, own);
+                   tri_attention_row_kind(b, head, i), own);
     }
 }
 
@@ -277,8 +282,8 @@ done:
 
 /* ---- all of it ---- */
 
-triage_status tri_attention_inputs_draw(tri_attention_inputs *out, const tri_attention_problem *problem,
-                                        const tri_pattern *mask, uint64_t seed) {
+triage_status tri_attention_inputs_lengths(tri_attention_inputs *out, const tri_attention_problem *problem,
+                                           uint64_t seed) {
     triage_status status;
     *out = (tri_attention_inputs){0};
     tri_attention_layout(&out->args, problem);
@@ -286,6 +291,14 @@ triage_status tri_attention_inputs_draw(tri_attention_inputs *out, const tri_att
     if (problem->page_size)
         TRI_TRY(lay_out_pages(out, problem, seed));
     out->args = tri_attention_case_args(out, 0);
+done:
+    return status;
+}
+
+triage_status tri_attention_inputs_draw(tri_attention_inputs *out, const tri_attention_problem *problem,
+                                        const tri_pattern *mask, uint64_t seed) {
+    triage_status status;
+    TRI_TRY(tri_attention_inputs_lengths(out, problem, seed));
     TRI_TRY(make_tensors(out, problem));
     if (problem->in_type == TRIAGE_E4M3)
         TRI_TRY(draw_scales(out, problem, seed));

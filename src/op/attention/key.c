@@ -50,6 +50,8 @@ static triage_status append_fields(tri_text *text, const tri_attention_problem *
             text, " lists=%s density=%" PRId32 " imbalance=%" PRId32 " overlap=%" PRId32 "%s",
             lists_names[p->mask.per_batch][p->mask.heads], p->mask.fingerprint.density_e4,
             p->mask.fingerprint.imbalance_e1, p->mask.fingerprint.overlap_e1, p->mask.bits ? " bits" : ""));
+    if (p->splits)
+        TRI_TRY(tri_text_format(text, " splits=%" PRId32, p->splits));
     if (p->lse)
         TRI_TRY(tri_text_format(text, " lse"));
 done:
@@ -188,7 +190,7 @@ done:
 
 static triage_status parse_rest(tri_attention_problem *p, char **rest, bool paged) {
     triage_status status = TRIAGE_OK;
-    int64_t page = 0;
+    int64_t page = 0, splits = 0;
     if (p->band == TRI_BAND_WINDOW) {
         TRI_TRY(expect(next_word(rest, '='), "window"));
         TRI_TRY(parse_side(&p->left, rest, ','));
@@ -199,6 +201,9 @@ static triage_status parse_rest(tri_attention_problem *p, char **rest, bool page
     p->page_size = (int32_t)page;
     if (p->mask.rows)
         TRI_TRY(parse_lists(&p->mask, rest));
+    if (take(rest, "splits="))
+        TRI_TRY(parse_number(&splits, rest, ' ', "splits"));
+    p->splits = (int32_t)splits;
     p->lse = take(rest, "lse");
     TRI_TRY(expect(*rest, ""));
 done:

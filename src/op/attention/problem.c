@@ -96,6 +96,7 @@ static triage_status check_lengths(const tri_attention_problem *p) {
     bool cache = p->lengths == TRI_LENGTHS_CACHE;
     TRI_TRY(check_range("kind of lengths", (int64_t)p->lengths, TRI_LENGTHS_DENSE, TRI_LENGTHS_CACHE));
     TRI_TRY(check_range("page size", p->page_size, 0, cache ? SIZE_LIMIT : 0));
+    TRI_TRY(check_range("splits", p->splits, 0, TRI_ATTENTION_SPLITS_MAX));
     /* cumulative offsets are 32-bit */
     if (p->lengths == TRI_LENGTHS_OFFSETS) {
         TRI_TRY(check_range("sequences of any length", p->batch, 1, TRI_VARLEN_BATCH_MAX));
@@ -156,13 +157,11 @@ static double octaves_squared(double a, double b) {
     return octaves * octaves;
 }
 
-/* Of a size: beyond 2048 a doubling changes little more than how often the same happens, and counts a quarter. */
+/* A size of 0 is as good as 1. */
 static double apart_squared(int64_t a, int64_t b) {
-    const double full = 11;
-    double of[2] = {log2((double)(a > 1 ? a : 1)), log2((double)(b > 1 ? b : 1))};
-    for (int i = 0; i < 2; i++)
-        of[i] = of[i] <= full ? of[i] : full + (of[i] - full) / 4;
-    return (of[0] - of[1]) * (of[0] - of[1]);
+    double apart =
+        tri_size_coordinate((double)(a > 1 ? a : 1)) - tri_size_coordinate((double)(b > 1 ? b : 1));
+    return apart * apart;
 }
 
 /* Keys of the window; open sides reach to the end. */
@@ -171,23 +170,25 @@ static int64_t width_of(const tri_attention_problem *p) {
     return left + right + 1 < p->sk ? left + right + 1 : p->sk;
 }
 
-static double pattern_squared(const tri_fingerprint *p, const tri_fingerprint *q) {
+static double pattern_squared(const tri_block_mask_kind *a, const tri_block_mask_kind *b) {
+    const tri_fingerprint *p = &a->fingerprint, *q = &b->fingerprint;
     const double overlap = (p->overlap_e1 - q->overlap_e1) / 5.0; /* none to all: two octaves */
-    return octaves_squared(p->imbalance_e1 + 1.0, q->imbalance_e1 + 1.0) / 4 + overlap * overlap;
+    return octaves_squared(p->imbalance_e1 + 1.0, q->imbalance_e1 + 1.0) / 4 + overlap * overlap +
+           0.01 * (a->heads != b->heads) + 0.01 * (a->per_batch != b->per_batch) +
+           0.25 * (a->bits != b->bits);
 }
 
-bool tri_attention_distance_parts(tri_distance *out, const tri_attention_problem *a,
-                                  const tri_attention_problem *b) {
+bool tri_attention_distance_squares(double out[TRI_DISTANCE_PARTS], const tri_attention_problem *a,
+                                    const tri_attention_problem *b) {
     const tri_fingerprint *p = &a->mask.fingerprint, *q = &b->mask.fingerprint;
-    double shape = apart_squared(a->sq, b->sq) + apart_squared(a->sk, b->sk) +
-                   apart_squared(a->batch * a->heads_kv, b->batch * b->heads_kv) +
-                   apart_squared(a->heads_q / a->heads_kv, b->heads_q / b->heads_kv);
-    double sparsity = octaves_squared(p->density_e4 + 1.0, q->density_e4 + 1.0);
+    out[0] = apart_squared(a->sq, b->sq) + apart_squared(a->sk, b->sk) + apart_squared(a->d, b->d) +
+             apart_squared(a->batch * a->heads_kv, b->batch * b->heads_kv) +
+             apart_squared(a->heads_q / a->heads_kv, b->heads_q / b->heads_kv);
+    out[1] = octaves_squared(p->density_e4 + 1.0, q->density_e4 + 1.0);
     if (a->band == TRI_BAND_WINDOW && b->band == TRI_BAND_WINDOW)
-        sparsity += apart_squared(width_of(a), width_of(b));
-    double lists = 0.01 * (a->mask.heads != b->mask.heads) + 0.01 * (a->mask.per_batch != b->mask.per_batch) +
-                   0.25 * (a->mask.bits != b->mask.bits);
-    double epilogue = 0.01 * (a->lse != b->lse) + apart_squared(a->page_size, b->page_size) / 4;
-    *out = (tri_distance){{sqrt(shape), sqrt(sparsity), sqrt(pattern_squared(p, q) + lists), sqrt(epilogue)}};
+        out[1] += apart_squared(width_of(a), width_of(b));
+    out[2] = pattern_squared(&a->mask, &b->mask);
+    out[3] = 0.01 * (a->lse != b->lse) + 0.25 * (a->splits != b->splits) +
+             apart_squared(a->page_size, b->page_size) / 4;
     return can_serve(a, b);
 }

@@ -3,6 +3,8 @@
 --   batch heads_q heads_kv group (heads_q / heads_kv) sq sk (of the longest sequence),
 --   band ("full" "causal" "causal-top-left" "window"), left right (keys; -1: open), softcap lse (booleans),
 --   lengths ("dense"; "varlen": cu_q, cu_k; "cache": len_k), page_size (0: none),
+--   splits (pieces that the keys of a row must be cut in, so that its bits do not depend on its batch; 0: any. args.splits
+--   is this, or launch.splits where it is 0),
 --   mask_m mask_n (of a block; 0: no block mask), mask_heads ("all" "kv" "q"), mask_per_batch, mask_bits (booleans),
 --   density imbalance overlap (of the lists, as of bsr_gemm),
 --   alignment (bytes, at most 16, that all bases and strides are multiples of), expanded (a stride is 0),

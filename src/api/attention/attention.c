@@ -1,0 +1,304 @@
+/* The public functions: make, run, prepare, describe. */
+#include "api/attention/attention.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define WRITER (UINT32_C(1) << 31)
+
+/* ---- make ---- */
+
+static tri_attention_problem problem_of(const triage_attention_desc *desc) {
+    return (tri_attention_problem){
+        .in_type = desc->in_type,
+        .out_type = desc->out_type,
+        .batch = desc->batch,
+        .heads_q = desc->heads_q,
+        .heads_kv = desc->heads_kv,
+        .sq = desc->max_q,
+        .sk = desc->max_k,
+        .d = desc->head_dim,
+        .dv = desc->head_dim_v,
+        .band = (tri_attention_band)desc->mask,
+        .left = desc->left,
+        .right = desc->right,
+        .softcap = desc->softcap > 0,
+        .lse = desc->lse != 0,
+        .lengths = (tri_attention_lengths)desc->lengths,
+        .page_size = desc->page_size,
+        .splits = desc->splits,
+        .mask = {.rows = desc->mask_rows,
+                 .cols = desc->mask_cols,
+                 .per_batch = desc->mask_rows && desc->lists_per_sequence,
+                 .heads = desc->mask_rows ? (tri_mask_heads)desc->lists : TRI_MASK_ALL_HEADS,
+                 .bits = desc->mask_rows && desc->lists_memory == TRIAGE_MEMORY_HOST && desc->partial.ptr},
+    };
+}
+
+static triage_status check_list(const triage_block_lists *lists, const char *name, int64_t rows,
+                                int64_t cols) {
+    tri_pattern copy = {0};
+    if (!lists->ptr || rows == 0 || cols == 0)
+        return TRIAGE_OK;
+    triage_status status = tri_pattern_copy(&copy, rows, cols, lists->ptr[rows], lists->ptr, lists->cols);
+    if (status != TRIAGE_OK) {
+        char line[256];
+        snprintf(line, sizeof line, "%s", triage_last_error());
+        status = tri_fail(status, "desc.%s: %s", name, line);
+    }
+    tri_pattern_free(&copy);
+    return status;
+}
+
+/* All blocks of both kinds, for the fingerprint. */
+static triage_status merge_lists(tri_pattern *out, const triage_attention_desc *desc, int64_t rows,
+                                 int64_t cols) {
+    const triage_block_lists *lists[] = {&desc->full, &desc->partial};
+    triage_status status;
+    int32_t made = 0, at[2], end[2];
+    int64_t most = 0;
+    *out = (tri_pattern){.block_rows = rows, .block_cols = cols};
+    for (int i = 0; i < 2; i++)
+        most += lists[i]->ptr ? lists[i]->ptr[rows] : 0;
+    TRI_TRY(tri_calloc(&out->row_ptr, (size_t)rows + 1, sizeof *out->row_ptr));
+    TRI_TRY(tri_calloc(&out->col_idx, (size_t)most + 1, sizeof *out->col_idx));
+    for (int64_t row = 0; row < rows; row++) {
+        for (int i = 0; i < 2; i++) {
+            at[i] = lists[i]->ptr ? lists[i]->ptr[row] : 0;
+            end[i] = lists[i]->ptr ? lists[i]->ptr[row + 1] : 0;
+        }
+        while (at[0] < end[0] || at[1] < end[1]) {
+            int from = at[0] == end[0] || (at[1] < end[1] && lists[1]->cols[at[1]] < lists[0]->cols[at[0]]);
+            int32_t col = lists[from]->cols[at[from]++];
+            if (made > out->row_ptr[row] && out->col_idx[made - 1] == col)
+                TRI_TRY(tri_fail(TRIAGE_E_DATA, "row %lld lists block %d as full and as partial",
+                                 (long long)row, col));
+            out->col_idx[made++] = col;
+        }
+        out->row_ptr[row + 1] = made;
+    }
+    out->nnzb = made;
+done:
+    return status;
+}
+
+static triage_status upload(const void **out, triage_attention *attention, const void *from, size_t bytes) {
+    tri_device *device = attention->context->device;
+    tri_address address = 0;
+    triage_status status = tri_device_alloc(device, &address, bytes ? bytes : 4);
+    if (status != TRIAGE_OK)
+        return status;
+    attention->owned[attention->owned_count++] = address;
+    *out = (const void *)(uintptr_t)address;
+    return bytes ? tri_device_upload(device, address, from, bytes) : TRIAGE_OK;
+}
+
+/* Pairs are counted with the lists where the host can read them; then they go to the device. */
+static triage_status take_host_lists(triage_attention *attention, const triage_attention_desc *desc) {
+    tri_attention_problem *p = &attention->problem;
+    tri_attention_args *args = &attention->fixed;
+    int64_t rows = tri_attention_mask_rows(p), cols = tri_attention_mask_cols(p);
+    size_t words = (size_t)(p->mask.rows * ((p->mask.cols + 31) / 32)),
+           ptr_bytes = ((size_t)rows + 1) * sizeof(int32_t);
+    const triage_block_lists *lists[] = {&desc->full, &desc->partial};
+    tri_attention_blocks *blocks[] = {&args->full, &args->partial};
+    tri_pattern all = {0};
+    triage_status status;
+    TRI_TRY(check_list(&desc->full, "full", rows, cols));
+    TRI_TRY(check_list(&desc->partial, "partial", rows, cols));
+    TRI_TRY(merge_lists(&all, desc, rows, cols));
+    if (rows > 0 && cols > 0)
+        tri_fingerprint_of(&p->mask.fingerprint, &all);
+    tri_attention_complete(p);
+    for (int i = 0; i < 2; i++)
+        if (lists[i]->ptr)
+            *blocks[i] = (tri_attention_blocks){lists[i]->ptr, NULL, lists[i]->cols, 0};
+    args->partial_bits = desc->partial.ptr ? desc->partial_bits : NULL;
+    if (p->lengths == TRI_LENGTHS_DENSE)
+        p->pairs = tri_attention_count_pairs(p, args);
+    for (int i = 0; i < 2; i++)
+        if (lists[i]->ptr) {
+            size_t entries = (size_t)lists[i]->ptr[rows];
+            TRI_TRY(upload((const void **)&blocks[i]->ptr, attention, lists[i]->ptr, ptr_bytes));
+            TRI_TRY(upload((const void **)&blocks[i]->cols, attention, lists[i]->cols,
+                           entries * sizeof(int32_t)));
+        }
+    if (args->partial_bits)
+        TRI_TRY(upload((const void **)&args->partial_bits, attention, desc->partial_bits,
+                       (size_t)desc->partial.ptr[rows] * words * sizeof(uint32_t)));
+    TRI_TRY(tri_device_synchronize(attention->context->device));
+done:
+    tri_pattern_free(&all);
+    return status;
+}
+
+static void set_fixed(triage_attention *attention, const triage_attention_desc *desc) {
+    tri_attention_args *args = &attention->fixed;
+    tri_attention_layout(args, &attention->problem);
+    if (desc->scale > 0)
+        args->scale_log2 = (float)((double)desc->scale * 1.4426950408889634);
+    args->softcap = desc->softcap;
+}
+
+/* Aligned, and zeroed. */
+static triage_status allocate(triage_attention **out) {
+    char *memory = NULL;
+    triage_status status = tri_calloc(&memory, 1, sizeof **out + _Alignof(triage_attention) - 1);
+    if (status == TRIAGE_OK) {
+        *out = (triage_attention *)(memory + (-(uintptr_t)memory & (_Alignof(triage_attention) - 1)));
+        (*out)->memory = memory;
+    }
+    return status;
+}
+
+triage_status triage_attention_create(triage_attention **out, triage_context *context,
+                                      const triage_attention_desc *desc) {
+    triage_attention *made = NULL;
+    triage_status status;
+    if (!out)
+        return tri_fail(TRIAGE_E_INVALID, "out is NULL");
+    *out = NULL;
+    if (!context || !desc)
+        return tri_fail(TRIAGE_E_INVALID, "%s is NULL", context ? "desc" : "context");
+    TRI_TRY(tri_attention_check_desc(desc));
+    TRI_TRY(allocate(&made));
+    made->context = context;
+    made->problem = problem_of(desc);
+    TRI_TRY(tri_attention_check(&made->problem));
+    set_fixed(made, desc);
+    made->device_lists = desc->mask_rows && desc->lists_memory == TRIAGE_MEMORY_DEVICE;
+    if (made->device_lists)
+        tri_fingerprint_even(&made->problem.mask.fingerprint, desc->density);
+    tri_attention_complete(&made->problem);
+    if (desc->mask_rows && !made->device_lists)
+        TRI_TRY(take_host_lists(made, desc));
+    *out = made;
+    made = NULL;
+done:
+    triage_attention_free(made);
+    return status;
+}
+
+void triage_attention_free(triage_attention *attention) {
+    if (!attention)
+        return;
+    tri_attention_plans_free(attention);
+    for (size_t i = 0; i < attention->owned_count; i++)
+        tri_device_release(attention->context->device, attention->owned[i]);
+    free(attention->memory);
+}
+
+/* ---- calls ---- */
+
+/* Of what calls differ in most. Fibonacci hashing: buffers lie at multiples of large powers of two. */
+static tri_attention_known *place_of(triage_attention *attention, const triage_attention_call *call) {
+    uint64_t hash = (uint64_t)(uintptr_t)call->q.data * UINT64_C(0x9e3779b97f4a7c15) +
+                    (uint64_t)(uintptr_t)call->k.data * UINT64_C(0xd1b54a32d192ed03) +
+                    (uint64_t)(uintptr_t)call->o.data * UINT64_C(0x8cb92ba72f3d8dd7);
+    return &attention->known[hash >> 32 & (TRI_ATTENTION_CALLS - 1)];
+}
+
+static void give_back(tri_attention_known *known) {
+    atomic_fetch_sub_explicit(&known->users, 1, memory_order_release);
+}
+
+/* All that is passed is compared, because a known call is not checked again. (No padding: see triage.h.) */
+TRI_HOT static tri_attention_known *take(triage_attention *attention, const triage_attention_call *call,
+                                         const void *stream) {
+    tri_attention_known *known = place_of(attention, call);
+    if (atomic_fetch_add_explicit(&known->users, 1, memory_order_acquire) < WRITER && known->plan &&
+        memcmp(&known->call, call, sizeof *call) == 0 &&
+        (!known->plan->own_kernel || known->plan->stream == stream))
+        return known;
+    give_back(known);
+    return NULL;
+}
+
+static void keep(triage_attention *attention, const triage_attention_call *call, tri_attention_plan *plan,
+                 const tri_attention_args *args) {
+    tri_attention_known *known = place_of(attention, call);
+    uint32_t nobody = 0;
+    if (!atomic_compare_exchange_strong_explicit(&known->users, &nobody, WRITER, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return;
+    known->plan = plan;
+    known->call = *call;
+    known->args = *args;
+    atomic_fetch_sub_explicit(&known->users, WRITER, memory_order_release);
+}
+
+static triage_status check_all(const triage_attention *attention, const triage_attention_call *call) {
+    if (!attention || !call)
+        return tri_fail(TRIAGE_E_INVALID, "%s is NULL", attention ? "call" : "attention");
+    return tri_attention_check_call(attention, call);
+}
+
+static triage_status plan_for(tri_attention_plan **out, const triage_attention *attention,
+                              const triage_attention_call *call, void *stream) {
+    /* const for the caller: what changes inside is a cache */
+    *out = tri_attention_plan_find(attention, call, stream);
+    return *out ? TRIAGE_OK : tri_attention_plan_make(out, (triage_attention *)attention, call, stream);
+}
+
+/* No row, nothing to do. */
+static bool is_empty(const triage_attention *attention, const triage_attention_call *call) {
+    return attention->problem.sq == 0 ||
+           (attention->problem.lengths == TRI_LENGTHS_OFFSETS && call->version && call->rows_q == 0);
+}
+
+/* A call that is not known. It is kept before the launch, which may fail for reasons of its own. */
+static __attribute__((noinline)) triage_status new_call(const triage_attention *attention,
+                                                        const triage_attention_call *call, void *stream,
+                                                        bool launch) {
+    tri_attention_plan *plan = NULL;
+    tri_attention_args args;
+    triage_status status;
+    if (attention && call && is_empty(attention, call))
+        return TRIAGE_OK;
+    TRI_TRY(check_all(attention, call));
+    TRI_TRY(plan_for(&plan, attention, call, stream));
+    TRI_TRY(tri_attention_plan_args(&args, attention, plan, call));
+    keep((triage_attention *)attention, call, plan, &args);
+    if (launch)
+        status = tri_kernel_launch(plan->kernel, &args, stream);
+done:
+    return status;
+}
+
+TRI_HOT triage_status triage_attention_run(const triage_attention *attention,
+                                           const triage_attention_call *call, void *stream) {
+    tri_attention_known *known = NULL;
+    if (attention && call)
+        known = take((triage_attention *)attention, call, stream);
+    if (!known)
+        return new_call(attention, call, stream, true);
+    triage_status status = tri_kernel_launch(known->plan->kernel, &known->args, stream);
+    give_back(known);
+    return status;
+}
+
+triage_status triage_attention_prepare(const triage_attention *attention, const triage_attention_call *call,
+                                       void *stream) {
+    return new_call(attention, call, stream, false);
+}
+
+triage_status triage_attention_choice(triage_choice *out, const triage_attention *attention,
+                                      const triage_attention_call *call) {
+    triage_status status;
+    tri_attention_plan *plan = NULL;
+    if (!out)
+        return tri_fail(TRIAGE_E_INVALID, "out is NULL");
+    if (out->version < 1 || out->version > TRIAGE_CHOICE_VERSION)
+        return tri_fail(TRIAGE_E_INVALID, "out->version is %u; must be 1 to %u (TRIAGE_CHOICE_VERSION)",
+                        out->version, TRIAGE_CHOICE_VERSION);
+    TRI_TRY(check_all(attention, call));
+    TRI_TRY(plan_for(&plan, attention, call, NULL));
+    tri_loaded_describe(out, plan->loaded);
+    if (out->version >= 2) { /* no dense product does the same */
+        out->dense_median_ns = 0;
+        out->dense_is_faster = 0;
+        out->reserved = 0;
+    }
+done:
+    return status;
+}
