@@ -1,35 +1,39 @@
 /* Attention forward with TMA and wgmma (sm_90a): O = softmax(scale * Q K^T + mask) V, see args.h.
  *
- *   Q, K, V   f16 or bf16, any strides of batch, head and row that are multiples of 16 bytes (TMA)
- *   O         f16 or bf16, rows 16-byte aligned; LSE in float32 on request
+ *   Q, K, V   f16 or bf16; bases and strides of batch, head and row are multiples of 16 bytes (TMA); 1 key or more
+ *   O         f16 or bf16, likewise; LSE in float32 on request
  *
- * A CTA owns tiles of kTileM queries of one head, one after another, and walks the keys of each from right to
- * left in blocks of kTileN:
+ * A CTA owns tiles of kTileM queries of one head, one after another, and walks the keys of each in steps of kTileN,
+ * from right to left; with a block mask in the order of the lists, the partial blocks first.
  *
- *   producer   tile (rows, head, limits of the mask), Q            -> Q ring (kQSlots)
- *   (1 warp)   K [tile_n][d], V [tile_n][dv], TMA                  -> K ring, V ring (kStages each)
+ *   producer   tile (rows, head, limits of the mask), Q            -> Q ring (kQSlots)       wgmma_tiles.cuh
+ *   (1 warp)   K [tile_n][d], V [tile_n][dv], TMA                  -> K ring, V ring         wgmma_load.cuh
  *              full[] by bytes, empty[] by warps
  *   consumers  warpgroups of 64 queries; of step j
- *     tensor   S(j) = Q K(j)^T, then O += P(j-1) V(j-1)     issued together
- *     others   under that of P(j-1) V(j-1): mask, maximum, P(j) = 2^(S(j) - maximum), sums
- *              then O *= 2^(old - new maximum), P(j) -> 16 bits, in registers: A of the next product
+ *     tensor   S(j) = Q K(j)^T, then O += P(j-1) V(j-1)            issued together
+ *     others   mask, maximum, P(j) = 2^(S(j) - maximum), sums,                               wgmma_softmax.cuh
+ *              O *= 2^(old - new maximum), P(j) -> 16 bits, in registers: A of the next product
  *
  * The pipeline does not drain between tiles: the first S of a tile is issued together with the last product of
- * the tile before, which is divided by its sums and stored under this tile's products.
+ * the tile before, which is then divided by its sums and stored (wgmma_store.cuh).
  *
- * kPingPong: the warpgroups take turns to issue, so that one's softmax runs under the others' products.
+ * kUnder 1: the exponentials run under P(j-1) V(j-1), what is left of the step behind it. 0: only the maximum does,
+ * and exponentials, rescale and packing mix.
+ * kPingPong 1: the warpgroups issue their products in turn. 2, 3: they do their softmax (its exponentials) in turn,
+ * so that one's runs under the others' products and does not slow theirs.
  *
- * Only blocks on an edge of the mask look at it: those at the right (causal, the end of the keys) come first,
- * those at the left end of a window last. A row that has seen no key yet has the maximum -inf, which only the
- * blocks on an edge must take care of.
+ * Only steps on an edge of the mask look at it: those at the right (causal, the end of the keys) come first, those
+ * at the left end of a window last. A row that has seen no key yet has the maximum -inf, which only the steps on an
+ * edge must take care of. With a block mask a step gathers runs of keys from several blocks (kUnits of kUnit), and
+ * brings along whether the next step is on an edge.
  *
  * Shared operand layouts (rows of 128 bytes as TMA writes them with its 128-byte swizzle, see lib/wgmma.cuh):
- *   Q   [ceil(d / 64)][tile_m][64]     K-major A
+ *   Q   [ceil(d / 64)][tile_m][64]     K-major A; with kStoreTma O goes out through it
  *   K   [ceil(d / 64)][tile_n][64]     K-major B of S
  *   V   [ceil(dv / 64)][tile_n][64]    MN-major B of O
  * Tensor maps {d, rows, heads, batch} ({d, rows, heads} with offsets), swizzle 128:
- *   map_q  box {64, 64}     map_k, map_v  box {64, tile_n}
- * What lies behind d or the last row of the tensor arrives as zeros.
+ *   map_q, map_o  box {64, 64}     map_k, map_v  box {64, kUnit}
+ * What lies behind d or the last row of the tensor arrives as zeros. Rows, and heads * batch * tiles, are below 2^29.
  */
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -165,400 +169,23 @@ struct ring_t {
 };
 
 __device__ __forceinline__ int ceil_div(int a, int b) { return (a + b - 1) / b; }
+/* A bound of a window, small enough to be added to a row. */
+__device__ __forceinline__ int keys_ahead(int bound) { return min(bound, 1 << 29); }
 
-/* ---- the order of the tiles ---- */
-
-/* Heads whose K and V together fill about half of L2: they are worked on at the same time. */
-__device__ __forceinline__ int heads_of_section(const args_t &args, int k_len)
-{
-    const int fit = 33554432 / (max(k_len, 1) * (kD + kDv) * static_cast<int>(sizeof(in_t)));
-    return max(fit, 1) * (args.heads_q / args.heads_kv);
-}
-
-/* The index-th of heads * rows tiles.
- * kOrder 0: head after head, rows upwards. 1: section after section; in a section the last rows, which see the
- * most keys, of all heads come first. */
-__device__ __forceinline__ void locate(int index, int heads, int rows, int section, int &head, int &row)
-{
-    if constexpr (kOrder == 0) {
-        head = index / rows;
-        row = index - head * rows;
-    } else {
-        const int start = index / (section * rows) * section, width = min(section, heads - start);
-        const int rest = index - start * rows;
-        row = rest / width;
-        head = start + rest - row * width;
-        row = rows - 1 - row;
-    }
-}
-
-/* The tiles of this CTA. All lanes of the producer warp go through them together. */
-struct tiles_t {
-    const args_t &args;
-    int next;      // dynamic: fetched ahead
-    int batch = 0; // offsets, lengths: the sequences up to here have `before` tiles
-    int before = 0;
-
-    __device__ __forceinline__ explicit tiles_t(const args_t &a) : args(a)
-    {
-        next = blockIdx.x;
-    }
-    __device__ __forceinline__ int q_len(int b) const
-    {
-        int len = kOffsets ? args.cu_q[b + 1] - args.cu_q[b] : args.sq;
-        if (kLengths && args.len_q) len = min(len, args.len_q[b]);
-        return len;
-    }
-    __device__ __forceinline__ int k_len(int b) const
-    {
-        int len = kOffsets ? args.cu_k[b + 1] - args.cu_k[b] : args.sk;
-        if (kLengths && args.len_k) len = min(len, args.len_k[b]);
-        return len;
-    }
-    __device__ __forceinline__ int tiles_of(int b) const
-    {
-        return b < args.batch ? args.heads_q * ceil_div(q_len(b), kTileM) : 0;
-    }
-    /* The number of the next tile of this CTA. */
-    __device__ __forceinline__ int take()
-    {
-        const int now = next;
-        if constexpr (kDynamic) {
-            if (threadIdx.x % 32 == 0) next = gridDim.x + atomicAdd(static_cast<int *>(args.workspace), 1);
-            next = warp_uniform(next);
-        } else {
-            next += gridDim.x;
-        }
-        return now;
-    }
-    /* The last CTA that finds nothing left puts the zeros back. */
-    __device__ __forceinline__ void leave() const
-    {
-        if constexpr (kDynamic) {
-            int *counters = static_cast<int *>(args.workspace);
-            if (threadIdx.x % 32 == 0 && atomicAdd(counters + 1, 1) == static_cast<int>(gridDim.x) - 1) {
-                counters[0] = 0;
-                counters[1] = 0;
-            }
-        }
-    }
-    /* Moves on to the sequence that has tile `index`, 32 sequences at a look; false: none has. */
-    __device__ __forceinline__ bool find_sequence(int index)
-    {
-        const int lane = threadIdx.x % 32;
-        while (batch < args.batch) {
-            int upto = tiles_of(batch + lane);
-            for (int d = 1; d < 32; d *= 2) {
-                const int other = __shfl_up_sync(0xffffffffu, upto, d);
-                if (lane >= d) upto += other;
-            }
-            const unsigned past = __ballot_sync(0xffffffffu, index < before + upto);
-            const int full = past ? __ffs(past) - 1 : 32;
-            const int skipped = __shfl_sync(0xffffffffu, upto, max(full - 1, 0));
-            if (full > 0) before += skipped;
-            batch += full;
-            if (past) return true;
-        }
-        return false;
-    }
-    /* The next tile; false: no more. */
-    __device__ __forceinline__ bool get(tile_t &tile)
-    {
-        const int index = take();
-        int row;
-        if constexpr (kOffsets || kLengths) {
-            if (!find_sequence(index)) return false;
-            tile.batch = batch;
-            tile.q_len = q_len(batch);
-            tile.k_len = k_len(batch);
-            tile.q_row = kOffsets ? args.cu_q[batch] : 0;
-            locate(index - before, args.heads_q, ceil_div(tile.q_len, kTileM), heads_of_section(args, tile.k_len),
-                   tile.head, row);
-        } else {
-            const int rows = ceil_div(args.sq, kTileM);
-            if (index >= args.batch * args.heads_q * rows) return false;
-            int head;
-            locate(index, args.batch * args.heads_q, rows, heads_of_section(args, args.sk), head, row);
-            tile.batch = head / args.heads_q;
-            tile.head = head - tile.batch * args.heads_q;
-            tile.q_len = args.sq;
-            tile.k_len = args.sk;
-            tile.q_row = 0;
-        }
-        tile.m0 = row * kTileM;
-        set_steps(tile);
-        return true;
-    }
-    /* Which blocks of the keys the tile sees, and which of them wholly. */
-    __device__ __forceinline__ void set_steps(tile_t &tile) const
-    {
-        const int offset = kTopLeft ? 0 : tile.k_len - tile.q_len;
-        const int first_row = tile.m0 + offset, last_row = min(tile.m0 + kTileM, tile.q_len) - 1 + offset;
-        int end = tile.k_len, end_of_all = tile.k_len;
-        int begin = 0, begin_of_all = 0;
-        if constexpr (kRight) {
-            end = min(end, last_row + args.right + 1);
-            end_of_all = min(end_of_all, first_row + args.right + 1);
-        }
-        if constexpr (kLeft) {
-            begin = max(begin, first_row - args.left);
-            begin_of_all = max(begin_of_all, last_row - args.left);
-        }
-        tile.begin = begin;
-        tile.end = end;
-        tile.begin_of_all = begin_of_all;
-        tile.end_of_all = end_of_all;
-        tile.first = max(end - 1, 0) / kTileN;
-        tile.steps = max(tile.first - begin / kTileN + 1, 1); // no key at all: one step that sees nothing
-        tile.masked = min(max(tile.first - max(end_of_all, 0) / kTileN + 1, 1), tile.steps);
-        tile.free_end = tile.steps;
-        if constexpr (kLeft)
-            tile.free_end = min(max(tile.first + 1 - ceil_div(begin_of_all, kTileN), tile.masked), tile.steps);
-    }
-};
-
-/* ---- load: one warp ---- */
-
-/* Rows of one head into a slot, 64 columns at a time. */
-template <int slabs, int box_rows, int slab_rows>
-__device__ __forceinline__ void load_rows(unsigned char *slot, const void *map, unsigned long long *bar, int row,
-                                          int head, int batch, unsigned long long policy)
-{
-#pragma unroll
-    for (int slab = 0; slab < slabs; ++slab) {
-        unsigned char *to = slot + slab * slab_rows * 128;
-        if constexpr (kOffsets)
-            tma_load_3d(to, map, bar, slab * 64, row, head, policy);
-        else
-            tma_load_4d(to, map, bar, slab * 64, row, head, batch, policy);
-    }
-}
-
-/* Where a block of keys is. */
-struct block_t {
-    int row, head, batch;
-};
-
-__device__ __forceinline__ void load_k(const args_t &args, ring_t<kStages> &ring, block_t at,
-                                       bool one, unsigned long long policy)
-{
-    mbarrier_wait(&sync().k_empty[ring.slot], ring.parity ^ 1);
-    if (one) {
-        mbarrier_arrive_expect_tx(&sync().k_full[ring.slot], kKBytes);
-        load_rows<kDSlabs, kTileN, kTileN>(k_slot(ring.slot), &args.map_k, &sync().k_full[ring.slot], at.row,
-                                           at.head, at.batch, policy);
-    }
-    ring.advance();
-}
-
-__device__ __forceinline__ void load_v(const args_t &args, ring_t<kStages> &ring, block_t at,
-                                       bool one, unsigned long long policy)
-{
-    mbarrier_wait(&sync().v_empty[ring.slot], ring.parity ^ 1);
-    if (one) {
-        mbarrier_arrive_expect_tx(&sync().v_full[ring.slot], kVBytes);
-        load_rows<kDvSlabs, kTileN, kTileN>(v_slot(ring.slot), &args.map_v, &sync().v_full[ring.slot], at.row,
-                                            at.head, at.batch, policy);
-    }
-    ring.advance();
-}
-
-__device__ __forceinline__ void load_q(const args_t &args, int slot, const tile_t &tile,
-                                       unsigned long long policy)
-{
-    mbarrier_arrive_expect_tx(&sync().q_full[slot], kQBytes);
-#pragma unroll
-    for (int wg = 0; wg < kConsumers; ++wg)
-        load_rows<kDSlabs, 64, kTileM>(q_slot(slot) + wg * 64 * 128, &args.map_q, &sync().q_full[slot],
-                                       tile.q_row + tile.m0 + wg * 64, tile.head, tile.batch, policy);
-}
-
-/* ---- block mask: the runs of keys of a tile ---- */
-
-/* Goes through the lists of a tile, the partial blocks first, past the runs that no row sees. All lanes together:
- * lane i looks at run base + i of the list at hand; `left` are those that are still to come. */
-template <class masked_args>
-struct lists_t {
-    const masked_args &args;
-    const tile_t &tile;
-    int kind = -1; // 0: the partial list, 1: the full one, 2: through
-    int begin = 0, runs = 0, base = 0;
-    int key = 0, entry = -1;
-    unsigned left = 0, whole = 0; // whole: every row sees all of the run
-
-    __device__ __forceinline__ lists_t(const masked_args &a, const tile_t &t) : args(a), tile(t)
-    {
-        refill();
-    }
-    __device__ __forceinline__ void open()
-    {
-        const tri_attention_blocks &list = kind == 0 ? args.partial : args.full;
-        const int row = tile.batch * args.mask_batch + tile.head / args.mask_head_div * args.mask_head + tile.m0 / kBlockM;
-        runs = base = 0;
-        if (!list.cols) return;
-        begin = list.ptr ? list.ptr[row] : static_cast<int>(row * list.capacity);
-        runs = (list.count ? list.count[row] : list.ptr[row + 1] - begin) * (kBlockN / kUnit);
-    }
-    /* Looks on until a run is seen, or both lists are through. */
-    __device__ __forceinline__ void refill()
-    {
-        while (left == 0 && kind < 2) {
-            if (kind < 0 || base >= runs) {
-                if (++kind < 2) open();
-                continue;
-            }
-            const int run = base + threadIdx.x % 32;
-            bool seen = false, all = false;
-            if (run < runs) {
-                const int *cols = kind == 0 ? args.partial.cols : args.full.cols;
-                const int at = begin + run / (kBlockN / kUnit);
-                key = cols[at] * kBlockN + run % (kBlockN / kUnit) * kUnit;
-                entry = kind == 0 && args.partial_bits ? at : -1;
-                seen = key < tile.end && key + kUnit > tile.begin;
-                all = entry < 0 && key >= tile.begin_of_all && key + kUnit <= tile.end_of_all;
-            }
-            left = __ballot_sync(0xffffffffu, seen);
-            whole = __ballot_sync(0xffffffffu, all);
-            base += 32;
-        }
-    }
-    /* The next step: lane i gets run i. Returns its kind. */
-    __device__ __forceinline__ int gather(int &step_key, int &step_entry)
-    {
-        step_key = kNoKey;
-        step_entry = -1;
-        if (left == 0) return kNextNone;
-        const int lane = threadIdx.x % 32, start = __ffs(left) - 1;
-        constexpr unsigned kAll = kUnits == 32 ? ~0u : (1u << kUnits) - 1;
-        if ((left >> start & kAll) == kAll) { // side by side, as they nearly always are
-            const int k = __shfl_sync(0xffffffffu, key, start + lane), e = __shfl_sync(0xffffffffu, entry, start + lane);
-            if (lane < kUnits) step_key = k, step_entry = e;
-            const bool free = (whole >> start & kAll) == kAll;
-            left &= ~(kAll << start);
-            refill();
-            return free ? kNextFree : kNextCut;
-        }
-        bool cut = false;
-        for (int u = 0; u < kUnits; ++u) {
-            if (left == 0) {
-                cut = true;
-                break;
-            }
-            const int from = __ffs(left) - 1;
-            const int k = __shfl_sync(0xffffffffu, key, from), e = __shfl_sync(0xffffffffu, entry, from);
-            if (lane == u) step_key = k, step_entry = e;
-            cut = cut || !(whole >> from & 1);
-            left &= left - 1;
-            refill();
-        }
-        return cut ? kNextCut : kNextFree;
-    }
-};
-
-/* The runs of a step into a slot: lane i brings run i. */
-template <int slabs>
-__device__ __forceinline__ void load_runs(unsigned char *slot, const void *map, unsigned long long *bar, int key,
-                                          block_t at, unsigned long long policy)
-{
-    const int lane = threadIdx.x % 32;
-    if (lane == 0) mbarrier_arrive_expect_tx(bar, slabs * kTileN * 128);
-    __syncwarp();
-    if (lane < kUnits)
-        load_rows<slabs, kUnit, kTileN>(slot + lane * kUnit * 128, map, bar, key, at.head, at.batch, policy);
-}
-
-/* The steps of a tile with a block mask. v_key, v_at: the V that is still to come. */
-template <class masked_args>
-__device__ __forceinline__ void produce_gathered(const masked_args &args, const tile_t &tile, ring_t<kStages> &k_ring,
-                                                 ring_t<kStages> &v_ring, int &v_key, block_t &v_at, block_t at,
-                                                 unsigned long long policy)
-{
-    lists_t<masked_args> lists(args, tile);
-    int key, entry, next_key, next_entry;
-    lists.gather(key, entry);
-    for (int next = kNextFree; next != kNextNone; key = next_key, entry = next_entry) {
-        next = lists.gather(next_key, next_entry);
-        mbarrier_wait(&sync().k_empty[k_ring.slot], k_ring.parity ^ 1);
-        gathered_t &gathered = sync().gathered[k_ring.slot];
-#pragma unroll
-        for (int u = 0; u < kUnits; ++u) { // one lane writes what one lane of each consumer warp reads
-            const int k = __shfl_sync(0xffffffffu, key, u), e = __shfl_sync(0xffffffffu, entry, u);
-            if (threadIdx.x % 32 == 0) gathered.key[u] = k, gathered.entry[u] = e;
-        }
-        if (threadIdx.x % 32 == 0) gathered.next = next;
-        load_runs<kDSlabs>(k_slot(k_ring.slot), &args.map_k, &sync().k_full[k_ring.slot], key, at, policy);
-        k_ring.advance();
-        if (v_at.row >= 0) {
-            mbarrier_wait(&sync().v_empty[v_ring.slot], v_ring.parity ^ 1);
-            load_runs<kDvSlabs>(v_slot(v_ring.slot), &args.map_v, &sync().v_full[v_ring.slot], v_key, v_at, policy);
-            v_ring.advance();
-        }
-        v_key = key;
-        v_at = at;
-    }
-}
-
-/* Each V comes one step after its K, as the consumers want them. */
-__device__ __forceinline__ void produce(const args_t &args)
-{
-    const bool one = elect_one();
-    const unsigned long long once = l2_evict_first(), often = l2_evict_last();
-    const int group = args.heads_q / args.heads_kv;
-    tiles_t tiles(args);
-    ring_t<kQSlots> q_ring;
-    ring_t<kStages> k_ring, v_ring;
-    block_t late = {-1, 0, 0}; // the V that is still to come
-    int late_key = 0;          // ... with a block mask: this lane's run of it
-    int count = 0; // tiles so far
-    tile_t tile;
-    for (;;) {
-        const bool more = tiles.get(tile);
-        mbarrier_wait(&sync().q_empty[q_ring.slot], q_ring.parity ^ 1);
-        if (!more) break;
-        if (one) {
-            sync().tiles[count % kTileSlots] = tile;
-            load_q(args, q_ring.slot, tile, once);
-        }
-        q_ring.advance();
-        ++count;
-        block_t at = {0, tile.head / group, tile.batch};
-        if constexpr (kMaskM > 0) {
-            produce_gathered(args, tile, k_ring, v_ring, late_key, late, at, often);
-            continue;
-        }
-        const int k_row = kOffsets ? args.cu_k[tile.batch] : 0;
-        for (int s = 0; s < tile.steps; ++s) {
-            at.row = k_row + (tile.first - s) * kTileN;
-            load_k(args, k_ring, at, one, often);
-            if (late.row >= 0) load_v(args, v_ring, late, one, often);
-            late = at;
-        }
-    }
-    if (late.row >= 0) {
-        if constexpr (kMaskM > 0) {
-            mbarrier_wait(&sync().v_empty[v_ring.slot], v_ring.parity ^ 1);
-            load_runs<kDvSlabs>(v_slot(v_ring.slot), &args.map_v, &sync().v_full[v_ring.slot], late_key, late, often);
-        } else {
-            load_v(args, v_ring, late, one, often);
-        }
-    }
-    if (one) {
-        sync().tiles[count % kTileSlots].steps = -1;
-        mbarrier_arrive(&sync().q_full[q_ring.slot]);
-    }
-    tiles.leave();
-}
-
-/* ---- products ---- */
-
-/* A number of a tile, for the whole warp. Only that lane reads it which will say to the producer that the warp is
- * done: nothing else orders a read before the next write. */
+/* A number that the producer has written, for the whole warp. Only that lane reads it which will say to the producer
+ * that the warp is done: nothing else orders a read before the next write. */
 __device__ __forceinline__ int read_field(const int &field)
 {
     int value = 0;
     if (threadIdx.x % 32 == 0) value = field;
     return warp_uniform(value);
 }
+
+#include "attention/wgmma_tiles.cuh"
+
+#include "attention/wgmma_load.cuh"
+
+/* ---- products ---- */
 
 /* s = Q K^T of this warpgroup's 64 queries. */
 __device__ __forceinline__ void issue_scores(float (&s)[kTileN / 2], int q, int k, int wg)
@@ -602,221 +229,9 @@ __device__ __forceinline__ void zero_tail(int slot, int valid, int wg)
     named_barrier_sync(1 + kConsumers + wg, 128);
 }
 
-/* ---- softmax: a thread has two rows, lane / 4 of its warp's 16 and the one 8 below ---- */
+#include "attention/wgmma_softmax.cuh"
 
-/* In units of log2, maximum is that of scores * scale. */
-struct rows_t {
-    float maximum[2] = {-INFINITY, -INFINITY};
-    float sum[2] = {0.0f, 0.0f}; // of what this lane has seen
-};
-
-/* Which keys a row sees: begin <= key < end, both less the first column of this lane. */
-struct limits_t {
-    int begin[2], end[2];
-};
-
-__device__ __forceinline__ limits_t find_limits(const args_t &args, int m0, int q_len, int k_len,
-                                                int wg)
-{
-    const int lane = threadIdx.x % 32, column = lane % 4 * 2;
-    const int row = m0 + wg * 64 + threadIdx.x % 128 / 32 * 16 + lane / 4 + (kTopLeft ? 0 : k_len - q_len);
-    limits_t limits;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-        limits.end[r] = (kRight ? min(k_len, row + r * 8 + args.right + 1) : k_len) - column;
-        limits.begin[r] = kLeft ? row + r * 8 - args.left - column : 0;
-    }
-    return limits;
-}
-
-__device__ __forceinline__ void apply_mask(float (&s)[kTileN / 2], const limits_t &limits, int block)
-{
-    const int n0 = block * kTileN;
-#pragma unroll
-    for (int i = 0; i < kTileN / 2; ++i) {
-        const int column = i / 4 * 8 + i % 2, r = i / 2 % 2;
-        bool seen = column < limits.end[r] - n0;
-        if constexpr (kLeft) seen = seen && column >= limits.begin[r] - n0;
-        if (!seen) s[i] = -INFINITY;
-    }
-}
-
-/* With a block mask: each run of a step has its own first key, and bits of its own if it is partial. block_row: of
- * this lane's first row, in a block of the mask. */
-template <class masked_args>
-__device__ __forceinline__ void apply_gathered(const masked_args &args, float (&s)[kTileN / 2], const limits_t &limits,
-                                               const gathered_t &gathered, int block_row)
-{
-    constexpr int kWords = (kBlockN + 31) / 32;
-    const int column = threadIdx.x % 4 * 2;
-#pragma unroll
-    for (int u = 0; u < kUnits; ++u) {
-        const int key = read_field(gathered.key[u]), entry = read_field(gathered.entry[u]);
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-            const int end = limits.end[r] - key, begin = limits.begin[r] - key;
-            const long long row = static_cast<long long>(entry) * kBlockM + block_row + r * 8;
-            const unsigned *bits = args.partial_bits + row * kWords + key % kBlockN / 32;
-#pragma unroll
-            for (int w = 0; w < (kUnit + 31) / 32; ++w) {
-                const unsigned word = entry < 0 ? ~0u : bits[w] >> key % kBlockN % 32 >> column;
-#pragma unroll
-                for (int j = w * 32; j < (kUnit < w * 32 + 32 ? kUnit : w * 32 + 32); j += 8)
-#pragma unroll
-                    for (int e = 0; e < 2; ++e) {
-                        const int at = j + e;
-                        bool seen = at < end && (word >> (at - w * 32) & 1);
-                        if constexpr (kLeft) seen = seen && at >= begin;
-                        float &x = s[(u * kUnit + j) / 8 * 4 + r * 2 + e];
-                        if (!seen) x = -INFINITY;
-                    }
-            }
-        }
-    }
-}
-
-/* The rows' new maxima, and what their sums so far are to be multiplied with. base: what is subtracted from the
- * scores: the maximum, but 0 where it is -inf, which it can be only where the mask cuts. */
-template <bool cut>
-__device__ __forceinline__ void raise_maximum(const float (&s)[kTileN / 2], rows_t &rows, float (&rescale)[2],
-                                              float (&base)[2], float scale)
-{
-    float top[4] = {s[0], s[1], s[2], s[3]};
-#pragma unroll
-    for (int i = 4; i < kTileN / 2; ++i) top[i % 4] = fmaxf(top[i % 4], s[i]);
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-        float maximum = fmaxf(rows.maximum[r], quad_max(fmaxf(top[2 * r], top[2 * r + 1])) * scale);
-        if (kSkip > 0 && maximum - rows.maximum[r] <= kSkip) maximum = rows.maximum[r];
-        base[r] = cut && maximum == -INFINITY ? 0.0f : maximum;
-        rescale[r] = exp2_fast(rows.maximum[r] - base[r]);
-        rows.maximum[r] = maximum;
-        rows.sum[r] *= rescale[r];
-    }
-}
-
-/* s -> exponentials, added to the sums. */
-__device__ __forceinline__ void exponentiate(float (&s)[kTileN / 2], rows_t &rows, const float (&base)[2],
-                                             float scale)
-{
-#pragma unroll
-    for (int i = 0; i < kTileN / 2; ++i) {
-        const int r = i / 2 % 2;
-        s[i] = exp2_fast(fmaf(s[i], scale, -base[r]));
-        rows.sum[r] += s[i];
-    }
-}
-
-__device__ __forceinline__ void cap_scores(float (&s)[kTileN / 2], float before)
-{
-#pragma unroll
-    for (int i = 0; i < kTileN / 2; ++i) s[i] = tanh_exact(s[i] * before);
-}
-
-/* Sums of 16 columns are A of a k16 as they lie. */
-__device__ __forceinline__ void pack_p(unsigned (&p)[kTileN / 4], const float (&s)[kTileN / 2])
-{
-#pragma unroll
-    for (int i = 0; i < kTileN / 4; ++i) p[i] = pack2<in_t>(s[2 * i], s[2 * i + 1]);
-}
-
-__device__ __forceinline__ void rescale_sums(float (&o)[kDvWide / 2], const float (&rescale)[2])
-{
-    if (kSkip >= 0 && !__any_sync(0xffffffffu, rescale[0] != 1.0f || rescale[1] != 1.0f)) return;
-#pragma unroll
-    for (int i = 0; i < kDvWide / 2; ++i) o[i] *= rescale[i / 2 % 2];
-}
-
-/* ---- store ---- */
-
-/* Where this thread's first row of a tile is; the second one is 8 below. */
-struct place_t {
-    int head, batch;
-    int row, end;   // in its sequence; the sequence's end
-    long long at;   // in the tensor
-};
-
-__device__ __forceinline__ place_t find_place(const tile_t &tile, int wg)
-{
-    place_t place;
-    place.head = read_field(tile.head);
-    place.batch = kOffsets ? 0 : read_field(tile.batch);
-    place.end = read_field(tile.q_len);
-    place.row = read_field(tile.m0) + wg * 64 + threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
-    place.at = kOffsets ? read_field(tile.q_row) + place.row : place.row;
-    return place;
-}
-
-/* LSE of a thread's two rows; what O is to be multiplied with. */
-__device__ __forceinline__ void finish_rows(const args_t &args, const rows_t &rows, const place_t &place,
-                                            float (&inverse)[2])
-{
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-        const float sum = quad_sum(rows.sum[r]);
-        inverse[r] = sum == 0.0f ? 0.0f : __fdividef(1.0f, sum);
-        if (args.lse && threadIdx.x % 4 == 0 && place.row + r * 8 < place.end)
-            args.lse[place.batch * args.lse_stride.batch + place.head * args.lse_stride.head +
-                     (place.at + r * 8) * args.lse_stride.row] =
-                sum == 0.0f ? -INFINITY : (rows.maximum[r] + __log2f(sum)) * kLn2;
-    }
-}
-
-/* O from registers: groups of four 8 x 8 pieces, of which a lane ends with 16 bytes of one row. */
-__device__ __forceinline__ void store_direct(const args_t &args, const float (&o)[kDvWide / 2],
-                                             const float (&inverse)[2], const place_t &place)
-{
-    const int q = threadIdx.x % 4;
-    out_t *out = static_cast<out_t *>(args.o) + place.batch * args.o_stride.batch + place.head * args.o_stride.head;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-        const bool exists = place.row + r * 8 < place.end;
-        out_t *to = out + (place.at + r * 8) * args.o_stride.row;
-#pragma unroll
-        for (int i = 0; i < (kDvWide + 31) / 32; ++i) {
-            unsigned v[4];
-#pragma unroll
-            for (int t = 0; t < 4; ++t) {
-                const int j = (4 * (i * 4 + t) + 2 * r) % (kDvWide / 2); // a piece past the last one is not stored
-                v[t] = pack2<out_t>(o[j] * inverse[r], o[j + 1] * inverse[r]);
-            }
-            quad_transpose(v, q);
-            const int column = i * 32 + q * 8;
-            if (exists && (kDv % 32 == 0 || column < kDv))
-                *reinterpret_cast<uint4 *>(to + column) = make_uint4(v[0], v[1], v[2], v[3]);
-        }
-    }
-}
-
-/* O through the rows of this warpgroup in a Q slot, which nobody reads any more. stmatrix: lanes 0-7 address the
- * 8 x 8 piece at rows 0-7 of column group j, 8-15 rows 8-15 of j, 16-31 the same of j + 1. */
-__device__ __forceinline__ void store_staged(const args_t &args, const float (&o)[kDvWide / 2],
-                                             const float (&inverse)[2], const tile_t &tile, int q, int wg)
-{
-    const int thread = threadIdx.x % 128, lane = thread % 32;
-    const int row = thread / 32 * 16 + lane % 16;
-    unsigned char *rows = q_slot(q) + (wg * 64 + row) * 128;
-    if constexpr (kPingPong == 0) named_barrier_sync(1 + kConsumers + wg, 128); // a turn has done it: all have read Q
-#pragma unroll
-    for (int j = 0; j < kDvWide / 8; j += 2) {
-        unsigned v[4];
-#pragma unroll
-        for (int t = 0; t < 4; ++t) {
-            const int i = 4 * (j + t / 2) + 2 * (t % 2);
-            v[t] = pack2<out_t>(o[i] * inverse[t % 2], o[i + 1] * inverse[t % 2]);
-        }
-        stmatrix_x4(rows + j / 8 * kTileM * 128 + ((j % 8 + lane / 16) ^ row % 8) * 16, v[0], v[1], v[2], v[3]);
-    }
-    fence_proxy_async();
-    named_barrier_sync(1 + kConsumers + wg, 128);
-    if (thread == 0) {
-#pragma unroll
-        for (int slab = 0; slab < kDvSlabs; ++slab)
-            tma_store_4d(&args.map_o, q_slot(q) + slab * kTileM * 128 + wg * 64 * 128, slab * 64, tile.m0 + wg * 64,
-                         tile.head, tile.batch);
-        tma_store_commit();
-    }
-}
+#include "attention/wgmma_store.cuh"
 
 /* ---- compute and store ---- */
 
