@@ -308,6 +308,73 @@ static void test_what_is_right_leads(void **state) {
         }
 }
 
+/* The row with a time that nobody measured. */
+static triage_status forge(void *user, const tri_measurement *row) {
+    tri_store *stranger = user;
+    tri_measurement forged = *row;
+    if (row->outcome != TRI_RIGHT)
+        return TRIAGE_OK;
+    forged.median_ns = forged.low_ns = forged.high_ns = forged.min_ns = 1;
+    return tri_store_add(stranger, &forged);
+}
+
+static triage_status expect_real_time(void *user, const tri_measurement *row) {
+    (void)user;
+    assert_true(row->median_ns > 100);
+    return TRIAGE_OK;
+}
+
+static triage_status expect_no_false_winner(void *user, const tri_measurement *row) {
+    return tri_store_winner(user, row->problem, row->device, expect_real_time, NULL);
+}
+
+/* What strangers say answers nothing: it is tried first, and what is found is one's own evidence from then on. */
+static void test_claims_are_checked_here(void **state) {
+    tri_tune_result first, checked;
+    tri_store *store = NULL, *stranger = NULL;
+    tri_merge_result merged;
+    int64_t rows;
+    (void)state;
+    tri_tune_options options = defaults();
+    options.budget = 3;
+    options.strategy = "local"; /* begins with what is known */
+    options.db_path = scratch_path(folder, "first.db");
+    must(tune(&first, &options, NULL));
+    must(tri_store_open(&store, options.db_path, TRI_STORE_READ));
+    must(tri_store_open_memory(&stranger));
+    must(tri_store_each(store, forge, stranger));
+    must(tri_store_export(&rows, stranger, scratch_path(folder, "forged.jsonl")));
+    tri_store_close(stranger);
+    tri_store_close(store);
+
+    options.db_path = scratch_path(folder, "checked.db");
+    options.seed = 1234; /* would try others */
+    must(tri_store_open(&store, options.db_path, TRI_STORE_WRITE));
+    must(tri_store_import(&merged, store, scratch_path(folder, "forged.jsonl"), NULL, NULL, NULL));
+    assert_true(merged.added >= 2);
+    tri_store_close(store);
+    must(tune(&checked, &options, NULL));
+    assert_false(checked.answered_from_store);
+    must(tri_store_open(&store, options.db_path, TRI_STORE_READ));
+    for (size_t i = 0; i < checked.count; i++) {
+        const tri_measurement *row = &checked.rows[i].evidence;
+        tri_tier tier;
+        char name[128];
+        assert_false(checked.rows[i].known);
+        assert_true(row->median_ns > 100); /* not the forged one */
+        must(tri_store_origin(&tier, name, store, row->id));
+        assert_int_equal(tier, TRI_TIER_OWN);
+        bool was_claimed = false;
+        for (size_t j = 0; j < first.count; j++)
+            was_claimed = was_claimed || strcmp(first.rows[j].config, checked.rows[i].config) == 0;
+        assert_true(was_claimed); /* the default, and the claims: they took the budget */
+    }
+    must(tri_store_each(store, expect_no_false_winner, store));
+    tri_store_close(store);
+    tri_tune_result_free(&first);
+    tri_tune_result_free(&checked);
+}
+
 static void test_a_temporary_cache_goes_away(void **state) {
     tri_tune_result result;
     (void)state;
@@ -470,6 +537,7 @@ int main(void) {
         cmocka_unit_test(test_the_same_seed_tries_the_same),
         cmocka_unit_test(test_a_budget_of_few_finds_the_donors_winner),
         cmocka_unit_test(test_what_is_right_leads),
+        cmocka_unit_test(test_claims_are_checked_here),
         cmocka_unit_test(test_a_temporary_cache_goes_away),
         cmocka_unit_test(test_interruption_keeps_results),
         cmocka_unit_test(test_the_time_limit_is_no_failure),
