@@ -174,11 +174,11 @@ __device__ __forceinline__ walker start_walk(const tri_attention_core &args, int
     unsigned of_unit = splits == 0 ? p.seq.tiles : splits;
     unsigned total = units * (equal ? args.batch * of_unit : count_tiles(args, lane));
     unsigned runs = min(kCluster > 1 ? total : gridDim.x, total); /* no more than there is work */
-    w.length = total / runs;
-    w.longer = total - runs * w.length;
     p.at = w.end = 0;
     if (blockIdx.x >= runs)
         return w; /* done */
+    w.length = total / runs;
+    w.longer = total - runs * w.length;
     p.at = w.run_begin(blockIdx.x);
     w.end = w.run_begin(blockIdx.x + 1);
     if (equal) {
