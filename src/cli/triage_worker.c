@@ -12,6 +12,8 @@
 
 #include "cli/cli_common.h"
 #include "cli/cli_libraries.h"
+#include "base/confine.h"
+#include "measure/guard.h"
 #include "measure/worker.h"
 #include "space/process.h"
 
@@ -51,9 +53,23 @@ static int serve_space(const char *parent) {
     return tri_space_serve(TRI_WORKER_SOCKET);
 }
 
+/* Libraries that the loader finds there are to be found when we are confined, too. */
+static void keep_libraries_readable(void) {
+    const char *folders = getenv("LD_LIBRARY_PATH");
+    for (const char *at = folders; at && *at;) {
+        char folder[4096];
+        const size_t size = strcspn(at, ":");
+        snprintf(folder, sizeof folder, "%.*s", (int)size, at);
+        tri_confine_allow_read(folder);
+        at += size + (at[size] == ':');
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return print_help();
+    if (argc >= 4 && strcmp(argv[1], "guard") == 0)
+        return tri_guard_run(argv + 2);
     if (argc == 3 && strcmp(argv[1], "space") == 0 && is_socket(TRI_WORKER_SOCKET))
         return serve_space(argv[2]);
     if (argc != 2 || !is_socket(TRI_WORKER_SOCKET)) {
@@ -66,5 +82,6 @@ int main(int argc, char **argv) {
     fcntl(TRI_WORKER_SOCKET, F_SETFD, FD_CLOEXEC);
     fcntl(TRI_WORKER_PATTERN, F_SETFD, FD_CLOEXEC);
     tri_cli_look_below_pythons(); /* for the dense product */
+    keep_libraries_readable();
     return tri_worker_serve(TRI_WORKER_SOCKET, TRI_WORKER_PATTERN);
 }

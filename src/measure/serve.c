@@ -1,8 +1,10 @@
 /* The worker's side of the socket. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/confine.h"
 #include "measure/codec.h"
 #include "measure/turn.h"
 #include "measure/wire.h"
@@ -17,6 +19,7 @@ typedef struct server {
     tri_device *device;
     tri_pattern pattern;
     tri_bench *bench;
+    bool locked_in;
     bool leaving; /* the device is lost: answer, then end */
 } server;
 
@@ -119,6 +122,28 @@ done:
     return status;
 }
 
+#define CANDIDATE_MEMORY (INT64_C(2) << 30) /* beside the operands */
+#define CANDIDATE_FILE ((rlim_t)64 << 20)   /* kernels are loaded from memory files */
+
+/* Host kernels are code of this process: from here on it can run and write nothing, and read what the system is made of.
+ * Their images come from the cache; the plain kernel, which nobody has compiled yet, is compiled before. */
+static triage_status lock_in(server *s, const tri_source *reference, const char *cache) {
+    const tri_device_info *info = tri_device_describe(s->device);
+    triage_status status = TRIAGE_OK;
+    tri_image image = {0};
+    if (strcmp(info->backend, "host") != 0 || s->locked_in || !cache)
+        return TRIAGE_OK;
+    TRI_TRY(tri_compile(&image, info->target, reference, cache));
+    s->locked_in = true;
+    tri_confine_environment();
+    tri_confine_files((const char *const[]){cache, NULL}, NULL);
+    setrlimit(RLIMIT_FSIZE, &(struct rlimit){CANDIDATE_FILE, CANDIDATE_FILE});
+    tri_confine_calls(TRI_CONFINE_COMPUTING);
+done:
+    tri_image_free(&image);
+    return status;
+}
+
 static triage_status do_setup(server *s, const json_t *job) {
     json_t *problem_json = NULL, *reference_json = NULL;
     const char *seed = NULL, *cache = NULL, *locks = NULL;
@@ -145,7 +170,10 @@ static triage_status do_setup(server *s, const json_t *job) {
                              .sampling_limit_s = sampling,
                              .cache_dir = cache,
                              .reference = {&reference.source, &reference.launch}};
+    TRI_TRY(lock_in(s, &reference.source, cache));
     TRI_TRY(tri_bench_open(&s->bench, s->device, &setup));
+    if (s->locked_in)
+        tri_confine_memory(CANDIDATE_MEMORY);
     status =
         answer(s, json_pack("{s:s, s:f, s:f}", "event", "ready", "plain_ms", tri_bench_plain_ms(s->bench),
                             "setup_ms", (double)(tri_now_ns() - start) / 1e6));

@@ -1,5 +1,6 @@
 /* The system's C compiler: found in fixed folders, started directly (no shell), in a folder of its own
  * that is removed whatever happens. */
+#include "base/program.h"
 #include "device/host/host.h"
 
 #include <errno.h>
@@ -13,7 +14,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define GUARD_WORDS 3
+#define EXIT_CANNOT_RUN 127
+
 /* ---- a child process ---- */
+
+/* The words that put the compiler behind triage_worker's guard (measure/guard.h), which lets it write to the folder
+ * alone. An application that has no triage_worker does without: its kernels are of its own templates. */
+static triage_status guard_words(char **out, bool *found) {
+    char *looked = NULL;
+    const triage_status status = tri_program_find(out, &looked, "triage_worker");
+    free(looked);
+    *found = status == TRIAGE_OK;
+    return status == TRIAGE_E_NOT_FOUND ? TRIAGE_OK : status;
+}
 
 /* Runs argv in folder with both outputs to folder/log; *exit_code is its own, or 128 + signal. */
 static triage_status run_in(int *exit_code, const char *folder, char *const argv[]) {
@@ -207,17 +221,36 @@ static const char *march(const char *target) {
 static triage_status run_compiler(int *exit_code, const char *folder, const char *path, const char *target,
                                   const tri_source *source) {
     triage_status status = TRIAGE_OK;
-    char *fixed[] = {(char *)path, "-std=gnu17", "-O3", (char *)march(target), "-fopenmp", "-shared",
-                     "-fPIC",      "-I.",        "-o",  "kernel.so",           "kernel.c", "-lm"};
+    char *guard = NULL;
+    bool guarded = false;
+    TRI_TRY(guard_words(&guard, &guarded));
+    char *fixed[] = {guard,
+                     (char *)(uintptr_t) "guard",
+                     (char *)(uintptr_t)folder,
+                     (char *)path,
+                     "-std=gnu17",
+                     "-O3",
+                     (char *)march(target),
+                     "-fopenmp",
+                     "-shared",
+                     "-fPIC",
+                     "-I.",
+                     "-o",
+                     "kernel.so",
+                     "kernel.c",
+                     "-lm"};
     size_t fixed_count = sizeof fixed / sizeof *fixed;
     char **argv = NULL;
     TRI_TRY(tri_calloc(&argv, fixed_count + source->option_count + 1, sizeof *argv));
     memcpy(argv, fixed, sizeof fixed);
     for (size_t i = 0; i < source->option_count; i++)
         argv[fixed_count + i] = source->options[i];
-    TRI_TRY(run_in(exit_code, folder, argv));
+    TRI_TRY(run_in(exit_code, folder, guarded ? argv : argv + GUARD_WORDS));
+    if (guarded && *exit_code == EXIT_CANNOT_RUN)
+        status = tri_fail(TRIAGE_E_NO_DEVICE, "%s could not be run by %s", path, guard);
 done:
     free(argv);
+    free(guard);
     return status;
 }
 
