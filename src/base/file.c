@@ -171,3 +171,32 @@ triage_status tri_path_join(char **out, const char *a, const char *b) {
     bool bare = size == 0 || a[size - 1] == '/';
     return tri_format(out, "%s%s%s", a, bare ? "" : "/", b);
 }
+
+/* ---- what is thrown away again ---- */
+
+static char temporary[4096] = "/tmp";
+
+void tri_set_temporary_folder(const char *path) {
+    struct stat info;
+    if (path && path[0] == '/' && strlen(path) < sizeof temporary && stat(path, &info) == 0 &&
+        S_ISDIR(info.st_mode) && access(path, W_OK | X_OK) == 0)
+        memcpy(temporary, path, strlen(path) + 1);
+}
+
+const char *tri_temporary_folder(void) {
+    return temporary;
+}
+
+triage_status tri_make_temporary_folder(char **out) {
+    char *path = NULL;
+    triage_status status = tri_path_join(&path, temporary, "triage-XXXXXX");
+    *out = NULL;
+    if (status != TRIAGE_OK)
+        return status;
+    if (!mkdtemp(path)) {
+        free(path);
+        return tri_fail(TRIAGE_E_IO, "making a folder in %s: %s", temporary, strerror(errno));
+    }
+    *out = path;
+    return TRIAGE_OK;
+}

@@ -44,6 +44,7 @@ void tri_cli_start(void) {
     tri_cli_problem_start();
     argp_err_exit_status = TRI_EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);
+    tri_cli_honour_environment();
 }
 
 int tri_cli_finish(int code) {

@@ -26,6 +26,11 @@ int tri_cli_exit_code(triage_status status);
  * silent death. */
 void tri_cli_start(void);
 
+/* What the environment says of tools and folders: temporary files go to $TMPDIR; the C compiler is $CC where that is
+ * one word (a path, or a name in $PATH), else the first of cc, gcc and clang in $PATH.
+ * tri_cli_start does it, too. */
+void tri_cli_honour_environment(void);
+
 /* Last call of main: `return tri_cli_finish(code);`. Flushes stdout; a write that failed is 74. */
 int tri_cli_finish(int code);
 

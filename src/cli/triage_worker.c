@@ -83,5 +83,6 @@ int main(int argc, char **argv) {
     fcntl(TRI_WORKER_PATTERN, F_SETFD, FD_CLOEXEC);
     tri_cli_look_below_pythons(); /* for the dense product */
     keep_libraries_readable();
+    tri_cli_honour_environment();
     return tri_worker_serve(TRI_WORKER_SOCKET, TRI_WORKER_PATTERN);
 }

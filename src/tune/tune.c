@@ -39,13 +39,11 @@ static triage_status check_options(const tri_tune_options *options) {
 
 /* Without a cache of the caller's, the workers still need a place to hand binaries over. */
 static triage_status choose_cache(tri_search *search) {
-    char path[] = P_tmpdir "/triage-XXXXXX";
+    triage_status status = TRIAGE_OK;
     search->cache_dir = search->options->cache_dir;
     if (search->cache_dir)
         return TRIAGE_OK;
-    if (!mkdtemp(path))
-        return tri_fail(TRIAGE_E_IO, "cannot make a temporary folder in " P_tmpdir);
-    triage_status status = tri_strdup(&search->temporary_cache, path);
+    status = tri_make_temporary_folder(&search->temporary_cache);
     search->cache_dir = search->temporary_cache;
     return status;
 }

@@ -1,5 +1,5 @@
-/* A libopenblas.so.0 for tests: the plain product, or, with FAKE_OPENBLAS=wrong, one that forgets the last k;
- * with FAKE_OPENBLAS=crash, none. */
+/* A libopenblas.so.0 for tests: the plain product, or, with OPENBLAS_FAKE=wrong, one that forgets the last k;
+ * with OPENBLAS_FAKE=crash, none. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +19,7 @@ static float at(const float *x, int ld, int order, int op, int row, int col) {
 
 void cblas_sgemm(int order, int op_a, int op_b, int m, int n, int k, float alpha, const float *a, int lda,
                  const float *b, int ldb, float beta, float *c, int ldc) {
-    const char *how = getenv("FAKE_OPENBLAS");
+    const char *how = getenv("OPENBLAS_FAKE");
     if (how && strcmp(how, "crash") == 0)
         abort();
     int terms = how && strcmp(how, "wrong") == 0 ? k - 1 : k;

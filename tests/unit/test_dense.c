@@ -16,7 +16,7 @@
 static int set_up(void **state) {
     (void)state;
     scratch_make(folder);
-    unsetenv("FAKE_OPENBLAS");
+    unsetenv("OPENBLAS_FAKE");
     return setenv("LD_LIBRARY_PATH", LIBRARIES "fake_openblas", 1);
 }
 
@@ -191,7 +191,7 @@ static void test_columns_too(void **state) {
 static void test_a_wrong_library_gets_no_number(void **state) {
     (void)state;
     tri_tune_result result, again;
-    setenv("FAKE_OPENBLAS", "wrong", 1);
+    setenv("OPENBLAS_FAKE", "wrong", 1);
     must(tune(&result, 0.5, TRIAGE_ROW_MAJOR, false));
     assert_true(result.dense.measured && result.winner == 0); /* the run itself is none the worse */
     assert_int_equal(result.dense.evidence.outcome, TRI_WRONG);
@@ -208,7 +208,7 @@ static void test_a_wrong_library_gets_no_number(void **state) {
 static void test_a_crash_is_evidence(void **state) {
     (void)state;
     tri_tune_result result;
-    setenv("FAKE_OPENBLAS", "crash", 1);
+    setenv("OPENBLAS_FAKE", "crash", 1);
     must(tune(&result, 0.5, TRIAGE_ROW_MAJOR, false));
     assert_true(result.dense.measured && result.winner == 0);
     assert_int_equal(result.dense.evidence.outcome, TRI_CRASHED);

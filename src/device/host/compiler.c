@@ -31,7 +31,7 @@ static triage_status guard_words(char **out, bool *found) {
 
 /* Runs argv in folder with both outputs to folder/log; *exit_code is its own, or 128 + signal. */
 static triage_status run_in(int *exit_code, const char *folder, char *const argv[]) {
-    char temp[64];
+    char temp[4200];
     snprintf(temp, sizeof temp, "TMPDIR=%s", folder);
     char *environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C", temp, NULL};
     posix_spawn_file_actions_t actions;
@@ -61,24 +61,13 @@ static triage_status run_in(int *exit_code, const char *folder, char *const argv
 
 /* ---- a folder of its own ---- */
 
-#define FOLDER_PATTERN "/tmp/triage-XXXXXX"
-typedef char folder_path[sizeof FOLDER_PATTERN]; /* "": not made */
-
-static triage_status make_folder(folder_path out) {
-    memcpy(out, FOLDER_PATTERN, sizeof FOLDER_PATTERN);
-    if (mkdtemp(out))
-        return TRIAGE_OK;
-    out[0] = '\0';
-    return tri_fail(TRIAGE_E_IO, "making a folder under /tmp: %s", strerror(errno));
-}
-
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *where) {
     (void)info, (void)type, (void)where;
     return remove(path);
 }
 
 static void remove_folder(const char *folder) {
-    if (folder[0])
+    if (folder)
         nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -102,11 +91,11 @@ static char version[64];  /* "gcc 12.2.0" */
  * (gcc) or follows "clang version". */
 static triage_status read_version(char *out, size_t size, const char *path) {
     triage_status status = TRIAGE_OK;
-    folder_path folder = "";
+    char *folder = NULL;
     char *log = NULL, first[256];
     char *argv[] = {(char *)path, "--version", NULL};
     int exit_code = 0;
-    TRI_TRY(make_folder(folder));
+    TRI_TRY(tri_make_temporary_folder(&folder));
     TRI_TRY(run_in(&exit_code, folder, argv));
     TRI_TRY(read_log(&log, folder));
     const char *clang = strstr(log, "clang version ");
@@ -123,6 +112,7 @@ static triage_status read_version(char *out, size_t size, const char *path) {
 done:
     free(log);
     remove_folder(folder);
+    free(folder);
     return status;
 }
 
@@ -271,12 +261,12 @@ static triage_status judge(int exit_code, const char *path, const char *name, co
 
 triage_status tri_host_compile(tri_image *out, const char *target, const tri_source *source) {
     triage_status status = TRIAGE_OK;
-    folder_path folder = "";
+    char *folder = NULL;
     char path[sizeof program], *object = NULL;
     int exit_code = 0;
     out->registers = out->spill_bytes = -1;
     TRI_TRY(compiler(path, NULL));
-    TRI_TRY(make_folder(folder));
+    TRI_TRY(tri_make_temporary_folder(&folder));
     TRI_TRY(write_below(folder, "kernel.c", source->text));
     for (size_t i = 0; i < source->include_count; i++)
         TRI_TRY(write_below(folder, source->includes[i].name, source->includes[i].text));
@@ -288,5 +278,6 @@ triage_status tri_host_compile(tri_image *out, const char *target, const tri_sou
 done:
     free(object);
     remove_folder(folder);
+    free(folder);
     return status;
 }
