@@ -39,7 +39,8 @@ static triage_status find(zlib *out, const char *what) {
         *(void **)&out->end = dlsym(library, "inflateEnd");
     }
     if (!library || !out->init || !out->inflate || !out->end)
-        return tri_fail(TRIAGE_E_UNSUPPORTED, "%s is compressed, and there is no libz.so.1 to read it with", what);
+        return tri_fail(TRIAGE_E_UNSUPPORTED, "%s is compressed, and there is no libz.so.1 to read it with",
+                        what);
     return TRIAGE_OK;
 }
 
@@ -53,7 +54,8 @@ static triage_status run(tri_text *text, const zlib *z, zlib_stream *stream, siz
         const size_t got = sizeof piece - stream->avail_out;
         if (code != kOk && code != kEnd)
             return tri_fail(TRIAGE_E_DATA, "%s: %s", what,
-                            code == kBufferError ? "the compressed data end early" : "the compressed data are damaged");
+                            code == kBufferError ? "the compressed data end early"
+                                                 : "the compressed data are damaged");
         if (got > limit - text->size)
             return tri_fail(TRIAGE_E_DATA, "%s: more than the %zu bytes allowed, uncompressed", what, limit);
         const triage_status status = tri_text_append(text, piece, got);
@@ -74,7 +76,8 @@ triage_status tri_inflate(char **out, size_t *out_size, const char *data, size_t
         return status;
     if (size > UINT_MAX)
         return tri_fail(TRIAGE_E_DATA, "%s: %zu compressed bytes are too many", what, size);
-    if (z.init(&stream, kind == TRI_INFLATE_GZIP ? kWindow + kAsGzip : -kWindow, "1.2.11", sizeof stream) != kOk)
+    if (z.init(&stream, kind == TRI_INFLATE_GZIP ? kWindow + kAsGzip : -kWindow, "1.2.11", sizeof stream) !=
+        kOk)
         return tri_fail(TRIAGE_E_MEMORY, "%s: zlib does not start", what);
     status = run(&text, &z, &stream, limit, what);
     z.end(&stream);

@@ -16,27 +16,27 @@ static void limit(int what, rlim_t most) {
     setrlimit(what, &(struct rlimit){most, most});
 }
 
-/* /home/user/gcc/bin/gcc has its parts below /home/user/gcc. */
-static void allow_prefix_of(const char *path) {
-    char prefix[4096];
+/* The program's folder; of /home/user/gcc/bin/gcc all below /home/user/gcc, where its parts are. */
+static void allow_around(const char *path) {
+    char folder[4096];
     const size_t size = strlen(path);
-    if (size >= sizeof prefix)
+    if (size >= sizeof folder)
         return;
-    memcpy(prefix, path, size + 1);
-    for (int up = 0; up < 2; up++) {
-        char *slash = strrchr(prefix, '/');
-        if (!slash || slash == prefix)
-            return;
-        *slash = '\0';
-    }
-    tri_confine_allow_read(prefix);
+    memcpy(folder, path, size + 1);
+    char *slash = strrchr(folder, '/');
+    *(slash ? slash : folder) = '\0';
+    const size_t left = strlen(folder);
+    if (left > 4 && strcmp(folder + left - 4, "/bin") == 0)
+        folder[left - 4] = '\0';
+    if (folder[0])
+        tri_confine_allow_read(folder);
 }
 
 int tri_guard_run(char *const *argv) {
     if (!argv[0] || !argv[1])
         return EXIT_CANNOT_RUN;
     const char *const writable[] = {argv[0], NULL};
-    allow_prefix_of(argv[1]);
+    allow_around(argv[1]);
     tri_confine_files(NULL, writable);
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_CPU, CPU_SECONDS);

@@ -447,6 +447,36 @@ static void test_none_right(void **state) {
     drop(&o);
 }
 
+/* The compiler that $CC names is the one that is asked, in a folder below $TMPDIR, which is gone afterwards. */
+static void test_tools_and_folders_of_the_environment(void **state) {
+    (void)state;
+    char script[1024], *where = NULL;
+    mkdir(scratch_path(folder, "temporary"), 0700);
+    snprintf(script, sizeof script,
+             "#!/bin/sh\n[ \"$1\" = --version ] && pwd >'%s'\nexec /usr/bin/cc \"$@\"\n",
+             scratch_path(folder, "where"));
+    scratch_write(folder, "my_cc", script, 0700);
+    setenv("TMPDIR", scratch_path(folder, "temporary"), 1);
+    setenv("CC", scratch_path(folder, "my_cc"), 1);
+    outcome o = tune(PROBLEM "--target host --compile-only --budget 1 --json");
+    if (o.code != 0)
+        fail_msg("exit %d: %s", o.code, o.err);
+    drop(&o);
+    where = slurp(scratch_path(folder, "where"));
+    assert_int_equal(strncmp(where, scratch_path(folder, "temporary/triage-"),
+                             strlen(scratch_path(folder, "temporary/triage-"))),
+                     0);
+    free(where);
+    assert_int_equal(scratch_count(scratch_path(folder, "temporary")), 0);
+    setenv("CC", "/nonexistent/cc", 1);
+    o = tune(PROBLEM "--target host --dry-run");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.err, "CC=/nonexistent/cc is no program: looking for another compiler"));
+    drop(&o);
+    unsetenv("CC");
+    unsetenv("TMPDIR");
+}
+
 /* ---- failures travel ---- */
 
 /* The row of a fault in the JSON of a run. */
@@ -594,6 +624,7 @@ int main(void) {
         cmocka_unit_test(test_e4m3),
         cmocka_unit_test(test_compile_only),
         cmocka_unit_test(test_none_right),
+        cmocka_unit_test(test_tools_and_folders_of_the_environment),
         cmocka_unit_test(test_failures_travel),
         cmocka_unit_test(test_interrupt),
     };
