@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the measured tables of README.md and docs/results/README.md from docs/results/*.json; with --check, fails
+"""Writes the measured tables of README.md, docs/results/README.md and docs/search.md from docs/results/*.json; with --check, fails
 if they, or the chart of docs/charts.py, are stale.
 
 The newest file of each kind counts: triage_tune (the winners), python/bench/compare.py (torch's kernels, one process,
@@ -193,6 +193,58 @@ def make_grid():
     return "\n".join(part(document) for part, document in found if document) or "Nothing is measured yet.\n"
 
 
+# ---- searches on recorded spaces -----------------------------------------------------------------------------
+
+
+def replay_count(row):
+    counts = [row["evaluations_median"], row["evaluations_p90"]]
+    return " / ".join("not reached" if count is None else str(count) for count in counts)
+
+
+def replay_title(row):
+    title = f"`{row['strategy']}`" + (f", budget {row['budget']}" if row.get("budget") else "")
+    title += f", {row['prior'].removesuffix('.csv')} known" if row["prior"] else ""
+    if row["ahead"] > 1:
+        title += f", {row['ahead']} at once"
+    return title
+
+
+def replay_table(rows):
+    """One line a kind of run, one column a space."""
+    spaces = list(dict.fromkeys(row["space"] for row in rows))
+    lines = ["| | " + " | ".join(space.removesuffix(".csv") for space in spaces) + " |", "|---|" + "---|" * len(spaces)]
+    for title in dict.fromkeys(replay_title(row) for row in rows):
+        cells = {row["space"]: replay_count(row) for row in rows if replay_title(row) == title}
+        lines.append(f"| {title} | " + " | ".join(cells.get(space, "") for space in spaces) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def stop_table(rows):
+    lines = ["| `--stop-gain` | space | candidates tried | behind the optimum |", "|---|---|---|---|"]
+    for row in rows:
+        lines.append(f"| {row['stop_gain_percent']:g} | {row['space'].removesuffix('.csv')} | {row['asked_median']} / "
+                     f"{row['asked_p90']} | {row['loss_percent_median']:.1f} % / {row['loss_percent_p90']:.1f} % |")
+    return "\n".join(lines) + "\n"
+
+
+def make_search():
+    """The body of docs/search.md."""
+    found = newest("replay", lambda document: document["rows"])
+    if not found:
+        return "Nothing is measured yet.\n"
+    name, document = found
+    searches = [row for row in document["rows"] if "stop_gain_percent" not in row]
+    stops = [row for row in document["rows"] if "stop_gain_percent" in row]
+    under_way = [row["under_way_mean"] for row in searches if row["ahead"] > 1]
+    slowest = max(row["slowest_proposal_ms"] for row in searches if row["strategy"] == "model")
+    return "\n".join([
+        f"Commit `{document['commit'][:10]}`, {searches[0]['seeds']} seeds, [{name}](results/{name}):", "",
+        replay_table(searches),
+        f"With 36 allowed at once, {min(under_way):.0f} to {max(under_way):.0f} were under way on average, by the strategy's "
+        f"own choice. The slowest proposal of the model took {slowest:.0f} ms.", "",
+        "Where `--stop-gain` ends it, one at a time (median / 90th percentile):", "", stop_table(stops)])
+
+
 def make_readme():
     parts = []
     for what, rows in (("tune", tune_rows), ("triage_bench", library_rows), ("bsr_gemm against torch", torch_rows)):
@@ -221,7 +273,8 @@ def filled(path, body):
 
 def main():
     check = "--check" in sys.argv[1:]
-    for path, body in ((ROOT / "README.md", make_readme()), (ROOT / "docs/results/README.md", make_grid())):
+    for path, body in ((ROOT / "README.md", make_readme()), (ROOT / "docs/results/README.md", make_grid()),
+                       (ROOT / "docs/search.md", make_search())):
         old, new = filled(path, body)
         if check and new != old:
             sys.exit(f"{path.relative_to(ROOT)}: the tables are not what docs/tables.py makes of docs/results")
