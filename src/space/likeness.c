@@ -129,11 +129,6 @@ double tri_likeness_apart(const tri_likeness_axis *axis, int32_t a, int32_t b) {
            OF_POWERS * (axis->is_power[a] != axis->is_power[b]);
 }
 
-float tri_likeness_of_distance(float squared) {
-    const float r = sqrtf(5 * squared);
-    return (1 + r + r * r / 3) * expf(-r);
-}
-
 float tri_likeness_of(const tri_likeness *likeness, const int32_t *a, const int32_t *b) {
     double squared = 0;
     if (a[0] != b[0])

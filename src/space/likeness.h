@@ -3,6 +3,8 @@
 #ifndef TRIAGE_SPACE_LIKENESS_H
 #define TRIAGE_SPACE_LIKENESS_H
 
+#include <math.h>
+
 #include "space/space.h"
 
 /* One axis of one kernel: what there is to compare of its values, by their index. */
@@ -26,8 +28,11 @@ tri_likeness_axis *tri_likeness_axis_of(const tri_likeness *likeness, int32_t ke
 
 /* The squared distance on one axis, without its weight; 0 for the same index. */
 double tri_likeness_apart(const tri_likeness_axis *axis, int32_t a, int32_t b);
-/* Of the weighted sum over all axes. */
-float tri_likeness_of_distance(float squared);
+/* Of the weighted sum over all axes. Here, since it is asked for each point of a pool. */
+static inline float tri_likeness_of_distance(float squared) {
+    const float r = sqrtf(5 * squared);
+    return (1 + r + r * r / 3) * expf(-r);
+}
 /* a, b: rows of tri_configs.coordinates. */
 float tri_likeness_of(const tri_likeness *likeness, const int32_t *a, const int32_t *b);
 

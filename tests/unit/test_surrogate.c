@@ -1,0 +1,251 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "space/likeness_fit.h"
+#include "space/surrogate.h"
+
+/* ---- a space of two axes of numbers, one of names, and a second kernel ---- */
+
+#define SIDE 6
+#define NAMES 3
+#define FIRST_KERNEL (SIDE * SIDE * NAMES)
+#define COUNT (FIRST_KERNEL + SIDE)
+#define ROWS 12
+
+typedef struct world {
+    int32_t coordinates[COUNT * 4];
+    int64_t numbers[SIDE];
+    tri_scale scales[6];
+    tri_configs configs;
+    tri_random random;
+    tri_surrogate *s;
+} world;
+
+static int setup(void **state) {
+    world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    for (int32_t i = 0; i < FIRST_KERNEL; i++)
+        memcpy(w->coordinates + 4 * i, (int32_t[]){0, i / NAMES / SIDE, i / NAMES % SIDE, i % NAMES},
+               4 * sizeof *w->coordinates);
+    for (int32_t i = 0; i < SIDE; i++) {
+        memcpy(w->coordinates + 4 * (FIRST_KERNEL + i), (int32_t[]){1, i, -1, -1},
+               4 * sizeof *w->coordinates);
+        w->numbers[i] = 16 * (i + 1); /* 96 is beside 80, and 64 is a power of two */
+    }
+    w->scales[0] = w->scales[1] = w->scales[3] = (tri_scale){SIDE, w->numbers};
+    w->scales[2] = (tri_scale){NAMES, NULL};
+    w->configs = (tri_configs){
+        .count = COUNT, .coordinates = w->coordinates, .axes = 4, .scales = w->scales, .scale_count = 6};
+    tri_random_seed(&w->random, 7);
+    assert_int_equal(tri_surrogate_open(&w->s, &w->configs, &w->random), TRIAGE_OK);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state) {
+    world *w = *state;
+    tri_surrogate_free(w->s);
+    free(w);
+    return 0;
+}
+
+static const size_t asked[ROWS] = {0, 5, 17, 40, 41, 66, 90, 107, 33, 71, 108, 110};
+static const double score[ROWS] = {-1.5, 0.2, 1, -0.7, -0.9, 0.4, 1.1, 0.3, -0.2, 0.1, 0.6, -0.4};
+
+static void learn_in_order(tri_surrogate *s, const size_t *order, size_t told) {
+    double scores[ROWS];
+    for (size_t i = 0; i < ROWS; i++)
+        assert_int_equal(tri_surrogate_ask(s, asked[i]), TRIAGE_OK);
+    for (size_t i = 0; i < told; i++) {
+        assert_int_equal(tri_surrogate_tell(s, asked[order[i]]), TRIAGE_OK);
+        scores[i] = score[order[i]];
+    }
+    tri_surrogate_believe(s, scores);
+}
+
+/* ---- against the textbook: mean k' K^-1 y, variance 1 - k' K^-1 k, in double and by elimination ---- */
+
+static double covariance(const world *w, const tri_likeness *likeness, size_t a, size_t b) {
+    return (double)tri_likeness_of(likeness, w->coordinates + 4 * a, w->coordinates + 4 * b);
+}
+
+/* x := K^-1 x, of the first n asked points. */
+static void solve(double *x, const world *w, const tri_likeness *likeness, const size_t *points, size_t n) {
+    double k[ROWS][ROWS];
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            k[i][j] = covariance(w, likeness, points[i], points[j]) + (i == j ? 0.01 : 0);
+    for (size_t i = 0; i < n; i++)
+        for (size_t r = i + 1; r < n; r++) {
+            const double by = k[r][i] / k[i][i];
+            for (size_t j = i; j < n; j++)
+                k[r][j] -= by * k[i][j];
+            x[r] -= by * x[i];
+        }
+    for (size_t i = n; i-- > 0;) {
+        for (size_t j = i + 1; j < n; j++)
+            x[i] -= k[i][j] * x[j];
+        x[i] /= k[i][i];
+    }
+}
+
+static tri_belief textbook(const world *w, const tri_likeness *likeness, size_t point,
+                           const size_t *told_points, const double *scores, size_t told) {
+    double weights[ROWS], pulls[ROWS], mean = 0, variance = 1;
+    memcpy(weights, scores, told * sizeof *weights);
+    solve(weights, w, likeness, told_points, told);
+    for (size_t i = 0; i < told; i++)
+        mean += weights[i] * covariance(w, likeness, told_points[i], point);
+    for (size_t i = 0; i < ROWS; i++)
+        pulls[i] = covariance(w, likeness, asked[i], point);
+    solve(pulls, w, likeness, asked, ROWS);
+    for (size_t i = 0; i < ROWS; i++)
+        variance -= pulls[i] * covariance(w, likeness, asked[i], point);
+    return (tri_belief){mean, sqrt(variance)};
+}
+
+/* Told in any order, some not at all: the mean is of those told, the deviation of all that are asked. */
+static void believes_what_the_textbook_says(void **state) {
+    static const size_t orders[][ROWS] = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11},
+                                          {11, 4, 2, 0, 9, 1, 10, 3, 8, 7, 5, 6}};
+    const size_t tolds[] = {ROWS, 7};
+    for (size_t c = 0; c < 4; c++) {
+        world *w = *state;
+        const size_t *order = orders[c / 2], told = tolds[c % 2];
+        size_t points[ROWS];
+        double scores[ROWS];
+        tri_likeness likeness;
+        tri_surrogate_free(w->s);
+        w->s = NULL;
+        assert_int_equal(tri_surrogate_open(&w->s, &w->configs, &w->random), TRIAGE_OK);
+        assert_int_equal(tri_likeness_open(&likeness, &w->configs), TRIAGE_OK);
+        learn_in_order(w->s, order, told);
+        for (size_t i = 0; i < told; i++) {
+            points[i] = asked[order[i]];
+            scores[i] = score[order[i]];
+        }
+        for (size_t point = 0; point < COUNT; point++) {
+            const tri_belief wanted = textbook(w, &likeness, point, points, scores, told);
+            tri_belief is;
+            assert_true(tri_surrogate_at(&is, w->s, point));
+            assert_true(fabs(is.mean - wanted.mean) < 1e-4);
+            assert_true(fabs(is.deviation - wanted.deviation) < 1e-3);
+        }
+        tri_likeness_free(&likeness);
+    }
+}
+
+/* ---- choosing ---- */
+
+static void chooses_by_its_rule_and_never_what_is_asked(void **state) {
+    world *w = *state;
+    tri_belief least, is;
+    double value = 0;
+    learn_in_order(w->s, (size_t[]){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, ROWS);
+    const int64_t chosen = tri_surrogate_choose(&value, w->s, TRI_CHOOSE_BOUND, 0);
+    assert_in_range(chosen, 0, COUNT - 1);
+    assert_true(tri_surrogate_at(&least, w->s, (size_t)chosen));
+    assert_true(fabs(value + least.mean) < 1e-12);
+    for (size_t point = 0; point < COUNT; point++) {
+        bool is_asked = false;
+        for (size_t i = 0; i < ROWS; i++)
+            is_asked = is_asked || asked[i] == point;
+        assert_true(tri_surrogate_at(&is, w->s, point));
+        assert_true(is_asked || is.mean >= least.mean);
+        assert_false(is_asked && (int64_t)point == chosen);
+    }
+    for (size_t i = ROWS; i < COUNT; i++) {
+        const int64_t point = tri_surrogate_choose(&value, w->s, TRI_CHOOSE_GAIN, -1);
+        assert_in_range(point, 0, COUNT - 1);
+        assert_int_equal(tri_surrogate_ask(w->s, (size_t)point), TRIAGE_OK);
+    }
+    assert_int_equal(tri_surrogate_choose(&value, w->s, TRI_CHOOSE_BOUND, 2), -1);
+    assert_int_equal(tri_surrogate_choose(&value, w->s, TRI_CHOOSE_SPREAD, 20), -1);
+}
+
+static void refuses_what_it_was_not_asked(void **state) {
+    world *w = *state;
+    assert_int_equal(tri_surrogate_ask(w->s, 3), TRIAGE_OK);
+    assert_int_equal(tri_surrogate_ask(w->s, 3), TRIAGE_E_INVALID);
+    assert_int_equal(tri_surrogate_ask(w->s, COUNT), TRIAGE_E_INVALID);
+    assert_int_equal(tri_surrogate_tell(w->s, 4), TRIAGE_E_INVALID);
+    assert_int_equal(tri_surrogate_tell(w->s, 3), TRIAGE_OK);
+    assert_int_equal(tri_surrogate_tell(w->s, 3), TRIAGE_E_INVALID);
+}
+
+/* ---- likeness ---- */
+
+static void likeness_knows_factors_and_names(void **state) {
+    world *w = *state;
+    tri_likeness likeness;
+    assert_int_equal(tri_likeness_open(&likeness, &w->configs), TRIAGE_OK);
+    const tri_likeness_axis *numbers = tri_likeness_axis_of(&likeness, 0, 0),
+                            *names = tri_likeness_axis_of(&likeness, 0, 2);
+    assert_true(tri_likeness_apart(numbers, 1, 1) == 0);
+    /* 16 32 48 64 80 96: 32 is as far from 16 as from 48, and more alike to 16, a power of two, too */
+    assert_true(tri_likeness_apart(numbers, 1, 0) < tri_likeness_apart(numbers, 1, 2));
+    assert_true(tri_likeness_apart(numbers, 0, 5) > tri_likeness_apart(numbers, 0, 1));
+    assert_true(tri_likeness_apart(names, 0, 1) == tri_likeness_apart(names, 0, 2));
+    assert_true(covariance(w, &likeness, 0, FIRST_KERNEL) == 0);
+    tri_likeness_free(&likeness);
+}
+
+/* Scores that one axis decides: the others come to weigh less than it. */
+static void weighs_what_matters(void **state) {
+    world *w = *state;
+    tri_likeness likeness;
+    tri_likeness_fit of = {.noise = 0.01};
+    assert_int_equal(tri_likeness_open(&likeness, &w->configs), TRIAGE_OK);
+    for (size_t i = 0; i < 36; i++) {
+        of.points[i] = w->coordinates + 4 * (i * 3);
+        of.scores[i] = of.points[i][1] % 2 ? 1 : -1;
+    }
+    of.count = 36;
+    assert_int_equal(tri_likeness_fit_weights(&likeness, &of), TRIAGE_OK);
+    assert_true(tri_likeness_axis_of(&likeness, 0, 0)->weight > 1);
+    assert_true(tri_likeness_axis_of(&likeness, 0, 1)->weight < 1);
+    assert_true(tri_likeness_axis_of(&likeness, 1, 0)->weight == 1);
+    tri_likeness_free(&likeness);
+}
+
+/* What was learnt elsewhere is expected here, less sure of itself, until results say otherwise. */
+static void inherits_an_expectation(void **state) {
+    world *w = *state;
+    tri_belief before, after, misled;
+    learn_in_order(w->s, (size_t[]){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, ROWS);
+    assert_true(tri_surrogate_at(&before, w->s, 1));
+    assert_int_equal(tri_surrogate_inherit(w->s), TRIAGE_OK);
+    assert_int_equal(tri_surrogate_told(w->s), 0);
+    tri_surrogate_believe(w->s, NULL);
+    assert_true(tri_surrogate_at(&after, w->s, 1));
+    assert_true(before.mean < 0 && after.mean < 0 && after.mean > before.mean);
+    assert_true(after.deviation > 1);
+    static const size_t others[] = {0, 17, 40, 41, 90};
+    static const double contrary[] = {1.5, -1, 0.7, 0.9, -1.1};
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(tri_surrogate_ask(w->s, others[i]), TRIAGE_OK);
+        assert_int_equal(tri_surrogate_tell(w->s, others[i]), TRIAGE_OK);
+    }
+    tri_surrogate_believe(w->s, contrary);
+    assert_true(tri_surrogate_at(&misled, w->s, 1));
+    assert_true(misled.mean > 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(believes_what_the_textbook_says, setup, teardown),
+        cmocka_unit_test_setup_teardown(chooses_by_its_rule_and_never_what_is_asked, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_what_it_was_not_asked, setup, teardown),
+        cmocka_unit_test_setup_teardown(likeness_knows_factors_and_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(weighs_what_matters, setup, teardown),
+        cmocka_unit_test_setup_teardown(inherits_an_expectation, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
