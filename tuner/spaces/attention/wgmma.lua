@@ -97,7 +97,9 @@ return triage.kernel {
       { "rows of Q, K, V and O are multiples of 16 bytes, no stride is 0", tma_reads },
       { "no pages", function(p) return p.page_size == 0 end },
       { "keys in one piece", function(p) return p.splits <= 1 end },
-      { "at least one query and one key", function(p) return p.sq > 0 and p.sk > 0 end },
+      { "1 to 2^29 queries and keys", function(p)
+         return p.sq > 0 and p.sk > 0 and p.sq <= 1 << 29 and p.sk <= 1 << 29
+      end },
       { "block masks have rows of 64 or 128, of sequences of one length", function(p)
          return p.mask_m == 0 or (p.mask_m == 64 or p.mask_m == 128) and p.lengths == "dense"
       end },
