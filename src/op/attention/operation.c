@@ -94,6 +94,7 @@ static void size_fields(const tri_attention_problem *p, tri_property_fn fn, void
     tri_property_integer(fn, user, "d", p->d);
     tri_property_integer(fn, user, "dv", p->dv);
     tri_property_integer(fn, user, "page_size", p->page_size);
+    tri_property_integer(fn, user, "splits", p->splits);
     tri_property_integer(fn, user, "alignment", p->alignment);
     tri_property_integer(fn, user, "pairs", p->pairs);
     tri_property_flag(fn, user, "expanded", p->expanded);
