@@ -63,7 +63,8 @@ local function short_step(p)
 end
 
 local function map(p, rows)
-   return { rank = map_rank(p), box = { 64, rows }, swizzle = 128, l2_promotion = 256 }
+   local rank = map_rank(p)
+   return { rank = rank, box = rank == 4 and { 64, rows, 1, 1 } or { 64, rows, 1 }, swizzle = 128, l2_promotion = 256 }
 end
 
 local function default(tile_m, tile_n, stages, q_slots, ping_pong, under, p_buffers, skip, order, dynamic)
