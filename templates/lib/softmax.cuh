@@ -3,6 +3,11 @@
 #ifndef TRIAGE_LIB_SOFTMAX_CUH
 #define TRIAGE_LIB_SOFTMAX_CUH
 
+/* NVRTC has no math.h. */
+#ifndef INFINITY
+#define INFINITY __int_as_float(0x7f800000)
+#endif
+
 /* 2^x, relative error 2^-22; 2^-inf = 0. */
 __device__ __forceinline__ float exp2_fast(float x)
 {
