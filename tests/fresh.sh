@@ -110,8 +110,9 @@ furnish() {
 
 # ---- running in it ----
 
-# inside USER SCRIPT: in namespaces of its own, so that mounts and processes end with it and with us, whatever ends us. Waited for
-# in the background: a shell handles signals only between commands.
+# inside USER SCRIPT: in namespaces of its own, so that mounts and processes end with it and with us. Waited for
+# in the background: a shell handles signals only between commands. The inner shell stays root: who changes its user is
+# no longer killed with its parent.
 inside() {
     setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child sh -eu -c '
         root=$1 user=$2 home=$3 script=$4
@@ -119,11 +120,13 @@ inside() {
         mount --rbind /sys "$root/sys"
         mount -t tmpfs -o mode=1777 shm "$root/dev/shm" 2>/dev/null || mkdir -p -m 1777 "$root/dev/shm"
         set -- env -i HOME="$home" USER="$user" LOGNAME="$user" LANG=C.UTF-8 TERM=dumb \
-            PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/sbin:/usr/bin:/sbin:/bin ${CI:+CI="$CI"} \
+            PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin ${CI:+CI="$CI"} \
             ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
             ${no_proxy:+no_proxy="$no_proxy"} ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} \
             ${PIP_CERT:+PIP_CERT="$PIP_CERT"} ${PIP_DEFAULT_TIMEOUT:+PIP_DEFAULT_TIMEOUT="$PIP_DEFAULT_TIMEOUT"}
-        exec chroot --userspec="$user:$user" "$root" "$@" sh -c "cd \"\$HOME/triage\" && $script"' \
+        code=0
+        chroot --userspec="$user:$user" "$root" "$@" sh -c "cd \"\$HOME/triage\" && $script" || code=$?
+        exit "$code"' \
         sh "$root" "$1" "$home" "$2" &
     child=$!
     code=0
