@@ -328,6 +328,13 @@ static triage_status expect_no_false_winner(void *user, const tri_measurement *r
     return tri_store_winner(user, row->problem, row->device, expect_real_time, NULL);
 }
 
+static bool has_config(const tri_tune_result *result, const char *config) {
+    for (size_t i = 0; i < result->count; i++)
+        if (strcmp(result->rows[i].config, config) == 0)
+            return true;
+    return false;
+}
+
 /* What strangers say answers nothing: it is tried first, and what is found is one's own evidence from then on. */
 static void test_claims_are_checked_here(void **state) {
     tri_tune_result first, checked;
@@ -351,7 +358,7 @@ static void test_claims_are_checked_here(void **state) {
     options.seed = 1234; /* would try others */
     must(tri_store_open(&store, options.db_path, TRI_STORE_WRITE));
     must(tri_store_import(&merged, store, scratch_path(folder, "forged.jsonl"), NULL, NULL, NULL));
-    assert_true(merged.added >= 2);
+    assert_true(merged.added >= 1);
     tri_store_close(store);
     must(tune(&checked, &options, NULL));
     assert_false(checked.answered_from_store);
@@ -361,14 +368,13 @@ static void test_claims_are_checked_here(void **state) {
         tri_tier tier;
         char name[128];
         assert_false(checked.rows[i].known);
-        assert_true(row->median_ns > 100); /* not the forged one */
+        assert_true(row->outcome != TRI_RIGHT || row->median_ns > 100); /* not the forged one */
         must(tri_store_origin(&tier, name, store, row->id));
         assert_int_equal(tier, TRI_TIER_OWN);
-        bool was_claimed = false;
-        for (size_t j = 0; j < first.count; j++)
-            was_claimed = was_claimed || strcmp(first.rows[j].config, checked.rows[i].config) == 0;
-        assert_true(was_claimed); /* the default, and the claims: they took the budget */
     }
+    for (size_t i = 0; i < first.count; i++) /* the default, and the claims: they took the budget */
+        assert_true(first.rows[i].evidence.outcome != TRI_RIGHT ||
+                    has_config(&checked, first.rows[i].config));
     must(tri_store_each(store, expect_no_false_winner, store));
     tri_store_close(store);
     tri_tune_result_free(&first);
