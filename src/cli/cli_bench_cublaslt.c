@@ -89,7 +89,7 @@ static void lt_close(void *opaque) {
     free(s);
 }
 
-static triage_status check_covered(const tri_problem *p) {
+static triage_status check_covered(const tri_bsr_problem *p) {
     if (p->in_type != TRIAGE_E4M3)
         return TRIAGE_OK;
     if (p->scale_per_block)
@@ -219,7 +219,7 @@ static triage_status choose(lt_state *s) {
 
 static triage_status open_as(void **out, char detail[256], const tri_arena *arena, void *stream, bool fast) {
     static const char *const libraries[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so", NULL};
-    triage_status status = check_covered(&arena->problem);
+    triage_status status = check_covered(tri_bsr(&arena->problem));
     lt_state *s = NULL;
     void *library = NULL;
     if (status != TRIAGE_OK)

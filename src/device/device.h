@@ -69,29 +69,8 @@ typedef struct tri_launch {
     /* Of these so many at the beginning are zeros when the kernel is loaded, and every launch leaves them so. */
     uint32_t workspace_zero_bytes;
     bool keeps_workspace; /* tri_operation.keeps_workspace; false: all of it is cleared before each launch */
-    union {
-        tri_tensor_box maps[TRI_MAPS_MAX];      /* in the order of tri_operation.maps */
-        struct {                                /* bsr_gemm's, until its users have moved */
-            tri_tensor_box map_a, map_b, map_c; /* values as [nnzb*block_m][block_k], B and C as stored */
-        };
-    };
-    union {
-        _Alignas(8) unsigned char own[TRI_LAUNCH_BYTES]; /* the operation's struct, in place (op/op.h) */
-        struct {                                         /* bsr_gemm's, likewise */
-            int32_t panel_rows;    /* block rows of a panel; 0: the kernel uses no panels */
-            int32_t panel_group;   /* block columns that are there together; 0, 1: one by one */
-            int32_t panel_cluster; /* neighbouring panels that list the same columns; 0, 1: each its own */
-            int32_t gather;        /* a group is any columns that are needed, else whole neighbours */
-            int32_t panel_columns; /* column tiles, to be dealt out to the grid with the panels; 0: no deal */
-            /* with a deal: that share a panel's rows in equal runs, and (panel_cluster 1) add up those in pieces; 0:
-             * panels are full, of whole rows */
-            int32_t panel_warps;
-            int32_t panel_busy_warps; /* with panel_warps: so many keep an SM busy */
-            int32_t
-                panel_least_blocks; /* with panel_warps: a panel takes no less time than so many blocks do */
-            int32_t reorder;
-        };
-    };
+    tri_tensor_box maps[TRI_MAPS_MAX];               /* in the order of tri_operation.maps */
+    _Alignas(8) unsigned char own[TRI_LAUNCH_BYTES]; /* the operation's struct, in place (op/op.h) */
 } tri_launch;
 
 /* ---- compile (no device needed) -------------------------------------------------------------------- */

@@ -78,6 +78,16 @@ triage_status tri_problem_family(char **out, const char *key) {
     return tri_format(out, "%.*s", (int)(end - key), key);
 }
 
+void tri_problem_outline(char *out, size_t size, const tri_problem *problem) {
+    int64_t v[3];
+    if (problem->op->outline) {
+        problem->op->outline(out, size, problem);
+        return;
+    }
+    problem->op->sizes(v, problem);
+    snprintf(out, size, "%lldx%lldx%lld", (long long)v[0], (long long)v[1], (long long)v[2]);
+}
+
 /* ---- cost ---- */
 
 double tri_problem_flops(const tri_problem *problem) {

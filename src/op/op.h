@@ -24,7 +24,6 @@
 
 #include "check/view.h"
 #include "device/device.h"
-#include "op/bsr_gemm/old.h" /* until the tests have moved */
 #include "pattern/pattern.h"
 
 /* ---- a problem ------------------------------------------------------------------------------------------------- */
@@ -44,10 +43,7 @@ typedef struct tri_operation tri_operation;
 #define TRI_IN_PLACE __attribute__((may_alias))
 typedef struct tri_problem {
     const tri_operation *op;
-    union {
-        _Alignas(8) unsigned char data[TRI_PROBLEM_BYTES];
-        TRI_OLD_PROBLEM
-    };
+    _Alignas(8) unsigned char data[TRI_PROBLEM_BYTES];
 } tri_problem;
 
 /* ---- a number that goes with a problem or a launch under a name ------------------------------------------------ */
@@ -191,6 +187,8 @@ struct tri_operation {
     /* m, n and k of the key. */
     void (*sizes)(int64_t out[3], const tri_problem *problem);
     const tri_number *numbers; /* beside the key */
+    /* A few words for people, e.g. "4096x512x4096 at density 0.1"; NULL: the sizes. */
+    void (*outline)(char *out, size_t size, const tri_problem *problem);
 
     /* ---- distance ---- */
 
@@ -289,6 +287,8 @@ triage_status tri_problem_parse(tri_problem *out, const char *key);
 triage_status tri_problem_family(char **out, const char *key);
 
 bool tri_problem_has_pattern(const tri_problem *problem);
+void tri_problem_outline(char *out, size_t size, const tri_problem *problem);
+
 double tri_problem_flops(const tri_problem *problem);       /* executed: "useful" */
 double tri_problem_dense_flops(const tri_problem *problem); /* "dense-equivalent" */
 double tri_problem_bytes(const tri_problem *problem);       /* the fewest that must move */

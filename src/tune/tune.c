@@ -167,11 +167,10 @@ static void say_known(const tri_search *search) {
     char from[400] = "";
     size_t used = 0;
     for (size_t i = 0; i < known->donor_count && used < sizeof from; i++) {
-        const tri_problem *p = &known->donors[i].problem;
-        used += (size_t)snprintf(from + used, sizeof from - used,
-                                 "%s%lldx%lldx%lld at density %.4g (distance %.2g)", i ? ", " : "",
-                                 (long long)p->m, (long long)p->n, (long long)p->k,
-                                 p->fingerprint.density_e4 / 1e4, known->donors[i].distance);
+        char outline[120];
+        tri_problem_outline(outline, sizeof outline, &known->donors[i].problem);
+        used += (size_t)snprintf(from + used, sizeof from - used, "%s%s (distance %.2g)", i ? ", " : "",
+                                 outline, known->donors[i].distance);
     }
     const bool is_shipped = known->layer && strcmp(known->layer, "shipped") == 0;
     if (known->count > 0)

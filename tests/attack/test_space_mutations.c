@@ -117,7 +117,7 @@ static void mutated_spaces_stay_inside(void **state) {
         write_file(&text);
         tri_text_free(&text);
         const triage_status status =
-            tri_space_open_here(&space, TRI_OP_BSR_GEMM, &(tri_space_options){.path = path});
+            tri_space_open_here(&space, &tri_op_bsr_gemm, &(tri_space_options){.path = path});
         if (status != TRIAGE_OK) {
             check_refusal(status, seed);
             continue;

@@ -49,7 +49,7 @@ static tri_problem a_problem(void) {
 
 static tri_space *open_small(void) {
     tri_space *space = NULL;
-    if (tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){.path = SMALL}) != TRIAGE_OK)
+    if (tri_space_open(&space, &tri_op_bsr_gemm, &(tri_space_options){.path = SMALL}) != TRIAGE_OK)
         fail_msg("%s", triage_last_error());
     return space;
 }
@@ -193,7 +193,7 @@ static void damaged_models_are_refused_or_right(void **state) {
     tri_packer whole = {0};
     tri_random random;
     size_t refused = 0;
-    assert_int_equal(tri_space_open_here(&space, TRI_OP_BSR_GEMM, &(tri_space_options){.path = SMALL}),
+    assert_int_equal(tri_space_open_here(&space, &tri_op_bsr_gemm, &(tri_space_options){.path = SMALL}),
                      TRIAGE_OK);
     tri_pack_model(&whole, space);
     assert_int_equal(whole.status, TRIAGE_OK);

@@ -17,6 +17,7 @@
 #include "../../src/cli/cli_bench_arena.c"
 #include "../../src/cli/cli_bench_contest.c"
 #include "../../src/cli/cli_bench_limit.c"
+#include "support/bsr_of.h"
 #include "support/scratch.h"
 
 /* ---- a world: a small problem on the host ---- */
@@ -51,8 +52,8 @@ static int open_world(void **state) {
     if (triage_context_open(&context, &options) != TRIAGE_OK ||
         tri_pattern_random(&pattern, 3, 4, 0.5, 1) != TRIAGE_OK)
         return -1;
-    problem.nnzb = pattern.nnzb;
-    tri_fingerprint_of(&problem.fingerprint, &pattern);
+    bsr_of(&problem)->nnzb = pattern.nnzb;
+    tri_fingerprint_of(&bsr_of(&problem)->fingerprint, &pattern);
     triage_status status = tri_arena_open(&arena, context, &problem, &pattern, 1);
     if (status != TRIAGE_OK)
         fail_msg("%s", triage_last_error());
@@ -251,7 +252,7 @@ static void what_is_not_known_is_no_limit(void **state) {
     assert_true(limit.ns == 0 && limit.bound == NULL && limit.memory_ns > 0);
     tri_limit_of(&limit, &problem, &host, &none);
     assert_true(limit.ns == 0 && limit.memory_ns == 0);
-    problem.in_type = TRIAGE_F32;
+    bsr_of(&problem)->in_type = TRIAGE_F32;
     tri_limit_of(&limit, &problem, &h200, &none);
     assert_true(limit.ns == 0);
 }

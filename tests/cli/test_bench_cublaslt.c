@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "cli/cli_bench.h"
 #include "../../src/cli/cli_bench_arena.c"
@@ -214,15 +215,17 @@ static int close_host(void **state) {
 
 static void open_arena(tri_arena *arena, tri_problem problem) {
     tri_pattern pattern = {0};
-    problem.m = 96;
-    problem.n = 48;
-    problem.k = 128;
-    problem.ldb = problem.b_layout == TRIAGE_ROW_MAJOR ? problem.n : problem.k;
-    problem.ldc = problem.c_layout == TRIAGE_ROW_MAJOR ? problem.n : problem.m;
-    problem.block_m = problem.block_k = 32;
+    bsr_of(&problem)->m = 96;
+    bsr_of(&problem)->n = 48;
+    bsr_of(&problem)->k = 128;
+    bsr_of(&problem)->ldb =
+        bsr_of(&problem)->b_layout == TRIAGE_ROW_MAJOR ? bsr_of(&problem)->n : bsr_of(&problem)->k;
+    bsr_of(&problem)->ldc =
+        bsr_of(&problem)->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(&problem)->n : bsr_of(&problem)->m;
+    bsr_of(&problem)->block_m = bsr_of(&problem)->block_k = 32;
     assert_int_equal(tri_pattern_random(&pattern, 3, 4, 0.5, 1), TRIAGE_OK);
-    problem.nnzb = pattern.nnzb;
-    tri_fingerprint_of(&problem.fingerprint, &pattern);
+    bsr_of(&problem)->nnzb = pattern.nnzb;
+    tri_fingerprint_of(&bsr_of(&problem)->fingerprint, &pattern);
     if (tri_arena_open(arena, context, &problem, &pattern, 1) != TRIAGE_OK)
         fail_msg("%s", triage_last_error());
     memset(&fake, 0, sizeof fake);
@@ -242,8 +245,9 @@ static void run_peer(tri_arena *arena, const tri_contestant_type *type, const ch
     assert_int_equal(fake.ran, kQuick);
     assert_int_equal(tri_arena_judge(&verdict, arena), TRIAGE_OK);
     if (!verdict.right)
-        fail_msg("b %d c %d: %s", arena->problem.b_layout, arena->problem.c_layout, verdict.reason);
-    if (arena->problem.in_type == TRIAGE_E4M3)
+        fail_msg("b %d c %d: %s", bsr_of(&arena->problem)->b_layout, bsr_of(&arena->problem)->c_layout,
+                 verdict.reason);
+    if (bsr_of(&arena->problem)->in_type == TRIAGE_E4M3)
         fake.scale[1] = fake.scale[0]; /* the check can fail: a wrong scale */
     else
         fake.rounded = true; /* ... sums of fewer bits */

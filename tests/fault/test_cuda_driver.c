@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "fault/fake_driver.h"
 #include "run/calls.h"
@@ -47,8 +48,9 @@ static const tri_launch big_launch = {
     .cluster = {16, 1, 1},
     .smem_bytes = 200000,
     .workspace_bytes = 4096,
-    .map_a = {.rank = 2, .box = {64, 64, 0}, .swizzle = 128},
-    .map_b = {.rank = 3, .box = {64, 64, 4}, .inner_split = 64, .swizzle = 128, .l2_promotion = 256}};
+    .maps[TRI_BSR_MAP_A] = {.rank = 2, .box = {64, 64, 0}, .swizzle = 128},
+    .maps[TRI_BSR_MAP_B] = {
+        .rank = 3, .box = {64, 64, 4}, .inner_split = 64, .swizzle = 128, .l2_promotion = 256}};
 static tri_problem make_problem(void) {
     return tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F16,
                                                 .out_type = TRIAGE_F16,
@@ -477,30 +479,30 @@ static void test_args_of_e4m3(void **state) {
     tri_launch launch = big_launch;
     tri_problem p = make_problem();
     assert_int_equal(tri_device_open(&device, "cuda", false), TRIAGE_OK);
-    p.in_type = TRIAGE_E4M3;
-    p.scale_per_block = true;
-    p.b_layout = p.c_layout = TRIAGE_COL_MAJOR;
-    p.ldb = 272;
-    p.ldc = p.m;
-    launch.map_a = (tri_tensor_box){.rank = 2, .box = {64, 64, 0}, .swizzle = 64};
-    launch.map_b = (tri_tensor_box){.rank = 2, .box = {64, 128, 0}, .swizzle = 64};
+    bsr_of(&p)->in_type = TRIAGE_E4M3;
+    bsr_of(&p)->scale_per_block = true;
+    bsr_of(&p)->b_layout = bsr_of(&p)->c_layout = TRIAGE_COL_MAJOR;
+    bsr_of(&p)->ldb = 272;
+    bsr_of(&p)->ldc = bsr_of(&p)->m;
+    launch.maps[TRI_BSR_MAP_A] = (tri_tensor_box){.rank = 2, .box = {64, 64, 0}, .swizzle = 64};
+    launch.maps[TRI_BSR_MAP_B] = (tri_tensor_box){.rank = 2, .box = {64, 128, 0}, .swizzle = 64};
     assert_int_equal(tri_bsr_args_make(&args, device, &launch, &p, &buffers, 1, 0), TRIAGE_OK);
     assert_int_equal(fake.map_type, CU_TENSOR_MAP_DATA_TYPE_UINT8); /* B, the last one made */
     assert_true(fake.map_dims[0] == 256 && fake.map_dims[1] == 512 && fake.map_strides[0] == 272);
     assert_true((uintptr_t)args.scale_a == 0x40000 && (uintptr_t)args.scale_b == 0x50004);
-    launch.map_b.rank = 0;
+    launch.maps[TRI_BSR_MAP_B].rank = 0;
     assert_int_equal(tri_bsr_args_make(&args, device, &launch, &p, &buffers, 1, 0), TRIAGE_OK);
     assert_int_equal(fake.map_type, CU_TENSOR_MAP_DATA_TYPE_UINT8); /* A */
     assert_true(fake.map_dims[0] == 64 && fake.map_strides[0] == 64);
     for (int out = TRIAGE_F32; out <= TRIAGE_BF16; out++) {
-        p.out_type = (triage_dtype)out;
-        launch.map_c = (tri_tensor_box){.rank = 2, .box = {32, 64, 0}, .swizzle = 128};
+        bsr_of(&p)->out_type = (triage_dtype)out;
+        launch.maps[TRI_BSR_MAP_C] = (tri_tensor_box){.rank = 2, .box = {32, 64, 0}, .swizzle = 128};
         assert_int_equal(tri_bsr_args_make(&args, device, &launch, &p, &buffers, 1, 0), TRIAGE_OK);
         assert_int_equal(fake.map_type, types[out]);
-        assert_true(fake.map_strides[0] == (cuuint64_t)p.ldc * (out == TRIAGE_F32 ? 4 : 2));
+        assert_true(fake.map_strides[0] == (cuuint64_t)bsr_of(&p)->ldc * (out == TRIAGE_F32 ? 4 : 2));
     }
-    p.ldb = 264; /* 264 bytes: what is enough for halves is not for bytes */
-    launch.map_b.rank = 2;
+    bsr_of(&p)->ldb = 264; /* 264 bytes: what is enough for halves is not for bytes */
+    launch.maps[TRI_BSR_MAP_B].rank = 2;
     assert_int_equal(tri_bsr_args_make(&args, device, &launch, &p, &buffers, 1, 0), TRIAGE_E_INVALID);
     assert_non_null(strstr(triage_last_error(), "264 bytes"));
     tri_device_close(device);
@@ -521,12 +523,12 @@ static void test_args_maps(void **state) {
     assert_memory_not_equal(args.map_a.bytes, zero, 128);
     assert_memory_equal(args.map_c.bytes, zero, 128);
 
-    p.b_layout = TRIAGE_COL_MAJOR;
-    p.ldb = 256;
+    bsr_of(&p)->b_layout = TRIAGE_COL_MAJOR;
+    bsr_of(&p)->ldb = 256;
     assert_int_equal(tri_bsr_args_make(&args, device, &big_launch, &p, &buffers, 1, 0), TRIAGE_OK);
     assert_true(fake.map_dims[1] == 512 && fake.map_dims[2] == 4); /* B: k split, n */
 
-    p.nnzb = 0; /* no values: no map of them, and no error */
+    bsr_of(&p)->nnzb = 0; /* no values: no map of them, and no error */
     buffers.values = 0;
     assert_int_equal(tri_bsr_args_make(&args, device, &big_launch, &p, &buffers, 1, 0), TRIAGE_OK);
     assert_memory_equal(args.map_a.bytes, zero, 128);

@@ -1,4 +1,5 @@
 /* Workers that die, hang and talk nonsense, and candidates that make them: the run goes on. */
+#include "support/bsr_of.h"
 #include "support/check.h"
 
 #include <errno.h>
@@ -177,7 +178,7 @@ static void make_problem(tri_problem *problem, tri_pattern *pattern) {
     must(tri_pattern_random(pattern, 4, 4, 0.5, 1));
     *problem = tri_bsr_problem_of((tri_bsr_problem){
         .m = 32, .n = 24, .k = 32, .ldb = 24, .ldc = 24, .block_m = 8, .block_k = 8, .nnzb = pattern->nnzb});
-    tri_fingerprint_of(&problem->fingerprint, pattern);
+    tri_fingerprint_of(&bsr_of(problem)->fingerprint, pattern);
 }
 
 static triage_status tune(tri_tune_result *out, const tri_tune_options *more) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "op/bsr_gemm/bsr_gemm.h"
 #include "run/lookup.h"
 #include "store/measurement.h"
 
@@ -41,7 +42,7 @@ static triage_status make_world(void) {
     problem_at(key, 0); /* what is legal for few columns is for many */
     TRI_TRY(tri_device_info_of_target(&world.info, "sm_90a"));
     TRI_TRY(tri_device_key(&world.device, &world.info));
-    TRI_TRY(tri_space_open(&world.space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
+    TRI_TRY(tri_space_open(&world.space, &tri_op_bsr_gemm, &(tri_space_options){0}));
     TRI_TRY(tri_problem_parse(&problem, key));
     TRI_TRY(tri_space_enumerate(&configs, world.space, &problem, &world.info));
     snprintf(world.config, sizeof world.config, "%s", configs.text[configs.default_index]);

@@ -1,4 +1,5 @@
 /* Plans made, written and read: see candidate_plan.h. */
+#include "support/bsr_of.h"
 #include "gpu/candidate_plan.h"
 
 #include <inttypes.h>
@@ -28,8 +29,10 @@ static void offer(plan *out, const purpose *of, const outline *problem, const ch
     if (out->job_count == JOBS_MAX)
         must(tri_fail(TRIAGE_E_MEMORY, "more than %d candidates", JOBS_MAX));
     job *next = &out->jobs[out->job_count++];
-    *next = (job){.probe = (size_t)(problem->probe - probes), .cost = (double)problem->problem.nnzb};
-    next->cost *= (double)problem->problem.n * problem->problem.block_m * problem->problem.block_k;
+    *next =
+        (job){.probe = (size_t)(problem->probe - probes), .cost = (double)bsr_of(&problem->problem)->nnzb};
+    next->cost *= (double)bsr_of(&problem->problem)->n * bsr_of(&problem->problem)->block_m *
+                  bsr_of(&problem->problem)->block_k;
     must(tri_strdup(&next->name, name));
     must(tri_strdup(&next->config, config));
 }
@@ -209,8 +212,8 @@ void plan_write(plan *p, const purpose *of, tri_space *space, const char *path) 
             outline_make(&problem, &probes[next->probe]);
         }
         hash_job(next, of, space, &problem.problem);
-        must(tri_text_format(&text, "%s\t%dx%d\t%s\t%s\t%zu\n", next->hash, problem.problem.block_m,
-                             problem.problem.block_k, next->config, problem.name, next->probe));
+        must(tri_text_format(&text, "%s\t%dx%d\t%s\t%s\t%zu\n", next->hash, bsr_of(&problem.problem)->block_m,
+                             bsr_of(&problem.problem)->block_k, next->config, problem.name, next->probe));
     }
     must(tri_text_format(&text, "end\n"));
     must(tri_file_write_atomic(path, text.data, text.size, 0600));

@@ -1,4 +1,5 @@
 /* The problems of the list made out: see candidate_problem.h. */
+#include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "gpu/candidate_problem.h"
 
@@ -48,10 +49,11 @@ static void describe(outline *of) {
     const probe *from = of->probe;
     static const char *const patterns[] = {"spread", "uneven", "full", "bare"};
     snprintf(of->name, sizeof of->name, "%dx%d m=%lld n=%lld k=%lld %s-%s %s-%s %s%s ldb+%d ldc+%d %s",
-             from->block_m, from->block_k, (long long)of->problem.m, (long long)of->problem.n,
-             (long long)of->problem.k, tri_dtype_name(from->in), tri_dtype_name(from->out),
-             tri_layout_name(from->b_layout), tri_layout_name(from->c_layout), tri_activation_name(from->act),
-             from->bias ? "+bias" : "", from->pad_b, from->pad_c, patterns[from->pattern]);
+             from->block_m, from->block_k, (long long)bsr_of(&of->problem)->m,
+             (long long)bsr_of(&of->problem)->n, (long long)bsr_of(&of->problem)->k, tri_dtype_name(from->in),
+             tri_dtype_name(from->out), tri_layout_name(from->b_layout), tri_layout_name(from->c_layout),
+             tri_activation_name(from->act), from->bias ? "+bias" : "", from->pad_b, from->pad_c,
+             patterns[from->pattern]);
 }
 
 void make_problem(tri_problem *out, const probe *from, int64_t nnzb) {
@@ -68,15 +70,15 @@ void make_problem(tri_problem *out, const probe *from, int64_t nnzb) {
                                                 .block_k = from->block_k,
                                                 .nnzb = nnzb,
                                                 .scale_per_block = from->scale_per_block});
-    out->ldb = (from->b_layout == TRIAGE_ROW_MAJOR ? out->n : out->k) + from->pad_b;
-    out->ldc = (from->c_layout == TRIAGE_ROW_MAJOR ? out->n : out->m) + from->pad_c;
+    bsr_of(out)->ldb = (from->b_layout == TRIAGE_ROW_MAJOR ? bsr_of(out)->n : bsr_of(out)->k) + from->pad_b;
+    bsr_of(out)->ldc = (from->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(out)->n : bsr_of(out)->m) + from->pad_c;
 }
 
 void outline_make(outline *out, const probe *from) {
     *out = (outline){.probe = from};
     make_pattern(&out->pattern, from);
     make_problem(&out->problem, from, out->pattern.nnzb);
-    tri_fingerprint_of(&out->problem.fingerprint, &out->pattern);
+    tri_fingerprint_of(&bsr_of(&out->problem)->fingerprint, &out->pattern);
     must(tri_problem_check(&out->problem));
     describe(out);
 }
@@ -86,6 +88,6 @@ void outline_free(outline *of) {
 }
 
 void name_config(char text[CONFIG_NAME_SIZE], const tri_problem *problem, const char *config) {
-    snprintf(text, CONFIG_NAME_SIZE, "%s %dx%d %s", problem->in_type == TRIAGE_E4M3 ? "e4m3" : "half",
-             problem->block_m, problem->block_k, config);
+    snprintf(text, CONFIG_NAME_SIZE, "%s %dx%d %s", bsr_of(problem)->in_type == TRIAGE_E4M3 ? "e4m3" : "half",
+             bsr_of(problem)->block_m, bsr_of(problem)->block_k, config);
 }

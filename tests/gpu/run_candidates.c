@@ -32,6 +32,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "gpu/candidate_plan.h"
 #include "measure/bench_private.h"
@@ -164,8 +165,8 @@ static void open_bench(session *s, place *p) {
 static void log_begin(const session *s, const place *p, const char *hash, const char *config) {
     if (!s->log)
         return;
-    fprintf(s->log, "%s\t%dx%d\t%s\t%s", hash, p->of.problem.block_m, p->of.problem.block_k, config,
-            p->of.name);
+    fprintf(s->log, "%s\t%dx%d\t%s\t%s", hash, bsr_of(&p->of.problem)->block_m,
+            bsr_of(&p->of.problem)->block_k, config, p->of.name);
     fflush(s->log);
 }
 
@@ -598,7 +599,7 @@ int main(int argc, char **argv) {
     must(tri_device_info_of_target(&s.info, o.target ? o.target : "sm_90a"));
     if (o.plant)
         return plant(&s);
-    must(tri_space_open(&s.space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = o.data_dir}));
+    must(tri_space_open(&s.space, &tri_op_bsr_gemm, &(tri_space_options){.data_dir = o.data_dir}));
     code = o.coverage ? check_coverage(&s) : o.count || o.make_plan ? count_plan(&s) : run_all(&s);
     tri_space_free(s.space);
     return code;

@@ -1,5 +1,6 @@
 /* The cuda device on a real GPU: the plain kernel against float64, tensor maps, clusters, shared memory,
  * workspace, timing, threads, and a kernel that crashes. */
+#include "support/bsr_of.h"
 #include "support/bsr_case.h"
 
 #include <pthread.h>
@@ -78,7 +79,7 @@ static void check_reference(const bsr_case *spec) {
     case_render(&source, "templates/bsr_gemm/reference.cu", &params);
     case_make(&data, spec, 3);
     bool row = spec->c_layout == TRIAGE_ROW_MAJOR;
-    uint32_t m = (uint32_t)data.problem.m, n = (uint32_t)data.problem.n;
+    uint32_t m = (uint32_t)bsr_of(&data.problem)->m, n = (uint32_t)bsr_of(&data.problem)->n;
     tri_launch launch = one_block;
     launch.block[0] = 256;
     launch.grid[0] = row ? (m + 7) / 8 : (m + 31) / 32;

@@ -243,7 +243,7 @@ static void compile_only(const world_shape *shape, const mutation *table, size_t
     tri_candidate candidate = {0};
     tri_source source = {0};
     must(tri_device_info_of_target(&info, "sm_90a"));
-    must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
+    must(tri_space_open(&space, &tri_op_bsr_gemm, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}));
     must(tri_space_enumerate(&configs, space, &problem, &info));
     const char *config = configs.text[first_of_kernel(&configs, shape->kernel, shape->with)];
     must(tri_space_candidate(&candidate, space, &problem, &info, config));

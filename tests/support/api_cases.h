@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "run/plan.h"
 
@@ -110,7 +111,7 @@ static inline void api_describe(api_world *world, const api_case *test) {
                                                           .block_m = test->block,
                                                           .block_k = test->block,
                                                           .nnzb = world->pattern.nnzb});
-    tri_fingerprint_of(&world->problem.fingerprint, &world->pattern);
+    tri_fingerprint_of(&bsr_of(&world->problem)->fingerprint, &world->pattern);
 }
 
 static inline void api_build(api_world *world, triage_context *context, const api_case *test) {
@@ -164,20 +165,22 @@ static inline int64_t api_wrong(const api_world *world, const void *got, float a
                                  .bias = world->bias_host,
                                  .alpha = alpha,
                                  .beta = beta};
-    double unit = p->out_type == TRIAGE_F32   ? 64 * 0x1p-24
-                  : p->out_type == TRIAGE_F16 ? 2 * 0x1p-11
-                                              : 2 * 0x1p-8;
-    double *row = calloc((size_t)p->n, sizeof *row);
+    double unit = bsr_of(p)->out_type == TRIAGE_F32   ? 64 * 0x1p-24
+                  : bsr_of(p)->out_type == TRIAGE_F16 ? 2 * 0x1p-11
+                                                      : 2 * 0x1p-8;
+    double *row = calloc((size_t)bsr_of(p)->n, sizeof *row);
     int64_t wrong = row ? 0 : 1;
-    for (int64_t i = 0; row && i < p->m; i++) {
+    for (int64_t i = 0; row && i < bsr_of(p)->m; i++) {
         double sum = 0;
         tri_reference_row(row, &operands, i);
-        for (int64_t j = 0; j < p->n; j++)
+        for (int64_t j = 0; j < bsr_of(p)->n; j++)
             sum += row[j] * row[j];
-        for (int64_t j = 0; j < p->n; j++) {
-            int64_t at = p->c_layout == TRIAGE_ROW_MAJOR ? i * p->ldc + j : j * p->ldc + i;
-            double value = tri_to_float(got, p->out_type, (size_t)at);
-            wrong += !(fabs(value - row[j]) <= unit * (fabs(row[j]) + sqrt(sum / (double)p->n) + 1e-30));
+        for (int64_t j = 0; j < bsr_of(p)->n; j++) {
+            int64_t at =
+                bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? i * bsr_of(p)->ldc + j : j * bsr_of(p)->ldc + i;
+            double value = tri_to_float(got, bsr_of(p)->out_type, (size_t)at);
+            wrong +=
+                !(fabs(value - row[j]) <= unit * (fabs(row[j]) + sqrt(sum / (double)bsr_of(p)->n) + 1e-30));
         }
     }
     free(row);
@@ -187,11 +190,12 @@ static inline int64_t api_wrong(const api_world *world, const void *got, float a
 /* What lies between the rows of a padded C must stay as it was. */
 static inline int64_t api_touched(const api_world *world, const void *got) {
     const tri_problem *p = &world->problem;
-    size_t size = tri_dtype_size(p->out_type);
-    int64_t inner = p->c_layout == TRIAGE_ROW_MAJOR ? p->n : p->m;
-    int64_t outer = p->c_layout == TRIAGE_ROW_MAJOR ? p->m : p->n, touched = 0;
+    size_t size = tri_dtype_size(bsr_of(p)->out_type);
+    int64_t inner = bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->n : bsr_of(p)->m;
+    int64_t outer = bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->m : bsr_of(p)->n, touched = 0;
     for (int64_t i = 0; i < outer; i++) {
-        size_t from = (size_t)(i * p->ldc + inner) * size, bytes = (size_t)(p->ldc - inner) * size;
+        size_t from = (size_t)(i * bsr_of(p)->ldc + inner) * size,
+               bytes = (size_t)(bsr_of(p)->ldc - inner) * size;
         touched += memcmp((const char *)got + from, (const char *)world->c_host + from, bytes) != 0;
     }
     return touched;
@@ -256,7 +260,7 @@ static inline void api_run_widths(triage_context *context, const api_case *test)
     api_world world;
     api_build(&world, context, test);
     for (int64_t n = test->n; n >= 1; n -= test->n / 3) {
-        world.b.cols = world.c.cols = world.problem.n = n;
+        world.b.cols = world.c.cols = bsr_of(&world.problem)->n = n;
         assert_int_equal(triage_device_upload(context, world.c.data, world.c_host, world.c_bytes), TRIAGE_OK);
         assert_int_equal(triage_bsr_gemm(context, 1, world.a, &world.b, 0, &world.c, NULL, NULL), TRIAGE_OK);
         void *got = api_result(&world, world.c.data);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "bsr_gemm/args.h"
 #include "device/device.h"
@@ -90,15 +91,17 @@ static inline void case_pattern(bsr_data *data, const bsr_case *spec, tri_random
         for (int32_t j = 0; j < TRI_ROW_COLUMNS && begin + j < end; j++)
             to->col[j] = data->col_idx[begin + j];
     }
-    data->problem.nnzb = nnzb;
+    bsr_of(&data->problem)->nnzb = nnzb;
 }
 
 static inline size_t c_at(const tri_problem *p, int64_t row, int64_t col) {
-    return (size_t)(p->c_layout == TRIAGE_ROW_MAJOR ? row * p->ldc + col : col * p->ldc + row);
+    return (size_t)(bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? row * bsr_of(p)->ldc + col
+                                                            : col * bsr_of(p)->ldc + row);
 }
 
 static inline size_t b_at(const tri_problem *p, int64_t k, int64_t col) {
-    return (size_t)(p->b_layout == TRIAGE_ROW_MAJOR ? k * p->ldb + col : col * p->ldb + k);
+    return (size_t)(bsr_of(p)->b_layout == TRIAGE_ROW_MAJOR ? k * bsr_of(p)->ldb + col
+                                                            : col * bsr_of(p)->ldb + k);
 }
 
 static inline double case_activate(int act, double v) {
@@ -111,9 +114,9 @@ static inline double case_activate(int act, double v) {
 
 static inline void case_expect(bsr_data *data, const bsr_case *spec) {
     const tri_problem *p = &data->problem;
-    for (int64_t row = 0; row < p->m; row++) {
+    for (int64_t row = 0; row < bsr_of(p)->m; row++) {
         int64_t block_row = row / spec->block_m, inner = row % spec->block_m;
-        for (int64_t col = 0; col < p->n; col++) {
+        for (int64_t col = 0; col < bsr_of(p)->n; col++) {
             double sum = 0, scale = 0;
             for (int32_t i = data->row_ptr[block_row]; i < data->row_ptr[block_row + 1]; i++) {
                 for (int64_t k = 0; k < spec->block_k; k++) {
@@ -128,8 +131,8 @@ static inline void case_expect(bsr_data *data, const bsr_case *spec) {
             double v = spec->alpha * sum + (spec->bias ? case_get(data->bias, spec->out, (size_t)row) : 0);
             if (spec->beta != 0.0f)
                 v += spec->beta * (double)case_get(data->c, spec->out, c_at(p, row, col));
-            data->expected[row * p->n + col] = case_activate(spec->act, v);
-            data->scale[row * p->n + col] = fabs(spec->alpha) * scale + fabs(v) + 1e-3;
+            data->expected[row * bsr_of(p)->n + col] = case_activate(spec->act, v);
+            data->scale[row * bsr_of(p)->n + col] = fabs(spec->alpha) * scale + fabs(v) + 1e-3;
         }
     }
 }
@@ -150,22 +153,24 @@ static inline void case_make(bsr_data *data, const bsr_case *spec, uint64_t seed
                                               .k = (int64_t)spec->block_k * spec->block_cols,
                                               .block_m = spec->block_m,
                                               .block_k = spec->block_k});
-    p->ldb = (p->b_layout == TRIAGE_ROW_MAJOR ? p->n : p->k) + spec->pad;
-    p->ldc = (p->c_layout == TRIAGE_ROW_MAJOR ? p->n : p->m) + spec->pad;
+    bsr_of(p)->ldb = (bsr_of(p)->b_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->n : bsr_of(p)->k) + spec->pad;
+    bsr_of(p)->ldc = (bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->n : bsr_of(p)->m) + spec->pad;
     case_pattern(data, spec, &random);
-    size_t values = (size_t)p->nnzb * (size_t)(spec->block_m * spec->block_k);
-    size_t b = (size_t)((p->b_layout == TRIAGE_ROW_MAJOR ? p->k : p->n) * p->ldb);
-    size_t c = (size_t)((p->c_layout == TRIAGE_ROW_MAJOR ? p->m : p->n) * p->ldc);
+    size_t values = (size_t)bsr_of(p)->nnzb * (size_t)(spec->block_m * spec->block_k);
+    size_t b =
+        (size_t)((bsr_of(p)->b_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->k : bsr_of(p)->n) * bsr_of(p)->ldb);
+    size_t c =
+        (size_t)((bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->m : bsr_of(p)->n) * bsr_of(p)->ldc);
     data->values = case_draw(values, spec->in, &random);
     data->b = case_draw(b, spec->in, &random);
     data->c = case_draw(c, spec->out, &random);
-    data->bias = case_draw((size_t)p->m, spec->out, &random);
+    data->bias = case_draw((size_t)bsr_of(p)->m, spec->out, &random);
     data->values_bytes = values * case_size(spec->in);
     data->b_bytes = b * case_size(spec->in);
     data->c_bytes = c * case_size(spec->out);
-    data->bias_bytes = (size_t)p->m * case_size(spec->out);
-    data->expected = calloc((size_t)(p->m * p->n), sizeof(double));
-    data->scale = calloc((size_t)(p->m * p->n), sizeof(double));
+    data->bias_bytes = (size_t)bsr_of(p)->m * case_size(spec->out);
+    data->expected = calloc((size_t)(bsr_of(p)->m * bsr_of(p)->n), sizeof(double));
+    data->scale = calloc((size_t)(bsr_of(p)->m * bsr_of(p)->n), sizeof(double));
     assert_true(data->expected && data->scale);
     case_expect(data, spec);
     if (spec->beta == 0.0f) /* C must not be read: every bit set is a NaN in each type */
@@ -195,15 +200,15 @@ static inline tri_address case_upload(tri_device *device, const void *data, size
 }
 
 static inline void case_buffers(tri_bsr_buffers *out, tri_device *device, const bsr_data *data) {
-    size_t rows = (size_t)(data->problem.m / data->problem.block_m);
+    size_t rows = (size_t)(bsr_of(&data->problem)->m / bsr_of(&data->problem)->block_m);
     *out = (tri_bsr_buffers){0};
     out->values = case_upload(device, data->values, data->values_bytes);
     out->row_ptr = case_upload(device, data->row_ptr, (rows + 1) * sizeof(int32_t));
-    out->col_idx = case_upload(device, data->col_idx, (size_t)data->problem.nnzb * sizeof(int32_t));
+    out->col_idx = case_upload(device, data->col_idx, (size_t)bsr_of(&data->problem)->nnzb * sizeof(int32_t));
     out->schedule.rows = case_upload(device, data->rows, rows * sizeof *data->rows);
     out->b = case_upload(device, data->b, data->b_bytes);
     out->c = case_upload(device, data->c, data->c_bytes);
-    out->bias = data->problem.bias ? case_upload(device, data->bias, data->bias_bytes) : 0;
+    out->bias = bsr_of(&data->problem)->bias ? case_upload(device, data->bias, data->bias_bytes) : 0;
 }
 
 static inline void case_release(tri_bsr_buffers *buffers, tri_device *device) {
@@ -217,21 +222,25 @@ static inline void case_release(tri_bsr_buffers *buffers, tri_device *device) {
  * the rows is untouched. */
 static inline void case_verify(const bsr_data *data, const void *c, const char *what) {
     const tri_problem *p = &data->problem;
-    double unit = p->out_type == TRIAGE_F32 ? 0x1p-22 : p->out_type == TRIAGE_F16 ? 0x1p-10 : 0x1p-7;
-    for (int64_t row = 0; row < p->m; row++) {
-        for (int64_t col = 0; col < p->n; col++) {
-            double want = data->expected[row * p->n + col], scale = data->scale[row * p->n + col];
-            double got = case_get(c, p->out_type, c_at(p, row, col));
+    double unit = bsr_of(p)->out_type == TRIAGE_F32   ? 0x1p-22
+                  : bsr_of(p)->out_type == TRIAGE_F16 ? 0x1p-10
+                                                      : 0x1p-7;
+    for (int64_t row = 0; row < bsr_of(p)->m; row++) {
+        for (int64_t col = 0; col < bsr_of(p)->n; col++) {
+            double want = data->expected[row * bsr_of(p)->n + col],
+                   scale = data->scale[row * bsr_of(p)->n + col];
+            double got = case_get(c, bsr_of(p)->out_type, c_at(p, row, col));
             if (!(fabs(got - want) <= unit * fabs(want) + 0x1p-20 * scale))
                 fail_msg("%s: C[%lld][%lld] is %.9g, not %.9g", what, (long long)row, (long long)col, got,
                          want);
         }
     }
-    int64_t inner = p->c_layout == TRIAGE_ROW_MAJOR ? p->n : p->m;
-    int64_t outer = p->c_layout == TRIAGE_ROW_MAJOR ? p->m : p->n;
-    size_t size = case_size(p->out_type);
+    int64_t inner = bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->n : bsr_of(p)->m;
+    int64_t outer = bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->m : bsr_of(p)->n;
+    size_t size = case_size(bsr_of(p)->out_type);
     for (int64_t i = 0; i < outer; i++) {
-        size_t from = (size_t)(i * p->ldc + inner) * size, bytes = (size_t)(p->ldc - inner) * size;
+        size_t from = (size_t)(i * bsr_of(p)->ldc + inner) * size,
+               bytes = (size_t)(bsr_of(p)->ldc - inner) * size;
         assert_memory_equal((const char *)c + from, (const char *)data->c + from, bytes);
     }
 }

@@ -9,6 +9,7 @@
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "measure/bench.h"
 #include "render/render.h"
+#include "support/bsr_of.h"
 #include "support/check.h"
 #include "support/mutate.h"
 
@@ -80,8 +81,8 @@ static inline tri_problem problem_of_shape(tri_pattern *pattern, const world_sha
         make_uneven(pattern, rows, cols);
     else
         must(tri_pattern_random(pattern, rows, cols, 0.5, 3));
-    problem.nnzb = pattern->nnzb;
-    tri_fingerprint_of(&problem.fingerprint, pattern);
+    bsr_of(&problem)->nnzb = pattern->nnzb;
+    tri_fingerprint_of(&bsr_of(&problem)->fingerprint, pattern);
     return problem;
 }
 

@@ -3,6 +3,7 @@
 #ifndef TRIAGE_TESTS_SUPPORT_PAPER_WORLD_H
 #define TRIAGE_TESTS_SUPPORT_PAPER_WORLD_H
 
+#include "support/bsr_of.h"
 #include "support/check.h"
 
 #include <stdlib.h>
@@ -31,7 +32,7 @@ static inline tri_problem problem_of(int64_t size, double sparsity) {
                                                                .block_m = 64,
                                                                .block_k = 64,
                                                                .nnzb = pattern.nnzb});
-    tri_fingerprint_of(&problem.fingerprint, &pattern);
+    tri_fingerprint_of(&bsr_of(&problem)->fingerprint, &pattern);
     tri_pattern_free(&pattern);
     return problem;
 }
@@ -39,7 +40,7 @@ static inline tri_problem problem_of(int64_t size, double sparsity) {
 static inline int open_space(void **state) {
     (void)state;
     must(tri_device_info_of_target(&info, "sm_90a"));
-    must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
+    must(tri_space_open(&space, &tri_op_bsr_gemm, &(tri_space_options){0}));
     tri_problem problem = problem_of(1024, 0.75);
     must(tri_space_enumerate(&configs, space, &problem, &info));
     /* those that only small problems may run come last: tests take the first for larger ones too */

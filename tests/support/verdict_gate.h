@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/bsr_of.h"
 #include "check/verdict.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 
@@ -78,7 +79,7 @@ static float sum_terms(const float *terms, int64_t count, int64_t block, order h
 }
 
 static int64_t c_at(const tri_problem *p, int64_t row, int64_t col) {
-    return p->c_layout == TRIAGE_ROW_MAJOR ? row * p->ldc + col : col * p->ldc + row;
+    return bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? row * bsr_of(p)->ldc + col : col * bsr_of(p)->ldc + row;
 }
 
 /* How a kernel may be wrong. */
@@ -111,16 +112,17 @@ static float activate(triage_activation activation, float v) {
 /* The values of a row that are not zero by the pattern, in ascending k. */
 static int64_t gather_a(float *as, const gate *g, int64_t row, const fault *wrong) {
     const tri_problem *p = &g->problem;
-    const int32_t *range = g->pattern.row_ptr + row / p->block_m;
+    const int32_t *range = g->pattern.row_ptr + row / bsr_of(p)->block_m;
     int64_t count = 0;
-    for (int32_t i = range[0]; i < range[1]; i++, count += p->block_k) {
+    for (int32_t i = range[0]; i < range[1]; i++, count += bsr_of(p)->block_k) {
         bool dropped = row == wrong->row && i - range[0] == wrong->drop;
-        memcpy(as + count, g->values_f32 + (i * p->block_m + row % p->block_m) * p->block_k,
-               (size_t)p->block_k * sizeof *as);
-        for (int32_t k = 0; g->scale_a && p->scale_per_block && k < p->block_k; k++)
+        memcpy(as + count,
+               g->values_f32 + (i * bsr_of(p)->block_m + row % bsr_of(p)->block_m) * bsr_of(p)->block_k,
+               (size_t)bsr_of(p)->block_k * sizeof *as);
+        for (int32_t k = 0; g->scale_a && bsr_of(p)->scale_per_block && k < bsr_of(p)->block_k; k++)
             as[count + k] *= g->scale_a[i];
         if (dropped)
-            memset(as + count, 0, (size_t)p->block_k * sizeof *as);
+            memset(as + count, 0, (size_t)bsr_of(p)->block_k * sizeof *as);
     }
     return count;
 }
@@ -128,10 +130,10 @@ static int64_t gather_a(float *as, const gate *g, int64_t row, const fault *wron
 /* What of a column of B they meet. */
 static void gather_b(float *bs, const gate *g, int64_t row, int64_t col) {
     const tri_problem *p = &g->problem;
-    const int32_t *range = g->pattern.row_ptr + row / p->block_m;
-    for (int32_t i = range[0]; i < range[1]; i++, bs += p->block_k)
-        memcpy(bs, g->b_f32 + col * p->k + g->pattern.col_idx[i] * (int64_t)p->block_k,
-               (size_t)p->block_k * sizeof *bs);
+    const int32_t *range = g->pattern.row_ptr + row / bsr_of(p)->block_m;
+    for (int32_t i = range[0]; i < range[1]; i++, bs += bsr_of(p)->block_k)
+        memcpy(bs, g->b_f32 + col * bsr_of(p)->k + g->pattern.col_idx[i] * (int64_t)bsr_of(p)->block_k,
+               (size_t)bsr_of(p)->block_k * sizeof *bs);
 }
 
 /* One row in float32, as a kernel would. as, bs: room for k values. */
@@ -139,24 +141,25 @@ static void compute_row(void *out, const gate *g, int64_t row, order how, const 
                         float *bs) {
     const tri_problem *p = &g->problem;
     int64_t count = gather_a(as, g, row, wrong);
-    for (int64_t col = 0; col < p->n; col++) {
+    for (int64_t col = 0; col < bsr_of(p)->n; col++) {
         gather_b(bs, g, row, col);
         for (int64_t i = 0; i < count && how != FUSED; i++)
             bs[i] *= as[i];
-        float sum = how == FUSED ? fused(as, bs, count) : sum_terms(bs, count, p->block_k, how);
+        float sum = how == FUSED ? fused(as, bs, count) : sum_terms(bs, count, bsr_of(p)->block_k, how);
         if (g->scale_a)
-            sum = (p->scale_per_block ? 1 : g->scale_a[0]) * sum * g->scale_b;
-        float v = wrong->alpha * sum + (p->bias ? tri_to_float(g->bias, p->out_type, (size_t)row) : 0);
+            sum = (bsr_of(p)->scale_per_block ? 1 : g->scale_a[0]) * sum * g->scale_b;
+        float v = wrong->alpha * sum +
+                  (bsr_of(p)->bias ? tri_to_float(g->bias, bsr_of(p)->out_type, (size_t)row) : 0);
         size_t at = (size_t)c_at(p, row, col);
         if (wrong->beta != 0)
-            v += wrong->beta * tri_to_float(g->c_in, p->out_type, at);
-        tri_from_float(out, p->out_type, at, activate(p->activation, v));
+            v += wrong->beta * tri_to_float(g->c_in, bsr_of(p)->out_type, at);
+        tri_from_float(out, bsr_of(p)->out_type, at, activate(bsr_of(p)->activation, v));
     }
 }
 
 static void compute_rows(void *out, const gate *g, int64_t begin, int64_t end, order how,
                          const fault *wrong) {
-    size_t room = (size_t)g->problem.k + 1;
+    size_t room = (size_t)bsr_of(&g->problem)->k + 1;
 #pragma omp parallel
     {
         float *as = malloc(2 * room * sizeof *as);
@@ -168,7 +171,7 @@ static void compute_rows(void *out, const gate *g, int64_t begin, int64_t end, o
 }
 
 static void compute(void *out, const gate *g, order how, const fault *wrong) {
-    compute_rows(out, g, 0, g->problem.m, how, wrong);
+    compute_rows(out, g, 0, bsr_of(&g->problem)->m, how, wrong);
 }
 
 static fault no_fault(const gate *g) {
@@ -186,38 +189,41 @@ static float *widen_values(const gate *g, int64_t count) {
     float *wide = calloc((size_t)count + 1, sizeof *wide);
     assert_non_null(wide);
     for (int64_t i = 0; i < count; i++)
-        wide[i] = tri_to_float(g->values, g->problem.in_type, (size_t)i);
+        wide[i] = tri_to_float(g->values, bsr_of(&g->problem)->in_type, (size_t)i);
     return wide;
 }
 
 static float *widen_b(const gate *g) {
     const tri_problem *p = &g->problem;
-    float *wide = calloc((size_t)(p->n * p->k), sizeof *wide);
+    float *wide = calloc((size_t)(bsr_of(p)->n * bsr_of(p)->k), sizeof *wide);
     assert_non_null(wide);
-    for (int64_t col = 0; col < p->n; col++)
-        for (int64_t k = 0; k < p->k; k++) {
-            int64_t at = p->b_layout == TRIAGE_ROW_MAJOR ? k * p->ldb + col : col * p->ldb + k;
-            wide[col * p->k + k] = tri_to_float(g->b, p->in_type, (size_t)at);
+    for (int64_t col = 0; col < bsr_of(p)->n; col++)
+        for (int64_t k = 0; k < bsr_of(p)->k; k++) {
+            int64_t at =
+                bsr_of(p)->b_layout == TRIAGE_ROW_MAJOR ? k * bsr_of(p)->ldb + col : col * bsr_of(p)->ldb + k;
+            wide[col * bsr_of(p)->k + k] = tri_to_float(g->b, bsr_of(p)->in_type, (size_t)at);
         }
     return wide;
 }
 
 static void make_operands(gate *g, double alpha, double beta) {
     tri_problem *p = &g->problem;
-    int64_t c_count = p->ldc * (p->c_layout == TRIAGE_ROW_MAJOR ? p->m : p->n);
-    int64_t values = p->nnzb * p->block_m * p->block_k;
-    int64_t b_count = p->ldb * (p->b_layout == TRIAGE_ROW_MAJOR ? p->k : p->n);
-    g->values = draw(p->in_type, values, 1);
-    g->b = draw(p->in_type, b_count, 2);
+    int64_t c_count =
+        bsr_of(p)->ldc * (bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->m : bsr_of(p)->n);
+    int64_t values = bsr_of(p)->nnzb * bsr_of(p)->block_m * bsr_of(p)->block_k;
+    int64_t b_count =
+        bsr_of(p)->ldb * (bsr_of(p)->b_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->k : bsr_of(p)->n);
+    g->values = draw(bsr_of(p)->in_type, values, 1);
+    g->b = draw(bsr_of(p)->in_type, b_count, 2);
     g->values_f32 = widen_values(g, values);
     g->b_f32 = widen_b(g);
-    g->c_in = draw(p->out_type, c_count, 3);
-    g->bias = draw(p->out_type, p->m, 4);
-    g->plain = draw(p->out_type, c_count, 5);
-    g->candidate = draw(p->out_type, c_count, 5);
-    g->correct = draw(p->out_type, c_count, 5);
-    g->c_bytes = (size_t)c_count * tri_dtype_size(p->out_type);
-    if (p->in_type == TRIAGE_E4M3) {
+    g->c_in = draw(bsr_of(p)->out_type, c_count, 3);
+    g->bias = draw(bsr_of(p)->out_type, bsr_of(p)->m, 4);
+    g->plain = draw(bsr_of(p)->out_type, c_count, 5);
+    g->candidate = draw(bsr_of(p)->out_type, c_count, 5);
+    g->correct = draw(bsr_of(p)->out_type, c_count, 5);
+    g->c_bytes = (size_t)c_count * tri_dtype_size(bsr_of(p)->out_type);
+    if (bsr_of(p)->in_type == TRIAGE_E4M3) {
         g->scale_a = draw(TRIAGE_F32, (int64_t)tri_bsr_scales(p), 6);
         tri_fill_scales(g->scale_a, tri_bsr_scales(p), 6);
         tri_fill_scales(&g->scale_b, 1, 7);
@@ -227,7 +233,7 @@ static void make_operands(gate *g, double alpha, double beta) {
                                      .values = g->values,
                                      .b = g->b,
                                      .c_in = g->c_in,
-                                     .bias = p->bias ? g->bias : NULL,
+                                     .bias = bsr_of(p)->bias ? g->bias : NULL,
                                      .scale_a = g->scale_a,
                                      .scale_b = g->scale_a ? &g->scale_b : NULL,
                                      .alpha = alpha,
@@ -241,22 +247,22 @@ static void make_references(gate *g, int64_t sampled) {
     if (sampled) {
         g->count = (size_t)sampled;
         for (int64_t i = 0; i < sampled; i++)
-            g->rows[i] = i * (p->m / sampled);
+            g->rows[i] = i * (bsr_of(p)->m / sampled);
     }
-    g->references = calloc(g->count * (size_t)p->n, sizeof *g->references);
+    g->references = calloc(g->count * (size_t)bsr_of(p)->n, sizeof *g->references);
     assert_non_null(g->references);
     for (size_t i = 0; i < g->count; i++)
-        tri_reference_row(g->references + i * (size_t)p->n, &g->operands, g->rows[i]);
+        tri_reference_row(g->references + i * (size_t)bsr_of(p)->n, &g->operands, g->rows[i]);
 }
 
 static void gate_make(gate *g, const tri_problem *problem, const tri_pattern *pattern, double alpha,
                       double beta, int64_t sampled) {
     *g = (gate){.problem = *problem, .pattern = *pattern};
     tri_problem *p = &g->problem;
-    p->nnzb = pattern->nnzb;
-    p->ldb = p->b_layout == TRIAGE_ROW_MAJOR ? p->n : p->k;
-    p->ldc = (p->c_layout == TRIAGE_ROW_MAJOR ? p->n : p->m) + 3;
-    tri_fingerprint_of(&p->fingerprint, pattern);
+    bsr_of(p)->nnzb = pattern->nnzb;
+    bsr_of(p)->ldb = bsr_of(p)->b_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->n : bsr_of(p)->k;
+    bsr_of(p)->ldc = (bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->n : bsr_of(p)->m) + 3;
+    tri_fingerprint_of(&bsr_of(p)->fingerprint, pattern);
     assert_int_equal(tri_problem_check(p), TRIAGE_OK);
     tri_bsr_views(g->view, p);
     make_operands(g, alpha, beta);
@@ -271,8 +277,8 @@ static void gate_make(gate *g, const tri_problem *problem, const tri_pattern *pa
 static void gate_draw(gate *g, const tri_problem *problem, double sparsity, uint64_t seed, double alpha,
                       double beta, int64_t sampled) {
     tri_pattern pattern;
-    assert_int_equal(tri_pattern_random(&pattern, problem->m / problem->block_m,
-                                        problem->k / problem->block_k, sparsity, seed),
+    assert_int_equal(tri_pattern_random(&pattern, bsr_of(problem)->m / bsr_of(problem)->block_m,
+                                        bsr_of(problem)->k / bsr_of(problem)->block_k, sparsity, seed),
                      TRIAGE_OK);
     gate_make(g, problem, &pattern, alpha, beta, sampled);
 }

@@ -1,4 +1,5 @@
 /* The gate for evidence from elsewhere: what was truly measured passes, all of it; what cannot be is named. */
+#include "support/bsr_of.h"
 #include "support/check.h"
 
 #include <glob.h>
@@ -28,7 +29,7 @@ static int open_all(void **state) {
     tri_device_info info;
     tri_configs configs;
     must(tri_admission_open(&gate, NULL, NULL));
-    must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
+    must(tri_space_open(&space, &tri_op_bsr_gemm, &(tri_space_options){0}));
     must(tri_problem_parse(&problem, PROBLEM));
     must(tri_device_parse(&info, H200));
     must(tri_space_enumerate(&configs, space, &problem, &info));
@@ -332,9 +333,9 @@ static void counts_are_not_exact(void **state) {
                       "imbalance=10 overlap=1";
     must(tri_problem_parse(&problem, key));
     must(tri_device_parse(&info, H200));
-    tri_fingerprint_blocks(&fewest, &most, &problem.fingerprint, 64 * 64);
-    assert_true(fewest < problem.nnzb && problem.nnzb < most);
-    problem.nnzb = most;
+    tri_fingerprint_blocks(&fewest, &most, &bsr_of(&problem)->fingerprint, 64 * 64);
+    assert_true(fewest < bsr_of(&problem)->nnzb && bsr_of(&problem)->nnzb < most);
+    bsr_of(&problem)->nnzb = most;
     must(tri_space_enumerate(&configs, space, &problem, &info));
     for (size_t i = 0; i < configs.count; i++) {
         char kernel[32];

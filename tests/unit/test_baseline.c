@@ -2,6 +2,7 @@
  * texts, over the problems of the grid, the patterns of tests/data/dlmc and the shipped evidence. tests/data/baseline
  * has what they were; TRI_BASELINE_RECORD=1 in the environment writes it anew (after a change of templates or spaces
  * that is meant). One line a problem: a hash that differs names it. */
+#include "support/bsr_of.h"
 #include "support/check.h"
 
 #include <stdlib.h>
@@ -68,9 +69,9 @@ static void add_launch(tri_sum *sum, const tri_launch *l) {
     }
     add_number(sum, l->smem_bytes);
     add_number(sum, l->workspace_bytes);
-    add_box(sum, &l->map_a);
-    add_box(sum, &l->map_b);
-    add_box(sum, &l->map_c);
+    add_box(sum, &l->maps[TRI_BSR_MAP_A]);
+    add_box(sum, &l->maps[TRI_BSR_MAP_B]);
+    add_box(sum, &l->maps[TRI_BSR_MAP_C]);
     add_shape(sum, &shape);
 }
 
@@ -200,25 +201,28 @@ static void read_case(tri_case *out, const char *line) {
     tri_problem p = tri_bsr_problem_of((tri_bsr_problem){0});
     long long m, n, k;
     assert_int_equal(sscanf(line, "%7s %7s %7s %7s %d %lld %lld %lld %d %d %lf %79s", in, to, layout,
-                            activation, &bias, &m, &n, &k, &p.block_m, &p.block_k, &sparsity, pattern),
+                            activation, &bias, &m, &n, &k, &bsr_of(&p)->block_m, &bsr_of(&p)->block_k,
+                            &sparsity, pattern),
                      12);
     memset(out, 0, sizeof *out);
-    must(tri_dtype_parse(&p.in_type, in));
-    must(tri_dtype_parse(&p.out_type, to));
-    p.b_layout = p.c_layout = strcmp(layout, "col") == 0 ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR;
-    p.activation = activation_of(activation);
-    p.bias = bias != 0;
-    p.m = m, p.n = n, p.k = k;
+    must(tri_dtype_parse(&bsr_of(&p)->in_type, in));
+    must(tri_dtype_parse(&bsr_of(&p)->out_type, to));
+    bsr_of(&p)->b_layout = bsr_of(&p)->c_layout =
+        strcmp(layout, "col") == 0 ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR;
+    bsr_of(&p)->activation = activation_of(activation);
+    bsr_of(&p)->bias = bias != 0;
+    bsr_of(&p)->m = m, bsr_of(&p)->n = n, bsr_of(&p)->k = k;
     if (strcmp(pattern, "-") != 0) {
         snprintf(path, sizeof path, "%s/tests/data/dlmc/%s", TRI_SOURCE_DIR, pattern);
         must(tri_pattern_read(&out->pattern, path));
     } else {
-        must(tri_pattern_random(&out->pattern, m / p.block_m, k / p.block_k, sparsity, 1));
+        must(
+            tri_pattern_random(&out->pattern, m / bsr_of(&p)->block_m, k / bsr_of(&p)->block_k, sparsity, 1));
     }
-    p.ldb = p.b_layout == TRIAGE_ROW_MAJOR ? n : k;
-    p.ldc = p.c_layout == TRIAGE_ROW_MAJOR ? n : m;
-    p.nnzb = out->pattern.nnzb;
-    tri_fingerprint_of(&p.fingerprint, &out->pattern);
+    bsr_of(&p)->ldb = bsr_of(&p)->b_layout == TRIAGE_ROW_MAJOR ? n : k;
+    bsr_of(&p)->ldc = bsr_of(&p)->c_layout == TRIAGE_ROW_MAJOR ? n : m;
+    bsr_of(&p)->nnzb = out->pattern.nnzb;
+    tri_fingerprint_of(&bsr_of(&p)->fingerprint, &out->pattern);
     must(tri_problem_check(&p));
     out->problem = p;
 }
@@ -243,7 +247,7 @@ static void write_problem(FILE *to, const char *line, size_t number) {
         else if (d == 0)
             add_some(&sums[d], &c, &info);
     }
-    fprintf(to, "%s nnzb=%lld | %.12s %.12s %.12s\n", key, (long long)c.problem.nnzb, sums[0].text,
+    fprintf(to, "%s nnzb=%lld | %.12s %.12s %.12s\n", key, (long long)bsr_of(&c.problem)->nnzb, sums[0].text,
             sums[1].text, sums[2].text);
     free(key);
     tri_pattern_free(&c.pattern);
@@ -305,7 +309,7 @@ static char *write_all(void) {
 static void test_nothing_has_changed(void **state) {
     (void)state;
     tri_space_options options = {0};
-    must(tri_space_open(&space, TRI_OP_BSR_GEMM, &options));
+    must(tri_space_open(&space, &tri_op_bsr_gemm, &options));
     char *now = write_all();
     tri_space_free(space);
     print_message("%zu configurations, %zu rendered, %zu schedules\n", configurations, rendered, scheduled);

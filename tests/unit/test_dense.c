@@ -5,6 +5,7 @@
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "op/dense.h"
 #include "run/dense.h"
+#include "support/bsr_of.h"
 #include "support/api_cases.h"
 #include "support/check.h"
 #include "support/scratch_group.h"
@@ -89,7 +90,7 @@ static triage_status tune(tri_tune_result *out, double sparsity, triage_layout l
                                                    .block_m = 16,
                                                    .block_k = 16,
                                                    .nnzb = pattern.nnzb});
-    tri_fingerprint_of(&problem.fingerprint, &pattern);
+    tri_fingerprint_of(&bsr_of(&problem)->fingerprint, &pattern);
     const tri_tune_options options = {.device = "host",
                                       .data_dir = TRI_SOURCE_DIR,
                                       .cache_dir = scratch_path(folder, "cache"),
@@ -168,7 +169,7 @@ static void test_measured_once_for_a_shape(void **state) {
     must(tri_problem_parse(&problem, first.problem_key));
     must(tri_dense_lookup(&median, store, &problem, &first.device));
     assert_true(median == forced.dense.evidence.median_ns); /* the newest speaks */
-    problem.n++;
+    bsr_of(&problem)->n++;
     must(tri_dense_lookup(&median, store, &problem, &first.device));
     assert_true(median == 0);
     tri_store_close(store);
@@ -281,7 +282,7 @@ static void add_exact(tri_store *store, const tri_problem *problem, const tri_de
     char *key = NULL, *device = NULL, hash[TRI_HASH_SIZE];
     must(tri_problem_key(&key, problem));
     must(tri_device_key(&device, info));
-    must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
+    must(tri_space_open(&space, &tri_op_bsr_gemm, &(tri_space_options){0}));
     must(tri_space_enumerate(&configs, space, problem, info));
     must(tri_space_candidate(&candidate, space, problem, info, configs.text[configs.default_index]));
     must(tri_render(&source, &candidate, NULL));

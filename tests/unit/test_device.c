@@ -199,7 +199,7 @@ static void test_args_have_every_field(void **state) {
     tri_device *device = NULL;
     tri_bsr_gemm_args args;
     memset(&args, 0xff, sizeof args);
-    tri_launch launch = {.map_b = {.rank = 2, .box = {64, 8, 0}}}; /* the host makes no map */
+    tri_launch launch = {.maps[TRI_BSR_MAP_B] = {.rank = 2, .box = {64, 8, 0}}}; /* the host makes no map */
     tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){.in_type = TRIAGE_F32,
                                                                .out_type = TRIAGE_F32,
                                                                .m = 96,

@@ -1,5 +1,6 @@
 /* How a lookup is explained: who is used and why others are not, from which layer, at what distance; and what
  * nearest kernels cost by leaving one out. Nothing is compiled: the device is a description. */
+#include "support/bsr_of.h"
 #include "support/paper_world.h"
 
 #include <math.h>
@@ -168,8 +169,8 @@ static void nearest_and_its_rivals(void **state) {
     const tri_problem illegal = problem_of(1024, 0.75), stale = problem_of(1088, 0.75),
                       silent = problem_of(1152, 0.75), used = problem_of(2048, 0.5),
                       farther = problem_of(4096, 0.5);
-    asked.n = asked.ldb = asked.ldc = 1020; /* rows of B that no TMA reads */
-    other.in_type = other.out_type = TRIAGE_BF16;
+    bsr_of(&asked)->n = bsr_of(&asked)->ldb = bsr_of(&asked)->ldc = 1020; /* rows of B that no TMA reads */
+    bsr_of(&other)->in_type = bsr_of(&other)->out_type = TRIAGE_BF16;
     const char *good = config_for(&used, &asked, true), *bad = config_for(&illegal, &asked, false);
     add(&illegal, .config = bad, .median_ns = 100);
     add(&stale, .config = good, .median_ns = 100, .source_hash = OTHER_HASH);
@@ -205,7 +206,7 @@ static void a_runner_up_serves(void **state) {
     (void)state;
     tri_problem asked = problem_of(1024, 0.75);
     const tri_problem near = problem_of(1024, 0.75), far = problem_of(2048, 0.75);
-    asked.n = asked.ldb = asked.ldc = 1020; /* rows of B that no TMA reads */
+    bsr_of(&asked)->n = bsr_of(&asked)->ldb = bsr_of(&asked)->ldc = 1020; /* rows of B that no TMA reads */
     const char *good = config_for(&near, &asked, true), *bad = config_for(&near, &asked, false);
     add(&near, .config = bad, .median_ns = 100);
     add(&near, .config = good, .median_ns = 125);
@@ -305,7 +306,7 @@ static void what_is_not_known_is_said(void **state) {
     (void)state;
     const tri_problem a = problem_of(1024, 0.75), b = problem_of(2048, 0.75), gone = problem_of(512, 0.75);
     tri_problem lone = problem_of(1024, 0.75);
-    lone.in_type = lone.out_type = TRIAGE_BF16;
+    bsr_of(&lone)->in_type = bsr_of(&lone)->out_type = TRIAGE_BF16;
     add(&a, .config = C(0), .median_ns = 100);
     add(&b, .config = C(1), .median_ns = 100);
     add(&b, .config = C(0), .outcome = TRI_CRASHED);

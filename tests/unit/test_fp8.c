@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "bsr_gemm/args.h"
 #include "render/render.h"
@@ -375,7 +376,7 @@ static void describe(tri_problem *out, const product *p) {
                                                 .block_m = p->is.block_m,
                                                 .block_k = p->is.block_k,
                                                 .nnzb = p->pattern.nnzb});
-    tri_fingerprint_of(&out->fingerprint, &p->pattern);
+    tri_fingerprint_of(&bsr_of(out)->fingerprint, &p->pattern);
 }
 
 static void launch(const product *p, const tri_problem *problem, const tri_candidate *candidate,
@@ -434,7 +435,8 @@ static void check_target(const product *p, const char *target) {
     describe(&problem, p);
     snprintf(info.target, sizeof info.target, "%s", target);
     assert_int_equal(
-        tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}), TRIAGE_OK);
+        tri_space_open(&space, &tri_op_bsr_gemm, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}),
+        TRIAGE_OK);
     assert_int_equal(tri_space_enumerate(&configs, space, &problem, &info), TRIAGE_OK);
     assert_true(configs.count >= 2);
     for (size_t i = 0; i < configs.count; i++) {
@@ -474,18 +476,19 @@ static void the_gpu_has_a_plain_kernel(void **state) {
     tri_device_info info;
     tri_problem problem = tri_bsr_problem_of(
         (tri_bsr_problem){.in_type = TRIAGE_E4M3, .out_type = TRIAGE_BF16, .m = 256, .n = 64, .k = 256});
-    problem.block_m = problem.block_k = 64;
-    problem.ldb = problem.ldc = 64;
-    problem.nnzb = 5;
+    bsr_of(&problem)->block_m = bsr_of(&problem)->block_k = 64;
+    bsr_of(&problem)->ldb = bsr_of(&problem)->ldc = 64;
+    bsr_of(&problem)->nnzb = 5;
     assert_int_equal(tri_device_info_of_target(&info, "sm_90a"), TRIAGE_OK);
     assert_int_equal(
-        tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}), TRIAGE_OK);
+        tri_space_open(&space, &tri_op_bsr_gemm, &(tri_space_options){.data_dir = TRI_SOURCE_DIR}),
+        TRIAGE_OK);
     for (int per_block = 0; per_block < 2; per_block++) {
         tri_candidate candidate = {0};
         tri_source source = {0};
         tri_image image = {0};
         tri_configs configs = {0};
-        problem.scale_per_block = per_block;
+        bsr_of(&problem)->scale_per_block = per_block;
         assert_int_equal(tri_space_reference(&candidate, space, &problem, &info), TRIAGE_OK);
         assert_int_equal(tri_render(&source, &candidate, TRI_SOURCE_DIR), TRIAGE_OK);
         assert_non_null(strstr(source.text, per_block ? "kScalePerBlock = 1;" : "kScalePerBlock = 0;"));

@@ -22,7 +22,7 @@ static int open_all(void **state) {
     (void)state;
     must(tri_device_parse(&info, H200));
     must(tri_pretuned_open(&shipped, &info, NULL, NULL));
-    must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
+    must(tri_space_open(&space, &tri_op_bsr_gemm, &(tri_space_options){0}));
     scratch_make(folder);
     return 0;
 }

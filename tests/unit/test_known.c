@@ -1,4 +1,5 @@
 /* What a search is told of near problems: which, in what order, and what is left out. Nothing is compiled. */
+#include "support/bsr_of.h"
 #include "support/paper_store.h"
 
 #include "run/known.h"
@@ -42,7 +43,7 @@ static void test_nothing_near_teaches_nothing(void **state) {
     ran(SIZE, other(0), 100, TRI_RIGHT); /* of the problem itself: it is known without this */
     expect(12, NULL, 0, 0);
     tri_problem elsewhere = problem_of(2048, 0.75);
-    elsewhere.in_type = elsewhere.out_type = TRIAGE_BF16;
+    bsr_of(&elsewhere)->in_type = bsr_of(&elsewhere)->out_type = TRIAGE_BF16;
     add_to(store, &elsewhere, (claim){.config = configs.text[other(0)], .median_ns = 100});
     const tri_problem near = problem_of(2048, 0.75);
     add_to(store, &near, (claim){.config = configs.text[other(0)], .median_ns = 100, .device = "another"});
@@ -83,7 +84,7 @@ static void test_the_donors_take_turns(void **state) {
     expect(2, turns, 2, 2);
     expect(0, NULL, 0, 0);
     tri_known known = ask(12);
-    assert_true(known.donors[0].problem.m == 2048 && known.donors[1].problem.m == 8192);
+    assert_true(bsr_of(&known.donors[0].problem)->m == 2048 && bsr_of(&known.donors[1].problem)->m == 8192);
     assert_true(known.donors[0].distance > 0 && known.donors[0].distance < known.donors[1].distance);
     tri_known_free(&known);
 }

@@ -1,5 +1,6 @@
 /* Which kernel is chosen: exact, nearest, default; and that outdated or foreign evidence is a miss. Nothing is
  * compiled: the device is a description. */
+#include "support/bsr_of.h"
 #include "support/paper_store.h"
 
 #include <math.h>
@@ -163,11 +164,11 @@ static void other_kinds_are_no_donors(void **state) {
     for (int i = 0; i < 3; i++) {
         tri_problem other = problem_of(2048, 0.75);
         if (i == 0)
-            other.in_type = other.out_type = TRIAGE_BF16;
+            bsr_of(&other)->in_type = bsr_of(&other)->out_type = TRIAGE_BF16;
         if (i == 1)
-            other.block_m = other.block_k = 32, other.nnzb *= 4;
+            bsr_of(&other)->block_m = bsr_of(&other)->block_k = 32, bsr_of(&other)->nnzb *= 4;
         if (i == 2)
-            other.b_layout = other.c_layout = TRIAGE_COL_MAJOR;
+            bsr_of(&other)->b_layout = bsr_of(&other)->c_layout = TRIAGE_COL_MAJOR;
         tri_configs legal = {0};
         assert_int_equal(tri_space_enumerate(&legal, space, &other, &info), TRIAGE_OK);
         for (size_t c = 0; c < legal.count;
@@ -234,10 +235,11 @@ static void nearest_of_many_is_the_nearest(void **state) {
     const char *config = config_at(&example, 0);
     for (int i = 0; i < MANY + ASKED; i++) {
         tri_problem made = example;
-        made.m = 64 * (16 + (int64_t)tri_random_below(&random, 3) * 16);
-        made.n = made.ldb = made.ldc = 1088 + 128 * (int64_t)tri_random_below(&random, i % 2 ? 4 : 60);
-        made.k = 64 * (16 + (int64_t)tri_random_below(&random, 3) * 16);
-        made.fingerprint.density_e4 = 500 * (1 + (int32_t)tri_random_below(&random, 8));
+        bsr_of(&made)->m = 64 * (16 + (int64_t)tri_random_below(&random, 3) * 16);
+        bsr_of(&made)->n = bsr_of(&made)->ldb = bsr_of(&made)->ldc =
+            1088 + 128 * (int64_t)tri_random_below(&random, i % 2 ? 4 : 60);
+        bsr_of(&made)->k = 64 * (16 + (int64_t)tri_random_below(&random, 3) * 16);
+        bsr_of(&made)->fingerprint.density_e4 = 500 * (1 + (int32_t)tri_random_below(&random, 8));
         char *key = NULL, *wanted = NULL;
         double least = INFINITY;
         assert_int_equal(tri_problem_key(&key, &made), TRIAGE_OK);

@@ -1,5 +1,6 @@
 /* What is shipped (db/pretuned): every row passes the checks of an import, speaks of today's kernels, and is
  * found by a device like the one it was measured on, below the user's own evidence. */
+#include "support/bsr_of.h"
 #include "support/check.h"
 
 #include <stdlib.h>
@@ -23,7 +24,7 @@ static int open_all(void **state) {
     (void)state;
     must(tri_device_parse(&info, H200));
     must(tri_pretuned_open(&shipped, &info, NULL, NULL));
-    must(tri_space_open(&space, TRI_OP_BSR_GEMM, &(tri_space_options){0}));
+    must(tri_space_open(&space, &tri_op_bsr_gemm, &(tri_space_options){0}));
     return 0;
 }
 
@@ -74,7 +75,7 @@ static triage_status count_row(void *user, const tri_measurement *row) {
     tri_source_hash(hash, &source, seen->device->target);
     seen->kernels++;
     seen->current += strcmp(hash, row->source_hash) == 0;
-    assert_true(tri_problem_flops(&problem) / row->median_ns < peak_of(problem.in_type));
+    assert_true(tri_problem_flops(&problem) / row->median_ns < peak_of(bsr_of(&problem)->in_type));
     assert_true(tri_problem_bytes(&problem) / row->median_ns < seen->bytes_a_ns);
     tri_source_free(&source);
     tri_candidate_free(&candidate);
@@ -116,8 +117,8 @@ static tri_problem benchmark(int32_t block, int64_t size) {
                                                                .block_k = block});
     must(tri_pattern_random(&pattern, size / block, size / block, 0.9,
                             5)); /* another seed than the tuned one */
-    problem.nnzb = pattern.nnzb;
-    tri_fingerprint_of(&problem.fingerprint, &pattern);
+    bsr_of(&problem)->nnzb = pattern.nnzb;
+    tri_fingerprint_of(&bsr_of(&problem)->fingerprint, &pattern);
     tri_pattern_free(&pattern);
     return problem;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 
 static tri_problem sample(void) {
@@ -36,7 +37,7 @@ static void assert_refused(const tri_problem *problem, const char *message) {
 #define REFUSED(field, value, message)                                                                       \
     do {                                                                                                     \
         tri_problem broken = sample();                                                                       \
-        broken.field = (value);                                                                              \
+        bsr_of(&broken)->field = (value);                                                                    \
         assert_refused(&broken, message);                                                                    \
     } while (0)
 
@@ -68,12 +69,12 @@ static void check_names_value_and_range(void **state) {
 static void check_knows_the_layouts(void **state) {
     (void)state;
     tri_problem problem = sample();
-    problem.b_layout = problem.c_layout = TRIAGE_COL_MAJOR;
-    problem.ldb = 2048; /* k */
+    bsr_of(&problem)->b_layout = bsr_of(&problem)->c_layout = TRIAGE_COL_MAJOR;
+    bsr_of(&problem)->ldb = 2048; /* k */
     assert_refused(&problem, "ldc is 4096; allowed 8192 .. 1125899906842623");
-    problem.ldc = 8192; /* m */
+    bsr_of(&problem)->ldc = 8192; /* m */
     assert_int_equal(tri_problem_check(&problem), TRIAGE_OK);
-    problem.ldb--;
+    bsr_of(&problem)->ldb--;
     assert_int_equal(tri_problem_check(&problem), TRIAGE_E_INVALID);
 }
 
@@ -81,13 +82,15 @@ static void check_takes_the_largest(void **state) {
     (void)state;
     const int64_t most = 2147483647;
     tri_problem problem = sample();
-    problem.m = problem.n = problem.k = problem.ldb = problem.ldc = problem.nnzb = most;
-    problem.block_m = problem.block_k = 1;
+    bsr_of(&problem)->m = bsr_of(&problem)->n = bsr_of(&problem)->k = bsr_of(&problem)->ldb =
+        bsr_of(&problem)->ldc = bsr_of(&problem)->nnzb = most;
+    bsr_of(&problem)->block_m = bsr_of(&problem)->block_k = 1;
     assert_int_equal(tri_problem_check(&problem), TRIAGE_OK);
     assert_true(tri_problem_dense_flops(&problem) > 1.98e28);
-    problem.m = problem.k = most / 1024 * 1024;
-    problem.block_m = problem.block_k = 1024;
-    problem.nnzb = (problem.m / 1024) * (problem.k / 1024); /* more than an index counts */
+    bsr_of(&problem)->m = bsr_of(&problem)->k = most / 1024 * 1024;
+    bsr_of(&problem)->block_m = bsr_of(&problem)->block_k = 1024;
+    bsr_of(&problem)->nnzb =
+        (bsr_of(&problem)->m / 1024) * (bsr_of(&problem)->k / 1024); /* more than an index counts */
     assert_int_equal(tri_problem_check(&problem), TRIAGE_E_INVALID);
 }
 
@@ -107,23 +110,23 @@ static void key_is_canonical(void **state) {
     assert_string_equal(key, "bsr_gemm f16 f16 row row none nobias m=8192 n=4096 k=2048 block=64x32 "
                              "density=1000 imbalance=10 overlap=1");
     free(key);
-    problem.ldb = 5000; /* no part of the identity */
-    problem.nnzb = 1;
-    problem.in_type = TRIAGE_E4M3;
-    problem.out_type = TRIAGE_BF16;
-    problem.b_layout = problem.c_layout = TRIAGE_COL_MAJOR;
-    problem.activation = TRIAGE_ACT_GELU;
-    problem.bias = true;
+    bsr_of(&problem)->ldb = 5000; /* no part of the identity */
+    bsr_of(&problem)->nnzb = 1;
+    bsr_of(&problem)->in_type = TRIAGE_E4M3;
+    bsr_of(&problem)->out_type = TRIAGE_BF16;
+    bsr_of(&problem)->b_layout = bsr_of(&problem)->c_layout = TRIAGE_COL_MAJOR;
+    bsr_of(&problem)->activation = TRIAGE_ACT_GELU;
+    bsr_of(&problem)->bias = true;
     key = key_of(&problem);
     assert_string_equal(key, "bsr_gemm e4m3 bf16 col col gelu bias m=8192 n=4096 k=2048 block=64x32 "
                              "density=1000 imbalance=10 overlap=1");
     free(key);
-    problem.scale_per_block = true;
+    bsr_of(&problem)->scale_per_block = true;
     key = key_of(&problem);
     assert_string_equal(key, "bsr_gemm e4m3-block bf16 col col gelu bias m=8192 n=4096 k=2048 block=64x32 "
                              "density=1000 imbalance=10 overlap=1");
     free(key);
-    problem.m = 0;
+    bsr_of(&problem)->m = 0;
     assert_int_equal(tri_problem_key(&key, &problem), TRIAGE_E_INVALID);
     assert_null(key);
 }
@@ -134,33 +137,39 @@ static void parse_is_the_inverse(void **state) {
     tri_random_seed(&random, 1);
     for (int i = 0; i < 2000; i++) {
         tri_problem p = sample(), q;
-        p.in_type = (triage_dtype)tri_random_below(&random, 4);
-        p.out_type = (triage_dtype)tri_random_below(&random, 3);
-        p.scale_per_block = p.in_type == TRIAGE_E4M3 && tri_random_below(&random, 2);
-        p.b_layout = (triage_layout)tri_random_below(&random, 2);
-        p.c_layout = (triage_layout)tri_random_below(&random, 2);
-        p.activation = (triage_activation)tri_random_below(&random, 4);
-        p.bias = tri_random_below(&random, 2);
-        p.block_m = 1 + (int32_t)tri_random_below(&random, 1024);
-        p.block_k = 1 + (int32_t)tri_random_below(&random, 1024);
-        p.m = p.block_m * (1 + (int64_t)tri_random_below(&random, 2000000));
-        p.k = p.block_k * (1 + (int64_t)tri_random_below(&random, 2000000));
-        p.n = 1 + (int64_t)tri_random_below(&random, 2147483647);
-        p.fingerprint = (tri_fingerprint){(int32_t)(1 + tri_random_below(&random, 99)) * 100, 28, 3};
-        p.ldb = p.b_layout == TRIAGE_ROW_MAJOR ? p.n : p.k;
-        p.ldc = p.c_layout == TRIAGE_ROW_MAJOR ? p.n : p.m;
+        bsr_of(&p)->in_type = (triage_dtype)tri_random_below(&random, 4);
+        bsr_of(&p)->out_type = (triage_dtype)tri_random_below(&random, 3);
+        bsr_of(&p)->scale_per_block = bsr_of(&p)->in_type == TRIAGE_E4M3 && tri_random_below(&random, 2);
+        bsr_of(&p)->b_layout = (triage_layout)tri_random_below(&random, 2);
+        bsr_of(&p)->c_layout = (triage_layout)tri_random_below(&random, 2);
+        bsr_of(&p)->activation = (triage_activation)tri_random_below(&random, 4);
+        bsr_of(&p)->bias = tri_random_below(&random, 2);
+        bsr_of(&p)->block_m = 1 + (int32_t)tri_random_below(&random, 1024);
+        bsr_of(&p)->block_k = 1 + (int32_t)tri_random_below(&random, 1024);
+        bsr_of(&p)->m = bsr_of(&p)->block_m * (1 + (int64_t)tri_random_below(&random, 2000000));
+        bsr_of(&p)->k = bsr_of(&p)->block_k * (1 + (int64_t)tri_random_below(&random, 2000000));
+        bsr_of(&p)->n = 1 + (int64_t)tri_random_below(&random, 2147483647);
+        bsr_of(&p)->fingerprint =
+            (tri_fingerprint){(int32_t)(1 + tri_random_below(&random, 99)) * 100, 28, 3};
+        bsr_of(&p)->ldb = bsr_of(&p)->b_layout == TRIAGE_ROW_MAJOR ? bsr_of(&p)->n : bsr_of(&p)->k;
+        bsr_of(&p)->ldc = bsr_of(&p)->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(&p)->n : bsr_of(&p)->m;
         char *key = key_of(&p);
         if (tri_problem_parse(&q, key) != TRIAGE_OK)
             fail_msg("%s", triage_last_error());
-        p.nnzb = q.nnzb; /* what the density stands for */
+        bsr_of(&p)->nnzb = bsr_of(&q)->nnzb; /* what the density stands for */
         char *again = key_of(&q);
         assert_string_equal(key, again);
-        assert_true(p.m == q.m && p.n == q.n && p.k == q.k && p.ldb == q.ldb && p.ldc == q.ldc &&
-                    p.block_m == q.block_m && p.block_k == q.block_k && p.in_type == q.in_type &&
-                    p.out_type == q.out_type && p.b_layout == q.b_layout && p.c_layout == q.c_layout &&
-                    p.activation == q.activation && p.bias == q.bias &&
-                    p.scale_per_block == q.scale_per_block);
-        assert_memory_equal(&p.fingerprint, &q.fingerprint, sizeof p.fingerprint);
+        assert_true(
+            bsr_of(&p)->m == bsr_of(&q)->m && bsr_of(&p)->n == bsr_of(&q)->n &&
+            bsr_of(&p)->k == bsr_of(&q)->k && bsr_of(&p)->ldb == bsr_of(&q)->ldb &&
+            bsr_of(&p)->ldc == bsr_of(&q)->ldc && bsr_of(&p)->block_m == bsr_of(&q)->block_m &&
+            bsr_of(&p)->block_k == bsr_of(&q)->block_k && bsr_of(&p)->in_type == bsr_of(&q)->in_type &&
+            bsr_of(&p)->out_type == bsr_of(&q)->out_type && bsr_of(&p)->b_layout == bsr_of(&q)->b_layout &&
+            bsr_of(&p)->c_layout == bsr_of(&q)->c_layout &&
+            bsr_of(&p)->activation == bsr_of(&q)->activation && bsr_of(&p)->bias == bsr_of(&q)->bias &&
+            bsr_of(&p)->scale_per_block == bsr_of(&q)->scale_per_block);
+        assert_memory_equal(&bsr_of(&p)->fingerprint, &bsr_of(&q)->fingerprint,
+                            sizeof bsr_of(&p)->fingerprint);
         assert_int_equal(tri_problem_check(&q), TRIAGE_OK);
         free(key);
         free(again);
@@ -172,7 +181,7 @@ static void parse_gives_the_count_of_the_density(void **state) {
     tri_problem p = sample(), q;
     char *key = key_of(&p);
     assert_int_equal(tri_problem_parse(&q, key), TRIAGE_OK);
-    assert_int_equal(q.nnzb, 819); /* 128 * 64 / 10 */
+    assert_int_equal(bsr_of(&q)->nnzb, 819); /* 128 * 64 / 10 */
     free(key);
 }
 
@@ -186,7 +195,7 @@ static void parse_takes_every_real_fingerprint(void **state) {
         pattern.row_ptr[1] = pattern.row_ptr[36]; /* as uneven as it gets; only lengths are looked at here */
         for (int row = 2; row < 37; row++)
             pattern.row_ptr[row] = pattern.row_ptr[36];
-        tri_fingerprint_of(&p.fingerprint, &pattern);
+        tri_fingerprint_of(&bsr_of(&p)->fingerprint, &pattern);
         char *key = key_of(&p);
         if (tri_problem_parse(&q, key) != TRIAGE_OK)
             fail_msg("%s", triage_last_error());
@@ -248,14 +257,14 @@ static void parse_refuses(void **state) {
     };
     tri_problem p = tri_bsr_problem_of((tri_bsr_problem){.m = 7});
     assert_int_equal(tri_problem_parse(&p, good), TRIAGE_OK);
-    p.m = 7;
+    bsr_of(&p)->m = 7;
     for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
         char key[256];
         const char *at = strstr(good, edits[i][0]);
         snprintf(key, sizeof key, "%.*s%s%s", (int)(at - good), good, edits[i][1], at + strlen(edits[i][0]));
         if (tri_problem_parse(&p, key) != TRIAGE_E_DATA)
             fail_msg("'%s' was not refused as data", key);
-        assert_int_equal(p.m, 7); /* untouched */
+        assert_int_equal(bsr_of(&p)->m, 7); /* untouched */
     }
     assert_int_equal(tri_problem_parse(&p, ""), TRIAGE_E_DATA);
     char *large = calloc(1, 100001);
@@ -274,16 +283,16 @@ static void costs(void **state) {
     double values = 819.0 * 64 * 32 * 2, indices = 4.0 * (819 + 128 + 1);
     double b = 2048.0 * 4096 * 2, c = 8192.0 * 4096 * 2;
     assert_true(tri_problem_bytes(&p) == values + indices + b + c);
-    p.bias = true;
-    p.out_type = TRIAGE_F32;
+    bsr_of(&p)->bias = true;
+    bsr_of(&p)->out_type = TRIAGE_F32;
     assert_true(tri_problem_bytes(&p) == values + indices + b + 2 * c + 8192 * 4);
-    p.in_type = TRIAGE_E4M3;
+    bsr_of(&p)->in_type = TRIAGE_E4M3;
     assert_true(tri_problem_bytes(&p) == values / 2 + indices + b / 2 + 2 * c + 8192 * 4);
     assert_int_equal(tri_bsr_scales(&p), 1);
-    p.scale_per_block = true;
+    bsr_of(&p)->scale_per_block = true;
     assert_true(tri_problem_bytes(&p) == values / 2 + 819 * 4 + indices + b / 2 + 2 * c + 8192 * 4);
     assert_int_equal(tri_bsr_scales(&p), 819);
-    p.nnzb = 0;
+    bsr_of(&p)->nnzb = 0;
     assert_int_equal(tri_bsr_scales(&p), 1);
 }
 
@@ -291,18 +300,18 @@ static void distances(void **state) {
     (void)state;
     tri_problem a = sample(), b = sample(), c = sample();
     assert_true(tri_problem_distance(&a, &b) == 0);
-    a.n = b.n = c.n = 256;
-    b.n *= 2;
+    bsr_of(&a)->n = bsr_of(&b)->n = bsr_of(&c)->n = 256;
+    bsr_of(&b)->n *= 2;
     assert_true(fabs(tri_problem_distance(&a, &b) - 1) < 1e-12);
     assert_true(tri_problem_distance(&a, &b) == tri_problem_distance(&b, &a));
-    c.n *= 8;
+    bsr_of(&c)->n *= 8;
     assert_true(tri_problem_distance(&a, &c) > tri_problem_distance(&a, &b));
     assert_true(tri_problem_distance(&a, &c) <=
                 tri_problem_distance(&a, &b) + tri_problem_distance(&b, &c) + 1e-12);
     c = a;
-    c.bias = true;
+    bsr_of(&c)->bias = true;
     assert_true(tri_problem_distance(&a, &c) > 0 && tri_problem_distance(&a, &c) < 0.2);
-    c.fingerprint = (tri_fingerprint){0, 10, 0};
+    bsr_of(&c)->fingerprint = (tri_fingerprint){0, 10, 0};
     assert_true(isfinite(tri_problem_distance(&a, &c)));
 }
 
@@ -310,18 +319,18 @@ static void distances(void **state) {
 static void large_sizes_count_less(void **state) {
     (void)state;
     tri_problem a = sample(), b = sample();
-    a.m = 2048, b.m = 4096;
+    bsr_of(&a)->m = 2048, bsr_of(&b)->m = 4096;
     assert_true(fabs(tri_problem_distance(&a, &b) - 0.25) < 1e-12);
-    b.m = 1024;
+    bsr_of(&b)->m = 1024;
     assert_true(fabs(tri_problem_distance(&a, &b) - 1) < 1e-12);
-    a.m = 8192; /* two octaves above 2048, and one below */
+    bsr_of(&a)->m = 8192; /* two octaves above 2048, and one below */
     assert_true(fabs(tri_problem_distance(&a, &b) - 1.5) < 1e-12);
     tri_problem asked = sample(), size = sample(), density = sample();
-    asked.m = asked.n = asked.k = 16384;
-    density.fingerprint.density_e4 = 1000;
-    asked.fingerprint.density_e4 = size.fingerprint.density_e4 = 200;
-    size.m = size.n = size.k = 4096;
-    density.m = density.n = density.k = 8192;
+    bsr_of(&asked)->m = bsr_of(&asked)->n = bsr_of(&asked)->k = 16384;
+    bsr_of(&density)->fingerprint.density_e4 = 1000;
+    bsr_of(&asked)->fingerprint.density_e4 = bsr_of(&size)->fingerprint.density_e4 = 200;
+    bsr_of(&size)->m = bsr_of(&size)->n = bsr_of(&size)->k = 4096;
+    bsr_of(&density)->m = bsr_of(&density)->n = bsr_of(&density)->k = 8192;
     assert_true(tri_problem_distance(&asked, &size) < tri_problem_distance(&asked, &density));
 }
 
@@ -331,18 +340,18 @@ static void distance_is_infinite_where_no_kernel_serves_both(void **state) {
     tri_problem others[6];
     for (int i = 0; i < 6; i++)
         others[i] = sample();
-    others[0].in_type = TRIAGE_BF16;
-    others[1].out_type = TRIAGE_F32;
-    others[2].b_layout = TRIAGE_COL_MAJOR;
-    others[3].c_layout = TRIAGE_COL_MAJOR;
-    others[4].block_m = 32;
-    others[5].block_k = 64;
+    bsr_of(&others[0])->in_type = TRIAGE_BF16;
+    bsr_of(&others[1])->out_type = TRIAGE_F32;
+    bsr_of(&others[2])->b_layout = TRIAGE_COL_MAJOR;
+    bsr_of(&others[3])->c_layout = TRIAGE_COL_MAJOR;
+    bsr_of(&others[4])->block_m = 32;
+    bsr_of(&others[5])->block_k = 64;
     for (int i = 0; i < 6; i++)
         assert_true(isinf(tri_problem_distance(&a, &others[i])));
-    a.in_type = TRIAGE_E4M3;
+    bsr_of(&a)->in_type = TRIAGE_E4M3;
     block = a;
     assert_true(tri_problem_distance(&a, &block) == 0);
-    block.scale_per_block = true;
+    bsr_of(&block)->scale_per_block = true;
     assert_true(isinf(tri_problem_distance(&a, &block)));
 }
 
@@ -580,16 +589,24 @@ static void scales_are_drawn(void **state) {
 static void setup_make(setup *s, tri_problem problem, double sparsity) {
     s->problem = problem;
     tri_problem *p = &s->problem;
-    assert_int_equal(tri_pattern_random(&s->pattern, p->m / p->block_m, p->k / p->block_k, sparsity, 3),
+    assert_int_equal(tri_pattern_random(&s->pattern, bsr_of(p)->m / bsr_of(p)->block_m,
+                                        bsr_of(p)->k / bsr_of(p)->block_k, sparsity, 3),
                      TRIAGE_OK);
-    p->nnzb = s->pattern.nnzb;
-    p->ldb = (p->b_layout == TRIAGE_ROW_MAJOR ? p->n : p->k) + 3;
-    p->ldc = (p->c_layout == TRIAGE_ROW_MAJOR ? p->n : p->m) + 5;
-    s->values = draw(p->in_type, (size_t)(p->nnzb * p->block_m * p->block_k), 1);
-    s->b = draw(p->in_type, (size_t)(p->ldb * (p->b_layout == TRIAGE_ROW_MAJOR ? p->k : p->n)), 2);
-    s->c = draw(p->out_type, (size_t)(p->ldc * (p->c_layout == TRIAGE_ROW_MAJOR ? p->m : p->n)), 3);
-    s->bias = draw(p->out_type, (size_t)p->m, 4);
-    s->scale_a = draw(TRIAGE_F32, (size_t)p->nnzb + 1, 5);
+    bsr_of(p)->nnzb = s->pattern.nnzb;
+    bsr_of(p)->ldb = (bsr_of(p)->b_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->n : bsr_of(p)->k) + 3;
+    bsr_of(p)->ldc = (bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->n : bsr_of(p)->m) + 5;
+    s->values =
+        draw(bsr_of(p)->in_type, (size_t)(bsr_of(p)->nnzb * bsr_of(p)->block_m * bsr_of(p)->block_k), 1);
+    s->b = draw(
+        bsr_of(p)->in_type,
+        (size_t)(bsr_of(p)->ldb * (bsr_of(p)->b_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->k : bsr_of(p)->n)),
+        2);
+    s->c = draw(
+        bsr_of(p)->out_type,
+        (size_t)(bsr_of(p)->ldc * (bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(p)->m : bsr_of(p)->n)),
+        3);
+    s->bias = draw(bsr_of(p)->out_type, (size_t)bsr_of(p)->m, 4);
+    s->scale_a = draw(TRIAGE_F32, (size_t)bsr_of(p)->nnzb + 1, 5);
     s->scale_b = 0.75f;
 }
 
@@ -605,22 +622,25 @@ static void setup_free(setup *s) {
 /* From the definition, over all of k, with a dense look-up of the block. */
 static double define(const tri_bsr_operands *o, int64_t row, int64_t col) {
     const tri_problem *p = o->problem;
-    int64_t block_row = row / p->block_m;
+    int64_t block_row = row / bsr_of(p)->block_m;
     double sum = 0;
-    for (int64_t k = 0; k < p->k; k++)
+    for (int64_t k = 0; k < bsr_of(p)->k; k++)
         for (int32_t i = o->pattern->row_ptr[block_row]; i < o->pattern->row_ptr[block_row + 1]; i++)
-            if (o->pattern->col_idx[i] == k / p->block_k) {
-                int64_t a = (i * p->block_m + row % p->block_m) * p->block_k + k % p->block_k;
-                int64_t b = p->b_layout == TRIAGE_ROW_MAJOR ? k * p->ldb + col : col * p->ldb + k;
-                double scale = o->scale_a ? (double)o->scale_a[p->scale_per_block ? i : 0] : 1;
-                sum += scale * (double)tri_to_float(o->values, p->in_type, (size_t)a) *
-                       (double)tri_to_float(o->b, p->in_type, (size_t)b);
+            if (o->pattern->col_idx[i] == k / bsr_of(p)->block_k) {
+                int64_t a = (i * bsr_of(p)->block_m + row % bsr_of(p)->block_m) * bsr_of(p)->block_k +
+                            k % bsr_of(p)->block_k;
+                int64_t b = bsr_of(p)->b_layout == TRIAGE_ROW_MAJOR ? k * bsr_of(p)->ldb + col
+                                                                    : col * bsr_of(p)->ldb + k;
+                double scale = o->scale_a ? (double)o->scale_a[bsr_of(p)->scale_per_block ? i : 0] : 1;
+                sum += scale * (double)tri_to_float(o->values, bsr_of(p)->in_type, (size_t)a) *
+                       (double)tri_to_float(o->b, bsr_of(p)->in_type, (size_t)b);
             }
-    int64_t c = p->c_layout == TRIAGE_ROW_MAJOR ? row * p->ldc + col : col * p->ldc + row;
+    int64_t c =
+        bsr_of(p)->c_layout == TRIAGE_ROW_MAJOR ? row * bsr_of(p)->ldc + col : col * bsr_of(p)->ldc + row;
     double v = o->alpha * sum * (o->scale_b ? (double)*o->scale_b : 1);
-    v += o->bias ? (double)tri_to_float(o->bias, p->out_type, (size_t)row) : 0;
-    v += o->beta != 0 ? o->beta * (double)tri_to_float(o->c_in, p->out_type, (size_t)c) : 0;
-    switch (p->activation) {
+    v += o->bias ? (double)tri_to_float(o->bias, bsr_of(p)->out_type, (size_t)row) : 0;
+    v += o->beta != 0 ? o->beta * (double)tri_to_float(o->c_in, bsr_of(p)->out_type, (size_t)c) : 0;
+    switch (bsr_of(p)->activation) {
     case TRIAGE_ACT_NONE:
         break;
     case TRIAGE_ACT_RELU:
@@ -634,10 +654,10 @@ static double define(const tri_bsr_operands *o, int64_t row, int64_t col) {
 }
 
 static void assert_reference(const tri_bsr_operands *o) {
-    double *row = malloc((size_t)o->problem->n * sizeof *row);
-    for (int64_t i = 0; i < o->problem->m; i++) {
+    double *row = malloc((size_t)bsr_of(o->problem)->n * sizeof *row);
+    for (int64_t i = 0; i < bsr_of(o->problem)->m; i++) {
         tri_reference_row(row, o, i);
-        for (int64_t j = 0; j < o->problem->n; j++)
+        for (int64_t j = 0; j < bsr_of(o->problem)->n; j++)
             assert_true(fabs(row[j] - define(o, i, j)) < 1e-12 * (1 + fabs(row[j])));
     }
     free(row);
@@ -670,7 +690,7 @@ static void reference_follows_the_definition(void **state) {
         o.scale_a = s.scale_a;
         o.scale_b = &s.scale_b;
         assert_reference(&o);
-        s.problem.scale_per_block = true;
+        bsr_of(&s.problem)->scale_per_block = true;
         assert_reference(&o);
         setup_free(&s);
     }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <sys/stat.h>
 
+#include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "render/render.h"
 
@@ -308,14 +309,15 @@ static void render_all(const char *target, int64_t smem_bytes, triage_dtype type
     tri_space_options options = {.data_dir = TRI_SOURCE_DIR};
     tri_problem problem = tri_bsr_problem_of(
         (tri_bsr_problem){.in_type = type, .out_type = type, .b_layout = layout, .c_layout = layout});
-    problem.m = problem.k = problem.n = problem.ldb = problem.ldc = block * INT64_C(64);
-    problem.block_m = problem.block_k = block;
-    problem.nnzb = 400;
-    problem.fingerprint = (tri_fingerprint){1000, 10, 1};
+    bsr_of(&problem)->m = bsr_of(&problem)->k = bsr_of(&problem)->n = bsr_of(&problem)->ldb =
+        bsr_of(&problem)->ldc = block * INT64_C(64);
+    bsr_of(&problem)->block_m = bsr_of(&problem)->block_k = block;
+    bsr_of(&problem)->nnzb = 400;
+    bsr_of(&problem)->fingerprint = (tri_fingerprint){1000, 10, 1};
     tri_device_info info = device_of(target, smem_bytes);
     tri_configs configs;
     tri_candidate candidate;
-    if (tri_space_open(&space, TRI_OP_BSR_GEMM, &options) != TRIAGE_OK ||
+    if (tri_space_open(&space, &tri_op_bsr_gemm, &options) != TRIAGE_OK ||
         tri_space_enumerate(&configs, space, &problem, &info) != TRIAGE_OK)
         fail_msg("%s", triage_last_error());
     for (size_t i = 0; i < configs.count; i++) {
@@ -337,14 +339,14 @@ static void flattened_text_compiles_by_itself(void **state) {
     tri_space_options options = {.data_dir = TRI_SOURCE_DIR};
     tri_problem problem = tri_bsr_problem_of(
         (tri_bsr_problem){.in_type = TRIAGE_F32, .out_type = TRIAGE_F32, .m = 64, .n = 64, .k = 64});
-    problem.ldb = problem.ldc = 64;
-    problem.block_m = problem.block_k = 16;
-    problem.nnzb = 4;
+    bsr_of(&problem)->ldb = bsr_of(&problem)->ldc = 64;
+    bsr_of(&problem)->block_m = bsr_of(&problem)->block_k = 16;
+    bsr_of(&problem)->nnzb = 4;
     tri_device_info info = device_of("x86_64", 0);
     tri_candidate candidate;
     tri_source source;
     char *flat = NULL, command[400];
-    assert_int_equal(tri_space_open(&space, TRI_OP_BSR_GEMM, &options), TRIAGE_OK);
+    assert_int_equal(tri_space_open(&space, &tri_op_bsr_gemm, &options), TRIAGE_OK);
     assert_int_equal(tri_space_reference(&candidate, space, &problem, &info), TRIAGE_OK);
     assert_int_equal(tri_render(&source, &candidate, TRI_SOURCE_DIR), TRIAGE_OK);
     assert_int_equal(tri_source_flatten(&flat, &source), TRIAGE_OK);

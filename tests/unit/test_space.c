@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "space/space.h"
 #include "space/words.h"
@@ -23,7 +24,7 @@ static tri_space_options options_for(const char *path) {
 static tri_space *open_space(const char *path) {
     tri_space *space = NULL;
     tri_space_options options = options_for(path);
-    if (tri_space_open(&space, TRI_OP_BSR_GEMM, &options) != TRIAGE_OK)
+    if (tri_space_open(&space, &tri_op_bsr_gemm, &options) != TRIAGE_OK)
         fail_msg("%s", triage_last_error());
     return space;
 }
@@ -38,7 +39,7 @@ static void assert_message(const char *part) {
 static void assert_refused(const char *path, const char *part) {
     tri_space *space = NULL;
     tri_space_options options = options_for(path);
-    assert_int_equal(tri_space_open(&space, TRI_OP_BSR_GEMM, &options), TRIAGE_E_DATA);
+    assert_int_equal(tri_space_open(&space, &tri_op_bsr_gemm, &options), TRIAGE_E_DATA);
     assert_null(space);
     assert_message(part);
 }
@@ -54,9 +55,9 @@ static tri_device_info device_of(const char *target) {
 static tri_problem problem_of(triage_dtype type, int32_t block, int64_t n) {
     tri_problem problem = tri_bsr_problem_of((tri_bsr_problem){
         .in_type = type, .out_type = type, .m = 8192, .n = n, .k = 8192, .ldb = n, .ldc = n});
-    problem.block_m = problem.block_k = block;
-    problem.nnzb = (8192 / block) * (8192 / block) / 10;
-    problem.fingerprint = (tri_fingerprint){1000, 10, 1};
+    bsr_of(&problem)->block_m = bsr_of(&problem)->block_k = block;
+    bsr_of(&problem)->nnzb = (8192 / block) * (8192 / block) / 10;
+    bsr_of(&problem)->fingerprint = (tri_fingerprint){1000, 10, 1};
     return problem;
 }
 
@@ -148,15 +149,16 @@ static void reads_the_launch_geometry(void **state) {
     assert_memory_equal(launch->cluster, ((uint32_t[3]){2, 1, 1}), sizeof launch->cluster);
     assert_int_equal(launch->smem_bytes, 32768);
     assert_int_equal(launch->workspace_bytes, 12);
-    assert_int_equal(launch->map_a.rank, 0);
-    assert_int_equal(launch->map_b.rank, 3);
-    assert_memory_equal(launch->map_b.box, ((int32_t[TRI_MAP_RANK]){64, 32, 2}), sizeof launch->map_b.box);
-    assert_int_equal(launch->map_b.inner_split, 64);
-    assert_int_equal(launch->map_b.swizzle, 128);
-    assert_int_equal(launch->map_b.l2_promotion, 256);
-    assert_int_equal(launch->panel_rows, 8);
-    assert_int_equal(launch->panel_group, 4);
-    assert_true(launch->reorder);
+    assert_int_equal(launch->maps[TRI_BSR_MAP_A].rank, 0);
+    assert_int_equal(launch->maps[TRI_BSR_MAP_B].rank, 3);
+    assert_memory_equal(launch->maps[TRI_BSR_MAP_B].box, ((int32_t[TRI_MAP_RANK]){64, 32, 2}),
+                        sizeof launch->maps[TRI_BSR_MAP_B].box);
+    assert_int_equal(launch->maps[TRI_BSR_MAP_B].inner_split, 64);
+    assert_int_equal(launch->maps[TRI_BSR_MAP_B].swizzle, 128);
+    assert_int_equal(launch->maps[TRI_BSR_MAP_B].l2_promotion, 256);
+    assert_int_equal(bsr_launch_of(launch)->panel_rows, 8);
+    assert_int_equal(bsr_launch_of(launch)->panel_group, 4);
+    assert_true(bsr_launch_of(launch)->reorder);
     tri_candidate_free(&made);
     tri_space_free(space);
 }
@@ -285,7 +287,7 @@ static void stops_an_endless_constraint_each_time(void **state) {
     tri_space *space = NULL;
     tri_space_options options = options_for(SPACES "endless_constraint.lua");
     options.instruction_limit = 1000000;
-    assert_int_equal(tri_space_open(&space, TRI_OP_BSR_GEMM, &options), TRIAGE_OK);
+    assert_int_equal(tri_space_open(&space, &tri_op_bsr_gemm, &options), TRIAGE_OK);
     tri_problem problem = problem_of(TRIAGE_F16, 32, 100);
     tri_device_info info = device_of("sm_90a");
     tri_candidate made;
@@ -304,7 +306,7 @@ static void limits_memory_as_asked(void **state) {
     tri_space_options options = options_for(SPACES "small.lua");
     for (int64_t limit = 1024; limit < 400 * 1024; limit += 4096) { /* fails wherever it may, leaks nowhere */
         options.memory_limit = limit;
-        triage_status status = tri_space_open(&space, TRI_OP_BSR_GEMM, &options);
+        triage_status status = tri_space_open(&space, &tri_op_bsr_gemm, &options);
         assert_true(status == TRIAGE_OK || status == TRIAGE_E_DATA || status == TRIAGE_E_MEMORY);
         assert_true(limit > 20000 || status != TRIAGE_OK);
         tri_space_free(space);
@@ -316,7 +318,7 @@ static void says_when_there_is_no_file(void **state) {
     (void)state;
     tri_space *space = NULL;
     tri_space_options options = options_for("/nonexistent/space.lua");
-    assert_int_not_equal(tri_space_open(&space, TRI_OP_BSR_GEMM, &options), TRIAGE_OK);
+    assert_int_not_equal(tri_space_open(&space, &tri_op_bsr_gemm, &options), TRIAGE_OK);
     assert_message("/nonexistent/space.lua");
     assert_null(space);
 }
@@ -649,7 +651,7 @@ static void ships_a_space_of_a_sensible_size(void **state) {
     for (size_t i = 0; i < sizeof covered / sizeof covered[0]; i++) {
         tri_problem problem = problem_of(covered[i].type, covered[i].block, covered[i].n);
         tri_device_info info = device_of(covered[i].target);
-        problem.m = problem.k = covered[i].block * INT64_C(64);
+        bsr_of(&problem)->m = bsr_of(&problem)->k = covered[i].block * INT64_C(64);
         tri_configs once, twice;
         if (tri_space_enumerate(&once, space, &problem, &info) != TRIAGE_OK)
             fail_msg("%s", triage_last_error());
@@ -684,17 +686,18 @@ static void dealt_panels_get_all_sms(void **state) {
     tri_space *space = open_space(NULL);
     tri_problem problem = problem_of(TRIAGE_F16, 16, 512);
     tri_device_info info = device_of("sm_90a");
-    problem.m = problem.k = 8192;
-    problem.ldb = problem.ldc = 512;
-    problem.nnzb = 78643;
-    problem.fingerprint = (tri_fingerprint){.density_e4 = 3000, .imbalance_e1 = 20, .overlap_e1 = 3};
+    bsr_of(&problem)->m = bsr_of(&problem)->k = 8192;
+    bsr_of(&problem)->ldb = bsr_of(&problem)->ldc = 512;
+    bsr_of(&problem)->nnzb = 78643;
+    bsr_of(&problem)->fingerprint =
+        (tri_fingerprint){.density_e4 = 3000, .imbalance_e1 = 20, .overlap_e1 = 3};
     for (int order = 0; order < 2; order++) {
         tri_candidate made;
         if (tri_space_candidate(&made, space, &problem, &info, configs[order]) != TRIAGE_OK)
             fail_msg("%s", triage_last_error());
         assert_int_equal(made.launch.grid[0], order == 0 ? 16 * 8 : info.sm_count);
-        assert_int_equal(made.launch.panel_columns, order == 0 ? 0 : 8);
-        assert_int_equal(made.launch.panel_warps, order == 0 ? 0 : 16);
+        assert_int_equal(bsr_launch_of(&made.launch)->panel_columns, order == 0 ? 0 : 8);
+        assert_int_equal(bsr_launch_of(&made.launch)->panel_warps, order == 0 ? 0 : 16);
         assert_int_equal(tri_launch_panels(&made.launch).warps, order == 0 ? 0 : 16);
         tri_candidate_free(&made);
     }

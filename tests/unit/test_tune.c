@@ -1,4 +1,5 @@
 /* The search on the host device, end to end, with the real space; and the statistics under it. */
+#include "support/bsr_of.h"
 #include "support/check.h"
 
 #include <stdlib.h>
@@ -77,7 +78,7 @@ static void make_problem(tri_problem *problem, tri_pattern *pattern) {
                                                     .block_m = 16,
                                                     .block_k = 16,
                                                     .nnzb = pattern->nnzb});
-    tri_fingerprint_of(&problem->fingerprint, pattern);
+    tri_fingerprint_of(&bsr_of(problem)->fingerprint, pattern);
 }
 
 typedef struct seen {
@@ -191,7 +192,7 @@ static void test_the_same_seed_tries_the_same(void **state) {
 /* As make_problem, with other columns. */
 static void make_sized(tri_problem *problem, tri_pattern *pattern, int64_t n) {
     make_problem(problem, pattern);
-    problem->n = problem->ldb = problem->ldc = n;
+    bsr_of(problem)->n = bsr_of(problem)->ldb = bsr_of(problem)->ldc = n;
 }
 
 static void tune_sized(tri_tune_result *out, int64_t n, const tri_tune_options *options) {
@@ -272,7 +273,7 @@ static void test_a_budget_of_few_finds_the_donors_winner(void **state) {
         assert_string_equal(warm.known.configs[0], best);
         assert_true(tried(&warm, best) && tried(&warm, second));
         assert_int_equal(warm.known.donor_count, 1);
-        assert_true(warm.known.donors[0].problem.n == 64);
+        assert_true(bsr_of(&warm.known.donors[0].problem)->n == 64);
         tri_tune_result_free(&warm);
         options.budget = 2;
         tune_sized(&warm, 50, &options);

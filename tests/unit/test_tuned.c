@@ -1,4 +1,5 @@
 /* The list of tuned problems: which are in it, how far they are, and in what order. */
+#include "support/bsr_of.h"
 #include "support/paper_world.h"
 
 #include <math.h>
@@ -71,10 +72,10 @@ static void near_ones_come_first(void **state) {
     (void)state;
     const tri_problem asked = problem_of(1024, 0.75), far = problem_of(4096, 0.75);
     tri_problem left = asked, right = asked, other_type = asked, other_epilogue = asked;
-    left.m = 512;
-    right.m = 2048;
-    other_type.in_type = other_type.out_type = TRIAGE_BF16;
-    other_epilogue.bias = true;
+    bsr_of(&left)->m = 512;
+    bsr_of(&right)->m = 2048;
+    bsr_of(&other_type)->in_type = bsr_of(&other_type)->out_type = TRIAGE_BF16;
+    bsr_of(&other_epilogue)->bias = true;
     const tri_problem *const all[] = {&far, &right, &other_epilogue, &left, &other_type, &asked};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         add(all[i]);

@@ -1,5 +1,6 @@
 /* The gate must let every correct result through, whatever its order of summation; and what it measures by. Wrong
  * results: test_verdict_wrong.c. */
+#include "support/bsr_of.h"
 #include "support/verdict_gate.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 
@@ -11,9 +12,10 @@ static void assert_all_orders_pass(gate *g) {
         compute(g->candidate, g, (order)how, &none);
         tri_verdict v = judge(g);
         if (!v.right)
-            fail_msg("order %d, m %d n %d k %d block %d type %s: %s", how, (int)g->problem.m,
-                     (int)g->problem.n, (int)g->problem.k, (int)g->problem.block_k,
-                     tri_dtype_name(g->problem.out_type), v.reason);
+            fail_msg("order %d, m %d n %d k %d block %d type %s: %s", how, (int)bsr_of(&g->problem)->m,
+                     (int)bsr_of(&g->problem)->n, (int)bsr_of(&g->problem)->k,
+                     (int)bsr_of(&g->problem)->block_k, tri_dtype_name(bsr_of(&g->problem)->out_type),
+                     v.reason);
         assert_string_equal(v.reason, "");
         assert_int_equal(v.bad_row, -1);
         assert_int_equal(v.bad_col, -1);
@@ -217,14 +219,14 @@ static void checked_rows(void **state) {
     assert_memory_not_equal(rows, again, 64 * sizeof *rows);
     free(again);
     free(rows);
-    p.n = 16; /* small: all of them */
-    p.nnzb = 133;
+    bsr_of(&p)->n = 16; /* small: all of them */
+    bsr_of(&p)->nnzb = 133;
     assert_int_equal(tri_checked_rows(&rows, &count, &p, &pattern, 1), TRIAGE_OK);
     assert_int_equal(count, 8192);
     for (int64_t i = 0; i < 8192; i++)
         assert_int_equal(rows[i], i);
     free(rows);
-    p.n = INT32_MAX; /* a row of references is 16 GiB: few, but never none */
+    bsr_of(&p)->n = INT32_MAX; /* a row of references is 16 GiB: few, but never none */
     assert_int_equal(tri_checked_rows(&rows, &count, &p, &pattern, 1), TRIAGE_OK);
     assert_int_equal(count, 4);
     free(rows);

@@ -1,4 +1,5 @@
 /* The gate must let no wrong result through, and must say where it is wrong. */
+#include "support/bsr_of.h"
 #include "support/verdict_gate.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 
@@ -8,11 +9,11 @@ typedef struct mutant {
 } mutant;
 
 static float get(const gate *g, int64_t row, int64_t col) {
-    return tri_to_float(g->candidate, g->problem.out_type, (size_t)c_at(&g->problem, row, col));
+    return tri_to_float(g->candidate, bsr_of(&g->problem)->out_type, (size_t)c_at(&g->problem, row, col));
 }
 
 static void put(gate *g, int64_t row, int64_t col, float value) {
-    tri_from_float(g->candidate, g->problem.out_type, (size_t)c_at(&g->problem, row, col), value);
+    tri_from_float(g->candidate, bsr_of(&g->problem)->out_type, (size_t)c_at(&g->problem, row, col), value);
 }
 
 static bool is_checked(const gate *g, int64_t row) {
@@ -24,9 +25,9 @@ static bool is_checked(const gate *g, int64_t row) {
 
 /* A row that float64 does not check, if there is one, and that has blocks. */
 static int64_t victim(const gate *g) {
-    for (int64_t row = g->problem.m - 2; row >= 0; row--) {
-        const int32_t *range = g->pattern.row_ptr + row / g->problem.block_m;
-        if (range[1] - range[0] >= 1 && (!is_checked(g, row) || g->count == (size_t)g->problem.m))
+    for (int64_t row = bsr_of(&g->problem)->m - 2; row >= 0; row--) {
+        const int32_t *range = g->pattern.row_ptr + row / bsr_of(&g->problem)->block_m;
+        if (range[1] - range[0] >= 1 && (!is_checked(g, row) || g->count == (size_t)bsr_of(&g->problem)->m))
             return row;
     }
     fail_msg("no row to break");
@@ -35,9 +36,9 @@ static int64_t victim(const gate *g) {
 
 static double rms(const gate *g, int64_t row) {
     double sum = 0;
-    for (int64_t col = 0; col < g->problem.n; col++)
+    for (int64_t col = 0; col < bsr_of(&g->problem)->n; col++)
         sum += (double)get(g, row, col) * (double)get(g, row, col);
-    return sqrt(sum / (double)g->problem.n);
+    return sqrt(sum / (double)bsr_of(&g->problem)->n);
 }
 
 static void recompute(gate *g, fault wrong) {
@@ -62,19 +63,19 @@ static void drop_first_block(gate *g) {
 static void drop_last_block(gate *g) {
     fault wrong = no_fault(g);
     wrong.row = victim(g);
-    const int32_t *range = g->pattern.row_ptr + wrong.row / g->problem.block_m;
+    const int32_t *range = g->pattern.row_ptr + wrong.row / bsr_of(&g->problem)->block_m;
     wrong.drop = range[1] - range[0] - 1;
     compute_rows(g->candidate, g, wrong.row, wrong.row + 1, BY_BLOCK, &wrong);
 }
 
 static void wrong_row(gate *g) {
     int64_t row = victim(g);
-    for (int64_t col = 0; col < g->problem.n; col++)
+    for (int64_t col = 0; col < bsr_of(&g->problem)->n; col++)
         put(g, row, col, 1.01f * get(g, row, col));
 }
 
 static void one_nan(gate *g) {
-    put(g, victim(g), g->problem.n - 1, NAN);
+    put(g, victim(g), bsr_of(&g->problem)->n - 1, NAN);
 }
 
 static void one_infinity(gate *g) {
@@ -86,10 +87,10 @@ static void one_infinity(gate *g) {
 static void one_element_off(gate *g) {
     const double ulps[] = {0x1p-23, 0x1p-10, 0x1p-7};
     int64_t row = victim(g), col = 0;
-    double scale = rms(g, row), step = 8 * ulps[g->problem.out_type] * scale;
-    if (g->problem.out_type == TRIAGE_F32)
+    double scale = rms(g, row), step = 8 * ulps[bsr_of(&g->problem)->out_type] * scale;
+    if (bsr_of(&g->problem)->out_type == TRIAGE_F32)
         step = 8 * g->yardstick.element_error * 0x1p-24 * scale;
-    for (int64_t j = 0; j < g->problem.n; j++) /* on an element no larger than the row's */
+    for (int64_t j = 0; j < bsr_of(&g->problem)->n; j++) /* on an element no larger than the row's */
         if (fabs((double)get(g, row, j)) <= scale)
             col = j;
     put(g, row, col, (float)((double)get(g, row, col) + step));
@@ -97,7 +98,7 @@ static void one_element_off(gate *g) {
 
 static void swap_rows(gate *g) {
     int64_t a = victim(g), b = a - 1;
-    for (int64_t col = 0; col < g->problem.n; col++) {
+    for (int64_t col = 0; col < bsr_of(&g->problem)->n; col++) {
         float kept = get(g, a, col);
         put(g, a, col, get(g, b, col));
         put(g, b, col, kept);
@@ -107,9 +108,9 @@ static void swap_rows(gate *g) {
 static void shift_columns(gate *g) {
     int64_t row = victim(g);
     float first = get(g, row, 0);
-    for (int64_t col = 0; col + 1 < g->problem.n; col++)
+    for (int64_t col = 0; col + 1 < bsr_of(&g->problem)->n; col++)
         put(g, row, col, get(g, row, col + 1));
-    put(g, row, g->problem.n - 1, first);
+    put(g, row, bsr_of(&g->problem)->n - 1, first);
 }
 
 static void ignore_alpha(gate *g) {
@@ -126,10 +127,10 @@ static void ignore_beta(gate *g) {
 
 /* Sums kept in float16: every element a little off, none by much. */
 static void narrow_accumulator(gate *g) {
-    triage_dtype out = g->problem.out_type;
-    for (int64_t row = 0; row < g->problem.m; row++) {
+    triage_dtype out = bsr_of(&g->problem)->out_type;
+    for (int64_t row = 0; row < bsr_of(&g->problem)->m; row++) {
         double scale = rms(g, row);
-        for (int64_t col = 0; col < g->problem.n; col++) {
+        for (int64_t col = 0; col < bsr_of(&g->problem)->n; col++) {
             float unit = out == TRIAGE_BF16 ? 0x1p-6f : 0x1p-9f, sign = (row + col) % 2 ? -1 : 1;
             put(g, row, col, get(g, row, col) + sign * unit * (float)scale);
         }
@@ -138,7 +139,7 @@ static void narrow_accumulator(gate *g) {
 
 static void nothing_written_in_one_element(gate *g) {
     uint16_t ones = 0xffff;
-    if (g->problem.out_type == TRIAGE_F32)
+    if (bsr_of(&g->problem)->out_type == TRIAGE_F32)
         put(g, victim(g), 1, NAN);
     else
         memcpy((uint16_t *)g->candidate + c_at(&g->problem, victim(g), 1), &ones, 2);
@@ -171,11 +172,11 @@ static void assert_all_mutants_fail(gate *g) {
         tri_verdict v = judge(g);
         if (v.right)
             fail_msg("%s passed (%s, sampled %zu of %d, element distance %g, limit %g)", mutants[i].name,
-                     tri_dtype_name(g->problem.out_type), g->count, (int)g->problem.m, v.element_distance,
-                     3 * g->yardstick.element_error);
+                     tri_dtype_name(bsr_of(&g->problem)->out_type), g->count, (int)bsr_of(&g->problem)->m,
+                     v.element_distance, 3 * g->yardstick.element_error);
         assert_true(v.reason[0] != '\0');
-        assert_in_range(v.bad_row, 0, g->problem.m - 1);
-        assert_in_range(v.bad_col, 0, g->problem.n - 1);
+        assert_in_range(v.bad_row, 0, bsr_of(&g->problem)->m - 1);
+        assert_in_range(v.bad_col, 0, bsr_of(&g->problem)->n - 1);
         assert_true(isfinite(v.row_error) && isfinite(v.element_error) && isfinite(v.row_distance) &&
                     isfinite(v.element_distance));
     }

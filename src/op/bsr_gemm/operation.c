@@ -10,6 +10,12 @@ static void sizes(int64_t out[3], const tri_problem *of) {
     out[2] = problem->k;
 }
 
+static void outline(char *out, size_t size, const tri_problem *of) {
+    const tri_bsr_problem *p = tri_bsr(of);
+    snprintf(out, size, "%lldx%lldx%lld at density %.4g", (long long)p->m, (long long)p->n, (long long)p->k,
+             p->fingerprint.density_e4 / 1e4);
+}
+
 static const char *scale_name(const tri_bsr_problem *problem) {
     return problem->in_type != TRIAGE_E4M3 ? "none" : problem->scale_per_block ? "block" : "tensor";
 }
@@ -89,6 +95,7 @@ const tri_operation tri_op_bsr_gemm = {
     .variants = variants,
     .sizes = sizes,
     .numbers = numbers,
+    .outline = outline,
     .distance_parts = {"shape", "sparsity", "pattern", NULL},
     .distance_squares = tri_bsr_distance_squares,
     .flops = tri_bsr_flops,

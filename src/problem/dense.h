@@ -1,1 +1,0 @@
-#include "op/dense.h"
