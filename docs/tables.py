@@ -241,7 +241,7 @@ def make_search():
         f"Commit `{document['commit'][:10]}`, {searches[0]['seeds']} seeds, [{name}](results/{name}):", "",
         replay_table(searches),
         f"With 36 allowed at once, {min(under_way):.0f} to {max(under_way):.0f} were under way on average, by the strategy's "
-        f"own choice. The slowest proposal of the model took {slowest:.0f} ms.", "",
+        f"own choice. The slowest proposal of the model took {slowest:.0f} ms: one after which the axes are weighed anew.", "",
         "Where `--stop-gain` ends it, one at a time (median / 90th percentile):", "", stop_table(stops)])
 
 
