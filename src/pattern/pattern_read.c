@@ -1,4 +1,7 @@
-/* Patterns from files: .smtx (DLMC) and .mtx (Matrix Market). Every violation is one line `file:line: ...`. */
+/* Patterns from files: .smtx (DLMC), .mtx (Matrix Market), either also by gzip, and .npz (scipy). Every violation of a text
+ * is one line `file:line: ...`. */
+#include "base/inflate.h"
+#include "pattern/npz.h"
 #include "pattern/pattern.h"
 
 #include <ctype.h>
@@ -206,30 +209,44 @@ static bool take_word(reader *in, const char *word) {
     return true;
 }
 
-static triage_status read_banner(bool *has_values, reader *in) {
-    take_word(in, banner);
+/* What the first line says. */
+typedef struct kind {
+    bool has_values, mirrored; /* mirrored: one triangle stands for both */
+    bool skew;                 /* with nothing on the diagonal */
+} kind;
+
+static triage_status read_banner(kind *out, reader *in) {
+    if (!take_word(in, banner))
+        return fail_at(in, 1, "the first line of a Matrix Market file begins with '%s', not '%.*s'", banner,
+                       word_size(in), in->at);
     if (!take_word(in, "matrix") || !take_word(in, "coordinate"))
         return fail_at(in, 1, "only '%s matrix coordinate' files are read", banner);
-    *has_values = !take_word(in, "pattern");
-    if (*has_values && !take_word(in, "real") && !take_word(in, "integer"))
+    out->has_values = !take_word(in, "pattern");
+    if (out->has_values && !take_word(in, "real") && !take_word(in, "integer"))
         return fail_at(in, 1, "field '%.*s'; allowed real, integer, pattern", word_size(in), in->at);
-    if (!take_word(in, "general"))
-        return fail_at(in, 1, "symmetry '%.*s'; only general matrices are read: write both triangles",
-                       word_size(in), in->at);
-    return expect_line_end(in, "general");
+    out->skew = take_word(in, "skew-symmetric");
+    out->mirrored = out->skew || take_word(in, "symmetric");
+    if (!out->mirrored && !take_word(in, "general"))
+        return fail_at(in, 1, "symmetry '%.*s'; allowed general, symmetric, skew-symmetric", word_size(in),
+                       in->at);
+    return expect_line_end(in, "the symmetry");
 }
 
+/* Comments and blank lines may stand anywhere after the first line. */
 static void skip_comments(reader *in) {
-    while (in->at < in->end && (*in->at == '%' || at_line_end(in)))
+    while (in->at < in->end && (at_line_end(in) || *in->at == '%'))
         next_line(in);
 }
 
-static triage_status read_mtx_sizes(tri_pattern *out, reader *in) {
+static triage_status read_mtx_sizes(tri_pattern *out, reader *in, const kind *of) {
     triage_status status;
     TRI_TRY(read_number(&out->block_rows, in, 1, ROWS_LIMIT, "rows"));
     TRI_TRY(read_number(&out->block_cols, in, 1, SIZE_LIMIT, "cols"));
     TRI_TRY(read_number(&out->nnzb, in, 0, SIZE_LIMIT, "nnz"));
     TRI_TRY(check_nnz(in, out));
+    if (of->mirrored && out->block_rows != out->block_cols)
+        return fail_at(in, in->line, "%" PRId64 " x %" PRId64 " is not square, as a symmetric matrix is",
+                       out->block_rows, out->block_cols);
     int64_t line = in->line;
     TRI_TRY(expect_line_end(in, "nnz"));
     TRI_TRY(check_room(in, line, 2 * out->nnzb));
@@ -252,19 +269,30 @@ static triage_status read_value(reader *in) {
     return TRIAGE_OK;
 }
 
-static triage_status read_entry(entry *out, reader *in, const tri_pattern *pattern, bool has_values) {
+static triage_status read_entry(entry *out, reader *in, const tri_pattern *pattern, const kind *of) {
     triage_status status;
     int64_t row = 0, col = 0;
-    while (in->at < in->end && at_line_end(in))
-        next_line(in);
+    skip_comments(in);
     TRI_TRY(read_number(&row, in, 1, pattern->block_rows, "a row"));
     TRI_TRY(read_number(&col, in, 1, pattern->block_cols, "a column"));
-    if (has_values)
+    if (of->has_values)
         TRI_TRY(read_value(in));
+    if (of->mirrored && (row < col || (of->skew && row == col)))
+        return fail_at(in, in->line,
+                       "row %" PRId64 " column %" PRId64 " is not below the diagonal of a %ssymmetric matrix",
+                       row, col, of->skew ? "skew-" : "");
     *out = (entry){(int32_t)(row - 1), (int32_t)(col - 1), (int32_t)in->line};
     TRI_TRY(expect_line_end(in, "the entry"));
 done:
     return status;
+}
+
+/* The other triangle. entries has room for twice as many. */
+static void mirror(tri_pattern *out, entry *entries) {
+    const int64_t read = out->nnzb;
+    for (int64_t i = 0; i < read; i++)
+        if (entries[i].row != entries[i].col)
+            entries[out->nnzb++] = (entry){entries[i].col, entries[i].row, entries[i].line};
 }
 
 static int compare_entries(const void *left, const void *right) {
@@ -293,14 +321,17 @@ static triage_status store_entries(tri_pattern *out, const reader *in, const ent
 static triage_status read_mtx(tri_pattern *out, reader *in) {
     triage_status status;
     entry *entries = NULL;
-    bool has_values = false;
-    TRI_TRY(read_banner(&has_values, in));
+    kind of = {0};
+    TRI_TRY(read_banner(&of, in));
     skip_comments(in);
-    TRI_TRY(read_mtx_sizes(out, in));
-    TRI_TRY(tri_calloc(&entries, (size_t)out->nnzb, sizeof *entries));
+    TRI_TRY(read_mtx_sizes(out, in, &of));
+    TRI_TRY(tri_calloc(&entries, (size_t)out->nnzb * (of.mirrored ? 2 : 1), sizeof *entries));
     for (int64_t i = 0; i < out->nnzb; i++)
-        TRI_TRY(read_entry(&entries[i], in, out, has_values));
+        TRI_TRY(read_entry(&entries[i], in, out, &of));
+    skip_comments(in);
     TRI_TRY(expect_file_end(in));
+    if (of.mirrored)
+        mirror(out, entries);
     TRI_TRY(allocate(out));
     qsort(entries, (size_t)out->nnzb, sizeof *entries, compare_entries);
     TRI_TRY(store_entries(out, in, entries));
@@ -309,16 +340,51 @@ done:
     return status;
 }
 
+/* ---- which of them ---- */
+
+#define UNPACKED_MAX ((size_t)256 << 20) /* as much as a file may have */
+
+static bool begins_with(const char *text, size_t size, const char *start, size_t start_size) {
+    return size >= start_size && memcmp(text, start, start_size) == 0;
+}
+
+/* Replaces *text by what gzip packed, if it is that. */
+static triage_status unpack(char **text, size_t *size, const char *path) {
+    char *whole = NULL;
+    size_t whole_size = 0;
+    if (!begins_with(*text, *size, "\x1f\x8b", 2))
+        return TRIAGE_OK;
+    const triage_status status =
+        tri_inflate(&whole, &whole_size, *text, *size, TRI_INFLATE_GZIP, UNPACKED_MAX, path);
+    if (status != TRIAGE_OK)
+        return status;
+    free(*text);
+    *text = whole;
+    *size = whole_size;
+    return TRIAGE_OK;
+}
+
+static triage_status read_text(tri_pattern *out, const char *path, const char *text, size_t size) {
+    static const char mark[] = "\xef\xbb\xbf"; /* UTF-8's, which some editors write */
+    const size_t skipped = begins_with(text, size, mark, sizeof mark - 1) ? sizeof mark - 1 : 0;
+    reader in = {.path = path, .at = text + skipped, .end = text + size, .line = 1};
+    const size_t length = strlen(path);
+    const bool is_mtx =
+        (in.at < in.end && *in.at == '%') || (length > 4 && !strcmp(path + length - 4, ".mtx"));
+    return is_mtx ? read_mtx(out, &in) : read_smtx(out, &in);
+}
+
 triage_status tri_pattern_read(tri_pattern *out, const char *path) {
     char *text = NULL;
-    size_t size;
+    size_t size = 0;
     *out = (tri_pattern){0};
     triage_status status = tri_file_read(&text, &size, path, 0);
     if (status != TRIAGE_OK) /* an input that cannot be read is bad input */
         return status == TRIAGE_E_IO ? TRIAGE_E_DATA : status;
-    reader in = {.path = path, .at = text, .end = text + size, .line = 1};
-    bool is_mtx = size >= strlen(banner) && strncasecmp(text, banner, strlen(banner)) == 0;
-    status = is_mtx ? read_mtx(out, &in) : read_smtx(out, &in);
+    status = unpack(&text, &size, path);
+    if (status == TRIAGE_OK)
+        status = begins_with(text, size, "PK\3\4", 4) ? tri_npz_read(out, path, text, size)
+                                                      : read_text(out, path, text, size);
     free(text);
     if (status != TRIAGE_OK)
         tri_pattern_free(out);

@@ -300,6 +300,8 @@ static triage_status import_lines(intake *in, FILE *file, char *line) {
         status = read_line(&more, line, file);
         if (!more)
             break;
+        if (status == TRIAGE_OK && line[strspn(line, " \t\r")] == '\0')
+            continue; /* a blank line is no row */
         in->result.read++;
         if (status == TRIAGE_OK)
             status = import_line(id, in, line);

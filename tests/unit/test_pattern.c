@@ -307,6 +307,66 @@ static void reads_mtx(void **state) {
     tri_pattern_free(&p);
 }
 
+/* What other programs write: a mark of UTF-8, comments and blank lines anywhere, one triangle for two. */
+static void reads_mtx_of_others(void **state) {
+    (void)state;
+    tri_pattern p;
+    const int32_t one_ptr[] = {0, 1, 1, 1, 1}, one[] = {0}, two_ptr[] = {0, 1, 1, 1, 2}, two[] = {0, 3};
+    const int32_t symmetric_ptr[] = {0, 2, 4, 5, 6}, symmetric[] = {0, 1, 0, 3, 2, 1};
+    const int32_t skew_ptr[] = {0, 1, 2, 3, 4}, skew[] = {1, 0, 3, 2};
+    const int32_t pattern_ptr[] = {0, 2, 2, 3, 4}, pattern[] = {0, 2, 0, 3};
+    const struct {
+        const char *name;
+        int64_t nnzb;
+        const int32_t *row_ptr, *col_idx;
+    } cases[] = {{"bom.mtx", 1, one_ptr, one},         {"comment_after_sizes_indented.mtx", 1, one_ptr, one},
+                 {"comment_end.mtx", 1, one_ptr, one}, {"comment_inside.mtx", 2, two_ptr, two},
+                 {"crlf.mtx", 2, two_ptr, two},        {"symmetric.mtx", 6, symmetric_ptr, symmetric},
+                 {"skew.mtx", 4, skew_ptr, skew},      {"pattern_symmetric.mtx", 4, pattern_ptr, pattern}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[512];
+        snprintf(path, sizeof path, TRI_SOURCE_DIR "/tests/data/patterns/%s", cases[i].name);
+        if (tri_pattern_read(&p, path) != TRIAGE_OK)
+            fail_msg("%s", triage_last_error());
+        assert_pattern(&p, 4, 4, cases[i].nnzb, cases[i].row_ptr, cases[i].col_idx);
+        tri_pattern_free(&p);
+    }
+}
+
+/* Packed by gzip, and by scipy: each nonzero of CSR, each block of BSR is a block. */
+static void reads_packed_files(void **state) {
+    (void)state;
+    static const char *const names[] = {"packed.mtx.gz", "csr.npz", "csr_plain.npz", "bsr.npz"};
+    const int32_t row_ptr[] = {0, 2, 2, 3, 4}, col_idx[] = {0, 3, 1, 2};
+    tri_pattern p;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[512], *whole = NULL;
+        size_t size = 0;
+        snprintf(path, sizeof path, TRI_SOURCE_DIR "/tests/data/patterns/%s", names[i]);
+        if (tri_pattern_read(&p, path) != TRIAGE_OK)
+            fail_msg("%s", triage_last_error());
+        assert_pattern(&p, 4, 4, 4, row_ptr, col_idx);
+        tri_pattern_free(&p);
+        assert_int_equal(tri_file_read(&whole, &size, path, 0), TRIAGE_OK);
+        tri_random random;
+        tri_random_seed(&random, i);
+        for (int damaged = 0; damaged < 500; damaged++) { /* some are still right: a time stamp, a value */
+            const size_t cut = damaged % 2 ? size - tri_random_below(&random, size) : size;
+            char *copy = malloc(size);
+            memcpy(copy, whole, size);
+            copy[tri_random_below(&random, size)] = (char)tri_random_next(&random);
+            assert_int_equal(tri_file_write_atomic(scratch_path(folder, "p"), copy, cut, 0600), TRIAGE_OK);
+            const triage_status status = tri_pattern_read(&p, scratch_path(folder, "p"));
+            assert_true(status == TRIAGE_OK || status == TRIAGE_E_DATA);
+            if (status == TRIAGE_OK)
+                assert_valid(&p);
+            tri_pattern_free(&p);
+            free(copy);
+        }
+        free(whole);
+    }
+}
+
 #define PATTERN "%%MatrixMarket matrix coordinate pattern general\n"
 #define REAL "%%MatrixMarket matrix coordinate real general\n"
 
@@ -316,8 +376,16 @@ static void refuses_mtx(void **state) {
                    "1: only '%%MatrixMarket matrix coordinate' files are read");
     assert_refused("%%MatrixMarket matrix coordinate complex general\n",
                    "1: field 'complex'; allowed real, integer, pattern");
-    assert_refused("%%MatrixMarket matrix coordinate real symmetric\n3 3 1\n1 1 1\n",
-                   "1: symmetry 'symmetric'; only general matrices are read: write both triangles");
+    assert_refused("%%MatrixMarket matrix coordinate real hermitian\n3 3 1\n1 1 1\n",
+                   "1: symmetry 'hermitian'; allowed general, symmetric, skew-symmetric");
+    assert_refused("%%MatrixMarket matrix coordinate real symmetric\n3 4 1\n1 1 1\n",
+                   "2: 3 x 4 is not square, as a symmetric matrix is");
+    assert_refused("%%MatrixMarket matrix coordinate pattern symmetric\n3 3 1\n1 2\n",
+                   "3: row 1 column 2 is not below the diagonal of a symmetric matrix");
+    assert_refused("%%MatrixMarket matrix coordinate pattern skew-symmetric\n3 3 1\n2 2\n",
+                   "3: row 2 column 2 is not below the diagonal of a skew-symmetric matrix");
+    assert_refused("% a comment where the banner belongs\n4 4 2\n1 1\n2 3\n",
+                   "1: the first line of a Matrix Market file begins with '%%MatrixMarket', not '%'");
     assert_refused(PATTERN, "2: the line ends where rows belongs");
     assert_refused(PATTERN "3 4\n", "2: the line ends where nnz belongs");
     assert_refused(PATTERN "3 4 13\n", "2: 13 nonzeros in 3 x 4");
@@ -404,6 +472,8 @@ int main(void) {
         cmocka_unit_test(refuses_bytes_that_are_no_text),
         cmocka_unit_test(refuses_files_that_cannot_be_read),
         cmocka_unit_test(reads_mtx),
+        cmocka_unit_test(reads_mtx_of_others),
+        cmocka_unit_test(reads_packed_files),
         cmocka_unit_test(refuses_mtx),
         cmocka_unit_test(fingerprint_does_not_depend_on_the_seed),
         cmocka_unit_test(fingerprint_tells_kinds_apart),
