@@ -89,12 +89,14 @@ constexpr int kQBytes = kRows * kPitchQ;
 constexpr int kQueue = kStages + 1;         // pieces that loads may be ahead, and the one in use
 constexpr int kSlotFloats = kRows * (kPaddedDv + 2);
 constexpr bool kHoldQ = kPaddedD / 16 * kRowTiles <= 16; // Q stays in registers
-
 static_assert(kRows % 8 == 0 && kKeys % 16 == 0, "tiles of an mma");
 static_assert(kStages >= 2, "loads overlap the products");
 static_assert(kCluster >= 1 && kCluster <= 8, "a portable cluster");
 static_assert(kCluster == 1 || kSlotFloats * 4 <= kStagesBytes, "a cluster's sums lie where keys were");
 static_assert(kD * kSize % kCopyBytes == 0 && kDv * kSize % kCopyBytes == 0, "whole copies");
+
+/* The maximum of no scores. (NVRTC knows no INFINITY.) */
+__device__ __forceinline__ float minus_infinity() { return __int_as_float(0xff800000); }
 
 #include "attention/decode_pieces.cuh"
 
@@ -323,7 +325,7 @@ __device__ __forceinline__ void clear(state &st)
     for (int n = 0; n < kRowTiles; n++)
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            st.m[n][e % 2] = -INFINITY;
+            st.m[n][e % 2] = minus_infinity();
             st.l[n][e % 2] = 0.0f;
 #pragma unroll
             for (int t = 0; t < kPaddedDv / 16; t++)
@@ -474,7 +476,7 @@ __device__ __forceinline__ void mask_scores(float (&s)[kKeyTiles][kRowTiles][4],
             for (int e = 0; e < 4; e++) {
                 int at = key + t * 16 + lane / 4 + e / 2 * 8;
                 if (at < see.begin[n][e % 2] || at >= see.end[n][e % 2])
-                    s[t][n][e] = -INFINITY;
+                    s[t][n][e] = minus_infinity();
             }
 }
 
@@ -495,7 +497,7 @@ __device__ __forceinline__ float row_sum(float x)
 /* 2^(m - to) for sums that belong to maximum m, -inf where there is nothing. */
 __device__ __forceinline__ float rescale_factor(float m, float to)
 {
-    return m == -INFINITY ? 0.0f : exp2_fast(m - to);
+    return m == minus_infinity() ? 0.0f : exp2_fast(m - to);
 }
 
 /* The maxima take in the step's scores, and the sums follow. */
@@ -534,8 +536,8 @@ __device__ __forceinline__ void weights(unsigned (&p)[kRowTiles][2], state &st, 
 {
 #pragma unroll
     for (int n = 0; n < kRowTiles; n++) {
-        float m0 = st.m[n][0] == -INFINITY ? 0.0f : st.m[n][0];
-        float m1 = st.m[n][1] == -INFINITY ? 0.0f : st.m[n][1];
+        float m0 = st.m[n][0] == minus_infinity() ? 0.0f : st.m[n][0];
+        float m1 = st.m[n][1] == minus_infinity() ? 0.0f : st.m[n][1];
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             float low = exp2_fast(s[n][half * 2] - m0), high = exp2_fast(s[n][half * 2 + 1] - m1);

@@ -81,7 +81,7 @@ __device__ __forceinline__ void store_result(const tri_attention_core &args, con
     }
     if (args.lse && column == 0)
         args.lse[batch * args.lse_stride.batch + head * args.lse_stride.head + (first + i) * args.lse_stride.row] =
-            sum.l > 0.0f ? (sum.m + log2f(sum.l)) * 0.6931471805599453f : -INFINITY;
+            sum.l > 0.0f ? (sum.m + log2f(sum.l)) * 0.6931471805599453f : minus_infinity();
 }
 
 /* Where the pieces of a unit are. */
@@ -128,7 +128,7 @@ template <int kParts> __device__ __forceinline__ void add_parts(quad &sum, const
 #pragma unroll
     for (int e = 0; e < kParts; e++)
         m = fmaxf(m, part[e].m);
-    float from = m == -INFINITY ? 0.0f : m, factor = exp2_fast(sum.m - from);
+    float from = m == minus_infinity() ? 0.0f : m, factor = exp2_fast(sum.m - from);
     sum.m = m;
     sum.l *= factor;
     sum.o = make_float4(sum.o.x * factor, sum.o.y * factor, sum.o.z * factor, sum.o.w * factor);
@@ -144,7 +144,7 @@ template <int kParts> __device__ __forceinline__ void add_parts(quad &sum, const
 __device__ __forceinline__ quad add_warps(const partial_view &from, int row, int column)
 {
     constexpr int kAtOnce = kWarps % 4 == 0 ? 4 : kWarps % 3 == 0 ? 3 : kWarps % 2 == 0 ? 2 : 1;
-    quad sum = {make_float4(0, 0, 0, 0), -INFINITY, 0.0f};
+    quad sum = {make_float4(0, 0, 0, 0), minus_infinity(), 0.0f};
 #pragma unroll 1
     for (int w = 0; w < kWarps; w += kAtOnce) {
         quad part[kAtOnce];
@@ -164,7 +164,7 @@ __device__ __forceinline__ quad add_warps(const partial_view &from, int row, int
 __device__ __forceinline__ quad add_slots(const parts &of, int row, int column)
 {
     constexpr int kAtOnce = 8; /* whose loads are under way together */
-    quad sum = {make_float4(0, 0, 0, 0), -INFINITY, 0.0f};
+    quad sum = {make_float4(0, 0, 0, 0), minus_infinity(), 0.0f};
 #pragma unroll 1
     for (int first = 0; first < of.count; first += kAtOnce) {
         quad part[kAtOnce];
@@ -178,7 +178,7 @@ __device__ __forceinline__ quad add_slots(const parts &of, int row, int column)
 #pragma unroll
         for (int e = 1; e < kAtOnce; e++)
             if (first + e >= of.count) /* the last one again */
-                part[e].m = -INFINITY;
+                part[e].m = minus_infinity();
         add_parts(sum, part);
     }
     return sum;
@@ -209,7 +209,7 @@ __device__ __forceinline__ void finish_cluster(const tri_attention_core &args, c
 #pragma unroll 1
     for (int i = cluster_ctarank() * kThreads + threadIdx.x; i < kQuads; i += kCluster * kThreads) {
         int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
-        quad part[kCluster], sum = {make_float4(0, 0, 0, 0), -INFINITY, 0.0f};
+        quad part[kCluster], sum = {make_float4(0, 0, 0, 0), minus_infinity(), 0.0f};
 #pragma unroll
         for (int rank = 0; rank < kCluster; rank++) {
             const float *from = slot + row * kPaddedDv + column;

@@ -102,6 +102,9 @@ static_assert(!kBlocks || kTileN % kBlockN == 0 || (kBlockN % kTileN == 0 && kTi
 static_assert(kD * kSize % kCopyBytes == 0 && kDv * kSize % kCopyBytes == 0, "whole copies");
 static_assert(kCopyBytes == kSize || kCopyBytes >= 4, "what cp.async copies");
 
+/* The maximum of no scores. (NVRTC knows no INFINITY.) */
+__device__ __forceinline__ float minus_infinity() { return __int_as_float(0xff800000); }
+
 /* ---- what is seen ---------------------------------------------------------------------------------------- */
 
 struct sequence {
@@ -487,7 +490,7 @@ __device__ __forceinline__ void mask_range(float (&s)[kMTiles][kNTiles][4], cons
             for (int e = 0; e < 4; e++) {
                 int at = key + column_of(n, e, lane), row = m * 16 + e / 2 * 8;
                 if (at >= sk || (kLeft && at < see.begin + row) || (kRight && at >= see.end + row))
-                    s[m][first / 8 + n][e] = -INFINITY;
+                    s[m][first / 8 + n][e] = minus_infinity();
             }
 }
 
@@ -505,9 +508,9 @@ __device__ __forceinline__ void mask_bits(float (&s)[kMTiles][kNTiles][4], const
                 for (int n = 0; n < kGroupN / 8; n++) {
                     unsigned word = __ldg(row + offset / 32 + n / 4) >> column_of(n % 4, 0, lane);
                     if (!(word & 1))
-                        s[m][first / 8 + n][half * 2] = -INFINITY;
+                        s[m][first / 8 + n][half * 2] = minus_infinity();
                     if (!(word & 2))
-                        s[m][first / 8 + n][half * 2 + 1] = -INFINITY;
+                        s[m][first / 8 + n][half * 2 + 1] = minus_infinity();
                 }
             }
     }
@@ -562,7 +565,7 @@ __device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kMTiles
 #pragma unroll
     for (int r = 0; r < kMTiles * 2; r++) {
         int e = r % 2 * 2;
-        float factor = st.m[r] == -INFINITY ? 0.0f : exp2_fast((st.m[r] - m[r]) * scale);
+        float factor = st.m[r] == minus_infinity() ? 0.0f : exp2_fast((st.m[r] - m[r]) * scale);
         st.m[r] = m[r];
         st.l[r] *= factor;
 #pragma unroll
@@ -578,7 +581,7 @@ __device__ __forceinline__ void weigh(state &st, float (&s)[kMTiles][kNTiles][4]
     for (int r = 0; r < kMTiles * 2; r++) {
         float(&row)[kNTiles][4] = s[r / 2];
         int e = r % 2 * 2;
-        float from = st.m[r] == -INFINITY ? 0.0f : st.m[r] * scale; /* nothing is seen yet: weights of 0 */
+        float from = st.m[r] == minus_infinity() ? 0.0f : st.m[r] * scale; /* nothing is seen yet: weights of 0 */
 #pragma unroll
         for (int n = 0; n < kNTiles; n++) {
             row[n][e] = exp2_fast(fmaf(row[n][e], scale, -from));
@@ -659,7 +662,7 @@ __device__ __forceinline__ void finish(const tri_attention_args &args, const seq
         factor[r] = l > 0.0f ? scale_v / l : 0.0f;
         if (lse && lane % 4 == 0 && row < s.sq)
             lse[row * args.lse_stride.row] =
-                l > 0.0f ? (st.m[r] * scale + log2f(l)) * 0.6931471805599453f : -INFINITY;
+                l > 0.0f ? (st.m[r] * scale + log2f(l)) * 0.6931471805599453f : minus_infinity();
     }
     __syncwarp(); /* all lanes have read their rows of Q */
     stage_rows(stage, st, factor, lane);
@@ -718,7 +721,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     state st = {};
 #pragma unroll
     for (int r = 0; r < kMTiles * 2; r++)
-        st.m[r] = -INFINITY;
+        st.m[r] = minus_infinity();
 
     /* ldmatrix rows of this lane: Q 16 rows, then the next 16 bytes; K 8 keys, the next 16 bytes, then the next 8
      * keys; V 16 keys, then the next 16 bytes */

@@ -60,16 +60,33 @@ local function tiles_of_unit(p, c)
    return math.max(1, ceil_div(p.sk, c.warps * c.keys))
 end
 
--- CTAs: waves of what the chip holds, or as many as there are tiles.
+-- CTAs: waves of what the chip holds, or as many as there are tiles, or pieces where their number is fixed.
 local function grid(p, c, d)
    if c.cluster > 1 then
       return units(p, c) * c.cluster
    end
-   return math.max(1, math.min(d.sm_count * ctas(p, c, d) * c.waves, units(p, c) * tiles_of_unit(p, c)))
+   local work = units(p, c) * (p.splits > 0 and p.splits or tiles_of_unit(p, c))
+   return math.max(1, math.min(d.sm_count * ctas(p, c, d) * c.waves, work))
+end
+
+-- Warps where splits are fixed: what is cut and added up, and so the bits of a row, is then the same in all
+-- configurations of a head on a chip, whatever the batch.
+local function fixed_warps(p, d)
+   for _, warps in ipairs { 8, 4, 3 } do
+      if smem(p, { rows = 8, keys = 16, warps = warps, stages = 2 }) <= d.smem_bytes_max then
+         return warps
+      end
+   end
+   return 2
 end
 
 local function zero_bytes(p, c)
    return ceil_div(units(p, c) * 4, 256) * 256
+end
+
+local function workspace_bytes(p, c, d)
+   local slots = p.splits > 0 and units(p, c) * p.splits or 2 * grid(p, c, d)
+   return c.cluster > 1 and 0 or zero_bytes(p, c) + slots * c.rows * (up_to_16(p.dv) + 2) * 4
 end
 
 local decode = triage.kernel {
@@ -100,6 +117,10 @@ local decode = triage.kernel {
          return c.cluster == 1 or c.rows * (up_to_16(p.dv) + 2) * 4 <=
                 c.warps * c.stages * c.keys * (padded(up_to_16(p.d) * p.in_size) + padded(up_to_16(p.dv) * p.in_size))
       end },
+      { "fixed splits leave one way to cut and to add up keys", function(p, c, d)
+         return p.splits == 0 or (c.cluster == 1 and c.waves == 1 and c.keys == 16 and c.warps == fixed_warps(p, d))
+      end },
+      { "the workspace is under 4 GiB", function(p, c, d) return workspace_bytes(p, c, d) < 1 << 32 end },
       -- from here on: what is legal but not worth a try
       { "as many rows as there are queries and heads, or 32, or half of that", function(p, c)
          local rows = math.max(1, p.sq * p.group)
@@ -136,15 +157,13 @@ local decode = triage.kernel {
       })
    end,
    launch = function(p, c, d)
-      local ctas_of_grid = grid(p, c, d)
-      local slot = c.rows * (up_to_16(p.dv) + 2) * 4
       return {
-         grid = { ctas_of_grid },
+         grid = { grid(p, c, d) },
          cluster = { c.cluster },
          block = { c.warps * 32 },
          smem_bytes = smem(p, c),
          workspace_zero_bytes = c.cluster == 1 and zero_bytes(p, c) or 0,
-         workspace_bytes = c.cluster == 1 and zero_bytes(p, c) + 2 * ctas_of_grid * slot or 0,
+         workspace_bytes = workspace_bytes(p, c, d),
       }
    end,
    default = {

@@ -40,10 +40,11 @@ local function warp_rows(c)
    return c.tile_m // c.warps
 end
 
--- Accumulators of a thread: O and the scores; Q where it stays in registers.
+-- Registers of a thread for O and the scores, for Q where it stays there, and for what e4m3 becomes.
 local function accumulators(p, c)
    local tiles = warp_rows(c) // 16
-   return tiles * (up_to_16(p.dv) // 2 + c.tile_n // 2 + (c.hold_q == 1 and up_to_16(p.d) // 4 or 0))
+   local q = c.hold_q == 1 and up_to_16(p.d) // 4 or 0
+   return tiles * (up_to_16(p.dv) // 2 + c.tile_n // 2 + q) + (is_half(p) and 0 or 40)
 end
 
 local function blocks_fit(p, c)
@@ -67,6 +68,7 @@ local mma = triage.kernel {
    },
    constraints = {
       { "f16, bf16 or e4m3 inputs", function(p) return p.in_type ~= "f32" end },
+      { "keys in one piece", function(p) return p.splits <= 1 end },
       { "heads and batch fit a CUDA grid", function(p) return p.heads_q <= 65535 and p.batch <= 65535 end },
       { "a warp has 16 or 32 queries", function(p, c) return warp_rows(c) == 16 or warp_rows(c) == 32 end },
       { "a tile is a part of a block of the mask or whole blocks, of one row of blocks", blocks_fit },
@@ -86,7 +88,7 @@ local mma = triage.kernel {
          return c.hold_q == 0 or (is_half(p) and (warp_rows(c) == 16 or p.d <= 64))
       end },
       { "a warp has 32 queries where heads of up to 128 leave it the registers", function(p, c)
-         return warp_rows(c) == 32 or c.tile_m < 64 or math.max(p.d, p.dv) > 128
+         return warp_rows(c) == 32 or c.tile_m < 64 or math.max(p.d, p.dv) > (is_half(p) and 128 or 64)
       end },
       { "48 and 96 keys only where blocks allow no other", function(p, c)
          return (c.tile_n ~= 48 and c.tile_n ~= 96) or (p.mask_m == 0 and c.tile_n == 96 and p.d == 96)
