@@ -1,5 +1,5 @@
 /* What this process, and all that it starts, may do from here on: less. For programs whose text is a stranger's. Where
- * the kernel has no Landlock or no seccomp that part is not there, and docs/architecture.md says what is left. */
+ * the kernel has no Landlock or no seccomp that part is not there, and docs/sandbox.md says what is left. */
 #ifndef TRIAGE_BASE_CONFINE_H
 #define TRIAGE_BASE_CONFINE_H
 
