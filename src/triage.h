@@ -230,7 +230,7 @@ typedef struct triage_choice {
     char kernel[64];  /* e.g. "wgmma" */
     char config[512]; /* e.g. "wgmma tile_n=256 stages=4" */
     /* nearest: the problem that it was tuned for, then " on " and the device's key if it was another device of this
-     * architecture; else "" */
+     * architecture; else "". What does not fit is cut off */
     char donor[256];
     double distance;      /* nearest: 0 near .. large far; else 0 */
     double median_ns;     /* the stored time for the donor or the exact problem; 0: none */

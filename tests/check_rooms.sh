@@ -26,6 +26,39 @@ only "printing" '\b(printf|puts|putchar) ?\(|f(printf|puts) ?\(std(out|err)' '^s
 only "the environment" '\bgetenv ?\(' '^src/cli/'
 only "exit" '[^_a-z.](exit|abort) ?\(' '^src/(cli|measure)/'
 
+# What is one operation's own stays in its rooms; the public header has them all. (src/run holds the calls of bsr_gemm
+# until they stand beside src/api/attention; triage_bench measures bsr_gemm alone.)
+words() {
+    only "a word of $1" "tri_(op_|cli_op_)?$2|triage_$2|\"$1[\" ]|op/$1/" "$3|^src/triage.h"
+}
+words bsr_gemm bsr '^src/(op/bsr_gemm|api/bsr_gemm|run)/|^src/cli/(cli_bench|cli_op_bsr_gemm|triage_bench)'
+words attention attention '^src/(op|api)/attention/|^src/cli/cli_op_attention'
+
+# Includes go down: a room sees those before it in this list, and itself. An operation may see what op may, and op none.
+rooms="base pattern check device op space render store measure run tune api cli"
+place_of() {
+    place=0
+    for room in $rooms; do
+        place=$((place + 1))
+        [ "$room" = "$1" ] && break
+    done
+}
+for from in $rooms; do
+    place_of "$from"
+    own=$place
+    for to in $(grep -rhoE '^#include "[a-z]+/' "src/$from" 2>/dev/null | sed 's/.*"//; s|/||' | sort -u); do
+        case " $rooms " in *" $to "*) ;; *) continue ;; esac # a template's args.h
+        place_of "$to"
+        if [ "$place" -gt "$own" ]; then
+            echo "src/$from includes src/$to, which stands above it:"
+            grep -rn "^#include \"$to/" "src/$from"
+            bad=1
+        fi
+    done
+done
+found=$(grep -nE '^#include "(op/(bsr_gemm|attention)|bsr_gemm|attention)/' src/op/*.[ch] || true)
+[ -z "$found" ] || { echo "src/op names an operation:" && echo "$found" && bad=1; }
+
 asm=$(find templates -type f | grep -v '^templates/lib/' | xargs grep -nE '\basm\b *(volatile)? *\(' /dev/null || true)
 if [ -n "$asm" ]; then
     echo "inline assembly outside templates/lib:"
