@@ -14,13 +14,13 @@ export XDG_CACHE_HOME="$scratch" XDG_DATA_HOME="$scratch"
 
 total=0
 
-# compile TARGET SHAPE BLOCK LAYOUT OPTION...
-compile() {
+# compile_for TARGET OPTION...
+compile_for() {
     code=0
-    target=$1 shape=$2 block=$3 layout=$4
-    shift 4
-    build/bin/triage_tune --shape "$shape" --sparsity 0.9 --block "$block" --layout "$layout" --dtype f16 \
-        --target "$target" "$@" --compile-only --json --quiet >"$scratch/out.json" 2>"$scratch/err" || code=$?
+    target=$1
+    shift
+    build/bin/triage_tune "$@" --target "$target" --compile-only --json --quiet \
+        >"$scratch/out.json" 2>"$scratch/err" || code=$?
     # Only a missing NVRTC (exit code 69) is a reason to skip.
     if [ "$code" -eq 69 ]; then
         echo "skipped: $(cat "$scratch/err")"
@@ -28,13 +28,27 @@ compile() {
     fi
     if [ "$code" -ne 0 ]; then
         cat "$scratch/err" "$scratch/out.json"
-        echo "FAILED: $target $shape $block $layout (exit $code)"
+        echo "FAILED: $target $* (exit $code)"
         exit 1
     fi
     count=$(grep -o '"outcome": *"compiled"' "$scratch/out.json" | wc -l)
-    echo "$target $shape $block $layout: $count candidates compiled"
+    echo "$target $*: $count candidates compiled"
     [ "$count" -gt 0 ] || { echo "FAILED: no candidate"; exit 1; }
     total=$((total + count))
+}
+
+# compile TARGET SHAPE BLOCK LAYOUT OPTION...
+compile() {
+    on=$1 shape=$2 block=$3 layout=$4
+    shift 4
+    compile_for "$on" --shape "$shape" --sparsity 0.9 --block "$block" --layout "$layout" --dtype f16 "$@"
+}
+
+# attend TARGET SHAPE OPTION...
+attend() {
+    on=$1 shape=$2
+    shift 2
+    compile_for "$on" --op attention --shape "$shape" "$@"
 }
 
 for block in 16 32 64 128; do
@@ -54,5 +68,15 @@ for target in sm_80 sm_90a; do # few columns, and the linear layer's form
 done
 for block in 32 128; do
     compile sm_90a 4096,4096,4096 "$block" col
+done
+for on_target in sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a; do
+    attend "$on_target" 2,16,16,4096,4096,128 --dtype bf16 --mask causal $some
+    attend "$on_target" 2,32,32,4096,4096,64 --dtype f16 $some
+    attend "$on_target" 64,32,8,1,4096,128 --dtype bf16 --lengths cache $some
+done
+attend sm_90a 2,8,8,4096,4096,256 --dtype bf16
+for options in "--mask window:1024,0" "--softcap 30" "--lengths varlen --mask causal" "--dtype e4m3" \
+    "--mask random-blocks:0.9 --mask-block 128" "--mask causal+random-blocks:0.9 --mask-block 64 --mask-lists q"; do
+    attend sm_90a 2,16,4,4096,4096,128 $options $some
 done
 echo "$total candidates compiled"

@@ -208,6 +208,26 @@ triage_status tri_attention_reference_row(double *o, double *lse, const tri_atte
 
 /* ---- a run: entries of the table (op.h) -------------------------------------------------------------- */
 
+/* Of tri_inputs. */
+enum {
+    TRI_ATTENTION_Q,
+    TRI_ATTENTION_K,
+    TRI_ATTENTION_V,
+    TRI_ATTENTION_SCALE_Q,
+    TRI_ATTENTION_SCALE_K,
+    TRI_ATTENTION_SCALE_V,
+    TRI_ATTENTION_CU_Q,
+    TRI_ATTENTION_CU_K,
+    TRI_ATTENTION_LEN_K,
+    TRI_ATTENTION_PAGES,
+    TRI_ATTENTION_FULL_PTR,
+    TRI_ATTENTION_FULL_COLS,
+    TRI_ATTENTION_PARTIAL_PTR,
+    TRI_ATTENTION_PARTIAL_COLS,
+    TRI_ATTENTION_BITS,
+    TRI_ATTENTION_INPUTS
+};
+
 triage_status tri_attention_draw(tri_inputs *out, const tri_problem *problem, const tri_pattern *mask,
                                  uint64_t seed, size_t case_index);
 size_t tri_attention_case_count(const tri_problem *problem);

@@ -7,25 +7,7 @@
 
 /* ---- inputs ---- */
 
-enum {
-    INPUT_Q,
-    INPUT_K,
-    INPUT_V,
-    INPUT_SCALE_Q,
-    INPUT_SCALE_K,
-    INPUT_SCALE_V,
-    INPUT_CU_Q,
-    INPUT_CU_K,
-    INPUT_LEN_K,
-    INPUT_PAGES,
-    INPUT_FULL_PTR,
-    INPUT_FULL_COLS,
-    INPUT_PARTIAL_PTR,
-    INPUT_PARTIAL_COLS,
-    INPUT_BITS,
-    INPUT_COUNT
-};
-_Static_assert(INPUT_COUNT <= TRI_INPUTS_MAX, "more inputs than there is room for");
+_Static_assert(TRI_ATTENTION_INPUTS <= TRI_INPUTS_MAX, "more inputs than there is room for");
 
 /* An array of tri_attention_inputs becomes the bench's; NULL: it is absent. */
 static void give(tri_inputs *to, size_t index, void *array_pointer, size_t count, size_t size) {
@@ -39,28 +21,29 @@ static void give_lists(tri_inputs *to, tri_attention_inputs *in, const tri_atten
                        const tri_pattern *mask) {
     size_t rows = (size_t)mask->block_rows + 1, entries = (size_t)in->partial_ptr[mask->block_rows];
     size_t words = (size_t)(p->mask.rows * ((p->mask.cols + 31) / 32));
-    give(to, INPUT_FULL_COLS, &in->full_cols, (size_t)in->full_ptr[mask->block_rows], sizeof(int32_t));
-    give(to, INPUT_FULL_PTR, &in->full_ptr, rows, sizeof(int32_t));
+    give(to, TRI_ATTENTION_FULL_COLS, &in->full_cols, (size_t)in->full_ptr[mask->block_rows],
+         sizeof(int32_t));
+    give(to, TRI_ATTENTION_FULL_PTR, &in->full_ptr, rows, sizeof(int32_t));
     if (!p->mask.bits)
         return;
-    give(to, INPUT_PARTIAL_PTR, &in->partial_ptr, rows, sizeof(int32_t));
-    give(to, INPUT_PARTIAL_COLS, &in->partial_cols, entries, sizeof(int32_t));
-    give(to, INPUT_BITS, &in->bits, entries * words, sizeof(uint32_t));
+    give(to, TRI_ATTENTION_PARTIAL_PTR, &in->partial_ptr, rows, sizeof(int32_t));
+    give(to, TRI_ATTENTION_PARTIAL_COLS, &in->partial_cols, entries, sizeof(int32_t));
+    give(to, TRI_ATTENTION_BITS, &in->bits, entries * words, sizeof(uint32_t));
 }
 
 static void give_all(tri_inputs *to, tri_attention_inputs *in, const tri_attention_problem *p,
                      const tri_pattern *mask) {
     size_t batch = (size_t)p->batch, scales = (size_t)(p->batch * p->heads_kv);
-    give(to, INPUT_Q, &in->q, in->q_bytes, 1);
-    give(to, INPUT_K, &in->k, in->k_bytes, 1);
-    give(to, INPUT_V, &in->v, in->v_bytes, 1);
-    give(to, INPUT_SCALE_Q, &in->scale_q, scales, sizeof(float));
-    give(to, INPUT_SCALE_K, &in->scale_k, scales, sizeof(float));
-    give(to, INPUT_SCALE_V, &in->scale_v, scales, sizeof(float));
-    give(to, INPUT_CU_Q, &in->cu_q, batch + 1, sizeof(int32_t));
-    give(to, INPUT_CU_K, &in->cu_k, batch + 1, sizeof(int32_t));
-    give(to, INPUT_LEN_K, &in->len_k, batch, sizeof(int32_t));
-    give(to, INPUT_PAGES, &in->page_table, batch * (size_t)in->args.page_stride, sizeof(int32_t));
+    give(to, TRI_ATTENTION_Q, &in->q, in->q_bytes, 1);
+    give(to, TRI_ATTENTION_K, &in->k, in->k_bytes, 1);
+    give(to, TRI_ATTENTION_V, &in->v, in->v_bytes, 1);
+    give(to, TRI_ATTENTION_SCALE_Q, &in->scale_q, scales, sizeof(float));
+    give(to, TRI_ATTENTION_SCALE_K, &in->scale_k, scales, sizeof(float));
+    give(to, TRI_ATTENTION_SCALE_V, &in->scale_v, scales, sizeof(float));
+    give(to, TRI_ATTENTION_CU_Q, &in->cu_q, batch + 1, sizeof(int32_t));
+    give(to, TRI_ATTENTION_CU_K, &in->cu_k, batch + 1, sizeof(int32_t));
+    give(to, TRI_ATTENTION_LEN_K, &in->len_k, batch, sizeof(int32_t));
+    give(to, TRI_ATTENTION_PAGES, &in->page_table, batch * (size_t)in->args.page_stride, sizeof(int32_t));
     if (p->mask.rows)
         give_lists(to, in, p, mask);
 }
@@ -74,10 +57,10 @@ static triage_status draw_lengths(tri_inputs *out, const tri_attention_problem *
     triage_status status;
     TRI_TRY(tri_attention_inputs_lengths(&in, p, seed));
     pages = batch * (size_t)in.args.page_stride;
-    TRI_TRY(tri_inputs_add(&lengths, out, INPUT_LEN_K, batch, sizeof *lengths));
+    TRI_TRY(tri_inputs_add(&lengths, out, TRI_ATTENTION_LEN_K, batch, sizeof *lengths));
     memcpy(lengths, in.len_k + which * batch, batch * sizeof *lengths);
     if (in.page_table) {
-        TRI_TRY(tri_inputs_add(&table, out, INPUT_PAGES, pages, sizeof *table));
+        TRI_TRY(tri_inputs_add(&table, out, TRI_ATTENTION_PAGES, pages, sizeof *table));
         memcpy(table, in.page_table + which * pages, pages * sizeof *table);
     }
 done:
@@ -120,21 +103,21 @@ static const void *at(const tri_inputs *inputs, size_t index, bool on_device) {
 static void bind(tri_attention_args *out, const tri_attention_problem *p, const tri_inputs *inputs,
                  bool on_device) {
     tri_attention_layout(out, p);
-    out->q = at(inputs, INPUT_Q, on_device);
-    out->k = at(inputs, INPUT_K, on_device);
-    out->v = at(inputs, INPUT_V, on_device);
-    out->scale_q = at(inputs, INPUT_SCALE_Q, on_device);
-    out->scale_k = at(inputs, INPUT_SCALE_K, on_device);
-    out->scale_v = at(inputs, INPUT_SCALE_V, on_device);
-    out->cu_q = at(inputs, INPUT_CU_Q, on_device);
-    out->cu_k = at(inputs, INPUT_CU_K, on_device);
-    out->len_k = at(inputs, INPUT_LEN_K, on_device);
-    out->page_table = at(inputs, INPUT_PAGES, on_device);
-    out->full.ptr = at(inputs, INPUT_FULL_PTR, on_device);
-    out->full.cols = at(inputs, INPUT_FULL_COLS, on_device);
-    out->partial.ptr = at(inputs, INPUT_PARTIAL_PTR, on_device);
-    out->partial.cols = at(inputs, INPUT_PARTIAL_COLS, on_device);
-    out->partial_bits = at(inputs, INPUT_BITS, on_device);
+    out->q = at(inputs, TRI_ATTENTION_Q, on_device);
+    out->k = at(inputs, TRI_ATTENTION_K, on_device);
+    out->v = at(inputs, TRI_ATTENTION_V, on_device);
+    out->scale_q = at(inputs, TRI_ATTENTION_SCALE_Q, on_device);
+    out->scale_k = at(inputs, TRI_ATTENTION_SCALE_K, on_device);
+    out->scale_v = at(inputs, TRI_ATTENTION_SCALE_V, on_device);
+    out->cu_q = at(inputs, TRI_ATTENTION_CU_Q, on_device);
+    out->cu_k = at(inputs, TRI_ATTENTION_CU_K, on_device);
+    out->len_k = at(inputs, TRI_ATTENTION_LEN_K, on_device);
+    out->page_table = at(inputs, TRI_ATTENTION_PAGES, on_device);
+    out->full.ptr = at(inputs, TRI_ATTENTION_FULL_PTR, on_device);
+    out->full.cols = at(inputs, TRI_ATTENTION_FULL_COLS, on_device);
+    out->partial.ptr = at(inputs, TRI_ATTENTION_PARTIAL_PTR, on_device);
+    out->partial.cols = at(inputs, TRI_ATTENTION_PARTIAL_COLS, on_device);
+    out->partial_bits = at(inputs, TRI_ATTENTION_BITS, on_device);
 }
 
 /* Dims (d, row, head, batch); pages: (d, row of a page, head, page); offsets: without the last. A size of 1 is never

@@ -1,0 +1,395 @@
+/* attention's fixed cases on a device: every candidate of the space, or the first of each kernel, through the house's gate,
+ * untimed (poisoned results, red zones, float64, all cases); then V = 1 at 65537 keys, 20 launches bit for bit the same, and
+ * with fixed splits a sequence alone as in a batch of 64. What compute-sanitizer may watch, too.
+ *
+ *   run_attention [--device cuda|host] [--all] [--kernel NAME] [--part I/N] [--keys TEXT] [--cache DIR] [--verbose]
+ *   --all: every candidate, else the first of each kernel. --keys: only problems whose key has that text.
+ *   --part: of the problems, dealt in turn: several processes fill one cache.
+ *
+ * The last line is for scripts. Exit codes: 0 all is right, 1 not, 64 usage, 77 no device. */
+#include <getopt.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "measure/bench_private.h"
+#include "render/render.h"
+#include "op/attention/attention.h"
+
+#define LISTS " density=5000 imbalance=10 overlap=5"
+
+static const char *const keys[] = {
+    /* causal in both alignments, keyless rows among them */
+    "attention bf16 bf16 causal m=1 n=64 k=64 v=64 heads=2/2 batch=1 lse",
+    "attention bf16 bf16 causal m=64 n=1 k=64 v=64 heads=2/2 batch=1 lse",
+    "attention f16 f16 causal m=63 n=129 k=128 v=128 heads=2/2 batch=2 lse",
+    "attention bf16 bf16 causal m=130 n=64 k=128 v=128 heads=2/2 batch=2 lse",
+    "attention bf16 bf16 causal-top-left m=1 n=64 k=64 v=64 heads=2/2 batch=1 lse",
+    "attention bf16 bf16 causal-top-left m=64 n=1 k=64 v=64 heads=2/2 batch=1 lse",
+    "attention f16 f16 causal-top-left m=63 n=129 k=128 v=128 heads=2/2 batch=2 lse",
+    "attention bf16 bf16 causal-top-left m=130 n=64 k=128 v=128 heads=2/2 batch=2 lse",
+    /* sizes that fill no tile */
+    "attention bf16 bf16 full m=1 n=1 k=128 v=128 heads=2/1 batch=2 lse",
+    "attention bf16 bf16 full m=7 n=7 k=128 v=128 heads=2/1 batch=2 lse",
+    "attention f16 f16 full m=65 n=65 k=64 v=64 heads=2/1 batch=2 lse",
+    "attention bf16 bf16 full m=127 n=127 k=128 v=128 heads=2/1 batch=2",
+    "attention bf16 bf16 full m=129 n=129 k=64 v=64 heads=2/1 batch=2",
+    "attention f16 f16 full m=257 n=257 k=256 v=256 heads=2/1 batch=2 lse",
+    "attention bf16 bf16 causal m=700 n=700 k=128 v=128 heads=4/2 batch=1 lse",
+    /* heads */
+    "attention bf16 bf16 full m=100 n=130 k=80 v=80 heads=2/1 batch=1 lse",
+    "attention bf16 bf16 causal m=100 n=130 k=96 v=96 heads=2/1 batch=1 lse",
+    "attention bf16 bf16 causal m=200 n=330 k=192 v=128 heads=2/1 batch=1 lse",
+    "attention bf16 bf16 full m=200 n=330 k=256 v=256 heads=2/1 batch=1",
+    "attention f16 bf16 full m=20 n=33 k=40 v=40 heads=2/1 batch=1",
+    "attention f16 f16 full m=20 n=33 k=72 v=72 heads=2/1 batch=1",
+    "attention bf16 bf16 full m=20 n=33 k=100 v=100 heads=2/1 batch=1",
+    "attention bf16 bf16 full m=33 n=65 k=128 v=128 heads=32/8 batch=1",
+    "attention bf16 bf16 full m=33 n=65 k=128 v=128 heads=32/1 batch=1",
+    "attention bf16 bf16 full m=33 n=65 k=64 v=64 heads=28/4 batch=1",
+    /* windows, caps, 8-bit floats */
+    "attention bf16 bf16 window m=16 n=16 k=64 v=64 heads=2/1 batch=1 window=3,0 lse",
+    "attention bf16 bf16 window m=300 n=300 k=128 v=128 heads=2/1 batch=1 window=0,3 lse",
+    "attention f16 f16 window m=300 n=333 k=64 v=64 heads=2/1 batch=1 window=130,5 lse",
+    "attention f16 f16 window m=300 n=333 k=64 v=64 heads=2/1 batch=1 window=open,70 lse",
+    "attention bf16 bf16 causal softcap m=150 n=150 k=128 v=128 heads=2/1 batch=1 lse",
+    "attention e4m3 bf16 full m=130 n=300 k=128 v=128 heads=4/2 batch=2 lse",
+    "attention e4m3 f16 causal m=300 n=300 k=64 v=64 heads=4/2 batch=2 lse",
+    /* lengths */
+    "attention bf16 bf16 causal varlen m=300 n=300 k=128 v=128 heads=4/2 batch=17 lse",
+    "attention f16 f16 full varlen m=37 n=290 k=64 v=64 heads=2/1 batch=17 lse",
+    "attention bf16 bf16 causal cache m=1 n=300 k=128 v=128 heads=32/8 batch=40 lse",
+    "attention bf16 bf16 causal cache m=16 n=500 k=128 v=128 heads=8/2 batch=9 lse",
+    "attention f16 f16 causal cache m=4 n=300 k=64 v=64 heads=8/8 batch=9 lse",
+    "attention bf16 bf16 causal paged m=1 n=300 k=128 v=128 heads=32/8 batch=9 page=1 lse",
+    "attention bf16 bf16 causal paged m=1 n=300 k=128 v=128 heads=32/8 batch=9 page=8 lse",
+    "attention bf16 bf16 causal paged m=2 n=300 k=64 v=64 heads=8/2 batch=9 page=16 lse",
+    "attention f16 f16 causal paged m=1 n=900 k=128 v=128 heads=8/2 batch=9 page=64 lse",
+    "attention bf16 bf16 causal paged m=1 n=1000 k=128 v=128 heads=8/2 batch=9 page=192 lse",
+    "attention bf16 bf16 causal cache m=1 n=3000 k=128 v=128 heads=8/2 batch=3 splits=4 lse",
+    "attention e4m3 bf16 causal paged m=1 n=600 k=128 v=128 heads=32/8 batch=3 page=16 lse",
+    /* block masks */
+    "attention bf16 bf16 full blocks=128x128 m=600 n=700 k=128 v=128 heads=4/2 batch=2 lists=all" LISTS
+    " lse",
+    "attention bf16 bf16 full blocks=64x64 m=600 n=700 k=128 v=128 heads=4/2 batch=2 lists=kv" LISTS " lse",
+    "attention bf16 bf16 full blocks=128x16 m=600 n=700 k=64 v=64 heads=4/2 batch=2 lists=q" LISTS " lse",
+    "attention f16 f16 full blocks=128x32 m=600 n=700 k=128 v=128 heads=4/2 batch=2 lists=batch" LISTS " lse",
+    "attention bf16 bf16 causal blocks=64x128 m=600 n=600 k=128 v=128 heads=4/2 batch=2 lists=batch-kv" LISTS
+    " lse",
+    "attention bf16 bf16 causal blocks=128x64 m=600 n=600 k=256 v=256 heads=4/2 batch=2 lists=batch-q" LISTS
+    " bits lse",
+    "attention bf16 bf16 full blocks=16x32 m=200 n=230 k=64 v=64 heads=4/2 batch=2 lists=q" LISTS " lse",
+};
+#define KEYS (sizeof keys / sizeof *keys)
+
+typedef struct options {
+    const char *device, *kernel, *text, *cache;
+    unsigned part, parts;
+    bool all, verbose;
+} options;
+
+static struct { size_t problems, right, wrong, without; } tally;
+
+static void must(triage_status status) {
+    if (status == TRIAGE_OK)
+        return;
+    fprintf(stderr, "run_attention: %s\n", triage_last_error());
+    exit(1);
+}
+
+/* ---- one problem ---- */
+
+typedef struct stand {
+    tri_device *device;
+    const tri_device_info *info;
+    tri_space *space;
+    tri_problem problem;
+    tri_pattern mask;
+} stand;
+
+static const tri_pattern *mask_of(const stand *s) {
+    return s->mask.row_ptr ? &s->mask : NULL;
+}
+
+static void make_problem(stand *s, const char *key) {
+    must(tri_problem_parse(&s->problem, key));
+    s->mask = (tri_pattern){0};
+    if (tri_problem_has_pattern(&s->problem))
+        must(tri_attention_mask_random(&s->mask, tri_attention(&s->problem), 0.5, 3));
+}
+
+static void say_wrong(const char *key, const char *config, const char *reason) {
+    printf("WRONG %s | %s | %s\n", key, config, reason);
+    fflush(stdout);
+    tally.wrong++;
+}
+
+/* Is the configuration asked for? The first of its kernel, or all. */
+static bool is_wanted(const options *o, const tri_configs *configs, size_t i) {
+    const char *text = configs->text[i];
+    size_t name = strcspn(text, " ");
+    if (o->kernel && (strlen(o->kernel) != name || strncmp(o->kernel, text, name) != 0))
+        return false;
+    for (size_t j = 0; j < i && !o->all; j++)
+        if (strncmp(configs->text[j], text, name + 1) == 0)
+            return false;
+    return true;
+}
+
+static void verify(stand *s, tri_bench *bench, const char *key, const char *config, bool verbose) {
+    tri_candidate candidate = {0};
+    tri_source source = {0};
+    tri_report report = {0};
+    tri_mounted mounted;
+    must(tri_space_candidate(&candidate, s->space, &s->problem, s->info, config));
+    must(tri_render(&source, &candidate, NULL));
+    bool right = tri_bench_mount(&mounted, bench, &(tri_trial){&source, &candidate.launch}, &report);
+    if (right) {
+        for (size_t i = 0; i < s->problem.op->case_count(&s->problem) && right; i++)
+            right = tri_bench_run_case(bench, &mounted, i, &report);
+        tri_bench_unmount(bench, &mounted);
+    }
+    if (!right)
+        say_wrong(key, config, report.reason);
+    tally.right += right;
+    if (verbose && right)
+        printf("right %s | %s | error %.2g of %.2g\n", key, config, report.row_error, report.row_error_limit);
+    tri_source_free(&source);
+    tri_candidate_free(&candidate);
+}
+
+static void run_key(stand *s, const options *o, const char *key) {
+    tri_configs configs = {0};
+    tri_candidate reference = {0};
+    tri_source source = {0};
+    tri_bench *bench = NULL;
+    make_problem(s, key);
+    if (tri_space_enumerate(&configs, s->space, &s->problem, s->info) != TRIAGE_OK) {
+        printf("no candidate for %s: %s\n", key, triage_last_error());
+        tally.without++;
+        goto done;
+    }
+    must(tri_space_reference(&reference, s->space, &s->problem, s->info));
+    must(tri_render(&source, &reference, NULL));
+    const tri_bench_setup setup = {.problem = &s->problem,
+                                   .pattern = mask_of(s),
+                                   .seed = 11,
+                                   .warm = true,
+                                   .cache_dir = o->cache,
+                                   .reference = {&source, &reference.launch}};
+    must(tri_bench_open(&bench, s->device, &setup));
+    for (size_t i = 0; i < configs.count; i++)
+        if (is_wanted(o, &configs, i))
+            verify(s, bench, key, configs.text[i], o->verbose);
+    tally.problems++;
+done:
+    tri_bench_close(bench);
+    tri_source_free(&source);
+    tri_candidate_free(&reference);
+    tri_configs_free(&configs);
+    tri_pattern_free(&s->mask);
+}
+
+/* ---- by hand: a kernel with its inputs on the device ---- */
+
+typedef struct rig {
+    tri_inputs inputs;
+    tri_address o;
+    size_t o_bytes;
+    tri_kernel *kernel;
+    tri_attention_args args;
+    unsigned char *got;
+} rig;
+
+static tri_address put(tri_device *device, const void *data, size_t bytes) {
+    tri_address address = 0;
+    must(tri_device_alloc(device, &address, bytes ? bytes : 4));
+    if (data && bytes)
+        must(tri_device_upload(device, address, data, bytes));
+    return address;
+}
+
+/* ones: V is 1, and its scales. */
+static void open_rig(rig *r, const stand *s, const options *o, const char *config, bool ones) {
+    const tri_attention_problem *p = tri_attention(&s->problem);
+    tri_candidate candidate = {0};
+    tri_source source = {0};
+    tri_image image = {0};
+    *r = (rig){0};
+    must(tri_attention_draw(&r->inputs, &s->problem, mask_of(s), 11, 0));
+    tri_input *v = &r->inputs.at[TRI_ATTENTION_V], *scale = &r->inputs.at[TRI_ATTENTION_SCALE_V];
+    for (size_t i = 0; ones && i < v->bytes / tri_dtype_size(p->in_type); i++)
+        tri_from_float(v->data, p->in_type, i, 1);
+    for (size_t i = 0; ones && i < scale->bytes / sizeof(float); i++)
+        ((float *)scale->data)[i] = 1;
+    for (size_t i = 0; i < TRI_INPUTS_MAX; i++)
+        if (r->inputs.at[i].data)
+            r->inputs.at[i].address = put(s->device, r->inputs.at[i].data, r->inputs.at[i].bytes);
+    r->o_bytes = (size_t)(p->queries * p->heads_q * p->dv) * tri_dtype_size(p->out_type);
+    r->o = put(s->device, NULL, r->o_bytes);
+    r->got = malloc(r->o_bytes + 1);
+    must(tri_space_candidate(&candidate, s->space, &s->problem, s->info, config));
+    must(tri_render(&source, &candidate, NULL));
+    must(tri_compile(&image, s->info->target, &source, o->cache));
+    must(tri_kernel_load(&r->kernel, s->device, &image, &candidate.launch));
+    const tri_binding binding = {.device = s->device,
+                                 .launch = &candidate.launch,
+                                 .problem = &s->problem,
+                                 .inputs = &r->inputs,
+                                 .results = {r->o},
+                                 .workspace = tri_kernel_workspace(r->kernel)};
+    must(s->problem.op->arguments(&r->args, &binding));
+    tri_image_free(&image);
+    tri_source_free(&source);
+    tri_candidate_free(&candidate);
+}
+
+static void close_rig(rig *r, tri_device *device) {
+    tri_kernel_unload(r->kernel);
+    for (size_t i = 0; i < TRI_INPUTS_MAX; i++)
+        tri_device_release(device, r->inputs.at[i].address);
+    tri_device_release(device, r->o);
+    tri_inputs_free(&r->inputs);
+    free(r->got);
+}
+
+static void launch_rig(rig *r, tri_device *device) {
+    must(tri_device_fill(device, r->o, 0xffffffffu, r->o_bytes / 4, NULL));
+    must(tri_kernel_launch(r->kernel, &r->args, NULL));
+    must(tri_device_synchronize(device));
+    must(tri_device_download(device, r->got, r->o, r->o_bytes));
+}
+
+/* O is 1, and 20 launches leave the same bits. */
+static void check_ones(stand *s, const options *o, const char *key, const char *config) {
+    const tri_attention_problem *p = tri_attention(&s->problem);
+    char reason[120] = "";
+    rig r;
+    open_rig(&r, s, o, config, true);
+    launch_rig(&r, s->device);
+    unsigned char *first = malloc(r.o_bytes);
+    memcpy(first, r.got, r.o_bytes);
+    for (size_t i = 0; i < r.o_bytes / tri_dtype_size(p->out_type) && !reason[0]; i++) {
+        double value = (double)tri_to_float(r.got, p->out_type, i);
+        if (!(fabs(value - 1) <= (p->in_type == TRIAGE_E4M3 ? 1e-2 : 1e-3)))
+            snprintf(reason, sizeof reason, "V is 1 and O[%zu] %g", i, value);
+    }
+    for (int repeat = 1; repeat < 20 && !reason[0]; repeat++) {
+        launch_rig(&r, s->device);
+        if (memcmp(first, r.got, r.o_bytes) != 0)
+            snprintf(reason, sizeof reason, "launch %d leaves other bits than the first", repeat + 1);
+    }
+    if (reason[0])
+        say_wrong(key, config, reason);
+    tally.right += !reason[0];
+    free(first);
+    close_rig(&r, s->device);
+}
+
+/* A sequence of 64 by itself, with the same splits: the same bits. */
+static void check_alone(stand *s, const options *o, const char *key, const char *config) {
+    const tri_attention_problem *p = tri_attention(&s->problem);
+    size_t in = tri_dtype_size(p->in_type),
+           row = (size_t)(p->sq * p->heads_q * p->dv) * tri_dtype_size(p->out_type);
+    rig r;
+    size_t differ = 0;
+    open_rig(&r, s, o, config, false);
+    launch_rig(&r, s->device);
+    unsigned char *together = malloc(r.o_bytes);
+    memcpy(together, r.got, r.o_bytes);
+    const tri_attention_args all = r.args;
+    for (int b = 0; b < p->batch; b++) {
+        r.args.batch = 1;
+        r.args.q = (const char *)all.q + (size_t)b * (size_t)all.q_stride.batch * in;
+        r.args.k = (const char *)all.k + (size_t)b * (size_t)all.k_stride.batch * in;
+        r.args.v = (const char *)all.v + (size_t)b * (size_t)all.v_stride.batch * in;
+        r.args.len_k = all.len_k ? all.len_k + b : NULL;
+        launch_rig(&r, s->device);
+        differ += memcmp(r.got, together + (size_t)b * row, row) != 0;
+    }
+    if (differ)
+        say_wrong(key, config, "a sequence alone leaves other bits than in its batch");
+    tally.right += !differ;
+    free(together);
+    close_rig(&r, s->device);
+}
+
+typedef void (*check_fn)(stand *s, const options *o, const char *key, const char *config);
+
+/* without: a kernel whose maps say where a batch begins cannot be moved by its addresses. */
+static void run_by_hand(stand *s, const options *o, const char *key, check_fn check, const char *without) {
+    tri_configs configs = {0};
+    make_problem(s, key);
+    if (tri_space_enumerate(&configs, s->space, &s->problem, s->info) == TRIAGE_OK)
+        for (size_t i = 0; i < configs.count; i++)
+            if (is_wanted(o, &configs, i) &&
+                !(without && strncmp(configs.text[i], without, strlen(without)) == 0))
+                check(s, o, key, configs.text[i]);
+    tri_configs_free(&configs);
+    tri_pattern_free(&s->mask);
+}
+
+/* ---- all ---- */
+
+static void run_all(stand *s, const options *o) {
+    static const char *const ones[] = {
+        "attention f16 f16 full m=130 n=65537 k=64 v=64 heads=1/1 batch=1",
+        "attention bf16 bf16 full m=130 n=65537 k=128 v=128 heads=1/1 batch=1",
+        "attention e4m3 bf16 full m=130 n=65537 k=128 v=128 heads=1/1 batch=1",
+        "attention bf16 bf16 full cache m=1 n=65537 k=128 v=128 heads=8/1 batch=1"};
+    for (size_t i = 0; i < KEYS; i++)
+        if (i % o->parts == o->part && (!o->text || strstr(keys[i], o->text)))
+            run_key(s, o, keys[i]);
+    if (o->text || o->part != 0)
+        return;
+    for (size_t i = 0; i < sizeof ones / sizeof *ones; i++)
+        run_by_hand(s, o, ones[i], check_ones, NULL);
+    run_by_hand(s, o, "attention bf16 bf16 causal cache m=1 n=3000 k=128 v=128 heads=32/8 batch=64 splits=4",
+                check_alone, "wgmma");
+}
+
+static bool read_options(options *o, int argc, char **argv) {
+    static const struct option known[] = {
+        {"device", 1, 0, 'd'}, {"all", 0, 0, 'a'},   {"kernel", 1, 0, 'k'},  {"part", 1, 0, 'p'},
+        {"keys", 1, 0, 't'},   {"cache", 1, 0, 'c'}, {"verbose", 0, 0, 'v'}, {0}};
+    unsigned part = 1, parts = 1;
+    *o = (options){.device = "cuda"};
+    for (int c; (c = getopt_long(argc, argv, "", known, NULL)) >= 0;) {
+        if (c == '?' ||
+            (c == 'p' && (sscanf(optarg, "%u/%u", &part, &parts) != 2 || part < 1 || part > parts)))
+            return false;
+        o->device = c == 'd' ? optarg : o->device;
+        o->kernel = c == 'k' ? optarg : o->kernel;
+        o->text = c == 't' ? optarg : o->text;
+        o->cache = c == 'c' ? optarg : o->cache;
+        o->all |= c == 'a';
+        o->verbose |= c == 'v';
+    }
+    o->part = part - 1;
+    o->parts = parts;
+    return optind == argc;
+}
+
+int main(int argc, char **argv) {
+    options o;
+    stand s = {0};
+    if (!read_options(&o, argc, argv)) {
+        fprintf(
+            stderr,
+            "usage: run_attention [--device cuda|host] [--all] [--kernel NAME] [--part I/N] [--keys TEXT] "
+            "[--cache DIR] [--verbose]\n");
+        return 64;
+    }
+    if (tri_device_open(&s.device, o.device, false) != TRIAGE_OK) {
+        printf("skipped: %s\n", triage_last_error());
+        return 77;
+    }
+    s.info = tri_device_describe(s.device);
+    must(tri_space_open(&s.space, &tri_op_attention, &(tri_space_options){0}));
+    run_all(&s, &o);
+    printf("run_attention: problems=%zu right=%zu wrong=%zu without=%zu\n", tally.problems, tally.right,
+           tally.wrong, tally.without);
+    tri_space_free(s.space);
+    tri_device_close(s.device);
+    return tally.wrong ? 1 : 0;
+}
