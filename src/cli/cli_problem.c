@@ -15,7 +15,12 @@ static const tri_cli_op *const ops[] = {
 #include "op/list.def"
 #undef TRI_OPERATION
 };
-enum { OPS = sizeof ops / sizeof *ops };
+enum {
+    OPS = 0
+#define TRI_OPERATION(name) +1
+#include "op/list.def"
+#undef TRI_OPERATION
+};
 
 /* ---- the command line --------------------------------------------------------------------------------- */
 

@@ -29,7 +29,13 @@ const tri_operation *tri_operation_find(const char *name_or_key) {
     return NULL;
 }
 
-_Static_assert(sizeof all / sizeof *all <= TRI_OPERATIONS_MAX + 1, "more operations than TRI_OPERATIONS_MAX");
+enum {
+    COUNT = 0
+#define TRI_OPERATION(name) +1
+#include "op/list.def"
+#undef TRI_OPERATION
+};
+_Static_assert(COUNT <= TRI_OPERATIONS_MAX, "more operations than TRI_OPERATIONS_MAX");
 
 size_t tri_operation_index(const tri_operation *op) {
     size_t i = 0;
