@@ -75,6 +75,10 @@ static void none_gets_out(void **state) {
         const char *outcome = json_string_value(json_object_get(row, "outcome"));
         const char *reason = json_string_value(json_object_get(row, "reason"));
         const char *wanted = strstr(config, "kind=includes") ? "not_compiled" : "wrong";
+#if defined(__SANITIZE_ADDRESS__)
+        if (strstr(config, "kind=swells")) /* a sanitizer's shadow is larger than any limit: none is set */
+            continue;
+#endif
         if (strcmp(outcome, wanted) != 0)
             fail_msg("%s: %s: %s", config, outcome, reason);
     }
