@@ -211,7 +211,7 @@ static const char *march(const char *target) {
 static triage_status run_compiler(int *exit_code, const char *folder, const char *path, const char *target,
                                   const tri_source *source) {
     triage_status status = TRIAGE_OK;
-    char *guard = NULL;
+    char *guard = NULL, **argv = NULL;
     bool guarded = false;
     TRI_TRY(guard_words(&guard, &guarded));
     char *fixed[] = {guard,
@@ -230,7 +230,6 @@ static triage_status run_compiler(int *exit_code, const char *folder, const char
                      "kernel.c",
                      "-lm"};
     size_t fixed_count = sizeof fixed / sizeof *fixed;
-    char **argv = NULL;
     TRI_TRY(tri_calloc(&argv, fixed_count + source->option_count + 1, sizeof *argv));
     memcpy(argv, fixed, sizeof fixed);
     for (size_t i = 0; i < source->option_count; i++)
