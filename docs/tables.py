@@ -3,11 +3,12 @@
 if they, or the chart of docs/charts.py, are stale.
 
 The newest file of each kind counts: triage_tune (the winners), python/bench/compare.py (torch's kernels, one process,
-the same tensors), triage_bench (CUDA's libraries, one process, the same inputs; gathered by docs/record.py), and of python/bench/grid.py
+the same tensors), triage_bench (CUDA's libraries, one process, the same inputs; gathered by docs/record.py), attention against its peers, and of python/bench/grid.py
 the newest with cubes and layers, with dlmc and with the crossover. README.md shows the benchmark problem only:
 8192 x 8192 x 8192, random blocks, sparsity 0.9.
 """
 import json
+import math
 import pathlib
 import re
 import sys
@@ -245,6 +246,52 @@ def make_search():
         "Where `--stop-gain` ends it, one at a time (median / 90th percentile):", "", stop_table(stops)])
 
 
+# ---- attention ---------------------------------------------------------------------------------------------
+
+ATTENTION_PEERS = {"fa4": "FlashAttention-4", "cudnn": "cuDNN", "flash": "FlashAttention-2"}
+
+
+def attention_case(row):
+    heads = f"{row['heads_q']}" if row["heads_q"] == row["heads_kv"] else f"{row['heads_q']}/{row['heads_kv']}"
+    head = f"{row['d']}" if row["d"] == row["dv"] else f"{row['d']}/{row['dv']}"
+    return f"| {head} | {row['batch']} × {heads} × {row['sq']} | {row['mask']}"
+
+
+def attention_ratio(row):
+    """The best peer's time over triage's."""
+    return min(peer["median_ns"] for peer in row["peers"].values()) / row["triage"][0]["median_ns"]
+
+
+def attention_table(name, document):
+    """One line a problem: the best candidate of triage that was tried, and each peer, in useful TFLOP/s."""
+    rows = sorted(document["rows"], key=lambda row: (row["d"], row["heads_q"] != row["heads_kv"], row["sq"], row["mask"]))
+    lines = [origin(name, document) + ":", "",
+             "| head | batch × heads × rows | mask | triage | " + " | ".join(ATTENTION_PEERS.values()) + " | best peer's time / triage's |",
+             "|---:|---:|---|" + "---:|" * (len(ATTENTION_PEERS) + 2)]
+    for row in rows:
+        cells = [f"**{row['triage'][0]['useful_tflops']:.0f}**"]
+        cells += [f"{row['peers'][peer]['useful_tflops']:.0f}" if peer in row["peers"] else "-" for peer in ATTENTION_PEERS]
+        lines.append(f"{attention_case(row)} | " + " | ".join(cells) + f" | {attention_ratio(row):.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def attention_verdict(rows):
+    ratios = [attention_ratio(row) for row in rows]
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    return (f"Against the best peer of each of {len(ratios)} problems: {mean:.3f} in the geometric mean, "
+            f"{min(ratios):.2f} at worst, faster in {sum(ratio > 1 for ratio in ratios)}.\n")
+
+
+def attention_part():
+    found = newest("attention against peers", lambda document: document["rows"])
+    if not found:
+        return []
+    name, document = found
+    return ["Attention forward, bf16, useful TFLOP/s (2 · pairs of a query and a key · (head + value) / time, causal counted as half of the square), cold L2, "
+            "every result of triage verified. The best of one to three candidates that were tried, not yet through the C API.\n",
+            attention_table(name, document), attention_verdict(document["rows"])]
+
+
 def make_readme():
     parts = []
     for what, rows in (("tune", tune_rows), ("triage_bench", library_rows), ("bsr_gemm against torch", torch_rows)):
@@ -262,7 +309,7 @@ def make_readme():
     if charts.newest():
         parts.append("From which sparsity on block-sparse is faster than dense, 4096 × 4096 × 4096:\n\n"
                      "![time of dense cuBLAS over the time of triage, by sparsity](docs/results/crossover.svg)\n")
-    return "\n".join([head] + parts)
+    return "\n".join([head] + parts + attention_part())
 
 
 def filled(path, body):
