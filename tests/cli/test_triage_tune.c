@@ -526,10 +526,19 @@ static void expect_db(int code, const char *arguments, const char *words) {
     free(said);
 }
 
-/* What crashed or was wrong on one machine is known on the next, with the reason, and is tried again only when
- * that is asked for. */
+/* The public key of signing.key, as triage_db key prints it. */
+static void make_signer(char *out, size_t size) {
+    expect_db(0, "key --key signing.key", "");
+    char *said = slurp(scratch_path(folder, "both"));
+    snprintf(out, size, "%.64s", said);
+    free(said);
+}
+
+/* What crashed or was wrong on one machine is known on the next that believes it, with the reason, and is tried again
+ * only when that is asked for. */
 static void test_failures_travel(void **state) {
     (void)state;
+    char key[80], import[256];
     mkdir(scratch_path(folder, "away"), 0700);
     scratch_fault_tree(scratch_path(folder, "away"), TRI_SOURCE_DIR);
     char *space = slurp(TRI_SOURCE_DIR "/tests/data/faults/space.lua"), *from = strstr(space, "{ \"right\"");
@@ -542,9 +551,12 @@ static void test_failures_travel(void **state) {
     expect_fault(first, "crashes", "crashed", NULL);
     expect_fault(first, "zeros", "wrong", NULL);
 
-    expect_db(0, "export faults.jsonl --db one.db", "");
+    make_signer(key, sizeof key);
+    expect_db(0, "export faults.jsonl --sign --key signing.key --db one.db", "");
     expect_db(65, "import faults.jsonl --db two.db", "no such kernel: 'faulty'");
-    expect_db(0, "import faults.jsonl --db two.db --space few.lua --data-dir away/data", "0 refused");
+    snprintf(import, sizeof import,
+             "import faults.jsonl --trust %s --db two.db --space few.lua --data-dir away/data", key);
+    expect_db(0, import, "0 refused");
     run = tune_faults("--db two.db");
     assert_true(json_is_true(json_object_get(run, "answered_from_store")));
     expect_fault(run, "crashes", "crashed", first);
