@@ -26,6 +26,7 @@ fail_at(const reader *in, int64_t line, const char *format, ...) {
     char what[512];
     va_list args;
     va_start(args, format);
+    /* clang 14 does not see va_start here: NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
     return tri_fail(TRIAGE_E_DATA, "%s:%" PRId64 ": %s", in->path, line, what);

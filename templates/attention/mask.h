@@ -93,6 +93,7 @@ TRI_ATTENTION_INLINE tri_attention_span tri_attention_list_of(const tri_attentio
     if (!blocks->cols)
         return list;
     list.begin = blocks->ptr ? blocks->ptr[row] : row * blocks->capacity;
+    /* without counts there is ptr: NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
     list.end = blocks->count ? list.begin + blocks->count[row] : blocks->ptr[row + 1];
     return list;
 }

@@ -98,7 +98,7 @@ static triage_status take_host_lists(triage_attention *attention, const triage_a
     tri_attention_problem *p = &attention->problem;
     tri_attention_args *args = &attention->fixed;
     int64_t rows = tri_attention_mask_rows(p), cols = tri_attention_mask_cols(p);
-    size_t words = (size_t)(p->mask.rows * ((p->mask.cols + 31) / 32)),
+    size_t words = (size_t)p->mask.rows * (size_t)((p->mask.cols + 31) / 32),
            ptr_bytes = ((size_t)rows + 1) * sizeof(int32_t);
     const triage_block_lists *lists[] = {&desc->full, &desc->partial};
     tri_attention_blocks *blocks[] = {&args->full, &args->partial};

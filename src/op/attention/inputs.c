@@ -252,7 +252,7 @@ done:
 static triage_status split_lists(tri_attention_inputs *in, const tri_attention_problem *p,
                                  const tri_pattern *mask, uint64_t seed) {
     triage_status status;
-    size_t rows = (size_t)mask->block_rows, words = (size_t)(p->mask.rows * ((p->mask.cols + 31) / 32));
+    size_t rows = (size_t)mask->block_rows, words = (size_t)p->mask.rows * (size_t)((p->mask.cols + 31) / 32);
     int32_t full = 0, partial = 0;
     tri_random random;
     tri_random_seed(&random, seed);

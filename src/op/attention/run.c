@@ -20,7 +20,7 @@ static void give(tri_inputs *to, size_t index, void *array_pointer, size_t count
 static void give_lists(tri_inputs *to, tri_attention_inputs *in, const tri_attention_problem *p,
                        const tri_pattern *mask) {
     size_t rows = (size_t)mask->block_rows + 1, entries = (size_t)in->partial_ptr[mask->block_rows];
-    size_t words = (size_t)(p->mask.rows * ((p->mask.cols + 31) / 32));
+    size_t words = (size_t)p->mask.rows * (size_t)((p->mask.cols + 31) / 32);
     give(to, TRI_ATTENTION_FULL_COLS, &in->full_cols, (size_t)in->full_ptr[mask->block_rows],
          sizeof(int32_t));
     give(to, TRI_ATTENTION_FULL_PTR, &in->full_ptr, rows, sizeof(int32_t));
