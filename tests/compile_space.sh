@@ -7,7 +7,7 @@
 #
 #   sh tests/compile_space.sh --all    all of theirs, too
 set -eu
-some="--strategy random --budget 12" few="--strategy random --budget 4"
+some="--strategy random --budget 12" few="--strategy random --budget 2"
 [ "${1:-}" != --all ] || some="" few=""
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
