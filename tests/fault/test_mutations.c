@@ -137,6 +137,30 @@ static void test_bf16(void **state) {
     check_both(TRIAGE_BF16, TRIAGE_ROW_MAJOR, false);
 }
 
+static tri_outcome against(world *w, double best_median_ns, int64_t *samples) {
+    tri_report report;
+    const tri_trial trial = {&w->source, &w->candidate.launch};
+    must(tri_bench_measure(&report, w->bench, &trial, best_median_ns));
+    *samples = report.timing.samples;
+    return report.outcome;
+}
+
+/* One is stopped after three samples when the best is clearly faster; the times given here leave no doubt. */
+static void test_the_clearly_slower_are_stopped_early(void **state) {
+    (void)state;
+    world w;
+    int64_t samples = 0;
+    open_world(&w, &(world_shape){"host", NULL, TRIAGE_F32, TRIAGE_ROW_MAJOR, 64, 37, 96, 16, TRIAGE_F32,
+                                  .with = NULL});
+    assert_int_equal(against(&w, 1e-3, &samples), TRI_SLOW);
+    assert_int_equal(samples, 3);
+    assert_int_equal(against(&w, 1e15, &samples), TRI_RIGHT);
+    assert_true(samples > 3);
+    assert_int_equal(against(&w, 0, &samples), TRI_RIGHT); /* none so far */
+    assert_true(samples > 3);
+    close_world(&w);
+}
+
 static void test_helper_refuses_what_is_not_there(void **state) {
     (void)state;
     assert_null(mutate("abc", &(mutation){"x", "d", "e"}));
@@ -148,6 +172,7 @@ static void test_helper_refuses_what_is_not_there(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_helper_refuses_what_is_not_there),
+        cmocka_unit_test(test_the_clearly_slower_are_stopped_early),
         cmocka_unit_test(test_f32),
         cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_e4m3),
