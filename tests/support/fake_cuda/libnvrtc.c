@@ -1,13 +1,20 @@
 /* A libnvrtc.so.13 for tests: it compiles nothing and answers with FAKE_NVRTC_RESULT (a number; default 0), and its
- * log is FAKE_NVRTC_LOG. */
+ * log is FAKE_NVRTC_LOG. Its cubin names the source. fake_nvrtc_state (fake_nvrtc.h) counts, and may hold a compile. */
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #ifndef BUILTINS /* another build of it is the second library, which has nothing that is asked for */
 #include "device/cuda/abi.h"
+#include "support/fake_cuda/fake_nvrtc.h"
 
-static int program;
+fake_nvrtc fake_nvrtc_state;
+
+typedef struct fake_program {
+    char cubin[160];
+    const char *text;
+} fake_program;
 
 static const char *log_text(void) {
     const char *text = getenv("FAKE_NVRTC_LOG");
@@ -26,19 +33,29 @@ static const char *f_error_string(nvrtcResult result) {
 
 static nvrtcResult f_create(nvrtcProgram *out, const char *text, const char *name, int header_count,
                             const char *const *headers, const char *const *header_names) {
-    (void)text, (void)name, (void)header_count, (void)headers, (void)header_names;
-    *out = (nvrtcProgram)(void *)&program;
+    (void)header_count, (void)headers, (void)header_names;
+    fake_program *made = calloc(1, sizeof *made);
+    if (!made)
+        return NVRTC_ERROR_OUT_OF_MEMORY;
+    snprintf(made->cubin, sizeof made->cubin, "fake cubin of %s", name);
+    made->text = text; /* the caller's, who keeps it while it compiles */
+    *out = (nvrtcProgram)(void *)made;
     return NVRTC_SUCCESS;
 }
 
 static nvrtcResult f_destroy(nvrtcProgram *out) {
+    free((void *)*out);
     *out = NULL;
     return NVRTC_SUCCESS;
 }
 
 static nvrtcResult f_compile(nvrtcProgram compiled, int option_count, const char *const *options) {
-    (void)compiled, (void)option_count, (void)options;
+    (void)option_count, (void)options;
     const char *result = getenv("FAKE_NVRTC_RESULT");
+    const fake_program *program = (const void *)compiled;
+    atomic_fetch_add(&fake_nvrtc_state.compiles, 1);
+    if (fake_nvrtc_state.on_compile)
+        fake_nvrtc_state.on_compile(fake_nvrtc_state.user, program->cubin, program->text);
     return (nvrtcResult)(result ? atoi(result) : 0);
 }
 
@@ -55,14 +72,12 @@ static nvrtcResult f_log(nvrtcProgram compiled, char *log) {
 }
 
 static nvrtcResult f_cubin_size(nvrtcProgram compiled, size_t *size) {
-    (void)compiled;
-    *size = sizeof "cubin";
+    *size = strlen(((const fake_program *)(const void *)compiled)->cubin) + 1;
     return NVRTC_SUCCESS;
 }
 
 static nvrtcResult f_cubin(nvrtcProgram compiled, char *cubin) {
-    (void)compiled;
-    strcpy(cubin, "cubin");
+    strcpy(cubin, ((const fake_program *)(const void *)compiled)->cubin);
     return NVRTC_SUCCESS;
 }
 
