@@ -95,9 +95,6 @@ static_assert(kCluster >= 1 && kCluster <= 8, "a portable cluster");
 static_assert(kCluster == 1 || kSlotFloats * 4 <= kStagesBytes, "a cluster's sums lie where keys were");
 static_assert(kD * kSize % kCopyBytes == 0 && kDv * kSize % kCopyBytes == 0, "whole copies");
 
-/* The maximum of no scores. (NVRTC knows no INFINITY.) */
-__device__ __forceinline__ float minus_infinity() { return __int_as_float(0xff800000); }
-
 #include "attention/decode_pieces.cuh"
 
 /* ---- Q ----------------------------------------------------------------------------------------------- */

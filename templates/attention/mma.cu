@@ -102,9 +102,6 @@ static_assert(!kBlocks || kTileN % kBlockN == 0 || (kBlockN % kTileN == 0 && kTi
 static_assert(kD * kSize % kCopyBytes == 0 && kDv * kSize % kCopyBytes == 0, "whole copies");
 static_assert(kCopyBytes == kSize || kCopyBytes >= 4, "what cp.async copies");
 
-/* The maximum of no scores. (NVRTC knows no INFINITY.) */
-__device__ __forceinline__ float minus_infinity() { return __int_as_float(0xff800000); }
-
 /* ---- what is seen ---------------------------------------------------------------------------------------- */
 
 struct sequence {

@@ -8,7 +8,7 @@
 
 /* In units of log2, maximum is that of scores * scale. */
 struct rows_t {
-    float maximum[2] = {-INFINITY, -INFINITY};
+    float maximum[2] = {minus_infinity(), minus_infinity()};
     float sum[2] = {0.0f, 0.0f}; // of what this lane has seen
 };
 
@@ -39,7 +39,7 @@ __device__ __forceinline__ void apply_mask(float (&s)[kTileN / 2], const limits_
         const int column = i / 4 * 8 + i % 2, r = i / 2 % 2;
         bool seen = column < limits.end[r] - n0;
         if constexpr (kLeft) seen = seen && column >= limits.begin[r] - n0;
-        if (!seen) s[i] = -INFINITY;
+        if (!seen) s[i] = minus_infinity();
     }
 }
 
@@ -70,7 +70,7 @@ __device__ __forceinline__ void apply_gathered(const masked_args &args, float (&
                         bool seen = at < end && (word >> (at - w * 32) & 1);
                         if constexpr (kLeft) seen = seen && at >= begin;
                         float &x = s[(u * kUnit + j) / 8 * 4 + r * 2 + e];
-                        if (!seen) x = -INFINITY;
+                        if (!seen) x = minus_infinity();
                     }
             }
         }
@@ -90,7 +90,7 @@ __device__ __forceinline__ void raise_maximum(const float (&s)[kTileN / 2], rows
     for (int r = 0; r < 2; ++r) {
         float maximum = fmaxf(rows.maximum[r], quad_max(fmaxf(top[2 * r], top[2 * r + 1])) * scale);
         if (kSkip > 0 && maximum - rows.maximum[r] <= kSkip) maximum = rows.maximum[r];
-        base[r] = cut && maximum == -INFINITY ? 0.0f : maximum;
+        base[r] = cut && maximum == minus_infinity() ? 0.0f : maximum;
         rescale[r] = exp2_fast(rows.maximum[r] - base[r]);
         rows.maximum[r] = maximum;
         rows.sum[r] *= rescale[r];

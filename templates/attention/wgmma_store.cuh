@@ -35,7 +35,7 @@ __device__ __forceinline__ void finish_rows(const args_t &args, const rows_t &ro
         if (args.lse && threadIdx.x % 4 == 0 && place.row + r * 8 < place.end)
             args.lse[place.batch * args.lse_stride.batch + place.head * args.lse_stride.head +
                      (place.at + r * 8) * args.lse_stride.row] =
-                sum == 0.0f ? -INFINITY : (rows.maximum[r] + __log2f(sum)) * kLn2;
+                sum == 0.0f ? minus_infinity() : (rows.maximum[r] + __log2f(sum)) * kLn2;
     }
 }
 

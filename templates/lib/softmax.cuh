@@ -1,12 +1,13 @@
-/* What softmax needs of the chip: 2^x, and the maximum and sum of a quad, whose four lanes hold one row of an
+/* What softmax needs of the chip: minus infinity, 2^x, and the maximum and sum of a quad, whose four lanes hold one row of an
  * accumulator. */
 #ifndef TRIAGE_LIB_SOFTMAX_CUH
 #define TRIAGE_LIB_SOFTMAX_CUH
 
-/* NVRTC has no math.h. */
-#ifndef INFINITY
-#define INFINITY __int_as_float(0x7f800000)
-#endif
+/* The maximum of no scores. NVRTC has no math.h, and so no INFINITY. */
+__device__ __forceinline__ float minus_infinity()
+{
+    return __int_as_float(0xff800000);
+}
 
 /* 2^x, relative error 2^-22; 2^-inf = 0. */
 __device__ __forceinline__ float exp2_fast(float x)

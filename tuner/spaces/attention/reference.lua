@@ -4,17 +4,26 @@
 local common = require "attention.common"
 local cuda_type, host_type, shared, with_mask = common.cuda_type, common.host_type, common.shared, common.with_mask
 
-local WARPS = 8 -- of a CTA: a row each, then the next one
+local WARPS = 8 -- of a CTA
 
-local function launch(p, d)
-   local rows = p.batch * p.heads_q * p.sq
-   return { grid = { math.max(1, math.min(common.ceil_div(rows, WARPS), 1 << 20)) }, block = { 32 * WARPS } }
+-- Queries of a CTA, of one row of the block mask.
+local function rows(p)
+   return p.mask_m == 16 and 16 or 32
+end
+
+local function params(p)
+   return shared(p, cuda_type, with_mask(p, { { "rows", rows(p) } }))
+end
+
+local function launch(p)
+   local tiles = p.batch * p.heads_q * common.ceil_div(p.sq, rows(p))
+   return { grid = { math.max(1, math.min(tiles, 1 << 20)) }, block = { 32 * WARPS } }
 end
 
 local reference = {
    cuda = {
       template = "templates/attention/reference.cu",
-      params = function(p) return shared(p, cuda_type, with_mask(p)) end,
+      params = params,
       launch = launch,
    },
    host = {
@@ -31,7 +40,7 @@ local plain = triage.kernel {
    checked_against = "cuda",
    axes = { { "warps", { WARPS } } },
    constraints = {},
-   params = function(p) return shared(p, cuda_type, with_mask(p)) end,
+   params = params,
    launch = launch,
    default = { warps = WARPS },
    spill_limit = 128,
