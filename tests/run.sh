@@ -100,7 +100,7 @@ check_tidy() {
 }
 
 run_tests() {
-    need_packages python3 gnuplot-nox
+    need_packages python3 gnuplot-nox g++
     need_nvrtc || true
     # The sanitizers keep their own signal stack and shadow; CUDA reserves address space that ASan would refuse.
     # OpenMP threads that spin would starve each other where tests share two cores.

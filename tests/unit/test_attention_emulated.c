@@ -1,0 +1,141 @@
+/* The plain CUDA kernel of attention where there is no GPU: its text, compiled as C++ and run thread by thread
+ * (tests/emulate), on the fixed cases; every row against float64. */
+#include "support/attention_case.h"
+#include "support/emulated.h"
+
+static char folder[64];
+static tri_space *space;
+static tri_device_info info;
+
+static int open_all(void **state) {
+    (void)state;
+    scratch_make(folder);
+    return tri_device_info_of_target(&info, "sm_90a") == TRIAGE_OK &&
+                   tri_space_open(&space, &tri_op_attention, &(tri_space_options){0}) == TRIAGE_OK
+               ? 0
+               : -1;
+}
+
+/* Kernels by what they are compiled for: sizes are not of it. */
+#define KERNELS 40
+static struct {
+    char *text;
+    emulated kernel;
+} known[KERNELS];
+
+static int close_all(void **state) {
+    (void)state;
+    for (int at = 0; at < KERNELS && known[at].text; at++) {
+        emulated_close(&known[at].kernel);
+        free(known[at].text);
+    }
+    tri_space_free(space);
+    scratch_remove(folder);
+    return 0;
+}
+
+static emulated *kernel_for(const tri_source *source) {
+    int at = 0;
+    while (at < KERNELS && known[at].text && strcmp(known[at].text, source->text) != 0)
+        at++;
+    assert_true(at < KERNELS);
+    if (!known[at].text) {
+        known[at].text = strdup(source->text);
+        known[at].kernel = emulated_open(folder, source, "tri_attention_args");
+    }
+    return &known[at].kernel;
+}
+
+/* Of as many CTAs as the space says, and of three, which then take several tiles each. */
+static void run_case(attention_case *c, int which, const char *key) {
+    tri_problem problem = tri_attention_problem_of(&c->problem);
+    tri_attention_args args = tri_attention_case_args(&c->inputs, which);
+    tri_candidate plain = {0};
+    tri_source source = {0};
+    if (tri_space_reference(&plain, space, &problem, &info) != TRIAGE_OK ||
+        tri_render(&source, &plain, TRI_SOURCE_DIR) != TRIAGE_OK)
+        fail_msg("%s: %s", key, triage_last_error());
+    const unsigned ctas[] = {plain.launch.grid[0], 3};
+    args.o = c->o;
+    args.lse = c->problem.lse ? c->lse : NULL;
+    for (int i = 0; i < 2; i++) {
+        memset(c->o, 0xff, c->o_count * tri_dtype_size(c->problem.out_type));
+        memset(c->lse, 0xff, c->lse_count * sizeof(float));
+        kernel_for(&source)->launch(&args, ctas[i], plain.launch.block[0], plain.launch.smem_bytes);
+        attention_verify(c, which, key);
+    }
+    tri_source_free(&source);
+    tri_candidate_free(&plain);
+}
+
+static void run(const char *key) {
+    attention_case c;
+    attention_make(&c, key);
+    for (int which = 0; which < tri_attention_cases(&c.problem); which++)
+        run_case(&c, which, key);
+    attention_free(&c);
+}
+
+/* Keyless rows are among them: O = 0 and LSE = -inf. */
+static void causal_in_both_alignments(void **state) {
+    (void)state;
+    run("attention f32 f32 causal m=1 n=64 k=64 v=64 heads=2/2 batch=1 lse");
+    run("attention f32 f32 causal m=64 n=1 k=64 v=64 heads=2/2 batch=1 lse");
+    run("attention f32 f32 causal m=63 n=129 k=64 v=64 heads=2/2 batch=1 lse");
+    run("attention f32 f32 causal m=130 n=64 k=64 v=64 heads=2/2 batch=1 lse");
+    run("attention f32 f32 causal-top-left m=63 n=129 k=64 v=64 heads=2/2 batch=1 lse");
+    run("attention f32 f32 causal-top-left m=130 n=64 k=64 v=64 heads=2/2 batch=1 lse");
+}
+
+static void sizes_heads_and_types(void **state) {
+    (void)state;
+    run("attention bf16 bf16 full m=1 n=1 k=64 v=64 heads=1/1 batch=2 lse");
+    run("attention bf16 bf16 full m=33 n=65 k=64 v=64 heads=6/3 batch=2 lse");
+    run("attention f32 f32 full m=3 n=0 k=64 v=64 heads=1/1 batch=2 lse");
+    run("attention f32 f32 full m=20 n=33 k=40 v=72 heads=2/1 batch=1 lse");
+    run("attention f32 f32 full m=20 n=33 k=100 v=1 heads=2/1 batch=1 lse");
+    run("attention bf16 bf16 full m=20 n=33 k=192 v=128 heads=2/1 batch=1 lse");
+    run("attention bf16 bf16 full softcap m=20 n=33 k=256 v=256 heads=2/1 batch=1 lse");
+}
+
+static void windows_and_lengths(void **state) {
+    (void)state;
+    run("attention f32 f32 window m=16 n=16 k=64 v=64 heads=2/1 batch=1 window=3,0 lse");
+    run("attention f32 f32 window m=80 n=65 k=64 v=64 heads=2/1 batch=1 window=0,3 lse");
+    run("attention f32 f32 window m=80 n=65 k=64 v=64 heads=2/1 batch=1 window=20,500 lse");
+    run("attention f32 f32 window m=65 n=80 k=64 v=64 heads=2/1 batch=1 window=open,3 lse");
+    run("attention f32 f32 causal varlen m=37 n=37 k=64 v=64 heads=2/1 batch=9 lse");
+    run("attention bf16 bf16 causal cache m=2 n=90 k=64 v=64 heads=4/2 batch=5 lse");
+    run("attention bf16 bf16 causal paged m=1 n=90 k=64 v=64 heads=4/2 batch=5 page=1 lse");
+    run("attention bf16 bf16 causal paged m=1 n=90 k=64 v=64 heads=4/2 batch=5 page=48 lse");
+}
+
+#define LISTS " density=5000 imbalance=10 overlap=5"
+static void block_masks(void **state) {
+    (void)state;
+    run("attention f32 f32 full blocks=16x16 m=90 n=100 k=64 v=64 heads=4/2 batch=2 lists=all" LISTS " lse");
+    run("attention f32 f32 causal blocks=64x32 m=100 n=130 k=64 v=64 heads=4/2 batch=2 lists=batch" LISTS
+        " lse");
+    run("attention f32 f32 causal blocks=32x64 m=100 n=130 k=64 v=64 heads=4/2 batch=2 lists=batch-q" LISTS
+        " bits lse");
+    run("attention f32 f32 window blocks=128x16 m=200 n=130 k=64 v=64 heads=2/1 batch=1 window=60,5 "
+        "lists=batch-kv" LISTS " bits lse");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(causal_in_both_alignments),
+        cmocka_unit_test(sizes_heads_and_types),
+        cmocka_unit_test(windows_and_lengths),
+        cmocka_unit_test(block_masks),
+    };
+#ifdef __SANITIZE_ADDRESS__
+    printf("skipped: a sanitizer does not follow the fibers\n");
+    return 77;
+#endif
+    if (!emulated_compiler()) {
+        printf("skipped: no C++ compiler\n");
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
