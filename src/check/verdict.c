@@ -273,3 +273,40 @@ void tri_verdict_make(tri_verdict *out, const tri_yardstick *yardstick, const tr
     out->element_distance = gaps.worst.element;
     judge(out, &in, &errors, &gaps, &ruler);
 }
+
+/* ---- rough results ---- */
+
+#define ROUGH_SHARE 0.05
+
+/* NaN is near nothing; an infinity is near its equal. */
+static bool is_rough_row(const float *got, const float *plain, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += isfinite(plain[i]) ? (double)plain[i] * plain[i] : 0;
+    const double rms = sqrt(sum / (double)n);
+    for (int64_t i = 0; i < n; i++) {
+        const double off = fabs((double)got[i] - plain[i]);
+        if (got[i] != plain[i] && !(off <= ROUGH_SHARE * (fabs((double)plain[i]) + rms)))
+            return false;
+    }
+    return true;
+}
+
+bool tri_verdict_is_rough(const tri_view *view, const void *got, const void *plain) {
+    const size_t n = (size_t)view->cols;
+    float *rows[2] = {NULL, NULL};
+    bool rough = false;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_calloc(&rows[0], n, sizeof *rows[0]));
+    TRI_TRY(tri_calloc(&rows[1], n, sizeof *rows[1]));
+    rough = true;
+    for (int64_t row = 0; row < view->rows && rough; row++) {
+        tri_load_rows(rows[0], view, got, row, 1);
+        tri_load_rows(rows[1], view, plain, row, 1);
+        rough = is_rough_row(rows[0], rows[1], view->cols);
+    }
+done:
+    free(rows[0]);
+    free(rows[1]);
+    return rough;
+}

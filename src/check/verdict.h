@@ -32,5 +32,8 @@ triage_status tri_yardstick_make(tri_yardstick *out, const tri_view *view, const
 void tri_verdict_make(tri_verdict *out, const tri_yardstick *yardstick, const tri_view *view,
                       const void *candidate, const void *plain, const double *references, const int64_t *rows,
                       size_t count);
+/* Of a result that is not right: is it that result all the same, summed with less care? No element is off by more than a
+ * twentieth of its own size and its row's. For a look at what others compute, never to call it right. */
+bool tri_verdict_is_rough(const tri_view *view, const void *got, const void *plain);
 
 #endif

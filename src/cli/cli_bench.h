@@ -56,8 +56,8 @@ void *tri_stopwatch_stream(const tri_stopwatch *watch);
 triage_status tri_stopwatch_cool(tri_stopwatch *watch, triage_context *context);
 void tri_stopwatch_detach(tri_stopwatch *watch);
 
-typedef triage_status (*tri_call_fn)(void *user);
-triage_status tri_stopwatch_time(double *ns, tri_stopwatch *watch, tri_call_fn call, void *user);
+typedef triage_status (*tri_timed_fn)(void *user);
+triage_status tri_stopwatch_time(double *ns, tri_stopwatch *watch, tri_timed_fn call, void *user);
 
 /* ---- contestants ---- */
 

@@ -135,14 +135,14 @@ static triage_status flush(tri_stopwatch *watch) {
     return tri_device_flush(watch->context->device, watch->flush_bytes, watch->stream);
 }
 
-static triage_status time_host(double *ns, tri_call_fn call, void *user) {
+static triage_status time_host(double *ns, tri_timed_fn call, void *user) {
     int64_t start = tri_now_ns();
     triage_status status = call(user);
     *ns = (double)(tri_now_ns() - start);
     return status;
 }
 
-static triage_status time_cuda(double *ns, tri_stopwatch *watch, tri_call_fn call, void *user) {
+static triage_status time_cuda(double *ns, tri_stopwatch *watch, tri_timed_fn call, void *user) {
     triage_status status = TRIAGE_OK;
     const driver *cuda = &watch->cuda;
     float milliseconds = 0;
@@ -156,7 +156,7 @@ done:
     return status;
 }
 
-triage_status tri_stopwatch_time(double *ns, tri_stopwatch *watch, tri_call_fn call, void *user) {
+triage_status tri_stopwatch_time(double *ns, tri_stopwatch *watch, tri_timed_fn call, void *user) {
     triage_status status = flush(watch);
     if (status != TRIAGE_OK)
         return status;

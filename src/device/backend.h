@@ -38,6 +38,10 @@ typedef struct tri_backend {
     /* the dense product */
     triage_status (*dense_library)(char *out, size_t size);
     triage_status (*dense_load)(tri_kernel **out, tri_device *device, const tri_gemm *gemm);
+    /* a call of somebody else's */
+    triage_status (*call_load)(tri_kernel **out, tri_device *device, tri_call_fn call, void *state);
+    triage_status (*bind)(tri_device *device); /* NULL, both: nothing to do */
+    void (*unbind)(tri_device *device);
 } tri_backend;
 
 extern const tri_backend tri_host_backend;

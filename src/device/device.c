@@ -187,3 +187,19 @@ triage_status tri_dense_load(tri_kernel **out, tri_device *device, const tri_gem
     *out = NULL;
     return device->backend->dense_load(out, device, gemm);
 }
+
+/* ---- calls of others ---- */
+
+triage_status tri_call_load(tri_kernel **out, tri_device *device, tri_call_fn call, void *state) {
+    *out = NULL;
+    return device->backend->call_load(out, device, call, state);
+}
+
+triage_status tri_device_bind(tri_device *device) {
+    return device->backend->bind ? device->backend->bind(device) : TRIAGE_OK;
+}
+
+void tri_device_unbind(tri_device *device) {
+    if (device->backend->unbind)
+        device->backend->unbind(device);
+}

@@ -199,6 +199,18 @@ triage_status tri_dense_library(char *out, size_t size, tri_device *device);
  * TRIAGE_E_UNSUPPORTED: the library has not these types. */
 triage_status tri_dense_load(tri_kernel **out, tri_device *device, const tri_gemm *gemm);
 
+/* ---- a call of somebody else's, as a kernel -------------------------------------------------------------- */
+
+/* Enqueues its work on the stream; on the host it is done on return. */
+typedef triage_status (*tri_call_fn)(void *state, void *stream);
+/* Launched, timed and unloaded like any kernel; the argument of a launch is not used. state is borrowed. */
+triage_status tri_call_load(tri_kernel **out, tri_device *device, tri_call_fn call, void *state);
+
+/* Makes the device's context the one that the libraries of others find in this thread, until the same thread unbinds
+ * it: one after the other, like brackets. Nothing on the host. */
+triage_status tri_device_bind(tri_device *device);
+void tri_device_unbind(tri_device *device);
+
 /* What cannot be keyed but explains a time: JSON object text, owned by the caller: driver, runtime, clocks
  * seen, throttle reasons, power cap, MIG, MPS, other processes (through NVML when it can be found). */
 triage_status tri_device_circumstances(char **out, tri_device *device);

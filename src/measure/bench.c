@@ -247,10 +247,12 @@ done:
 
 /* Twice the cache leaves nothing of it; more only costs time. A CPU's last level may be shared by a rack of
  * neighbours and far larger than any use: there the private caches are what is emptied for certain. */
-static int64_t flush_size(const tri_device_info *info) {
-    const int64_t least = (int64_t)32 << 20, most = (int64_t)(info->cc ? 256 : 64) << 20;
+static int64_t flush_size(const tri_device_info *info, int64_t asked) {
+    const int64_t fewest = (int64_t)32 << 20, least = asked > fewest ? asked : fewest,
+                  most = (int64_t)(info->cc ? 256 : 64) << 20;
     int64_t wanted = info->l2_bytes > 0 ? 2 * info->l2_bytes : most;
-    return wanted < least ? least : wanted > most ? most : wanted;
+    wanted = wanted > most ? most : wanted;
+    return wanted < least ? least : wanted;
 }
 
 triage_status tri_bench_open(tri_bench **out, tri_device *device, const tri_bench_setup *setup) {
@@ -264,7 +266,7 @@ triage_status tri_bench_open(tri_bench **out, tri_device *device, const tri_benc
     bench->pattern = setup->pattern;
     bench->seed = setup->seed;
     bench->warm = setup->warm;
-    bench->flush_bytes = setup->warm ? 0 : flush_size(tri_device_describe(device));
+    bench->flush_bytes = setup->warm ? 0 : flush_size(tri_device_describe(device), setup->flush_bytes);
     bench->sampling_limit_ns = (int64_t)(1e9 * (setup->sampling_limit_s > 0 ? setup->sampling_limit_s : 1.5));
     bench->reference_launch = *setup->reference.launch;
     if (setup->cache_dir)

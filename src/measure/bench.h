@@ -29,6 +29,7 @@ typedef struct tri_report {
     int batch;                         /* launches per timed event pair */
     bool damaged; /* an earlier candidate had damaged the inputs: nothing is known of this one */
     bool lost;    /* the device is not to be used any more by this process */
+    bool rough;   /* of a guest of a race that is not right: see tri_race_rules */
 } tri_report;
 
 typedef struct tri_bench tri_bench;
@@ -37,7 +38,8 @@ typedef struct tri_bench_setup {
     const tri_problem *problem;
     const tri_pattern *pattern; /* borrowed for the bench's life; NULL: an operation without one */
     uint64_t seed;
-    bool warm;               /* leave the L2 warm, and batch launches shorter than 20 us */
+    bool warm;           /* leave the L2 warm, and batch launches shorter than 20 us */
+    int64_t flush_bytes; /* at least so many go through the cache before each launch; 0: as the L2 needs */
     double sampling_limit_s; /* of one candidate's samples, a quarter of a race's; 0: 1.5 */
     const char *cache_dir;   /* of compiled kernels, or NULL */
     const char *lock_dir;    /* of the worker that makes the bench: see turn.h; NULL: no turns */
@@ -63,13 +65,40 @@ triage_status tri_bench_measure(tri_report *out, tri_bench *bench, const tri_tri
  * operation has no dense twin, or the problem an epilogue, which it does not compute. */
 triage_status tri_bench_measure_dense(tri_report *out, tri_bench *bench);
 
-/* Called before trial `index` runs, so that a crash can be laid at its door. */
-typedef void (*tri_racing_fn)(void *user, size_t index);
+/* What case 0 (or a later one) reads and writes on the device. Borrowed for the bench's life. */
+tri_binding tri_bench_binding(const tri_bench *bench, size_t case_index);
 
-/* Times all trials interleaved, one launch each a round, in an order shuffled by the seed in every round;
- * verifies each after the race. out: count reports. At most TRI_RACE_MAX. */
+/* ---- a race: all interleaved, one launch each a round, in an order shuffled by the seed in every round ---- */
+
 #define TRI_RACE_MAX 8
-triage_status tri_bench_race(tri_report *out, tri_bench *bench, const tri_trial *trials, size_t count,
-                             uint64_t seed, tri_racing_fn racing, void *user);
+
+/* A candidate, or whoever else computes case 0 (tri_bench_binding). */
+typedef struct tri_entrant {
+    const tri_trial *trial; /* NULL: a call */
+    tri_call_fn call;
+    void *state;
+} tri_entrant;
+
+/* Called before entrant `index` runs, so that a crash can be laid at its door. */
+typedef void (*tri_racing_fn)(void *user, size_t index);
+/* Before each round. False: the race ends with TRIAGE_E_INTERRUPTED. */
+typedef bool (*tri_round_fn)(void *user, int round);
+
+typedef struct tri_race_rules {
+    uint64_t seed;
+    int rounds; /* 2 .. TRI_SAMPLES_MAX; 0: until all medians are known to 1 %, 21 to 201 */
+    /* Others than our candidates take part. Whoever fails is out and the rest goes on, as long as the device does; who is
+     * not right is timed all the same where the result is only rough (tri_verdict_is_rough), and marked. */
+    bool has_guests;
+    tri_racing_fn racing; /* NULL: nobody is told */
+    tri_round_fn next;    /* NULL: nobody is asked */
+    void *user;           /* of both */
+    double *samples_ns;   /* [entrant][rounds], of a fixed number of rounds; NULL: not wanted */
+} tri_race_rules;
+
+/* Looks at each result before the race and at what its last timed launch left. out: count reports, at most
+ * TRI_RACE_MAX. */
+triage_status tri_bench_race(tri_report *out, tri_bench *bench, const tri_entrant *entrants, size_t count,
+                             const tri_race_rules *rules);
 
 #endif

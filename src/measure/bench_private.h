@@ -1,4 +1,4 @@
-/* Shared by bench.c (inputs and reference), bench_verify.c (the gate) and bench_time.c (the clock). */
+/* Shared by bench.c (inputs and reference), bench_verify.c (the gate), bench_time.c (the clock) and bench_race.c. */
 #ifndef TRIAGE_MEASURE_BENCH_PRIVATE_H
 #define TRIAGE_MEASURE_BENCH_PRIVATE_H
 
@@ -33,6 +33,7 @@ struct tri_bench {
     const tri_pattern *pattern; /* borrowed */
     char *cache_dir;
     bool warm;
+    bool has_guests; /* in the race that is on: see tri_race_rules */
     int64_t flush_bytes;
     int64_t sampling_limit_ns;
     uint64_t seed;
@@ -64,12 +65,14 @@ bool tri_bench_mount(tri_mounted *out, tri_bench *bench, const tri_trial *trial,
 void tri_bench_unmount(tri_bench *bench, tri_mounted *mounted);
 /* Room for each case's argument block. */
 triage_status tri_bench_args_alloc(tri_mounted *out, const tri_bench *bench, size_t bytes);
-/* What a launch of a case is bound to; the kernel's part is the caller's. */
-tri_binding tri_bench_binding(const tri_bench *bench, size_t case_index);
 bool tri_bench_run_case(tri_bench *bench, tri_mounted *mounted, size_t index, tri_report *report);
 /* Keeps the results under examination, just found right for case 0, for tri_bench_examine_again. */
 void tri_bench_keep_first(tri_bench *bench);
-/* What lies in the results and their red zones now, after more launches of case 0. */
+/* Paints the red zones and lays the results out, so that what is examined afterwards was written since. */
+triage_status tri_bench_make_ready(tri_bench *bench, size_t case_index);
+/* What lies in the results and their red zones now. */
+bool tri_bench_examine(tri_bench *bench, size_t case_index, tri_report *report);
+/* The same after tri_bench_keep_first, after more launches of case 0. */
 bool tri_bench_examine_again(tri_bench *bench, tri_report *report);
 /* Fills the results with what they hold before a case: NaN, or an input. */
 triage_status tri_bench_lay_out(tri_bench *bench, size_t case_index);
@@ -79,6 +82,23 @@ triage_status tri_bench_inputs_intact(bool *out, tri_bench *bench);
 /* The whole way of a mounted candidate, after which it is unmounted: cases, timing, cases again. */
 triage_status tri_bench_measure_mounted(tri_report *report, tri_bench *bench, tri_mounted *mounted,
                                         double best_median_ns);
+
+/* ---- the clock ---- */
+
+#define TRI_WARM_UP 3
+#define TRI_WIDTH_WANTED 0.02 /* of the median's whole interval: +- 1 % */
+
+typedef struct tri_samples {
+    double ns[TRI_SAMPLES_MAX];
+    size_t count;
+} tri_samples;
+
+/* Times count launches of case 0 more. */
+triage_status tri_bench_take(tri_bench *bench, tri_mounted *mounted, int batch, tri_samples *into,
+                             size_t count);
+void tri_bench_summarise(const tri_bench *bench, const tri_samples *taken, tri_timing *out);
+/* How many launches a timed graph has: 1, or more of what is short and may find the L2 warm. */
+int tri_bench_batch(const tri_bench *bench, const tri_samples *warm_up);
 
 bool tri_bench_time(tri_bench *bench, tri_mounted *mounted, double best_median_ns, tri_report *report);
 

@@ -266,6 +266,7 @@ static triage_status do_race(server *s, const json_t *job) {
     const char *seed = NULL;
     trial_copy copies[TRI_RACE_MAX] = {0};
     tri_trial trials[TRI_RACE_MAX];
+    tri_entrant entrants[TRI_RACE_MAX] = {0};
     tri_report reports[TRI_RACE_MAX];
     size_t count = 0;
     triage_status status = TRIAGE_OK;
@@ -277,8 +278,10 @@ static triage_status do_race(server *s, const json_t *job) {
     for (; count < json_array_size(list); count++) {
         TRI_TRY(read_trial(&copies[count], json_array_get(list, count)));
         trials[count] = (tri_trial){&copies[count].source, &copies[count].launch};
+        entrants[count].trial = &trials[count];
     }
-    TRI_TRY(tri_bench_race(reports, s->bench, trials, count, strtoull(seed, NULL, 10), announce, s));
+    const tri_race_rules rules = {.seed = strtoull(seed, NULL, 10), .racing = announce, .user = s};
+    TRI_TRY(tri_bench_race(reports, s->bench, entrants, count, &rules));
     status = answer_reports(s, "raced", reports, count);
 done:
     for (size_t i = 0; i < TRI_RACE_MAX; i++)

@@ -34,7 +34,7 @@ void *tri_stopwatch_stream(const tri_stopwatch *self) {
     (void)self;
     return NULL;
 }
-triage_status tri_stopwatch_time(double *ns, tri_stopwatch *self, tri_call_fn call, void *user) {
+triage_status tri_stopwatch_time(double *ns, tri_stopwatch *self, tri_timed_fn call, void *user) {
     self->timings++;
     *ns = 1000 + self->timings % 3;
     return call(user);

@@ -136,8 +136,8 @@ static tri_outcome measure(tri_report *report, world *w, const tri_source *sourc
 }
 
 /* The first mutation of a table is none. */
-static void check_table(world *w, const tri_source *source, const tri_launch *launch, const mutation *table,
-                        size_t count) {
+static inline void check_table(world *w, const tri_source *source, const tri_launch *launch,
+                               const mutation *table, size_t count) {
     tri_report report;
     assert_null(table[0].find);
     assert_int_equal(measure(&report, w, source, launch, &table[0]), TRI_RIGHT);

@@ -213,6 +213,16 @@ static bool capturing(tri_device *device, void *stream) {
     return result != CUDA_SUCCESS || state != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
+static triage_status bind_context(tri_device *device) {
+    tri_cuda_device *self = cuda(device);
+    return tri_cuda_check(self->driver, self->driver->context_push(self->context), "cuCtxPushCurrent");
+}
+
+static void unbind_context(tri_device *device) {
+    CUcontext popped = NULL;
+    cuda(device)->driver->context_pop(&popped);
+}
+
 const tri_backend tri_cuda_backend = {
     .name = "cuda",
     .set_tools = tri_nvrtc_set_tools,
@@ -238,4 +248,7 @@ const tri_backend tri_cuda_backend = {
     .time = tri_cuda_time,
     .dense_library = tri_cublas_library,
     .dense_load = tri_cublas_load,
+    .call_load = tri_cuda_call_load,
+    .bind = bind_context,
+    .unbind = unbind_context,
 };

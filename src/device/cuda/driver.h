@@ -71,6 +71,7 @@ triage_status tri_cuda_circumstances(char **out, tri_device *device);
 
 triage_status tri_cuda_load(tri_kernel **out, tri_device *device, const tri_image *image,
                             const tri_launch *launch);
+triage_status tri_cuda_call_load(tri_kernel **out, tri_device *device, tri_call_fn call, void *state);
 void tri_cuda_unload(tri_kernel *kernel);
 triage_status tri_cuda_launch(tri_kernel *kernel, const void *args, void *stream);
 /* flush.c: see tri_device_flush. */

@@ -112,6 +112,19 @@ done:
     return status;
 }
 
+triage_status tri_cuda_call_load(tri_kernel **out, tri_device *device, tri_call_fn call, void *state) {
+    tri_cuda_kernel *kernel = NULL;
+    triage_status status = tri_calloc(&kernel, 1, sizeof *kernel);
+    if (status != TRIAGE_OK)
+        return status;
+    kernel->base.device = device;
+    kernel->device = (tri_cuda_device *)device;
+    kernel->call = call;
+    kernel->state = state;
+    *out = &kernel->base;
+    return TRIAGE_OK;
+}
+
 void tri_cuda_unload(tri_kernel *base) {
     tri_cuda_kernel *kernel = (tri_cuda_kernel *)base;
     bool pushed = false;
@@ -133,8 +146,8 @@ TRI_HOT triage_status tri_cuda_enqueue(tri_cuda_kernel *kernel, const void *args
     triage_status status = TRIAGE_OK;
     const tri_cuda_driver *driver = kernel->device->driver;
     CUlaunchConfig config = kernel->config;
-    if (kernel->dense)
-        return tri_cublas_enqueue(kernel, args, stream);
+    if (!kernel->function)
+        return kernel->dense ? tri_cublas_enqueue(kernel, args, stream) : kernel->call(kernel->state, stream);
     void *params[] = {(void *)args}; /* the driver copies the argument and does not write to it */
     config.hStream = stream;
     if (kernel->base.clear_bytes)

@@ -8,10 +8,12 @@ typedef struct tri_cuda_kernel {
     tri_kernel base;
     tri_cuda_device *device;
     CUmodule module;
-    CUfunction function;
+    CUfunction function;   /* NULL: dense or call */
     CUlaunchConfig config; /* complete but for the stream; a launch copies it */
     CUlaunchAttribute cluster;
-    struct tri_cublas_product *dense; /* NULL: a compiled kernel */
+    struct tri_cublas_product *dense; /* NULL: no dense product */
+    tri_call_fn call;                 /* NULL: no call of somebody else's */
+    void *state;                      /* of the call */
 } tri_cuda_kernel;
 
 /* Enqueues the dense product. The device's context is current, as it is for the free. */

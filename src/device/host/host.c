@@ -107,4 +107,5 @@ const tri_backend tri_host_backend = {
     .time = tri_host_time,
     .dense_library = tri_openblas_library,
     .dense_load = tri_openblas_load,
+    .call_load = tri_host_call_load,
 };

@@ -23,7 +23,9 @@ typedef struct tri_host_kernel {
     void (*entry)(const void *args);
     void *object;
     int fd; /* open as long as the object: the loader tells objects apart by /proc/self/fd/<fd> */
-    struct tri_openblas_product *dense; /* NULL: a compiled kernel */
+    struct tri_openblas_product *dense; /* NULL: no dense product */
+    tri_call_fn call;                   /* NULL: no call of somebody else's */
+    void *state;                        /* of the call */
 } tri_host_kernel;
 
 triage_status tri_openblas_library(char *out, size_t size);
@@ -33,6 +35,7 @@ void tri_openblas_free(struct tri_openblas_product *dense);
 
 triage_status tri_host_load(tri_kernel **out, tri_device *device, const tri_image *image,
                             const tri_launch *launch);
+triage_status tri_host_call_load(tri_kernel **out, tri_device *device, tri_call_fn call, void *state);
 void tri_host_unload(tri_kernel *kernel);
 triage_status tri_host_launch(tri_kernel *kernel, const void *args, void *stream);
 triage_status tri_host_flush(tri_device *device, size_t bytes, void *stream);

@@ -71,6 +71,16 @@ done:
     return status;
 }
 
+triage_status tri_host_call_load(tri_kernel **out, tri_device *device, tri_call_fn call, void *state) {
+    tri_host_kernel *kernel = NULL;
+    triage_status status = tri_calloc(&kernel, 1, sizeof *kernel);
+    if (status != TRIAGE_OK)
+        return status;
+    *kernel = (tri_host_kernel){.base.device = device, .fd = -1, .call = call, .state = state};
+    *out = &kernel->base;
+    return TRIAGE_OK;
+}
+
 void tri_host_unload(tri_kernel *base) {
     tri_host_kernel *kernel = (tri_host_kernel *)base;
     tri_device_release(base->device, base->workspace);
@@ -86,7 +96,8 @@ void tri_host_unload(tri_kernel *base) {
 
 triage_status tri_host_launch(tri_kernel *base, const void *args, void *stream) {
     tri_host_kernel *kernel = (tri_host_kernel *)base;
-    (void)stream;
+    if (kernel->call)
+        return kernel->call(kernel->state, stream);
     if (base->clear_bytes)
         memset((void *)(uintptr_t)base->workspace, 0, base->clear_bytes);
     if (kernel->dense)
