@@ -43,13 +43,13 @@ static void give_right_ids(char *text) {
 
 static void import(const char *text, size_t size) {
     tri_merge_result result;
-    int64_t bad = 0;
+    int64_t rows = 0;
     const char *path = file_of(NULL, (const uint8_t *)text, size);
     const triage_status status = tri_store_import(&result, store, path, tri_admission_check, admission, NULL);
     MUST(status == TRIAGE_OK); /* a bad row is refused, a bad file of rows is not a failure */
     MUST(result.read == result.added + result.present + result.refused);
     if (result.added > 0)
-        MUST(tri_store_verify(&bad, store) == TRIAGE_OK && bad == 0);
+        MUST(tri_store_verify(&rows, store) == TRIAGE_OK && rows >= result.added);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
