@@ -11,6 +11,7 @@ static size_t inputs;
 static void replay_file(const char *path) {
     char *text = NULL;
     size_t size = 0;
+    fprintf(stderr, "%s\n", path); /* the last line before a crash names its input */
     if (tri_file_read(&text, &size, path, 0) != TRIAGE_OK) {
         fprintf(stderr, "%s\n", triage_last_error());
         exit(1);
@@ -24,6 +25,7 @@ static void replay_file(const char *path) {
     inputs++;
 }
 
+/* A file, or all below a folder. */
 static void replay(const char *path) {
     DIR *folder = opendir(path);
     if (!folder) {
@@ -35,8 +37,7 @@ static void replay(const char *path) {
         if (entry->d_name[0] == '.')
             continue;
         MUST(tri_path_join(&inner, path, entry->d_name) == TRIAGE_OK);
-        fprintf(stderr, "%s\n", inner); /* the last line before a crash names its input */
-        replay_file(inner);
+        replay(inner);
         free(inner);
     }
     closedir(folder);
