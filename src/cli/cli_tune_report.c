@@ -230,6 +230,8 @@ triage_status tri_cli_tune_print(const tri_cli_tune_view *view) {
     printf("%s\n%s (%s)\n", result->problem_key, result->device.name, result->device.target);
     TRI_TRY(print_rows(view));
     print_failures(view);
+    if (result->left_out > 0)
+        printf("%zu not judged, for trouble of this machine: %s\n", result->left_out, result->trouble);
     print_winner(view);
     print_dense(view);
     if (result->answered_from_store && !view->compile_only)
@@ -352,6 +354,8 @@ triage_status tri_cli_tune_json(const tri_cli_tune_view *view) {
     json_object_set_new(document, "space_size", json_integer((json_int_t)result->space_size));
     json_object_set_new(document, "database", view->db_path ? json_string(view->db_path) : json_null());
     json_object_set_new(document, "answered_from_store", json_boolean(result->answered_from_store));
+    json_object_set_new(document, "left_out", json_integer((json_int_t)result->left_out));
+    json_object_set_new(document, "trouble", result->trouble[0] ? json_string(result->trouble) : json_null());
     json_object_set_new(document, "interrupted", json_boolean(result->interrupted));
     json_object_set_new(document, "out_of_time", json_boolean(result->out_of_time));
     json_object_set_new(document, "elapsed_ns", json_integer((json_int_t)(result->elapsed_s * 1e9)));

@@ -60,6 +60,8 @@ struct tri_kernel {
 
 /* Of the compiler's log: a copy of the first line that holds needle, "" if there is none. */
 void tri_log_first_line(char *out, size_t size, const char *log, const char *needle);
+/* Does a failed compiler's log blame the source (blame.c)? line: where; "" if not. */
+bool tri_log_blames_source(char *line, size_t size, const char *log);
 
 /* ---- the cache of compiled images ---- */
 

@@ -112,10 +112,13 @@ triage_status tri_compiler_version(char *out, size_t size, const char *target);
 /* Compiles for target, through the binary cache when cache_dir is not NULL. The cache key is everything
  * that went in: text, includes, options, target, compiler version. Entries are written atomically, 0600 in
  * a 0700 folder of ours, and carry a hash that is checked on reading; a bad one is remade.
- * TRIAGE_E_COMPILE carries the first error line; warnings that mean a serialised or capped kernel
- * (C7504, C7508, C7509, C7510, C7511) are TRIAGE_E_COMPILE too. */
+ * TRIAGE_E_COMPILE is the source's fault and carries the line that says so; warnings that mean a serialised or capped
+ * kernel (C7504, C7508, C7509, C7510, C7511) are TRIAGE_E_COMPILE too. Any other status is the machine's trouble: a
+ * full disk, no memory, a compiler that was killed, none at all. */
 triage_status tri_compile(tri_image *out, const char *target, const tri_source *source,
                           const char *cache_dir);
+/* Is that the message of a TRIAGE_E_COMPILE as it is given today? Older rows of evidence call more than that so. */
+bool tri_compile_reason_blames_source(const char *reason);
 void tri_image_free(tri_image *image);
 void tri_source_free(tri_source *source);
 

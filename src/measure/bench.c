@@ -116,7 +116,9 @@ bool tri_bench_mount(tri_mounted *out, tri_bench *bench, const tri_trial *trial,
     TRI_TRY(make_args(out, bench, trial->launch));
 done:
     if (status != TRIAGE_OK) {
-        tri_report_fail(report, status == TRIAGE_E_MEMORY ? TRI_TOO_LARGE : outcome, status);
+        report->troubled = status == TRIAGE_E_MEMORY || status == TRIAGE_E_IO ||
+                           (outcome == TRI_NOT_COMPILED && status != TRIAGE_E_COMPILE);
+        tri_report_fail(report, outcome, status);
         tri_bench_unmount(bench, out);
     }
     tri_image_free(&image);

@@ -27,9 +27,10 @@ typedef struct tri_report {
     tri_timing timing;
     double row_error, row_error_limit; /* the case nearest to its limit */
     int batch;                         /* launches per timed event pair */
-    bool damaged; /* an earlier candidate had damaged the inputs: nothing is known of this one */
-    bool lost;    /* the device is not to be used any more by this process */
-    bool rough;   /* of a guest of a race that is not right: see tri_race_rules */
+    bool damaged;  /* an earlier candidate had damaged the inputs: nothing is known of this one */
+    bool troubled; /* the machine's doing, not this one's: nothing is known of it; reason says what */
+    bool lost;     /* the device is not to be used any more by this process */
+    bool rough;    /* of a guest of a race that is not right: see tri_race_rules */
 } tri_report;
 
 typedef struct tri_bench tri_bench;

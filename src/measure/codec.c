@@ -251,31 +251,33 @@ static double finite_or(double value, double otherwise) {
 
 json_t *tri_json_report(const tri_report *report) {
     const tri_timing *t = &report->timing;
-    return json_pack("{s:s, s:o, s:f, s:f, s:f, s:f, s:I, s:b, s:f, s:f, s:i, s:b, s:b}", "outcome",
+    return json_pack("{s:s, s:o, s:f, s:f, s:f, s:f, s:I, s:b, s:f, s:f, s:i, s:b, s:b, s:b}", "outcome",
                      tri_outcome_name(report->outcome), "reason", tri_json_text(report->reason), "median",
                      t->median_ns, "low", t->low_ns, "high", t->high_ns, "min", t->min_ns, "samples",
                      (json_int_t)t->samples, "cold", (int)t->cold_l2, "error",
                      finite_or(report->row_error, -1), "limit", finite_or(report->row_error_limit, -1),
-                     "batch", report->batch, "damaged", (int)report->damaged, "lost", (int)report->lost);
+                     "batch", report->batch, "damaged", (int)report->damaged, "troubled",
+                     (int)report->troubled, "lost", (int)report->lost);
 }
 
 triage_status tri_report_from_json(tri_report *out, const json_t *json) {
     const char *outcome = NULL, *reason = NULL;
     tri_timing *t = &out->timing;
     json_int_t samples = 0;
-    int cold = 0, damaged = 0, lost = 0;
+    int cold = 0, damaged = 0, troubled = 0, lost = 0;
     triage_status status = TRIAGE_OK;
     *out = (tri_report){0};
-    TRI_TRY(tri_json_read(json, "{s:s, s:s, s:F, s:F, s:F, s:F, s:I, s:b, s:F, s:F, s:i, s:b, s:b}",
+    TRI_TRY(tri_json_read(json, "{s:s, s:s, s:F, s:F, s:F, s:F, s:I, s:b, s:F, s:F, s:i, s:b, s:b, s:b}",
                           "outcome", &outcome, "reason", &reason, "median", &t->median_ns, "low", &t->low_ns,
                           "high", &t->high_ns, "min", &t->min_ns, "samples", &samples, "cold", &cold, "error",
                           &out->row_error, "limit", &out->row_error_limit, "batch", &out->batch, "damaged",
-                          &damaged, "lost", &lost));
+                          &damaged, "troubled", &troubled, "lost", &lost));
     TRI_TRY(tri_outcome_parse(&out->outcome, outcome));
     snprintf(out->reason, sizeof out->reason, "%s", reason);
     t->samples = samples;
     t->cold_l2 = cold;
     out->damaged = damaged;
+    out->troubled = troubled;
     out->lost = lost;
 done:
     return status;

@@ -62,7 +62,7 @@ static triage_status start(tri_worker *worker, const char *program, tri_worker_r
     if (access(program, X_OK) != 0)
         return tri_fail(TRIAGE_E_IO, "cannot run the worker program %s: %s", program, strerror(errno));
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-        return tri_fail(TRIAGE_E_IO, "cannot make a socket for a worker: %s", strerror(errno));
+        return tri_fail(TRIAGE_E_MEMORY, "cannot make a socket for a worker: %s", strerror(errno));
     struct timeval patience = {.tv_sec = SEND_TIMEOUT_S};
     setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     pid_t parent = getpid();
@@ -77,7 +77,7 @@ static triage_status start(tri_worker *worker, const char *program, tri_worker_r
     }
     worker->pid = 0;
     close(pair[0]);
-    return tri_fail(TRIAGE_E_IO, "cannot start a worker: %s", strerror(errno));
+    return tri_fail(TRIAGE_E_MEMORY, "cannot start a worker: %s", strerror(errno));
 }
 
 triage_status tri_worker_start(tri_worker **out, const char *program, tri_worker_role role, int pattern_fd) {
@@ -104,8 +104,17 @@ static pid_t await_end(pid_t pid, int *state, int milliseconds) {
     }
 }
 
+/* Somebody, or a system without memory, has ended it: no fault of its code raises these. */
+static bool is_from_outside(int state) {
+    if (WIFEXITED(state))
+        return WEXITSTATUS(state) == EXIT_CANNOT_RUN;
+    const int number = WTERMSIG(state);
+    return number == SIGKILL || number == SIGTERM || number == SIGINT || number == SIGHUP ||
+           number == SIGQUIT;
+}
+
 /* What became of the process, as text: kills it first if it is still there. */
-static void reap(tri_worker *worker, char *how, size_t size) {
+static void reap(tri_worker *worker, char *how, size_t size, bool *ended_from_outside) {
     int state = 0;
     pid_t got = 0;
     if (!worker->pid)
@@ -119,6 +128,7 @@ static void reap(tri_worker *worker, char *how, size_t size) {
     worker->pid = 0;
     if (!how)
         return;
+    *ended_from_outside = got > 0 && is_from_outside(state);
     if (got <= 0) /* a driver that does not let go of it: nobody waits for that */
         snprintf(how, size, "does not end, even when killed");
     else if (WIFSIGNALED(state))
@@ -133,7 +143,7 @@ static void reap(tri_worker *worker, char *how, size_t size) {
 void tri_worker_free(tri_worker *worker) {
     if (!worker)
         return;
-    reap(worker, NULL, 0);
+    reap(worker, NULL, 0, NULL);
     tri_wire_free(&worker->wire);
     free(worker);
 }
@@ -341,7 +351,7 @@ static void take_line(tri_event *out, tri_worker *worker, json_t *json) {
         free(out->circumstances);
         *out = (tri_event){.kind = TRI_EVENT_DIED, .worker = out->worker};
         copy_text(out->message, sizeof out->message, triage_last_error());
-        reap(worker, NULL, 0);
+        reap(worker, NULL, 0, NULL);
     }
     if (out->kind != TRI_EVENT_RACING)
         worker->busy = false;
@@ -350,7 +360,7 @@ static void take_line(tri_event *out, tri_worker *worker, json_t *json) {
 
 static void take_end(tri_event *out, tri_worker *worker) {
     out->kind = TRI_EVENT_DIED;
-    reap(worker, out->message, sizeof out->message);
+    reap(worker, out->message, sizeof out->message, &out->from_outside);
     worker->busy = false;
 }
 
@@ -360,7 +370,7 @@ static bool take_buffered(tri_event *out, tri_worker *worker) {
     if (tri_wire_next(&json, &worker->wire) != TRIAGE_OK) {
         out->kind = TRI_EVENT_DIED;
         copy_text(out->message, sizeof out->message, triage_last_error());
-        reap(worker, NULL, 0);
+        reap(worker, NULL, 0, NULL);
         worker->busy = false;
         return true;
     }
@@ -374,7 +384,7 @@ static bool take_late(tri_event *out, tri_worker *worker) {
         return false;
     out->kind = TRI_EVENT_TIMED_OUT;
     snprintf(out->message, sizeof out->message, "%s took longer than %.3g s", worker->job, worker->seconds);
-    reap(worker, NULL, 0);
+    reap(worker, NULL, 0, NULL);
     worker->busy = false;
     return true;
 }

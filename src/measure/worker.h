@@ -15,7 +15,8 @@ typedef struct tri_worker tri_worker;
 typedef enum tri_worker_role { TRI_WORKER_COMPILE, TRI_WORKER_MEASURE } tri_worker_role;
 
 /* Starts program (the triage_worker of this build). pattern_fd: from tri_pattern_share, or -1; the worker
- * gets its own copy. TRIAGE_E_IO when there is no such program. */
+ * gets its own copy. TRIAGE_E_IO when there is no such program, TRIAGE_E_MEMORY when the system has no room for one
+ * more process now. */
 triage_status tri_worker_start(tri_worker **out, const char *program, tri_worker_role role, int pattern_fd);
 /* Kills it, with whatever it started, and waits for its end. */
 void tri_worker_free(tri_worker *worker);
@@ -76,7 +77,8 @@ typedef struct tri_event {
     size_t worker; /* index in the list waited for */
     triage_status status;
     char message[512];
-    bool leaving; /* the worker ends itself after this: free it */
+    bool leaving;      /* the worker ends itself after this: free it */
+    bool from_outside; /* it died of what no code of its own does: it was killed, or could not be run */
     tri_compiled compiled;
     tri_device_info device;
     char compiler[64], library[64];

@@ -91,8 +91,8 @@ done:
 static triage_status take(tri_search *search, const char *key, const char *hash, const char *library,
                           const tri_event *event) {
     tri_report report = event->reports[0];
-    if (event->kind == TRI_EVENT_FAILED) {
-        note_reason(search, event->message);
+    if (event->kind == TRI_EVENT_FAILED || tri_search_is_trouble_of(event) || report.troubled) {
+        note_reason(search, event->kind == TRI_EVENT_MEASURED ? report.reason : event->message);
         return TRIAGE_OK;
     }
     if (event->kind == TRI_EVENT_NONE) {

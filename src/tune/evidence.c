@@ -123,6 +123,8 @@ triage_status tri_search_record_failure(tri_search *search, tri_search_trial *tr
 
 /* Times taken with another state of the L2 answer another question; so does a space that allows fewer spills. */
 static bool answers(const tri_search *search, const tri_search_trial *trial, const tri_measurement *row) {
+    if (tri_search_is_trouble(row))
+        return false;
     if (row->outcome == TRI_SPILLED && row->spill_bytes <= trial->candidate.spill_limit)
         return false;
     bool timed = row->outcome == TRI_RIGHT || row->outcome == TRI_SLOW;

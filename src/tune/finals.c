@@ -111,9 +111,12 @@ static void remove_finalist(tri_search_trial **finalists, size_t *count, size_t 
     (*count)--;
 }
 
-/* The one that was running when the worker was lost has failed, whatever it did in the search. */
+/* The one that was running when the worker was lost has failed, whatever it did in the search; unless the worker was
+ * killed, or the machine could not go on: then they race again. */
 static triage_status take_loss(tri_search *search, tri_search_trial **finalists, size_t *count,
                                size_t running, const tri_event *event) {
+    if (tri_search_is_trouble_of(event))
+        return tri_search_trouble(search, NULL, TRI_TRIAL_DONE, TRIAGE_E_DEVICE, event->message, false);
     tri_outcome outcome = event->kind == TRI_EVENT_TIMED_OUT ? TRI_TIMED_OUT
                           : event->kind == TRI_EVENT_DIED    ? TRI_CRASHED
                                                              : TRI_LAUNCH_FAILED;
@@ -132,6 +135,10 @@ static triage_status take_reports(tri_search *search, tri_search_trial **finalis
         const tri_report *report = &event->reports[i];
         if (report->outcome == TRI_RIGHT && report->timing.samples == 0) {
             *again = true;
+            continue;
+        }
+        if (report->troubled) { /* what it did in the search stands */
+            remove_finalist(finalists, count, i);
             continue;
         }
         TRI_TRY(tri_search_record(search, finalists[i], report, "race", event->circumstances));

@@ -144,6 +144,8 @@ static triage_status add_proposal(tri_search *search, int64_t index) {
     if (!earlier)
         return add_trial(search, index, true);
     earlier->proposed = true;
+    if (earlier->state == TRI_TRIAL_LEFT_OUT)
+        return tri_strategy_tell(search->strategy, index, -1);
     return earlier->state == TRI_TRIAL_DONE ? tell(search, earlier) : TRIAGE_OK;
 }
 
@@ -201,7 +203,7 @@ static triage_status idle_compiler(size_t *out, tri_search *search) {
 static triage_status feed_compilers(tri_search *search) {
     bool quiet = !search->options->compile_only && tri_search_is_host(search), ours = true;
     triage_status status = TRIAGE_OK;
-    if (quiet && search->measurer == TRI_MEASURER_BUSY)
+    if (tri_search_pauses(search) || (quiet && search->measurer == TRI_MEASURER_BUSY))
         return TRIAGE_OK;
     if (quiet && count_in(search, TRI_TRIAL_WAITING) > 0)
         TRI_TRY(tri_search_take_turn(&ours, search)); /* compiling disturbs the other's times, too */
@@ -211,8 +213,10 @@ static triage_status feed_compilers(tri_search *search) {
         tri_search_trial *trial = search->trials[i];
         if (trial->state != TRI_TRIAL_WAITING)
             continue;
-        TRI_TRY(idle_compiler(&trial->worker, search));
-        if (!trial->worker)
+        status = idle_compiler(&trial->worker, search);
+        if (status == TRIAGE_E_MEMORY) /* no process to be had now */
+            return tri_search_trouble(search, NULL, TRI_TRIAL_WAITING, status, triage_last_error(), false);
+        if (status != TRIAGE_OK || !trial->worker)
             break;
         TRI_TRY(tri_worker_compile(search->workers[trial->worker], search->info.target, &trial->source,
                                    search->cache_dir, COMPILE_LIMIT_S));
@@ -260,8 +264,11 @@ static triage_status take_compiled(tri_search *search, tri_search_trial *trial, 
     trial->compiled = *c;
     trial->row.compile_ms = c->from_cache ? 0 : c->ms;
     search->compile_ms += trial->row.compile_ms;
-    if (c->status == TRIAGE_E_NO_DEVICE || c->status == TRIAGE_E_IO)
-        return tri_fail(c->status, "%s", c->message); /* no compiler, no cache: nobody gets any further */
+    if (c->status == TRIAGE_E_NO_DEVICE)
+        return tri_fail(c->status, "%s", c->message); /* no compiler: nobody gets any further */
+    if (c->status != TRIAGE_OK && c->status != TRIAGE_E_COMPILE)
+        return tri_search_trouble(search, trial, TRI_TRIAL_WAITING, c->status, c->message, false);
+    tri_search_well(search);
     if (c->status != TRIAGE_OK)
         return fail_trial(search, trial, TRI_NOT_COMPILED, c->message);
     tri_outcome outcome = fit(search, trial, reason, sizeof reason);
@@ -283,12 +290,15 @@ static triage_status on_compiler(tri_search *search, const tri_event *event) {
     tri_search_drop_worker(search, event->worker);
     if (!trial)
         return TRIAGE_OK;
-    if (event->kind == TRI_EVENT_FAILED)
+    if (event->kind == TRI_EVENT_FAILED && event->status == TRIAGE_E_NO_DEVICE)
         return tri_fail(event->status, "%s", event->message);
-    if (event->kind == TRI_EVENT_TIMED_OUT)
-        return fail_trial(search, trial, TRI_TIMED_OUT, event->message);
-    snprintf(reason, sizeof reason, "the compiler's process was lost: %s", event->message);
-    return fail_trial(search, trial, TRI_NOT_COMPILED, reason);
+    if (event->kind == TRI_EVENT_DIED)
+        snprintf(reason, sizeof reason, "the compiler's process was lost: %s", event->message);
+    else
+        snprintf(reason, sizeof reason, "%s", event->message);
+    return tri_search_trouble(search, trial, TRI_TRIAL_WAITING,
+                              event->kind == TRI_EVENT_FAILED ? event->status : TRIAGE_E_IO, reason,
+                              event->kind == TRI_EVENT_TIMED_OUT); /* that was long enough */
 }
 
 /* ---- measuring ------------------------------------------------------------------------------------------ */
@@ -324,7 +334,8 @@ done:
 
 static triage_status feed_measurer(tri_search *search) {
     bool compiling = count_in(search, TRI_TRIAL_WAITING) + count_in(search, TRI_TRIAL_COMPILING) > 0;
-    if (search->options->compile_only || search->trial_count == search->done_count)
+    if (search->options->compile_only || search->trial_count == search->done_count ||
+        tri_search_pauses(search))
         return TRIAGE_OK;
     if (search->measurer != TRI_MEASURER_READY)
         return tri_search_feed_measurer(search, true);
@@ -343,9 +354,10 @@ static triage_status feed_measurer(tri_search *search) {
     return TRIAGE_OK;
 }
 
-/* A start that fails after one that went well is the last crash's aftermath: again, a few times. */
+/* A start that fails after one that went well is the last crash's aftermath, and a machine in trouble may get over it:
+ * again, a few times. */
 static triage_status start_failed(tri_search *search, const tri_event *event) {
-    bool first = search->setup_ms == 0;
+    bool first = search->setup_ms == 0 && !tri_search_is_trouble_of(event);
     tri_search_drop_worker(search, 0);
     if (!first && ++search->failed_starts < FAILED_STARTS_MAX)
         return TRIAGE_OK;
@@ -380,7 +392,10 @@ static triage_status take_measured(tri_search *search, tri_search_trial *trial, 
         trial->state = TRI_TRIAL_COMPILED;
         return TRIAGE_OK;
     }
+    if (report->troubled)
+        return tri_search_trouble(search, trial, TRI_TRIAL_COMPILED, TRIAGE_E_IO, report->reason, false);
     search->measured_now++;
+    tri_search_well(search);
     triage_status status = tri_search_record(search, trial, report, "search", event->circumstances);
     return status == TRIAGE_OK ? finish(search, trial) : status;
 }
@@ -393,11 +408,14 @@ static triage_status on_measurer(tri_search *search, const tri_event *event) {
     search->measurer = TRI_MEASURER_READY;
     if (gone)
         tri_search_drop_worker(search, 0);
+    if (event->kind == TRI_EVENT_MEASURED)
+        return take_measured(search, trial, event);
+    if (tri_search_is_trouble_of(event))
+        return tri_search_trouble(search, trial, TRI_TRIAL_COMPILED,
+                                  event->kind == TRI_EVENT_FAILED ? event->status : TRIAGE_E_DEVICE,
+                                  event->message, false);
     search->measured_now++;
     switch (event->kind) {
-    case TRI_EVENT_MEASURED:
-        search->measured_now--;
-        return take_measured(search, trial, event);
     case TRI_EVENT_TIMED_OUT:
         return fail_trial(search, trial, TRI_TIMED_OUT, event->message);
     case TRI_EVENT_DIED:
@@ -445,7 +463,7 @@ static triage_status fail_reference(const tri_event *event) {
     const bool answered = event->kind == TRI_EVENT_COMPILED;
     const triage_status status = answered                          ? event->compiled.status
                                  : event->kind == TRI_EVENT_FAILED ? event->status
-                                                                   : TRIAGE_E_COMPILE;
+                                                                   : TRIAGE_E_IO;
     return tri_fail(status, "the plain kernel of verification does not compile: %s",
                     answered ? event->compiled.message : event->message);
 }

@@ -10,7 +10,8 @@ typedef enum tri_trial_state {
     TRI_TRIAL_COMPILING, /* in workers[worker] */
     TRI_TRIAL_COMPILED,  /* waiting for the measurer */
     TRI_TRIAL_MEASURING,
-    TRI_TRIAL_DONE
+    TRI_TRIAL_DONE,
+    TRI_TRIAL_LEFT_OUT /* the machine did not let us judge it: nothing is stored, and the next run tries it again */
 } tri_trial_state;
 
 /* One candidate on its way. */
@@ -23,6 +24,7 @@ typedef struct tri_search_trial {
     size_t worker;
     bool proposed; /* the strategy waits for its result */
     bool retried;  /* its first measurement was spoilt by somebody else's damage */
+    int troubles;  /* tries that the machine's trouble has ended */
     size_t rank;   /* in the store's ranking; SIZE_MAX: not in it */
     tri_compiled compiled;
     tri_tune_row row;
@@ -81,6 +83,11 @@ typedef struct tri_search {
     tri_tune_dense dense;
     double best_median_ns; /* 0: none yet */
     double compile_ms;
+    int troubles; /* of the machine, since something last went well */
+    bool told_of_trouble;
+    char trouble[512];      /* the last one; "": none */
+    size_t left_out_count;  /* trials */
+    int64_t pause_until_ns; /* nothing is begun before */
     bool interrupted, out_of_time;
 } tri_search;
 
@@ -99,6 +106,20 @@ triage_status tri_search_starting(tri_search *search, const tri_event *event);
 void tri_search_drop_worker(tri_search *search, size_t worker);
 double tri_search_candidate_limit(const tri_search *search);
 bool tri_search_is_host(const tri_search *search);
+
+/* ---- trouble.c ---- */
+/* The machine has ended what was done for this trial (NULL: for none yet): it goes back to state `again` after a pause, and
+ * is left out after some tries; give_up: at once. message: what happened. A status when the machine has done nothing else
+ * for long. */
+triage_status tri_search_trouble(tri_search *search, tri_search_trial *trial, tri_trial_state again,
+                                 triage_status status, const char *message, bool give_up);
+/* Something was done: the trouble is over. */
+void tri_search_well(tri_search *search);
+bool tri_search_pauses(const tri_search *search);
+/* Was a job of the measurer ended by what is no candidate's doing? */
+bool tri_search_is_trouble_of(const tri_event *event);
+/* Is what a row says the machine's trouble? Older versions stored that as the candidate's failure. */
+bool tri_search_is_trouble(const tri_measurement *row);
 
 /* ---- finals.c ---- */
 triage_status tri_search_race(tri_search *search);

@@ -296,7 +296,9 @@ static triage_status fill_result(tri_tune_result *out, tri_search *search) {
     search->known = (tri_known){0};
     out->tie_set = count_ties(out);
     out->winner = out->tie_set > 0 ? 0 : -1;
-    out->answered_from_store = out->count > 0;
+    out->left_out = search->left_out_count;
+    memcpy(out->trouble, search->trouble, sizeof out->trouble);
+    out->answered_from_store = out->count > 0 && out->left_out == 0;
     for (size_t i = 0; i < out->count; i++)
         out->answered_from_store = out->answered_from_store && out->rows[i].known;
     out->dense = search->dense;
@@ -318,11 +320,18 @@ static triage_status judge(const tri_tune_result *result, const tri_tune_options
                         result->count);
     if (options->for_device) /* what failed is what was asked for */
         return TRIAGE_OK;
+    if (options->compile_only && result->left_out > 0)
+        return tri_fail(TRIAGE_E_IO, "%zu candidates could not be compiled on this machine: %s",
+                        result->left_out, result->trouble);
     if (options->compile_only && compiled < result->count)
         return tri_fail(TRIAGE_E_COMPILE, "%zu of %zu candidates did not compile within their limits",
                         result->count - compiled, result->count);
     if (options->compile_only || result->winner >= 0)
         return TRIAGE_OK;
+    if (result->left_out > 0)
+        return tri_fail(TRIAGE_E_IO,
+                        "none of %zu candidates was right, and %zu could not be judged on this machine: %s",
+                        result->count + result->left_out, result->left_out, result->trouble);
     if (result->out_of_time)
         return tri_fail(TRIAGE_E_WRONG, "no candidate was found right within %g s", options->time_limit_s);
     return tri_fail(TRIAGE_E_WRONG, "none of %zu candidates was right", result->count);

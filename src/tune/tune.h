@@ -69,6 +69,9 @@ typedef struct tri_tune_result {
     int64_t winner;  /* index into rows; -1 none */
     size_t tie_set;  /* rows[0 .. tie_set-1] are within noise of the winner */
     tri_tune_dense dense;
+    size_t
+        left_out; /* candidates that the machine's trouble kept from being judged: no rows, tried by the next run */
+    char trouble[512];        /* the last of it; "": none */
     bool answered_from_store; /* nothing had to be measured */
     bool interrupted, out_of_time;
     double elapsed_s, compile_s;

@@ -47,7 +47,18 @@ static void only_the_text_is_the_candidates_fault(void **state) {
     expect("6", "k.cu(1): error: no such thing\n", TRIAGE_E_COMPILE, "k.cu: k.cu(1): error: no such thing");
     expect("1", "", TRIAGE_E_MEMORY, "nvrtcCompileProgram: out of memory");
     expect("7", "nvrtc: error: failed to open libnvrtc-builtins.so.13.7\n", TRIAGE_E_DEVICE,
-           "nvrtcCompileProgram: another failure");
+           "nvrtcCompileProgram: another failure: nvrtc: error: failed to open libnvrtc-builtins.so.13.7");
+    expect("6", "k.cu(9): catastrophic error: out of memory\n", TRIAGE_E_DEVICE,
+           "nvrtcCompileProgram: another failure: k.cu(9): catastrophic error: out of memory");
+    expect("6", "ptxas fatal   : Memory allocation failure\n", TRIAGE_E_DEVICE,
+           "nvrtcCompileProgram: another failure: ptxas fatal   : Memory allocation failure");
+    expect(
+        "5", "nvrtc: error: invalid value for --gpu-architecture (-arch)\n", TRIAGE_E_DEVICE,
+        "nvrtcCompileProgram: another failure: nvrtc: error: invalid value for --gpu-architecture (-arch)");
+    expect("6", "ptxas error   : Entry function 'triage_kernel' uses too much shared data\n",
+           TRIAGE_E_COMPILE,
+           "k.cu: ptxas error   : Entry function 'triage_kernel' uses too much shared data");
+    expect("6", "", TRIAGE_E_DEVICE, "nvrtcCompileProgram: another failure");
 }
 
 int main(void) {

@@ -215,7 +215,7 @@ static void test_nvrtc_errors(void **state) {
                        "a[threadIdx.x] = *p; __syncthreads(); *p = a[5]; }\n");
     expect_failure("sm_90a", &source, TRIAGE_E_COMPILE, "280000 bytes");
     source = source_of("x.cu", "");
-    expect_failure("sm_10", &source, TRIAGE_E_COMPILE, "gpu-architecture");
+    expect_failure("sm_10", &source, TRIAGE_E_DEVICE, "gpu-architecture"); /* too new or too old a compiler */
 }
 
 /* 1024 threads, two blocks a processor: 32 registers for 64 live values. */

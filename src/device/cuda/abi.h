@@ -127,6 +127,7 @@ typedef struct _nvrtcProgram *nvrtcProgram;
 typedef enum nvrtcResult {
     NVRTC_SUCCESS = 0,
     NVRTC_ERROR_OUT_OF_MEMORY = 1,
+    NVRTC_ERROR_COMPILATION = 6,              /* with a log */
     NVRTC_ERROR_BUILTIN_OPERATION_FAILURE = 7 /* its own second library is not found */
 } nvrtcResult;
 

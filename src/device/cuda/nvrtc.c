@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define STATIC_SMEM_MAX 49152 /* bytes, of every architecture */
+
 typedef struct nvrtc {
 #define TRI_SYMBOL(field, prototype, symbol) __typeof__(prototype) *field;
 #include "device/cuda/nvrtc.def"
@@ -293,22 +295,24 @@ done:
     return status;
 }
 
-/* Compiler and assembler put "error" into the line that tells; a linker's or resource failure may not. */
+/* Only what compiler and assembler say of the text is the candidate's fault. */
 static triage_status judge(const nvrtc *rtc, nvrtcResult result, const tri_image *image, const char *name) {
     char line[400];
-    if (result == NVRTC_ERROR_OUT_OF_MEMORY || result == NVRTC_ERROR_BUILTIN_OPERATION_FAILURE)
-        return check(rtc, result, "nvrtcCompileProgram"); /* the machine's trouble, not the candidate's */
     if (result == NVRTC_SUCCESS) {
         tri_nvrtc_bad_warning(line, sizeof line, image->log);
         return line[0] ? tri_fail(TRIAGE_E_COMPILE, "%s: %s", name, line) : TRIAGE_OK;
     }
+    if (result == NVRTC_ERROR_COMPILATION && tri_log_blames_source(line, sizeof line, image->log))
+        return tri_fail(TRIAGE_E_COMPILE, "%s: %s", name, line);
     tri_log_first_line(line, sizeof line, image->log, "error");
     if (!line[0])
         tri_log_first_line(line, sizeof line, image->log, "fatal");
+    if (!line[0] && result == NVRTC_ERROR_COMPILATION && image->static_smem_bytes > STATIC_SMEM_MAX)
+        return tri_fail(TRIAGE_E_COMPILE, "%s: %d bytes of static shared memory: at most %d", name,
+                        image->static_smem_bytes, STATIC_SMEM_MAX); /* ptxas gives the figure, and no error */
     if (!line[0])
-        snprintf(line, sizeof line, "%s, %d registers, %d bytes of static shared memory",
-                 rtc->error_string(result), image->registers, image->static_smem_bytes);
-    return tri_fail(TRIAGE_E_COMPILE, "%s: %s", name, line);
+        return check(rtc, result, "nvrtcCompileProgram");
+    return tri_fail(TRIAGE_E_DEVICE, "nvrtcCompileProgram: %s: %s", rtc->error_string(result), line);
 }
 
 static triage_status read_cubin(const nvrtc *rtc, tri_image *out, nvrtcProgram program) {

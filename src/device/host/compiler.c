@@ -50,7 +50,8 @@ static triage_status run_in(int *exit_code, const char *folder, char *const argv
         error = posix_spawn(&child, argv[0], &actions, NULL, argv, environment);
     posix_spawn_file_actions_destroy(&actions);
     if (error)
-        return tri_fail(TRIAGE_E_NO_DEVICE, "starting %s: %s", argv[0], strerror(error));
+        return tri_fail(error == EAGAIN || error == ENOMEM ? TRIAGE_E_MEMORY : TRIAGE_E_NO_DEVICE,
+                        "starting %s: %s", argv[0], strerror(error));
     while (waitpid(child, &state, 0) < 0) {
         if (errno != EINTR)
             return tri_fail(TRIAGE_E_IO, "waiting for %s: %s", argv[0], strerror(errno));
@@ -100,7 +101,9 @@ static triage_status read_version(char *out, size_t size, const char *path) {
     TRI_TRY(read_log(&log, folder));
     const char *clang = strstr(log, "clang version ");
     tri_log_first_line(first, sizeof first, log, "");
-    if (exit_code != 0 || !first[0]) {
+    if (exit_code > 128 || (exit_code == 0 && !first[0])) { /* ended, or nowhere to write to */
+        status = tri_fail(TRIAGE_E_IO, "%s --version ended with %d and no version", path, exit_code);
+    } else if (exit_code != 0) {
         status = tri_fail(TRIAGE_E_NO_DEVICE, "%s --version ended with %d and no version", path, exit_code);
     } else if (clang) {
         clang += strlen("clang version ");
@@ -243,7 +246,7 @@ done:
     return status;
 }
 
-/* A compiler that was stopped says nothing about the candidate. */
+/* Only what it says of the text is the candidate's fault. */
 static triage_status judge(int exit_code, const char *path, const char *name, const char *log) {
     char line[400];
     if (exit_code == 0)
@@ -252,10 +255,13 @@ static triage_status judge(int exit_code, const char *path, const char *name, co
         return tri_fail(TRIAGE_E_INTERRUPTED, "%s: %s was stopped", name, path);
     if (exit_code > 128)
         return tri_fail(TRIAGE_E_IO, "%s: %s was ended by signal %d", name, path, exit_code - 128);
+    if (tri_log_blames_source(line, sizeof line, log))
+        return tri_fail(TRIAGE_E_COMPILE, "%s: %s", name, line);
     tri_log_first_line(line, sizeof line, log, "error");
     if (!line[0])
         tri_log_first_line(line, sizeof line, log, "");
-    return tri_fail(TRIAGE_E_COMPILE, "%s: %s", name, line[0] ? line : "the compiler failed without a word");
+    return tri_fail(TRIAGE_E_IO, "%s: %s ended with %d: %s", name, path, exit_code,
+                    line[0] ? line : "without a word");
 }
 
 triage_status tri_host_compile(tri_image *out, const char *target, const tri_source *source) {
