@@ -1,7 +1,7 @@
 """cuSPARSE's block-sparse products as peers, on torch's tensors: cusparseSpMM in its BSR and Blocked-ELL formats.
 
 torch has no way to them for f16 (its bsr @ dense is the Triton kernel), so the library is called by ctypes, with
-the prototypes and numbers of cusparse.h 12 and as src/cli/cli_bench_cusparse.c does for triage_bench. What may be
+the prototypes and numbers of cusparse.h 12 and as src/cli/bench/cusparse.c does for triage_bench. What may be
 done once for a pattern (conversion, buffer, preprocessing) is done before any time is taken.
 """
 import ctypes

@@ -4,7 +4,7 @@
 
 #include "device/device.h"
 
-typedef struct tri_backend {
+typedef struct tri_device_backend {
     const char *name;
     /* the compiler: no device needed */
     triage_status (*set_tools)(const char *path);
@@ -42,14 +42,14 @@ typedef struct tri_backend {
     triage_status (*call_load)(tri_kernel **out, tri_device *device, tri_call_fn call, void *state);
     triage_status (*bind)(tri_device *device); /* NULL, both: nothing to do */
     void (*unbind)(tri_device *device);
-} tri_backend;
+} tri_device_backend;
 
-extern const tri_backend tri_host_backend;
-extern const tri_backend tri_cuda_backend;
+extern const tri_device_backend tri_host_backend;
+extern const tri_device_backend tri_cuda_backend;
 
 /* The first member of each backend's own struct. */
 struct tri_device {
-    const tri_backend *backend;
+    const tri_device_backend *backend;
     tri_device_info info;
 };
 struct tri_kernel {
@@ -72,8 +72,9 @@ triage_status tri_cache_write(const tri_image *image, const char *cache_dir, con
 /* ---- which compiler there is, remembered beside it (memo.c) ---- */
 
 /* False: not known, or it is another file by now. */
-bool tri_memo_read(char *version, size_t size, const char *cache_dir, const char *backend);
+bool tri_compiler_version_read(char *version, size_t size, const char *cache_dir, const char *backend);
 /* A failure costs time, no more. */
-void tri_memo_write(const char *cache_dir, const char *backend, const char *file, const char *version);
+void tri_compiler_version_write(const char *cache_dir, const char *backend, const char *file,
+                                const char *version);
 
 #endif

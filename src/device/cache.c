@@ -2,7 +2,7 @@
  *
  * An entry is code that will be run, so it is believed only from folders that nobody else can write, and only when
  * its digest matches, which takes <cache>/secret to make: 32 random bytes, made once, that only this user can read.
- * Whatever is damaged, or came from elsewhere, counts as missing and is made again.
+ * Whatever is damaged, or came from sisters, counts as missing and is made again.
  */
 #include "device/backend.h"
 

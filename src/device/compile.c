@@ -16,7 +16,7 @@ static bool is_cuda_target(const char *target) {
     return digits <= 4 && (!*suffix || strcmp(suffix, "a") == 0 || strcmp(suffix, "f") == 0);
 }
 
-static triage_status backend_of_target(const tri_backend **out, const char *target) {
+static triage_status backend_of_target(const tri_device_backend **out, const char *target) {
     if (is_cuda_target(target)) {
         *out = &tri_cuda_backend;
         return TRIAGE_OK;
@@ -32,7 +32,7 @@ static triage_status backend_of_target(const tri_backend **out, const char *targ
 }
 
 triage_status tri_compiler_version(char *out, size_t size, const char *target) {
-    const tri_backend *backend = NULL;
+    const tri_device_backend *backend = NULL;
     triage_status status = backend_of_target(&backend, target);
     return status == TRIAGE_OK ? backend->compiler_version(out, size) : status;
 }
@@ -60,29 +60,30 @@ done:
 }
 
 /* The image that the compiler made which is remembered; TRIAGE_E_NOT_FOUND: ask the compiler itself. */
-static triage_status read_remembered(tri_image *out, const tri_backend *backend, const char *target,
+static triage_status read_remembered(tri_image *out, const tri_device_backend *backend, const char *target,
                                      const tri_source *source, const char *cache_dir) {
     char file[4096], compiler[64], key[TRI_HASH_SIZE];
     bool chosen = false;
     backend->compiler_file(file, sizeof file, &chosen);
-    if (chosen || file[0] || !tri_memo_read(compiler, sizeof compiler, cache_dir, backend->name))
+    if (chosen || file[0] || !tri_compiler_version_read(compiler, sizeof compiler, cache_dir, backend->name))
         return TRIAGE_E_NOT_FOUND;
     triage_status status = image_key(key, target, compiler, source);
     return status == TRIAGE_OK ? tri_cache_read(out, cache_dir, key) : status;
 }
 
-static void remember_compiler(const tri_backend *backend, const char *compiler, const char *cache_dir) {
+static void remember_compiler(const tri_device_backend *backend, const char *compiler,
+                              const char *cache_dir) {
     char file[4096];
     bool chosen = false;
     backend->compiler_file(file, sizeof file, &chosen);
     if (file[0] && !chosen)
-        tri_memo_write(cache_dir, backend->name, file, compiler);
+        tri_compiler_version_write(cache_dir, backend->name, file, compiler);
 }
 
 triage_status tri_compile(tri_image *out, const char *target, const tri_source *source,
                           const char *cache_dir) {
     triage_status status = TRIAGE_OK;
-    const tri_backend *backend = NULL;
+    const tri_device_backend *backend = NULL;
     char compiler[64], key[TRI_HASH_SIZE];
     *out = (tri_image){0};
     TRI_TRY(backend_of_target(&backend, target));

@@ -15,7 +15,7 @@ triage_status tri_library_open(void **out, const char *const *names, const char 
 
 /* Prefixes of Python installations, e.g. "/opt/venv:/usr" (their packages are in /opt/venv/lib/python3.11/...):
  * absolute folders, separated by colons, borrowed from here on; NULL: none. Before the first search. The programs
- * know them from their environment (cli/cli_libraries.c), which the library does not read. */
+ * know them from their environment (cli/common/libraries.c), which the library does not read. */
 void tri_library_set_prefixes(const char *prefixes);
 
 #endif

@@ -6,7 +6,7 @@
 
 #include "base/confine.h"
 #include "measure/codec.h"
-#include "measure/turn.h"
+#include "measure/device_lock.h"
 #include "measure/wire.h"
 #include "measure/worker.h"
 
@@ -109,11 +109,12 @@ static triage_status outlast_others(server *s, const char *folder) {
     const int64_t until = tri_now_ns() + OUTLAST_S * INT64_C(1000000000);
     triage_status status = TRIAGE_OK;
     bool ours = false;
-    TRI_TRY(tri_turn_open(&s->turn_fd, folder, tri_device_describe(s->device), TRI_TURN_PROCESS));
-    TRI_TRY(tri_turn_take(&ours, s->turn_fd));
+    TRI_TRY(
+        tri_device_lock_open(&s->turn_fd, folder, tri_device_describe(s->device), TRI_DEVICE_LOCK_PROCESS));
+    TRI_TRY(tri_device_lock_take(&ours, s->turn_fd));
     while (!ours && tri_now_ns() < until) {
         usleep(20000);
-        TRI_TRY(tri_turn_take(&ours, s->turn_fd));
+        TRI_TRY(tri_device_lock_take(&ours, s->turn_fd));
     }
     if (!ours)
         status =

@@ -16,7 +16,7 @@ typedef struct tri_arrival {
     const char *name; /* of a peer, else "" */
 } tri_arrival;
 
-typedef struct tri_backend {
+typedef struct tri_store_backend {
     bool wide_ranking; /* "ranking" and "standing" give whole rows, to spare a journey for each; else their
                           numbers */
     void (*close)(tri_store *store);
@@ -41,9 +41,9 @@ typedef struct tri_backend {
     triage_status (*end)(int64_t *added, tri_store *store, triage_status status);
 
     triage_status (*verify)(tri_store *store); /* the database itself, not the rows */
-} tri_backend;
+} tri_store_backend;
 
-extern const tri_backend tri_sqlite_backend;
+extern const tri_store_backend tri_sqlite_backend;
 
 #define TRI_STATEMENT_LIMIT 48
 typedef struct tri_statement {
@@ -53,7 +53,7 @@ typedef struct tri_statement {
 } tri_statement;
 
 struct tri_store {
-    const tri_backend *backend;
+    const tri_store_backend *backend;
     char *path;    /* for messages; of a server: its URL without a password */
     char *queries; /* the backend's queries.sql */
     /* Recursive, held while a statement is taken or a transaction is open: a store may be shared between

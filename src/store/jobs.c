@@ -46,7 +46,7 @@ static triage_status take(tri_query **out, tri_store *server, const char *name) 
 static triage_status about_job(bool *row, tri_store *server, const char *name, const tri_job *job,
                                int64_t lease_ms, const char *state, const char *note) {
     triage_status status = TRIAGE_OK;
-    const tri_backend *b = server->backend;
+    const tri_store_backend *b = server->backend;
     tri_query *query = NULL;
     *row = false;
     TRI_TRY(take(&query, server, name));
@@ -106,7 +106,7 @@ done:
 triage_status tri_job_claim(tri_job *out, tri_store *server, const char *worker, const char *device,
                             int64_t lease_ms) {
     triage_status status = TRIAGE_OK;
-    const tri_backend *b = server->backend;
+    const tri_store_backend *b = server->backend;
     tri_query *query = NULL;
     bool row;
     *out = (tri_job){0};
@@ -129,7 +129,7 @@ done:
 triage_status tri_job_claim_compilation(tri_job *out, tri_store *server, const char *worker,
                                         const char *target, int64_t lease_ms) {
     triage_status status = TRIAGE_OK;
-    const tri_backend *b = server->backend;
+    const tri_store_backend *b = server->backend;
     tri_query *query = NULL;
     bool row;
     *out = (tri_job){0};
@@ -224,7 +224,7 @@ triage_status tri_fleet_know_target(int64_t *count, tri_store *server, const cha
 /* ---- how far it all is ---- */
 
 /* Borrows the texts of the row at hand. */
-static tri_job_row read_row(const tri_backend *b, tri_query *query) {
+static tri_job_row read_row(const tri_store_backend *b, tri_query *query) {
     return (tri_job_row){.id = b->integer(query, 0),
                          .state = b->text(query, 1),
                          .attempt = b->integer(query, 2),
@@ -245,7 +245,7 @@ static tri_job_row read_row(const tri_backend *b, tri_query *query) {
 
 triage_status tri_job_each(tri_store *server, bool all, int64_t limit, tri_job_fn fn, void *user) {
     triage_status status = TRIAGE_OK;
-    const tri_backend *b = server->backend;
+    const tri_store_backend *b = server->backend;
     tri_query *query = NULL;
     bool more;
     TRI_TRY(take(&query, server, "jobs"));

@@ -707,21 +707,21 @@ static void close_store(tri_store *store) {
     free(store);
 }
 
-static const tri_backend postgres_backend = {.wide_ranking = true,
-                                             .close = close_store,
-                                             .take = take,
-                                             .give = give,
-                                             .bind_text = bind_text,
-                                             .bind_integer = bind_integer,
-                                             .step = step,
-                                             .text = text_at,
-                                             .integer = integer_at,
-                                             .real = real_at,
-                                             .row = row_of,
-                                             .begin = begin,
-                                             .put = put,
-                                             .end = end,
-                                             .verify = verify};
+static const tri_store_backend postgres_backend = {.wide_ranking = true,
+                                                   .close = close_store,
+                                                   .take = take,
+                                                   .give = give,
+                                                   .bind_text = bind_text,
+                                                   .bind_integer = bind_integer,
+                                                   .step = step,
+                                                   .text = text_at,
+                                                   .integer = integer_at,
+                                                   .real = real_at,
+                                                   .row = row_of,
+                                                   .begin = begin,
+                                                   .put = put,
+                                                   .end = end,
+                                                   .verify = verify};
 
 triage_status tri_postgres_open(tri_store **out, const char *url, tri_store_mode mode) {
     triage_status status = TRIAGE_OK;

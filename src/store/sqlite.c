@@ -130,7 +130,7 @@ static bool has_log(const tri_store *store, const char *suffix) {
 
 /* A reader that may write can remove the -shm and -wal files that WAL makes beside the database; it still
  * changes nothing (query_only). A database that nobody writes to can be read as it lies, without locks and
- * such files: for a file from elsewhere, and in a folder that is read-only. */
+ * such files: for a file from sisters, and in a folder that is read-only. */
 static triage_status connect_reader(tri_store *store, tri_access access_kind) {
     const bool at_rest = !has_log(store, "-wal") && !has_log(store, "-journal");
     const bool own = access_kind == TRI_ACCESS_READ && access(store->path, W_OK) == 0;

@@ -90,18 +90,18 @@ done:
     return status;
 }
 
-const tri_backend tri_sqlite_backend = {.wide_ranking = false,
-                                        .close = tri_sqlite_close,
-                                        .take = take,
-                                        .give = give,
-                                        .bind_text = bind_text,
-                                        .bind_integer = bind_integer,
-                                        .step = step,
-                                        .text = text,
-                                        .integer = integer,
-                                        .real = real,
-                                        .row = row,
-                                        .begin = begin,
-                                        .put = put,
-                                        .end = end,
-                                        .verify = verify};
+const tri_store_backend tri_sqlite_backend = {.wide_ranking = false,
+                                              .close = tri_sqlite_close,
+                                              .take = take,
+                                              .give = give,
+                                              .bind_text = bind_text,
+                                              .bind_integer = bind_integer,
+                                              .step = step,
+                                              .text = text,
+                                              .integer = integer,
+                                              .real = real,
+                                              .row = row,
+                                              .begin = begin,
+                                              .put = put,
+                                              .end = end,
+                                              .verify = verify};

@@ -70,7 +70,7 @@ typedef struct ranking {
 
 /* Of several that have drifted, the one that was fastest is the one that won. */
 static triage_status rank(ranking *out, tri_store *file, const pair *of) {
-    const tri_backend *b = file->backend;
+    const tri_store_backend *b = file->backend;
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
     double least = 0;
@@ -98,7 +98,7 @@ done:
 }
 
 static triage_status fill(tri_store *file, const pair *of) {
-    const tri_backend *b = file->backend;
+    const tri_store_backend *b = file->backend;
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
     ranking found = {0};
@@ -176,7 +176,7 @@ typedef struct keys {
 static triage_status visit_key(void *user, const char *problem, const char *device) {
     const keys *k = user;
     (void)device;
-    return k->fn(k->user, &(tri_donor){.problem = problem});
+    return k->fn(k->user, &(tri_stored_donor){.problem = problem});
 }
 
 /* The size so many octaves away; beyond 2048 one counts a quarter (tri_problem_distance). */
@@ -193,7 +193,7 @@ static triage_status bind_vicinity(tri_store *store, tri_query *query, const tri
     } sizes[] = {{":m", ":m_low", ":m_high", v->m},
                  {":n", ":n_low", ":n_high", v->n},
                  {":k", ":k_low", ":k_high", v->k}};
-    const tri_backend *b = store->backend;
+    const tri_store_backend *b = store->backend;
     triage_status status = TRIAGE_OK;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         TRI_TRY(b->bind_integer(store, query, sizes[i].name, sizes[i].size));
@@ -213,7 +213,7 @@ static double reach_of(const tri_vicinity *v, int64_t rows, double last_apart) {
 
 triage_status tri_store_near(double *reach, tri_store *store, const char *device, const char *family,
                              const tri_vicinity *vicinity, tri_donor_fn fn, void *user) {
-    const tri_backend *b = store->backend;
+    const tri_store_backend *b = store->backend;
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
     int64_t rows = 0;
@@ -228,7 +228,7 @@ triage_status tri_store_near(double *reach, tri_store *store, const char *device
     TRI_TRY(bind_vicinity(store, query, vicinity));
     TRI_TRY(b->step(&more, store, query));
     for (; more; rows++) {
-        tri_donor donor = {.problem = b->text(query, 0), .is_known = b->integer(query, 4) != 0};
+        tri_stored_donor donor = {.problem = b->text(query, 0), .is_known = b->integer(query, 4) != 0};
         apart = b->real(query, 5);
         if (b->text(query, 1)[0]) {
             donor.config = b->text(query, 1);
@@ -277,7 +277,7 @@ static triage_status ask_times(char **out, const tri_times *times, size_t count)
 }
 
 static triage_status read_times(tri_times *times, size_t count, tri_store *store, const char *device) {
-    const tri_backend *b = store->backend;
+    const tri_store_backend *b = store->backend;
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
     char *asked = NULL;
@@ -319,7 +319,7 @@ done:
 /* The row that a statement gives for an id, or a number. found false: none. */
 static triage_status fetch(tri_measurement *out, bool *found, tri_store *store, const char *name,
                            const char *id, int64_t number) {
-    const tri_backend *b = store->backend;
+    const tri_store_backend *b = store->backend;
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
     tri_measurement row;

@@ -151,12 +151,12 @@ triage_status tri_store_devices(tri_store *store, tri_device_fn fn, void *user);
 
 /* A tuned problem and its winner. config is NULL where the winner is not known without ranking, or there is none;
  * then is_known tells which. Borrowed for the call. */
-typedef struct tri_donor {
+typedef struct tri_stored_donor {
     const char *problem, *config, *source_hash;
     double median_ns;
     bool is_known;
-} tri_donor;
-typedef triage_status (*tri_donor_fn)(void *user, const tri_donor *donor);
+} tri_stored_donor;
+typedef triage_status (*tri_donor_fn)(void *user, const tri_stored_donor *donor);
 
 /* The surroundings of sizes, as a problem's key has them. */
 typedef struct tri_vicinity {

@@ -44,7 +44,7 @@ done:
 
 /* Runs set_pulled, set_pushed or forget_server on the local file. */
 static triage_status note(const sync *s, const char *name, int64_t number) {
-    const tri_backend *local = s->local->backend;
+    const tri_store_backend *local = s->local->backend;
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
     bool row;
@@ -58,7 +58,7 @@ done:
 }
 
 static triage_status read_server_id(sync *s) {
-    const tri_backend *server = s->server->backend;
+    const tri_store_backend *server = s->server->backend;
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
     bool row;
@@ -74,7 +74,7 @@ done:
 }
 
 static triage_status read_state(sync *s) {
-    const tri_backend *local = s->local->backend;
+    const tri_store_backend *local = s->local->backend;
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
     bool row;
@@ -111,7 +111,7 @@ done:
 
 /* Puts the next batch of local rows to the server; *last is the number of the newest of them. */
 static triage_status put_batch(int *count, int64_t *last, sync *s, int64_t after, int64_t limit) {
-    const tri_backend *local = s->local->backend;
+    const tri_store_backend *local = s->local->backend;
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
     tri_measurement row;
@@ -207,7 +207,7 @@ static bool passes(const sync *s, const tri_measurement *row) {
 
 /* What comes from the server is checked like every row from elsewhere. *read: rows, the refused too. */
 static triage_status receive_batch(int *read, arrival *a, sync *s) {
-    const tri_backend *server = s->server->backend;
+    const tri_store_backend *server = s->server->backend;
     triage_status status = TRIAGE_OK;
     tri_query *query = NULL;
     bool more;
@@ -237,7 +237,7 @@ done:
 
 /* In one transaction: the rows, how far they reach, and that they need not be sent back. */
 static triage_status keep_batch(sync *s, const arrival *a) {
-    const tri_backend *local = s->local->backend;
+    const tri_store_backend *local = s->local->backend;
     const tri_arrival from = {TRI_TIER_PEER, s->peer};
     int64_t before = 0, after = 0, added;
     triage_status status = local->begin(s->local);

@@ -9,7 +9,7 @@ struct tri_desk {
     tri_store *local, *server;
     bool introduced; /* the server knows the device, or what it is to be compiled for */
     tri_job job;     /* in hand */
-    tri_courier *courier;
+    tri_sync_thread *sync;
     int64_t lease_ms;
     int64_t reached_ns; /* when the server last answered */
     tri_work_result result;
@@ -111,7 +111,7 @@ static bool ends_worker(triage_status status) {
 void tri_desk_progress(tri_desk *desk, int64_t tried, int64_t candidates) {
     desk->job.tried = tried;
     desk->job.candidates = candidates;
-    tri_courier_progress(desk->courier, tried, candidates);
+    tri_sync_thread_progress(desk->sync, tried, candidates);
 }
 
 void tri_desk_fetch(tri_desk *desk, const char *problem, const char *device) {
@@ -122,7 +122,7 @@ void tri_desk_fetch(tri_desk *desk, const char *problem, const char *device) {
 }
 
 volatile const int *tri_desk_lost(const tri_desk *desk) {
-    return tri_courier_lost(desk->courier);
+    return tri_sync_thread_lost(desk->sync);
 }
 
 static triage_status work_on(worker *w, tri_work_fn fn, void *user) {
@@ -130,7 +130,7 @@ static triage_status work_on(worker *w, tri_work_fn fn, void *user) {
     triage_status status = TRIAGE_OK, worked;
     char *note = NULL, reason[512] = "";
     bool held = false;
-    tri_courier_hold(w->courier, job);
+    tri_sync_thread_hold(w->sync, job);
     worked = fn(user, w, job, &note);
     if (worked != TRIAGE_OK)
         snprintf(reason, sizeof reason, "%s", triage_last_error());
@@ -143,7 +143,7 @@ static triage_status work_on(worker *w, tri_work_fn fn, void *user) {
     w->result.done += held && worked == TRIAGE_OK;
     w->result.failed += held && worked != TRIAGE_OK;
 done:
-    tri_courier_hold(w->courier, NULL);
+    tri_sync_thread_hold(w->sync, NULL);
     free(note);
     return status;
 }
@@ -161,14 +161,14 @@ static triage_status start(worker *w) {
     triage_status status = TRIAGE_OK;
     w->lease_ms = w->options->lease_ms ? w->options->lease_ms : 120000;
     w->reached_ns = tri_now_ns();
-    const tri_courier_options courier = {.local_path = w->options->local_path,
-                                         .server_url = w->options->server_url,
-                                         .check = w->options->check,
-                                         .check_user = w->options->check_user,
-                                         .log = w->options->log,
-                                         .lease_ms = w->lease_ms};
+    const tri_sync_thread_options sync = {.local_path = w->options->local_path,
+                                          .server_url = w->options->server_url,
+                                          .check = w->options->check,
+                                          .check_user = w->options->check_user,
+                                          .log = w->options->log,
+                                          .lease_ms = w->lease_ms};
     TRI_TRY(tri_store_open(&w->local, w->options->local_path, TRI_STORE_WRITE));
-    TRI_TRY(tri_courier_new(&w->courier, &courier));
+    TRI_TRY(tri_sync_thread_new(&w->sync, &sync));
 done:
     return status;
 }
@@ -188,11 +188,11 @@ triage_status tri_work(tri_work_result *out, const tri_work_options *options, tr
     if (status == TRIAGE_E_NOT_FOUND)
         status = TRIAGE_OK;
 done:
-    if (w.courier) {
+    if (w.sync) {
         tri_sync_result moved;
         char message[512];
         snprintf(message, sizeof message, "%s", triage_last_error());
-        triage_status last = tri_courier_free(w.courier, &moved);
+        triage_status last = tri_sync_thread_free(w.sync, &moved);
         w.result.sync.sent += moved.sent;
         w.result.sync.received += moved.received;
         w.result.sync.refused += moved.refused;

@@ -2,7 +2,7 @@
 #ifndef TRIAGE_STORE_WORK_H
 #define TRIAGE_STORE_WORK_H
 
-#include "store/courier.h"
+#include "store/sync_thread.h"
 
 typedef struct tri_work_options {
     const char *local_path, *server_url;
@@ -14,7 +14,7 @@ typedef struct tri_work_options {
     int64_t lease_ms;   /* 0: 120000 */
     bool stay;          /* wait for more jobs when there are none */
     double patience_s;  /* how long a server that is gone is waited for; 0: 600 */
-    tri_check_fn check; /* also called in the courier's thread */
+    tri_check_fn check; /* also called in the sync's thread */
     void *check_user;
     const tri_log *log;
     volatile const int *interrupted;

@@ -41,28 +41,31 @@ done:
     return status;
 }
 
-static void remove_known(tri_known *known, size_t at) {
-    free(known->configs[at]);
-    known->count--;
-    memmove(&known->points[at], &known->points[at + 1], (known->count - at) * sizeof known->points[0]);
-    memmove(&known->configs[at], &known->configs[at + 1], (known->count - at) * sizeof known->configs[0]);
+static void remove_known(tri_warm_start *warm_start, size_t at) {
+    free(warm_start->configs[at]);
+    warm_start->count--;
+    memmove(&warm_start->points[at], &warm_start->points[at + 1],
+            (warm_start->count - at) * sizeof warm_start->points[0]);
+    memmove(&warm_start->configs[at], &warm_start->configs[at + 1],
+            (warm_start->count - at) * sizeof warm_start->configs[0]);
 }
 
-static triage_status put_first(tri_known *known, size_t point, const char *config, size_t most) {
+static triage_status put_first(tri_warm_start *warm_start, size_t point, const char *config, size_t most) {
     char *copy = NULL;
     triage_status status = tri_strdup(&copy, config);
     if (status != TRIAGE_OK)
         return status;
-    for (size_t i = known->count; i-- > 0;)
-        if (known->points[i] == point)
-            remove_known(known, i);
-    if (known->count > 0 && (known->count == TRI_KNOWN_MOST || known->count == most))
-        remove_known(known, known->count - 1);
-    memmove(&known->points[1], &known->points[0], known->count * sizeof known->points[0]);
-    memmove(&known->configs[1], &known->configs[0], known->count * sizeof known->configs[0]);
-    known->points[0] = point;
-    known->configs[0] = copy;
-    known->count++;
+    for (size_t i = warm_start->count; i-- > 0;)
+        if (warm_start->points[i] == point)
+            remove_known(warm_start, i);
+    if (warm_start->count > 0 && (warm_start->count == TRI_WARM_START_MOST || warm_start->count == most))
+        remove_known(warm_start, warm_start->count - 1);
+    memmove(&warm_start->points[1], &warm_start->points[0], warm_start->count * sizeof warm_start->points[0]);
+    memmove(&warm_start->configs[1], &warm_start->configs[0],
+            warm_start->count * sizeof warm_start->configs[0]);
+    warm_start->points[0] = point;
+    warm_start->configs[0] = copy;
+    warm_start->count++;
     return TRIAGE_OK;
 }
 
@@ -76,7 +79,7 @@ triage_status tri_search_recall_claims(tri_search *search, size_t most) {
     if (found.count > most)
         found.count = most;
     for (size_t i = found.count; i-- > 0;)
-        TRI_TRY(put_first(&search->known, found.points[i], search->configs.text[found.points[i]], most));
+        TRI_TRY(put_first(&search->warm_start, found.points[i], search->configs.text[found.points[i]], most));
     if (found.count > 0)
         tri_log_line(search->options->log, TRIAGE_LOG_INFO,
                      "first checks %zu configuration%s that others say %s fast for this problem", found.count,

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "measure/turn.h"
+#include "measure/device_lock.h"
 
 #define OPEN_LIMIT_S 120.0
 #define SETUP_LIMIT_S 600.0
@@ -48,8 +48,9 @@ triage_status tri_search_take_turn(bool *ours, tri_search *search) {
     if (*ours)
         return TRIAGE_OK;
     if (search->turn_fd < 0)
-        TRI_TRY(tri_turn_open(&search->turn_fd, options->lock_dir, &search->info, TRI_TURN_RUN));
-    TRI_TRY(tri_turn_take(ours, search->turn_fd));
+        TRI_TRY(
+            tri_device_lock_open(&search->turn_fd, options->lock_dir, &search->info, TRI_DEVICE_LOCK_RUN));
+    TRI_TRY(tri_device_lock_take(ours, search->turn_fd));
     search->has_turn = *ours;
     if (!*ours && search->waits_since_ns == 0) {
         search->waits_since_ns = tri_now_ns();

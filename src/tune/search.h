@@ -62,7 +62,7 @@ typedef struct tri_search {
 
     tri_space *space;
     tri_configs configs;
-    tri_known known; /* of near problems */
+    tri_warm_start warm_start; /* of near problems */
     tri_strategy *strategy;
     const char *strategy_name;
     bool exhausted; /* the strategy has nothing more to propose */

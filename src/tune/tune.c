@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "run/elsewhere.h"
-#include "run/pretuned.h"
+#include "evidence/sisters.h"
+#include "evidence/pretuned.h"
 #include "tune/search.h"
 
 #define JOBS_MAX 256
@@ -78,7 +78,7 @@ static void close_search(tri_search *search) {
     tri_measurement_clear(&search->dense.evidence);
     tri_store_close(search->own_store);
     tri_strategy_free(search->strategy);
-    tri_known_free(&search->known);
+    tri_warm_start_free(&search->warm_start);
     tri_configs_free(&search->configs);
     tri_candidate_free(&search->reference);
     tri_source_free(&search->reference_source);
@@ -163,24 +163,24 @@ static triage_status open_known_store(tri_search *search) {
 }
 
 static void say_known(const tri_search *search) {
-    const tri_known *known = &search->known;
+    const tri_warm_start *warm_start = &search->warm_start;
     char from[400] = "";
     size_t used = 0;
-    for (size_t i = 0; i < known->donor_count && used < sizeof from; i++) {
+    for (size_t i = 0; i < warm_start->donor_count && used < sizeof from; i++) {
         char outline[120];
-        tri_problem_outline(outline, sizeof outline, &known->donors[i].problem);
+        tri_problem_outline(outline, sizeof outline, &warm_start->donors[i].problem);
         used += (size_t)snprintf(from + used, sizeof from - used, "%s%s (distance %.2g)", i ? ", " : "",
-                                 outline, known->donors[i].distance);
+                                 outline, warm_start->donors[i].distance);
     }
-    const bool is_shipped = known->layer && strcmp(known->layer, "shipped") == 0;
-    if (known->count > 0)
+    const bool is_shipped = warm_start->layer && strcmp(warm_start->layer, "shipped") == 0;
+    if (warm_start->count > 0)
         tri_log_line(search->options->log, TRIAGE_LOG_INFO,
-                     "starts with %zu configuration%s known from %s%s%s", known->count,
-                     known->count == 1 ? "" : "s", from,
-                     known->device_name ? ", on "
-                     : is_shipped       ? ", of the shipped evidence"
-                                        : "",
-                     known->device_name ? known->device_name : "");
+                     "starts with %zu configuration%s known from %s%s%s", warm_start->count,
+                     warm_start->count == 1 ? "" : "s", from,
+                     warm_start->device_name ? ", on "
+                     : is_shipped            ? ", of the shipped evidence"
+                                             : "",
+                     warm_start->device_name ? warm_start->device_name : "");
 }
 
 /* Of what is shipped for this device. */
@@ -189,11 +189,11 @@ static triage_status recall_shipped(tri_search *search, size_t most) {
     triage_status status = TRIAGE_OK;
     tri_store *shipped = NULL;
     TRI_TRY(tri_pretuned_open(&shipped, &search->info, options->data_dir, options->log));
-    tri_known_free(&search->known);
+    tri_warm_start_free(&search->warm_start);
     if (shipped)
-        TRI_TRY(tri_known_find(&search->known, shipped, search->device_key, search->problem, &search->configs,
-                               most, true));
-    search->known.layer = "shipped";
+        TRI_TRY(tri_warm_start_find(&search->warm_start, shipped, search->device_key, search->problem,
+                                    &search->configs, most, true));
+    search->warm_start.layer = "shipped";
 done:
     tri_store_close(shipped);
     return status;
@@ -202,29 +202,29 @@ done:
 static triage_status recall_elsewhere(tri_search *search, size_t most) {
     const tri_tune_options *options = search->options;
     triage_status status = TRIAGE_OK;
-    tri_elsewhere *elsewhere = NULL;
-    TRI_TRY(tri_elsewhere_open(&elsewhere, search->store, &search->info, options->data_dir, options->log));
-    TRI_TRY(tri_elsewhere_known(&search->known, elsewhere, search->problem, &search->configs, most,
-                                options->data_dir));
+    tri_sisters *sisters = NULL;
+    TRI_TRY(tri_sisters_open(&sisters, search->store, &search->info, options->data_dir, options->log));
+    TRI_TRY(tri_sisters_warm_start(&search->warm_start, sisters, search->problem, &search->configs, most,
+                                   options->data_dir));
 done:
-    tri_elsewhere_close(elsewhere);
+    tri_sisters_close(sisters);
     return status;
 }
 
 /* The default is the first candidate of every search: what is known has the rest of the budget. The first layer that
  * knows anything near gives all. */
 static triage_status recall_near(tri_search *search) {
-    const size_t budget = search->options->budget, most = budget ? budget - 1 : TRI_KNOWN_MOST;
+    const size_t budget = search->options->budget, most = budget ? budget - 1 : TRI_WARM_START_MOST;
     triage_status status = TRIAGE_OK;
     if (most == 0 || search->options->cold_start || tri_search_keeps_nothing(search))
         return TRIAGE_OK;
     if (search->store)
-        TRI_TRY(tri_known_find(&search->known, search->store, search->device_key, search->problem,
-                               &search->configs, most, false));
-    search->known.layer = "own";
-    if (search->known.count == 0)
+        TRI_TRY(tri_warm_start_find(&search->warm_start, search->store, search->device_key, search->problem,
+                                    &search->configs, most, false));
+    search->warm_start.layer = "own";
+    if (search->warm_start.count == 0)
         TRI_TRY(recall_shipped(search, most));
-    if (search->known.count == 0)
+    if (search->warm_start.count == 0)
         TRI_TRY(recall_elsewhere(search, most));
     say_known(search);
     TRI_TRY(tri_search_recall_claims(search, most));
@@ -252,10 +252,10 @@ static triage_status open_strategy(tri_search *search) {
                                                       .seed = options->seed,
                                                       .budget = options->budget,
                                                       .stop_gain = options->stop_gain,
-                                                      .known = search->known.points,
-                                                      .known_count = search->known.count,
-                                                      .prior = search->known.prior,
-                                                      .prior_count = search->known.prior_count}));
+                                                      .known = search->warm_start.points,
+                                                      .known_count = search->warm_start.count,
+                                                      .prior = search->warm_start.prior,
+                                                      .prior_count = search->warm_start.prior_count}));
 done:
     return status;
 }
@@ -292,8 +292,8 @@ static triage_status fill_result(tri_tune_result *out, tri_search *search) {
     out->space_size = search->configs.count;
     snprintf(out->strategy, sizeof out->strategy, "%s", search->strategy_name);
     snprintf(out->ended, sizeof out->ended, "%s", tri_strategy_ended(search->strategy));
-    out->known = search->known;
-    search->known = (tri_known){0};
+    out->warm_start = search->warm_start;
+    search->warm_start = (tri_warm_start){0};
     out->tie_set = count_ties(out);
     out->winner = out->tie_set > 0 ? 0 : -1;
     out->left_out = search->left_out_count;
@@ -345,7 +345,7 @@ void tri_tune_result_free(tri_tune_result *result) {
         free(result->rows[i].config);
     }
     tri_measurement_clear(&result->dense.evidence);
-    tri_known_free(&result->known);
+    tri_warm_start_free(&result->warm_start);
     free(result->rows);
     free(result->problem_key);
     free(result->device_key);

@@ -4,7 +4,7 @@
 #define TRIAGE_TUNE_TUNE_H
 
 #include "render/render.h"
-#include "run/known.h"
+#include "evidence/warm_start.h"
 #include "store/store.h"
 
 typedef struct tri_tune_options {
@@ -35,8 +35,8 @@ typedef struct tri_tune_options {
     double sampling_limit_s;         /* of one candidate's samples, a quarter of the race's; 0: 1.5 */
     volatile const int *interrupted; /* set by a signal handler: finish the row in hand and stop */
     volatile const int *overtaken;   /* likewise, but to stop is no failure; NULL: never */
-    const char
-        *lock_dir;      /* wait for our turn on the device (measure/turn.h); NULL: time whatever others do */
+    const char *
+        lock_dir; /* wait for our turn on the device (measure/device_lock.h); NULL: time whatever others do */
     const tri_log *log; /* told when we wait; NULL: nobody */
 } tri_tune_options;
 
@@ -65,9 +65,9 @@ typedef struct tri_tune_result {
     size_t space_size; /* legal configurations */
     char strategy[64];
     char ended[TRI_STRATEGY_REASON]; /* why the strategy had enough before the budget; "": it had not */
-    tri_known known; /* of near problems in the database: proposed first, right after the default */
-    int64_t winner;  /* index into rows; -1 none */
-    size_t tie_set;  /* rows[0 .. tie_set-1] are within noise of the winner */
+    tri_warm_start warm_start; /* of near problems in the database: proposed first, right after the default */
+    int64_t winner;            /* index into rows; -1 none */
+    size_t tie_set;            /* rows[0 .. tie_set-1] are within noise of the winner */
     tri_tune_dense dense;
     size_t
         left_out; /* candidates that the machine's trouble kept from being judged: no rows, tried by the next run */

@@ -7,7 +7,7 @@
 
 #include <sqlite3.h>
 
-#include "run/lookup.h"
+#include "evidence/lookup.h"
 #include "support/scratch.h"
 
 static int databases = 40, files = 60;

@@ -5,7 +5,7 @@
  *     test_poison 20       all: twenty seeds, and floods of 20,000 rows */
 #include "support/paper_world.h"
 
-#include "run/lookup.h"
+#include "evidence/lookup.h"
 #include "support/scratch.h"
 
 #define SIZE 1024

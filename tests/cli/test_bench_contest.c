@@ -13,10 +13,10 @@
 #include <sys/wait.h>
 
 #include "op/bsr_gemm/bsr_gemm.h"
-#include "cli/cli_bench.h"
-#include "../../src/cli/cli_bench_arena.c"
-#include "../../src/cli/cli_bench_contest.c"
-#include "../../src/cli/cli_bench_limit.c"
+#include "cli/bench/bench.h"
+#include "../../src/cli/bench/arena.c"
+#include "../../src/cli/bench/contest.c"
+#include "../../src/cli/bench/limit.c"
 #include "support/bsr_of.h"
 #include "support/scratch.h"
 
@@ -134,8 +134,8 @@ static void hold(tri_contestant *out, triage_status (*open)(void **, char *, con
     assert_int_equal(out[0].timing.samples, 6);
 }
 
-static void expect(triage_status (*open)(void **, char *, const tri_arena *, void *), tri_standing standing,
-                   bool timed) {
+static void expect(triage_status (*open)(void **, char *, const tri_arena *, void *),
+                   tri_contest_result standing, bool timed) {
     tri_contestant pair[2];
     hold(pair, open);
     if (pair[1].standing != standing)

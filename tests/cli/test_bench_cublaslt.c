@@ -11,9 +11,9 @@
 
 #include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
-#include "cli/cli_bench.h"
-#include "../../src/cli/cli_bench_arena.c"
-#include "../../src/cli/cli_bench_cublaslt.c"
+#include "cli/bench/bench.h"
+#include "../../src/cli/bench/arena.c"
+#include "../../src/cli/bench/cublaslt.c"
 
 /* ---- the stand-in ---- */
 

@@ -12,8 +12,8 @@
 #include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "fault/fake_driver.h"
-#include "run/calls.h"
-#include "run/plan.h"
+#include "api/bsr_gemm/calls.h"
+#include "api/bsr_gemm/plan.h"
 
 static int reset(void **state) {
     (void)state;
@@ -316,7 +316,7 @@ static void test_known_call(void **state) {
         assert_int_equal(fake.depth, 0);
         assert_int_equal(triage_bsr_gemm(&context, 1, &a, &b, 0, &c, NULL, NULL), TRIAGE_OK);
     }
-    tri_known_call *known = tri_calls_take(a.calls, &call, NULL);
+    tri_served_call *known = tri_calls_take(a.calls, &call, NULL);
     assert_non_null(known);
     assert_int_equal(atomic_load(&known->users), 1); /* every call gave it back */
     tri_calls_free(a.calls);

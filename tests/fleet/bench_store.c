@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "op/bsr_gemm/bsr_gemm.h"
-#include "run/lookup.h"
+#include "evidence/lookup.h"
 #include "store/measurement.h"
 
 #define FAMILY "bsr_gemm f16 f16 row row none nobias"

@@ -107,14 +107,14 @@ static triage_status tune(const char *path, const char *url, const char *host, i
     const tri_log log = {say, NULL};
     triage_status status = TRIAGE_OK;
     tri_store *local = NULL;
-    tri_courier *courier = NULL;
+    tri_sync_thread *courier = NULL;
     tri_sync_result moved = {0};
     int64_t longest = 0;
     tri_random random;
     tri_random_seed(&random, (uint64_t)process);
-    TRI_TRY(tri_courier_new(
+    TRI_TRY(tri_sync_thread_new(
         &courier,
-        &(tri_courier_options){.local_path = path, .server_url = url, .log = &log, .interval_s = 1}));
+        &(tri_sync_thread_options){.local_path = path, .server_url = url, .log = &log, .interval_s = 1}));
     TRI_TRY(tri_store_open(&local, path, TRI_STORE_WRITE));
     const int first = (int)tri_random_below(&random, (uint64_t)problems);
     for (int i = 0; i < problems; i++) { /* each in its own order */
@@ -125,7 +125,7 @@ static triage_status tune(const char *path, const char *url, const char *host, i
     }
 done:
     tri_store_close(local);
-    if (tri_courier_free(courier, &moved) != TRIAGE_OK)
+    if (tri_sync_thread_free(courier, &moved) != TRIAGE_OK)
         fprintf(stderr, "fleet_member: last journey: %s\n", triage_last_error());
     printf("{\"sent\": %lld, \"received\": %lld, \"longest_ms\": %lld}\n", (long long)moved.sent,
            (long long)moved.received, (long long)(longest / 1000000));

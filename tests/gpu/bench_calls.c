@@ -87,7 +87,7 @@ static triage_status ask_and_launch(const worker *t) {
 /* The plan and the arguments of the last call, for the bare launch. */
 static triage_status find_plan(worker *t) {
     const tri_call call = {.b = &t->w->b, .c = &t->c, .alpha = 1};
-    tri_known_call *known = tri_calls_take(t->w->a->calls, &call, t->stream);
+    tri_served_call *known = tri_calls_take(t->w->a->calls, &call, t->stream);
     if (!known)
         return tri_fail(TRIAGE_E_NOT_FOUND, "the matrix has not kept the last call");
     t->plan = known->plan;

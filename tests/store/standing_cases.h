@@ -270,7 +270,7 @@ static void test_what_no_longer_would_win_is_no_news(void **state) {
 
 /* ---- near ---- */
 
-static triage_status list_donor(void *user, const tri_donor *donor) {
+static triage_status list_donor(void *user, const tri_stored_donor *donor) {
     const char *n = strstr(donor->problem, " n=");
     return tri_text_format(user, "%.*s:%s:%g:%d ", (int)strcspn(n + 1, " "), n + 1,
                            donor->config ? donor->config : "-", donor->median_ns, (int)donor->is_known);

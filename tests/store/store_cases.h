@@ -237,7 +237,7 @@ static void test_configs_of_one_source_are_two_candidates(void **state) {
 
 /* ---- knowing and finding ---- */
 
-static void test_known(void **state) {
+static void test_warm_start(void **state) {
     (void)state;
     tri_store *store = open_store("known.db", TRI_STORE_WRITE);
     tri_measurement row = failed_row("a", TRI_CRASHED, "signal 11"), found = {0};
@@ -388,7 +388,7 @@ static void test_hash_is_of_the_set(void **state) {
         cmocka_unit_test(test_tie_set_follows_the_winner),                                                   \
         cmocka_unit_test(test_a_later_failure_disqualifies),                                                 \
         cmocka_unit_test(test_warm_times_do_not_beat_cold_ones),                                             \
-        cmocka_unit_test(test_configs_of_one_source_are_two_candidates), cmocka_unit_test(test_known),       \
+        cmocka_unit_test(test_configs_of_one_source_are_two_candidates), cmocka_unit_test(test_warm_start),  \
         cmocka_unit_test(test_winners_of_a_family), cmocka_unit_test(test_devices),                          \
         cmocka_unit_test(test_row_functions), cmocka_unit_test(test_find_by_prefix),                         \
         cmocka_unit_test(test_hash_is_of_the_set)

@@ -5,8 +5,8 @@
 
 #include <sys/wait.h>
 
-#include "run/admission.h"
-#include "store/courier.h"
+#include "evidence/admission.h"
+#include "store/sync_thread.h"
 
 /* ---- databases ---- */
 
@@ -224,21 +224,21 @@ static void test_courier(void **state) {
     (void)state;
     const char *url = on_server("courier");
     tri_store *remote = open_at(url), *local = open_store("courier.db", TRI_STORE_WRITE);
-    tri_courier *courier = NULL;
+    tri_sync_thread *courier = NULL;
     tri_sync_result moved;
-    tri_courier_options options = {.local_path = in_folder("courier.db"),
-                                   .server_url = "postgresql://x@127.0.0.1:1/nowhere",
-                                   .log = &log_here};
-    assert_ok(tri_courier_new(&courier, &options));
+    tri_sync_thread_options options = {.local_path = in_folder("courier.db"),
+                                       .server_url = "postgresql://x@127.0.0.1:1/nowhere",
+                                       .log = &log_here};
+    assert_ok(tri_sync_thread_new(&courier, &options));
     add_many(local, "offline", 7);
-    assert_int_equal(tri_courier_free(courier, &moved), TRIAGE_E_IO);
+    assert_int_equal(tri_sync_thread_free(courier, &moved), TRIAGE_E_IO);
     assert_int_equal(moved.sent, 0);
     assert_non_null(strstr(said.data, "going on without the server"));
     tri_text_free(&said);
     options.server_url = url;
-    assert_ok(tri_courier_new(&courier, &options));
+    assert_ok(tri_sync_thread_new(&courier, &options));
     add_many(local, "online", 3);
-    assert_ok(tri_courier_free(courier, &moved));
+    assert_ok(tri_sync_thread_free(courier, &moved));
     assert_int_equal(moved.sent, 10);
     expect_same(local, remote);
     tri_store_close(local);

@@ -16,7 +16,7 @@
 
 #include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
-#include "run/plan.h"
+#include "api/bsr_gemm/plan.h"
 
 /* ---- a product with everything around it ---- */
 

@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "op/dense.h"
-#include "run/admission.h"
-#include "run/roofline.h"
+#include "evidence/admission.h"
+#include "evidence/roofline.h"
 #include "support/scratch.h"
 
 #define H200 "cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6016 l2=62914560 smem=232448"

@@ -179,7 +179,7 @@ static void a_prepared_call_plans_nothing(void **state) {
     const tri_loaded *loaded = attention->context->loaded;
     ok(triage_attention_run(attention, &call, NULL));
     call.o.data =
-        memcpy(malloc(c.o_count * sizeof(float)), c.o, c.o_count * sizeof(float)); /* elsewhere, as aligned */
+        memcpy(malloc(c.o_count * sizeof(float)), c.o, c.o_count * sizeof(float)); /* sisters, as aligned */
     ok(triage_attention_run(attention, &call, NULL));
     assert_memory_equal(call.o.data, c.o, c.o_count * sizeof(float));
     assert_int_equal(plans_of(attention), 1);

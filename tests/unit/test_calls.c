@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "op/bsr_gemm/bsr_gemm.h"
-#include "run/calls.h"
-#include "run/plan.h"
+#include "api/bsr_gemm/calls.h"
+#include "api/bsr_gemm/plan.h"
 
 enum { THREADS = 6, ROUNDS = 100000 };
 
@@ -65,7 +65,7 @@ static void put(const tri_call *call, uint64_t number) {
 
 /* Taken, looked at, given back. */
 static bool has(const tri_call *call, uint64_t number) {
-    tri_known_call *known = tri_calls_take(calls, call, NULL);
+    tri_served_call *known = tri_calls_take(calls, call, NULL);
     if (!known)
         return false;
     assert_ptr_equal(known->plan, &plan);
@@ -84,8 +84,8 @@ static void empty_at_first(void **state) {
     tri_calls_free(NULL);
 }
 
-static tri_known_call *place_of(const tri_call *call) {
-    tri_known_call *known = tri_calls_take(calls, call, NULL);
+static tri_served_call *place_of(const tri_call *call) {
+    tri_served_call *known = tri_calls_take(calls, call, NULL);
     assert_non_null(known);
     tri_calls_give_back(known);
     return known;
@@ -178,7 +178,7 @@ static void a_workspace_serves_its_stream_only(void **state) {
     fill(&args, 1);
     tri_calls_put(calls, &e.call, &own, &args);
     assert_null(tri_calls_take(calls, &e.call, NULL));
-    tri_known_call *known = tri_calls_take(calls, &e.call, &own);
+    tri_served_call *known = tri_calls_take(calls, &e.call, &own);
     assert_non_null(known);
     tri_calls_give_back(known);
     assert_int_equal(atomic_load(&known->users), 0);
@@ -228,7 +228,7 @@ static void a_call_in_use_is_left_alone(void **state) {
     example first;
     describe(&first, 1);
     put(&first.call, 1);
-    tri_known_call *known = tri_calls_take(calls, &first.call, NULL);
+    tri_served_call *known = tri_calls_take(calls, &first.call, NULL);
     assert_non_null(known);
     for (uint64_t i = 2; i < 2000; i++) {
         example e;
@@ -253,7 +253,7 @@ static void a_write_under_way_is_left_alone(void **state) {
     example e;
     describe(&e, 1);
     put(&e.call, 1);
-    tri_known_call *known = tri_calls_take(calls, &e.call, NULL);
+    tri_served_call *known = tri_calls_take(calls, &e.call, NULL);
     assert_non_null(known);
     tri_calls_give_back(known);
     atomic_fetch_add(&known->users, UINT32_C(1) << 31);
@@ -278,7 +278,7 @@ static void *work(void *user) {
         example e;
         describe(&e, 1);
         e.b.ld += (int64_t)number; /* not hashed: all in one set */
-        tri_known_call *known = tri_calls_take(calls, &e.call, NULL);
+        tri_served_call *known = tri_calls_take(calls, &e.call, NULL);
         if (known) {
             self->hits++;
             self->torn += !is_block_of(&known->args, number);

@@ -356,12 +356,12 @@ static void test_a_hit_asks_no_compiler(void **state) {
     assert_non_null(fgets(version, sizeof version, file));
     fprintf(file, "/bin/true\n0 0 0 0.000000000\n");
     fclose(file);
-    assert_false(tri_memo_read(version, sizeof version, cache, "host"));
+    assert_false(tri_compiler_version_read(version, sizeof version, cache, "host"));
     assert_int_equal(tri_device_set_tools("host", NULL), TRIAGE_OK);
     compile_cached(cache, &source, true);
     assert_true(compiler_was_asked());
-    assert_true(tri_memo_read(version, sizeof version, cache, "host")); /* remembered anew */
-    assert_false(tri_memo_read(version, sizeof version, cache, "cuda"));
+    assert_true(tri_compiler_version_read(version, sizeof version, cache, "host")); /* remembered anew */
+    assert_false(tri_compiler_version_read(version, sizeof version, cache, "cuda"));
 }
 
 static void rewrite(const char *path, size_t at, bool truncate_there) {

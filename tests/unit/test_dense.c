@@ -4,7 +4,7 @@
 
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "op/dense.h"
-#include "run/dense.h"
+#include "evidence/dense_evidence.h"
 #include "support/bsr_of.h"
 #include "support/api_cases.h"
 #include "support/check.h"

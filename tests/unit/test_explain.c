@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#include "run/explain.h"
+#include "evidence/explain.h"
 
 static tri_setting setting;
 static tri_store *own, *shipped;
@@ -47,10 +47,10 @@ static const tri_rival *rival_of(const tri_rivals *rivals, const char *config, c
     return NULL;
 }
 
-static void expect_rival(const tri_rival *rival, tri_standing standing, const char *words) {
+static void expect_rival(const tri_rival *rival, tri_row_role standing, const char *words) {
     if (rival->standing != standing || !strstr(rival->why, words))
-        fail_msg("%s: %s (%s), not %s (%s)", rival->config, tri_standing_name(rival->standing), rival->why,
-                 tri_standing_name(standing), words);
+        fail_msg("%s: %s (%s), not %s (%s)", rival->config, tri_row_role_name(rival->standing), rival->why,
+                 tri_row_role_name(standing), words);
 }
 
 #define C(i) configs.text[i]
@@ -75,15 +75,15 @@ static void exact_and_its_rivals(void **state) {
     assert_string_equal(e.layer, "own");
     assert_string_equal(e.found.candidate.config, C(0));
     assert_int_equal(e.candidates.count, 9);
-    expect_rival(rival_of(&e.candidates, C(0), NULL), TRI_STANDING_USED, "");
-    expect_rival(rival_of(&e.candidates, C(1), NULL), TRI_STANDING_TIE, "within noise");
-    expect_rival(rival_of(&e.candidates, C(2), NULL), TRI_STANDING_RUNNER_UP, "50.0 % slower");
-    expect_rival(rival_of(&e.candidates, C(3), NULL), TRI_STANDING_STALE, "its source has changed");
-    expect_rival(rival_of(&e.candidates, C(4), NULL), TRI_STANDING_DEMOTED, "stopped early");
-    expect_rival(rival_of(&e.candidates, C(5), NULL), TRI_STANDING_FAILED, "crashed: made up");
-    expect_rival(rival_of(&e.candidates, C(6), NULL), TRI_STANDING_FAILED, "spilled: made up");
-    expect_rival(rival_of(&e.candidates, C(7), NULL), TRI_STANDING_DEMOTED, "only warm times");
-    expect_rival(rival_of(&e.candidates, "ring x=1", NULL), TRI_STANDING_ILLEGAL, "no such kernel: 'ring'");
+    expect_rival(rival_of(&e.candidates, C(0), NULL), TRI_ROLE_USED, "");
+    expect_rival(rival_of(&e.candidates, C(1), NULL), TRI_ROLE_TIE, "within noise");
+    expect_rival(rival_of(&e.candidates, C(2), NULL), TRI_ROLE_RUNNER_UP, "50.0 % slower");
+    expect_rival(rival_of(&e.candidates, C(3), NULL), TRI_ROLE_STALE, "its source has changed");
+    expect_rival(rival_of(&e.candidates, C(4), NULL), TRI_ROLE_DEMOTED, "stopped early");
+    expect_rival(rival_of(&e.candidates, C(5), NULL), TRI_ROLE_FAILED, "crashed: made up");
+    expect_rival(rival_of(&e.candidates, C(6), NULL), TRI_ROLE_FAILED, "spilled: made up");
+    expect_rival(rival_of(&e.candidates, C(7), NULL), TRI_ROLE_DEMOTED, "only warm times");
+    expect_rival(rival_of(&e.candidates, "ring x=1", NULL), TRI_ROLE_ILLEGAL, "no such kernel: 'ring'");
     assert_int_equal(e.losses.count, 0); /* nothing is expected to be lost */
     tri_explanation_free(&e);
     tri_explanation_free(NULL);
@@ -98,9 +98,9 @@ static void races_come_before_searches(void **state) {
     add(&p, .config = C(2), .median_ns = 900, .source_hash = OTHER_HASH);
     add(&p, .config = C(2), .outcome = TRI_WRONG);
     tri_explanation e = explain(&p);
-    expect_rival(rival_of(&e.candidates, C(0), NULL), TRI_STANDING_USED, "");
-    expect_rival(rival_of(&e.candidates, C(1), NULL), TRI_STANDING_DEMOTED, "only searched");
-    expect_rival(rival_of(&e.candidates, C(2), OTHER_HASH), TRI_STANDING_STALE, "");
+    expect_rival(rival_of(&e.candidates, C(0), NULL), TRI_ROLE_USED, "");
+    expect_rival(rival_of(&e.candidates, C(1), NULL), TRI_ROLE_DEMOTED, "only searched");
+    expect_rival(rival_of(&e.candidates, C(2), OTHER_HASH), TRI_ROLE_STALE, "");
     assert_int_equal(e.candidates.count, 4);
     tri_explanation_free(&e);
 }
@@ -120,37 +120,37 @@ static void ones_own_comes_first(void **state) {
     e = explain(&p);
     assert_int_equal(e.found.source, TRIAGE_SOURCE_NEAREST);
     assert_string_equal(e.layer, "shipped");
-    expect_rival(rival_of(&e.donors, C(0), NULL), TRI_STANDING_USED, "");
+    expect_rival(rival_of(&e.donors, C(0), NULL), TRI_ROLE_USED, "");
     tri_explanation_free(&e);
 
     add_to(own, &q, (claim){.config = C(1), .median_ns = 900});
     e = explain(&p);
     assert_string_equal(e.layer, "own");
-    expect_rival(rival_of(&e.donors, C(1), NULL), TRI_STANDING_USED, "");
-    expect_rival(rival_of(&e.donors, C(0), NULL), TRI_STANDING_BELOW, "one's own evidence comes first");
+    expect_rival(rival_of(&e.donors, C(1), NULL), TRI_ROLE_USED, "");
+    expect_rival(rival_of(&e.donors, C(0), NULL), TRI_ROLE_BELOW, "one's own evidence comes first");
     tri_explanation_free(&e);
 
     add_to(shipped, &p, (claim){.config = C(2), .median_ns = 100});
     e = explain(&p);
     assert_int_equal(e.found.source, TRIAGE_SOURCE_EXACT);
     assert_string_equal(e.layer, "shipped");
-    expect_rival(rival_of(&e.candidates, C(2), NULL), TRI_STANDING_USED, "");
-    expect_rival(rival_of(&e.donors, C(1), NULL), TRI_STANDING_BELOW, "is tuned itself");
+    expect_rival(rival_of(&e.candidates, C(2), NULL), TRI_ROLE_USED, "");
+    expect_rival(rival_of(&e.donors, C(1), NULL), TRI_ROLE_BELOW, "is tuned itself");
     tri_explanation_free(&e);
 
     add_to(own, &p, (claim){.config = C(3), .median_ns = 700});
     e = explain(&p);
     assert_string_equal(e.layer, "own");
-    expect_rival(rival_of(&e.candidates, C(3), NULL), TRI_STANDING_USED, "");
-    expect_rival(rival_of(&e.candidates, C(2), NULL), TRI_STANDING_BELOW, "exact evidence comes first");
+    expect_rival(rival_of(&e.candidates, C(3), NULL), TRI_ROLE_USED, "");
+    expect_rival(rival_of(&e.candidates, C(2), NULL), TRI_ROLE_BELOW, "exact evidence comes first");
     tri_explanation_free(&e);
 }
 
 /* ---- donors ---- */
 
 static bool is_legal(const tri_problem *problem, const char *config) {
-    tri_verdict_of_config verdict;
-    must(tri_currency_of(&verdict, &setting, problem, config, NULL));
+    tri_config_freshness verdict;
+    must(tri_freshness_of(&verdict, &setting, problem, config, NULL));
     return verdict.currency == TRI_CURRENT;
 }
 
@@ -183,11 +183,11 @@ static void nearest_and_its_rivals(void **state) {
     assert_int_equal(e.found.source, TRIAGE_SOURCE_NEAREST);
     assert_string_equal(e.found.candidate.config, good);
     assert_int_equal(e.donors.count, 5); /* nothing of other types */
-    expect_rival(&e.donors.items[0], TRI_STANDING_ILLEGAL, "here: ");
-    expect_rival(&e.donors.items[1], TRI_STANDING_STALE, "there: its source has changed");
-    expect_rival(&e.donors.items[2], TRI_STANDING_FAILED, "has failed since");
-    expect_rival(&e.donors.items[3], TRI_STANDING_USED, "");
-    expect_rival(&e.donors.items[4], TRI_STANDING_RUNNER_UP, "farther away");
+    expect_rival(&e.donors.items[0], TRI_ROLE_ILLEGAL, "here: ");
+    expect_rival(&e.donors.items[1], TRI_ROLE_STALE, "there: its source has changed");
+    expect_rival(&e.donors.items[2], TRI_ROLE_FAILED, "has failed since");
+    expect_rival(&e.donors.items[3], TRI_ROLE_USED, "");
+    expect_rival(&e.donors.items[4], TRI_ROLE_RUNNER_UP, "farther away");
     const tri_rival *donor = &e.donors.items[3];
     assert_string_equal(donor->problem, e.found.donor);
     assert_true(donor->distance == e.found.distance && donor->median_ns == e.found.median_ns);
@@ -213,8 +213,8 @@ static void a_runner_up_serves(void **state) {
     add(&far, .config = good, .median_ns = 400);
     tri_explanation e = explain(&asked);
     assert_true(e.found.median_ns == 400);
-    expect_rival(&e.donors.items[0], TRI_STANDING_ILLEGAL, "here: ");
-    expect_rival(&e.donors.items[1], TRI_STANDING_USED, "");
+    expect_rival(&e.donors.items[0], TRI_ROLE_ILLEGAL, "here: ");
+    expect_rival(&e.donors.items[1], TRI_ROLE_USED, "");
     tri_explanation_free(&e);
 
     add(&near, .config = good, .median_ns = 109, .later_ms = 1);
@@ -223,12 +223,12 @@ static void a_runner_up_serves(void **state) {
     assert_true(e.found.median_ns == 109);
     assert_string_equal(e.found.candidate.config, good);
     assert_int_equal(e.donors.count, 3);
-    expect_rival(&e.donors.items[0], TRI_STANDING_ILLEGAL, "here: ");
-    expect_rival(&e.donors.items[1], TRI_STANDING_USED,
+    expect_rival(&e.donors.items[0], TRI_ROLE_ILLEGAL, "here: ");
+    expect_rival(&e.donors.items[1], TRI_ROLE_USED,
                  "9.0 % slower there than the winner, which may not run here");
     assert_string_equal(e.donors.items[1].config, good);
     assert_string_equal(e.donors.items[1].problem, e.found.donor);
-    expect_rival(&e.donors.items[2], TRI_STANDING_RUNNER_UP, "farther away");
+    expect_rival(&e.donors.items[2], TRI_ROLE_RUNNER_UP, "farther away");
 
     /* who is left out is served alike */
     tri_losses l;
@@ -378,7 +378,7 @@ static void add_anything(tri_random *random, tri_store *store, const tri_problem
 static size_t count_used(const tri_rivals *rivals, const tri_rival **used) {
     size_t count = 0;
     for (size_t i = 0; i < rivals->count; i++) {
-        if (rivals->items[i].standing == TRI_STANDING_USED) {
+        if (rivals->items[i].standing == TRI_ROLE_USED) {
             *used = &rivals->items[i];
             count++;
         }
@@ -400,7 +400,7 @@ static void expect_agreement(const tri_explanation *e) {
         assert_string_equal(used->problem, found->donor);
 }
 
-/* The search is told twice, in src/run/lookup.c and here: whatever the evidence, both find the same. */
+/* The search is told twice, in src/evidence/lookup.c and here: whatever the evidence, both find the same. */
 static void explanations_agree_with_lookups(void **state) {
     (void)state;
     const int64_t sizes[] = {1024, 1088, 1152, 2048};

@@ -14,7 +14,7 @@
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "bsr_gemm/args.h"
 #include "render/render.h"
-#include "run/plan.h"
+#include "api/bsr_gemm/plan.h"
 
 /* ---- a product ---- */
 

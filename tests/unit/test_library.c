@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/cli/cli_libraries.c"
+#include "../../src/cli/common/libraries.c"
 #include "support/scratch_group.h"
 
 #define LIBRARIES TRI_BINARY_DIR "/tests/"

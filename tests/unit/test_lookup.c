@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#include "run/lookup.h"
+#include "evidence/lookup.h"
 
 static void add(const tri_problem *problem, claim said) {
     add_to(store, problem, said);

@@ -8,8 +8,8 @@
 
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "op/dense.h"
-#include "run/lookup.h"
-#include "run/pretuned.h"
+#include "evidence/lookup.h"
+#include "evidence/pretuned.h"
 #include "support/scratch.h"
 
 #define H100 "cuda sm_90a sms=132 clock=1980000 memclock=2619000 bus=5120 l2=52428800 smem=232448"

@@ -358,7 +358,7 @@ static void nothing_to_cut_stays_whole(void **state) {
     tri_pattern_free(&p);
 }
 
-/* In a cluster it cannot be cut itself: what else its panel holds goes elsewhere, and nothing ends before it. Else it
+/* In a cluster it cannot be cut itself: what else its panel holds goes sisters, and nothing ends before it. Else it
  * is done in pieces by all warps. */
 static void a_row_longer_than_all_others_together(void **state) {
     (void)state;

@@ -249,7 +249,7 @@ static void test_a_budget_of_few_finds_the_donors_winner(void **state) {
         snprintf(db, sizeof db, "near%zu.db", i);
         options.db_path = scratch_path(folder, db);
         tune_sized(&cold, 50, &options);
-        assert_int_equal(cold.known.count, 0);
+        assert_int_equal(cold.warm_start.count, 0);
         const char *best = NULL, *second = NULL; /* for the donor: what the cold run did not try */
         for (size_t j = 0; j < all.count; j++)
             if (!tried(&cold, all.rows[j].config)) {
@@ -261,7 +261,7 @@ static void test_a_budget_of_few_finds_the_donors_winner(void **state) {
         options.cold_start = true;
         tri_tune_result again;
         tune_sized(&again, 50, &options);
-        assert_int_equal(again.known.count, 0);
+        assert_int_equal(again.warm_start.count, 0);
         /* local's third candidate follows the times */
         for (size_t j = 0; j < again.count && strcmp(strategies[i], "local") != 0; j++)
             assert_true(again.rows[j].known && tried(&cold, again.rows[j].config));
@@ -269,11 +269,11 @@ static void test_a_budget_of_few_finds_the_donors_winner(void **state) {
         options.cold_start = false;
         tune_sized(&warm, 50, &options);
         assert_int_equal(warm.count, 3); /* the default and those two */
-        assert_int_equal(warm.known.count, 2);
-        assert_string_equal(warm.known.configs[0], best);
+        assert_int_equal(warm.warm_start.count, 2);
+        assert_string_equal(warm.warm_start.configs[0], best);
         assert_true(tried(&warm, best) && tried(&warm, second));
-        assert_int_equal(warm.known.donor_count, 1);
-        assert_true(bsr_of(&warm.known.donors[0].problem)->n == 64);
+        assert_int_equal(warm.warm_start.donor_count, 1);
+        assert_true(bsr_of(&warm.warm_start.donors[0].problem)->n == 64);
         tri_tune_result_free(&warm);
         options.budget = 2;
         tune_sized(&warm, 50, &options);

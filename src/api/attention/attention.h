@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 
-#include "run/loaded.h"
+#include "api/loaded.h"
 #include "op/attention/attention.h"
 
 /* One way of calling: how far bases and strides are aligned, and on which stream a kernel with a workspace runs. Made

@@ -223,7 +223,7 @@ static void unbind_context(tri_device *device) {
     cuda(device)->driver->context_pop(&popped);
 }
 
-const tri_backend tri_cuda_backend = {
+const tri_device_backend tri_cuda_backend = {
     .name = "cuda",
     .set_tools = tri_nvrtc_set_tools,
     .compiler_version = tri_nvrtc_version,

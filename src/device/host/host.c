@@ -84,7 +84,7 @@ static triage_status circumstances(char **out, tri_device *device) {
                       system.sysname, system.release, device->info.sm_count, load[0]);
 }
 
-const tri_backend tri_host_backend = {
+const tri_device_backend tri_host_backend = {
     .name = "host",
     .set_tools = tri_host_set_tools,
     .compiler_version = tri_host_compiler_version,

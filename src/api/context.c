@@ -1,0 +1,254 @@
+/* Opening and closing a context, and device memory for programs without CUDA headers. */
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "evidence/admission.h"
+#include "evidence/dense_evidence.h"
+#include "evidence/pretuned.h"
+#include "api/context.h"
+
+/* What a caller of an older version does not know of is NULL. */
+static triage_status read_options(triage_context_options *out, const triage_context_options *given) {
+    *out = (triage_context_options)TRIAGE_CONTEXT_OPTIONS_INIT;
+    if (given && (given->version < 1 || given->version > TRIAGE_CONTEXT_OPTIONS_VERSION))
+        return tri_fail(TRIAGE_E_INVALID,
+                        "options.version is %u; must be 1 .. %u (TRIAGE_CONTEXT_OPTIONS_INIT)",
+                        given->version, TRIAGE_CONTEXT_OPTIONS_VERSION);
+    if (given)
+        memcpy(out, given,
+               given->version == 1 ? offsetof(triage_context_options, local_db_path) : sizeof *out);
+    return TRIAGE_OK;
+}
+
+static triage_status copy_text(char **out, const char *text) {
+    return text ? tri_strdup(out, text) : TRIAGE_OK;
+}
+
+/* A database that is not there yet is no error: everything is answered with defaults. */
+static triage_status open_file(triage_context *context, const char *path) {
+    if (tri_store_is_on_network(path))
+        tri_log_line(&context->log, TRIAGE_LOG_WARNING, TRI_NETWORK_ADVICE, path);
+    triage_status status = tri_store_open(&context->store, path, TRI_STORE_READ);
+    if (status != TRIAGE_E_NOT_FOUND)
+        return status;
+    tri_log_line(&context->log, TRIAGE_LOG_INFO, "no database at %s: using default kernels", path);
+    return TRIAGE_OK;
+}
+
+/* Where the programs keep theirs, as far as that can be known without the environment. */
+static triage_status default_local_path(char **out) {
+    char buffer[4096];
+    struct passwd entry, *found = NULL;
+    if (getpwuid_r(getuid(), &entry, buffer, sizeof buffer, &found) != 0 || !found || found->pw_dir[0] != '/')
+        return tri_fail(TRIAGE_E_INVALID,
+                        "user %u has no home folder: options.local_db_path is wanted beside a "
+                        "postgresql:// options.db_path",
+                        (unsigned)getuid());
+    return tri_path_join(out, found->pw_dir, ".local/share/triage/triage.db");
+}
+
+/* A tri_check_fn. The thread may outlive the context, and a lookup judges the configurations itself: no space. */
+static triage_status check_claims(void *user, const tri_measurement *row) {
+    (void)user;
+    return tri_admission_check_claims(row);
+}
+
+/* Only the file is opened here. The sync thread takes the server, and all the time that it needs. */
+static triage_status open_server(triage_context *context, const triage_context_options *options) {
+    const double interval_s = 300;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_store_check_url(options->db_path));
+    TRI_TRY(options->local_db_path ? tri_strdup(&context->local_path, options->local_db_path)
+                                   : default_local_path(&context->local_path));
+    TRI_TRY(open_file(context, context->local_path));
+    TRI_TRY(tri_sync_thread_new(&context->sync, &(tri_sync_thread_options){.local_path = context->local_path,
+                                                                           .server_url = options->db_path,
+                                                                           .check = check_claims,
+                                                                           .log = &context->log,
+                                                                           .interval_s = interval_s,
+                                                                           .never_migrates = true,
+                                                                           .leaves_at_once = true}));
+done:
+    return status;
+}
+
+void tri_context_find_store(triage_context *context) {
+    if (context->store || !context->local_path)
+        return;
+    triage_status status = tri_store_open(&context->store, context->local_path, TRI_STORE_READ);
+    if (status != TRIAGE_OK && status != TRIAGE_E_NOT_FOUND)
+        tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
+    if (!context->store)
+        return;
+    tri_sisters_close(context->sisters); /* it does not know that store */
+    context->sisters = NULL;
+}
+
+static triage_status open_store(triage_context *context, const triage_context_options *options) {
+    if (!options->db_path)
+        return TRIAGE_OK;
+    return tri_store_is_url(options->db_path) ? open_server(context, options)
+                                              : open_file(context, options->db_path);
+}
+
+/* A wrong path or folder is an error of opening: the user's space, or else the first operation's, is read now. */
+static triage_status open_space(triage_context *context, const char *path) {
+    const tri_space_options options = {.data_dir = context->data_dir, .path = path};
+    tri_space *space = NULL;
+    triage_status status = tri_space_open(&space, path ? NULL : tri_operations()[0], &options);
+    if (status == TRIAGE_OK)
+        context->spaces[tri_operation_index(tri_space_operation(space))] = space;
+    return status;
+}
+
+triage_status tri_context_space(tri_space **out, triage_context *context, const tri_operation *op) {
+    tri_space **space = &context->spaces[tri_operation_index(op)];
+    triage_status status = TRIAGE_OK;
+    if (!*space)
+        status = tri_space_open(space, op, &(tri_space_options){.data_dir = context->data_dir});
+    *out = *space;
+    return status;
+}
+
+triage_status triage_context_open(triage_context **out, const triage_context_options *options) {
+    triage_status status = TRIAGE_OK;
+    triage_context *context = NULL;
+    triage_context_options known;
+    if (!out)
+        return tri_fail(TRIAGE_E_INVALID, "out is NULL");
+    *out = NULL;
+    TRI_TRY(read_options(&known, options));
+    options = &known;
+    TRI_TRY(tri_calloc(&context, 1, sizeof *context));
+    pthread_mutex_init(&context->lock, NULL);
+    context->log = (tri_log){options->log, options->log_user};
+    TRI_TRY(copy_text(&context->cache_dir, options->cache_dir));
+    TRI_TRY(copy_text(&context->data_dir, options->data_dir));
+    TRI_TRY(open_store(context, options));
+    TRI_TRY(open_space(context, options->space_path));
+    const char *device = options->device ? options->device : "auto";
+    /* "cuda:N" names a device, whatever is current in this thread */
+    TRI_TRY(tri_device_open(&context->device, device, strncmp(device, "cuda:", 5) != 0));
+    *out = context;
+    context = NULL;
+done:
+    triage_context_free(context);
+    return status;
+}
+
+void triage_context_free(triage_context *context) {
+    if (!context)
+        return;
+    tri_context_free_kernels(context);
+    tri_device_close(context->device);
+    for (size_t i = 0; i < TRI_OPERATIONS_MAX; i++)
+        tri_space_free(context->spaces[i]);
+    tri_sisters_close(context->sisters); /* borrows the store */
+    tri_store_close(context->pretuned);
+    tri_store_close(context->store);
+    (void)tri_sync_thread_free(context->sync, NULL);
+    pthread_mutex_destroy(&context->lock);
+    free(context->local_path);
+    free(context->cache_dir);
+    free(context->data_dir);
+    free(context);
+}
+
+const char *triage_context_device_name(const triage_context *context) {
+    return context ? tri_device_describe(context->device)->name : "";
+}
+
+int triage_context_is_host(const triage_context *context) {
+    return context && tri_device_describe(context->device)->cc == 0;
+}
+
+/* ---- device memory ---- */
+
+static triage_status check_copy(const triage_context *context, const void *to, const void *from) {
+    if (!context)
+        return tri_fail(TRIAGE_E_INVALID, "context is NULL");
+    if (!to || !from)
+        return tri_fail(TRIAGE_E_INVALID, "the %s of a copy is NULL", to ? "source" : "destination");
+    return TRIAGE_OK;
+}
+
+triage_status triage_device_alloc(void **out, triage_context *context, size_t bytes) {
+    if (!out || !context)
+        return tri_fail(TRIAGE_E_INVALID, "%s is NULL", out ? "context" : "out");
+    *out = NULL;
+    if (bytes == 0 || bytes > INT64_MAX)
+        return tri_fail(TRIAGE_E_INVALID, "bytes is %zu; must be 1 .. 2^63-1", bytes);
+    tri_address address = 0;
+    triage_status status = tri_device_alloc(context->device, &address, bytes);
+    *out = (void *)(uintptr_t)address;
+    return status;
+}
+
+void triage_device_release(triage_context *context, void *memory) {
+    if (context && memory)
+        tri_device_release(context->device, (tri_address)(uintptr_t)memory);
+}
+
+triage_status triage_device_upload(triage_context *context, void *to_device, const void *from_host,
+                                   size_t bytes) {
+    triage_status status = check_copy(context, to_device, from_host);
+    if (status != TRIAGE_OK || bytes == 0)
+        return status;
+    status = tri_device_upload(context->device, (tri_address)(uintptr_t)to_device, from_host, bytes);
+    /* the driver may return while the last part of pageable memory is still on its way */
+    return status == TRIAGE_OK ? tri_device_synchronize(context->device) : status;
+}
+
+triage_status triage_device_download(triage_context *context, void *to_host, const void *from_device,
+                                     size_t bytes) {
+    triage_status status = check_copy(context, to_host, from_device);
+    if (status != TRIAGE_OK || bytes == 0)
+        return status;
+    return tri_device_download(context->device, to_host, (tri_address)(uintptr_t)from_device, bytes);
+}
+
+triage_status triage_device_synchronize(triage_context *context) {
+    return context ? tri_device_synchronize(context->device) : tri_fail(TRIAGE_E_INVALID, "context is NULL");
+}
+
+triage_status tri_context_pretuned(tri_store **out, triage_context *context) {
+    triage_status status = TRIAGE_OK;
+    if (!context->asked_pretuned)
+        TRI_TRY(tri_pretuned_open(&context->pretuned, tri_device_describe(context->device), context->data_dir,
+                                  &context->log));
+    context->asked_pretuned = true;
+    *out = context->pretuned;
+done:
+    return status;
+}
+
+/* A server that cannot be reached now knows nothing now. */
+static triage_status look_up_own(double *median_ns, const triage_context *context, const tri_problem *problem,
+                                 const tri_device_info *info) {
+    if (!context->store)
+        return TRIAGE_OK;
+    triage_status status = tri_dense_lookup(median_ns, context->store, problem, info);
+    if (status != TRIAGE_E_IO || !tri_store_is_server(context->store))
+        return status;
+    tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
+    return TRIAGE_OK;
+}
+
+triage_status tri_context_dense_time(double *median_ns, triage_context *context, const tri_problem *problem) {
+    const tri_device_info *info = tri_device_describe(context->device);
+    tri_store *pretuned = NULL;
+    triage_status status = TRIAGE_OK;
+    *median_ns = 0;
+    pthread_mutex_lock(&context->lock);
+    TRI_TRY(look_up_own(median_ns, context, problem, info));
+    if (*median_ns > 0)
+        goto done;
+    TRI_TRY(tri_context_pretuned(&pretuned, context));
+    if (pretuned)
+        TRI_TRY(tri_dense_lookup(median_ns, pretuned, problem, info));
+done:
+    pthread_mutex_unlock(&context->lock);
+    return status;
+}

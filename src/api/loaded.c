@@ -1,0 +1,211 @@
+/* Kernels chosen for a problem, compiled and loaded, once for a context. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/loaded.h"
+#include "evidence/pretuned.h"
+
+struct tri_compiled {
+    tri_compiled *next;
+    char source_hash[TRI_HASH_SIZE];
+    tri_image image;
+};
+
+/* ---- compiled kernels, one a source text ---- */
+
+static triage_status compile(const tri_image **out, triage_context *context, const tri_source *source) {
+    triage_status status = TRIAGE_OK;
+    const char *target = tri_device_describe(context->device)->target;
+    char hash[TRI_HASH_SIZE];
+    tri_source_hash(hash, source, target);
+    tri_compiled *entry = context->compiled;
+    while (entry && strcmp(entry->source_hash, hash) != 0)
+        entry = entry->next;
+    if (!entry) {
+        TRI_TRY(tri_calloc(&entry, 1, sizeof *entry));
+        status = tri_compile(&entry->image, target, source, context->cache_dir);
+        if (status != TRIAGE_OK) {
+            free(entry);
+            return status;
+        }
+        memcpy(entry->source_hash, hash, sizeof hash);
+        entry->next = context->compiled;
+        context->compiled = entry;
+    }
+    *out = &entry->image;
+done:
+    return status;
+}
+
+/* ---- loaded kernels, one a problem ---- */
+
+static void free_loaded(tri_loaded *loaded) {
+    if (!loaded)
+        return;
+    tri_kernel_unload(loaded->kernel);
+    tri_found_free(&loaded->found);
+    free(loaded->problem_key);
+    free(loaded);
+}
+
+static triage_status compile_and_load(tri_loaded *loaded, triage_context *context) {
+    const tri_candidate *candidate = &loaded->found.candidate;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(compile(&loaded->image, context, &loaded->found.rendered));
+    if (loaded->image->spill_bytes > candidate->spill_limit)
+        return tri_fail(TRIAGE_E_COMPILE, "%s spills %d bytes; must be at most %d", candidate->config,
+                        loaded->image->spill_bytes, candidate->spill_limit);
+    status = tri_kernel_load(&loaded->kernel, context->device, loaded->image, &candidate->launch);
+done:
+    return status;
+}
+
+/* What was measured on other devices of this architecture, found when it is first asked for. */
+static triage_status look_elsewhere(tri_found *found, triage_context *context, tri_space *space,
+                                    const tri_problem *problem, const tri_device_info *info) {
+    triage_status status = TRIAGE_OK;
+    if (!context->sisters)
+        TRI_TRY(tri_sisters_open(&context->sisters, context->store, info, context->data_dir, &context->log));
+    TRI_TRY(tri_sisters_look_up(found, context->sisters, space, problem, info, context->data_dir));
+done:
+    return status;
+}
+
+/* What is wrong with a database costs its evidence, never the product. */
+static triage_status look_into_own(tri_found *out, triage_context *context, tri_space *space,
+                                   const tri_problem *problem, const tri_device_info *info) {
+    const tri_log *log = &context->log;
+    triage_status status = tri_lookup(out, context->store, space, problem, info, context->data_dir);
+    if (status == TRIAGE_OK || status == TRIAGE_E_MEMORY || !context->store)
+        return status;
+    tri_log_line(log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
+    return tri_lookup(out, NULL, space, problem, info, context->data_dir);
+}
+
+static triage_status look_below(tri_found *out, triage_context *context, tri_space *space,
+                                const tri_problem *problem, const tri_device_info *info) {
+    tri_store *pretuned = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_context_pretuned(&pretuned, context));
+    if (pretuned)
+        TRI_TRY(tri_lookup_below(out, pretuned, space, problem, info, context->data_dir));
+    if (out->source == TRIAGE_SOURCE_DEFAULT)
+        TRI_TRY(look_elsewhere(out, context, space, problem, info));
+done:
+    return status;
+}
+
+/* What is shipped is made into a store (milliseconds) only when the user's own evidence has no exact answer. */
+static triage_status look_up(tri_found *out, triage_context *context, tri_space *space,
+                             const tri_problem *problem, const tri_device_info *info) {
+    triage_status status = TRIAGE_OK;
+    tri_context_find_store(context);
+    TRI_TRY(look_into_own(out, context, space, problem, info));
+    if (out->source == TRIAGE_SOURCE_EXACT && !out->is_claim)
+        goto done;
+    status = look_below(out, context, space, problem, info);
+    if (status != TRIAGE_OK && status != TRIAGE_E_MEMORY) {
+        tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
+        status = TRIAGE_OK; /* what was found above stands */
+    }
+done:
+    return status;
+}
+
+/* A kernel that was proven elsewhere may still fail here (another compiler, a problem that is only near): then
+ * the space's default takes its place. */
+static triage_status find_and_load(tri_loaded *loaded, triage_context *context, const tri_problem *problem) {
+    const tri_device_info *info = tri_device_describe(context->device);
+    tri_space *space = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_context_space(&space, context, problem->op));
+    TRI_TRY(look_up(&loaded->found, context, space, problem, info));
+    status = compile_and_load(loaded, context);
+    if (status != TRIAGE_OK && loaded->found.source != TRIAGE_SOURCE_DEFAULT) {
+        tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s does not load here, using the default: %s",
+                     loaded->found.candidate.config, triage_last_error());
+        tri_found_free(&loaded->found);
+        TRI_TRY(tri_lookup(&loaded->found, NULL, space, problem, info, context->data_dir));
+        status = compile_and_load(loaded, context);
+    }
+    tri_source_free(&loaded->found.rendered);
+done:
+    return status;
+}
+
+/* With the geometry of the problem's own sizes, where another problem chose the configuration. */
+static triage_status fit(tri_loaded *loaded, triage_context *context, const tri_problem *problem) {
+    tri_space *space = NULL;
+    tri_candidate candidate = {0};
+    triage_status status;
+    TRI_TRY(tri_context_space(&space, context, problem->op));
+    TRI_TRY(tri_space_candidate(&candidate, space, problem, tri_device_describe(context->device),
+                                loaded->found.candidate.config));
+    tri_kernel_unload(loaded->kernel);
+    loaded->kernel = NULL;
+    tri_source_free(&loaded->found.rendered);
+    TRI_TRY(tri_render(&loaded->found.rendered, &candidate, context->data_dir));
+    tri_candidate_free(&loaded->found.candidate);
+    loaded->found.candidate = candidate;
+    candidate = (tri_candidate){0};
+    status = compile_and_load(loaded, context);
+done:
+    tri_candidate_free(&candidate);
+    tri_source_free(&loaded->found.rendered);
+    return status;
+}
+
+triage_status tri_loaded_for(const tri_loaded **out, triage_context *context, const tri_problem *problem,
+                             const tri_problem *chosen_by, uint64_t variant) {
+    triage_status status = TRIAGE_OK;
+    char *key = NULL;
+    tri_loaded *made = NULL;
+    TRI_TRY(tri_problem_key(&key, problem));
+    for (const tri_loaded *entry = context->loaded; entry; entry = entry->next) {
+        if (entry->variant == variant && strcmp(entry->problem_key, key) == 0) {
+            *out = entry;
+            goto done;
+        }
+    }
+    TRI_TRY(tri_calloc(&made, 1, sizeof *made));
+    TRI_TRY(find_and_load(made, context, chosen_by));
+    if (chosen_by != problem)
+        TRI_TRY(fit(made, context, problem));
+    made->problem_key = key;
+    key = NULL;
+    made->variant = variant;
+    made->next = context->loaded;
+    context->loaded = made;
+    *out = made;
+    made = NULL;
+done:
+    free_loaded(made);
+    free(key);
+    return status;
+}
+
+void tri_loaded_describe(triage_choice *out, const tri_loaded *loaded) {
+    const tri_found *found = &loaded->found;
+    out->source = found->source;
+    snprintf(out->kernel, sizeof out->kernel, "%s", found->candidate.kernel);
+    snprintf(out->config, sizeof out->config, "%s", found->candidate.config);
+    snprintf(out->donor, sizeof out->donor, "%s%s%s", found->donor ? found->donor : "",
+             found->device ? " on " : "", found->device ? found->device : "");
+    out->distance = found->distance;
+    out->median_ns = found->median_ns;
+    out->expected_loss = found->expected_loss;
+}
+
+void tri_context_free_kernels(triage_context *context) {
+    while (context->loaded) {
+        tri_loaded *loaded = context->loaded;
+        context->loaded = loaded->next;
+        free_loaded(loaded);
+    }
+    while (context->compiled) {
+        tri_compiled *compiled = context->compiled;
+        context->compiled = compiled->next;
+        tri_image_free(&compiled->image);
+        free(compiled);
+    }
+}

@@ -1,0 +1,27 @@
+/* A kernel chosen, compiled and loaded for one problem: looked up once, then kept by the context and shared by all
+ * handles whose problem is the same. Immutable. */
+#ifndef TRIAGE_API_LOADED_H
+#define TRIAGE_API_LOADED_H
+
+#include "api/context.h"
+#include "evidence/lookup.h"
+
+struct tri_loaded {
+    tri_loaded *next;
+    char *problem_key;
+    uint64_t variant;
+    tri_found found;        /* without its rendered text */
+    const tri_image *image; /* the context's */
+    tri_kernel *kernel;
+};
+
+/* The kernel for a problem. variant: tells apart problems of one key that a space may treat differently (alignments, the
+ * exact number of blocks). chosen_by: the problem whose winner it is to be, mostly the same. Compiles, loads; under
+ * context->lock. */
+triage_status tri_loaded_for(const tri_loaded **out, triage_context *context, const tri_problem *problem,
+                             const tri_problem *chosen_by, uint64_t variant);
+
+/* Fills in what it is and why; not out->version, and nothing of a dense product. */
+void tri_loaded_describe(triage_choice *out, const tri_loaded *loaded);
+
+#endif

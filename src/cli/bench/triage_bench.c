@@ -1,0 +1,325 @@
+/* triage_bench: how fast the kernel is that an application would get, next to what else can be installed. */
+#include <argp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/bench/bench.h"
+#include "cli/common/fleet.h"
+#include "cli/common/libraries.h"
+#include "cli/common/problem.h"
+#include "measure/device_lock.h"
+
+typedef struct options {
+    tri_cli_problem_options problem;
+    const char *device, *db, *space, *data_dir, *against, *ceilings, *samples, *seed;
+    bool warm, json, quiet, no_color;
+} options;
+
+/* ---- the command line ---- */
+
+enum {
+    KEY_DEVICE = 1000,
+    KEY_AGAINST,
+    KEY_CEILINGS,
+    KEY_SAMPLES,
+    KEY_SEED,
+    KEY_WARM,
+    KEY_DB,
+    KEY_SPACE,
+    KEY_DATA_DIR,
+    KEY_JSON,
+    KEY_NO_COLOR
+};
+
+static const struct argp_option argp_options[] = {
+    {NULL, 0, NULL, 0, "The comparison", 2},
+    {"against", KEY_AGAINST, "LIST", 0,
+     "cublas (dense: cublasGemmEx and the fastest algorithm of cuBLASLt; e4m3: cuBLASLt with exact and fast "
+     "accumulation), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none (default: all that run on "
+     "the device). A dense product of as much work is --shape M,N,K' --sparsity 0 with K' = K (1 - S)",
+     2},
+    {"ceilings", KEY_CEILINGS, "TFLOP/S,TB/S", 0,
+     "Rates that the limit is counted with, e.g. measured ones (default: what is documented for the device)",
+     2},
+    {"samples", KEY_SAMPLES, "N", 0, "Interleaved rounds, 6 to 1000 (default 30)", 2},
+    {"warm", KEY_WARM, NULL, 0, "Leave the caches warm (default: emptied before each timing)", 2},
+    {"device", KEY_DEVICE, "DEVICE", 0,
+     "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host", 2},
+    {"seed", KEY_SEED, "N", 0, "Of the pattern, the inputs and the order, 0 to 2^63-1 (default 1)", 2},
+    {NULL, 0, NULL, 0, "Files and output", 3},
+    {"db", KEY_DB, "PATH|URL", 0,
+     "The tuning database: a file (default $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/...), or "
+     "postgresql://USER@HOST/DATABASE: the default file, brought up to date from that server first",
+     3},
+    {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 3},
+    {"data-dir", KEY_DATA_DIR, "DIR", 0, "Read templates/ and tuner/ from here (default: those built in)", 3},
+    {"json", KEY_JSON, NULL, 0, "JSON on stdout; times in nanoseconds, sizes in bytes", 3},
+    {"quiet", 'q', NULL, 0, "No talk on stderr", 3},
+    {"no-color", KEY_NO_COLOR, NULL, 0, "No colour (also: NO_COLOR)", 3},
+    {0}};
+
+static const char **text_of(options *o, int key) {
+    const struct {
+        int key;
+        const char **text;
+    } texts[] = {
+        {KEY_DEVICE, &o->device},   {KEY_AGAINST, &o->against},   {KEY_CEILINGS, &o->ceilings},
+        {KEY_SAMPLES, &o->samples}, {KEY_SEED, &o->seed},         {KEY_DB, &o->db},
+        {KEY_SPACE, &o->space},     {KEY_DATA_DIR, &o->data_dir},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (texts[i].key == key)
+            return texts[i].text;
+    return NULL;
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    if (key == ARGP_KEY_INIT)
+        state->child_inputs[0] = &o->problem;
+    else if (key == ARGP_KEY_ARG)
+        argp_error(state, "unexpected argument '%s'", argument);
+    else if (key == KEY_WARM)
+        o->warm = true;
+    else if (key == KEY_JSON)
+        o->json = true;
+    else if (key == KEY_NO_COLOR)
+        o->no_color = true;
+    else if (key == 'q')
+        o->quiet = true;
+    else if (text_of(o, key))
+        *text_of(o, key) = argument;
+    else
+        return ARGP_ERR_UNKNOWN;
+    return 0;
+}
+
+static const struct argp_child children[] = {{&tri_cli_problem_argp, 0, "The problem", 1}, {0}};
+
+static const struct argp parser = {
+    .options = argp_options,
+    .parser = parse_option,
+    .children = children,
+    .doc =
+        "Times the kernel that an application would get for a problem, and its peers, on the same inputs in "
+        "one interleaved run. Every result goes through the gate of triage_tune before and after it is "
+        "timed; "
+        "nothing is printed for what is not that product. The limit is the longer of the useful operations "
+        "at the tensor cores' rate and the fewest bytes at the memory's.\v"
+        "Example: triage_bench --shape 8192,8192,8192 --sparsity 0.9 --against cublas,cusparse\n\n"
+        "The peers' libraries are looked for in the loader's path, in /usr/local/cuda/lib64, and in pip's "
+        "nvidia folders of $VIRTUAL_ENV and of each Python in $PATH.\n\n"
+        "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 triage's result was "
+        "not right, 74 input/output, 130 interrupted."};
+
+/* ---- who takes part ---- */
+
+enum { kPeers = 6, kContestants = 1 + kPeers };
+static const tri_contestant_type *const peers[kPeers] = {
+    &tri_contestant_cublas,       &tri_contestant_cublaslt,     &tri_contestant_cublaslt_fast,
+    &tri_contestant_cusparse_bsr, &tri_contestant_cusparse_ell, &tri_contestant_openblas};
+
+/* Is name one of the words of a comma-separated list? */
+static bool listed(const char *list, const char *name) {
+    size_t size = strlen(name);
+    for (const char *word = list; word; word = strchr(word, ',') ? strchr(word, ',') + 1 : NULL)
+        if (strncmp(word, name, size) == 0 && (word[size] == '\0' || word[size] == ','))
+            return true;
+    return false;
+}
+
+static triage_status check_against(const char *list) {
+    for (const char *word = list; word;) {
+        size_t size = strcspn(word, ",");
+        bool known = size == 4 && strncmp(word, "none", 4) == 0;
+        for (size_t i = 0; i < kPeers && !known; i++)
+            known = strlen(peers[i]->family) == size && strncmp(word, peers[i]->family, size) == 0;
+        if (!known)
+            return tri_cli_usage("--against %.*s is not one of cublas, cusparse, openblas, none", (int)size,
+                                 word);
+        word = word[size] ? word + size + 1 : NULL;
+    }
+    return TRIAGE_OK;
+}
+
+static triage_status parse_ceilings(tri_ceilings *out, const char *text) {
+    char first[64];
+    const char *comma = strchr(text, ',');
+    double tflops = 0, tbps = 0;
+    triage_status status = TRIAGE_OK;
+    if (!comma || (size_t)(comma - text) >= sizeof first)
+        return tri_cli_usage("--ceilings %.60s is not TFLOP/S,TB/S, e.g. 636,4.25", text);
+    snprintf(first, sizeof first, "%.*s", (int)(comma - text), text);
+    TRI_TRY(tri_parse_double(&tflops, first, 1e-3, 1e6, "--ceilings TFLOP/s"));
+    TRI_TRY(tri_parse_double(&tbps, comma + 1, 1e-3, 1e6, "--ceilings TB/s"));
+    *out = (tri_ceilings){tflops * 1e12, tbps * 1e12};
+done:
+    return status;
+}
+
+/* triage first, then those of --against that run on this device and have something to say of the type. */
+static size_t choose(tri_contestant *out, const options *o, bool host, triage_dtype dtype) {
+    size_t count = 0;
+    out[count++] = (tri_contestant){.type = &tri_contestant_triage};
+    for (size_t i = 0; i < kPeers; i++)
+        if ((host ? peers[i]->on_host : peers[i]->on_cuda) &&
+            (dtype == TRIAGE_E4M3 || !peers[i]->only_e4m3) &&
+            (!o->against || listed(o->against, peers[i]->family)))
+            out[count++] = (tri_contestant){.type = peers[i]};
+    return count;
+}
+
+static void say_left_out(const options *o, bool host) {
+    for (size_t i = 0; i < kPeers && o->against && !o->quiet; i++)
+        if (listed(o->against, peers[i]->family) && !(host ? peers[i]->on_host : peers[i]->on_cuda))
+            fprintf(stderr, "triage_bench: %s does not run on this device: left out\n", peers[i]->name);
+}
+
+/* ---- the run ---- */
+
+/* auto: the GPU if there is one. The stopwatch makes its context current, which triage then takes. */
+static triage_status open_device(tri_stopwatch **watch, triage_context **context, const options *o,
+                                 const char *db, const char *cache) {
+    triage_status status = TRIAGE_OK;
+    triage_context_options opened = TRIAGE_CONTEXT_OPTIONS_INIT;
+    bool automatic = !o->device || strcmp(o->device, "auto") == 0;
+    const char *device = automatic ? "cuda" : o->device;
+    if (strcmp(device, "host") != 0 && strncmp(device, "cuda", 4) != 0)
+        return tri_cli_usage("--device %.32s is not one of auto, cuda, cuda:N, host", device);
+    status = tri_stopwatch_open(watch, device);
+    if (status == TRIAGE_E_NO_DEVICE && automatic)
+        status = tri_stopwatch_open(watch, device = "host");
+    TRI_TRY(status);
+    opened.device = device;
+    opened.db_path = db;
+    opened.cache_dir = cache;
+    opened.data_dir = o->data_dir;
+    opened.space_path = o->space;
+    opened.log = tri_cli_log;
+    opened.log_user = (void *)&o->quiet;
+    TRI_TRY(triage_context_open(context, &opened));
+    if (!o->warm)
+        TRI_TRY(tri_stopwatch_cool(*watch, *context));
+done:
+    return status;
+}
+
+/* Nobody else times on the device from here on (measure/device_lock.h): both locks, as a run and its process have them. */
+static triage_status take_turn(int fds[2], const options *o, const triage_context *context,
+                               volatile const int *interrupted) {
+    const tri_device_info *info = tri_device_describe(context->device);
+    triage_status status = TRIAGE_OK;
+    for (int i = 0; i < 2; i++) {
+        bool ours = false, said = false;
+        TRI_TRY(tri_device_lock_open(&fds[i], tri_cli_lock_dir(), info,
+                                     i == 0 ? TRI_DEVICE_LOCK_RUN : TRI_DEVICE_LOCK_PROCESS));
+        TRI_TRY(tri_device_lock_take(&ours, fds[i]));
+        for (; !ours && !*interrupted; said = true) {
+            if (!said && !o->quiet)
+                tri_cli_error("another run times on %s: waiting for its end", info->name);
+            usleep(50000);
+            TRI_TRY(tri_device_lock_take(&ours, fds[i]));
+        }
+        if (!ours)
+            TRI_TRY(tri_fail(TRIAGE_E_INTERRUPTED, "interrupted while another run times on the device"));
+    }
+done:
+    return status;
+}
+
+/* A database that was named must be there; the default one need not. */
+static triage_status check_db(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return tri_fail(TRIAGE_E_IO, "--db %s cannot be read", path);
+    fclose(file);
+    return TRIAGE_OK;
+}
+
+/* The file to look kernels up in; a server's is brought up to date first, if the server can be reached. */
+static triage_status choose_db(char **path, const options *o) {
+    const bool is_server = o->db && tri_store_is_url(o->db);
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_cli_check_url(o->db));
+    if (o->db && !is_server) {
+        TRI_TRY(check_db(o->db));
+        return tri_strdup(path, o->db);
+    }
+    TRI_TRY(tri_cli_default_db(path));
+    if (is_server && tri_cli_pull(*path, o->db, o->space, o->data_dir) != TRIAGE_OK)
+        tri_cli_error("warning: %s; going on with %s", triage_last_error(), *path);
+done:
+    return status;
+}
+
+static triage_status run(const options *o, tri_cli_problem *asked, const tri_ceilings *ceilings,
+                         int samples) {
+    triage_status status = TRIAGE_OK;
+    tri_stopwatch *watch = NULL;
+    triage_context *context = NULL;
+    tri_contestant contestants[kContestants];
+    size_t count = 0;
+    tri_arena arena = {0};
+    tri_limit limit;
+    char *db = NULL, *cache = NULL;
+    int turns[2] = {-1, -1};
+    uint64_t seed = o->problem.seed;
+    volatile const int *interrupted = tri_cli_catch_interrupts();
+    TRI_TRY(choose_db(&db, o));
+    TRI_TRY(tri_cli_default_cache(&cache));
+    TRI_TRY(open_device(&watch, &context, o, db, cache));
+    bool host = triage_context_is_host(context) != 0;
+    if (host)
+        tri_cli_problem_for_host(asked);
+    TRI_TRY(tri_cli_problem_fits(&asked->problem));
+    TRI_TRY(take_turn(turns, o, context, interrupted));
+    TRI_TRY(tri_arena_open(&arena, context, &asked->problem, &asked->pattern, seed));
+    say_left_out(o, host);
+    count = choose(contestants, o, host, tri_bsr(&asked->problem)->in_type);
+    TRI_TRY(tri_contest(contestants, count, &arena, watch, samples, seed, interrupted));
+    tri_limit_of(&limit, &arena.problem, tri_device_describe(context->device), ceilings);
+    TRI_TRY(o->json ? tri_contest_print_json(contestants, count, &arena, &limit, seed, !o->warm)
+                    : tri_contest_print(contestants, count, &arena, &limit, o->no_color));
+    if (contestants[0].standing != TRI_VERIFIED)
+        status = tri_fail(TRIAGE_E_WRONG, "triage: %.200s", contestants[0].reason);
+done:
+    tri_contestants_close(contestants, count);
+    if (arena.context)
+        tri_arena_close(&arena);
+    tri_stopwatch_detach(watch);
+    triage_context_free(context);
+    tri_stopwatch_close(watch);
+    for (int i = 0; i < 2; i++)
+        if (turns[i] >= 0)
+            close(turns[i]);
+    free(db);
+    free(cache);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    triage_status status = TRIAGE_OK;
+    options o = {0};
+    tri_cli_problem asked = {0};
+    tri_ceilings ceilings = {0};
+    int64_t samples = 30, seed = 1;
+    tri_cli_start();
+    tri_cli_look_below_pythons();
+    argp_program_version =
+        "triage_bench " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
+    argp_parse(&parser, argc, argv, 0, NULL, &o);
+    if (o.samples)
+        TRI_TRY(tri_parse_int64(&samples, o.samples, 6, TRI_SAMPLES_MAX, "--samples"));
+    if (o.seed)
+        TRI_TRY(tri_parse_int64(&seed, o.seed, 0, INT64_MAX, "--seed"));
+    o.problem.seed = (uint64_t)seed;
+    TRI_TRY(check_against(o.against));
+    if (o.ceilings)
+        TRI_TRY(parse_ceilings(&ceilings, o.ceilings));
+    TRI_TRY(tri_cli_problem_make(&asked, &o.problem));
+    status = run(&o, &asked, &ceilings, (int)samples);
+done:
+    tri_cli_problem_free(&asked);
+    return tri_cli_finish(tri_cli_report(status));
+}

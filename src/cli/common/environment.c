@@ -1,0 +1,55 @@
+/* Tools and folders that the environment names. */
+#include "cli/common/common.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "device/device.h"
+
+/* The first program of that name in $PATH, whose relative folders are not looked into. */
+static bool find_in_path(char out[PATH_MAX], const char *name) {
+    for (const char *at = getenv("PATH"); at && *at;) {
+        const size_t size = strcspn(at, ":");
+        const int length = snprintf(out, PATH_MAX, "%.*s/%s", (int)size, at, name);
+        if (at[0] == '/' && length < PATH_MAX && access(out, X_OK) == 0)
+            return true;
+        at += size + (at[size] == ':');
+    }
+    return false;
+}
+
+/* The compiler that is taken anyway need not be chosen: a choice is looked at anew in each process. */
+static bool is_usual(const char *path) {
+    char one[PATH_MAX], other[PATH_MAX];
+    return realpath(path, one) && realpath("/usr/bin/cc", other) && !strcmp(one, other);
+}
+
+static void choose(const char *path) {
+    if (!is_usual(path))
+        (void)tri_device_set_tools("host", path);
+}
+
+static void choose_compiler(void) {
+    static const char *const names[] = {"cc", "gcc", "clang"};
+    const char *asked = getenv("CC");
+    char path[PATH_MAX];
+    if (asked && *asked && strcspn(asked, " \t") == strlen(asked)) {
+        if (asked[0] == '/' ? access(asked, X_OK) == 0 : find_in_path(path, asked)) {
+            choose(asked[0] == '/' ? asked : path);
+            return;
+        }
+        tri_cli_error("CC=%s is no program: looking for another compiler", asked);
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (find_in_path(path, names[i])) {
+            choose(path);
+            return;
+        }
+}
+
+void tri_cli_honour_environment(void) {
+    tri_set_temporary_folder(getenv("TMPDIR"));
+    choose_compiler();
+}

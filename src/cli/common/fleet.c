@@ -1,0 +1,321 @@
+#include "cli/common/fleet.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/common/common.h"
+
+/* ---- what the commands share ---- */
+
+triage_status tri_cli_check_url(const char *url) {
+    if (!url || !tri_store_url_has_password(url))
+        return TRIAGE_OK;
+    return tri_cli_usage(
+        "a password on the command line can be read by everybody here: put it into ~/.pgpass, or "
+        "into a file that PGPASSFILE names");
+}
+
+void tri_cli_warn_of_network(const char *path) {
+    if (path && !tri_store_is_url(path) && tri_store_is_on_network(path))
+        tri_cli_error("warning: " TRI_NETWORK_ADVICE, path);
+}
+
+void tri_cli_end_admission(tri_admission *admission) {
+    const int64_t unjudged = admission ? tri_admission_unjudged(admission) : 0;
+    if (unjudged)
+        tri_cli_error("%" PRId64
+                      " measurements of another version of triage were kept: a lookup uses them once "
+                      "their configurations are in its space",
+                      unjudged);
+    tri_admission_free(admission);
+}
+
+triage_status tri_cli_open_server(tri_store **out, const tri_cli_fleet_options *o, tri_store_mode mode) {
+    const char *url = o->server ? o->server : o->db && tri_store_is_url(o->db) ? o->db : NULL;
+    if (!url || !tri_store_is_url(url))
+        return tri_cli_usage("a server is wanted: --server postgresql://USER@HOST/DATABASE");
+    triage_status status = tri_cli_check_url(url);
+    return status == TRIAGE_OK ? tri_store_open(out, url, mode) : status;
+}
+
+/* ---- setup ---- */
+
+triage_status tri_cli_setup(const tri_cli_fleet_options *o) {
+    triage_status status = TRIAGE_OK;
+    tri_store *server = NULL;
+    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_store_make_roles(server));
+    if (o->json) {
+        json_t *document = tri_cli_json_new("setup");
+        json_object_set_new(document, "server", json_string(tri_store_name(server)));
+        TRI_TRY(tri_cli_json_print(document));
+    } else {
+        printf("%s is ready: grant triage_reader, triage_contributor or triage_admin to who shall use it\n",
+               tri_store_name(server));
+    }
+done:
+    tri_store_close(server);
+    return status;
+}
+
+/* ---- sync ---- */
+
+static triage_status open_local(tri_store **out, const tri_cli_fleet_options *o) {
+    char *path = NULL;
+    triage_status status = TRIAGE_OK;
+    if (o->db && tri_store_is_url(o->db) && o->server)
+        TRI_TRY(tri_cli_usage("--db is the local file, --server the server"));
+    TRI_TRY(o->db && !tri_store_is_url(o->db) ? tri_strdup(&path, o->db) : tri_cli_default_db(&path));
+    tri_cli_warn_of_network(path);
+    TRI_TRY(tri_store_open(out, path, TRI_STORE_WRITE));
+done:
+    free(path);
+    return status;
+}
+
+static triage_status print_sync(const tri_cli_fleet_options *o, const tri_sync_result *result) {
+    if (o->json) {
+        json_t *document = tri_cli_json_new("sync");
+        json_object_set_new(document, "sent", json_integer(result->sent));
+        json_object_set_new(document, "received", json_integer(result->received));
+        json_object_set_new(document, "refused", json_integer(result->refused));
+        json_object_set_new(document, "read_only", json_boolean(result->read_only));
+        return tri_cli_json_print(document);
+    }
+    printf("%" PRId64 " measurements sent, %" PRId64 " received, %" PRId64 " refused%s\n", result->sent,
+           result->received, result->refused, result->read_only ? "; this user may only read" : "");
+    return TRIAGE_OK;
+}
+
+/* What comes in is judged as a merge judges it. */
+static triage_status exchange(tri_sync_result *out, tri_store *local, tri_store *server,
+                              tri_admission *gate) {
+    const tri_log log = {tri_cli_log, NULL};
+    const tri_sync_options options = {
+        .check = tri_admission_check, .user = gate, .log = &log, .interrupted = tri_cli_catch_interrupts()};
+    return tri_store_sync(out, local, server, &options);
+}
+
+triage_status tri_cli_sync(const tri_cli_fleet_options *o) {
+    triage_status status = TRIAGE_OK;
+    tri_store *local = NULL, *server = NULL;
+    tri_admission *gate = NULL;
+    tri_sync_result result;
+    TRI_TRY(tri_cli_check_url(o->db));
+    TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
+    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(open_local(&local, o));
+    status = exchange(&result, local, server, gate);
+    if (status != TRIAGE_OK && result.sent + result.received == 0)
+        goto done;
+    const triage_status printed = print_sync(o, &result);
+    status = status != TRIAGE_OK ? status : printed;
+    if (status == TRIAGE_OK && result.refused)
+        status = tri_fail(TRIAGE_E_DATA, "%" PRId64 " measurements were refused", result.refused);
+done:
+    tri_cli_end_admission(gate);
+    tri_store_close(local);
+    tri_store_close(server);
+    return status;
+}
+
+triage_status tri_cli_pull(const char *local_path, const char *url, const char *space, const char *data_dir) {
+    triage_status status = TRIAGE_OK;
+    tri_store *local = NULL, *server = NULL;
+    tri_admission *gate = NULL;
+    tri_sync_result moved;
+    TRI_TRY(tri_admission_open(&gate, space, data_dir));
+    TRI_TRY(tri_store_open(&server, url, TRI_STORE_WRITE));
+    TRI_TRY(tri_store_open(&local, local_path, TRI_STORE_WRITE));
+    TRI_TRY(exchange(&moved, local, server, gate));
+done:
+    tri_cli_end_admission(gate);
+    tri_store_close(local);
+    tri_store_close(server);
+    return status;
+}
+
+/* ---- enqueue: a file of shapes ---- */
+
+enum { COLUMNS = 9, LINE_MAX_SIZE = 1024 };
+static const char *const column_names[COLUMNS] = {"m",     "n",         "k",      "sparsity", "block",
+                                                  "dtype", "out_dtype", "layout", "seed"};
+
+/* Cuts a line at its commas and trims the cells; how many there were. */
+static int split(char **cells, char *line) {
+    int count = 0;
+    for (char *at = line, *next; at; at = next) {
+        next = strchr(at, ',');
+        if (next)
+            *next++ = '\0';
+        at += strspn(at, " \t");
+        for (size_t size = strlen(at); size > 0 && strchr(" \t\r\n", at[size - 1]); size--)
+            at[size - 1] = '\0';
+        if (count < COLUMNS)
+            cells[count] = at;
+        count++;
+    }
+    return count;
+}
+
+static triage_status read_header(int *columns, int *count, char *line) {
+    char *cells[COLUMNS];
+    bool seen[COLUMNS] = {false};
+    *count = split(cells, line);
+    for (int i = 0; i < *count; i++) {
+        columns[i] = -1;
+        for (int j = 0; j < COLUMNS && i < COLUMNS; j++)
+            if (strcmp(cells[i], column_names[j]) == 0 && !seen[j]) {
+                columns[i] = j;
+                seen[j] = true;
+                break;
+            }
+        if (i >= COLUMNS || columns[i] < 0)
+            return tri_fail(TRIAGE_E_DATA,
+                            "column \"%.40s\" is not one of m, n, k, sparsity, block, dtype, out_dtype, "
+                            "layout, seed, each once",
+                            i < COLUMNS ? cells[i] : "");
+    }
+    for (int j = 0; j < 4; j++)
+        if (!seen[j])
+            return tri_fail(TRIAGE_E_DATA, "the first line has no column %s", column_names[j]);
+    return TRIAGE_OK;
+}
+
+static triage_status spec_of_line(char **out, char *line, const int *columns, int count) {
+    char *cells[COLUMNS], *values[COLUMNS] = {NULL};
+    triage_status status = TRIAGE_OK;
+    json_t *spec = json_object();
+    if (split(cells, line) != count)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "it has not %d values, like the first line", count));
+    for (int i = 0; i < count; i++)
+        values[columns[i]] = cells[i];
+    for (int j = 0; j < COLUMNS; j++)
+        if (values[j] && values[j][0])
+            json_object_set_new(spec, column_names[j], json_string(values[j]));
+    *out = json_dumps(spec, JSON_COMPACT);
+    if (!*out)
+        status = tri_fail(TRIAGE_E_DATA, "it is not UTF-8");
+done:
+    json_decref(spec);
+    return status;
+}
+
+triage_status tri_cli_problem_of_job(tri_cli_problem *out, tri_cli_problem_options *options, json_t **texts,
+                                     const char *spec) {
+    triage_status status = TRIAGE_OK;
+    *texts = json_loads(spec, JSON_REJECT_DUPLICATES, NULL);
+    TRI_TRY(tri_cli_options_of_job(options, *texts));
+    TRI_TRY(tri_cli_problem_make(out, options));
+done:
+    return status;
+}
+
+/* What a worker could not make into a problem is found here, not on four machines. */
+static triage_status check_spec(const char *spec) {
+    tri_cli_problem problem = {0};
+    tri_cli_problem_options options;
+    json_t *texts = NULL;
+    triage_status status = tri_cli_problem_of_job(&problem, &options, &texts, spec);
+    tri_cli_problem_free(&problem);
+    json_decref(texts);
+    return status == TRIAGE_E_INVALID ? TRIAGE_E_DATA : status;
+}
+
+typedef struct spec_list {
+    char **specs;
+    size_t count, capacity;
+} spec_list;
+
+static triage_status add_spec(spec_list *list, char *spec) {
+    triage_status status = tri_grow(&list->specs, &list->capacity, list->count, sizeof(char *), "jobs");
+    if (status == TRIAGE_OK)
+        list->specs[list->count++] = spec;
+    return status;
+}
+
+static triage_status read_shapes(spec_list *out, const char *path) {
+    triage_status status = TRIAGE_OK;
+    char *text = NULL, *spec = NULL;
+    int columns[COLUMNS] = {0}, count = 0, number = 1;
+    TRI_TRY(tri_file_read(&text, NULL, path, 16 << 20));
+    for (char *line = text, *next; line; line = next, number++) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        if (line[strspn(line, " \t\r")] == '\0' || line[0] == '#')
+            continue;
+        if (count == 0) {
+            TRI_TRY(read_header(columns, &count, line));
+            continue;
+        }
+        TRI_TRY(spec_of_line(&spec, line, columns, count));
+        TRI_TRY(check_spec(spec));
+        TRI_TRY(add_spec(out, spec));
+        spec = NULL;
+    }
+    if (out->count == 0)
+        status = tri_fail(TRIAGE_E_DATA, "it has no shapes");
+done:
+    if (status == TRIAGE_E_DATA) {
+        char message[400];
+        snprintf(message, sizeof message, "%s", triage_last_error());
+        (void)tri_fail(status, "%s, line %d: %s", path, number, message);
+    }
+    free(spec);
+    free(text);
+    return status;
+}
+
+/* What failed once more, as it was queued. */
+static triage_status retry(const tri_cli_fleet_options *o) {
+    triage_status status = TRIAGE_OK;
+    tri_store *server = NULL;
+    int64_t queued = 0;
+    if (o->shapes)
+        TRI_TRY(tri_cli_usage("--retry queues what failed, --shapes what is in a file: not both at once"));
+    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_job_retry(&queued, server, o->device_class ? o->device_class : ""));
+    if (o->json) {
+        json_t *document = tri_cli_json_new("enqueue");
+        json_object_set_new(document, "retried", json_integer(queued));
+        TRI_TRY(tri_cli_json_print(document));
+    } else {
+        printf("%" PRId64 " failed jobs wait again\n", queued);
+    }
+done:
+    tri_store_close(server);
+    return status;
+}
+
+triage_status tri_cli_enqueue(const tri_cli_fleet_options *o) {
+    triage_status status = TRIAGE_OK;
+    tri_store *server = NULL;
+    spec_list list = {0};
+    int64_t added = 0;
+    if (o->retry)
+        return retry(o);
+    if (!o->shapes)
+        TRI_TRY(
+            tri_cli_usage("enqueue needs --shapes FILE.csv: a line m,n,k,sparsity,block,dtype and a shape on "
+                          "each other line; or --retry"));
+    TRI_TRY(read_shapes(&list, o->shapes));
+    TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
+    TRI_TRY(tri_job_enqueue(&added, server, (const char *const *)list.specs, list.count,
+                            o->device_class ? o->device_class : ""));
+    if (o->json) {
+        json_t *document = tri_cli_json_new("enqueue");
+        json_object_set_new(document, "shapes", json_integer((json_int_t)list.count));
+        json_object_set_new(document, "added", json_integer(added));
+        TRI_TRY(tri_cli_json_print(document));
+    } else {
+        printf("%zu shapes: %" PRId64 " jobs added, the others were waiting already\n", list.count, added);
+    }
+done:
+    for (size_t i = 0; i < list.count; i++)
+        free(list.specs[i]);
+    free(list.specs);
+    tri_store_close(server);
+    return status;
+}

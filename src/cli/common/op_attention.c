@@ -1,0 +1,286 @@
+/* attention: from the options that describe a problem to the problem and its lists of blocks. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "op/attention/attention.h"
+
+#include "cli/common/common.h"
+#include "cli/common/problem.h"
+
+#define EXTENT_MAX 2147483647
+
+/* ---- sizes and types ---- */
+
+static triage_status parse_shape(tri_attention_problem *out, const char *text) {
+    static const char *const names[] = {"--shape's B",  "--shape's HQ", "--shape's HKV", "--shape's SQ",
+                                        "--shape's SK", "--shape's D",  "--shape's DV"};
+    int64_t v[7] = {0};
+    size_t found = 0;
+    triage_status status = tri_cli_parse_list(v, 7, &found, text, ',', EXTENT_MAX, names);
+    if (status == TRIAGE_OK && found != 6 && found != 7)
+        status =
+            tri_cli_usage("--shape %.64s has %zu numbers: B,HQ,HKV,SQ,SK,D[,DV] are wanted, each 1 to %d",
+                          text, found, EXTENT_MAX);
+    out->batch = v[0], out->heads_q = v[1], out->heads_kv = v[2];
+    out->sq = v[3], out->sk = v[4];
+    out->d = (int32_t)v[5];
+    out->dv = (int32_t)(found == 7 ? v[6] : v[5]);
+    return status;
+}
+
+static triage_status parse_types(tri_cli_problem *out, tri_attention_problem *p,
+                                 const tri_cli_problem_options *o) {
+    triage_status status = TRIAGE_OK;
+    out->dtype_given = tri_cli_given(o, "dtype");
+    p->in_type = TRIAGE_BF16;
+    if (tri_cli_given(o, "dtype"))
+        TRI_TRY(tri_dtype_parse(&p->in_type, tri_cli_given(o, "dtype")));
+    p->out_type = p->in_type == TRIAGE_E4M3 ? TRIAGE_BF16 : p->in_type;
+    if (tri_cli_given(o, "out-dtype") && !tri_cli_given(o, "dtype"))
+        status = tri_cli_usage("--out-dtype %.32s needs --dtype beside it", tri_cli_given(o, "out-dtype"));
+    else if (tri_cli_given(o, "out-dtype"))
+        status = tri_dtype_parse(&p->out_type, tri_cli_given(o, "out-dtype"));
+done:
+    return status;
+}
+
+static triage_status parse_lengths(tri_attention_problem *out, const tri_cli_problem_options *o) {
+    static const char *const names[] = {"dense", "varlen", "cache"};
+    int64_t page = 0, splits = 0;
+    double cap = 0;
+    triage_status status = TRIAGE_OK;
+    const char *lse = tri_cli_given(o, "lse");
+    const char *kind = tri_cli_given(o, "lengths") ? tri_cli_given(o, "lengths")
+                       : tri_cli_given(o, "paged") ? "cache"
+                                                   : "dense";
+    int found = -1;
+    for (int i = 0; i < 3; i++)
+        found = strcmp(kind, names[i]) == 0 ? i : found;
+    if (found < 0)
+        return tri_cli_usage("--lengths %.32s is not one of dense, varlen, cache", kind);
+    if (tri_cli_given(o, "paged") && found != TRI_LENGTHS_CACHE)
+        return tri_cli_usage("--paged goes with --lengths cache, not with %s", kind);
+    if (lse && strcmp(lse, "yes") != 0 && strcmp(lse, "no") != 0)
+        return tri_cli_usage("--lse %.32s is not one of yes, no", lse);
+    if (tri_cli_given(o, "paged"))
+        TRI_TRY(tri_parse_int64(&page, tri_cli_given(o, "paged"), 1, EXTENT_MAX, "--paged"));
+    if (tri_cli_given(o, "splits"))
+        TRI_TRY(
+            tri_parse_int64(&splits, tri_cli_given(o, "splits"), 1, TRI_ATTENTION_SPLITS_MAX, "--splits"));
+    if (tri_cli_given(o, "softcap"))
+        TRI_TRY(tri_parse_double(&cap, tri_cli_given(o, "softcap"), 1e-6, 1e6, "--softcap"));
+    out->lengths = (tri_attention_lengths)found;
+    out->page_size = (int32_t)page;
+    out->splits = (int32_t)splits;
+    out->softcap = cap > 0;
+    out->lse = lse && strcmp(lse, "yes") == 0;
+done:
+    return status;
+}
+
+/* ---- the mask ---- */
+
+/* A side of a window: keys, or - for open. */
+static triage_status parse_side(int32_t *out, const char *text, const char *name) {
+    int64_t side = -1;
+    triage_status status = TRIAGE_OK;
+    if (strcmp(text, "-") != 0)
+        status = tri_parse_int64(&side, text, 0, EXTENT_MAX, name);
+    *out = (int32_t)side;
+    return status;
+}
+
+static triage_status parse_window(tri_attention_problem *out, char *text) {
+    char *right = strchr(text, ',');
+    triage_status status;
+    if (!right)
+        return tri_cli_usage("--mask window:%.64s: window:L,R is wanted, keys before and behind, - is open",
+                             text);
+    *right++ = '\0';
+    out->band = TRI_BAND_WINDOW;
+    TRI_TRY(parse_side(&out->left, text, "--mask window's L"));
+    TRI_TRY(parse_side(&out->right, right, "--mask window's R"));
+done:
+    return status;
+}
+
+/* What --mask says of lists of blocks. */
+typedef struct lists {
+    const char *file, *sparsity; /* NULL: not given */
+} lists;
+
+static triage_status parse_word(tri_attention_problem *out, lists *blocks, char *word) {
+    if (strncmp(word, "window:", 7) == 0)
+        return parse_window(out, word + 7);
+    if (strncmp(word, "blocks:", 7) == 0)
+        blocks->file = word + 7;
+    else if (strncmp(word, "random-blocks:", 14) == 0)
+        blocks->sparsity = word + 14;
+    else {
+        for (int band = TRI_BAND_FULL; band < TRI_BAND_WINDOW; band++)
+            if (strcmp(word, tri_attention_band_name((tri_attention_band)band)) == 0) {
+                out->band = (tri_attention_band)band;
+                return TRIAGE_OK;
+            }
+        return tri_cli_usage(
+            "--mask %.64s is not one of full, causal, causal-top-left, window:L,R, blocks:FILE, "
+            "random-blocks:S, or two of them joined by +",
+            word);
+    }
+    return blocks->file && blocks->sparsity
+               ? tri_cli_usage("--mask blocks:FILE already gives the blocks: leave out random-blocks")
+               : TRIAGE_OK;
+}
+
+/* Cuts the text, which stays the caller's. */
+static triage_status parse_mask(tri_attention_problem *out, lists *blocks, char *text) {
+    triage_status status = TRIAGE_OK;
+    for (char *word = text, *next; word && status == TRIAGE_OK; word = next) {
+        next =
+            strncmp(word, "blocks:", 7) == 0 ? NULL : strchr(word, '+'); /* a file may have a + in its name */
+        if (next)
+            *next++ = '\0';
+        status = parse_word(out, blocks, word);
+    }
+    return status;
+}
+
+static triage_status parse_block(tri_attention_problem *out, const char *text) {
+    static const char *const names[] = {"--mask-block's rows", "--mask-block's columns"};
+    int64_t v[2] = {0};
+    size_t found = 0;
+    triage_status status = tri_cli_parse_list(v, 2, &found, text ? text : "64", 'x', 128, names);
+    if (status == TRIAGE_OK && found > 2)
+        status = tri_cli_usage(
+            "--mask-block %.64s: one number or ROWSxCOLUMNS is wanted, 16, 32, 64 or 128 each", text);
+    out->mask.rows = (int32_t)v[0];
+    out->mask.cols = (int32_t)(found == 2 ? v[1] : v[0]);
+    return status;
+}
+
+static triage_status parse_lists(tri_attention_problem *out, const char *text) {
+    static const char *const names[] = {"all", "kv", "q", "batch", "batch-kv", "batch-q"};
+    for (int i = 0; i < 6; i++)
+        if (!text || strcmp(text, names[i]) == 0) {
+            out->mask.per_batch = i / 3;
+            out->mask.heads = (tri_mask_heads)(i % 3);
+            return TRIAGE_OK;
+        }
+    return tri_cli_usage("--mask-lists %.32s is not one of all, kv, q, batch, batch-kv, batch-q", text);
+}
+
+/* The lists as kernels get them: then the pairs are counted, not estimated. */
+static void count_pairs(tri_attention_problem *p, const tri_pattern *mask) {
+    tri_attention_args args;
+    tri_attention_complete(p);
+    if (p->lengths == TRI_LENGTHS_OFFSETS)
+        return;
+    tri_attention_layout(&args, p);
+    args.full = (tri_attention_blocks){mask->row_ptr, NULL, mask->col_idx, 0};
+    p->pairs = tri_attention_count_pairs(p, &args);
+}
+
+static triage_status make_lists(tri_cli_problem *out, tri_attention_problem *p, const lists *blocks,
+                                const tri_cli_problem_options *o) {
+    double sparsity = 0;
+    triage_status status;
+    TRI_TRY(parse_block(p, tri_cli_given(o, "mask-block")));
+    TRI_TRY(parse_lists(p, tri_cli_given(o, "mask-lists")));
+    TRI_TRY(tri_attention_check(p));
+    if (p->sq == 0 || p->sk == 0)
+        TRI_TRY(tri_cli_usage("--shape %.64s has no blocks: SQ and SK must be 1 or more",
+                              tri_cli_given(o, "shape")));
+    if (blocks->file && (p->mask.per_batch || p->mask.heads))
+        TRI_TRY(tri_cli_usage(
+            "--mask blocks:FILE has lists for all heads and sequences: --mask-lists must be all"));
+    if (blocks->file) {
+        status = tri_attention_mask_read(&out->pattern, p, blocks->file);
+        if (status == TRIAGE_E_IO || status == TRIAGE_E_NOT_FOUND)
+            status = TRIAGE_E_DATA; /* a file that cannot be read is bad input, not a failure of ours */
+        TRI_TRY(status);
+    } else {
+        TRI_TRY(tri_parse_double(&sparsity, blocks->sparsity, 0, 1, "--mask random-blocks"));
+        TRI_TRY(tri_attention_mask_random(&out->pattern, p, sparsity, o->seed));
+    }
+    tri_fingerprint_of(&p->mask.fingerprint, &out->pattern);
+    count_pairs(p, &out->pattern);
+done:
+    return status;
+}
+
+/* ---- all of it ---- */
+
+static triage_status make(tri_cli_problem *out, const tri_cli_problem_options *o) {
+    const char *shape = tri_cli_given(o, "shape"), *text = tri_cli_given(o, "mask");
+    const char *block = tri_cli_given(o, "mask-block"), *whose = tri_cli_given(o, "mask-lists");
+    tri_attention_problem p = {0};
+    lists blocks = {0};
+    char *mask = NULL;
+    triage_status status;
+    if (!shape)
+        return tri_cli_usage("a problem is wanted: --shape B,HQ,HKV,SQ,SK,D[,DV]");
+    TRI_TRY(parse_shape(&p, shape));
+    TRI_TRY(parse_types(out, &p, o));
+    TRI_TRY(parse_lengths(&p, o));
+    TRI_TRY(tri_strdup(&mask, text ? text : "full"));
+    TRI_TRY(parse_mask(&p, &blocks, mask));
+    TRI_TRY(tri_attention_check(&p));
+    if (blocks.file || blocks.sparsity)
+        TRI_TRY(make_lists(out, &p, &blocks, o));
+    else if (block || whose)
+        TRI_TRY(tri_cli_usage("--mask-%s goes with --mask blocks:FILE or random-blocks:S",
+                              block ? "block" : "lists"));
+    else
+        tri_attention_complete(&p);
+    out->problem = tri_attention_problem_of(&p);
+done:
+    free(mask);
+    return status;
+}
+
+static void for_host(tri_cli_problem *problem) {
+    tri_attention_problem p = *tri_attention(&problem->problem);
+    p.in_type = p.out_type = TRIAGE_F32;
+    problem->problem = tri_attention_problem_of(&p);
+}
+
+static void json(json_t *object, const tri_problem *problem) {
+    json_object_set_new(object, "pairs", json_integer(tri_attention(problem)->pairs));
+}
+
+static const struct argp_option options[] = {
+    {"shape", 0, "B,HQ,HKV,SQ,SK,D[,DV]", 0,
+     "Sequences, heads of Q, of K and V, queries, keys, elements of a head", 0},
+    {"dtype", 0, "TYPE", 0, "Type of Q, K, V: f16, bf16, f32, e4m3 (default bf16 on cuda, f32 on host)", 0},
+    {"out-dtype", 0, "TYPE", 0, "Type of O: f16, bf16; f32 for f32 (default that of Q; bf16 for e4m3)", 0},
+    {"mask", 0, "MASK", 0,
+     "full (default), causal, causal-top-left, window:L,R (keys before and behind; - is open), "
+     "blocks:FILE.smtx, "
+     "random-blocks:S (S, 0 to 1, is left out; the diagonal stays); causal+random-blocks:0.9 is both",
+     0},
+    {"mask-block", 0, "B|BMxBN", 0,
+     "Queries and keys of a block of the mask: 16, 32, 64 or 128 each (default 64)", 0},
+    {"mask-lists", 0, "WHOSE", 0,
+     "Who has lists of blocks of its own: all (one for all, default), kv, q (heads), batch, batch-kv, "
+     "batch-q",
+     0},
+    {"softcap", 0, "X", 0, "Scores become X tanh(score / X), X above 0; kernels take any X", 0},
+    {"lengths", 0, "KIND", 0,
+     "dense (default); varlen: up to SQ and SK, found by offsets; cache: SK keys are the room of a KV cache",
+     0},
+    {"paged", 0, "SIZE", 0, "A KV cache in pages of SIZE keys, 1 to 2147483647", 0},
+    {"splits", 0, "N", 0, "Cut the keys of a row in N pieces whatever its batch, 1 to 256", 0},
+    {"lse", 0, "yes|no", 0, "The log-sum-exp of each row, too (default no)", 0},
+    {0}};
+
+const tri_cli_op tri_cli_op_attention = {
+    .op = &tri_op_attention,
+    .heading = "With --op attention: O = softmax(scale Q K^T + mask) V; --shape B,HQ,HKV,SQ,SK,D[,DV] are "
+               "sequences, heads of Q, "
+               "of K and V, queries, keys, elements of a head; --dtype is that of Q, K, V, --out-dtype of O",
+    .options = options,
+    .make = make,
+    .for_host = for_host,
+    .json = json,
+};

@@ -1,0 +1,226 @@
+/* How the programs' options describe a problem of bsr_gemm. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/common/common.h"
+#include "cli/common/problem.h"
+#include "op/bsr_gemm/bsr_gemm.h"
+
+#define EXTENT_MAX 2147483647
+#define BLOCK_MAX 1024
+
+static const struct argp_option own_options[] = {
+    {"shape", 0, "M,N,K", 0, "Rows and columns, each 1 to 2147483647; the block divides M and K", 0},
+    {"sparsity", 0, "S", 0, "Share of A's blocks that are not stored, 0 to 1: a seeded random pattern", 0},
+    {"block", 0, "B|BMxBK", 0, "Elements of a block, B x B or BM x BK, each 1 to 1024 (default 64)", 0},
+    {"dtype", 0, "TYPE", 0, "Type of A and B: f16, bf16, f32, e4m3 (default f16 on cuda, f32 on host)", 0},
+    {"out-dtype", 0, "TYPE", 0, "Type of C: f16, bf16, f32 (default that of A and B; bf16 for e4m3)", 0},
+    {"scale", 0, "tensor|block", 0,
+     "With e4m3: A has one scale (default), or one for each stored block; B has one", 0},
+    {"pattern", 0, "FILE", 0,
+     "A .smtx or .mtx file instead of --shape and --sparsity: each nonzero is one block", 0},
+    {"n", 0, "N", 0, "With --pattern: columns of B and C, 1 to 2147483647", 0},
+    {"layout", 0, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 0},
+    {0}};
+
+/* ---- parsing ---------------------------------------------------------------------------------------- */
+
+static triage_status parse_shape(tri_bsr_problem *out, const char *text) {
+    static const char *const names[] = {"--shape's M", "--shape's N", "--shape's K"};
+    int64_t v[3] = {0};
+    size_t found = 0;
+    triage_status status = tri_cli_parse_list(v, 3, &found, text, ',', EXTENT_MAX, names);
+    if (status == TRIAGE_OK && found != 3)
+        status = tri_cli_usage("--shape %.64s has %zu numbers: M,N,K are wanted, each 1 to %d", text, found,
+                               EXTENT_MAX);
+    out->m = v[0];
+    out->n = v[1];
+    out->k = v[2];
+    return status;
+}
+
+static triage_status parse_block(tri_bsr_problem *out, const char *text) {
+    static const char *const names[] = {"--block's rows", "--block's columns"};
+    int64_t v[2] = {0};
+    size_t found = 0;
+    triage_status status = tri_cli_parse_list(v, 2, &found, text ? text : "64", 'x', BLOCK_MAX, names);
+    if (status == TRIAGE_OK && found > 2)
+        status = tri_cli_usage("--block %.64s: one number or ROWSxCOLUMNS is wanted, each 1 to %d", text,
+                               BLOCK_MAX);
+    out->block_m = (int32_t)v[0];
+    out->block_k = (int32_t)(found == 2 ? v[1] : v[0]);
+    return status;
+}
+
+static triage_status parse_out_type(tri_bsr_problem *out, const char *text) {
+    triage_status status = tri_dtype_parse(&out->out_type, text);
+    return status == TRIAGE_OK && out->out_type == TRIAGE_E4M3
+               ? tri_cli_usage("--out-dtype e4m3 is not one of f32, f16, bf16")
+               : status;
+}
+
+static triage_status parse_scale(tri_bsr_problem *out, const char *text) {
+    out->scale_per_block = text && strcmp(text, "block") == 0;
+    if (text && out->in_type != TRIAGE_E4M3)
+        return tri_cli_usage("--scale %.32s goes with --dtype e4m3; %s has no scales", text,
+                             tri_dtype_name(out->in_type));
+    return !text || out->scale_per_block || strcmp(text, "tensor") == 0
+               ? TRIAGE_OK
+               : tri_cli_usage("--scale %.32s is not one of tensor, block", text);
+}
+
+static triage_status parse_types(tri_cli_problem *out, const tri_cli_problem_options *options) {
+    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
+    triage_status status = TRIAGE_OK;
+    out->dtype_given = tri_cli_given(options, "dtype") != NULL;
+    problem->in_type = TRIAGE_F16;
+    if (tri_cli_given(options, "dtype"))
+        TRI_TRY(tri_dtype_parse(&problem->in_type, tri_cli_given(options, "dtype")));
+    problem->out_type = problem->in_type;
+    if (tri_cli_given(options, "out-dtype") && !tri_cli_given(options, "dtype"))
+        status =
+            tri_cli_usage("--out-dtype %.32s needs --dtype beside it", tri_cli_given(options, "out-dtype"));
+    else if (tri_cli_given(options, "out-dtype"))
+        TRI_TRY(parse_out_type(problem, tri_cli_given(options, "out-dtype")));
+    TRI_TRY(status);
+    if (problem->in_type == TRIAGE_E4M3 && !tri_cli_given(options, "out-dtype"))
+        problem->out_type = TRIAGE_BF16;
+    status = parse_scale(problem, tri_cli_given(options, "scale"));
+done:
+    return status;
+}
+
+static triage_status parse_layout(tri_bsr_problem *out, const char *text) {
+    bool col = text && strcmp(text, "col") == 0;
+    out->b_layout = out->c_layout = col ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR;
+    return !text || col || strcmp(text, "row") == 0
+               ? TRIAGE_OK
+               : tri_cli_usage("--layout %.32s is not one of row, col", text);
+}
+
+static triage_status check_combination(const tri_cli_problem_options *options) {
+    if (tri_cli_given(options, "pattern") &&
+        (tri_cli_given(options, "shape") || tri_cli_given(options, "sparsity")))
+        return tri_cli_usage("--pattern already gives M, K and the blocks: leave out %s",
+                             tri_cli_given(options, "shape") ? "--shape" : "--sparsity");
+    if (tri_cli_given(options, "pattern"))
+        return tri_cli_given(options, "n") ? TRIAGE_OK
+                                           : tri_cli_usage("--pattern needs --n, the columns of B");
+    if (tri_cli_given(options, "n"))
+        return tri_cli_usage("--n goes with --pattern; --shape M,N,K has its own N");
+    if (!tri_cli_given(options, "shape"))
+        return tri_cli_usage("a problem is wanted: --shape M,N,K --sparsity S, or --pattern FILE --n N");
+    return tri_cli_given(options, "sparsity") ? TRIAGE_OK : tri_cli_usage("--shape needs --sparsity, 0 to 1");
+}
+
+/* ---- the pattern -------------------------------------------------------------------------------------- */
+
+static triage_status check_divides(int64_t extent, int32_t block, const char *name) {
+    if (extent % block == 0)
+        return TRIAGE_OK;
+    return tri_cli_usage("%s = %lld is no multiple of the block's %d: allowed are multiples from %d on", name,
+                         (long long)extent, block, block);
+}
+
+static triage_status make_random(tri_cli_problem *out, const tri_cli_problem_options *options) {
+    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
+    double sparsity = 0;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(parse_shape(problem, tri_cli_given(options, "shape")));
+    TRI_TRY(tri_parse_double(&sparsity, tri_cli_given(options, "sparsity"), 0, 1, "--sparsity"));
+    TRI_TRY(check_divides(problem->m, problem->block_m, "--shape's M"));
+    TRI_TRY(check_divides(problem->k, problem->block_k, "--shape's K"));
+    int64_t rows = problem->m / problem->block_m, cols = problem->k / problem->block_k;
+    double blocks = (1 - sparsity) * (double)rows * (double)cols;
+    if (blocks > EXTENT_MAX) {
+        status = tri_cli_usage("--shape %.64s at --sparsity %.32s has %.3g blocks: at most %d",
+                               tri_cli_given(options, "shape"), tri_cli_given(options, "sparsity"), blocks,
+                               EXTENT_MAX);
+        goto done;
+    }
+    TRI_TRY(tri_cli_check_memory(8 * (double)(rows + cols) + 8 * blocks, "the pattern of --shape"));
+    TRI_TRY(tri_pattern_random(&out->pattern, rows, cols, sparsity, options->seed));
+done:
+    return status;
+}
+
+static triage_status read_pattern(tri_cli_problem *out, const tri_cli_problem_options *options) {
+    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_parse_int64(&problem->n, tri_cli_given(options, "n"), 1, EXTENT_MAX, "--n"));
+    status = tri_cli_read_pattern(&out->pattern, tri_cli_given(options, "pattern"));
+    if (status != TRIAGE_OK)
+        goto done;
+    problem->m = out->pattern.block_rows * problem->block_m;
+    problem->k = out->pattern.block_cols * problem->block_k;
+    if (problem->m > EXTENT_MAX || problem->k > EXTENT_MAX)
+        status = tri_cli_usage("--pattern %s with --block %dx%d is %lld x %lld: each at most %d",
+                               tri_cli_given(options, "pattern"), problem->block_m, problem->block_k,
+                               (long long)problem->m, (long long)problem->k, EXTENT_MAX);
+done:
+    return status;
+}
+
+/* ---- the problem -------------------------------------------------------------------------------------- */
+
+static triage_status make(tri_cli_problem *out, const tri_cli_problem_options *options) {
+    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(check_combination(options));
+    TRI_TRY(parse_types(out, options));
+    TRI_TRY(parse_layout(problem, tri_cli_given(options, "layout")));
+    TRI_TRY(parse_block(problem, tri_cli_given(options, "block")));
+    if (tri_cli_given(options, "pattern"))
+        TRI_TRY(read_pattern(out, options));
+    else
+        TRI_TRY(make_random(out, options));
+    problem->ldb = tri_bsr_packed_ldb(problem);
+    problem->ldc = tri_bsr_packed_ldc(problem);
+    problem->nnzb = out->pattern.nnzb;
+    tri_fingerprint_of(&problem->fingerprint, &out->pattern);
+done:
+    return status;
+}
+
+static void for_host(tri_cli_problem *problem) {
+    tri_bsr_problem *own = tri_bsr_edit(&problem->problem);
+    own->in_type = own->out_type = TRIAGE_F32;
+}
+
+static void json(json_t *object, const tri_problem *problem) {
+    json_object_set_new(object, "nnzb", json_integer(tri_bsr(problem)->nnzb));
+}
+
+/* m, n and k are members of their own. */
+static triage_status from_job(tri_cli_problem_options *out, json_t *texts) {
+    static const struct {
+        const char *member, *option;
+    } members[] = {{"sparsity", "sparsity"},   {"block", "block"},   {"dtype", "dtype"},
+                   {"out_dtype", "out-dtype"}, {"layout", "layout"}, {"shape", "shape"}};
+    const char *m = json_string_value(json_object_get(texts, "m")),
+               *n = json_string_value(json_object_get(texts, "n")),
+               *k = json_string_value(json_object_get(texts, "k"));
+    char *shape = NULL;
+    triage_status status = TRIAGE_OK;
+    if (!m || !n || !k)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "m, n or k is missing"));
+    TRI_TRY(tri_format(&shape, "%s,%s,%s", m, n, k));
+    json_object_set_new(texts, "shape", json_string(shape));
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        const char *text = json_string_value(json_object_get(texts, members[i].member));
+        if (text)
+            TRI_TRY(tri_cli_give(out, members[i].option, text));
+    }
+done:
+    free(shape);
+    return status;
+}
+
+const tri_cli_op tri_cli_op_bsr_gemm = {.op = &tri_op_bsr_gemm,
+                                        .heading =
+                                            "The problem: C (M x N) = A (M x K, block-sparse) * B (K x N)",
+                                        .options = own_options,
+                                        .make = make,
+                                        .for_host = for_host,
+                                        .json = json,
+                                        .from_job = from_job};

@@ -1,0 +1,622 @@
+/* triage_tune: finds the fastest right kernel for a problem on this machine, and remembers it. */
+#include <argp.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/common/common.h"
+#include "cli/common/fleet.h"
+#include "cli/common/problem.h"
+#include "cli/tune/progress.h"
+#include "cli/tune/report.h"
+#include "cli/tune/fleet_worker.h"
+#include "store/sync_thread.h"
+
+typedef struct options {
+    tri_cli_problem_options problem;
+    const char *device, *target, *space, *strategy, *budget, *stop_gain, *time_limit, *seed, *jobs, *db,
+        *emit, *data_dir, *server, *lease;
+    bool worker, stay, compile_only, cold_start, force, dry_run, warm, json, quiet, verbose, no_color;
+} options;
+
+/* ---- the command line ------------------------------------------------------------------------------------- */
+
+enum {
+    KEY_DEVICE = 1000,
+    KEY_TARGET,
+    KEY_COMPILE_ONLY,
+    KEY_SPACE,
+    KEY_STRATEGY,
+    KEY_BUDGET,
+    KEY_STOP_GAIN,
+    KEY_TIME_LIMIT,
+    KEY_SEED,
+    KEY_JOBS,
+    KEY_DB,
+    KEY_COLD_START,
+    KEY_FORCE,
+    KEY_DRY_RUN,
+    KEY_EMIT,
+    KEY_WARM,
+    KEY_JSON,
+    KEY_NO_COLOR,
+    KEY_SERVER,
+    KEY_WORKER,
+    KEY_STAY,
+    KEY_LEASE,
+    KEY_DATA_DIR
+};
+
+static const struct argp_option argp_options[] = {
+    {NULL, 0, NULL, 0, "Where and how", 2},
+    {"device", KEY_DEVICE, "DEVICE", 0,
+     "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host; with --worker also all, a "
+     "worker for each GPU",
+     2},
+    {"target", KEY_TARGET, "TARGET", 0,
+     "Architecture for --compile-only, --dry-run and --emit, e.g. sm_90a or host; no device is needed", 2},
+    {"compile-only", KEY_COMPILE_ONLY, NULL, 0,
+     "Compile every candidate for --target and run none; no GPU is needed. With --worker: those of the "
+     "waiting jobs, ahead of the GPU, which then need not try what does not compile or fit",
+     2},
+    {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 2},
+    {"strategy", KEY_STRATEGY, "NAME", 0,
+     "exhaustive, random, local, model (all: first the space's default and what is known of near problems), "
+     "or "
+     "a .lua file (default: exhaustive up to 400 configurations and within --budget, else model)",
+     2},
+    {"budget", KEY_BUDGET, "N", 0, "At most N candidates, 1 to 1000000000 (default: no limit)", 2},
+    {"stop-gain", KEY_STOP_GAIN, "PERCENT", 0,
+     "With the strategy model: stop when the next 20 candidates together are expected to gain less than "
+     "this, 0.01 to "
+     "50 (default: go on)",
+     2},
+    {"time-limit", KEY_TIME_LIMIT, "S", 0,
+     "Stop after S seconds, up to 1e9, with what is known (default: none)", 2},
+    {"seed", KEY_SEED, "N", 0, "Of the pattern, the inputs and the strategy, 0 to 2^63-1 (default 1)", 2},
+    {"jobs", KEY_JOBS, "N", 0, "Compilers at work at once, 1 to 256 (default: the cores)", 2},
+    {"warm", KEY_WARM, NULL, 0, "Time with a warm L2 cache (default: cold)", 2},
+    {"cold-start", KEY_COLD_START, NULL, 0,
+     "Do not begin with what the database, or else the shipped evidence, knows to be fast on near problems "
+     "(default: those right after the space's default, at most 12)",
+     2},
+    {"force", KEY_FORCE, NULL, 0, "Measure again what the database knows", 2},
+    {"dry-run", KEY_DRY_RUN, NULL, 0, "List the candidates; compile and measure nothing", 2},
+    {"emit", KEY_EMIT, "CONFIG", 0, "Print the exact source of a candidate, e.g. \"wmma tile_m=64 ...\"", 2},
+    {"worker", KEY_WORKER, NULL, 0,
+     "Work on the jobs of a server (triage_db enqueue) one after the other, instead of on one problem", 2},
+    {"stay", KEY_STAY, NULL, 0, "With --worker: wait for more jobs when there are none", 2},
+    {"lease", KEY_LEASE, "S", 0,
+     "With --worker: if it is not heard of for S seconds, 1 to 86400, its job goes to another worker "
+     "(default 120)",
+     2},
+    {NULL, 0, NULL, 0, "Files and output", 3},
+    {"db", KEY_DB, "PATH|URL", 0,
+     "The tuning database: a file (default $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/...), or "
+     "postgresql://USER@HOST/DATABASE: the default file, kept in step with that server in the background",
+     3},
+    {"server", KEY_SERVER, "URL", 0, "The server to keep in step with, when --db names a file", 3},
+    {"data-dir", KEY_DATA_DIR, "DIR", 0, "Read templates/ and tuner/ from here (default: those built in)", 3},
+    {"json", KEY_JSON, NULL, 0, "JSON on stdout; times in nanoseconds, sizes in bytes", 3},
+    {"quiet", 'q', NULL, 0, "No talk and no progress on stderr", 3},
+    {"verbose", 'v', NULL, 0, "A line on stderr for each candidate; every row in the table", 3},
+    {"no-color", KEY_NO_COLOR, NULL, 0, "No colour (also: NO_COLOR)", 3},
+    {0}};
+
+static void set_flag(options *o, int key) {
+    bool *const flags[] = {&o->worker, &o->stay,     &o->compile_only, &o->force,   &o->dry_run,   &o->warm,
+                           &o->json,   &o->no_color, &o->quiet,        &o->verbose, &o->cold_start};
+    static const int keys[] = {KEY_WORKER,  KEY_STAY, KEY_COMPILE_ONLY, KEY_FORCE,
+                               KEY_DRY_RUN, KEY_WARM, KEY_JSON,         KEY_NO_COLOR,
+                               'q',         'v',      KEY_COLD_START};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (keys[i] == key)
+            *flags[i] = true;
+}
+
+static const char **text_of(options *o, int key) {
+    switch (key) {
+    case KEY_DEVICE:
+        return &o->device;
+    case KEY_TARGET:
+        return &o->target;
+    case KEY_SPACE:
+        return &o->space;
+    case KEY_STRATEGY:
+        return &o->strategy;
+    case KEY_BUDGET:
+        return &o->budget;
+    case KEY_STOP_GAIN:
+        return &o->stop_gain;
+    case KEY_TIME_LIMIT:
+        return &o->time_limit;
+    case KEY_SEED:
+        return &o->seed;
+    case KEY_JOBS:
+        return &o->jobs;
+    case KEY_DB:
+        return &o->db;
+    case KEY_EMIT:
+        return &o->emit;
+    case KEY_DATA_DIR:
+        return &o->data_dir;
+    case KEY_SERVER:
+        return &o->server;
+    case KEY_LEASE:
+        return &o->lease;
+    default:
+        return NULL;
+    }
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    if (key == ARGP_KEY_INIT)
+        state->child_inputs[0] = &o->problem;
+    if (key == ARGP_KEY_ARG)
+        argp_error(state, "unexpected argument '%s'", argument);
+    if (key < 0x1000000 && argument && text_of(o, key))
+        *text_of(o, key) = argument;
+    else if (key == 'q' || key == 'v' || (key >= KEY_DEVICE && key <= KEY_DATA_DIR))
+        set_flag(o, key);
+    else
+        return ARGP_ERR_UNKNOWN;
+    return 0;
+}
+
+static const struct argp_child children[] = {{&tri_cli_problem_argp, 0, "The problem", 1}, {0}};
+
+static const struct argp parser = {
+    .options = argp_options,
+    .parser = parse_option,
+    .children = children,
+    .doc =
+        "Finds the fastest kernel for a block-sparse product on this machine: every candidate is compiled, "
+        "proved right against float64, timed, and stored. So is the dense product of cuBLAS (OpenBLAS on the "
+        "CPU) where it is installed: the table says where that is faster.\v"
+        "Example: triage_tune --shape 8192,8192,8192 --sparsity 0.9 --block 64\n\n"
+        "Environment: XDG_DATA_HOME, XDG_CACHE_HOME (compiled kernels), NO_COLOR; TRIAGE_LOCK_DIR, the "
+        "folder "
+        "(default /tmp) where runs on one device wait for each other; VIRTUAL_ENV and PATH, for a cuBLAS "
+        "that "
+        "only pip has installed.\n\n"
+        "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 no candidate was "
+        "right, 74 input/output, 130 interrupted with results kept."};
+
+/* ---- from texts to what they mean --------------------------------------------------------------------------- */
+
+static triage_status check_modes(const options *o) {
+    int modes = o->compile_only + o->dry_run + (o->emit != NULL);
+    if (modes > 1)
+        return tri_cli_usage("only one of --compile-only, --dry-run and --emit can be asked for");
+    if (o->target && modes == 0)
+        return tri_cli_usage(
+            "--target %.32s goes with --compile-only, --dry-run or --emit; a run is for --device", o->target);
+    if (o->compile_only && !o->target)
+        return tri_cli_usage("--compile-only needs --target, e.g. sm_90a or host");
+    if (o->target && o->device)
+        return tri_cli_usage("--target and --device exclude each other");
+    if (o->quiet && o->verbose)
+        return tri_cli_usage("--quiet and --verbose exclude each other");
+    return TRIAGE_OK;
+}
+
+static triage_status check_worker(const options *o) {
+    const bool url = o->server || (o->db && tri_store_is_url(o->db));
+    const tri_cli_problem_options *p = &o->problem;
+    if ((o->stay || o->lease) && !o->worker)
+        return tri_cli_usage("--stay and --lease go with --worker");
+    if (!o->worker)
+        return TRIAGE_OK;
+    if (!url)
+        return tri_cli_usage("--worker needs a server: --db postgresql://USER@HOST/DATABASE");
+    if (p->given)
+        return tri_cli_usage("--worker takes its problems from the server: leave out --%s", p->given);
+    if (o->dry_run || o->emit)
+        return tri_cli_usage("--worker works on jobs: leave out %s", o->dry_run ? "--dry-run" : "--emit");
+    return TRIAGE_OK;
+}
+
+static triage_status check_server(const options *o) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_cli_check_url(o->db));
+    TRI_TRY(tri_cli_check_url(o->server));
+    if (o->server && !tri_store_is_url(o->server))
+        TRI_TRY(tri_cli_usage("--server is a postgresql:// URL; a file goes with --db"));
+    if (o->server && o->db && tri_store_is_url(o->db))
+        TRI_TRY(tri_cli_usage("--db and --server are both servers: --db is the local file"));
+done:
+    return status;
+}
+
+static triage_status check_device(const char *device, bool worker) {
+    int64_t number = 0;
+    if (strcmp(device, "all") == 0)
+        return worker ? TRIAGE_OK : tri_cli_usage("--device all goes with --worker: a run is for one device");
+    if (strcmp(device, "auto") == 0 || strcmp(device, "cuda") == 0 || strcmp(device, "host") == 0)
+        return TRIAGE_OK;
+    if (strncmp(device, "cuda:", 5) == 0)
+        return tri_parse_int64(&number, device + 5, 0, 1023, "--device's number");
+    return tri_cli_usage("--device %.32s is not one of auto, all, cuda, cuda:N, host", device);
+}
+
+static triage_status parse_numbers(tri_tune_options *out, const options *o) {
+    int64_t budget = 0, seed = 1, jobs = 0;
+    double gain = 0;
+    triage_status status = TRIAGE_OK;
+    if (o->budget)
+        TRI_TRY(tri_parse_int64(&budget, o->budget, 1, 1000000000, "--budget"));
+    if (o->seed)
+        TRI_TRY(tri_parse_int64(&seed, o->seed, 0, INT64_MAX, "--seed"));
+    if (o->jobs)
+        TRI_TRY(tri_parse_int64(&jobs, o->jobs, 1, 256, "--jobs"));
+    if (o->stop_gain)
+        TRI_TRY(tri_parse_double(&gain, o->stop_gain, 0.01, 50, "--stop-gain"));
+    if (o->time_limit)
+        TRI_TRY(tri_parse_double(&out->time_limit_s, o->time_limit, 1e-3, 1e9, "--time-limit"));
+    out->budget = (size_t)budget;
+    out->stop_gain = gain / 100;
+    out->seed = (uint64_t)seed;
+    out->jobs = (int)jobs;
+done:
+    return status;
+}
+
+/* The strategies that come with the program; anything else must look like a file. */
+static triage_status check_strategy(const char *name) {
+    static const char *const names[] = {"exhaustive", "random", "local", "model"};
+    size_t size = name ? strlen(name) : 0;
+    for (size_t i = 0; name && i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return TRIAGE_OK;
+    if (!name || strchr(name, '/') || (size > 4 && strcmp(name + size - 4, ".lua") == 0))
+        return TRIAGE_OK;
+    return tri_cli_usage("--strategy %.32s is not one of exhaustive, random, local, model, or a .lua file",
+                         name);
+}
+
+static triage_status check_stop_gain(const options *o) {
+    static const char *const others[] = {"exhaustive", "random", "local"};
+    for (size_t i = 0; o->stop_gain && o->strategy && i < sizeof others / sizeof others[0]; i++)
+        if (strcmp(o->strategy, others[i]) == 0)
+            return tri_cli_usage("--stop-gain goes with --strategy model: %s expects nothing", o->strategy);
+    return TRIAGE_OK;
+}
+
+/* A Lua file of the user's: bad input when it cannot be read, not a failure of ours. */
+static triage_status check_lua(const char *path, const char *option) {
+    size_t size = path ? strlen(path) : 0;
+    bool is_file = size > 0 && (strchr(path, '/') || (size > 4 && strcmp(path + size - 4, ".lua") == 0));
+    if (!is_file || access(path, R_OK) == 0)
+        return TRIAGE_OK;
+    return tri_fail(TRIAGE_E_DATA, "%s %s cannot be read: a Lua file is wanted", option, path);
+}
+
+/* Found before a minute is spent on measuring: can a database be written there? Makes nothing. */
+static triage_status check_db(const char *path) {
+    char *folder = NULL;
+    triage_status status = TRIAGE_OK;
+    if (access(path, F_OK) == 0)
+        return access(path, R_OK | W_OK) == 0
+                   ? TRIAGE_OK
+                   : tri_fail(TRIAGE_E_DATA, "--db %s cannot be written: a writable file or folder is wanted",
+                              path);
+    TRI_TRY(tri_strdup(&folder, path));
+    for (;;) { /* up to the folder that is there */
+        char *slash = strrchr(folder, '/');
+        const char *above = !slash ? "." : slash == folder ? "/" : folder;
+        if (slash)
+            *slash = '\0';
+        if (access(above, F_OK) != 0 && slash && slash != folder)
+            continue;
+        char rest[PATH_MAX];
+        snprintf(rest, sizeof rest, "%s/.", above); /* a file on the way is no folder */
+        if (access(rest, W_OK | X_OK) != 0)
+            status =
+                tri_fail(TRIAGE_E_DATA, "--db %s cannot be made: %s is not a writable folder", path, above);
+        break;
+    }
+done:
+    free(folder);
+    return status;
+}
+
+static triage_status worker_path(char **out) {
+    char self[PATH_MAX];
+    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (size <= 0)
+        return tri_fail(TRIAGE_E_IO, "cannot find this program's own folder");
+    self[size] = '\0';
+    char *slash = strrchr(self, '/');
+    return tri_format(out, "%.*s/triage_worker", (int)(slash ? slash - self : 0), self);
+}
+
+typedef struct setup {
+    tri_tune_options tune;
+    char *worker, *db, *cache;
+    const char *server; /* NULL: none */
+    tri_log log;
+} setup;
+
+static void free_setup(setup *s) {
+    free(s->worker);
+    free(s->db);
+    free(s->cache);
+}
+
+static triage_status make_setup(setup *out, const options *o) {
+    tri_tune_options *tune = &out->tune;
+    triage_status status = TRIAGE_OK;
+    *tune = (tri_tune_options){.device = o->device ? o->device : "auto",
+                               .target = o->target,
+                               .compile_only = o->compile_only,
+                               .data_dir = o->data_dir,
+                               .space_path = o->space,
+                               .strategy = o->strategy,
+                               .cold_start = o->cold_start,
+                               .force = o->force,
+                               .warm = o->warm,
+                               .dense = true};
+    TRI_TRY(check_modes(o));
+    TRI_TRY(check_server(o));
+    TRI_TRY(check_worker(o));
+    TRI_TRY(check_device(tune->device, o->worker));
+    TRI_TRY(check_strategy(o->strategy));
+    TRI_TRY(check_stop_gain(o));
+    TRI_TRY(check_lua(o->strategy, "--strategy"));
+    TRI_TRY(check_lua(o->space, "--space"));
+    TRI_TRY(parse_numbers(tune, o));
+    TRI_TRY(worker_path(&out->worker));
+    TRI_TRY(tri_cli_default_cache(&out->cache));
+    tune->worker_path = out->worker;
+    tune->cache_dir = out->cache;
+    out->log = (tri_log){tri_cli_log, (void *)(uintptr_t)&o->quiet};
+    tune->log = &out->log;
+    tune->lock_dir = tri_cli_lock_dir();
+    if ((o->compile_only && !o->worker) || o->dry_run || o->emit)
+        goto done; /* nothing to remember */
+    const bool is_url = o->db && tri_store_is_url(o->db);
+    out->server = is_url ? o->db : o->server;
+    TRI_TRY(o->db && !is_url ? tri_strdup(&out->db, o->db) : tri_cli_default_db(&out->db));
+    TRI_TRY(check_db(out->db));
+    tri_cli_warn_of_network(out->db);
+    tune->db_path = out->db;
+done:
+    return status;
+}
+
+/* ---- --dry-run, --emit ------------------------------------------------------------------------------------------ */
+
+static triage_status find_info(tri_device_info *out, const tri_tune_options *tune) {
+    return tune->target ? tri_device_info_of_target(out, tune->target) : tri_tune_describe(out, tune);
+}
+
+static triage_status print_configs(const options *o, const tri_configs *configs, const tri_device_info *info,
+                                   const char *key) {
+    if (!o->json) {
+        for (size_t i = 0; i < configs->count; i++)
+            printf("%s%s\n", configs->text[i], i == configs->default_index ? "  (default)" : "");
+        if (!o->quiet)
+            fprintf(stderr, "%zu configurations for %s\n", configs->count, info->name);
+        return TRIAGE_OK;
+    }
+    json_t *document = tri_cli_json_new("dry_run"), *list = json_array();
+    for (size_t i = 0; i < configs->count; i++)
+        json_array_append_new(list, json_string(configs->text[i]));
+    json_object_set_new(document, "problem", json_string(key));
+    json_object_set_new(document, "target", json_string(info->target));
+    json_object_set_new(document, "default", json_string(configs->text[configs->default_index]));
+    json_object_set_new(document, "configs", list);
+    return tri_cli_json_print(document);
+}
+
+static triage_status list_candidates(const options *o, tri_space *space, const tri_problem *problem,
+                                     const tri_device_info *info) {
+    tri_configs configs = {0};
+    char *key = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_problem_key(&key, problem));
+    TRI_TRY(tri_space_enumerate(&configs, space, problem, info));
+    TRI_TRY(print_configs(o, &configs, info, key));
+done:
+    tri_configs_free(&configs);
+    free(key);
+    return status;
+}
+
+static triage_status emit(const options *o, tri_space *space, const tri_problem *problem,
+                          const tri_device_info *info) {
+    tri_candidate candidate = {0};
+    tri_source source = {0};
+    char *text = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_space_candidate(&candidate, space, problem, info, o->emit));
+    TRI_TRY(tri_render(&source, &candidate, o->data_dir));
+    TRI_TRY(tri_source_flatten(&text, &source));
+    fputs(text, stdout);
+done:
+    free(text);
+    tri_source_free(&source);
+    tri_candidate_free(&candidate);
+    return status;
+}
+
+static triage_status show(const options *o, const setup *s, tri_cli_problem *problem) {
+    tri_space_options space_options = {.data_dir = o->data_dir, .path = o->space};
+    tri_device_info info;
+    tri_space *space = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_space_open(&space, problem->problem.op, &space_options));
+    TRI_TRY(find_info(&info, &s->tune));
+    if (info.cc == 0)
+        tri_cli_problem_for_host(problem);
+    TRI_TRY((o->emit ? emit : list_candidates)(o, space, &problem->problem, &info));
+done:
+    tri_space_free(space);
+    return status;
+}
+
+/* ---- the run ------------------------------------------------------------------------------------------------------- */
+
+typedef struct talk {
+    tri_cli_progress progress;
+    const tri_problem *problem;
+    bool verbose;
+    double best_ns;
+} talk;
+
+static void on_progress(void *user, size_t done, size_t total, const tri_tune_row *row) {
+    talk *t = user;
+    char line[700], time[TRI_CLI_NUMBER], note[64] = "";
+    if (row && t->verbose) {
+        tri_cli_tune_line(line, sizeof line, t->problem, row);
+        tri_cli_progress_clear(&t->progress);
+        fprintf(stderr, "%zu/%zu %s  %s%s\n", done, total, row->config, line, row->known ? "  (known)" : "");
+    }
+    if (row && !row->compiled && row->evidence.outcome == TRI_RIGHT &&
+        (t->best_ns == 0 || row->evidence.median_ns < t->best_ns))
+        t->best_ns = row->evidence.median_ns;
+    if (t->best_ns > 0)
+        snprintf(note, sizeof note, "best %s", tri_cli_time(time, t->best_ns));
+    tri_cli_progress_draw(&t->progress, done, total, note);
+}
+
+/* The type that fits the device, when none was asked for: only then the device is needed beforehand. */
+static triage_status settle_types(const setup *s, tri_cli_problem *problem) {
+    tri_device_info info;
+    const tri_tune_options *tune = &s->tune;
+    const char *where = tune->target ? tune->target : tune->device;
+    triage_status status = TRIAGE_OK;
+    if (problem->dtype_given)
+        return TRIAGE_OK;
+    if (strcmp(where, "auto") == 0) {
+        TRI_TRY(tri_tune_describe(&info, tune));
+        where = info.backend;
+    }
+    if (strcmp(where, "host") == 0)
+        tri_cli_problem_for_host(problem);
+done:
+    return status;
+}
+
+/* The server gets and gives evidence while the run goes on; the run itself only knows the local file. */
+static triage_status start_sync(tri_sync_thread **out, tri_admission **gate, const options *o, const setup *s,
+                                const tri_log *log) {
+    if (!s->server || !s->db || o->compile_only)
+        return TRIAGE_OK;
+    triage_status status = tri_admission_open(gate, o->space, o->data_dir);
+    if (status != TRIAGE_OK)
+        return status;
+    return tri_sync_thread_new(out, &(tri_sync_thread_options){.local_path = s->db,
+                                                               .server_url = s->server,
+                                                               .check = tri_admission_check,
+                                                               .check_user = *gate,
+                                                               .log = log});
+}
+
+/* A server that is gone is no failure of the run: what was measured is here, and goes there with the next sync. */
+static void end_sync(tri_sync_thread *sync, const options *o) {
+    tri_sync_result moved;
+    if (!sync)
+        return;
+    if (tri_sync_thread_free(sync, &moved) != TRIAGE_OK)
+        tri_cli_error("warning: not all is on the server (%s): triage_db sync sends the rest",
+                      triage_last_error());
+    else if (!o->quiet)
+        tri_cli_error("server: %lld measurements sent, %lld received", (long long)moved.sent,
+                      (long long)moved.received);
+}
+
+/* On the CPU whatever else runs there is in every time. */
+static void warn_if_busy(const options *o, const setup *s) {
+    double load = 0;
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    const bool host = strcmp(s->tune.device, "host") == 0 ||
+                      (strcmp(s->tune.device, "auto") == 0 && access("/dev/nvidiactl", F_OK) != 0);
+    if (o->quiet || o->compile_only || !host || getloadavg(&load, 1) != 1 || load < 0.5 * (double)cores)
+        return;
+    fprintf(stderr, "triage_tune: this machine is busy (load %.1f on %ld cores): times may be too long\n",
+            load, cores);
+}
+
+static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
+    const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->quiet};
+    tri_sync_thread *sync = NULL;
+    tri_admission *gate = NULL;
+    tri_tune_result result = {.winner = -1};
+    talk t = {.problem = &problem->problem, .verbose = o->verbose};
+    triage_status status = TRIAGE_OK, printed = TRIAGE_OK;
+    s->tune.interrupted = tri_cli_catch_interrupts();
+    TRI_TRY(settle_types(s, problem));
+    if (!o->compile_only)
+        TRI_TRY(tri_cli_problem_fits(&problem->problem));
+    TRI_TRY(start_sync(&sync, &gate, o, s, &log));
+    tri_cli_progress_start(&t.progress, o->quiet || o->verbose);
+    status = tri_tune_run(&result, &problem->problem, tri_cli_pattern(problem), &s->tune, on_progress, &t);
+    tri_cli_progress_clear(&t.progress);
+    if (!result.problem_key) /* it never came to a result */
+        goto done;
+    if (!result.answered_from_store)
+        warn_if_busy(o, s);
+    tri_cli_tune_view view = {.problem = &problem->problem,
+                              .result = &result,
+                              .compile_only = o->compile_only,
+                              .verbose = o->verbose,
+                              .color = tri_cli_color(stdout, o->no_color),
+                              .seed = s->tune.seed,
+                              .db_path = s->tune.db_path};
+    printed = o->json ? tri_cli_tune_json(&view) : tri_cli_tune_print(&view);
+    status = status != TRIAGE_OK ? status : printed;
+done:
+    tri_tune_result_free(&result);
+    if (sync) { /* its own messages must not replace the run's */
+        char message[512];
+        snprintf(message, sizeof message, "%s", triage_last_error());
+        end_sync(sync, o);
+        status = status == TRIAGE_OK ? status : tri_fail(status, "%s", message);
+    }
+    tri_admission_free(gate);
+    return status;
+}
+
+/* ---- the jobs of a fleet ------------------------------------------------------------------------------------------ */
+
+static triage_status work(const options *o, setup *s, char *const *argv) {
+    double lease_s = 120;
+    triage_status status = TRIAGE_OK;
+    if (o->lease)
+        TRI_TRY(tri_parse_double(&lease_s, o->lease, 1, 86400, "--lease"));
+    s->tune.interrupted = tri_cli_catch_interrupts();
+    const tri_cli_worker_options how = {.tune = &s->tune,
+                                        .server = s->server,
+                                        .lease_s = lease_s,
+                                        .stay = o->stay,
+                                        .quiet = o->quiet,
+                                        .json = o->json};
+    status = strcmp(s->tune.device, "all") == 0 ? tri_cli_work_on_all(&how, argv) : tri_cli_work(&how);
+done:
+    return status;
+}
+
+int main(int argc, char **argv) {
+    options o = {0};
+    setup s = {0};
+    tri_cli_problem problem = {0};
+    triage_status status = TRIAGE_OK;
+    tri_cli_start();
+    argp_program_version = "triage_tune " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
+    argp_parse(&parser, argc, argv, 0, NULL, &o);
+    TRI_TRY(make_setup(&s, &o));
+    if (o.worker) {
+        status = work(&o, &s, argv);
+        goto done;
+    }
+    o.problem.seed = s.tune.seed;
+    TRI_TRY(tri_cli_problem_make(&problem, &o.problem));
+    status = o.dry_run || o.emit ? show(&o, &s, &problem) : run(&o, &s, &problem);
+done:
+    tri_cli_problem_free(&problem);
+    free_setup(&s);
+    return tri_cli_finish(tri_cli_report(status));
+}

@@ -1,0 +1,36 @@
+/* Which kernel for this problem on this device: exact, else nearest, else the space's default. */
+#ifndef TRIAGE_EVIDENCE_LOOKUP_H
+#define TRIAGE_EVIDENCE_LOOKUP_H
+
+#include "render/render.h"
+#include "store/store.h"
+
+typedef struct tri_found {
+    triage_source source;
+    tri_candidate candidate; /* legal for the asked problem */
+    tri_source rendered;
+    char *donor; /* the donor's problem key; "" unless nearest */
+    char *device,
+        *device_name; /* nearest: of another device that the donor was measured on; NULL: on this one */
+    double distance, median_ns, expected_loss;
+    bool is_claim; /* of a stranger, that nobody here has checked: docs/trust.md */
+} tri_found;
+void tri_found_free(tri_found *found);
+
+/* store may be NULL. Evidence whose template has changed since (another source hash) is a miss. However much evidence
+ * there is, what is looked at has a limit: 1024 rows of a ranking, 128 renderings, 4096 problems around. */
+triage_status tri_lookup(tri_found *out, tri_store *store, tri_space *space, const tri_problem *problem,
+                         const tri_device_info *info, const char *data_dir);
+
+/* Below what was found: another store's evidence takes its place where that is closer (exact before nearest
+ * before default, and before a stranger's claim of the same kind); what the store above knows as well stays. */
+triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *space,
+                               const tri_problem *problem, const tri_device_info *info, const char *data_dir);
+
+/* In place of a default: what the store knows of the asked problem on another device, or of the nearest one there. It
+ * counts as the nearest also where the problem is the same, and what it costs is not known. */
+triage_status tri_lookup_on_sister(tri_found *found, tri_store *store, const char *device, tri_space *space,
+                                   const tri_problem *problem, const tri_device_info *info,
+                                   const char *data_dir);
+
+#endif

@@ -1,0 +1,128 @@
+#include "evidence/warm_start.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ROWS_LOOKED_AT 64   /* of a ranking: far behind the winner there is nothing to begin with */
+#define TIMES_LOOKED_AT 256 /* of the nearest donor's ranking, whose slow ones teach, too */
+#define DONORS_LOOKED_AT 16 /* until TRI_WARM_START_DONORS of them have something that is legal here */
+
+/* One donor's part of the list to be. */
+typedef struct ranks {
+    const tri_configs *configs;
+    size_t points[TRI_WARM_START_MOST];
+    size_t count, right, next; /* of the points, the first `right` were not slow */
+    tri_prior times[TIMES_LOOKED_AT];
+    size_t time_count;
+} ranks;
+
+static bool find_point(size_t *point, const tri_configs *configs, const char *config) {
+    for (*point = 0; *point < configs->count; ++*point)
+        if (strcmp(configs->text[*point], config) == 0)
+            return true;
+    return false;
+}
+
+/* A tri_row_fn, over a ranking: what was slow comes last. */
+static triage_status take_rank(void *user, const tri_measurement *row) {
+    ranks *r = user;
+    size_t point;
+    if (!find_point(&point, r->configs, row->config))
+        return TRIAGE_OK;
+    if (r->time_count < TIMES_LOOKED_AT)
+        r->times[r->time_count++] = (tri_prior){point, row->median_ns};
+    if (r->count == TRI_WARM_START_MOST || point == r->configs->default_index)
+        return TRIAGE_OK;
+    r->points[r->count++] = point;
+    r->right += row->outcome == TRI_RIGHT;
+    return TRIAGE_OK;
+}
+
+static bool has_point(const tri_warm_start *start, size_t point) {
+    for (size_t i = 0; i < start->count; i++)
+        if (start->points[i] == point)
+            return true;
+    return false;
+}
+
+/* The donor's next configuration that nobody gave yet; false: it has no more of this kind. */
+static bool next_of(size_t *point, ranks *r, const tri_warm_start *start, bool slow) {
+    while (r->next < (slow ? r->count : r->right)) {
+        *point = r->points[r->next++];
+        if (!has_point(start, *point))
+            return true;
+    }
+    return false;
+}
+
+static triage_status interleave(tri_warm_start *start, ranks *donors, size_t most, bool slow) {
+    triage_status status = TRIAGE_OK;
+    size_t point;
+    for (bool more = true; more && start->count < most;) {
+        more = false;
+        for (size_t i = 0; i < start->donor_count && start->count < most; i++) {
+            if (!next_of(&point, &donors[i], start, slow))
+                continue;
+            more = true;
+            TRI_TRY(tri_strdup(&start->configs[start->count], donors[i].configs->text[point]));
+            start->points[start->count++] = point;
+        }
+    }
+done:
+    return status;
+}
+
+static void take_donor(tri_warm_start *start, tri_donor *donor) {
+    start->donors[start->donor_count++] = *donor;
+    donor->key = NULL; /* the warm start's now */
+}
+
+static triage_status take_times(tri_warm_start *start, const ranks *nearest) {
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_calloc(&start->prior, nearest->time_count + 1, sizeof *start->prior));
+    memcpy(start->prior, nearest->times, nearest->time_count * sizeof *start->prior);
+    start->prior_count = nearest->time_count;
+done:
+    return status;
+}
+
+triage_status tri_warm_start_find(tri_warm_start *out, tri_store *store, const char *device,
+                                  const tri_problem *problem, const tri_configs *configs, size_t most,
+                                  bool with_itself) {
+    triage_status status = TRIAGE_OK;
+    tri_donor_list list = {0};
+    tri_warm_start made = {0};
+    ranks donors[TRI_WARM_START_DONORS] = {0};
+    size_t count = 0;
+    if (most == 0)
+        goto done;
+    TRI_TRY(tri_donors_around(&list, &count, store, device, problem, with_itself));
+    for (size_t i = 0; i < count && i < DONORS_LOOKED_AT && made.donor_count < TRI_WARM_START_DONORS; i++) {
+        ranks *r = &donors[made.donor_count];
+        *r = (ranks){.configs = configs};
+        TRI_TRY(tri_store_best(store, list.items[i].key, device,
+                               made.donor_count == 0 ? TIMES_LOOKED_AT : ROWS_LOOKED_AT, take_rank, r));
+        if (r->count > 0)
+            take_donor(&made, &list.items[i]);
+    }
+    most = most < TRI_WARM_START_MOST ? most : TRI_WARM_START_MOST;
+    TRI_TRY(interleave(&made, donors, most, false));
+    TRI_TRY(interleave(&made, donors, most, true));
+    TRI_TRY(take_times(&made, &donors[0]));
+    *out = made;
+    made = (tri_warm_start){0};
+done:
+    tri_warm_start_free(&made);
+    tri_donor_list_free(&list);
+    return status;
+}
+
+void tri_warm_start_free(tri_warm_start *start) {
+    for (size_t i = 0; i < start->count; i++)
+        free(start->configs[i]);
+    for (size_t i = 0; i < start->donor_count; i++)
+        free(start->donors[i].key);
+    free(start->prior);
+    free(start->device_name);
+    *start = (tri_warm_start){0};
+}
