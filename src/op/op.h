@@ -8,7 +8,7 @@
  *     src/op/list.def         its line: TRI_OPERATION(NAME)
  *     templates/NAME/         args.h, kernels, reference.cu and reference.c
  *     tuner/spaces/NAME.lua   the space
- *     src/cli/cli_op_NAME.c   how the programs' options describe a problem of it: tri_cli_op_NAME
+ *     src/cli/common/op_NAME.c how the programs' options describe a problem of it: tri_cli_op_NAME
  *     src/api/NAME/           what applications call, with its part of triage.h
  *
  * How a bench uses the table (src/measure), which is the order in which an operation is best read:
