@@ -72,7 +72,7 @@ static void try_memo(const uint8_t *data, size_t size) {
     char *path = NULL, version[64];
     MUST(tri_path_join(&path, folder, "compiler-host") == TRIAGE_OK);
     put(path, data, size);
-    if (tri_memo_read(version, sizeof version, folder, "host"))
+    if (tri_compiler_version_read(version, sizeof version, folder, "host"))
         MUST(strlen(version) < sizeof version);
     free(path);
 }

@@ -1,7 +1,7 @@
 /* Evidence from elsewhere, JSON Lines: tri_store_import behind the gate of admission. A row needs the id of its content, which
  * nobody guesses: the target puts it where a row has another one. */
 #include "fuzz/fuzz.h"
-#include "run/admission.h"
+#include "evidence/admission.h"
 #include "store/measurement.h"
 
 enum { STORE_LIFE = 200 }; /* inputs that one store takes */

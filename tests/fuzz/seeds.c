@@ -166,7 +166,7 @@ static void write_cache(void) {
     write_seed("cache", "entry", bytes, size);
     free(path);
     free(bytes);
-    tri_memo_write(cache, "host", "/bin/sh", "gcc 12.2.0");
+    tri_compiler_version_write(cache, "host", "/bin/sh", "gcc 12.2.0");
     MUST(tri_path_join(&memo, cache, "compiler-host") == TRIAGE_OK &&
          tri_file_read(&bytes, &size, memo, 0) == TRIAGE_OK);
     write_seed("cache", "memo", bytes, size);
