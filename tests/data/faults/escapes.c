@@ -40,8 +40,7 @@ static int include_secret(void) {
 #endif
 
 static int use_network(void) {
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons(53), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     const int fd = socket(AF_INET, SOCK_DGRAM, 0);
     return fd >= 0 && sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof to) == 1;
 }
@@ -91,9 +90,8 @@ static int spy_on_parent(void) {
 }
 
 void triage_kernel(const tri_bsr_gemm_args *args) {
-    int (*const ways[])(void) = {
-        0,         write_file, run_program, read_secret, include_secret,  use_network,
-        fork_bomb, outlive,    take_memory, kill_parent, ask_environment, spy_on_parent};
+    int (*const ways[])(void) = {0,         write_file, run_program, read_secret, include_secret,  use_network,
+                                 fork_bomb, outlive,    take_memory, kill_parent, ask_environment, spy_on_parent};
     (void)args;
     if (ways[kKind] && ways[kKind]())
         _exit(99);

@@ -5,14 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-typedef {
-    { in_type }
-}
-in_t;
-typedef {
-    { out_type }
-}
-out_t;
+typedef {{in_type}} in_t;
+typedef {{out_type}} out_t;
 enum {
     kBlockM = {{block_m}},
     kBlockK = {{block_k}},
@@ -24,7 +18,8 @@ enum {
 enum { right, slow, zeros, outside, before, crashes, aborts, hangs, leaves, damages, beta_only, broken };
 enum { kFault = {{fault}} };
 
-static float dot(const tri_bsr_gemm_args *args, int row, int col) {
+static float dot(const tri_bsr_gemm_args *args, int row, int col)
+{
     const in_t *values = (const in_t *)args->values, *b = (const in_t *)args->b;
     float acc = 0.0f;
     for (int i = args->row_ptr[row / kBlockM]; i < args->row_ptr[row / kBlockM + 1]; i++) {
@@ -38,7 +33,8 @@ static float dot(const tri_bsr_gemm_args *args, int row, int col) {
     return acc;
 }
 
-static void misbehave(const tri_bsr_gemm_args *args) {
+static void misbehave(const tri_bsr_gemm_args *args)
+{
     volatile int forever = 1;
     out_t *c = (out_t *)args->c;
     switch ((int)kFault) {
@@ -71,7 +67,8 @@ static void misbehave(const tri_bsr_gemm_args *args) {
 
 void triage_kernel(const tri_bsr_gemm_args *args);
 
-void triage_kernel(const tri_bsr_gemm_args *args) {
+void triage_kernel(const tri_bsr_gemm_args *args)
+{
     out_t *c = (out_t *)args->c;
     misbehave(args);
     for (int row = 0; row < args->m; row++) {
