@@ -395,6 +395,55 @@ TRIAGE_API triage_status triage_attention_prepare(const triage_attention *attent
 TRIAGE_API triage_status triage_attention_choice(triage_choice *out, const triage_attention *attention,
                                                  const triage_attention_call *call);
 
+/* ---- the best blocks: sparse top-k ----
+ *
+ * Lists made on the device: for each row of them the `top` KV blocks with the largest pooled score, which is the mean of
+ * the row's queries times the mean of the block's keys, with sums in float32. A row is a block of mask_rows queries, of one
+ * q head (TRIAGE_LISTS_Q_HEADS) or of all q heads of a KV head together (TRIAGE_LISTS_KV_HEADS). Only blocks that the mask
+ * beside the lists lets some query of the row see are candidates; where there are fewer than `top`, all are taken. With
+ * any mask but full the blocks that hold the keys at the row's own places, the diagonal, are always among the `top`. Of
+ * equal scores the lower block is taken; one that is not a number is the lowest. Lists are ascending.
+ *
+ * The attention has mask_rows, mask_cols, lists_memory DEVICE, lists for each sequence, of q or KV heads, and dense
+ * lengths; its density is best set to about top / KV blocks. */
+typedef struct triage_selection {
+    uint32_t version; /* TRIAGE_SELECTION_VERSION */
+    int32_t
+        top; /* 1 .. capacity, and at least the blocks of a row's diagonal: 1 where mask_rows is mask_cols and
+                       * max_k - max_q a multiple of it, else up to mask_rows / mask_cols + 1 */
+    int32_t *count; /* [rows], written. Device memory, as are all pointers */
+    int32_t *cols;  /* [rows][capacity], written: the first count[row] of each row */
+    int64_t capacity;
+    void *
+        workspace; /* triage_attention_select_bytes() of them, 4-byte aligned; one launch at a time uses it */
+} triage_selection;
+
+#define TRIAGE_SELECTION_VERSION 1u
+#define TRIAGE_SELECTION_INIT                                                                                \
+    { TRIAGE_SELECTION_VERSION, 0, 0, 0, 0, 0 }
+
+/* Bytes of workspace. TRIAGE_E_INVALID: such an attention selects nothing; the line says why. */
+TRIAGE_API triage_status triage_attention_select_bytes(size_t *out, const triage_attention *attention);
+
+/* Enqueues the selection (host device: done on return). Of the call q and k are looked at. The first time for an attention
+ * compiles (a second); later calls compile nothing, allocate nothing, take no lock, do not synchronise, and can be captured
+ * in a CUDA graph, the first one not: TRIAGE_E_CAPTURE. Thread-safe. TRIAGE_E_INVALID, _UNSUPPORTED (more KV blocks than the
+ * device's shared memory has floats), _COMPILE, _DEVICE, _MEMORY. */
+TRIAGE_API triage_status triage_attention_select(const triage_attention *attention,
+                                                 const triage_attention_call *call,
+                                                 const triage_selection *selection, void *stream);
+
+/* triage_attention_select, then triage_attention_run with these lists as call.full and no partial blocks, whatever
+ * call.full and call.partial say. */
+TRIAGE_API triage_status triage_attention_select_run(const triage_attention *attention,
+                                                     const triage_attention_call *call,
+                                                     const triage_selection *selection, void *stream);
+
+/* Makes all ready for both, with such strides, alignments and this stream, and launches nothing. */
+TRIAGE_API triage_status triage_attention_select_prepare(const triage_attention *attention,
+                                                         const triage_attention_call *call,
+                                                         const triage_selection *selection, void *stream);
+
 #ifdef __cplusplus
 }
 #endif

@@ -183,6 +183,7 @@ void triage_attention_free(triage_attention *attention) {
     if (!attention)
         return;
     tri_attention_plans_free(attention);
+    tri_attention_selector_free(attention);
     for (size_t i = 0; i < attention->owned_count; i++)
         tri_device_release(attention->context->device, attention->owned[i]);
     free(attention->memory);

@@ -29,6 +29,9 @@ typedef struct tri_attention_known {
     tri_attention_args args;
 } tri_attention_known;
 
+/* The kernels that select blocks (select.c). Made once, then immutable. */
+typedef struct tri_attention_selector tri_attention_selector;
+
 struct triage_attention {
     tri_attention_known known[TRI_ATTENTION_CALLS];
     triage_context *context;
@@ -38,7 +41,8 @@ struct triage_attention {
     tri_address owned[5]; /* the host's lists on the device */
     size_t owned_count;
     _Atomic(tri_attention_plan *) plans;
-    void *memory; /* what is freed: the struct itself is aligned */
+    _Atomic(tri_attention_selector *) selector; /* NULL until blocks are selected */
+    void *memory;                               /* what is freed: the struct itself is aligned */
 };
 
 /* TRIAGE_E_INVALID names the field, its value and what is allowed. */
@@ -59,5 +63,10 @@ void tri_attention_plans_free(triage_attention *attention);
 /* The argument block of a call, tensor maps included. */
 triage_status tri_attention_plan_args(tri_attention_args *out, const triage_attention *attention,
                                       const tri_attention_plan *plan, const triage_attention_call *call);
+
+/* Of what a selection looks at, Q and K, as check.c does of a whole call. */
+triage_status tri_attention_check_scored(const triage_attention *attention,
+                                         const triage_attention_call *call);
+void tri_attention_selector_free(triage_attention *attention);
 
 #endif

@@ -136,12 +136,34 @@ static triage_status check_device_lists(const triage_device_lists *lists, const 
     return check_words((const void *)((uintptr_t)lists->cols | (uintptr_t)lists->count), name, true);
 }
 
+static triage_status check_version(const triage_attention_call *call) {
+    if (call->version == TRIAGE_ATTENTION_CALL_VERSION)
+        return TRIAGE_OK;
+    return tri_fail(TRIAGE_E_INVALID, "call.version is %u; must be %u (TRIAGE_ATTENTION_CALL_INIT)",
+                    call->version, TRIAGE_ATTENTION_CALL_VERSION);
+}
+
+triage_status tri_attention_check_scored(const triage_attention *attention,
+                                         const triage_attention_call *call) {
+    const tri_attention_problem *p = &attention->problem;
+    const int64_t sizes[3] = {p->batch, p->heads_q, p->sq};
+    size_t size = tri_dtype_size(p->in_type);
+    triage_status status;
+    if (!call)
+        return tri_fail(TRIAGE_E_INVALID, "call is NULL");
+    TRI_TRY(check_version(call));
+    if (p->sq > 0)
+        TRI_TRY(check_tensor(&call->q, "q", size, false, sizes));
+    if (p->sk > 0)
+        TRI_TRY(check_tensor(&call->k, "k", size, false, sizes));
+done:
+    return status;
+}
+
 triage_status tri_attention_check_call(const triage_attention *attention, const triage_attention_call *call) {
     const tri_attention_problem *p = &attention->problem;
     triage_status status;
-    if (call->version != TRIAGE_ATTENTION_CALL_VERSION)
-        return tri_fail(TRIAGE_E_INVALID, "call.version is %u; must be %u (TRIAGE_ATTENTION_CALL_INIT)",
-                        call->version, TRIAGE_ATTENTION_CALL_VERSION);
+    TRI_TRY(check_version(call));
     TRI_TRY(check_tensors(attention, call));
     TRI_TRY(check_lengths(p, call));
     if ((call->scale_q || call->scale_k || call->scale_v) && p->in_type != TRIAGE_E4M3)
