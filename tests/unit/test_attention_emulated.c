@@ -1,7 +1,9 @@
-/* The plain CUDA kernel of attention where there is no GPU: its text, compiled as C++ and run thread by thread
- * (tests/emulate), on the fixed cases; every row against float64. */
+/* The plain CUDA kernel of attention, and the one that selects blocks, where there is no GPU: their text, compiled as C++
+ * and run thread by thread (tests/emulate), on the fixed cases; every row against float64. */
 #include "support/attention_case.h"
+#include "attention/select.h"
 #include "support/emulated.h"
+#include "support/select_case.h"
 
 static char folder[64];
 static tri_space *space;
@@ -34,14 +36,14 @@ static int close_all(void **state) {
     return 0;
 }
 
-static emulated *kernel_for(const tri_source *source) {
+static emulated *kernel_for(const tri_source *source, const char *args) {
     int at = 0;
     while (at < KERNELS && known[at].text && strcmp(known[at].text, source->text) != 0)
         at++;
     assert_true(at < KERNELS);
     if (!known[at].text) {
         known[at].text = strdup(source->text);
-        known[at].kernel = emulated_open(folder, source, "tri_attention_args");
+        known[at].kernel = emulated_open(folder, source, args);
     }
     return &known[at].kernel;
 }
@@ -61,7 +63,8 @@ static void run_case(attention_case *c, int which, const char *key) {
     for (int i = 0; i < 2; i++) {
         memset(c->o, 0xff, c->o_count * tri_dtype_size(c->problem.out_type));
         memset(c->lse, 0xff, c->lse_count * sizeof(float));
-        kernel_for(&source)->launch(&args, ctas[i], plain.launch.block[0], plain.launch.smem_bytes);
+        kernel_for(&source, "tri_attention_args")
+            ->launch(&args, ctas[i], plain.launch.block[0], plain.launch.smem_bytes);
         attention_verify(c, which, key);
     }
     tri_source_free(&source);
@@ -122,12 +125,103 @@ static void block_masks(void **state) {
         "lists=batch-kv" LISTS " bits lse");
 }
 
+/* ---- selections ---- */
+
+static void render_selection(tri_source *out, const tri_attention_problem *p) {
+    tri_param params[8];
+    tri_candidate candidate = {.kernel = "select", .config = "select", .params = params};
+    int64_t left, right;
+    tri_attention_band_of(&left, &right, p);
+    candidate.template_name = "templates/attention/select.cu";
+    attention_param(&candidate, "in_type", p->in_type == TRIAGE_F32 ? "float" : "__nv_bfloat16");
+    attention_number(&candidate, "d", p->d);
+    attention_number(&candidate, "mask_m", p->mask.rows);
+    attention_number(&candidate, "mask_n", p->mask.cols);
+    attention_number(&candidate, "left", left >= 0);
+    attention_number(&candidate, "right", right >= 0);
+    attention_number(&candidate, "top_left", p->band == TRI_BAND_CAUSAL_TOP_LEFT);
+    if (tri_render(out, &candidate, TRI_SOURCE_DIR) != TRIAGE_OK)
+        fail_msg("render: %s", triage_last_error());
+    for (size_t i = 0; i < candidate.param_count; i++)
+        free(params[i].value);
+}
+
+static tri_attention_stride packed(int64_t rows, int64_t heads, int64_t d) {
+    return (tri_attention_stride){rows * heads * d, d, heads * d};
+}
+
+static tri_select_args selection_args(const select_case *c, float *workspace) {
+    const tri_attention_problem *p = &c->problem;
+    tri_attention_args all;
+    tri_attention_layout(&all, p);
+    return (tri_select_args){.q = c->q,
+                             .k = c->k,
+                             .q_stride = packed(p->sq, p->heads_q, p->d),
+                             .k_stride = packed(p->sk, p->heads_kv, p->d),
+                             .pooled_q = workspace,
+                             .pooled_k = workspace + c->rows * (size_t)p->d,
+                             .count = c->count,
+                             .cols = c->cols,
+                             .capacity = c->capacity,
+                             .batch = (int)p->batch,
+                             .heads_q = (int)p->heads_q,
+                             .heads_kv = (int)p->heads_kv,
+                             .list_heads = (int)select_heads(p),
+                             .sq = (int)p->sq,
+                             .sk = (int)p->sk,
+                             .left = all.left,
+                             .right = all.right,
+                             .top = c->top};
+}
+
+/* Of five CTAs, which then take several blocks and rows each. */
+static void select_by(const char *key, int top, bool whole) {
+    tri_attention_problem p;
+    select_case c;
+    tri_source source;
+    assert_int_equal(tri_attention_parse(&p, key), TRIAGE_OK);
+    select_make(&c, &p, top, whole);
+    select_clear(&c);
+    size_t of_k = (size_t)(p.batch * p.heads_kv * select_blocks(p.sk, p.mask.cols) * p.d);
+    float *workspace = malloc((c.rows * (size_t)p.d + of_k + 1) * sizeof *workspace);
+    tri_select_args args = selection_args(&c, workspace);
+    render_selection(&source, &p);
+    emulated *kernel = kernel_for(&source, "tri_select_args");
+    unsigned smem_bytes = (unsigned)(select_blocks(p.sk, p.mask.cols) * 4);
+    kernel->launch(&args, 5, 256, 0);
+    args.phase = 1;
+    kernel->launch(&args, 5, 256, smem_bytes);
+    select_verify(&c, whole);
+    free(workspace);
+    tri_source_free(&source);
+    select_free(&c);
+}
+
+#define OF_Q " lists=batch-q density=1000 imbalance=10 overlap=1"
+#define OF_KV " lists=batch-kv density=1000 imbalance=10 overlap=1"
+static void selections(void **state) {
+    (void)state;
+    select_by("attention f32 f32 full blocks=16x16 m=256 n=256 k=4 v=4 heads=2/1 batch=2" OF_Q, 3, true);
+    select_by("attention f32 f32 causal blocks=16x16 m=256 n=256 k=4 v=4 heads=4/2 batch=1" OF_KV, 3, true);
+    select_by("attention f32 f32 window blocks=16x16 m=256 n=256 k=4 v=4 heads=1/1 batch=1 window=60,20" OF_Q,
+              2, true);
+    select_by("attention bf16 bf16 causal blocks=32x16 m=130 n=900 k=100 v=64 heads=2/1 batch=1" OF_Q, 40,
+              false);
+    select_by("attention bf16 bf16 causal blocks=16x32 m=130 n=64 k=64 v=64 heads=2/1 batch=1" OF_Q, 2,
+              false);
+    select_by(
+        "attention bf16 bf16 causal-top-left blocks=64x128 m=300 n=140 k=256 v=64 heads=6/3 batch=1" OF_KV, 1,
+        false);
+    select_by("attention bf16 bf16 full blocks=16x16 m=40 n=0 k=64 v=64 heads=2/1 batch=1" OF_Q, 1, false);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(causal_in_both_alignments),
         cmocka_unit_test(sizes_heads_and_types),
         cmocka_unit_test(windows_and_lengths),
         cmocka_unit_test(block_masks),
+        cmocka_unit_test(selections),
     };
 #ifdef __SANITIZE_ADDRESS__
     printf("skipped: a sanitizer does not follow the fibers\n");
