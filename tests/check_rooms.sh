@@ -66,9 +66,10 @@ if [ -n "$asm" ]; then
     bad=1
 fi
 
-# A kernel is a template, a space entry and a reference (CONTRIBUTING.md): none may be missing.
+# A kernel is a template, a space entry and a reference (CONTRIBUTING.md): none may be missing. What the api itself launches
+# around it (attention's selection of blocks) is named there.
 for template in $(find templates -mindepth 2 -name '*.cu' -o -name '*.c'); do
-    grep -qF "${template#templates/}" tuner/spaces/*.lua tuner/spaces/*/*.lua || { echo "$template: in no space"; bad=1; }
+    grep -qF "${template#templates/}" tuner/spaces/*.lua tuner/spaces/*/*.lua src/api/*/*.c || { echo "$template: in no space"; bad=1; }
 done
 [ "$bad" -eq 0 ] && echo "$(echo "$sources" | wc -l) files"
 exit "$bad"

@@ -38,6 +38,7 @@ __device__ void pool(float *to, const in_t *rows, tri_attention_stride stride, i
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     float sum[kColumns] = {};
     for (int head = 0; head < heads; head++)
+#pragma unroll 4
         for (int i = warp; i < count; i += kWarps)
             for (int x = 0; x < kColumns; x++)
                 if (lane + 32 * x < kD)

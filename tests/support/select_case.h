@@ -159,4 +159,24 @@ static inline void select_verify(const select_case *c, bool exact) {
     free(blocks);
 }
 
+/* The text of the CUDA kernel. type: CUDA's name of that of Q and K. */
+static inline void select_render(tri_source *out, const tri_attention_problem *p, const char *type) {
+    tri_param params[8];
+    tri_candidate candidate = {.kernel = "select", .config = "select", .params = params};
+    int64_t left, right;
+    tri_attention_band_of(&left, &right, p);
+    candidate.template_name = "templates/attention/select.cu";
+    attention_param(&candidate, "in_type", type);
+    attention_number(&candidate, "d", p->d);
+    attention_number(&candidate, "mask_m", p->mask.rows);
+    attention_number(&candidate, "mask_n", p->mask.cols);
+    attention_number(&candidate, "left", left >= 0);
+    attention_number(&candidate, "right", right >= 0);
+    attention_number(&candidate, "top_left", p->band == TRI_BAND_CAUSAL_TOP_LEFT);
+    if (tri_render(out, &candidate, TRI_SOURCE_DIR) != TRIAGE_OK)
+        fail_msg("render: %s", triage_last_error());
+    for (size_t i = 0; i < candidate.param_count; i++)
+        free(params[i].value);
+}
+
 #endif

@@ -127,25 +127,6 @@ static void block_masks(void **state) {
 
 /* ---- selections ---- */
 
-static void render_selection(tri_source *out, const tri_attention_problem *p) {
-    tri_param params[8];
-    tri_candidate candidate = {.kernel = "select", .config = "select", .params = params};
-    int64_t left, right;
-    tri_attention_band_of(&left, &right, p);
-    candidate.template_name = "templates/attention/select.cu";
-    attention_param(&candidate, "in_type", p->in_type == TRIAGE_F32 ? "float" : "__nv_bfloat16");
-    attention_number(&candidate, "d", p->d);
-    attention_number(&candidate, "mask_m", p->mask.rows);
-    attention_number(&candidate, "mask_n", p->mask.cols);
-    attention_number(&candidate, "left", left >= 0);
-    attention_number(&candidate, "right", right >= 0);
-    attention_number(&candidate, "top_left", p->band == TRI_BAND_CAUSAL_TOP_LEFT);
-    if (tri_render(out, &candidate, TRI_SOURCE_DIR) != TRIAGE_OK)
-        fail_msg("render: %s", triage_last_error());
-    for (size_t i = 0; i < candidate.param_count; i++)
-        free(params[i].value);
-}
-
 static tri_attention_stride packed(int64_t rows, int64_t heads, int64_t d) {
     return (tri_attention_stride){rows * heads * d, d, heads * d};
 }
@@ -185,7 +166,7 @@ static void select_by(const char *key, int top, bool whole) {
     size_t of_k = (size_t)(p.batch * p.heads_kv * select_blocks(p.sk, p.mask.cols) * p.d);
     float *workspace = malloc((c.rows * (size_t)p.d + of_k + 1) * sizeof *workspace);
     tri_select_args args = selection_args(&c, workspace);
-    render_selection(&source, &p);
+    select_render(&source, &p, p.in_type == TRIAGE_F32 ? "float" : "__nv_bfloat16");
     emulated *kernel = kernel_for(&source, "tri_select_args");
     unsigned smem_bytes = (unsigned)(select_blocks(p.sk, p.mask.cols) * 4);
     kernel->launch(&args, 5, 256, 0);

@@ -201,12 +201,42 @@ static void attentions_that_select_nothing(void **state) {
               "mask_cols, lists_memory)");
 }
 
+/* ---- its CUDA kernel ---- */
+
+static void compiles_for_every_target(void **state) {
+    (void)state;
+    static const char *const targets[] = {"sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a"};
+    static const char *const types[] = {"float", "__half", "__nv_bfloat16", "__nv_fp8_e4m3"};
+    char version[64];
+    for (size_t i = 0; i < 24; i++) {
+        tri_attention_problem p = select_problem(
+            i % 4 % 2
+                ? "attention f32 f32 causal blocks=64x64 m=64 n=64 k=128 v=128 heads=1/1 batch=1" SELECT_Q
+                : "attention f32 f32 window blocks=128x16 m=64 n=64 k=256 v=256 heads=1/1 batch=1 "
+                  "window=9,2" SELECT_Q);
+        tri_source source;
+        tri_image image;
+        if (tri_compiler_version(version, sizeof version, targets[i / 4]) != TRIAGE_OK) {
+            print_message("skipped: %s\n", triage_last_error());
+            skip();
+        }
+        select_render(&source, &p, types[i % 4]);
+        select_ok(tri_compile(&image, targets[i / 4], &source, NULL));
+        if (image.spill_bytes >
+            128) /* around divisions of 64 bits, which are calls: the limit of the plain kernel */
+            fail_msg("%s, %s: spills %d bytes: %s", targets[i / 4], types[i % 4], image.spill_bytes,
+                     image.log);
+        tri_image_free(&image);
+        tri_source_free(&source);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_of_selection),        cmocka_unit_test(every_size_of_block),
         cmocka_unit_test(ties_and_nan_by_hand),           cmocka_unit_test(attention_over_the_best_blocks),
         cmocka_unit_test(a_prepared_selection),           cmocka_unit_test(selections_that_are_refused),
-        cmocka_unit_test(attentions_that_select_nothing),
+        cmocka_unit_test(attentions_that_select_nothing), cmocka_unit_test(compiles_for_every_target),
     };
     return cmocka_run_group_tests(tests, open_context, close_context);
 }
