@@ -593,7 +593,7 @@ static void test_interrupt(void **state) {
         _exit(98);
     }
     char *err = NULL;
-    for (int i = 0; i < 1500; i++) { /* until two are reported */
+    for (int i = 0; i < 30000; i++) { /* until two are reported */
         usleep(20000);
         free(err);
         err = slurp(scratch_path(folder, "err"));

@@ -40,7 +40,7 @@ static void run_script(tri_event *out, const char *script, double seconds) {
 
 static void expect_death(const char *script, const char *message) {
     tri_event event;
-    run_script(&event, script, 10);
+    run_script(&event, script, 120);
     assert_int_equal(event.kind, TRI_EVENT_DIED);
     if (!strstr(event.message, message))
         fail_msg("'%s' does not say '%s'", event.message, message);
@@ -81,8 +81,11 @@ static void test_no_program(void **state) {
     tri_worker_free(NULL);
 }
 
+/* Two minutes: for what never happens, not for a busy machine. */
+enum { PATIENCE = 12000, PAUSE_US = 10000 };
+
 static bool is_gone(pid_t pid) {
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < PATIENCE; i++) {
         if (kill(pid, 0) != 0 && errno == ESRCH)
             return true;
         char path[64], state = '?';
@@ -94,7 +97,7 @@ static bool is_gone(pid_t pid) {
             fclose(stream);
         if (state == 'Z') /* dead, only nobody has asked */
             return true;
-        usleep(20000);
+        usleep(PAUSE_US);
     }
     return false;
 }
@@ -114,13 +117,13 @@ static void test_workers_die_with_their_parent(void **state) {
         pause();
         _exit(0);
     }
-    for (int i = 0; i < 200 && worker_pid == 0; i++) {
+    for (int i = 0; i < PATIENCE && worker_pid == 0; i++) {
         FILE *stream = fopen(scratch_path(folder, "sleeper.pid"), "r");
         if (stream && fscanf(stream, "%d", &worker_pid) != 1)
             worker_pid = 0;
         if (stream)
             fclose(stream);
-        usleep(10000);
+        usleep(PAUSE_US);
     }
     assert_true(worker_pid > 0);
     assert_int_equal(kill(worker_pid, 0), 0);
@@ -255,7 +258,7 @@ static void test_nothing_leaks_into_the_worker(void **state) {
                "#!/bin/bash\n"
                "for f in /proc/$$/fd/*; do case $(readlink $f) in *secret*) exit 9;; esac; done\n"
                "exit 4\n",
-               10);
+               120);
     fclose(held);
     assert_non_null(strstr(event.message, "status 4"));
 }

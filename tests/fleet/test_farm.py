@@ -75,7 +75,7 @@ class Farm(programs.Programs):
             file.write("m,n,k,sparsity,block\n" + "".join(f"64,{n},64,0.5,16\n" for n in columns))
         return self.db("enqueue", "--shapes", path, "--server", self.server)
 
-    def wait_for(self, text, wanted, seconds=60):
+    def wait_for(self, text, wanted, seconds=600):
         end = time.time() + seconds
         while self.sql(text) != wanted:
             need(time.time() < end, text, "is", self.sql(text), "not", wanted, "after", seconds, "s")

@@ -204,6 +204,18 @@ def check_farm(name):
     return f"{counts[0]} compiled ahead ({counts[1]} taken over)"
 
 
+OPEN = "SELECT count(*) FROM triage.job WHERE state IN ('queued', 'running')"
+
+
+def refill(name, jobs, more):
+    """As many more jobs when few are open: the workers may be faster than who kills them. How many there are now."""
+    if int(sql(name, OPEN)) >= more:
+        return jobs
+    sql(name, f"""INSERT INTO triage.job (spec, device_class)
+        SELECT '{{"problem":' || i || '}}', 'h200' FROM generate_series({jobs}, {jobs + more - 1}) i""")
+    return jobs + more
+
+
 def test_kills(fleet, kills, jobs, workers):
     start, rng = time.time(), random.Random(SEED)
     queue(fleet, "kills", jobs)
@@ -219,16 +231,15 @@ def test_kills(fleet, kills, jobs, workers):
             members[w].send_signal(signal.SIGKILL)
             members[w].wait()
             killed += 1
-        elif sql("kills", "SELECT count(*) FROM triage.job WHERE state IN ('queued', 'running')") == "0":
-            break
+        if ended or killed % 10 == 0:
+            jobs = refill("kills", jobs, 100)
         members[w].stdout.close()
         fleet.running.remove(members[w])
         members[w] = starters[w](fleet, "kills", w % HOSTS, 1500, 150)
-    need(killed == kills, "only", killed, "kills before the jobs were done: too few jobs")
-    left = int(sql("kills", "SELECT count(*) FROM triage.job WHERE state IN ('queued', 'running')"))
+    left = int(sql("kills", OPEN))
     for member in members:
         fleet.finish(member, 300)
-    while sql("kills", "SELECT count(*) FROM triage.job WHERE state IN ('queued', 'running')") != "0":
+    while sql("kills", OPEN) != "0":
         time.sleep(0.5)  # leases of the dead
         fleet.finish(start_worker(fleet, "kills", 0, 1500, 150), 300)
     check_jobs("kills", jobs)
@@ -264,7 +275,7 @@ def test_cuts(fleet, cuts, jobs, workers):
         sh("sh", POSTGRES, "--restart", "immediate" if cut % 2 == 0 else "fast")
     for member in members:
         fleet.finish(member, 600)
-    while sql("cuts", "SELECT count(*) FROM triage.job WHERE state IN ('queued', 'running')") != "0":
+    while sql("cuts", OPEN) != "0":
         time.sleep(1)
         fleet.finish(start_worker(fleet, "cuts", 0, 4000, 10), 300)
     check_jobs("cuts", jobs)
@@ -280,7 +291,7 @@ def run_all(bin_dir, separate, full):
     try:
         print(f"seed {SEED}, hosts are {'network namespaces' if separate else 'processes on the loopback'}", flush=True)
         test_many_tuners(fleet, 32, 370 if full else 60)
-        test_kills(fleet, 200, 1500 if full else 800, 12)
+        test_kills(fleet, 200, 300, 12)
         test_cuts(fleet, 12 if full else 2, 1500 if full else 250, 8)
     except BaseException:
         print(fleet.log())

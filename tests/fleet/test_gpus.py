@@ -63,9 +63,18 @@ def collisions(launches):
             if a[0] == b[0] and a[1] != b[1] and a[2] < b[3] and b[2] < a[3]]
 
 
+def wait_for_jobs(m, running):
+    while m.sql("SELECT count(*) FROM triage.job WHERE state = 'running'") != str(running):
+        need(all(process.poll() is None for process in m.running), "ended before", running, "jobs ran")
+        time.sleep(0.05)
+
+
 def test_a_worker_for_each(m):
     m.enqueue(6)
-    all_of_them = m.finish(m.workers("--json"))
+    all_of_them = m.workers("--json", **m.hold())
+    wait_for_jobs(m, 2)  # however long one of the two needs to start
+    m.release()
+    m.finish(all_of_them)
     result = json.loads(all_of_them.out)
     need([w["device"] for w in result["workers"]] == ["cuda:0", "cuda:1"], result)
     # The fake computes nothing: each job comes as far as the first verification, and fails there.
@@ -83,12 +92,15 @@ def test_a_worker_for_each(m):
 
 def test_one_at_a_time(m):
     m.enqueue(8)
-    two_people = [m.workers(FAKE_CUDA_LAUNCH_MS="500") for _ in range(2)]
+    two_people = [m.workers(**m.hold())]
+    wait_for_jobs(m, 2)  # each of both cards has its turn
+    two_people.append(m.workers(**m.hold()))
+    wait_for_line(two_people[1], "another run times on")
+    m.release()
     for workers in two_people:
         m.finish(workers)
     launches = m.launches()
     need(not collisions(launches), "two processes timed on one card at once:", collisions(launches)[:3])
-    need(any("another run times on" in workers.err for workers in two_people), "they never met")
     first = m.plain("cuda:0", **m.hold())  # could the check fail? With a lock folder for each, it does
     wait_for_launch(m)
     m.finish(m.plain("cuda:0", TRIAGE_LOCK_DIR=tempfile.mkdtemp(dir=m.home)), 70)

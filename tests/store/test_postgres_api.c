@@ -135,7 +135,7 @@ static void test_server_without_tables(void **state) {
     tri_store *store = NULL;
     triage_context *context = must_open(server_url(), "tables.db");
     api_run_case(context, &small);
-    for (int i = 0; i < 1000 && !said[0]; i++)
+    for (int i = 0; i < 30000 && !said[0]; i++)
         usleep(10000);
     triage_context_free(context);
     assert_non_null(strstr(said, "no tables of triage yet")); /* and an application makes none */
@@ -158,7 +158,7 @@ static int64_t rows_in(const char *url) {
 }
 
 static bool wait_for_rows(const char *url, int64_t wanted) {
-    for (int i = 0; i < 1000 && rows_in(url) != wanted; i++)
+    for (int i = 0; i < 30000 && rows_in(url) != wanted; i++)
         usleep(10000);
     return rows_in(url) == wanted;
 }

@@ -294,17 +294,17 @@ static void test_leases_end(void **state) {
     bool held;
     tri_job first, second, none;
     assert_ok(tri_job_enqueue(&added, remote, specs, 1, ""));
-    assert_ok(tri_job_claim(&first, remote, "dies", "any", 300));
-    usleep(200000);
-    assert_ok(tri_job_renew(&held, remote, &first, 300));
+    assert_ok(tri_job_claim(&first, remote, "dies", "any", 60000));
+    /* It has ended, and nobody came. */
+    run_on(url, "UPDATE triage.job SET lease_until = now() - interval '1 s'");
+    assert_ok(tri_job_renew(&held, remote, &first, 60000));
     assert_true(held);
-    usleep(200000); /* past the first lease, within the second */
-    assert_fails(TRIAGE_E_NOT_FOUND, "", tri_job_claim(&none, remote, "w", "any", 300));
-    usleep(250000);
+    assert_fails(TRIAGE_E_NOT_FOUND, "", tri_job_claim(&none, remote, "w", "any", 60000));
+    run_on(url, "UPDATE triage.job SET lease_until = now() - interval '1 s'");
     assert_ok(tri_job_claim(&second, remote, "lives", "any", 60000));
     assert_int_equal(second.id, first.id);
     assert_int_equal(second.attempt, first.attempt + 1);
-    assert_ok(tri_job_renew(&held, remote, &first, 300));
+    assert_ok(tri_job_renew(&held, remote, &first, 60000));
     assert_false(held);
     assert_ok(tri_job_finish(&held, remote, &first, "failed", "too late"));
     assert_false(held);
@@ -348,12 +348,12 @@ static void test_compiling_ahead(void **state) {
     assert_ok(tri_fleet_know_target(&count, remote, "sm_90a"));
     assert_int_equal(count, 2);
     assert_fails(TRIAGE_E_NOT_FOUND, "", tri_job_claim_compilation(&none, remote, "c", "sm_80", 60000));
-    assert_ok(tri_job_claim_compilation(&jobs[0], remote, "c", "sm_90a", 300));
+    assert_ok(tri_job_claim_compilation(&jobs[0], remote, "c", "sm_90a", 60000));
     assert_string_equal(jobs[0].device, H200); /* the class is not that of the other */
     assert_string_equal(jobs[0].device_name, "NVIDIA H200");
     assert_string_equal(jobs[0].spec, specs[0]);
     assert_fails(TRIAGE_E_NOT_FOUND, "", tri_job_claim_compilation(&none, remote, "d", "sm_90a", 60000));
-    usleep(400000);
+    run_on(url, "UPDATE triage.compilation SET lease_until = now() - interval '1 s'");
     assert_ok(tri_job_claim_compilation(&jobs[1], remote, "d", "sm_90a", 60000)); /* not heard of */
     assert_true(jobs[1].id == jobs[0].id && jobs[1].attempt == jobs[0].attempt + 1);
     assert_ok(tri_job_renew(&held, remote, &jobs[0], 60000));

@@ -22,7 +22,7 @@ if [ ! -x "$bin/pg_ctl" ]; then
 fi
 if [ "${1:-}" = --restart ]; then
     # The server keeps what it inherits: a caller that reads our output would wait for its end.
-    control restart -m "${2:-fast}" -w -t 30 -l "$TRIAGE_TEST_PG_DATA/server.log" >/dev/null 2>&1
+    control restart -m "${2:-fast}" -w -t 300 -l "$TRIAGE_TEST_PG_DATA/server.log" >/dev/null 2>&1
     exit 0
 fi
 if [ "$(id -u)" -eq 0 ] && ! id postgres >/dev/null 2>&1; then
@@ -63,7 +63,7 @@ started=no
 for try in 1 2 3 4 5; do
     PGPORT=$((20000 + ($$ + try * 7919) % 20000))
     echo "port = $PGPORT" | as_server sh -c 'cat >>"$1"' sh "$TRIAGE_TEST_PG_DATA/postgresql.conf"
-    if as_server "$bin/pg_ctl" -D "$TRIAGE_TEST_PG_DATA" -s -w -t 30 -l "$TRIAGE_TEST_PG_DATA/server.log" start; then
+    if as_server "$bin/pg_ctl" -D "$TRIAGE_TEST_PG_DATA" -s -w -t 300 -l "$TRIAGE_TEST_PG_DATA/server.log" start; then
         started=yes
         break
     fi
