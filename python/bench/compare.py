@@ -28,10 +28,10 @@ import warnings
 
 import torch
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent), str(pathlib.Path(__file__).resolve().parent)]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import cases  # noqa: E402
 import cusparse  # noqa: E402
-import triage  # noqa: E402
+import triage_kernels  # noqa: E402
 import triton_bsr  # noqa: E402
 
 warnings.filterwarnings("ignore", message=".*beta state.*")
@@ -272,14 +272,14 @@ def entry_of(case, verdict, times, about):
     return entry
 
 
-def run_case(context, args, case, watch, factory=None, pattern_name="random"):
+def run_case(args, case, watch, factory=None, pattern_name="random"):
     """The record of one problem. args: of make_parser()."""
     m, n, k = case.shape
-    matrix = triage.BsrMatrix(context, case.row_ptr, case.col_idx, case.values, k)
+    matrix = triage_kernels.BsrMatrix(case.row_ptr, case.col_idx, case.values, k)
     peers = Peers(case)
-    peers.add("triage", lambda out: lambda: triage.bsr_gemm(context, matrix, case.b, out))
+    peers.add("triage", lambda out: lambda: triage_kernels.bsr_mm(matrix, case.b, out=out))
     if "triage" not in peers.calls:
-        raise triage.TriageError(peers.notes["triage"])
+        raise triage_kernels.TriageError(peers.notes["triage"])
     add_peers(peers, args, watch, factory)
     verdicts = {}
     for name, call in peers.calls.items():
@@ -293,7 +293,7 @@ def run_case(context, args, case, watch, factory=None, pattern_name="random"):
         verdicts[name] = peers.verify(name)
     record = {"m": m, "n": n, "k": k, "block": case.block, "dtype": args.dtype, "nnzb": case.nnzb,
               "density": case.nnzb * case.block * case.block / (m * k), "pattern": pattern_name,
-              "choice": triage.choice(context, matrix, case.b, peers.out["triage"]),
+              "choice": triage_kernels.choice(matrix, case.b, peers.out["triage"]),
               "peers": {name: entry_of(case, verdicts[name], times.get(name), peers.about.get(name))
                         for name in verdicts},
               "notes": peers.notes, "late_samples": watch.late - late}
@@ -337,15 +337,9 @@ def make_parser():
     return parser
 
 
-def default_cache_dir():
-    """That of triage_tune and triage_bench: what they compiled is not compiled again."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(home, "triage")
-
-
-def open_context(args):
-    return triage.Context(db_path=args.db, device="cuda" if DEVICE == "cuda" else "host",
-                          cache_dir=args.cache_dir or default_cache_dir())
+def configure(args):
+    """The database of the record; what triage_tune and triage_bench compiled is not compiled again."""
+    triage_kernels.configure(db_path=args.db, cache_dir=args.cache_dir or triage_kernels.DEFAULT_CACHE)
 
 
 def document_of(what, args, rows):
@@ -377,14 +371,15 @@ def main():
     parser.add_argument("--n", type=int, default=4096, help="columns of B with --pattern (default 4096)")
     args = parser.parse_args()
     factory = triton_bsr.Factory(args.jobs) if args.tune_triton else None  # before the GPU is touched
-    context, watch = open_context(args), Stopwatch()
+    configure(args)
+    watch = Stopwatch()
     records = []
     for block in cases.numbers("--block", args.block, int):
         for shape, pattern in problems_of(args, block):
             case = Case(shape, block, DTYPES[args.dtype], args.seed, pattern, args.sparsity)
             if factory:
                 prepare_triton(factory, case)
-            records.append(run_case(context, args, case, watch, factory, args.pattern or "random"))
+            records.append(run_case(args, case, watch, factory, args.pattern or "random"))
             print_record(records[-1])
             if args.out:
                 cases.write_json(args.out, document_of("bsr_gemm against torch", args, records))

@@ -175,8 +175,8 @@ class Bench:
             with tempfile.TemporaryDirectory() as folder:
                 tuned = tune(args, spec, case, folder, "cuda" if compare.DEVICE == "cuda" else "host")
         ready = time.time()
-        context = compare.open_context(args)
-        record = compare.run_case(context, self._contest_args(spec), case, self.watch, self.factory,
+        compare.configure(args)
+        record = compare.run_case(self._contest_args(spec), case, self.watch, self.factory,
                                   spec.pattern + (" uniform twin" if spec.twin else "") if spec.pattern else "random")
         record.update(key=spec.key, set=spec.set, sparsity=spec.sparsity, tune=tuned,
                       seconds={"before": round(ready - start, 2), "contest": round(time.time() - ready, 2)})

@@ -16,10 +16,10 @@ from unittest import mock
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BIN = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else ROOT / "build/bin").resolve()
 sys.path.insert(0, str(ROOT / "python/bench"))
-os.environ.setdefault("TRIAGE_LIBRARY", str(BIN.parent / "lib/libtriage.so"))
 os.environ["OMP_WAIT_POLICY"] = "passive"
 try:
     import torch
+    import triage_kernels  # noqa: F401
 except ImportError as error:
     print(f"skipped: {error}")
     sys.exit(77)
@@ -213,7 +213,8 @@ class Contest(World):
                 peers.add("bad", lambda out: Bad(case, out, deed))
         with mock.patch.object(compare, "add_peers", add):
             args.db = None
-            return compare.run_case(compare.open_context(args), args, case, Clock())
+            compare.configure(args)
+            return compare.run_case(args, case, Clock())
 
     def test_all_are_right(self):
         record = self.record()
@@ -234,7 +235,7 @@ class Contest(World):
             args = self.args()
             args.db = None
             case = compare.Case((128, 64, 128), 16, torch.float16, 1, None, 0.5)
-            record = compare.run_case(compare.open_context(args), args, case, Clock())
+            record = compare.run_case(args, case, Clock())
         self.assertEqual(record["notes"], {"dense": "not here"})
         self.assertEqual(list(record["peers"]), ["triage"])
 

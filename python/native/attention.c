@@ -1,0 +1,4 @@
+#include "contexts.h"
+
+void drop_attentions(void) {
+}

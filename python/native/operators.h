@@ -1,0 +1,9 @@
+/* The operators' kernels, in the form of torch's stable ABI; operators.c lists them with their schemas. */
+#ifndef TRIAGE_TORCH_OPERATORS_H
+#define TRIAGE_TORCH_OPERATORS_H
+
+#include "torch_abi.h"
+
+torch_kernel op_bsr_linear, op_bsr_mm, op_bsr_mm_out, op_bsr_mm_choice;
+
+#endif

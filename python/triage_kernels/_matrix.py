@@ -1,0 +1,117 @@
+"""Block-sparse matrices: three tensors."""
+import weakref
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from . import _native
+from ._native import TriageError
+
+
+def _index(name: str, tensor: Tensor, device: torch.device) -> Tensor:
+    """int32 and contiguous; an int64 number that does not fit is refused, not wrapped."""
+    if tensor.dtype not in (torch.int32, torch.int64):
+        raise TriageError(f"{name} is {tensor.dtype}; must be int32 or int64")
+    if tensor.dim() != 1:
+        raise TriageError(f"{name} has the shape {tuple(tensor.shape)}; must have 1 dimension")
+    if tensor.device != device:
+        raise TriageError(f"{name} is on {tensor.device}; must be on {device}, where values is")
+    if tensor.dtype == torch.int64 and tensor.numel():
+        least, most = int(tensor.min()), int(tensor.max())
+        if least < 0 or most > 2**31 - 1:
+            raise TriageError(f"{name} has numbers from {least} to {most}; must be 0 to 2147483647")
+    return tensor.to(torch.int32).contiguous()
+
+
+class BsrMatrix:
+    """rows x cols elements in blocks of bm x bk, as tensors of one device.
+
+    row_ptr [rows / bm + 1], col_idx [blocks] ascending and unique in a row of blocks: int32 or int64 (then copied), and
+    not to be changed afterwards. values [blocks, bm, bk], contiguous: borrowed and never copied, so what is written to it
+    counts for the next product.
+    """
+
+    def __init__(self, row_ptr: Tensor, col_idx: Tensor, values: Tensor, cols: int) -> None:
+        if values.dim() != 3:
+            raise TriageError(f"values has the shape {tuple(values.shape)}; must be [blocks, rows, columns of a block]")
+        self.row_ptr = _index("row_ptr", row_ptr, values.device)
+        self.col_idx = _index("col_idx", col_idx, values.device)
+        if self.row_ptr.numel() < 2:
+            raise TriageError(f"row_ptr has {self.row_ptr.numel()} numbers; must have one more than the rows of blocks")
+        if self.col_idx.numel() != values.shape[0]:
+            raise TriageError(f"col_idx has {self.col_idx.numel()} numbers; must have {values.shape[0]}, one for each "
+                              "block of values")
+        self.values = values
+        self.cols = int(cols)
+        weakref.finalize(self, _native.forget, self.row_ptr.data_ptr(), self.col_idx.data_ptr()).atexit = False
+
+    @property
+    def block(self) -> Tuple[int, int]:
+        return self.values.shape[1], self.values.shape[2]
+
+    @property
+    def shape(self) -> Tuple[int, int]:
+        return (self.row_ptr.numel() - 1) * self.values.shape[1], self.cols
+
+    @property
+    def nnzb(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.values.device
+
+    def __repr__(self) -> str:
+        rows, cols = self.shape
+        return (f"BsrMatrix({rows} x {cols}, {self.nnzb} blocks of {self.block[0]} x {self.block[1]}, {self.dtype}, "
+                f"{self.device})")
+
+    def __reduce__(self):
+        return BsrMatrix, (self.row_ptr, self.col_idx, self.values, self.cols)
+
+    @classmethod
+    def from_torch(cls, bsr: Tensor) -> "BsrMatrix":
+        """From a torch.sparse_bsr tensor, whose values are borrowed."""
+        if bsr.layout is not torch.sparse_bsr or bsr.dim() != 2 or bsr.values().dim() != 3:
+            raise TriageError(f"the tensor is {bsr.layout} with the shape {tuple(bsr.shape)}; must be a torch.sparse_bsr "
+                              "matrix")
+        return cls(bsr.crow_indices(), bsr.col_indices(), bsr.values(), bsr.shape[1])
+
+    def to_torch(self) -> Tensor:
+        """A torch.sparse_bsr tensor of the same values."""
+        return torch.sparse_bsr_tensor(self.row_ptr.long(), self.col_idx.long(), self.values, self.shape)
+
+    @classmethod
+    def from_dense(cls, dense: Tensor, block: Tuple[int, int], mask: Optional[Tensor] = None) -> "BsrMatrix":
+        """The blocks of a dense matrix that mask [rows / bm, cols / bk] keeps; None: those that are not zero."""
+        (bm, bk), (rows, cols) = block, dense.shape
+        if rows % bm or cols % bk:
+            raise TriageError(f"dense is {rows} x {cols}; must be a multiple of its blocks of {bm} x {bk}")
+        blocks = dense.reshape(rows // bm, bm, cols // bk, bk).transpose(1, 2)
+        kept = (blocks != 0).flatten(2).any(2) if mask is None else mask.to(device=dense.device, dtype=torch.bool)
+        if kept.shape != blocks.shape[:2]:
+            raise TriageError(f"mask has the shape {tuple(kept.shape)}; must be {tuple(blocks.shape[:2])}, the blocks")
+        counts = torch.zeros(kept.shape[0] + 1, dtype=torch.int64, device=dense.device)
+        counts[1:] = kept.sum(1).cumsum(0)
+        return cls(counts, kept.nonzero()[:, 1], blocks[kept].contiguous(), cols)
+
+    def to_dense(self) -> Tensor:
+        rows, cols = self.shape
+        bm, bk = self.block
+        dense = self.values.new_zeros(rows // bm, cols // bk, bm, bk)
+        dense[self.block_rows(), self.col_idx.long()] = self.values
+        return dense.transpose(1, 2).reshape(rows, cols)
+
+    def block_rows(self) -> Tensor:
+        """Of each block the row of blocks that it is in, int64."""
+        return block_rows(self.row_ptr)
+
+
+def block_rows(row_ptr: Tensor) -> Tensor:
+    counts = row_ptr[1:] - row_ptr[:-1]
+    return torch.repeat_interleave(torch.arange(counts.numel(), device=row_ptr.device), counts.long())

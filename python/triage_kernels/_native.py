@@ -1,0 +1,81 @@
+"""The compiled part: the operators (registered with torch when this is imported), and what Python asks of the C library."""
+import atexit
+import ctypes
+import os
+import pathlib
+from typing import Optional, Union
+
+import torch
+
+Path = Union[str, "os.PathLike[str]", None]
+
+
+class TriageError(RuntimeError):
+    """A call that cannot be done, in one line: the operand by its name, what it is, what is allowed."""
+
+
+def _load() -> ctypes.CDLL:
+    folder = pathlib.Path(os.environ.get("TRIAGE_KERNELS_LIB") or pathlib.Path(__file__).parent / "lib")
+    library = ctypes.CDLL(str(folder / "libtriage_torch.so"))
+    library.triage_torch_register.restype = ctypes.c_char_p
+    library.triage_torch_configure.argtypes = [ctypes.c_char_p] * 5
+    library.triage_torch_context.restype = ctypes.c_void_p
+    library.triage_torch_forget.argtypes = [ctypes.c_void_p] * 2
+    library.triage_torch_matrices.restype = ctypes.c_uint64
+    library.triage_last_error.restype = ctypes.c_char_p
+    library.triage_context_device_name.argtypes = [ctypes.c_void_p]
+    library.triage_context_device_name.restype = ctypes.c_char_p
+    missing = library.triage_torch_register()
+    if missing:
+        raise ImportError(f"triage_kernels: torch {torch.__version__} has no {missing.decode()}; torch 2.10 or later is needed")
+    return library
+
+
+library = _load()
+atexit.register(library.triage_torch_close)
+
+
+def _home(variable: str, below: str) -> str:
+    """That of the programs, so that what they tuned and compiled is found."""
+    base = os.environ.get(variable) or os.path.join(os.path.expanduser("~"), below)
+    return os.path.join(base, "triage")
+
+
+DEFAULT_DB = os.path.join(_home("XDG_DATA_HOME", ".local/share"), "triage.db")
+DEFAULT_CACHE = _home("XDG_CACHE_HOME", ".cache")
+
+
+def configure(db_path: Path = DEFAULT_DB, cache_dir: Path = DEFAULT_CACHE, data_dir: Path = None, space_path: Path = None,
+              local_db_path: Path = None) -> None:
+    """What triage works with from here on; contexts that are open are closed, and no call may be under way.
+
+    db_path: the tuning database, a file or postgresql://...; by default that of the programs; None: none, so that only what
+    is shipped counts. cache_dir: compiled kernels; by default that of the programs; None: none is kept on disk.
+    data_dir, space_path, local_db_path: as in triage_context_options.
+    """
+    given = [None if path is None else os.fsencode(path)
+             for path in (db_path, cache_dir, data_dir, space_path, local_db_path)]
+    if library.triage_torch_configure(*given) != 0:
+        raise MemoryError("triage_kernels.configure")
+
+
+def device_name(device: Union[str, torch.device] = "cpu") -> str:
+    """What triage calls the device, e.g. "NVIDIA H200" or "host: 16 x ...". Opens its context if none is open."""
+    device = torch.device(device)
+    index = 0 if device.type == "cpu" else 1 + (device.index or 0)
+    context = library.triage_torch_context(index)
+    if not context:
+        raise TriageError(f"{device}: {library.triage_last_error().decode()}")
+    return library.triage_context_device_name(context).decode()
+
+
+def forget(row_ptr: int, col_idx: int) -> None:
+    library.triage_torch_forget(row_ptr, col_idx)
+
+
+def matrices() -> int:
+    """How many the operators keep."""
+    return library.triage_torch_matrices()
+
+
+configure()

@@ -1,0 +1,210 @@
+"""What torch knows of the operators beside their kernels: fake ones for tracing, gradients, autocast.
+
+torch.ops.triage has bsr_linear, bsr_mm, bsr_mm_out, and for their gradients bsr_linear_grad_x (the transposed product) and
+bsr_sddmm (the product of two dense matrices, on the stored blocks only). The last two are made of what is there: the first of
+triage's own product with a transposed copy of the matrix, the second of torch.bmm on the blocks that it gathers.
+"""
+from typing import Any, Dict, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from ._matrix import block_rows
+from ._native import TriageError
+
+ops = torch.ops.triage
+_library = torch.library.Library("triage", "FRAGMENT")
+
+
+def call(op: Any, tensors: Tuple[Optional[Tensor], ...], *arguments: Any) -> Any:
+    """op(*arguments), with triage's refusals as TriageError; past the Python of autograd where no gradient is asked of
+    tensors."""
+    if torch.compiler.is_compiling():
+        return op(*arguments)
+    try:
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+            return op(*arguments)
+        with torch._C._AutoDispatchBelowAutograd():
+            return op(*arguments)
+    except RuntimeError as error:
+        text = str(error).split("\n", 1)[0]
+        if not text.startswith("triage: "):
+            raise
+        raise TriageError(text[len("triage: "):]) from None
+
+
+# ---- fake kernels ----
+
+def _result_type(x: Tensor, out_dtype: Optional[torch.dtype]) -> torch.dtype:
+    return out_dtype or (torch.bfloat16 if x.dtype == torch.float8_e4m3fn else x.dtype)
+
+
+def _check_fake(row_ptr: Tensor, col_idx: Tensor, values: Tensor) -> None:
+    torch._check(values.dim() == 3, lambda: f"triage: values has {values.dim()} dimensions; must have 3")
+    torch._check(row_ptr.dim() == 1 and col_idx.dim() == 1, lambda: "triage: row_ptr and col_idx must have 1 dimension")
+
+
+@torch.library.register_fake("triage::bsr_linear")
+def _(x, row_ptr, col_idx, values, cols, bias=None, activation="none", w_scale=None, x_scale=None, out_dtype=None):
+    _check_fake(row_ptr, col_idx, values)
+    torch._check(x.shape[-1] == cols, lambda: f"triage: x has {x.shape[-1]} columns; must be {cols}")
+    rows = (row_ptr.shape[0] - 1) * values.shape[1]
+    return x.new_empty((*x.shape[:-1], rows), dtype=_result_type(x, out_dtype))
+
+
+@torch.library.register_fake("triage::bsr_mm")
+def _(row_ptr, col_idx, values, cols, b, bias=None, activation="none", a_scale=None, b_scale=None, out_dtype=None):
+    _check_fake(row_ptr, col_idx, values)
+    torch._check(b.dim() == 2 and b.shape[0] == cols, lambda: f"triage: b is {tuple(b.shape)}; must be ({cols}, columns)")
+    return b.new_empty(((row_ptr.shape[0] - 1) * values.shape[1], b.shape[1]), dtype=_result_type(b, out_dtype))
+
+
+@torch.library.register_fake("triage::bsr_mm_out")
+def _(row_ptr, col_idx, values, cols, b, bias, activation, a_scale, b_scale, alpha, beta, out):
+    _check_fake(row_ptr, col_idx, values)
+
+
+# ---- the two products of a gradient ----
+
+_transposes: Dict[Tuple[Any, ...], Tuple[Tensor, ...]] = {}
+
+
+def forget_transposes(row_ptr: int, col_idx: int) -> None:
+    for key in [key for key in _transposes if key[:2] == (row_ptr, col_idx)]:
+        _transposes.pop(key, None)
+
+
+def _transpose(row_ptr: Tensor, col_idx: Tensor, block_cols: int) -> Tuple[Tensor, Tensor, Tensor]:
+    """The pattern of the transposed matrix, and which block each of its blocks is. Kept with the pattern's tensors."""
+    key = (row_ptr.data_ptr(), col_idx.data_ptr(), col_idx.numel(), block_cols, row_ptr.device)
+    found = _transposes.get(key)
+    if found is None:
+        order = torch.sort(col_idx, stable=True).indices  # rows ascend in each column already
+        pointers = torch.zeros(block_cols + 1, dtype=torch.int32, device=row_ptr.device)
+        pointers[1:] = torch.bincount(col_idx, minlength=block_cols).cumsum(0)
+        rows = block_rows(row_ptr)[order].to(torch.int32)
+        if len(_transposes) >= 1024:
+            _transposes.pop(next(iter(_transposes)))
+        found = _transposes[key] = (pointers, rows, order, row_ptr.detach(), col_idx.detach())
+    return found[:3]
+
+
+@torch.library.custom_op("triage::bsr_linear_grad_x", mutates_args=())
+def bsr_linear_grad_x(grad: Tensor, row_ptr: Tensor, col_idx: Tensor, values: Tensor, cols: int) -> Tensor:
+    """grad [..., rows] times the matrix: [..., cols]."""
+    pointers, rows, order = _transpose(row_ptr, col_idx, cols // values.shape[2])
+    transposed = values.index_select(0, order).transpose(1, 2).contiguous()
+    return ops.bsr_linear.default(grad.contiguous(), pointers, rows, transposed, (row_ptr.numel() - 1) * values.shape[1])
+
+
+@bsr_linear_grad_x.register_fake
+def _(grad, row_ptr, col_idx, values, cols):
+    return grad.new_empty((*grad.shape[:-1], cols))
+
+
+GATHERED_BYTES = 64 << 20  # of the blocks that bsr_sddmm multiplies at a time
+
+
+@torch.library.custom_op("triage::bsr_sddmm", mutates_args=())
+def bsr_sddmm(a: Tensor, b: Tensor, row_ptr: Tensor, col_idx: Tensor, block_rows_: int, block_cols: int) -> Tensor:
+    """The stored blocks of a^T b, for a [tokens, rows] and b [tokens, cols]: [blocks, block_rows_, block_cols]."""
+    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
+    tokens, nnzb = a.shape[0], col_idx.numel()
+    left = a.reshape(tokens, -1, block_rows_).permute(1, 2, 0)
+    right = b.reshape(tokens, -1, block_cols).permute(1, 0, 2)
+    rows, cols = block_rows(row_ptr), col_idx.long()
+    out = a.new_zeros(nnzb, block_rows_, block_cols)
+    step = max(1, GATHERED_BYTES // max(1, tokens * (block_rows_ + block_cols) * a.element_size()))
+    for at in range(0, nnzb if tokens else 0, step):
+        part = slice(at, min(at + step, nnzb))
+        torch.bmm(left[rows[part]], right[cols[part]], out=out[part])
+    return out
+
+
+@bsr_sddmm.register_fake
+def _(a, b, row_ptr, col_idx, block_rows_, block_cols):
+    return a.new_empty(col_idx.shape[0], block_rows_, block_cols)
+
+
+# ---- gradients ----
+
+def _before_activation(ctx, grad: Tensor, again: Any) -> Tensor:
+    """The gradient before the activation, which is computed again: only its argument tells its slope."""
+    if ctx.activation == "none":
+        return grad
+    with torch.enable_grad():
+        before = again().detach().requires_grad_()
+        after = {"relu": torch.relu, "gelu": torch.nn.functional.gelu, "silu": torch.nn.functional.silu}[ctx.activation](before)
+    return torch.autograd.grad(after, before, grad)[0]
+
+
+def _setup(ctx, x, row_ptr, col_idx, values, cols, bias, activation, scales) -> None:
+    ctx.has_scales = any(scale is not None for scale in scales)
+    ctx.save_for_backward(x, row_ptr, col_idx, values, bias)
+    ctx.cols, ctx.activation = cols, activation
+
+
+def _gradients(ctx, grad: Tensor, x: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor], Optional[Tensor]]:
+    """Of x [..., cols], of values, of bias, for grad [..., rows]."""
+    _, row_ptr, col_idx, values, bias = ctx.saved_tensors
+    needs_x, needs_values, needs_bias = ctx.wanted
+    if ctx.has_scales or values.dtype == torch.float8_e4m3fn:
+        raise TriageError("values is float8_e4m3fn; gradients are for float32, float16 and bfloat16")
+    grad = _before_activation(ctx, grad, lambda: ops.bsr_linear.default(x, row_ptr, col_idx, values, ctx.cols, bias))
+    grad = grad.to(values.dtype).contiguous()
+    grad_x = ops.bsr_linear_grad_x(grad, row_ptr, col_idx, values, ctx.cols) if needs_x else None
+    grad_values = (ops.bsr_sddmm(grad, x, row_ptr, col_idx, values.shape[1], values.shape[2]) if needs_values else None)
+    grad_bias = grad.reshape(-1, grad.shape[-1]).sum(0) if needs_bias else None
+    return grad_x, grad_values, grad_bias
+
+
+def _setup_linear(ctx, inputs, output) -> None:
+    x, row_ptr, col_idx, values, cols, bias, activation, *scales, _ = inputs
+    _setup(ctx, x, row_ptr, col_idx, values, cols, bias, activation, scales)
+
+
+def _backward_linear(ctx, grad):
+    ctx.wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[3], ctx.needs_input_grad[5]
+    grad_x, grad_values, grad_bias = _gradients(ctx, grad, ctx.saved_tensors[0])
+    return grad_x, None, None, grad_values, None, grad_bias, None, None, None, None
+
+
+def _setup_mm(ctx, inputs, output) -> None:
+    row_ptr, col_idx, values, cols, b, bias, activation, *scales, _ = inputs
+    _setup(ctx, b, row_ptr, col_idx, values, cols, bias, activation, scales)
+
+
+def _backward_mm(ctx, grad):
+    ctx.wanted = ctx.needs_input_grad[4], ctx.needs_input_grad[2], ctx.needs_input_grad[5]
+    x = ctx.saved_tensors[0].t().contiguous()
+    grad_x, grad_values, grad_bias = _gradients(ctx, grad.t(), x)
+    return None, None, grad_values, None, None if grad_x is None else grad_x.t(), grad_bias, None, None, None, None
+
+
+torch.library.register_autograd("triage::bsr_linear", _backward_linear, setup_context=_setup_linear)
+torch.library.register_autograd("triage::bsr_mm", _backward_mm, setup_context=_setup_mm)
+
+
+# ---- autocast ----
+
+def _autocast(op: Any, device_type: str, key: str) -> None:
+    """Like torch's own products: what is float32, float16 or bfloat16 becomes the type of autocast; scales do not."""
+    names = [argument.name for argument in op._schema.arguments]
+    key_set = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
+
+    def cast(name: str, value: Any, dtype: torch.dtype) -> Any:
+        is_wide = isinstance(value, Tensor) and value.dtype in (torch.float32, torch.float16, torch.bfloat16)
+        return value.to(dtype) if is_wide and not name.endswith("_scale") else value
+
+    def kernel(*arguments, **named):
+        dtype = torch.get_autocast_dtype(device_type)
+        with torch._C._ExcludeDispatchKeyGuard(key_set):
+            return op(*[cast(name, value, dtype) for name, value in zip(names, arguments)],
+                      **{name: cast(name, value, dtype) for name, value in named.items()})
+
+    _library.impl(op._schema.name.split("::")[1], kernel, key)
+
+
+for _op in (ops.bsr_linear.default, ops.bsr_mm.default):
+    _autocast(_op, "cpu", "AutocastCPU")
+    _autocast(_op, "cuda", "AutocastCUDA")
