@@ -163,6 +163,13 @@ TRIAGE_API triage_status triage_bsr_matrix_create(triage_bsr_matrix **out, triag
                                                   const triage_bsr_desc *desc);
 TRIAGE_API void triage_bsr_matrix_free(triage_bsr_matrix *matrix);
 
+/* Other values for the same pattern: [nnzb][block_rows][block_cols] of the matrix's type, in the memory that it was made
+ * with. HOST: copied, done on return; calls that are enqueued must have ended. DEVICE: borrowed from here on, 16-byte
+ * aligned; what is enqueued reads the old ones, as does a CUDA graph. What is written into borrowed values counts for the
+ * calls after it and needs no call of this. No call with the matrix may be under way in another thread.
+ * TRIAGE_E_INVALID, _DEVICE. */
+TRIAGE_API triage_status triage_bsr_matrix_set_values(triage_bsr_matrix *matrix, const void *values);
+
 /* ---- products --------------------------------------------------------------------------------- */
 
 /* A dense matrix in device memory. ld: elements from one row (row-major) or column to the next. */

@@ -3,7 +3,7 @@
 #
 #   sh tests/run.sh            everything
 #   sh tests/run.sh NAME...    only those steps: format rooms tables build tidy unit postgres asan unit-asan
-#                              compile sanitize install
+#                              compile sanitize install torch
 #
 # Each step installs what it needs and is missing. GPU tests say "skipped: no CUDA device" when there is none. A step
 # that found nothing to look at fails.
@@ -72,7 +72,7 @@ on_files() {
 # hand: their text is a kernel's identity.
 check_format() {
     need_wheels clang-format==14.0.6
-    find src tests examples -name '*.[ch]' ! -path 'tests/data/*' | on_files "$tools/bin/clang-format" --dry-run -Werror
+    find src tests examples python/native -name '*.[ch]' ! -path 'tests/data/*' | on_files "$tools/bin/clang-format" --dry-run -Werror
 }
 
 check_tables() {
@@ -95,7 +95,7 @@ check_tidy() {
     version=$(dpkg-query -W -f '${Depends}' libomp-dev | tr -dc '0-9 ' | cut -d ' ' -f 1)
     need_packages "libclang-common-$version-dev"
     headers=$(ls -d "/usr/lib/llvm-$version/lib/clang"/*/include | head -n 1)
-    find src examples -name '*.c' | on_files -P "$jobs" -n 1 "$tools/bin/clang-tidy" --quiet -p build \
+    find src examples python/native -name '*.c' | on_files -P "$jobs" -n 1 "$tools/bin/clang-tidy" --quiet -p build \
         --extra-arg="-resource-dir=${headers%/include}"
 }
 
@@ -123,6 +123,15 @@ check_compile() {
     env ${nvrtc_folder:+"VIRTUAL_ENV=$tools"} sh tests/compile_space.sh
 }
 
+# The PyTorch package on the CPU, with the operators that the build step built.
+check_torch() {
+    need_torch || { echo "skipped: torch cannot be had from PyPI" && return 77; }
+    export PYTHONPATH=python TRIAGE_KERNELS_LIB="$PWD/build/lib" OMP_WAIT_POLICY=passive
+    for file in tests/torch/test_*.py; do
+        "$torch_python" -W ignore "$file"
+    done
+}
+
 step format check_format
 step rooms sh tests/check_rooms.sh
 step tables check_tables
@@ -135,6 +144,7 @@ step unit-asan run_tests build-asan
 step compile check_compile
 step sanitize sh tests/gpu/sanitize.sh --out "$log/sanitize-out"
 step install sh tests/install.sh
+step torch check_torch
 
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

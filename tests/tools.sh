@@ -28,3 +28,17 @@ need_nvrtc() {
     need_wheels nvidia-cuda-nvrtc==13.0.88 nvidia-cuda-runtime==13.0.96 || return 1
     nvrtc_folder=$(echo "$tools"/lib/python3*/site-packages/nvidia/cu13/lib)
 }
+
+# torch of PyPI, without its 2.5 GB of CUDA's libraries, in an environment of its own: torch_python is its interpreter.
+torch_python=$PWD/build/torch/bin/python
+torch_wheels="torch==2.15.0 nvidia-cuda-runtime==13.2.75 nvidia-cuda-cupti==13.2.75 filelock typing-extensions sympy mpmath
+    networkx jinja2 markupsafe fsspec setuptools"
+need_torch() {
+    [ "$(cat build/torch/installed 2>/dev/null)" != "$torch_wheels" ] || return 0
+    need_packages gcc libc6-dev binutils python3-venv ca-certificates
+    say "installing torch from PyPI into build/torch"
+    python3 -m venv --clear build/torch &&
+        "$torch_python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile $torch_wheels &&
+        "$torch_python" tests/torch/stand_ins.py && "$torch_python" -W ignore -c 'import torch' &&
+        echo "$torch_wheels" >build/torch/installed
+}

@@ -1,4 +1,3 @@
 #include "contexts.h"
 
-void drop_attentions(void) {
-}
+void drop_attentions(void) {}

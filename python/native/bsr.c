@@ -17,7 +17,7 @@ typedef struct matrix_operands {
 
 typedef struct matrix_key {
     const triage_context *context;
-    const void *row_ptr, *col_idx, *values;
+    const void *row_ptr, *col_idx;
     int64_t block_rows, nnzb, cols;
     int32_t block[2];
     int64_t dtype;
@@ -27,11 +27,14 @@ typedef struct matrix_key {
 typedef struct matrix {
     triage_bsr_matrix *handle;
     torch_tensor row_ptr, col_idx;
+    pthread_mutex_t lock; /* from setting the values to the launch */
+    const void *values;   /* those set last, borrowed for the launch */
 } matrix;
 
 static void free_matrix(void *memory) {
     matrix *of = memory;
     triage_bsr_matrix_free(of->handle);
+    pthread_mutex_destroy(&of->lock);
     if (of->row_ptr)
         torch.delete_tensor(of->row_ptr);
     if (of->col_idx)
@@ -79,8 +82,9 @@ static void release_matrix_operands(matrix_operands *of) {
 }
 
 static bool check_matrix(const matrix_operands *m, const operand *like) {
-    if (!require_dim(&m->values, 3, 3) || !require_contiguous(&m->values) || !require_aligned(&m->values) ||
-        !require_device(&m->values, like))
+    triage_dtype dtype;
+    if (!operand_dtype(&dtype, &m->values) || !require_dim(&m->values, 3, 3) ||
+        !require_contiguous(&m->values) || !require_aligned(&m->values) || !require_device(&m->values, like))
         return false;
     const operand *const indices[] = {&m->row_ptr, &m->col_idx};
     for (int i = 0; i < 2; i++)
@@ -90,8 +94,8 @@ static bool check_matrix(const matrix_operands *m, const operand *like) {
     if (m->row_ptr.sizes[0] < 2)
         return fail("row_ptr has 1 number or none; must have one more than the matrix has rows of blocks");
     if (m->cols < 1 || m->values.sizes[2] < 1 || m->cols % m->values.sizes[2] != 0)
-        return fail("cols is %" PRId64 "; must be a multiple of %" PRId64 ", the width of a block of values", m->cols,
-                    m->values.sizes[2]);
+        return fail("cols is %" PRId64 "; must be a multiple of %" PRId64 ", the width of a block of values",
+                    m->cols, m->values.sizes[2]);
     return require_size(&m->col_idx, 0, m->values.sizes[0], "the number of blocks in values");
 }
 
@@ -117,6 +121,8 @@ static bool make_matrix(matrix **out, triage_context *context, const matrix_oper
     desc.block_rows = (int32_t)m->values.sizes[1], desc.block_cols = (int32_t)m->values.sizes[2];
     desc.nnzb = m->values.sizes[0];
     desc.memory = TRIAGE_MEMORY_DEVICE;
+    pthread_mutex_init(&made->lock, NULL);
+    made->values = m->values.data;
     desc.row_ptr = m->row_ptr.data, desc.col_idx = m->col_idx.data, desc.values = m->values.data;
     if (keep_tensor(&made->row_ptr, &m->row_ptr) && keep_tensor(&made->col_idx, &m->col_idx) &&
         succeeded(triage_bsr_matrix_create(&made->handle, context, &desc))) {
@@ -136,7 +142,7 @@ static kept *matrix_of(triage_context *context, const matrix_operands *m) {
         return NULL;
     memset(&key, 0, sizeof key);
     key.context = context;
-    key.row_ptr = m->row_ptr.data, key.col_idx = m->col_idx.data, key.values = m->values.data;
+    key.row_ptr = m->row_ptr.data, key.col_idx = m->col_idx.data;
     key.block_rows = m->row_ptr.sizes[0], key.nnzb = m->values.sizes[0], key.cols = m->cols;
     key.block[0] = (int32_t)m->values.sizes[1], key.block[1] = (int32_t)m->values.sizes[2];
     key.dtype = dtype;
@@ -159,17 +165,19 @@ static bool rows_as_matrix(triage_dense *out, const operand *of) {
         if (of->sizes[i] == 1)
             continue;
         if (rows > 1 && of->strides[i] != ld * rows)
-            return fail("%s has rows that lie at no one step (its dimension %" PRId64 " has the stride %" PRId64
-                        "); must be contiguous but for one step of rows",
+            return fail("%s has rows that lie at no one step (its dimension %" PRId64
+                        " has the stride %" PRId64 "); must be contiguous but for one step of rows",
                         of->name, i, of->strides[i]);
         if (rows == 1)
             ld = of->strides[i];
         rows *= of->sizes[i];
     }
     if (cols > 1 && of->strides[last] != 1)
-        return fail("%s has the stride %" PRId64 " in its last dimension; must be 1", of->name, of->strides[last]);
+        return fail("%s has the stride %" PRId64 " in its last dimension; must be 1", of->name,
+                    of->strides[last]);
     if (rows > 1 && ld < cols)
-        return fail("%s has the stride %" PRId64 " from row to row (is it expanded?); must be %" PRId64 " or more",
+        return fail("%s has the stride %" PRId64 " from row to row (is it expanded?); must be %" PRId64
+                    " or more",
                     of->name, ld, cols);
     *out = (triage_dense){of->data, rows, cols, rows > 1 ? ld : cols, TRIAGE_F32, TRIAGE_ROW_MAJOR};
     return require_aligned(of) && operand_dtype(&out->dtype, of);
@@ -181,24 +189,28 @@ static bool as_matrix(triage_dense *out, const operand *of) {
     bool is_row_major = (strides[1] == 1 || sizes[1] == 1) && (sizes[0] == 1 || strides[0] >= sizes[1]);
     bool is_column_major = (strides[0] == 1 || sizes[0] == 1) && (sizes[1] == 1 || strides[1] >= sizes[0]);
     if (!is_row_major && !is_column_major)
-        return fail("%s has the strides (%" PRId64 ", %" PRId64 ") (is it expanded?); one must be 1, the other at "
+        return fail("%s has the strides (%" PRId64 ", %" PRId64
+                    ") (is it expanded?); one must be 1, the other at "
                     "least the length of a row or column",
                     of->name, strides[0], strides[1]);
     int which = is_row_major ? 0 : 1;
     int64_t step = sizes[which] > 1 ? strides[which] : sizes[1 - which];
-    *out = (triage_dense){of->data, sizes[0], sizes[1], step, TRIAGE_F32,
-                          is_row_major ? TRIAGE_ROW_MAJOR : TRIAGE_COL_MAJOR};
+    *out = (triage_dense){of->data, sizes[0],   sizes[1],
+                          step,     TRIAGE_F32, is_row_major ? TRIAGE_ROW_MAJOR : TRIAGE_COL_MAJOR};
     return require_aligned(of) && operand_dtype(&out->dtype, of);
 }
 
 static uintptr_t bytes_of(const triage_dense *dense) {
-    static const uintptr_t size_of[] = {[TRIAGE_F32] = 4, [TRIAGE_F16] = 2, [TRIAGE_BF16] = 2, [TRIAGE_E4M3] = 1};
+    static const uintptr_t size_of[] = {
+        [TRIAGE_F32] = 4, [TRIAGE_F16] = 2, [TRIAGE_BF16] = 2, [TRIAGE_E4M3] = 1};
     bool is_row_major = dense->layout == TRIAGE_ROW_MAJOR;
-    int64_t lines = is_row_major ? dense->rows : dense->cols, length = is_row_major ? dense->cols : dense->rows;
+    int64_t lines = is_row_major ? dense->rows : dense->cols,
+            length = is_row_major ? dense->cols : dense->rows;
     return (uintptr_t)((lines - 1) * dense->ld + length) * size_of[dense->dtype];
 }
 
-static bool require_apart(const operand *a, const triage_dense *of_a, const operand *b, const triage_dense *of_b) {
+static bool require_apart(const operand *a, const triage_dense *of_a, const operand *b,
+                          const triage_dense *of_b) {
     uintptr_t from_a = (uintptr_t)a->data, from_b = (uintptr_t)b->data;
     return from_a >= from_b + bytes_of(of_b) || from_b >= from_a + bytes_of(of_a) ||
            fail("%s overlaps %s; must be memory of its own", a->name, b->name);
@@ -244,15 +256,16 @@ static bool check_scale(const operand *scale, int64_t blocks, const operand *lik
     if (!scale->handle)
         return true;
     int64_t count = operand_count(scale);
-    if (!require_device(scale, like) || !require_type(scale, torch.float32(), "") || !require_contiguous(scale))
+    if (!require_device(scale, like) || !require_type(scale, torch.float32(), "") ||
+        !require_contiguous(scale))
         return false;
     if (like->type != torch.float8_e4m3fn())
         return fail("%s is given and %s is %s; scales are for float8_e4m3fn", scale->name, like->name,
                     type_name(like->type));
     if (count == 1 || (blocks > 1 && count == blocks))
         return true;
-    return blocks > 1 ? fail("%s has %" PRId64 " numbers; must have 1 or %" PRId64 ", one for each block", scale->name,
-                             count, blocks)
+    return blocks > 1 ? fail("%s has %" PRId64 " numbers; must have 1 or %" PRId64 ", one for each block",
+                             scale->name, count, blocks)
                       : fail("%s has %" PRId64 " numbers; must have 1", scale->name, count);
 }
 
@@ -283,22 +296,34 @@ typedef struct product {
     triage_choice *choice; /* not NULL: nothing is launched, what would be is described */
 } product;
 
+static bool use_values(matrix *w, const matrix_operands *m) {
+    if (w->values != m->values.data && !succeeded(triage_bsr_matrix_set_values(w->handle, m->values.data)))
+        return false;
+    w->values = m->values.data;
+    return true;
+}
+
 static bool launch(const product *p) {
     triage_epilogue epilogue;
     void *stream = NULL;
     if (p->in.dtype != TRIAGE_E4M3 && p->in.dtype == p->out.dtype && !require_type(&p->y, p->x.type, ""))
         return false;
-    if (!require_type(&p->x, p->m.values.type, ", the type of values") || !require_apart(&p->y, &p->out, &p->x, &p->in) ||
+    if (!require_type(&p->x, p->m.values.type, ", the type of values") ||
+        !require_apart(&p->y, &p->out, &p->x, &p->in) ||
         !check_epilogue(&epilogue, &p->e, &p->m, &p->x, &p->y) || !stream_of(&stream, &p->x))
         return false;
     triage_context *context = context_of(&p->x);
     kept *of = context ? matrix_of(context, &p->m) : NULL;
     if (!of)
         return false;
-    const matrix *w = of->value;
-    bool done = succeeded(
-        p->choice ? triage_bsr_gemm_choice(p->choice, context, w->handle, &p->in, &p->out, &epilogue)
-                  : triage_bsr_gemm(context, p->alpha, w->handle, &p->in, p->beta, &p->out, &epilogue, stream));
+    matrix *w = of->value;
+    pthread_mutex_lock(&w->lock);
+    bool done =
+        use_values(w, &p->m) && succeeded(p->choice ? triage_bsr_gemm_choice(p->choice, context, w->handle,
+                                                                             &p->in, &p->out, &epilogue)
+                                                    : triage_bsr_gemm(context, p->alpha, w->handle, &p->in,
+                                                                      p->beta, &p->out, &epilogue, stream));
+    pthread_mutex_unlock(&w->lock);
     kept_give_back(&matrices, of);
     return done;
 }
@@ -431,8 +456,9 @@ static bool give_text(torch_cell *out, const char *text) {
 static bool give_choice(torch_cell *out, const triage_choice *c) {
     static const char *const sources[] = {"exact", "nearest", "default"};
     char text[1200];
-    snprintf(text, sizeof text, "%s\n%s\n%s\n%s\n%.17g\n%.17g\n%.17g\n%.17g\n%d", sources[c->source], c->kernel,
-             c->config, c->donor, c->distance, c->median_ns, c->expected_loss, c->dense_median_ns, c->dense_is_faster);
+    snprintf(text, sizeof text, "%s\n%s\n%s\n%s\n%.17g\n%.17g\n%.17g\n%.17g\n%d", sources[c->source],
+             c->kernel, c->config, c->donor, c->distance, c->median_ns, c->expected_loss, c->dense_median_ns,
+             c->dense_is_faster);
     return give_text(out, text);
 }
 

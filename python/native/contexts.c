@@ -42,7 +42,8 @@ triage_context *context_of(const operand *like) {
     if (like->device_type == torch.type_cpu())
         return context_at(0);
     if (like->device_type != torch.type_cuda() || like->device_index < 0 || like->device_index >= MOST_GPUS) {
-        fail("%s is on a device that is neither the CPU nor one of the first %d of CUDA", like->name, MOST_GPUS);
+        fail("%s is on a device that is neither the CPU nor one of the first %d of CUDA", like->name,
+             MOST_GPUS);
         return NULL;
     }
     return context_at(1 + like->device_index);
@@ -73,8 +74,8 @@ void triage_torch_close(void) {
 }
 
 /* As triage_context_options. 0: done. */
-int triage_torch_configure(const char *db_path, const char *cache_dir, const char *data_dir, const char *space_path,
-                           const char *local_db_path) {
+int triage_torch_configure(const char *db_path, const char *cache_dir, const char *data_dir,
+                           const char *space_path, const char *local_db_path) {
     const char *given[] = {db_path, cache_dir, data_dir, space_path, local_db_path};
     bool done = true;
     triage_torch_close();

@@ -68,7 +68,8 @@ kept *kept_put(kept_table *table, const void *key, size_t size, void *value) {
         kept **bucket = &table->buckets[bucket_of(key, size)];
         if (table->count >= KEPT_MOST)
             drop_oldest(table);
-        *made = (kept){.next = *bucket, .value = value, .used_at = ++table->clock, .users = 1, .key_size = size};
+        *made =
+            (kept){.next = *bucket, .value = value, .used_at = ++table->clock, .users = 1, .key_size = size};
         memcpy(made->key, key, size);
         *bucket = found = made;
         table->count++;

@@ -40,9 +40,9 @@ void throw_failure(void) {
 
 static bool read_facts(operand *o) {
     int64_t *sizes = NULL, *strides = NULL;
-    if (torch.dim(o->handle, &o->dim) || torch.sizes(o->handle, &sizes) || torch.strides(o->handle, &strides) ||
-        torch.dtype(o->handle, &o->type) || torch.device_type(o->handle, &o->device_type) ||
-        torch.device_index(o->handle, &o->device_index))
+    if (torch.dim(o->handle, &o->dim) || torch.sizes(o->handle, &sizes) ||
+        torch.strides(o->handle, &strides) || torch.dtype(o->handle, &o->type) ||
+        torch.device_type(o->handle, &o->device_type) || torch.device_index(o->handle, &o->device_index))
         return fail("%s is no strided tensor", o->name);
     o->sizes = sizes, o->strides = strides;
     return torch.data(o->handle, &o->data) == 0 || fail("%s has no memory of its own", o->name);
@@ -106,7 +106,8 @@ bool operand_dtype(triage_dtype *out, const operand *of) {
     else if (of->type == torch.float8_e4m3fn())
         *out = TRIAGE_E4M3;
     else
-        return fail("%s is %s; must be float32, float16, bfloat16 or float8_e4m3fn", of->name, type_name(of->type));
+        return fail("%s is %s; must be float32, float16, bfloat16 or float8_e4m3fn", of->name,
+                    type_name(of->type));
     return true;
 }
 
@@ -156,7 +157,8 @@ bool require_size(const operand *of, int64_t at, int64_t size, const char *why) 
     if (!of->handle || of->sizes[at] == size)
         return true;
     write_numbers(sizes, of->sizes, of->dim);
-    return fail("%s has the shape %s; its size %" PRId64 " must be %" PRId64 ", %s", of->name, sizes, at, size, why);
+    return fail("%s has the shape %s; its size %" PRId64 " must be %" PRId64 ", %s", of->name, sizes, at,
+                size, why);
 }
 
 bool require_contiguous(const operand *of) {

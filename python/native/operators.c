@@ -19,11 +19,13 @@ static const struct {
      "Tensor? b_scale=None, ScalarType? out_dtype=None) -> Tensor",
      op_bsr_mm},
     {"bsr_mm_out",
-     "bsr_mm_out(" MATRIX ", Tensor b, Tensor? bias, str activation, Tensor? a_scale, Tensor? b_scale, float alpha, "
+     "bsr_mm_out(" MATRIX
+     ", Tensor b, Tensor? bias, str activation, Tensor? a_scale, Tensor? b_scale, float alpha, "
      "float beta, Tensor(a!) out) -> ()",
      op_bsr_mm_out},
     {"bsr_mm_choice",
-     "bsr_mm_choice(" MATRIX ", Tensor b, Tensor? bias, str activation, Tensor? a_scale, Tensor? b_scale, Tensor out) "
+     "bsr_mm_choice(" MATRIX
+     ", Tensor b, Tensor? bias, str activation, Tensor? a_scale, Tensor? b_scale, Tensor out) "
      "-> str",
      op_bsr_mm_choice},
 };

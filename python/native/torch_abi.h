@@ -24,8 +24,8 @@ typedef struct torch_abi {
 #define TRI_TORCH(field, prototype, symbol) __typeof__(prototype) *field;
 #include "torch_abi.def"
 #undef TRI_TORCH
-    void (*delete_cell)(void *);                      /* C++'s operator delete */
-    torch_error (*cuda_stream)(int32_t, void **);     /* NULL: this torch has no CUDA */
+    void (*delete_cell)(void *);                  /* C++'s operator delete */
+    torch_error (*cuda_stream)(int32_t, void **); /* NULL: this torch has no CUDA */
 } torch_abi;
 
 /* The ABI that the declarations are of, torch 2.10.0, for implement(). */

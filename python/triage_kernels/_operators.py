@@ -158,13 +158,19 @@ def _gradients(ctx, grad: Tensor, x: Tensor) -> Tuple[Optional[Tensor], Optional
     return grad_x, grad_values, grad_bias
 
 
+def _wanted(ctx, *places: int) -> None:
+    """torch leaves out trailing arguments that are as by default."""
+    needs = ctx.needs_input_grad
+    ctx.wanted = [at < len(needs) and needs[at] for at in places]
+
+
 def _setup_linear(ctx, inputs, output) -> None:
     x, row_ptr, col_idx, values, cols, bias, activation, *scales, _ = inputs
     _setup(ctx, x, row_ptr, col_idx, values, cols, bias, activation, scales)
 
 
 def _backward_linear(ctx, grad):
-    ctx.wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[3], ctx.needs_input_grad[5]
+    _wanted(ctx, 0, 3, 5)
     grad_x, grad_values, grad_bias = _gradients(ctx, grad, ctx.saved_tensors[0])
     return grad_x, None, None, grad_values, None, grad_bias, None, None, None, None
 
@@ -175,7 +181,7 @@ def _setup_mm(ctx, inputs, output) -> None:
 
 
 def _backward_mm(ctx, grad):
-    ctx.wanted = ctx.needs_input_grad[4], ctx.needs_input_grad[2], ctx.needs_input_grad[5]
+    _wanted(ctx, 4, 2, 5)
     x = ctx.saved_tensors[0].t().contiguous()
     grad_x, grad_values, grad_bias = _gradients(ctx, grad.t(), x)
     return None, None, grad_values, None, None if grad_x is None else grad_x.t(), grad_bias, None, None, None, None

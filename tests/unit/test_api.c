@@ -1,6 +1,7 @@
 /* The public API end to end on the host device: products, bad input, threads. */
 #include <ftw.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "store/store.h"
 #include "support/api_cases.h"
@@ -182,10 +183,10 @@ static void matrix_checks_its_pattern(void **state) {
 /* Host memory is copied: the caller's arrays may change afterwards. Device memory is borrowed. */
 static void matrix_copies_or_borrows(void **state) {
     (void)state;
-    _Alignas(16) float values[16 * 16], b[16 * 16], c[16 * 16];
+    _Alignas(16) float values[16 * 16], other[16 * 16], b[16 * 16], c[16 * 16];
     int32_t row_ptr[] = {0, 1}, col_idx[] = {0};
     for (int i = 0; i < 256; i++)
-        values[i] = b[i] = i % 17 == 0; /* the identity */
+        values[i] = b[i] = i % 17 == 0, other[i] = i % 17 ? 0 : 2; /* the identity, and twice it */
     triage_bsr_desc desc = TRIAGE_BSR_DESC_INIT;
     desc.dtype = TRIAGE_F32;
     desc.rows = desc.cols = desc.block_rows = desc.block_cols = 16;
@@ -205,12 +206,42 @@ static void matrix_copies_or_borrows(void **state) {
         assert_int_equal(triage_bsr_gemm(host, 1, a, &dense_b, 0, &dense_c, NULL, NULL), TRIAGE_OK);
         assert_true(c[0] == (borrowed ? 5.0f : 1.0f));
         assert_true(c[17] == 1.0f && c[1] == 0.0f);
+        values[0] = 7;
+        other[0] = 3;
+        assert_int_equal(triage_bsr_matrix_set_values(a, other), TRIAGE_OK);
+        other[0] = 4;
+        assert_int_equal(triage_bsr_gemm(host, 1, a, &dense_b, 0, &dense_c, NULL, NULL), TRIAGE_OK);
+        assert_true(c[0] == (borrowed ? 4.0f : 3.0f));
+        assert_true(c[17] == 2.0f && c[1] == 0.0f);
+        assert_int_equal(triage_bsr_matrix_set_values(a, NULL), TRIAGE_E_INVALID);
+        assert_int_equal(triage_bsr_matrix_set_values(NULL, other), TRIAGE_E_INVALID);
+        if (borrowed)
+            assert_int_equal(triage_bsr_matrix_set_values(a, (char *)other + 4), TRIAGE_E_INVALID);
         row_ptr[1] = 1;
         triage_bsr_matrix_free(a);
     }
 }
 
 /* ---- products ---- */
+
+static void a_child_of_fork_computes(void **state) {
+    (void)state;
+    const api_case test = {.m = 256, .n = 64, .k = 256, .block = 32, .sparsity = 0.5, .alpha = 1};
+    api_world world;
+    int how = 0;
+    api_build(&world, host, &test);
+    assert_int_equal(triage_bsr_gemm(host, 1, world.a, &world.b, 0, &world.c, NULL, NULL), TRIAGE_OK);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        memset(world.c.data, 0xff, world.c_bytes);
+        triage_status status = triage_bsr_gemm(host, 1, world.a, &world.b, 0, &world.c, NULL, NULL);
+        _exit(status == TRIAGE_OK && api_wrong(&world, world.c.data, 1, 0) == 0 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &how, 0), child);
+    assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    api_destroy(&world);
+}
 
 static void products_are_right(void **state) {
     (void)state;
@@ -405,6 +436,7 @@ int main(void) {
         cmocka_unit_test(matrix_checks_its_description),
         cmocka_unit_test(matrix_checks_its_pattern),
         cmocka_unit_test(matrix_copies_or_borrows),
+        cmocka_unit_test(a_child_of_fork_computes),
         cmocka_unit_test(products_are_right),
         cmocka_unit_test(operands_may_change),
         cmocka_unit_test(widths_have_plans_of_their_own),

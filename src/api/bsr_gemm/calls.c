@@ -22,6 +22,12 @@ void tri_calls_free(tri_calls *calls) {
         free(calls->memory);
 }
 
+void tri_calls_forget(tri_calls *calls) {
+    for (size_t set = 0; set < TRI_CALL_SETS; set++)
+        for (size_t way = 0; way < TRI_CALL_WAYS; way++)
+            atomic_store_explicit(&calls->tags[set][way], 0, memory_order_relaxed);
+}
+
 /* Factors are compared by bits: -0 is not 0, and a NaN is itself. */
 static uint32_t bits_of(float factor) {
     uint32_t bits;

@@ -50,6 +50,8 @@ tri_served_call *tri_calls_take(tri_calls *calls, const tri_call *call, const vo
 static inline void tri_calls_give_back(tri_served_call *known) {
     atomic_fetch_sub_explicit(&known->users, 1, memory_order_release);
 }
+/* Forgets all calls; none may be under way. */
+void tri_calls_forget(tri_calls *calls);
 /* Keeps a call, unless another one under way is in its place. */
 void tri_calls_put(tri_calls *calls, const tri_call *call, tri_plan *plan, const tri_bsr_gemm_args *args);
 

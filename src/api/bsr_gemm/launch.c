@@ -145,7 +145,7 @@ static __attribute__((noinline)) triage_status new_call(triage_context *context,
     TRI_TRY(check_call(context, a, call->b, call->c, call->epilogue));
     describe_problem(&problem, a, call->b, call->c, call->epilogue);
     TRI_TRY(plan_for(&plan, a, &problem, stream));
-    TRI_TRY(tri_plan_args(&args, plan, call));
+    TRI_TRY(tri_plan_args(&args, plan, call, a->values));
     tri_calls_put(a->calls, call, plan, &args);
     if (launch)
         status = tri_plan_launch(plan, &args, stream);

@@ -125,6 +125,23 @@ done:
     return status;
 }
 
+triage_status triage_bsr_matrix_set_values(triage_bsr_matrix *matrix, const void *values) {
+    if (!matrix || (!values && matrix->pattern.nnzb > 0))
+        return tri_fail(TRIAGE_E_INVALID, "%s is NULL", matrix ? "values" : "matrix");
+    if (matrix->pattern.nnzb == 0)
+        return TRIAGE_OK;
+    if (matrix->owns_values) {
+        size_t bytes = (size_t)matrix->pattern.nnzb * (size_t)matrix->block_rows *
+                       (size_t)matrix->block_cols * tri_dtype_size(matrix->dtype);
+        return tri_device_upload(matrix->context->device, matrix->values, values, bytes);
+    }
+    if ((uintptr_t)values % 16 != 0)
+        return tri_fail(TRIAGE_E_INVALID, "values is %p; must be 16-byte aligned", values);
+    matrix->values = (tri_address)(uintptr_t)values;
+    tri_calls_forget(matrix->calls); /* their argument blocks have the old address */
+    return TRIAGE_OK;
+}
+
 static void free_schedules(triage_bsr_matrix *matrix) {
     tri_device *device = matrix->context->device;
     while (matrix->schedules) {

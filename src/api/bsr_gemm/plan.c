@@ -88,7 +88,6 @@ static triage_status build_plan(tri_plan **out, triage_bsr_matrix *matrix, const
     TRI_TRY(tri_loaded_for(&plan->loaded, context, problem, problem, variant_of(problem)));
     plan->launch = &plan->loaded->found.candidate.launch;
     TRI_TRY(take_kernel(plan, stream));
-    plan->buffers.values = matrix->values;
     plan->buffers.row_ptr = matrix->row_ptr;
     plan->buffers.col_idx = matrix->col_idx;
     TRI_TRY(tri_matrix_schedule_for(&plan->buffers.schedule, matrix, plan->launch));
@@ -132,11 +131,13 @@ static tri_address address(const void *pointer) {
     return (tri_address)(uintptr_t)pointer;
 }
 
-triage_status tri_plan_args(tri_bsr_gemm_args *out, const tri_plan *plan, const tri_call *call) {
+triage_status tri_plan_args(tri_bsr_gemm_args *out, const tri_plan *plan, const tri_call *call,
+                            tri_address values) {
     tri_problem problem = plan->problem;
     tri_bsr_buffers buffers = plan->buffers;
     tri_bsr_edit(&problem)->ldb = call->b->ld;
     tri_bsr_edit(&problem)->ldc = call->c->ld;
+    buffers.values = values;
     buffers.workspace = tri_kernel_workspace(plan->kernel);
     buffers.b = address(call->b->data);
     buffers.c = address(call->c->data);

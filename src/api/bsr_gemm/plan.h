@@ -19,7 +19,7 @@ struct tri_plan {
     const tri_launch *launch;
     const tri_loaded *loaded;
     tri_problem problem; /* ldb and ldc are those of the first call: a plan serves all of their alignment */
-    tri_bsr_buffers buffers; /* b, c, bias and scales are a call's */
+    tri_bsr_buffers buffers; /* values are the matrix's; b, c, bias and scales a call's */
 };
 
 /* What tells apart the calls with one matrix, in one word: n, layouts, types, epilogue, kind of scale, and how far ldb and
@@ -40,7 +40,8 @@ static inline bool tri_plan_serves(const tri_plan *plan, const void *stream) {
 }
 
 /* Fills a call's argument block, tensor maps included. */
-triage_status tri_plan_args(tri_bsr_gemm_args *out, const tri_plan *plan, const tri_call *call);
+triage_status tri_plan_args(tri_bsr_gemm_args *out, const tri_plan *plan, const tri_call *call,
+                            tri_address values);
 triage_status tri_plan_launch(tri_plan *plan, const tri_bsr_gemm_args *args, void *stream);
 
 /* Fills all but out->version. */

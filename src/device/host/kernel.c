@@ -3,6 +3,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <omp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -94,12 +96,32 @@ void tri_host_unload(tri_kernel *base) {
 
 /* ---- launch and time ---- */
 
+/* A child of fork(2) has none of the threads of OpenMP's pool and does not know it: a parallel region would wait for them
+ * for ever. A region of one thread needs none. */
+static pthread_once_t watch_once = PTHREAD_ONCE_INIT;
+static bool pool_is_gone;
+
+static void lose_pool(void) {
+    pool_is_gone = true;
+}
+
+static void watch_forks(void) {
+    (void)pthread_atfork(NULL, NULL, lose_pool);
+}
+
+static void enter_pool(void) {
+    pthread_once(&watch_once, watch_forks);
+    if (pool_is_gone)
+        omp_set_num_threads(1); /* this thread's setting */
+}
+
 triage_status tri_host_launch(tri_kernel *base, const void *args, void *stream) {
     tri_host_kernel *kernel = (tri_host_kernel *)base;
     if (kernel->call)
         return kernel->call(kernel->state, stream);
     if (base->clear_bytes)
         memset((void *)(uintptr_t)base->workspace, 0, base->clear_bytes);
+    enter_pool();
     if (kernel->dense)
         tri_openblas_run(kernel, args);
     else
