@@ -1,3 +1,388 @@
-#include "contexts.h"
+/* triage::attention and its relatives: softmax(scale Q K^T + mask) V, forward. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
-void drop_attentions(void) {}
+#include "contexts.h"
+#include "kept.h"
+#include "operators.h"
+
+/* ---- what is kept: one triage_attention for each description ---- */
+
+typedef struct attention_key {
+    const triage_context *context;
+    triage_attention_desc desc;
+} attention_key;
+
+_Static_assert(sizeof(attention_key) <= KEPT_KEY_BYTES, "a key of this table holds all of a description");
+
+static void free_attention(void *of) {
+    triage_attention_free(of);
+}
+
+static kept_table attentions = {.free_value = free_attention, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+void drop_attentions(void) {
+    kept_drop(&attentions, NULL, NULL);
+}
+
+static kept *attention_of(triage_context *context, const triage_attention_desc *desc) {
+    attention_key key;
+    triage_attention *made = NULL;
+    memset(&key, 0, sizeof key);
+    key.context = context;
+    memcpy(&key.desc, desc, sizeof *desc);
+    kept *found = kept_take(&attentions, &key, sizeof key);
+    if (found || !succeeded(triage_attention_create(&made, context, desc)))
+        return found;
+    found = kept_put(&attentions, &key, sizeof key, made);
+    if (!found)
+        fail("no memory for an attention");
+    return found;
+}
+
+/* ---- operands ---- */
+
+enum {
+    Q,
+    K,
+    V,
+    CU_Q,
+    CU_K,
+    LEN_K,
+    PAGES,
+    FULL_COUNT,
+    FULL_COLS,
+    PARTIAL_COUNT,
+    PARTIAL_COLS,
+    BITS,
+    OPERANDS
+};
+
+static const char *const names[OPERANDS] = {
+    "q",     "k",          "v",         "cu_q",          "cu_k",         "len_k",
+    "pages", "full_count", "full_cols", "partial_count", "partial_cols", "partial_bits"};
+
+typedef struct attention_run {
+    operand in[OPERANDS], o, lse;
+    triage_attention_desc desc;
+    triage_attention_call call;
+} attention_run;
+
+static void begin(attention_run *run) {
+    static const triage_attention_desc desc =
+        TRIAGE_ATTENTION_DESC_INIT; /* static: its padding is zero, too */
+    memset(run, 0, sizeof *run);
+    memcpy(&run->desc, &desc, sizeof desc);
+    run->call = (triage_attention_call)TRIAGE_ATTENTION_CALL_INIT;
+    forget_failure();
+}
+
+static bool take(attention_run *run, int which, torch_cell cell) {
+    return operand_take(&run->in[which], names[which], cell);
+}
+
+static bool take_optional(attention_run *run, int which, torch_cell cell) {
+    return operand_take_optional(&run->in[which], names[which], cell);
+}
+
+static bool take_qkv(attention_run *run, const torch_cell *stack) {
+    bool all = take(run, Q, stack[0]);
+    all = take(run, K, stack[1]) && all;
+    return take(run, V, stack[2]) && all;
+}
+
+static double as_double(torch_cell cell) {
+    double number;
+    memcpy(&number, &cell, sizeof number);
+    return number;
+}
+
+static bool as_int32(int32_t *out, const char *name, torch_cell cell) {
+    int64_t number = (int64_t)cell;
+    *out = (int32_t)number;
+    return number == *out || fail("%s is %" PRId64 "; must be -2147483648 to 2147483647", name, number);
+}
+
+/* (str mask, int left, int right, float scale, float softcap, bool lse) */
+static bool take_mask(triage_attention_desc *desc, const torch_cell *stack) {
+    static const char *const masks[] = {"full", "causal", "causal_top_left", "window"};
+    torch_string string = (torch_string)(uintptr_t)stack[0];
+    const char *text = "";
+    bool found = false;
+    if (torch.string_text(string, &text) == 0)
+        for (int i = 0; i < 4 && !found; i++)
+            if ((found = strcmp(masks[i], text) == 0))
+                desc->mask = (triage_mask)i;
+    if (!found)
+        fail("mask is '%.40s'; must be full, causal, causal_top_left or window", text);
+    torch.delete_string(string);
+    desc->scale = (float)as_double(stack[3]);
+    desc->softcap = (float)as_double(stack[4]);
+    desc->lse = (stack[5] & 1) != 0;
+    if (!found || !as_int32(&desc->left, "left", stack[1]) || !as_int32(&desc->right, "right", stack[2]))
+        return false;
+    if (desc->mask != TRIAGE_MASK_WINDOW)
+        desc->left = desc->right = 0;
+    return true;
+}
+
+/* ---- checks ---- */
+
+static bool require_rows(const operand *of) {
+    return of->strides[of->dim - 1] == 1 || of->sizes[of->dim - 1] <= 1 ||
+           fail("%s has the stride %" PRId64 " in its last dimension; must be 1", of->name,
+                of->strides[of->dim - 1]);
+}
+
+/* dim 4: [batch or pages][head][row][d]; 3: [row][head][d]. */
+static bool check_qkv(attention_run *run, int64_t dim) {
+    const operand *q = &run->in[Q], *k = &run->in[K], *v = &run->in[V];
+    const int64_t head = 1, d = dim - 1;
+    for (int i = Q; i <= V; i++)
+        if (!require_dim(&run->in[i], dim, dim) || !require_device(&run->in[i], q) ||
+            !require_rows(&run->in[i]))
+            return false;
+    if (!operand_dtype(&run->desc.in_type, q) || !require_type(k, q->type, ", the type of q") ||
+        !require_type(v, q->type, ", the type of q") ||
+        !require_size(k, d, q->sizes[d], "the head dimension of q"))
+        return false;
+    for (int64_t i = 0; i < d; i++)
+        if (!require_size(v, i, k->sizes[i], "as in k"))
+            return false;
+    if (k->sizes[head] < 1 || q->sizes[head] % k->sizes[head] != 0)
+        return fail("k has %" PRId64 " heads; must divide %" PRId64 ", the heads of q", k->sizes[head],
+                    q->sizes[head]);
+    run->desc.out_type = run->desc.in_type == TRIAGE_E4M3 ? TRIAGE_BF16 : run->desc.in_type;
+    run->desc.heads_q = q->sizes[head], run->desc.heads_kv = k->sizes[head];
+    run->desc.head_dim = (int32_t)q->sizes[d], run->desc.head_dim_v = (int32_t)v->sizes[d];
+    return true;
+}
+
+static bool check_words(const operand *of, const operand *like, int64_t dim) {
+    return !of->handle || (require_dim(of, dim, dim) && require_type(of, torch.int32(), "") &&
+                           require_contiguous(of) && require_device(of, like));
+}
+
+/* ---- results and the call ---- */
+
+static triage_tensor rows_of(const operand *of) {
+    const int64_t *s = of->strides;
+    return of->dim == 4 ? (triage_tensor){of->data, s[0], s[1], s[2]}
+                        : (triage_tensor){of->data, 0, s[1], s[0]};
+}
+
+/* O lies as Q does: heads within rows, or rows within heads. */
+static bool make_results(attention_run *run) {
+    const operand *q = &run->in[Q];
+    const int64_t dv = run->desc.head_dim_v, none[] = {0}, one[] = {1};
+    int64_t sizes[4], strides[4] = {0}, step = dv;
+    bool is_of_rows = q->dim == 4 && q->strides[1] < q->strides[2];
+    memcpy(sizes, q->sizes, (size_t)q->dim * sizeof *sizes);
+    sizes[q->dim - 1] = dv;
+    strides[q->dim - 1] = 1;
+    for (int64_t i = q->dim - 1; i-- > 0;) {
+        int64_t at = is_of_rows && i > 0 ? 3 - i : i;
+        strides[at] = step;
+        step *= sizes[at] > 0 ? sizes[at] : 1;
+    }
+    int32_t type = run->desc.out_type == TRIAGE_BF16 ? torch.bfloat16() : q->type;
+    if (!operand_make(&run->o, "the result", q, type, q->dim, sizes, strides))
+        return false;
+    if (!run->desc.lse)
+        return operand_make(&run->lse, "the log-sum-exp", q, torch.float32(), 1, none, one);
+    if (q->dim == 4) {
+        const int64_t of[] = {sizes[0], sizes[1], sizes[2]}, by[] = {sizes[1] * sizes[2], sizes[2], 1};
+        return operand_make(&run->lse, "the log-sum-exp", q, torch.float32(), 3, of, by);
+    }
+    const int64_t of[] = {sizes[1], sizes[0]}, by[] = {sizes[0] > 0 ? sizes[0] : 1, 1};
+    return operand_make(&run->lse, "the log-sum-exp", q, torch.float32(), 2, of, by);
+}
+
+static bool launch(attention_run *run) {
+    const operand *q = &run->in[Q];
+    void *stream = NULL;
+    run->call.q = rows_of(q), run->call.k = rows_of(&run->in[K]), run->call.v = rows_of(&run->in[V]);
+    run->call.o = rows_of(&run->o);
+    if (run->desc.lse) {
+        const int64_t *s = run->lse.strides;
+        run->call.lse = q->dim == 4 ? (triage_tensor){run->lse.data, s[0], s[1], s[2]}
+                                    : (triage_tensor){run->lse.data, 0, s[0], s[1]};
+    }
+    triage_context *context = stream_of(&stream, q) ? context_of(q) : NULL;
+    kept *of = context ? attention_of(context, &run->desc) : NULL;
+    if (!of)
+        return false;
+    bool done = succeeded(triage_attention_run(of->value, &run->call, stream));
+    kept_give_back(&attentions, of);
+    return done;
+}
+
+static bool finish_run(attention_run *run, bool done) {
+    return done && make_results(run) && (operand_count(&run->o) == 0 || launch(run));
+}
+
+static void end(attention_run *run, torch_cell *stack, bool done) {
+    torch_cell results[2] = {0};
+    if (done) {
+        results[0] = (torch_cell)(uintptr_t)run->o.handle,
+        results[1] = (torch_cell)(uintptr_t)run->lse.handle;
+        run->o.handle = run->lse.handle = NULL;
+    }
+    for (int i = 0; i < OPERANDS; i++)
+        operand_release(&run->in[i]);
+    operand_release(&run->o);
+    operand_release(&run->lse);
+    if (!done)
+        throw_failure();
+    memcpy(stack, results, sizeof results);
+}
+
+/* ---- the operators ---- */
+
+static bool check_dense(attention_run *run) {
+    const operand *q = &run->in[Q], *k = &run->in[K];
+    if (!check_qkv(run, 4) || !require_size(k, 0, q->sizes[0], "the batch of q"))
+        return false;
+    run->desc.batch = q->sizes[0];
+    run->desc.max_q = q->sizes[2], run->desc.max_k = k->sizes[2];
+    return true;
+}
+
+/* (q, k, v, mask ...) */
+void op_attention(torch_cell *stack, uint64_t arguments, uint64_t results) {
+    attention_run run;
+    (void)arguments, (void)results;
+    begin(&run);
+    bool done = take_qkv(&run, stack);
+    done = take_mask(&run.desc, stack + 3) && done;
+    end(&run, stack, finish_run(&run, done && check_dense(&run)));
+}
+
+static bool check_varlen(attention_run *run, int64_t max_q, int64_t max_k) {
+    const operand *q = &run->in[Q], *k = &run->in[K], *cu_q = &run->in[CU_Q], *cu_k = &run->in[CU_K];
+    if (!check_qkv(run, 3) || !check_words(cu_q, q, 1) || !check_words(cu_k, q, 1))
+        return false;
+    if (cu_q->sizes[0] < 2)
+        return fail("cu_q has %" PRId64 " numbers; must have one more than there are sequences",
+                    cu_q->sizes[0]);
+    run->desc.lengths = TRIAGE_LENGTHS_OFFSETS;
+    run->desc.batch = cu_q->sizes[0] - 1;
+    run->desc.max_q = max_q, run->desc.max_k = max_k;
+    run->call.cu_q = cu_q->data, run->call.cu_k = cu_k->data;
+    run->call.rows_q = q->sizes[0], run->call.rows_k = k->sizes[0];
+    return require_size(cu_k, 0, cu_q->sizes[0], "as in cu_q");
+}
+
+/* (q, k, v, cu_q, cu_k, max_q, max_k, mask ...) */
+void op_attention_varlen(torch_cell *stack, uint64_t arguments, uint64_t results) {
+    attention_run run;
+    (void)arguments, (void)results;
+    begin(&run);
+    bool done = take_qkv(&run, stack);
+    done = take(&run, CU_Q, stack[3]) && done;
+    done = take(&run, CU_K, stack[4]) && done;
+    done = take_mask(&run.desc, stack + 7) && done;
+    done = done && check_varlen(&run, (int64_t)stack[5], (int64_t)stack[6]);
+    end(&run, stack, finish_run(&run, done));
+}
+
+static bool check_cache(attention_run *run) {
+    const operand *q = &run->in[Q], *k = &run->in[K], *len = &run->in[LEN_K], *pages = &run->in[PAGES];
+    if (!check_qkv(run, 4) || !check_words(len, q, 1) || !check_words(pages, q, 2) ||
+        !require_size(len, 0, q->sizes[0], "the batch of q") ||
+        !require_size(pages, 0, q->sizes[0], "the batch of q"))
+        return false;
+    run->desc.lengths = TRIAGE_LENGTHS_CACHE;
+    run->desc.batch = q->sizes[0];
+    run->desc.max_q = q->sizes[2], run->desc.max_k = k->sizes[2];
+    run->call.len_k = len->data;
+    if (!pages->handle)
+        return require_size(k, 0, q->sizes[0], "the batch of q");
+    run->desc.page_size = (int32_t)k->sizes[2];
+    run->desc.max_k = pages->sizes[1] * k->sizes[2];
+    run->call.page_table = pages->data;
+    run->call.page_stride = pages->sizes[1];
+    run->call.pages = k->sizes[0];
+    return true;
+}
+
+/* (q, k, v, len_k, pages, splits, mask ...) */
+void op_attention_kvcache(torch_cell *stack, uint64_t arguments, uint64_t results) {
+    attention_run run;
+    (void)arguments, (void)results;
+    begin(&run);
+    bool done = take_qkv(&run, stack);
+    done = take(&run, LEN_K, stack[3]) && done;
+    done = take_optional(&run, PAGES, stack[4]) && done;
+    done = take_mask(&run.desc, stack + 6) && done && as_int32(&run.desc.splits, "splits", stack[5]);
+    end(&run, stack, finish_run(&run, done && check_cache(&run)));
+}
+
+/* [batch or 1][q heads, KV heads or 1][blocks of queries](, [capacity]) */
+static bool check_list(triage_device_lists *out, attention_run *run, int count_at) {
+    const operand *count = &run->in[count_at], *cols = &run->in[count_at + 1], *q = &run->in[Q];
+    if (!count->handle && !cols->handle)
+        return true;
+    if (!count->handle || !cols->handle)
+        return fail("%s is given without %s; must be both or none", count->handle ? count->name : cols->name,
+                    count->handle ? cols->name : count->name);
+    if (!check_words(count, q, 3) || !check_words(cols, q, 4))
+        return false;
+    for (int64_t i = 0; i < 3; i++)
+        if (!require_size(cols, i, count->sizes[i], count->name))
+            return false;
+    const int64_t batch = count->sizes[0], heads = count->sizes[1];
+    if (batch != 1 && !require_size(count, 0, run->desc.batch, "the batch of q, or 1"))
+        return false;
+    if (heads != 1 && heads != run->desc.heads_kv &&
+        !require_size(count, 1, run->desc.heads_q, "the heads of q or k, or 1"))
+        return false;
+    int64_t blocks = (run->desc.max_q + run->desc.mask_rows - 1) / run->desc.mask_rows;
+    run->desc.lists_per_sequence = batch > 1;
+    run->desc.lists = heads == 1                   ? TRIAGE_LISTS_ALL
+                      : heads == run->desc.heads_q ? TRIAGE_LISTS_Q_HEADS
+                                                   : TRIAGE_LISTS_KV_HEADS;
+    *out = (triage_device_lists){count->data, cols->data, cols->sizes[3]};
+    return require_size(count, 2, blocks, "the blocks of queries");
+}
+
+static bool check_sparse(attention_run *run) {
+    const operand *bits = &run->in[BITS], *full = &run->in[FULL_COUNT], *partial = &run->in[PARTIAL_COUNT];
+    if (!check_dense(run) || run->desc.mask_rows < 1 || run->desc.mask_cols < 1)
+        return fail("the block is %d x %d; must be 16, 32, 64 or 128 each", run->desc.mask_rows,
+                    run->desc.mask_cols);
+    if (!full->handle && !partial->handle)
+        return fail("full_count and partial_count are not given; must be one at least");
+    if (!check_list(&run->call.full, run, FULL_COUNT) || !check_list(&run->call.partial, run, PARTIAL_COUNT))
+        return false;
+    if (full->handle && partial->handle)
+        for (int64_t i = 0; i < 2; i++)
+            if (!require_size(partial, i, full->sizes[i], "as in full_count"))
+                return false;
+    if (bits->handle && !check_words(bits, &run->in[Q], 6))
+        return false;
+    if (bits->handle && operand_count(bits) != operand_count(&run->in[PARTIAL_COLS]) * run->desc.mask_rows *
+                                                   ((run->desc.mask_cols + 31) / 32))
+        return fail("partial_bits has %" PRId64
+                    " words; must have %d rows of %d for each place of partial_cols",
+                    operand_count(bits), run->desc.mask_rows, (run->desc.mask_cols + 31) / 32);
+    run->call.partial_bits = bits->data;
+    run->desc.lists_memory = TRIAGE_MEMORY_DEVICE;
+    return true;
+}
+
+/* (q, k, v, full_count, full_cols, partial_count, partial_cols, partial_bits, block_q, block_k, density, mask ...) */
+void op_sparse_attention(torch_cell *stack, uint64_t arguments, uint64_t results) {
+    attention_run run;
+    (void)arguments, (void)results;
+    begin(&run);
+    bool done = take_qkv(&run, stack);
+    for (int i = 0; i < 5; i++)
+        done = take_optional(&run, FULL_COUNT + i, stack[3 + i]) && done;
+    done = take_mask(&run.desc, stack + 11) && done;
+    done = done && as_int32(&run.desc.mask_rows, "block_q", stack[8]) &&
+           as_int32(&run.desc.mask_cols, "block_k", stack[9]);
+    run.desc.density = as_double(stack[10]);
+    end(&run, stack, finish_run(&run, done && check_sparse(&run)));
+}

@@ -6,6 +6,9 @@
 
 #define MATRIX "Tensor row_ptr, Tensor col_idx, Tensor values, int cols"
 
+#define QKV "Tensor q, Tensor k, Tensor v"
+#define MASK "str mask='full', int left=-1, int right=-1, float scale=0.0, float softcap=0.0, bool lse=False"
+
 static const struct {
     const char *name, *schema;
     torch_kernel *kernel;
@@ -23,6 +26,20 @@ static const struct {
      ", Tensor b, Tensor? bias, str activation, Tensor? a_scale, Tensor? b_scale, float alpha, "
      "float beta, Tensor(a!) out) -> ()",
      op_bsr_mm_out},
+    {"attention", "attention(" QKV ", " MASK ") -> (Tensor, Tensor)", op_attention},
+    {"attention_varlen",
+     "attention_varlen(" QKV ", Tensor cu_q, Tensor cu_k, int max_q, int max_k, " MASK
+     ") -> (Tensor, Tensor)",
+     op_attention_varlen},
+    {"attention_kvcache",
+     "attention_kvcache(" QKV ", Tensor len_k, Tensor? pages=None, int splits=0, " MASK
+     ") -> (Tensor, Tensor)",
+     op_attention_kvcache},
+    {"sparse_attention",
+     "sparse_attention(" QKV
+     ", Tensor? full_count, Tensor? full_cols, Tensor? partial_count, Tensor? partial_cols, "
+     "Tensor? partial_bits, int block_q, int block_k, float density=0.1, " MASK ") -> (Tensor, Tensor)",
+     op_sparse_attention},
     {"bsr_mm_choice",
      "bsr_mm_choice(" MATRIX
      ", Tensor b, Tensor? bias, str activation, Tensor? a_scale, Tensor? b_scale, Tensor out) "

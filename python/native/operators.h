@@ -5,5 +5,6 @@
 #include "torch_abi.h"
 
 torch_kernel op_bsr_linear, op_bsr_mm, op_bsr_mm_out, op_bsr_mm_choice;
+torch_kernel op_attention, op_attention_varlen, op_attention_kvcache, op_sparse_attention;
 
 #endif

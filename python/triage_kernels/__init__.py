@@ -13,5 +13,9 @@ __version__ = "0.1.0"
 from ._native import DEFAULT_CACHE, DEFAULT_DB, TriageError, configure, device_name
 from ._matrix import BsrMatrix
 from ._functional import bsr_mm, choice, linear
+from ._attention import (BlockMask, attention, attention_kvcache, attention_varlen, from_block_mask,
+                         register_with_transformers, scaled_dot_product_attention)
 
-__all__ = ["BsrMatrix", "DEFAULT_CACHE", "DEFAULT_DB", "TriageError", "__version__", "bsr_mm", "choice", "configure", "device_name", "linear"]
+__all__ = ["BlockMask", "BsrMatrix", "DEFAULT_CACHE", "DEFAULT_DB", "TriageError", "__version__", "attention",
+           "attention_kvcache", "attention_varlen", "bsr_mm", "choice", "configure", "device_name", "from_block_mask",
+           "linear", "register_with_transformers", "scaled_dot_product_attention"]

@@ -96,7 +96,7 @@ void tri_host_unload(tri_kernel *base) {
 
 /* ---- launch and time ---- */
 
-/* A child of fork(2) has none of the threads of OpenMP's pool and does not know it: a parallel region would wait for them
+/* A forked child has none of the threads of OpenMP's pool and does not know it: a parallel region would wait for them
  * for ever. A region of one thread needs none. */
 static pthread_once_t watch_once = PTHREAD_ONCE_INIT;
 static bool pool_is_gone;
