@@ -114,7 +114,7 @@ check_postgres() {
     (need_packages python3 iproute2 postgresql) || echo "the package postgresql cannot be installed"
     need_nvrtc || true
     env ${nvrtc_folder:+"LD_LIBRARY_PATH=$nvrtc_folder"} sh tests/support/postgres.sh \
-        ctest --test-dir build --output-on-failure --no-tests=error -R 'postgres|fleet'
+        ctest --test-dir build --output-on-failure --no-tests=error -j "$jobs" -R 'postgres|fleet'
 }
 
 # Every candidate compiles for every architecture; pip's NVRTC is found as in a virtual environment of a user's.

@@ -263,7 +263,7 @@ static int bench(char *out, size_t size, const char *arguments) {
     char folder[64], command[1024];
     scratch_make(folder);
     snprintf(command, sizeof command,
-             "cd '%s' && unset XDG_CACHE_HOME XDG_DATA_HOME && HOME='%s' " TRI_BINARY_DIR
+             "cd '%s' && unset XDG_DATA_HOME && XDG_CACHE_HOME='" TEST_KERNELS "' HOME='%s' " TRI_BINARY_DIR
              "/bin/triage_bench %s 2>&1",
              folder, folder, arguments);
     FILE *pipe = popen(command, "r");

@@ -197,7 +197,7 @@ static triage_status tune(tri_tune_result *out, const tri_tune_options *more) {
     options.device = "host";
     options.data_dir = scratch_path(folder, "data");
     options.space_path = TRI_SOURCE_DIR "/tests/data/faults/space.lua";
-    options.cache_dir = scratch_path(folder, "cache");
+    options.cache_dir = TEST_KERNELS;
     options.worker_path = WORKER;
     options.strategy = "exhaustive";
     options.candidate_limit_s = 10; /* ends the one that hangs; the others need milliseconds */

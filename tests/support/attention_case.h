@@ -16,6 +16,7 @@
 #include "op/attention/attention.h"
 #include "device/device.h"
 #include "render/render.h"
+#include "support/scratch.h"
 
 typedef struct attention_case {
     tri_attention_problem problem;
@@ -125,7 +126,7 @@ static inline tri_kernel *attention_kernel(tri_device *device, const tri_source 
     checked.options = options;
     checked.option_count = 2;
 #endif
-    if (tri_compile(&image, tri_device_describe(device)->target, &checked, NULL) != TRIAGE_OK ||
+    if (tri_compile(&image, tri_device_describe(device)->target, &checked, TEST_KERNELS) != TRIAGE_OK ||
         tri_kernel_load(&kernel, device, &image, &launch) != TRIAGE_OK)
         fail_msg("%s", triage_last_error());
     tri_image_free(&image);

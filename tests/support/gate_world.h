@@ -12,6 +12,7 @@
 #include "support/bsr_of.h"
 #include "support/check.h"
 #include "support/mutate.h"
+#include "support/scratch.h"
 
 typedef struct world_shape {
     const char *device; /* "host", "cuda" */
@@ -103,6 +104,7 @@ static void open_gate(world *w, const char *device, const char *kernel, const ch
                              .pattern = w->pattern.row_ptr ? &w->pattern : NULL,
                              .seed = 11,
                              .warm = true,
+                             .cache_dir = TEST_KERNELS,
                              .reference = {&w->reference_source, &w->reference.launch}};
     must(tri_bench_open(&w->bench, w->device, &setup));
 }

@@ -4,6 +4,10 @@
 
 #include <stddef.h>
 
+/* Compiled kernels, of all tests in all builds: what one test or the build without sanitizers has compiled, the others need not.
+ * An entry's name is the hash of all that went into it. */
+#define TEST_KERNELS TRI_SOURCE_DIR "/build/kernels"
+
 /* Makes a folder; path: 64 bytes. Aborts the test program when it cannot. */
 void scratch_make(char path[64]);
 /* Removes it with everything in it. */

@@ -5,8 +5,10 @@
 
 #include "store/store.h"
 #include "support/api_cases.h"
+#include "support/scratch.h"
 
-static char folder[64], cache[96], database[96];
+static char folder[64], database[96];
+static const char cache[] = TEST_KERNELS;
 static triage_context *host;
 
 static int remove_entry(const char *path, const struct stat *info, int flag, struct FTW *at) {
@@ -19,7 +21,6 @@ static int setup(void **state) {
     snprintf(folder, sizeof folder, "/tmp/triage-test-api-XXXXXX");
     if (!mkdtemp(folder))
         return -1;
-    snprintf(cache, sizeof cache, "%s/cache", folder);
     snprintf(database, sizeof database, "%s/none.db", folder);
     host = api_open("host", database, cache);
     return 0;

@@ -1,6 +1,7 @@
 /* Sparse top-k on the host device, against float64 and by hand; what is refused; and that its CUDA kernel compiles for
  * every target. */
 #include "support/select_cases.h"
+#include "support/scratch.h"
 
 static triage_context *context;
 
@@ -221,7 +222,7 @@ static void compiles_for_every_target(void **state) {
             skip();
         }
         select_render(&source, &p, types[i % 4]);
-        select_ok(tri_compile(&image, targets[i / 4], &source, NULL));
+        select_ok(tri_compile(&image, targets[i / 4], &source, TEST_KERNELS));
         if (image.spill_bytes >
             128) /* around divisions of 64 bits, which are calls: the limit of the plain kernel */
             fail_msg("%s, %s: spills %d bytes: %s", targets[i / 4], types[i % 4], image.spill_bytes,

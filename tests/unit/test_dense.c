@@ -93,7 +93,7 @@ static triage_status tune(tri_tune_result *out, double sparsity, triage_layout l
     tri_fingerprint_of(&bsr_of(&problem)->fingerprint, &pattern);
     const tri_tune_options options = {.device = "host",
                                       .data_dir = TRI_SOURCE_DIR,
-                                      .cache_dir = scratch_path(folder, "cache"),
+                                      .cache_dir = TEST_KERNELS,
                                       .db_path = scratch_path(folder, "t.db"),
                                       .worker_path = WORKER,
                                       .strategy = "random",
@@ -317,7 +317,7 @@ static void test_choice_tells_of_the_dense_time(void **state) {
         tri_store *store = NULL;
         snprintf(name, sizeof name, "%zu.db", i);
         must(tri_store_open(&store, scratch_path(folder, name), TRI_STORE_WRITE));
-        triage_context *context = api_open("host", scratch_path(folder, name), scratch_path(folder, "cache"));
+        triage_context *context = api_open("host", scratch_path(folder, name), TEST_KERNELS);
         const tri_device_info *info = tri_device_describe(context->device);
         api_build(&world, context, &product);
         if (cases[i].exact_ns > 0)
@@ -349,7 +349,7 @@ static void test_version_1_gets_what_it_had(void **state) {
     tri_store *store = NULL;
     assert_int_equal(offsetof(triage_choice, dense_median_ns), sizeof(choice_1));
     must(tri_store_open(&store, scratch_path(folder, "v1.db"), TRI_STORE_WRITE));
-    triage_context *context = api_open("host", scratch_path(folder, "v1.db"), scratch_path(folder, "cache"));
+    triage_context *context = api_open("host", scratch_path(folder, "v1.db"), TEST_KERNELS);
     api_build(&world, context, &product);
     add_dense(store, &world.problem, tri_device_describe(context->device), 1000);
     memset(&memory, 0xa5, sizeof memory);

@@ -15,6 +15,7 @@
 #include "bsr_gemm/args.h"
 #include "render/render.h"
 #include "api/bsr_gemm/plan.h"
+#include "support/scratch.h"
 
 /* ---- a product ---- */
 
@@ -399,7 +400,7 @@ static void launch(const product *p, const tri_problem *problem, const tri_candi
 #else
     tri_source checked = source;
 #endif
-    if (tri_compile(&image, target, &checked, NULL) != TRIAGE_OK ||
+    if (tri_compile(&image, target, &checked, TEST_KERNELS) != TRIAGE_OK ||
         tri_kernel_load(&kernel, device, &image, &candidate->launch) != TRIAGE_OK)
         fail_msg("%s on %s: %s", candidate->config, target, triage_last_error());
     tri_panel_shape panels = tri_launch_panels(&candidate->launch);

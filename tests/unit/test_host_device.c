@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <time.h>
 #include "op/bsr_gemm/bsr_gemm.h"
+#include "support/scratch.h"
 
 static tri_device *device;
 
@@ -28,7 +29,7 @@ static tri_kernel *build_for(const tri_source *source, const char *target, const
     checked.options = options;
     checked.option_count = 2;
 #endif
-    if (tri_compile(&image, target, &checked, NULL) != TRIAGE_OK)
+    if (tri_compile(&image, target, &checked, TEST_KERNELS) != TRIAGE_OK)
         fail_msg("compile: %s", triage_last_error());
     if (tri_kernel_load(&kernel, device, &image, launch) != TRIAGE_OK)
         fail_msg("load: %s", triage_last_error());

@@ -97,7 +97,7 @@ static void watch(void *user, size_t done, size_t total, const tri_tune_row *row
 static tri_tune_options defaults(void) {
     return (tri_tune_options){.device = "host",
                               .data_dir = TRI_SOURCE_DIR,
-                              .cache_dir = scratch_path(folder, "cache"),
+                              .cache_dir = TEST_KERNELS,
                               .worker_path = WORKER,
                               .strategy = "random",
                               .budget = 4,
