@@ -211,6 +211,37 @@ def test_older_server(farm):
     need((job["state"], job["attempts"], job["note"], job["compiled_ahead"]) == ("failed", 3, "why not", None), job)
 
 
+SHAPES_OF_ATTENTION = '''op,shape,mask,mask_block,dtype,paged
+attention,"1,4,2,40,40,32",causal,,f32,
+attention,"1,4,2,64,64,32","window:30,2+random-blocks:0.5",16x32,f32,
+attention,"3,4,2,1,64,32",,,f32,16
+'''
+
+
+def test_attention(farm):
+    """Another operation, its real space: compiled ahead, timed, listed, synced."""
+    farm.new_server("attention")
+    path = os.path.join(farm.home, "attention.csv")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(SHAPES_OF_ATTENTION)
+    need(farm.db("enqueue", "--shapes", path, "--server", farm.server)["added"] == 3)
+    need(farm.db("enqueue", "--shapes", path, "--server", farm.server)["added"] == 0, "a shape that waits was added")
+    farm.sql("UPDATE triage.job SET device_class = 'nobody'")
+    worker = ("triage_tune", "--worker", "--db", farm.server, "--json", "--budget", 1, "--jobs", 1)
+    farm.finish(farm.start(*worker, "--device", "host"))  # the device is known from now on
+    farm.sql("UPDATE triage.job SET device_class = ''")
+    done = json.loads(farm.finish(farm.start(*worker, "--compile-only", "--target", "host", home="cpu")).out)["done"]
+    need(done == 3, "compiled ahead:", done)
+    need(json.loads(farm.finish(farm.start(*worker, "--device", "host")).out)["done"] == 3, "not timed")
+    listed = [row["problem"] for row in farm.db("list", "--db", farm.server)["winners"]]
+    need(len(listed) == 3 and all(problem.startswith("attention f32 f32 ") for problem in listed), listed)
+    local = os.path.join(farm.home, "other.db")
+    farm.db("sync", "--db", local, "--server", farm.server)
+    far, near = (farm.db("hash", "--db", db)["hash"] for db in (farm.server, local))
+    need(far == near, "the local file has not what the server has")
+    print("6. attention: 3 jobs from a file, compiled ahead and timed", flush=True)
+
+
 def test_sm_90a(farm):
     """With NVRTC: the real space, made to allow no spills, for a GPU that the server knows."""
     shutil.copy(os.path.join(ROOT, "tuner/spaces/bsr_gemm.lua"), os.path.join(farm.home, "strict.lua"))
@@ -251,8 +282,24 @@ def test_sm_90a(farm):
     print(f"5. sm_90a: {len(rows)} of 8 candidates spill, known under the key of an H200 that was never here", flush=True)
 
 
+def test_attention_sm_90a(farm):
+    """A few candidates of each kernel, compiled ahead for a GPU that the server knows; what fails is kept."""
+    farm.new_server("hopper_attention")
+    farm.sql("INSERT INTO triage.known_device VALUES ('cuda sm_90a sms=132 clock=1980000 memclock=3201000 bus=6016 "
+             "l2=62914560 smem=232448', 'NVIDIA H200')")
+    path = os.path.join(farm.home, "attention.csv")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('op,shape,dtype\nattention,"2,4,2,300,300,64",bf16\nattention,"8,8,2,1,500,64",bf16\n')
+    farm.db("enqueue", "--shapes", path, "--device-class", "H200", "--server", farm.server)
+    worker = ("triage_tune", "--worker", "--db", farm.server, "--compile-only", "--target", "sm_90a", "--budget", 2)
+    farm.finish(farm.start(*worker, home="cpu"))
+    notes = farm.sql("SELECT state, note FROM triage.compilation ORDER BY job").splitlines()
+    need([note.split(" ")[0:3] for note in notes] == [["done|0", "of", "2"]] * 2, notes)
+    print("7. attention for sm_90a: 4 candidates compiled ahead", flush=True)
+
+
 TESTS = (test_farm_saves_the_device, test_neither_waits_for_the_other, test_killed_compilers, test_failed_jobs_are_retried,
-         test_older_server)
+         test_older_server, test_attention)
 
 
 def main():
@@ -265,6 +312,7 @@ def main():
             test(farm)
         if farm.has_nvrtc():
             test_sm_90a(farm)
+            test_attention_sm_90a(farm)
         else:
             print("skipped: no NVRTC for the last test")
     finally:

@@ -141,6 +141,36 @@ static void test_impossible_rows_on_the_server(void **state) {
     tri_store_close(remote);
 }
 
+/* Rows of an operation that this version does not know are kept, unjudged, on their way down and up again. */
+static void test_an_operation_of_a_version_to_come(void **state) {
+    (void)state;
+    tri_store *from = open_at(on_server("later")), *local = open_store("later.db", TRI_STORE_WRITE),
+              *to = open_at(on_server("later2"));
+    tri_admission *gate = NULL;
+    tri_sync_result result;
+    tri_measurement later = row_of("ring stages=4", 100000);
+    char hashes[2][TRI_HASH_SIZE];
+    later.problem = (char *)(uintptr_t) "conv f16 f16 nhwc m=64 n=64 k=64 taps=9";
+    later.version = (char *)(uintptr_t) "9.0.0";
+    later.kernel = (char *)(uintptr_t) "ring";
+    add(from, later);
+    assert_ok(tri_admission_open(&gate, NULL, NULL));
+    const tri_sync_options options = {.check = tri_admission_check, .user = gate, .log = &log_here};
+    assert_ok(tri_store_sync(&result, local, from, &options));
+    assert_int_equal(result.received, 1);
+    assert_int_equal(tri_admission_unjudged(gate), 1);
+    assert_ok(tri_store_sync(&result, local, to, &options));
+    assert_int_equal(result.sent, 1);
+    assert_ok(tri_store_hash(hashes[0], from));
+    assert_ok(tri_store_hash(hashes[1], to));
+    assert_string_equal(hashes[0], hashes[1]);
+    tri_text_free(&said);
+    tri_admission_free(gate);
+    tri_store_close(from);
+    tri_store_close(local);
+    tri_store_close(to);
+}
+
 /* One problem on one device, and only rows that are what they say. */
 static void test_fetch(void **state) {
     (void)state;
@@ -448,6 +478,7 @@ int main(void) {
         cmocka_unit_test(test_both_ways_and_only_once),
         cmocka_unit_test(test_hostile_rows_on_the_server),
         cmocka_unit_test(test_impossible_rows_on_the_server),
+        cmocka_unit_test(test_an_operation_of_a_version_to_come),
         cmocka_unit_test(test_fetch),
         cmocka_unit_test(test_restored_server),
         cmocka_unit_test(test_newer_server_is_only_read),

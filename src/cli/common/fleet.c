@@ -138,18 +138,41 @@ done:
 
 /* ---- enqueue: a file of shapes ---- */
 
-enum { COLUMNS = 9, LINE_MAX_SIZE = 1024 };
-static const char *const column_names[COLUMNS] = {"m",     "n",         "k",      "sparsity", "block",
-                                                  "dtype", "out_dtype", "layout", "seed"};
+/* Without a column "op" a file has these, the first four at least; with one, the options of its operations. */
+enum { COLUMNS = 32, SHAPE_COLUMNS = 9, NEEDED_COLUMNS = 4 };
+static const char *const shape_columns[SHAPE_COLUMNS] = {"m",     "n",         "k",      "sparsity", "block",
+                                                         "dtype", "out_dtype", "layout", "seed"};
 
-/* Cuts a line at its commas and trims the cells; how many there were. */
+typedef struct header {
+    char *names[COLUMNS];
+    int count;
+    bool has_op;
+} header;
+
+/* Takes the quotes off a cell; where the line goes on, NULL: they are not closed. "" in quotes stands for one. */
+static char *unquote(char *cell) {
+    char *at = cell + 1, *to = cell;
+    while (*at && (at[0] != '"' || at[1] == '"')) {
+        at += *at == '"';
+        *to++ = *at++;
+    }
+    char *rest = *at ? at + 1 : NULL;
+    *to = '\0';
+    if (rest)
+        rest += strspn(rest, " \t\r");
+    return rest && (*rest == ',' || *rest == '\0') ? rest : NULL;
+}
+
+/* Cuts a line at its commas and trims the cells; how many there were, -1: a quote is not closed. */
 static int split(char **cells, char *line) {
     int count = 0;
     for (char *at = line, *next; at; at = next) {
-        next = strchr(at, ',');
-        if (next)
-            *next++ = '\0';
         at += strspn(at, " \t");
+        char *end = *at == '"' ? unquote(at) : at + strcspn(at, ",");
+        if (!end)
+            return -1;
+        next = *end == ',' ? end + 1 : NULL;
+        *end = '\0';
         for (size_t size = strlen(at); size > 0 && strchr(" \t\r\n", at[size - 1]); size--)
             at[size - 1] = '\0';
         if (count < COLUMNS)
@@ -159,42 +182,60 @@ static int split(char **cells, char *line) {
     return count;
 }
 
-static triage_status read_header(int *columns, int *count, char *line) {
-    char *cells[COLUMNS];
-    bool seen[COLUMNS] = {false};
-    *count = split(cells, line);
-    for (int i = 0; i < *count; i++) {
-        columns[i] = -1;
-        for (int j = 0; j < COLUMNS && i < COLUMNS; j++)
-            if (strcmp(cells[i], column_names[j]) == 0 && !seen[j]) {
-                columns[i] = j;
-                seen[j] = true;
-                break;
-            }
-        if (i >= COLUMNS || columns[i] < 0)
-            return tri_fail(TRIAGE_E_DATA,
-                            "column \"%.40s\" is not one of m, n, k, sparsity, block, dtype, out_dtype, "
-                            "layout, seed, each once",
-                            i < COLUMNS ? cells[i] : "");
+static bool has_name(char *const *names, int count, const char *name) {
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* What the columns of operations may be is found with each line's own. */
+static triage_status check_header(const header *h) {
+    for (int i = 0; i < h->count; i++) {
+        const char *name = h->names[i];
+        bool known = h->has_op;
+        for (int j = 0; j < SHAPE_COLUMNS; j++)
+            known |= strcmp(name, shape_columns[j]) == 0;
+        if (!known || has_name(h->names, i, name))
+            return tri_fail(
+                TRIAGE_E_DATA,
+                "column \"%.40s\" is not one of m, n, k, sparsity, block, dtype, out_dtype, layout, "
+                "seed, each once; with a column op: shape and other options of triage_tune",
+                name);
     }
-    for (int j = 0; j < 4; j++)
-        if (!seen[j])
-            return tri_fail(TRIAGE_E_DATA, "the first line has no column %s", column_names[j]);
+    for (int j = 0; j < NEEDED_COLUMNS && !h->has_op; j++)
+        if (!has_name(h->names, h->count, shape_columns[j]))
+            return tri_fail(TRIAGE_E_DATA, "the first line has no column %s", shape_columns[j]);
     return TRIAGE_OK;
 }
 
-static triage_status spec_of_line(char **out, char *line, const int *columns, int count) {
-    char *cells[COLUMNS], *values[COLUMNS] = {NULL};
+static triage_status read_header(header *out, char *line) {
+    out->count = split(out->names, line);
+    if (out->count < 0 || out->count > COLUMNS)
+        return tri_fail(TRIAGE_E_DATA, out->count < 0 ? "a quote is not closed" : "more than %d columns",
+                        COLUMNS);
+    out->has_op = has_name(out->names, out->count, "op");
+    return check_header(out);
+}
+
+/* Equal shapes have equal specs: then a job that waits is not added again. */
+static triage_status spec_of_line(char **out, char *line, const header *h) {
+    char *cells[COLUMNS];
     triage_status status = TRIAGE_OK;
     json_t *spec = json_object();
-    if (split(cells, line) != count)
-        TRI_TRY(tri_fail(TRIAGE_E_DATA, "it has not %d values, like the first line", count));
-    for (int i = 0; i < count; i++)
-        values[columns[i]] = cells[i];
-    for (int j = 0; j < COLUMNS; j++)
-        if (values[j] && values[j][0])
-            json_object_set_new(spec, column_names[j], json_string(values[j]));
-    *out = json_dumps(spec, JSON_COMPACT);
+    const int count = split(cells, line);
+    if (count < 0)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "a quote is not closed"));
+    if (count != h->count)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "it has not %d values, like the first line", h->count));
+    for (int j = 0; j < SHAPE_COLUMNS && !h->has_op; j++)
+        for (int i = 0; i < count; i++)
+            if (strcmp(h->names[i], shape_columns[j]) == 0 && cells[i][0])
+                json_object_set_new(spec, h->names[i], json_string(cells[i]));
+    for (int i = 0; i < count && h->has_op; i++)
+        if (cells[i][0])
+            json_object_set_new(spec, h->names[i], json_string(cells[i]));
+    *out = json_dumps(spec, JSON_COMPACT | (h->has_op ? JSON_SORT_KEYS : 0));
     if (!*out)
         status = tri_fail(TRIAGE_E_DATA, "it is not UTF-8");
 done:
@@ -238,7 +279,8 @@ static triage_status add_spec(spec_list *list, char *spec) {
 static triage_status read_shapes(spec_list *out, const char *path) {
     triage_status status = TRIAGE_OK;
     char *text = NULL, *spec = NULL;
-    int columns[COLUMNS] = {0}, count = 0, number = 1;
+    header columns = {.count = 0};
+    int number = 1;
     TRI_TRY(tri_file_read(&text, NULL, path, 16 << 20));
     for (char *line = text, *next; line; line = next, number++) {
         next = strchr(line, '\n');
@@ -246,11 +288,11 @@ static triage_status read_shapes(spec_list *out, const char *path) {
             *next++ = '\0';
         if (line[strspn(line, " \t\r")] == '\0' || line[0] == '#')
             continue;
-        if (count == 0) {
-            TRI_TRY(read_header(columns, &count, line));
+        if (columns.count == 0) {
+            TRI_TRY(read_header(&columns, line));
             continue;
         }
-        TRI_TRY(spec_of_line(&spec, line, columns, count));
+        TRI_TRY(spec_of_line(&spec, line, &columns));
         TRI_TRY(check_spec(spec));
         TRI_TRY(add_spec(out, spec));
         spec = NULL;
@@ -297,9 +339,9 @@ triage_status tri_cli_enqueue(const tri_cli_fleet_options *o) {
     if (o->retry)
         return retry(o);
     if (!o->shapes)
-        TRI_TRY(
-            tri_cli_usage("enqueue needs --shapes FILE.csv: a line m,n,k,sparsity,block,dtype and a shape on "
-                          "each other line; or --retry"));
+        TRI_TRY(tri_cli_usage(
+            "enqueue needs --shapes FILE.csv: a line m,n,k,sparsity,block,dtype, or op,shape,mask, and a "
+            "shape on each other line; or --retry"));
     TRI_TRY(read_shapes(&list, o->shapes));
     TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
     TRI_TRY(tri_job_enqueue(&added, server, (const char *const *)list.specs, list.count,

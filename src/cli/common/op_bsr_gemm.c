@@ -191,6 +191,22 @@ static void json(json_t *object, const tri_problem *problem) {
     json_object_set_new(object, "nnzb", json_integer(tri_bsr(problem)->nnzb));
 }
 
+/* One that another operation has, in a file of both, must not be passed over. */
+static triage_status check_members(json_t *texts) {
+    static const char *const known[] = {"op",    "m",     "n",         "k",      "sparsity",
+                                        "block", "dtype", "out_dtype", "layout", "seed"};
+    const char *member;
+    json_t *value;
+    json_object_foreach(texts, member, value) {
+        bool found = false;
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            found |= strcmp(member, known[i]) == 0;
+        if (!found)
+            return tri_fail(TRIAGE_E_DATA, "%.40s means nothing to %s", member, tri_op_bsr_gemm.name);
+    }
+    return TRIAGE_OK;
+}
+
 /* m, n and k are members of their own. */
 static triage_status from_job(tri_cli_problem_options *out, json_t *texts) {
     static const struct {
@@ -201,7 +217,9 @@ static triage_status from_job(tri_cli_problem_options *out, json_t *texts) {
                *n = json_string_value(json_object_get(texts, "n")),
                *k = json_string_value(json_object_get(texts, "k"));
     char *shape = NULL;
-    triage_status status = TRIAGE_OK;
+    triage_status status = check_members(texts);
+    if (status != TRIAGE_OK)
+        return status;
     if (!m || !n || !k)
         TRI_TRY(tri_fail(TRIAGE_E_DATA, "m, n or k is missing"));
     TRI_TRY(tri_format(&shape, "%s,%s,%s", m, n, k));

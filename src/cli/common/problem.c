@@ -215,7 +215,7 @@ static const char *option_name(const tri_cli_op *op, const char *member) {
     return NULL;
 }
 
-static triage_status give_members(tri_cli_problem_options *out, const tri_cli_op *op, json_t *texts) {
+triage_status tri_cli_give_members(tri_cli_problem_options *out, const tri_cli_op *op, json_t *texts) {
     const char *member;
     json_t *value;
     json_object_foreach(texts, member, value) {
@@ -242,7 +242,7 @@ triage_status tri_cli_options_of_job(tri_cli_problem_options *out, json_t *texts
     if (drawn)
         TRI_TRY(tri_parse_int64(&seed, drawn, 0, INT64_MAX, "seed"));
     out->seed = (uint64_t)seed;
-    TRI_TRY(op->from_job ? op->from_job(out, texts) : give_members(out, op, texts));
+    TRI_TRY(op->from_job ? op->from_job(out, texts) : tri_cli_give_members(out, op, texts));
 done:
     return status;
 }

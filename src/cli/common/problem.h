@@ -78,6 +78,8 @@ triage_status tri_cli_parse_list(int64_t *out, size_t count, size_t *found, cons
                                  int64_t high, const char *const *names);
 /* Linux overcommits: an allocation beyond the machine would succeed and the process die later. */
 triage_status tri_cli_check_memory(double bytes, const char *what);
+/* The members of a job as options of these names, with "_" for "-". TRIAGE_E_DATA names one that is none. */
+triage_status tri_cli_give_members(tri_cli_problem_options *out, const tri_cli_op *op, json_t *texts);
 /* A file of --pattern: one that cannot be read is bad input (TRIAGE_E_DATA), not a failure of ours. */
 triage_status tri_cli_read_pattern(tri_pattern *out, const char *path);
 

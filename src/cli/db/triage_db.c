@@ -80,8 +80,8 @@ static const struct argp_option argp_options[] = {
      1},
     {"shapes", KEY_SHAPES, "FILE.csv", 0,
      "enqueue: the first line names the columns, m,n,k,sparsity and any of "
-     "block,dtype,out_dtype,layout,seed; "
-     "each other line is a shape",
+     "block,dtype,out_dtype,layout,seed; or op and options of triage_tune, e.g. op,shape,mask; "
+     "each other line is a shape, cells with commas in quotes",
      1},
     {"device-class", KEY_DEVICE_CLASS, "NAME", 0,
      "enqueue: only for devices with NAME in their name or key, e.g. H200 (default: any)", 1},
