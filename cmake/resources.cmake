@@ -12,11 +12,11 @@ function(tri_write_resources asm_path c_path)
     string(REGEX REPLACE ".*=" "" file ${entry})
     string(APPEND asm "    .balign 16\n    .globl tri_resource_${index}\n    .globl tri_resource_${index}_end\n"
                       "    .hidden tri_resource_${index}\n    .hidden tri_resource_${index}_end\n"
-                      "tri_resource_${index}:\n    .incbin \"${CMAKE_SOURCE_DIR}/${file}\"\n"
+                      "tri_resource_${index}:\n    .incbin \"${PROJECT_SOURCE_DIR}/${file}\"\n"
                       "tri_resource_${index}_end:\n    .byte 0\n")
     string(APPEND externs "extern const char tri_resource_${index}[], tri_resource_${index}_end[];\n")
     string(APPEND names "    {\"${name}\", tri_resource_${index}, tri_resource_${index}_end},\n")
-    list(APPEND depends ${CMAKE_SOURCE_DIR}/${file})
+    list(APPEND depends ${PROJECT_SOURCE_DIR}/${file})
     math(EXPR index "${index} + 1")
   endforeach()
   string(APPEND asm "    .section .note.GNU-stack,\"\",%progbits\n")

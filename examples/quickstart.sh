@@ -10,8 +10,8 @@ cd "$(dirname "$0")/.."
 need_packages $build_packages
 
 say "building (build/)"
-cmake --preset default >/dev/null
-cmake --build --preset default -j "$jobs" --target triage_tune triage_worker example_bsr_gemm >/dev/null
+cmake -B build >/dev/null
+cmake --build build -j "$jobs" --target triage_tune triage_worker example_bsr_gemm >/dev/null
 
 mkdir -p build/quickstart
 database=build/quickstart/triage.db

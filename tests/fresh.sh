@@ -7,6 +7,8 @@
 #   --as      only as that one (default: both, each in a Debian of its own)
 #   COMMAND   instead of the README's, e.g. 'sh tests/run.sh build unit'
 #
+# In it TRIAGE_BARE names the Debian as it was made, to be copied by who needs one with nothing in it (tests/install.sh).
+#
 # Needs root, and the host's apt sources, proxies, certificates and pip settings are used. What was downloaded is kept in
 # /var/cache/triage-fresh, so that a second run is quick; nothing else is left, and the host's mounts are not touched.
 # Exit code 0: all went well; 1: a command failed; 64: usage; 77: no such Debian can be made here.
@@ -93,7 +95,7 @@ copy_tree() {
 
 # What the machine around has and a newcomer's would have of its own: certificates, pip's settings, the user.
 furnish() {
-    mkdir -p "$root/etc/ssl/certs" "$root/usr/local/share/ca-certificates" "$root$home/.cache" "$cache/pip"
+    mkdir -p "$root/bare" "$root/etc/ssl/certs" "$root/usr/local/share/ca-certificates" "$root$home/.cache" "$cache/pip"
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
     [ ! -e /etc/pip.conf ] || cp -L /etc/pip.conf "$root/etc/"
     cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/" 2>/dev/null || true
@@ -115,11 +117,12 @@ furnish() {
 # no longer killed with its parent.
 inside() {
     setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child sh -eu -c '
-        root=$1 user=$2 home=$3 script=$4
+        root=$1 user=$2 home=$3 script=$4 bare=$5
         mount -t proc proc "$root/proc"
         mount --rbind /sys "$root/sys"
+        mount --bind "$bare" "$root/bare" && mount -o remount,bind,ro "$root/bare"
         mount -t tmpfs -o mode=1777 shm "$root/dev/shm" 2>/dev/null || mkdir -p -m 1777 "$root/dev/shm"
-        set -- env -i HOME="$home" USER="$user" LOGNAME="$user" LANG=C.UTF-8 TERM=dumb \
+        set -- env -i HOME="$home" USER="$user" LOGNAME="$user" LANG=C.UTF-8 TERM=dumb TRIAGE_BARE=/bare \
             PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin ${CI:+CI="$CI"} \
             ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
             ${no_proxy:+no_proxy="$no_proxy"} ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} \
@@ -127,7 +130,7 @@ inside() {
         code=0
         chroot --userspec="$user:$user" "$root" "$@" sh -c "cd \"\$HOME/triage\" && $script" || code=$?
         exit "$code"' \
-        sh "$root" "$1" "$home" "$2" &
+        sh "$root" "$1" "$home" "$2" "$cache/$suite" &
     child=$!
     code=0
     wait "$child" || code=$?
