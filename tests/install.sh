@@ -128,7 +128,7 @@ run_steps() {
 }
 
 check_dockerfile() {
-    need_packages clang dpkg-dev file
+    need_packages clang libomp-dev dpkg-dev file
     mkdir -p "$scratch/copy" "$scratch/packages"
     tar --exclude='./build*' --exclude=./.git -cf - . | tar -C "$scratch/copy" -xf - # as .dockerignore has it
     run_steps 1 "$scratch/copy"
