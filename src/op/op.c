@@ -1,6 +1,7 @@
 /* The list of operations, and what all of them share. */
 #include "op/op.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,4 +153,14 @@ void tri_inputs_free(tri_inputs *inputs) {
         if (!inputs->at[i].borrowed)
             free(inputs->at[i].data);
     *inputs = (tri_inputs){0};
+}
+
+double tri_config_axis(const char *config, const char *name, double absent) {
+    const size_t size = strlen(name);
+    for (const char *word = strchr(config, ' '); word; word = strchr(word, ' ')) {
+        word++;
+        if (strncmp(word, name, size) == 0 && word[size] == '=' && isdigit((unsigned char)word[size + 1]))
+            return strtod(word + size + 1, NULL);
+    }
+    return absent;
 }

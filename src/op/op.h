@@ -111,6 +111,27 @@ typedef struct tri_least_work {
     double output_bytes; /* that are written */
 } tri_least_work;
 
+/* ---- prediction (src/evidence/predict.h) ------------------------------------------------------------------------- */
+
+/* A number that a kernel's time depends on, for one configuration of one problem on one device. */
+typedef struct tri_feature {
+    const char *name;     /* NULL ends a list */
+    double middle, scale; /* over ordinary problems: a difference of one scale is a large one */
+} tri_feature;
+
+#define TRI_FEATURES_MAX 48
+#define TRI_COST_TERMS 6
+
+/* What the kernel of a configuration does, in the order of tri_operation.features and .cost_terms. */
+typedef struct tri_cost {
+    double features[TRI_FEATURES_MAX];
+    double term_ns[TRI_COST_TERMS]; /* about how long each part of the work takes */
+    double guess_ns;                /* all of it, where one part hides another */
+} tri_cost;
+
+/* The value of an axis in a configuration's text ("panel warps=8 tile_n=64"): a number, else absent. */
+double tri_config_axis(const char *config, const char *name, double absent);
+
 /* ---- inputs ----------------------------------------------------------------------------------------------------------- */
 
 #define TRI_INPUTS_MAX 24
@@ -209,6 +230,14 @@ struct tri_operation {
     void (*least_work)(tri_least_work *out, const tri_problem *problem);
     /* Bytes of host memory that a bench of it takes, roughly: programs refuse what cannot fit. */
     double (*host_bytes)(const tri_problem *problem);
+
+    /* ---- prediction; NULL, all three: lookups of it know exact, nearest and default ---- */
+
+    const tri_feature *features;
+    const char *cost_terms[TRI_COST_TERMS]; /* "memory", ...; NULL: no more */
+    /* False: nothing can be said for this device or configuration. config is a text of a space, its kernel's name first;
+     * of axes that it does not know a kernel may have more. */
+    bool (*cost)(tri_cost *out, const tri_problem *problem, const char *config, const tri_device_info *info);
 
     /* ---- what a space sees and says ---- */
 

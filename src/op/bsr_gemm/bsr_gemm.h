@@ -67,6 +67,9 @@ double tri_bsr_dense_flops(const tri_problem *problem); /* 2 m n k */
 /* A's values and indices once, the rows of B that are used (all), C written. */
 double tri_bsr_bytes(const tri_problem *problem);
 void tri_bsr_least_work(tri_least_work *out, const tri_problem *problem);
+/* In cost.c. */
+extern const tri_feature tri_bsr_features[];
+bool tri_bsr_cost(tri_cost *out, const tri_problem *problem, const char *config, const tri_device_info *info);
 bool tri_bsr_distance_squares(double out[TRI_DISTANCE_PARTS], const tri_problem *a, const tri_problem *b);
 
 /* ---- launch ------------------------------------------------------------------------------------- */

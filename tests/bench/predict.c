@@ -1,0 +1,206 @@
+/* What prediction costs, by leaving out: each problem of which at least LEAST_TIMES configurations were timed is predicted
+ * from all others, and its own times tell the loss: time of the predicted choice / the least time - 1.
+ *
+ *     gunzip -c docs/results/2026-11-30-h200-notebook-untuned.jsonl.gz > drawn.jsonl
+ *     build/bin/bench_predict drawn.jsonl db/pretuned/nvidia-h200.jsonl
+ *
+ * One line a problem, then the summary. With --half the even problems are predicted from the odd ones and the other way
+ * round. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "evidence/predict.h"
+#include "store/store.h"
+
+enum { LEAST_TIMES = 8 };
+
+typedef struct timing {
+    char *problem, *config;
+    double ns;
+    tri_device_info info;
+} timing;
+
+typedef struct timings {
+    timing *items;
+    size_t count, capacity;
+} timings;
+
+static int by_problem(const void *left, const void *right) {
+    const timing *a = left, *b = right;
+    const int order = strcmp(a->problem, b->problem);
+    return order ? order : strcmp(a->config, b->config);
+}
+
+static triage_status add_line(timings *list, const char *line) {
+    tri_measurement row = {0};
+    triage_status status = TRIAGE_OK;
+    timing item = {0};
+    TRI_TRY(tri_measurement_from_json(&row, line));
+    if (strncmp(row.problem, "bsr_gemm ", 9) != 0 || (row.outcome != TRI_RIGHT && row.outcome != TRI_SLOW))
+        goto done;
+    TRI_TRY(tri_device_parse(&item.info, row.device));
+    TRI_TRY(tri_strdup(&item.problem, row.problem));
+    TRI_TRY(tri_strdup(&item.config, row.config));
+    item.ns = row.median_ns;
+    /* searches compare with one another; races only where there is nothing else */
+    for (size_t i = 0; i < list->count; i++) {
+        timing *old = &list->items[i];
+        if (strcmp(old->config, item.config) == 0 && strcmp(old->problem, item.problem) == 0) {
+            if (strcmp(row.stage, "search") == 0)
+                old->ns = item.ns;
+            free(item.problem);
+            free(item.config);
+            goto done;
+        }
+    }
+    TRI_TRY(tri_grow(&list->items, &list->capacity, list->count, sizeof *list->items, "times"));
+    list->items[list->count++] = item;
+done:
+    tri_measurement_clear(&row);
+    return status;
+}
+
+static triage_status read_file(timings *list, const char *path) {
+    char *text = NULL, *rest = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_file_read(&text, NULL, path, (size_t)1 << 30));
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+        TRI_TRY(add_line(list, line));
+done:
+    free(text);
+    return status;
+}
+
+/* ---- one left out ---- */
+
+typedef struct outcome {
+    double loss, expected, seconds_fit, seconds_ask;
+    int64_t work;
+} outcome;
+
+static triage_status teach(tri_predictor *p, const timings *all, size_t from, size_t to, bool half,
+                           size_t number) {
+    triage_status status = TRIAGE_OK;
+    size_t at = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        at += i > 0 && strcmp(all->items[i].problem, all->items[i - 1].problem) != 0;
+        if ((i >= from && i < to) || (half && at % 2 == number % 2))
+            continue;
+        const timing *t = &all->items[i];
+        TRI_TRY(tri_predictor_add(p, t->problem, t->config, t->ns, &t->info));
+    }
+    TRI_TRY(tri_predictor_fit(p));
+done:
+    return status;
+}
+
+static double seconds_since(int64_t start) {
+    return 1e-9 * (double)(tri_now_ns() - start);
+}
+
+static triage_status leave_out(outcome *out, const timings *all, size_t from, size_t to, bool half,
+                               size_t number) {
+    triage_status status = TRIAGE_OK;
+    tri_predictor *p = NULL;
+    tri_predictions made;
+    tri_configs configs = {.count = to - from};
+    tri_problem problem;
+    double best = INFINITY;
+    *out = (outcome){.loss = -1};
+    TRI_TRY(tri_problem_parse(&problem, all->items[from].problem));
+    TRI_TRY(tri_predictor_new(&p, problem.op));
+    int64_t start = tri_now_ns();
+    TRI_TRY(teach(p, all, from, to, half, number));
+    out->seconds_fit = seconds_since(start);
+    TRI_TRY(tri_calloc(&configs.text, configs.count, sizeof *configs.text));
+    for (size_t i = from; i < to; i++) {
+        configs.text[i - from] = all->items[i].config;
+        best = fmin(best, all->items[i].ns);
+    }
+    start = tri_now_ns();
+    TRI_TRY(tri_predict(&made, p, &problem, &all->items[from].info, &configs));
+    out->seconds_ask = seconds_since(start);
+    out->work = made.work;
+    if (made.count == 0)
+        goto done;
+    const size_t chosen = made.items[0].point;
+    out->loss = all->items[from + chosen].ns / best - 1;
+    out->expected = made.items[0].expected_loss;
+    printf("%6.1f %%  expected %4.1f %%  %8.2f us, predicted %8.2f, best %8.2f  %s: %s\n", 100 * out->loss,
+           100 * out->expected, all->items[from + chosen].ns / 1e3, made.items[0].ns / 1e3, best / 1e3,
+           all->items[from].problem, configs.text[chosen]);
+done:
+    free(configs.text);
+    tri_predictor_free(p);
+    return status;
+}
+
+/* ---- all ---- */
+
+static int by_value(const void *left, const void *right) {
+    const double a = *(const double *)left, b = *(const double *)right;
+    return a < b ? -1 : a > b;
+}
+
+static void summarise(const outcome *of, size_t count) {
+    double losses[4096], sum = 0, expected = 0, fit = 0, ask = 0, work = 0;
+    size_t known = 0;
+    for (size_t i = 0; i < count; i++) {
+        fit = fmax(fit, of[i].seconds_fit);
+        ask = fmax(ask, of[i].seconds_ask);
+        work = fmax(work, (double)of[i].work);
+        if (of[i].loss < 0)
+            continue;
+        losses[known++] = of[i].loss;
+        sum += of[i].loss;
+        expected += of[i].expected;
+    }
+    if (known == 0)
+        return;
+    qsort(losses, known, sizeof *losses, by_value);
+    printf(
+        "%zu problems left out, %zu not answered: loss median %.1f %%, 90th percentile %.1f %%, worst %.1f "
+        "%%, mean %.1f %%, expected mean %.1f %%\n",
+        count, count - known, 100 * losses[known / 2],
+        100 * losses[(size_t)(0.9 * (double)(known - 1) + 0.5)], 100 * losses[known - 1],
+        100 * sum / (double)known, 100 * expected / (double)known);
+    printf("at most %.0f ms to learn, %.2f ms and %.1f million multiply-adds to answer\n", 1e3 * fit,
+           1e3 * ask, work / 1e6);
+}
+
+static triage_status leave_each_out(const timings *all, bool half) {
+    static outcome outcomes[4096];
+    size_t count = 0, number = 0;
+    triage_status status = TRIAGE_OK;
+    for (size_t from = 0, to; from < all->count && count < 4096; from = to, number++) {
+        for (to = from + 1; to < all->count && strcmp(all->items[to].problem, all->items[from].problem) == 0;)
+            to++;
+        if (to - from >= LEAST_TIMES)
+            TRI_TRY(leave_out(&outcomes[count++], all, from, to, half, number));
+    }
+    summarise(outcomes, count);
+done:
+    return status;
+}
+
+int main(int argc, char **argv) {
+    timings all = {0};
+    triage_status status = TRIAGE_OK;
+    const bool half = argc > 1 && strcmp(argv[1], "--half") == 0;
+    for (int i = 1 + half; i < argc && status == TRIAGE_OK; i++)
+        status = read_file(&all, argv[i]);
+    if (all.count > 1)
+        qsort(all.items, all.count, sizeof *all.items, by_problem);
+    if (status == TRIAGE_OK)
+        status = leave_each_out(&all, half);
+    if (status != TRIAGE_OK)
+        fprintf(stderr, "%s\n", triage_last_error());
+    for (size_t i = 0; i < all.count; i++) {
+        free(all.items[i].problem);
+        free(all.items[i].config);
+    }
+    free(all.items);
+    return status == TRIAGE_OK ? 0 : 1;
+}
