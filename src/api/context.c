@@ -74,6 +74,14 @@ done:
     return status;
 }
 
+static void forget_predictors(triage_context *context) {
+    for (size_t i = 0; i < TRI_OPERATIONS_MAX; i++) {
+        tri_predictor_free(context->predictors[i]);
+        context->predictors[i] = NULL;
+        context->asked_predictor[i] = false;
+    }
+}
+
 void tri_context_find_store(triage_context *context) {
     if (context->store || !context->local_path)
         return;
@@ -82,7 +90,8 @@ void tri_context_find_store(triage_context *context) {
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
     if (!context->store)
         return;
-    tri_sisters_close(context->sisters); /* it does not know that store */
+    forget_predictors(context); /* these do not know that store */
+    tri_sisters_close(context->sisters);
     context->sisters = NULL;
 }
 
@@ -145,6 +154,7 @@ void triage_context_free(triage_context *context) {
     tri_device_close(context->device);
     for (size_t i = 0; i < TRI_OPERATIONS_MAX; i++)
         tri_space_free(context->spaces[i]);
+    forget_predictors(context);
     tri_sisters_close(context->sisters); /* borrows the store */
     tri_store_close(context->pretuned);
     tri_store_close(context->store);

@@ -8,6 +8,7 @@
 
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "evidence/sisters.h"
+#include "evidence/teach.h"
 #include "store/sync_thread.h"
 
 /* A kernel chosen, compiled and loaded for one problem. Made once, then immutable; lives as long as the
@@ -35,6 +36,9 @@ struct triage_context {
     tri_store *pretuned;   /* shipped evidence for this device, once asked; NULL: none */
     bool asked_pretuned;
     tri_sisters *sisters; /* other devices, once asked */
+    tri_predictor
+        *predictors[TRI_OPERATIONS_MAX]; /* by operation, once asked; NULL: nothing can be predicted */
+    bool asked_predictor[TRI_OPERATIONS_MAX];
     tri_loaded *loaded;
     tri_compiled *compiled;
 };

@@ -71,6 +71,25 @@ done:
     return status;
 }
 
+/* Learnt when it is first asked for, once a context. */
+static triage_status look_ahead(tri_found *found, triage_context *context, tri_space *space,
+                                const tri_problem *problem, const tri_device_info *info) {
+    const size_t at = tri_operation_index(problem->op);
+    triage_status status = TRIAGE_OK;
+    if (!context->asked_predictor[at])
+        TRI_TRY(tri_predictor_open(&context->predictors[at], &(tri_teaching){.op = problem->op,
+                                                                             .info = info,
+                                                                             .own = context->store,
+                                                                             .shipped = context->pretuned,
+                                                                             .data_dir = context->data_dir,
+                                                                             .log = &context->log}));
+    context->asked_predictor[at] = true;
+    TRI_TRY(tri_lookup_predicted(found, context->predictors[at], context->store, space, problem, info,
+                                 context->data_dir));
+done:
+    return status;
+}
+
 /* What is wrong with a database costs its evidence, never the product. */
 static triage_status look_into_own(tri_found *out, triage_context *context, tri_space *space,
                                    const tri_problem *problem, const tri_device_info *info) {
@@ -89,6 +108,7 @@ static triage_status look_below(tri_found *out, triage_context *context, tri_spa
     TRI_TRY(tri_context_pretuned(&pretuned, context));
     if (pretuned)
         TRI_TRY(tri_lookup_below(out, pretuned, space, problem, info, context->data_dir));
+    TRI_TRY(look_ahead(out, context, space, problem, info));
     if (out->source == TRIAGE_SOURCE_DEFAULT)
         TRI_TRY(look_elsewhere(out, context, space, problem, info));
 done:

@@ -184,6 +184,8 @@ static triage_status place_donor(tri_rival *rival, asking *a) {
     a->found = true;
     if (found->source == TRIAGE_SOURCE_EXACT)
         return say(rival, TRI_ROLE_BELOW, "the asked problem is tuned itself");
+    if (found->source == TRIAGE_SOURCE_PREDICTED)
+        return say(rival, TRI_ROLE_BELOW, "not so near that it comes before a prediction");
     if (strcmp(a->out->layer, a->layer) != 0)
         return say(rival, TRI_ROLE_BELOW, "one's own evidence comes first, near or far");
     return first ? say(rival, TRI_ROLE_USED, "") : say(rival, TRI_ROLE_RUNNER_UP, "farther away");
@@ -269,7 +271,8 @@ done:
 
 /* The lookup itself, so that what is explained is what happens. */
 static triage_status look_up(tri_explanation *out, tri_store *own, tri_store *shipped, tri_sisters *sisters,
-                             const tri_setting *setting, const tri_problem *problem) {
+                             const tri_predictor *predictor, const tri_setting *setting,
+                             const tri_problem *problem) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_lookup(&out->found, own, setting->space, problem, setting->info, setting->data_dir));
     const triage_source above = out->found.source;
@@ -281,6 +284,10 @@ static triage_status look_up(tri_explanation *out, tri_store *own, tri_store *sh
         if (out->found.source != above || out->found.is_claim != claim)
             out->layer = "shipped";
     }
+    TRI_TRY(tri_lookup_predicted(&out->found, predictor, own, setting->space, problem, setting->info,
+                                 setting->data_dir));
+    if (out->found.source == TRIAGE_SOURCE_PREDICTED)
+        out->layer = "predictor";
     if (sisters && out->found.source == TRIAGE_SOURCE_DEFAULT) {
         TRI_TRY(tri_sisters_look_up(&out->found, sisters, setting->space, problem, setting->info,
                                     setting->data_dir));
@@ -331,12 +338,13 @@ done:
 }
 
 triage_status tri_explain(tri_explanation *out, tri_store *own, tri_store *shipped, tri_sisters *sisters,
-                          const tri_setting *setting, const tri_problem *problem, size_t donor_limit) {
+                          const tri_predictor *predictor, const tri_setting *setting,
+                          const tri_problem *problem, size_t donor_limit) {
     triage_status status = TRIAGE_OK;
     tri_explanation made = {0};
     TRI_TRY(tri_problem_key(&made.problem, problem));
     TRI_TRY(tri_device_key(&made.device, setting->info));
-    TRI_TRY(look_up(&made, own, shipped, sisters, setting, problem));
+    TRI_TRY(look_up(&made, own, shipped, sisters, predictor, setting, problem));
     TRI_TRY(list_layer(&made, own, "own", setting, problem, donor_limit));
     TRI_TRY(list_layer(&made, shipped, "shipped", setting, problem, donor_limit));
     if (made.found.device)

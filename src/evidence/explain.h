@@ -36,8 +36,9 @@ typedef struct tri_rivals {
 } tri_rivals;
 
 typedef struct tri_explanation {
-    tri_found found;   /* what the lookup returns */
-    const char *layer; /* that it comes from: "own", "shipped", "elsewhere", or "space" for the default */
+    tri_found found; /* what the lookup returns */
+    const char *
+        layer; /* that it comes from: "own", "shipped", "elsewhere", "predictor", or "space" for the default */
     char *problem, *device; /* keys */
     tri_rivals candidates;  /* of the asked problem: in both layers, the best first, failures last */
     tri_rivals donors;      /* the nearest other problems, in both layers, near ones first */
@@ -47,9 +48,10 @@ typedef struct tri_explanation {
 } tri_explanation;
 void tri_explanation_free(tri_explanation *explanation);
 
-/* own, shipped and elsewhere may be NULL. donor_limit: at most so many donors of a layer that were not needed to find the
+/* own, shipped, sisters and predictor may be NULL. donor_limit: at most so many donors of a layer that were not needed to find the
  * answer. */
 triage_status tri_explain(tri_explanation *out, tri_store *own, tri_store *shipped, tri_sisters *sisters,
-                          const tri_setting *setting, const tri_problem *problem, size_t donor_limit);
+                          const tri_predictor *predictor, const tri_setting *setting,
+                          const tri_problem *problem, size_t donor_limit);
 
 #endif

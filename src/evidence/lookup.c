@@ -561,6 +561,91 @@ triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *sp
     return status;
 }
 
+/* ---- predicted ---- */
+
+/* So near a problem has mostly the same winner, measured. */
+#define VERY_NEAR 0.2
+
+static bool keeps_its_place(const tri_found *found) {
+    return found->source == TRIAGE_SOURCE_EXACT ||
+           (found->source == TRIAGE_SOURCE_NEAREST && !found->device && !found->is_claim &&
+            found->distance <= VERY_NEAR);
+}
+
+/* Was that kernel tried for the very problem, and is not right? */
+static triage_status has_failed(bool *yes, const inquiry *asked, const rendering *made) {
+    tri_measurement row = {0};
+    *yes = false;
+    if (!asked->store)
+        return TRIAGE_OK;
+    triage_status status =
+        tri_store_known(&row, asked->store, asked->key, asked->device_key, made->hash, NULL);
+    if (status == TRIAGE_OK)
+        *yes = row.outcome != TRI_RIGHT && row.outcome != TRI_SLOW;
+    tri_measurement_clear(&row);
+    return status == TRIAGE_E_NOT_FOUND ? TRIAGE_OK : status;
+}
+
+static triage_status try_prediction(tri_found *out, bool *taken, const inquiry *asked, const char *config,
+                                    const tri_prediction *prediction) {
+    rendering made = {0};
+    bool failed = false;
+    triage_status status = make_rendering(&made, asked, asked->problem, config);
+    if (is_miss(status))
+        return TRIAGE_OK;
+    TRI_TRY(status);
+    TRI_TRY(has_failed(&failed, asked, &made));
+    if (failed)
+        goto done;
+    TRI_TRY(accept(out, &made, TRIAGE_SOURCE_PREDICTED, NULL));
+    out->predicted = *prediction;
+    out->median_ns = prediction->ns;
+    out->expected_loss = prediction->expected_loss;
+    *taken = true;
+done:
+    rendering_free(&made);
+    return status;
+}
+
+/* The first of the predictor's list that may run. */
+static triage_status find_predicted(tri_found *out, bool *taken, const inquiry *asked,
+                                    const tri_predictor *predictor) {
+    triage_status status = TRIAGE_OK;
+    tri_configs configs = {0};
+    tri_predictions made;
+    TRI_TRY(tri_space_enumerate(&configs, asked->space, asked->problem, asked->info));
+    TRI_TRY(tri_predict(&made, predictor, asked->problem, asked->info, &configs));
+    for (size_t i = 0; i < made.count && !*taken; i++)
+        TRI_TRY(try_prediction(out, taken, asked, configs.text[made.items[i].point], &made.items[i]));
+done:
+    tri_configs_free(&configs);
+    return status;
+}
+
+triage_status tri_lookup_predicted(tri_found *found, const tri_predictor *predictor, tri_store *store,
+                                   tri_space *space, const tri_problem *problem, const tri_device_info *info,
+                                   const char *data_dir) {
+    triage_status status = TRIAGE_OK;
+    inquiry asked = {.store = store, .space = space, .problem = problem, .info = info, .data_dir = data_dir};
+    tri_found other = {0};
+    bool taken = false;
+    if (!predictor || keeps_its_place(found))
+        return TRIAGE_OK;
+    TRI_TRY(tri_problem_key(&asked.key, problem));
+    TRI_TRY(tri_device_key(&asked.device_key, info));
+    TRI_TRY(find_predicted(&other, &taken, &asked, predictor));
+    if (taken) {
+        tri_found_free(found);
+        *found = other;
+        other = (tri_found){0};
+    }
+done:
+    tri_found_free(&other);
+    free(asked.key);
+    free(asked.device_key);
+    return status;
+}
+
 triage_status tri_lookup_on_sister(tri_found *found, tri_store *store, const char *device, tri_space *space,
                                    const tri_problem *problem, const tri_device_info *info,
                                    const char *data_dir) {

@@ -1,7 +1,8 @@
-/* Which kernel for this problem on this device: exact, else nearest, else the space's default. */
+/* Which kernel for this problem on this device: exact, else predicted, else nearest, else the space's default. */
 #ifndef TRIAGE_EVIDENCE_LOOKUP_H
 #define TRIAGE_EVIDENCE_LOOKUP_H
 
+#include "evidence/predict.h"
 #include "render/render.h"
 #include "store/store.h"
 
@@ -13,7 +14,8 @@ typedef struct tri_found {
     char *device,
         *device_name; /* nearest: of another device that the donor was measured on; NULL: on this one */
     double distance, median_ns, expected_loss;
-    bool is_claim; /* of a stranger, that nobody here has checked: docs/trust.md */
+    tri_prediction predicted; /* of a predicted one */
+    bool is_claim;            /* of a stranger, that nobody here has checked: docs/trust.md */
 } tri_found;
 void tri_found_free(tri_found *found);
 
@@ -26,6 +28,12 @@ triage_status tri_lookup(tri_found *out, tri_store *store, tri_space *space, con
  * before default, and before a stranger's claim of the same kind); what the store above knows as well stays. */
 triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *space,
                                const tri_problem *problem, const tri_device_info *info, const char *data_dir);
+
+/* In place of a nearest that is not very near, or of a default: the configuration that the predictor expects most of, which
+ * has not failed here (store: where that may be known; NULL: nowhere). predictor NULL: nothing changes. */
+triage_status tri_lookup_predicted(tri_found *found, const tri_predictor *predictor, tri_store *store,
+                                   tri_space *space, const tri_problem *problem, const tri_device_info *info,
+                                   const char *data_dir);
 
 /* In place of a default: what the store knows of the asked problem on another device, or of the nearest one there. It
  * counts as the nearest also where the problem is the same, and what it costs is not known. */

@@ -34,7 +34,7 @@ static int close_stores(void **state) {
 
 static tri_explanation explain(const tri_problem *problem) {
     tri_explanation e;
-    must(tri_explain(&e, own, shipped, NULL, &setting, problem, 5));
+    must(tri_explain(&e, own, shipped, NULL, NULL, &setting, problem, 5));
     return e;
 }
 

@@ -164,7 +164,7 @@ static void an_h100_has_what_the_h200_knows(void **state) {
     must(tri_device_parse(&h100, H100));
     must(tri_sisters_open(&sisters, NULL, &h100, NULL, NULL));
     const tri_setting setting = {space, &h100, NULL};
-    must(tri_explain(&e, NULL, NULL, sisters, &setting, &problem, 5));
+    must(tri_explain(&e, NULL, NULL, sisters, NULL, &setting, &problem, 5));
     assert_int_equal(e.found.source, TRIAGE_SOURCE_NEAREST);
     assert_string_equal(e.layer, "elsewhere");
     assert_string_equal(e.found.device, H200);

@@ -9,6 +9,7 @@
 #include "cli/common/fleet.h"
 #include "evidence/explain.h"
 #include "evidence/pretuned.h"
+#include "evidence/teach.h"
 
 /* Of a layer's rivals of one standing, and of donors that were not needed. */
 enum { SHOWN = 5 };
@@ -147,7 +148,8 @@ static json_t *rivals_json(const tri_rivals *rivals, const char *const *names) {
 
 static const char *const sources[] = {[TRIAGE_SOURCE_EXACT] = "exact",
                                       [TRIAGE_SOURCE_NEAREST] = "nearest",
-                                      [TRIAGE_SOURCE_DEFAULT] = "default"};
+                                      [TRIAGE_SOURCE_DEFAULT] = "default",
+                                      [TRIAGE_SOURCE_PREDICTED] = "predicted"};
 
 /* The donor that is used; NULL unless nearest. */
 static const tri_rival *used_donor(const tri_explanation *e) {
@@ -155,6 +157,18 @@ static const tri_rival *used_donor(const tri_explanation *e) {
         if (e->donors.items[i].standing == TRI_ROLE_USED)
             return &e->donors.items[i];
     return NULL;
+}
+
+static json_t *prediction_json(const tri_explanation *e) {
+    const tri_prediction *p = &e->found.predicted;
+    const char *const *names = tri_operation_find(e->problem)->cost_terms;
+    if (e->found.source != TRIAGE_SOURCE_PREDICTED)
+        return json_null();
+    json_t *terms = json_object();
+    for (int i = 0; i < TRI_COST_TERMS && names[i]; i++)
+        json_object_set_new(terms, names[i], json_real(p->cost.term_ns[i]));
+    return json_pack("{s:f, s:f, s:f, s:o}", "expected_ns", p->ns, "spread", p->spread, "guess_ns",
+                     p->cost.guess_ns, "terms_ns", terms);
 }
 
 static triage_status print_json(const tri_explanation *e, const tri_device_info *info) {
@@ -166,6 +180,7 @@ static triage_status print_json(const tri_explanation *e, const tri_device_info 
     json_object_set_new(document, "layer", json_string(e->layer));
     json_object_set_new(document, "config", json_string(e->found.candidate.config));
     json_object_set_new(document, "median_ns", json_real(e->found.median_ns));
+    json_object_set_new(document, "prediction", prediction_json(e));
     json_object_set_new(document, "donor", donor ? json_string(donor->problem) : json_null());
     json_object_set_new(document, "donor_device",
                         e->found.device
@@ -176,9 +191,10 @@ static triage_status print_json(const tri_explanation *e, const tri_device_info 
     const bool exact = e->found.source == TRIAGE_SOURCE_EXACT;
     const bool known = donor && !e->found.device && tri_losses_speak(&e->losses);
     json_object_set_new(document, "expected_loss",
-                        exact   ? json_real(0)
-                        : known ? json_real(e->losses.mean)
-                                : json_null());
+                        exact                                        ? json_real(0)
+                        : e->found.source == TRIAGE_SOURCE_PREDICTED ? json_real(e->found.expected_loss)
+                        : known                                      ? json_real(e->losses.mean)
+                                                                     : json_null());
     json_object_set_new(document, "leave_one_out",
                         donor && !e->found.device ? losses_json(&e->losses) : json_null());
     json_object_set_new(document, "candidates", rivals_json(&e->candidates, NULL));
@@ -289,13 +305,30 @@ static void print_distance(const tri_rival *donor, const char *const *names) {
     printf(" (1: a factor of two)\n");
 }
 
+/* What the guess is made of, and what evidence makes of it. */
+static void print_prediction(const tri_explanation *e, const tri_operation *op) {
+    char time[TRI_CLI_NUMBER], guess[TRI_CLI_NUMBER];
+    const tri_prediction *p = &e->found.predicted;
+    const char *before = "";
+    printf("time      %s expected, give or take %.0f %%\n", tri_cli_time(time, p->ns), 100 * p->spread);
+    printf("guess     %s: ", tri_cli_time(guess, p->cost.guess_ns));
+    for (int i = 0; i < TRI_COST_TERMS && op->cost_terms[i]; i++) {
+        printf("%s%s %s", before, op->cost_terms[i], tri_cli_time(time, p->cost.term_ns[i]));
+        before = ", ";
+    }
+    printf("\n          (from the chip's rates; what is shorter may hide under what is longer)\n");
+    printf("evidence  makes it %.2f times that\n", p->ns / p->cost.guess_ns);
+    printf("loss      %.1f %% expected\n", 100 * p->expected_loss);
+}
+
 static void print_answer(const tri_explanation *e, const tri_device_info *info) {
     char time[TRI_CLI_NUMBER];
     const tri_rival *donor = used_donor(e);
-    const char *from = strcmp(e->layer, "own") == 0       ? "own database"
-                       : strcmp(e->layer, "shipped") == 0 ? "shipped evidence"
-                       : e->found.device                  ? "another device of this architecture"
-                                                          : "no evidence serves: the space's default";
+    const char *from = strcmp(e->layer, "own") == 0                 ? "own database"
+                       : strcmp(e->layer, "shipped") == 0           ? "shipped evidence"
+                       : e->found.source == TRIAGE_SOURCE_PREDICTED ? "what was measured of other problems"
+                       : e->found.device                            ? "another device of this architecture"
+                                         : "no evidence serves: the space's default";
     printf("problem   %s\ndevice    %s (%s)\n", e->problem, info->name, e->device);
     printf("answer    %s: %s\n", sources[e->found.source], e->found.candidate.config);
     printf("from      %s\n", from);
@@ -303,6 +336,8 @@ static void print_answer(const tri_explanation *e, const tri_device_info *info) 
         printf("there     %s (%s)\n", e->found.device_name, e->found.device);
     if (e->found.source == TRIAGE_SOURCE_EXACT)
         printf("time      %s\n", tri_cli_time(time, e->found.median_ns));
+    if (e->found.source == TRIAGE_SOURCE_PREDICTED)
+        print_prediction(e, tri_operation_find(e->problem));
     if (!donor)
         return;
     printf("donor     %s, where it took %s\n", donor->problem, tri_cli_time(time, donor->median_ns));
@@ -367,6 +402,7 @@ static triage_status explain_problem(tri_store *own, tri_space *space, const tri
     tri_device_info info;
     tri_store *shipped = NULL;
     tri_sisters *sisters = NULL;
+    tri_predictor *predictor = NULL;
     tri_cli_problem problem = {0};
     tri_explanation explanation = {0};
     triage_status status = TRIAGE_OK;
@@ -377,11 +413,18 @@ static triage_status explain_problem(tri_store *own, tri_space *space, const tri
     TRI_TRY(tri_pretuned_open(&shipped, &info, o->data_dir, &log));
     const tri_setting setting = {space, &info, o->data_dir};
     TRI_TRY(tri_sisters_open(&sisters, own, &info, o->data_dir, &log));
-    TRI_TRY(tri_explain(&explanation, own, shipped, sisters, &setting, &problem.problem, SHOWN));
+    TRI_TRY(tri_predictor_open(&predictor, &(tri_teaching){.op = problem.problem.op,
+                                                           .info = &info,
+                                                           .own = own,
+                                                           .shipped = shipped,
+                                                           .data_dir = o->data_dir,
+                                                           .log = &log}));
+    TRI_TRY(tri_explain(&explanation, own, shipped, sisters, predictor, &setting, &problem.problem, SHOWN));
     TRI_TRY(o->json ? print_json(&explanation, &info) : print_text(&explanation, &info, o->color));
 done:
     tri_explanation_free(&explanation);
     tri_cli_problem_free(&problem);
+    tri_predictor_free(predictor);
     tri_sisters_close(sisters);
     tri_store_close(shipped);
     return status;
