@@ -50,6 +50,8 @@ struct tri_predictor {
     size_t problem_count, problem_capacity;
     process kernels[TRI_PREDICTOR_KERNELS];
     size_t kernel_count;
+    tri_problem last; /* that was added to: rows of one problem mostly come together */
+    char *last_key;
     int64_t work;
 };
 
@@ -120,6 +122,7 @@ void tri_predictor_free(tri_predictor *p) {
         free(p->kernels[i].c);
     }
     free(p->problems);
+    free(p->last_key);
     free(p->samples);
     free(p);
 }
@@ -191,6 +194,22 @@ static bool place(point at, tri_cost *cost, const tri_predictor *p, const tri_pr
     return true;
 }
 
+/* False: not a problem of the operation. */
+static triage_status read_problem(bool *known, tri_predictor *p, const char *key) {
+    triage_status status = TRIAGE_OK;
+    *known = p->last_key && strcmp(p->last_key, key) == 0;
+    if (*known)
+        return TRIAGE_OK;
+    free(p->last_key);
+    p->last_key = NULL;
+    if (tri_operation_find(key) != p->op || tri_problem_parse(&p->last, key) != TRIAGE_OK)
+        return TRIAGE_OK;
+    TRI_TRY(tri_strdup(&p->last_key, key));
+    *known = true;
+done:
+    return status;
+}
+
 bool tri_predictor_is_full(const tri_predictor *p) {
     return p->count >= TRI_PREDICTOR_SAMPLES;
 }
@@ -198,12 +217,13 @@ bool tri_predictor_is_full(const tri_predictor *p) {
 triage_status tri_predictor_add(tri_predictor *p, const char *key, const char *config, double median_ns,
                                 const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
-    tri_problem problem;
     tri_cost cost;
+    bool known = false;
     sample item = {.name = name_of(config)};
-    if (tri_predictor_is_full(p) || !(median_ns > 0) || !isfinite(median_ns) ||
-        tri_operation_find(key) != p->op || tri_problem_parse(&problem, key) != TRIAGE_OK ||
-        !place(item.at, &cost, p, &problem, config, info) || !take_kernel(&item.kernel, p, config))
+    if (tri_predictor_is_full(p) || !(median_ns > 0) || !isfinite(median_ns))
+        return TRIAGE_OK;
+    TRI_TRY(read_problem(&known, p, key));
+    if (!known || !place(item.at, &cost, p, &p->last, config, info) || !take_kernel(&item.kernel, p, config))
         return TRIAGE_OK;
     item.log_ratio = log(median_ns / cost.guess_ns);
     TRI_TRY(take_problem(&item.problem, p, key));
