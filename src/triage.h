@@ -227,7 +227,8 @@ typedef enum triage_source {
     TRIAGE_SOURCE_EXACT = 0,   /* tuned for this problem on this GPU: your database, else what is shipped */
     TRIAGE_SOURCE_NEAREST = 1, /* tuned for a near problem on this GPU */
     TRIAGE_SOURCE_DEFAULT = 2, /* nothing near is stored */
-    TRIAGE_SOURCE_PREDICTED = 3 /* the likely best by what was measured of other problems; before NEAREST unless that is
+    TRIAGE_SOURCE_PREDICTED =
+        3 /* the likely best by what was measured of other problems; before NEAREST unless that is
                                    very near */
 } triage_source;
 

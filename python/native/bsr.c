@@ -454,7 +454,7 @@ static bool give_text(torch_cell *out, const char *text) {
 
 /* The fields of a choice, one a line, in the order of triage_choice. */
 static bool give_choice(torch_cell *out, const triage_choice *c) {
-    static const char *const sources[] = {"exact", "nearest", "default"};
+    static const char *const sources[] = {"exact", "nearest", "default", "predicted"};
     char text[1200];
     snprintf(text, sizeof text, "%s\n%s\n%s\n%s\n%.17g\n%.17g\n%.17g\n%.17g\n%d", sources[c->source],
              c->kernel, c->config, c->donor, c->distance, c->median_ns, c->expected_loss, c->dense_median_ns,

@@ -68,8 +68,8 @@ _CHOICE = (("source", str), ("kernel", str), ("config", str), ("donor", str), ("
 
 def choice(a: BsrMatrix, b: Tensor, out: Tensor, bias: Optional[Tensor] = None, activation: Optional[str] = None, *,
            a_scale: Optional[Tensor] = None, b_scale: Optional[Tensor] = None) -> Dict[str, Any]:
-    """What bsr_mm with these arguments runs, as in triage_choice: source ("exact", "nearest", "default"), kernel, config,
-    donor, distance, median_ns, expected_loss; and dense_median_ns, the stored time of the dense product of the same shape
+    """What bsr_mm with these arguments runs, as in triage_choice: source ("exact", "predicted", "nearest", "default"), kernel,
+    config, donor, distance, median_ns, expected_loss; and dense_median_ns, the stored time of the dense product of the same shape
     (0: never measured), which dense_is_faster compares. Launches nothing, out stays as it is."""
     a = _matrix("a", a)
     text = call(ops.bsr_mm_choice.default, (), a.row_ptr, a.col_idx, a.values, a.cols, b, bias, activation or "none", a_scale,
