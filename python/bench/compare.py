@@ -16,12 +16,8 @@ product. A result that fails is printed as WRONG with no time. Useful FLOP = 2 n
 for all. A sample counts only if its launch was enqueued before the GPU came to it: a peer's Python is not timed.
 """
 import argparse
-import datetime
 import os
 import pathlib
-import random
-import statistics
-import subprocess
 import sys
 import time
 import warnings
@@ -33,6 +29,7 @@ import cases  # noqa: E402
 import cusparse  # noqa: E402
 import triage_kernels  # noqa: E402
 import triton_bsr  # noqa: E402
+from clock import LEAST_SAMPLES, Stopwatch, median_interval, race, record_of, synchronize  # noqa: E402, F401
 
 warnings.filterwarnings("ignore", message=".*beta state.*")
 DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16}
@@ -82,79 +79,6 @@ class Check:
         distance = ((c.float() - self.plain.float()).norm(dim=1) / norm).max().item()
         right = bool(torch.isfinite(c).all()) and error <= limit and distance <= self.distance_limit
         return right, error, limit
-
-
-def median_interval(values):
-    """Median and its 95 % interval by order statistics."""
-    values = sorted(values)
-    n = len(values)
-    half = 0.98 * n ** 0.5
-    low, high = max(0, int(n / 2 - half)), min(n - 1, int(n / 2 + half))
-    return statistics.median(values), values[low], values[high]
-
-
-def synchronize():
-    if DEVICE == "cuda":
-        torch.cuda.synchronize()
-
-
-class Stopwatch:
-    """ms of one launch between two events, the L2 emptied before it, the GPU kept busy until all is enqueued."""
-
-    TRIES, CYCLES, CYCLES_MAX = 6, 600_000, 4_000_000  # 0.3 to 2 ms of waiting; a try may take 32 times as long
-
-    def __init__(self):
-        l2 = torch.cuda.get_device_properties(0).L2_cache_size
-        self.flush = torch.zeros(max(256 << 20, 4 * l2) // 4, dtype=torch.int32, device="cuda")
-        self.cycles = self.CYCLES  # grows where a call takes the CPU longer
-        self.late = 0              # samples that the CPU was too slow for, in spite of all tries
-
-    def _once(self, call, cycles):
-        start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        torch.cuda._sleep(cycles)
-        torch.max(self.flush)  # read, not written: a dirty L2 would be written back in the timed launch
-        start.record()
-        call()
-        stop.record()
-        late = start.query()  # the GPU came to the call before the CPU had enqueued it
-        stop.synchronize()
-        return start.elapsed_time(stop), late
-
-    def sample(self, call):
-        for attempt in range(self.TRIES):
-            ms, late = self._once(call, self.cycles << attempt)
-            if not late:
-                return ms
-            if attempt:  # twice is no accident
-                self.cycles = min(2 * self.cycles, self.CYCLES_MAX)
-        self.late += 1
-        return ms
-
-
-LEAST_SAMPLES, CONTESTANT_MS, CLEARLY_SLOWER = 7, 700.0, 1.6
-
-
-def race(calls, samples, watch, poison, keep=("triage", "dense", "tuned", "official")):
-    """{name: [ms]}: rounds in shuffled order. Who is clearly slower than the best after LEAST_SAMPLES rounds is not
-    timed on, unless it is in keep; whoever took CONTESTANT_MS in all neither. The last sample starts from NaN."""
-    times = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    synchronize()
-    shuffle = random.Random(1)
-    for done in range(samples - 1):
-        order = list(times)
-        if done >= LEAST_SAMPLES - 1:
-            best = min(statistics.median(times[name]) for name in order)
-            order = [name for name in order if len(times[name]) == done and sum(times[name]) < CONTESTANT_MS
-                     and (name in keep or statistics.median(times[name]) < CLEARLY_SLOWER * best)]
-        shuffle.shuffle(order)
-        for name in order:
-            times[name].append(watch.sample(calls[name]))
-    for name, call in calls.items():
-        poison(name)
-        times[name].append(watch.sample(call))
-    return times
 
 
 # ---- one problem -------------------------------------------------------------------------------------------
@@ -312,11 +236,6 @@ def print_record(record):
         print(f"    {name}: {note}", flush=True)
 
 
-def driver_version():
-    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip().splitlines()[0]
-
-
 def make_parser():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--db", help="the tuning database")
@@ -343,15 +262,7 @@ def configure(args):
 
 
 def document_of(what, args, rows):
-    properties = torch.cuda.get_device_properties(0)
-    return {"schema": 1, "what": what, "device": properties.name, "gpus": [str(getattr(properties, "uuid", "unknown"))],
-            "driver": driver_version(),
-            "toolkit": torch.version.cuda, "torch": torch.__version__, "commit": args.commit,
-            "date": datetime.date.today().isoformat(),
-            "protocol": f"cold L2, one launch between events, up to {args.samples} samples interleaved, at least "
-                        f"{LEAST_SAMPLES}, median and 95 % interval (7 samples: their range); whole result and float64 "
-                        "rows verified before and after",
-            "rows": rows}
+    return record_of(what, args.commit, args.samples, rows)
 
 
 def problems_of(args, block):
