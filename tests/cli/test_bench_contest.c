@@ -1,5 +1,5 @@
-/* The contest of triage_bench on the host: who is not right gets no number, whoever fails is out with a reason.
- * The contest's files are the program's, in no library, so they are included here. */
+/* triage_bench: its limit, its files and what it prints. (Its contest is the race of unit/test_race.) limit.c is the
+ * program's, in no library, so it is included here. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -14,180 +14,9 @@
 
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "cli/bench/bench.h"
-#include "../../src/cli/bench/arena.c"
-#include "../../src/cli/bench/contest.c"
 #include "../../src/cli/bench/limit.c"
 #include "support/bsr_of.h"
 #include "support/scratch.h"
-
-/* ---- a world: a small problem on the host ---- */
-
-static triage_context *context;
-static tri_arena arena;
-static tri_stopwatch *watch;
-
-/* Instead of cli_bench_watch.c, whose statics have the names of other files'. */
-struct tri_stopwatch {
-    int timings;
-};
-void *tri_stopwatch_stream(const tri_stopwatch *self) {
-    (void)self;
-    return NULL;
-}
-triage_status tri_stopwatch_time(double *ns, tri_stopwatch *self, tri_timed_fn call, void *user) {
-    self->timings++;
-    *ns = 1000 + self->timings % 3;
-    return call(user);
-}
-
-static int open_world(void **state) {
-    (void)state;
-    static tri_stopwatch still;
-    triage_context_options options = TRIAGE_CONTEXT_OPTIONS_INIT;
-    tri_pattern pattern = {0};
-    tri_problem problem = tri_bsr_problem_of(
-        (tri_bsr_problem){.m = 96, .n = 40, .k = 128, .ldb = 40, .ldc = 40, .block_m = 32, .block_k = 32});
-    watch = &still;
-    options.device = "host";
-    if (triage_context_open(&context, &options) != TRIAGE_OK ||
-        tri_pattern_random(&pattern, 3, 4, 0.5, 1) != TRIAGE_OK)
-        return -1;
-    bsr_of(&problem)->nnzb = pattern.nnzb;
-    tri_fingerprint_of(&bsr_of(&problem)->fingerprint, &pattern);
-    triage_status status = tri_arena_open(&arena, context, &problem, &pattern, 1);
-    if (status != TRIAGE_OK)
-        fail_msg("%s", triage_last_error());
-    return 0;
-}
-
-static int close_world(void **state) {
-    (void)state;
-    tri_arena_close(&arena);
-    triage_context_free(context);
-    return 0;
-}
-
-/* ---- contestants: the right product, and then something is done to it ---- */
-
-typedef enum misdeed { HONEST, LAZY, ROUGH, ONE_ELEMENT, ONE_NAN, TIRED, REFUSING, FAILING } misdeed;
-typedef struct player {
-    misdeed misdeed;
-    int calls;
-} player;
-static player players[8];
-
-static triage_status open_as(void **out, misdeed wanted) {
-    players[wanted] = (player){wanted, 0};
-    *out = &players[wanted];
-    return TRIAGE_OK;
-}
-
-static triage_status play(void *user) {
-    player *self = user;
-    float *c = arena.c_dense.data;
-    const triage_dense *b = &arena.b_dense;
-    self->calls++;
-    if (self->misdeed == FAILING)
-        return tri_fail(TRIAGE_E_DEVICE, "out of breath");
-    if (self->misdeed == LAZY || (self->misdeed == TIRED && self->calls > 5))
-        return TRIAGE_OK; /* leaves what is there */
-    triage_status status = triage_bsr_gemm(context, 1, arena.a, b, 0, &arena.c_dense, NULL, NULL);
-    for (size_t i = 0; self->misdeed == ROUGH && i < arena.c_bytes / 4; i++)
-        c[i] *= 1 + (i % 2 ? 1e-3f : -1e-3f);
-    if (self->misdeed == ONE_ELEMENT)
-        c[41] += 100;
-    if (self->misdeed == ONE_NAN)
-        c[3839] = NAN;
-    return status;
-}
-
-static void leave(void *state) {
-    ((player *)state)->calls = -1;
-}
-
-#define OPENER(name, wanted)                                                                                 \
-    static triage_status name(void **out, char detail[256], const tri_arena *in, void *stream) {             \
-        (void)in, (void)stream;                                                                              \
-        snprintf(detail, 256, "player %d", wanted);                                                          \
-        return wanted == REFUSING ? tri_fail(TRIAGE_E_UNSUPPORTED, "not today") : open_as(out, wanted);      \
-    }
-OPENER(open_honest, HONEST)
-OPENER(open_lazy, LAZY)
-OPENER(open_rough, ROUGH)
-OPENER(open_one_element, ONE_ELEMENT)
-OPENER(open_one_nan, ONE_NAN)
-OPENER(open_tired, TIRED)
-OPENER(open_refusing, REFUSING)
-OPENER(open_failing, FAILING)
-
-static void hold(tri_contestant *out, triage_status (*open)(void **, char *, const tri_arena *, void *)) {
-    static tri_contestant_type types[2];
-    static const int quiet = 0;
-    types[0] = (tri_contestant_type){.name = "honest", .open = open_honest, .run = play, .close = leave};
-    types[1] = (tri_contestant_type){.name = "other", .open = open, .run = play, .close = leave};
-    out[0] = (tri_contestant){.type = &types[0]};
-    out[1] = (tri_contestant){.type = &types[1]};
-    triage_status status = tri_contest(out, 2, &arena, watch, 6, 1, &quiet);
-    if (status != TRIAGE_OK)
-        fail_msg("%s", triage_last_error());
-    assert_int_equal(out[0].standing, TRI_VERIFIED); /* whatever the other one did */
-    assert_int_equal(out[0].timing.samples, 6);
-}
-
-static void expect(triage_status (*open)(void **, char *, const tri_arena *, void *),
-                   tri_contest_result standing, bool timed) {
-    tri_contestant pair[2];
-    hold(pair, open);
-    if (pair[1].standing != standing)
-        fail_msg("standing %d instead of %d: %s", pair[1].standing, standing, pair[1].reason);
-    assert_true((pair[1].reason[0] == '\0') == (standing == TRI_VERIFIED));
-    assert_true((pair[1].timing.median_ns > 0) == timed);
-    tri_contestants_close(pair, 2);
-}
-
-static void the_right_product_is_verified(void **state) {
-    (void)state;
-    expect(open_honest, TRI_VERIFIED, true);
-}
-
-static void who_writes_nothing_is_wrong(void **state) {
-    (void)state;
-    expect(open_lazy, TRI_WRONG_SUM, false);
-}
-
-static void a_rough_sum_is_marked_not_hidden(void **state) {
-    (void)state;
-    expect(open_rough, TRI_OVER_BOUND, true);
-}
-
-static void one_wrong_element_is_wrong(void **state) {
-    (void)state;
-    expect(open_one_element, TRI_WRONG_SUM, false);
-}
-
-static void one_nan_is_wrong(void **state) {
-    (void)state;
-    expect(open_one_nan, TRI_WRONG_SUM, false);
-}
-
-/* Right when it was looked at first, and not in the last timed round. */
-static void the_timed_result_counts(void **state) {
-    (void)state;
-    expect(open_tired, TRI_WRONG_SUM, false);
-}
-
-static void a_refusal_is_an_absence(void **state) {
-    (void)state;
-    tri_contestant pair[2];
-    hold(pair, open_refusing);
-    assert_int_equal(pair[1].standing, TRI_ABSENT);
-    assert_string_equal(pair[1].reason, "not today");
-    tri_contestants_close(pair, 2);
-    hold(pair, open_failing);
-    assert_int_equal(pair[1].standing, TRI_ABSENT);
-    assert_string_equal(pair[1].reason, "out of breath");
-    tri_contestants_close(pair, 2);
-}
 
 /* ---- the limit ---- */
 
@@ -232,7 +61,7 @@ static void the_limit_is_the_longer_of_two_times(void **state) {
 static void stated_ceilings_go_first(void **state) {
     (void)state;
     tri_limit limit;
-    tri_ceilings measured = {636e12, 4.25e12};
+    tri_ceilings measured = {636e12, 4.25e12, "stated"};
     tri_problem problem = cube(8192, 128, 0.1);
     tri_limit_of(&limit, &problem, &h200, &measured);
     assert_string_equal(limit.source, "stated");
@@ -320,21 +149,123 @@ static void bad_ceilings_are_refused(void **state) {
     }
 }
 
+/* ---- files, comparisons, other operations ---- */
+
+static char *read_whole(const char *path) {
+    char *text = NULL;
+    if (tri_file_read(&text, NULL, path, 1 << 20) != TRIAGE_OK)
+        fail_msg("%s", triage_last_error());
+    return text;
+}
+
+static size_t count_of(const char *text, const char *what) {
+    size_t count = 0;
+    for (const char *at = text; (at = strstr(at, what)); at++)
+        count++;
+    return count;
+}
+
+static void files_have_what_was_measured(void **state) {
+    (void)state;
+    char folder[64], text[65536], arguments[1024], path[128];
+    scratch_make(folder);
+    snprintf(arguments, sizeof arguments,
+             PROBLEM "--plot %s/a.svg --export-csv %s/a.csv --export-markdown %s/a.md", folder, folder,
+             folder);
+    assert_int_equal(bench(text, sizeof text, arguments), 0);
+    snprintf(path, sizeof path, "%s/a.csv", folder);
+    char *csv = read_whole(path);
+    assert_int_equal(count_of(csv, "\n"), 2);
+    assert_non_null(
+        strstr(csv, "name,result,median_ns,low_ns,high_ns,useful_tflops,row_error,detail\ntriage,verified,"));
+    snprintf(path, sizeof path, "%s/a.md", folder);
+    char *markdown = read_whole(path);
+    assert_non_null(strstr(markdown, "| triage | "));
+    snprintf(path, sizeof path, "%s/a.svg", folder);
+    char *svg = read_whole(path);
+    assert_int_equal(count_of(svg, "<circle "), 1);
+    assert_int_equal(count_of(svg, "<rect "), 2); /* the paper, a bar */
+    assert_non_null(strstr(svg, "ceilings: measured"));
+    assert_non_null(strstr(svg, "</svg>"));
+    free(csv);
+    free(markdown);
+    free(svg);
+    assert_int_equal(bench(text, sizeof text, PROBLEM "--export-csv /no/such/folder/a.csv"), 74);
+    assert_int_equal(bench(text, sizeof text, PROBLEM "--plot a.png"), 64);
+    assert_non_null(strstr(text, "--plot a.png is not FILE.svg"));
+    scratch_remove(folder);
+}
+
+/* A document whose times are what the machine's are not: no clock decides. */
+static void write_old(const char *path, const char *now, double median_ns) {
+    json_t *document = json_loads(now, 0, NULL);
+    json_t *timing = json_object_get(json_array_get(json_object_get(document, "contestants"), 0), "timing");
+    static const char *const members[] = {"median_ns", "low_ns", "high_ns"};
+    for (size_t i = 0; i < 3; i++)
+        json_object_set_new(timing, members[i], json_real(median_ns));
+    assert_int_equal(json_dump_file(document, path, 0), 0);
+    json_decref(document);
+}
+
+static void slower_than_before_is_said(void **state) {
+    (void)state;
+    char folder[64], text[65536], old[128], arguments[1024];
+    scratch_make(folder);
+    assert_int_equal(bench(text, sizeof text, PROBLEM "--json"), 0);
+    snprintf(old, sizeof old, "%s/old.json", folder);
+    snprintf(arguments, sizeof arguments, PROBLEM "--compare %s", old);
+    char *now = strdup(text);
+    write_old(old, now, 1);
+    assert_int_equal(bench(text, sizeof text, arguments), 1);
+    assert_non_null(strstr(text, ", SLOWER"));
+    write_old(old, now, 1e18);
+    assert_int_equal(bench(text, sizeof text, arguments), 0);
+    assert_non_null(strstr(text, ", faster"));
+    snprintf(arguments, sizeof arguments, PROBLEM "--seed 7 --compare %s", old);
+    assert_int_equal(bench(text, sizeof text, arguments), 65);
+    assert_non_null(strstr(text, "its seed is 1, here it is 7"));
+    assert_int_equal(bench(text, sizeof text, PROBLEM "--compare /no/such.json"), 65);
+    free(now);
+    scratch_remove(folder);
+}
+
+static void attention_is_measured(void **state) {
+    (void)state;
+    static const char *const problems[] = {
+        "--shape 1,4,2,100,130,64 --mask causal --lse yes",
+        "--shape 2,4,2,100,130,64 --mask random-blocks:0.5 --mask-block 32 --mask-lists q",
+        "--shape 3,2,2,70,70,32 --lengths varlen", "--shape 3,4,2,1,150,32 --paged 16",
+        "--shape 1,2,2,40,40,32 --mask window:9,0 --softcap 20"};
+    char text[65536], arguments[512];
+    for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
+        snprintf(arguments, sizeof arguments,
+                 "--device host --op attention %s --samples 6 --against none --json -q", problems[i]);
+        if (bench(text, sizeof text, arguments) != 0)
+            fail_msg("%s: %s", problems[i], text);
+        json_t *document = json_loads(text, 0, NULL);
+        json_t *self = json_array_get(json_object_get(document, "contestants"), 0);
+        assert_string_equal(json_string_value(json_object_get(self, "result")), "verified");
+        assert_true(json_integer_value(json_object_get(document, "pairs")) > 0);
+        assert_int_equal(json_array_size(json_object_get(json_object_get(self, "timing"), "samples_ns")), 6);
+        json_decref(document);
+    }
+    snprintf(arguments, sizeof arguments, "--device host --op attention %s --samples 6 --against openblas",
+             problems[0]);
+    assert_int_equal(bench(text, sizeof text, arguments), 0);
+    assert_non_null(strstr(text, "openblas does not run attention: left out"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_right_product_is_verified),
-        cmocka_unit_test(who_writes_nothing_is_wrong),
-        cmocka_unit_test(a_rough_sum_is_marked_not_hidden),
-        cmocka_unit_test(one_wrong_element_is_wrong),
-        cmocka_unit_test(one_nan_is_wrong),
-        cmocka_unit_test(the_timed_result_counts),
-        cmocka_unit_test(a_refusal_is_an_absence),
         cmocka_unit_test(the_limit_is_the_longer_of_two_times),
         cmocka_unit_test(stated_ceilings_go_first),
         cmocka_unit_test(what_is_not_known_is_no_limit),
         cmocka_unit_test(the_program_prints_the_limit),
         cmocka_unit_test(json_has_the_limit),
         cmocka_unit_test(bad_ceilings_are_refused),
+        cmocka_unit_test(files_have_what_was_measured),
+        cmocka_unit_test(slower_than_before_is_said),
+        cmocka_unit_test(attention_is_measured),
     };
-    return cmocka_run_group_tests(tests, open_world, close_world);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,8 +12,9 @@
 #include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "cli/bench/bench.h"
+#include "measure/bench_private.h"
 #include "../../src/cli/bench/arena.c"
-#include "../../src/cli/bench/cublaslt.c"
+#include "../../src/cli/bench/bsr_gemm/cublaslt.c"
 
 /* ---- the stand-in ---- */
 
@@ -199,6 +200,7 @@ triage_status tri_peer_cuda_type(int *out, triage_dtype dtype) {
 /* ---- the tests ---- */
 
 static triage_context *context;
+static tri_pattern pattern; /* of the arena that is open */
 
 static int open_host(void **state) {
     (void)state;
@@ -210,11 +212,12 @@ static int open_host(void **state) {
 static int close_host(void **state) {
     (void)state;
     triage_context_free(context);
+    tri_pattern_free(&pattern);
     return 0;
 }
 
 static void open_arena(tri_arena *arena, tri_problem problem) {
-    tri_pattern pattern = {0};
+    tri_pattern_free(&pattern);
     bsr_of(&problem)->m = 96;
     bsr_of(&problem)->n = 48;
     bsr_of(&problem)->k = 128;
@@ -226,7 +229,7 @@ static void open_arena(tri_arena *arena, tri_problem problem) {
     assert_int_equal(tri_pattern_random(&pattern, 3, 4, 0.5, 1), TRIAGE_OK);
     bsr_of(&problem)->nnzb = pattern.nnzb;
     tri_fingerprint_of(&bsr_of(&problem)->fingerprint, &pattern);
-    if (tri_arena_open(arena, context, &problem, &pattern, 1) != TRIAGE_OK)
+    if (tri_arena_open(arena, context, &problem, &pattern, 1, true) != TRIAGE_OK)
         fail_msg("%s", triage_last_error());
     memset(&fake, 0, sizeof fake);
 }
@@ -235,25 +238,23 @@ static void open_arena(tri_arena *arena, tri_problem problem) {
 static void run_peer(tri_arena *arena, const tri_contestant_type *type, const char *detail_has) {
     void *peer = NULL;
     char detail[256];
-    tri_verdict verdict;
-    if (type->open(&peer, detail, arena, NULL) != TRIAGE_OK)
+    tri_report report = {0};
+    if (type->open(&peer, detail, arena) != TRIAGE_OK)
         fail_msg("%s", triage_last_error());
     if (!strstr(detail, detail_has))
         fail_msg("'%s' is not in '%s'", detail_has, detail);
-    assert_int_equal(tri_arena_poison(arena), TRIAGE_OK);
-    assert_int_equal(type->run(peer), TRIAGE_OK);
+    assert_int_equal(tri_bench_make_ready(arena->bench, 0), TRIAGE_OK);
+    assert_int_equal(type->run(peer, NULL), TRIAGE_OK);
     assert_int_equal(fake.ran, kQuick);
-    assert_int_equal(tri_arena_judge(&verdict, arena), TRIAGE_OK);
-    if (!verdict.right)
+    if (!tri_bench_examine(arena->bench, 0, &report))
         fail_msg("b %d c %d: %s", bsr_of(&arena->problem)->b_layout, bsr_of(&arena->problem)->c_layout,
-                 verdict.reason);
+                 report.reason);
     if (bsr_of(&arena->problem)->in_type == TRIAGE_E4M3)
         fake.scale[1] = fake.scale[0]; /* the check can fail: a wrong scale */
     else
         fake.rounded = true; /* ... sums of fewer bits */
-    assert_int_equal(type->run(peer), TRIAGE_OK);
-    assert_int_equal(tri_arena_judge(&verdict, arena), TRIAGE_OK);
-    assert_false(verdict.right);
+    assert_int_equal(type->run(peer, NULL), TRIAGE_OK);
+    assert_false(tri_bench_examine(arena->bench, 0, &report));
     type->close(peer);
     assert_int_equal(fake.live, 0);
 }
@@ -298,7 +299,7 @@ static void expect_absent(tri_problem problem, const char *reason) {
     void *peer = NULL;
     char detail[256];
     open_arena(&arena, problem);
-    assert_int_equal(tri_contestant_cublaslt.open(&peer, detail, &arena, NULL), TRIAGE_E_UNSUPPORTED);
+    assert_int_equal(tri_contestant_cublaslt.open(&peer, detail, &arena), TRIAGE_E_UNSUPPORTED);
     if (!strstr(triage_last_error(), reason))
         fail_msg("'%s' is not in '%s'", reason, triage_last_error());
     assert_null(peer);
@@ -328,7 +329,7 @@ static void failures_are_absences(void **state) {
     for (int at = 1; at <= products; at++) {
         fake.calls = 0;
         fake.fail_at = at;
-        triage_status status = tri_contestant_cublaslt.open(&peer, detail, &arena, NULL);
+        triage_status status = tri_contestant_cublaslt.open(&peer, detail, &arena);
         assert_int_equal(status, at == products ? TRIAGE_OK : TRIAGE_E_DEVICE);
         if (at < products)
             assert_non_null(strstr(triage_last_error(), "not supported"));
@@ -338,12 +339,12 @@ static void failures_are_absences(void **state) {
     }
     fake.fail_at = 0;
     fake.no_algorithm = true;
-    assert_int_equal(tri_contestant_cublaslt.open(&peer, detail, &arena, NULL), TRIAGE_E_UNSUPPORTED);
+    assert_int_equal(tri_contestant_cublaslt.open(&peer, detail, &arena), TRIAGE_E_UNSUPPORTED);
     assert_non_null(strstr(triage_last_error(), "no algorithm"));
     assert_int_equal(fake.live, 0);
     fake.no_algorithm = false;
     fake.all_broken = true;
-    assert_int_equal(tri_contestant_cublaslt.open(&peer, detail, &arena, NULL), TRIAGE_E_DEVICE);
+    assert_int_equal(tri_contestant_cublaslt.open(&peer, detail, &arena), TRIAGE_E_DEVICE);
     assert_non_null(strstr(triage_last_error(), "none of 4 algorithms runs"));
     assert_int_equal(fake.live, 0);
     tri_arena_close(&arena);

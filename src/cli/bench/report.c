@@ -3,14 +3,20 @@
 #include <string.h>
 
 #include "cli/bench/bench.h"
+#include "cli/common/problem.h"
 
-static bool has_number(const tri_contestant *c) {
+/* triage itself. */
+static bool is_self(const tri_contestant *c) {
+    return c->type->family == NULL;
+}
+
+bool tri_contestant_has_number(const tri_contestant *c) {
     return (c->standing == TRI_VERIFIED || c->standing == TRI_OVER_BOUND) && c->timing.median_ns > 0;
 }
 
-static const char *standing_name(const tri_contestant *c) {
+const char *tri_contest_result_name(tri_contest_result result) {
     static const char *const names[] = {"absent", "wrong", "over bound", "verified"};
-    return names[c->standing];
+    return names[result];
 }
 
 /* The fastest contestant but triage that has a number; dense_too: those that multiply the zeros as well. */
@@ -18,12 +24,24 @@ static const tri_contestant *best_peer(const tri_contestant *contestants, size_t
     const tri_contestant *best = NULL;
     for (size_t i = 0; i < count; i++) {
         const tri_contestant *c = &contestants[i];
-        if (c->type == &tri_contestant_triage || !has_number(c) || (c->type->dense && !dense_too))
+        if (is_self(c) || !tri_contestant_has_number(c) || (c->type->dense && !dense_too))
             continue;
         if (!best || c->timing.median_ns < best->timing.median_ns)
             best = c;
     }
     return best;
+}
+
+double tri_contestant_tflops(const tri_contestant *c, const tri_problem *problem) {
+    return tri_problem_flops(problem) / c->timing.median_ns / 1e3;
+}
+
+/* Of the gate: the same for all that it has looked at. */
+static double error_limit(const tri_contestant *contestants, size_t count) {
+    double limit = 0;
+    for (size_t i = 0; i < count; i++)
+        limit = contestants[i].row_error_limit > limit ? contestants[i].row_error_limit : limit;
+    return limit;
 }
 
 static double tflops(double flops, const tri_contestant *c) {
@@ -40,10 +58,8 @@ static double spread_percent(const tri_contestant *c) {
 static triage_status add_row(tri_cli_table *table, const tri_contestant *c, const tri_arena *arena,
                              double reference_ns) {
     triage_status status = TRIAGE_OK;
-    bool shown = has_number(c);
-    TRI_TRY(tri_cli_table_row(table, c->type == &tri_contestant_triage ? TRI_STYLE_BOLD
-                                     : shown                           ? TRI_STYLE_NONE
-                                                                       : TRI_STYLE_DIM));
+    bool shown = tri_contestant_has_number(c);
+    TRI_TRY(tri_cli_table_row(table, is_self(c) ? TRI_STYLE_BOLD : shown ? TRI_STYLE_NONE : TRI_STYLE_DIM));
     TRI_TRY(tri_cli_table_cell(table, "%s", c->type->name));
     if (shown) {
         TRI_TRY(tri_cli_table_cell(table, "%.4f", c->timing.median_ns / 1e6));
@@ -55,8 +71,8 @@ static triage_status add_row(tri_cli_table *table, const tri_contestant *c, cons
     }
     for (int i = 0; i < 5 && !shown; i++)
         TRI_TRY(tri_cli_table_cell(table, "-"));
-    TRI_TRY(shown ? tri_cli_table_cell(table, "%.2e", c->verdict.row_error) : tri_cli_table_cell(table, "-"));
-    TRI_TRY(tri_cli_table_cell(table, "%s", standing_name(c)));
+    TRI_TRY(shown ? tri_cli_table_cell(table, "%.2e", c->row_error) : tri_cli_table_cell(table, "-"));
+    TRI_TRY(tri_cli_table_cell(table, "%s", tri_contest_result_name(c->standing)));
     TRI_TRY(tri_cli_table_cell(table, "%s", c->reason[0] ? c->reason : c->detail));
 done:
     return status;
@@ -81,8 +97,10 @@ static void print_limit(const tri_contestant *self, const tri_limit *limit) {
     printf("\n");
 }
 
-triage_status tri_contest_print(const tri_contestant *contestants, size_t count, const tri_arena *arena,
-                                const tri_limit *limit, bool no_color) {
+triage_status tri_contest_print(const tri_contest_report *r, bool no_color) {
+    const tri_contestant *contestants = r->contestants;
+    const size_t count = r->count;
+    const tri_arena *arena = r->arena;
     static const tri_cli_column columns[] = {
         {"", false},
         {"ms", true},
@@ -97,7 +115,7 @@ triage_status tri_contest_print(const tri_contestant *contestants, size_t count,
     triage_status status = TRIAGE_OK;
     tri_cli_table *table = NULL;
     char *key = NULL;
-    const tri_contestant *self = has_number(&contestants[0]) ? &contestants[0] : NULL;
+    const tri_contestant *self = tri_contestant_has_number(&contestants[0]) ? &contestants[0] : NULL;
     double reference_ns = self ? self->timing.median_ns : 0;
     TRI_TRY(tri_problem_key(&key, &arena->problem));
     TRI_TRY(tri_cli_table_new(&table, columns, sizeof columns / sizeof *columns));
@@ -106,13 +124,13 @@ triage_status tri_contest_print(const tri_contestant *contestants, size_t count,
     printf("%s\n%s\n", triage_context_device_name(arena->context), key);
     tri_cli_table_print(table, stdout, tri_cli_color(stdout, no_color));
     printf("error bound of the gate: row error at most %.2e (twice the plain kernel's)\n",
-           2 * arena->yardstick.row_error);
+           error_limit(contestants, count));
     const tri_contestant *sparse = best_peer(contestants, count, false),
                          *any = best_peer(contestants, count, true);
     print_ratio(self, sparse, "sparse peer");
     if (any != sparse)
         print_ratio(self, any, "peer, dense ones included");
-    print_limit(self, limit);
+    print_limit(self, r->limit);
 done:
     tri_cli_table_free(table);
     free(key);
@@ -133,13 +151,14 @@ static json_t *timing_json(const tri_contestant *c, const tri_arena *arena) {
 }
 
 static json_t *contestant_json(const tri_contestant *c, const tri_arena *arena) {
-    json_t *row = json_pack("{s:s, s:s, s:s, s:b, s:s}", "name", c->type->name, "detail", c->detail, "result",
-                            standing_name(c), "dense", c->type->dense, "reason", c->reason);
-    if (has_number(c)) {
-        json_object_set_new(row, "row_error", json_real(c->verdict.row_error));
-        json_object_set_new(row, "row_distance", json_real(c->verdict.row_distance));
+    json_t *row =
+        json_pack("{s:s, s:s, s:s, s:b, s:s}", "name", c->type->name, "detail", c->detail, "result",
+                  tri_contest_result_name(c->standing), "dense", c->type->dense, "reason", c->reason);
+    if (tri_contestant_has_number(c)) {
+        json_object_set_new(row, "row_error", json_real(c->row_error));
+        json_object_set_new(row, "row_error_limit", json_real(c->row_error_limit));
     }
-    json_object_set_new(row, "timing", has_number(c) ? timing_json(c, arena) : json_null());
+    json_object_set_new(row, "timing", tri_contestant_has_number(c) ? timing_json(c, arena) : json_null());
     return row;
 }
 
@@ -175,19 +194,21 @@ static json_t *limit_json(const tri_limit *limit, const tri_contestant *self) {
                      self && known ? json_real(limit->ns / self->timing.median_ns) : json_null());
 }
 
-triage_status tri_contest_print_json(const tri_contestant *contestants, size_t count, const tri_arena *arena,
-                                     const tri_limit *limit, uint64_t seed, bool cold) {
+triage_status tri_contest_json(json_t **out, const tri_contest_report *r) {
     triage_status status = TRIAGE_OK;
     char *key = NULL, *device_key = NULL;
+    const tri_contestant *contestants = r->contestants;
+    const size_t count = r->count;
+    const tri_arena *arena = r->arena;
     const tri_device_info *info = tri_device_describe(arena->context->device);
-    const tri_contestant *self = has_number(&contestants[0]) ? &contestants[0] : NULL;
+    const tri_contestant *self = tri_contestant_has_number(&contestants[0]) ? &contestants[0] : NULL;
     TRI_TRY(tri_problem_key(&key, &arena->problem));
     TRI_TRY(tri_device_key(&device_key, info));
     json_t *document = tri_cli_json_new("triage_bench"), *rows = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(rows, contestant_json(&contestants[i], arena));
     json_object_set_new(document, "problem", json_string(key));
-    json_object_set_new(document, "nnzb", json_integer(tri_bsr(&arena->problem)->nnzb));
+    tri_cli_problem_json(document, &arena->problem);
     json_object_set_new(document, "useful_flops", json_real(tri_problem_flops(&arena->problem)));
     json_object_set_new(document, "dense_flops", json_real(tri_problem_dense_flops(&arena->problem)));
     json_object_set_new(document, "least_bytes", json_real(tri_problem_bytes(&arena->problem)));
@@ -196,14 +217,14 @@ triage_status tri_contest_print_json(const tri_contestant *contestants, size_t c
     json_object_set_new(document, "driver", json_integer(info->driver_version));
     json_object_set_new(document, "version", json_string(TRIAGE_VERSION));
     json_object_set_new(document, "circumstances", circumstances_json(arena));
-    json_object_set_new(document, "seed", json_integer((json_int_t)seed));
-    json_object_set_new(document, "cold_l2", json_boolean(cold));
-    json_object_set_new(document, "row_error_bound", json_real(2 * arena->yardstick.row_error));
+    json_object_set_new(document, "seed", json_integer((json_int_t)r->seed));
+    json_object_set_new(document, "cold_l2", json_boolean(r->cold));
+    json_object_set_new(document, "row_error_bound", json_real(error_limit(contestants, count)));
     json_object_set_new(document, "contestants", rows);
     set_ratio(document, "against_best_sparse", self, best_peer(contestants, count, false));
     set_ratio(document, "against_best", self, best_peer(contestants, count, true));
-    json_object_set_new(document, "limit", limit_json(limit, self));
-    TRI_TRY(tri_cli_json_print(document));
+    json_object_set_new(document, "limit", limit_json(r->limit, self));
+    *out = document;
 done:
     free(device_key);
     free(key);

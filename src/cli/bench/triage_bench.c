@@ -8,11 +8,13 @@
 #include "cli/common/fleet.h"
 #include "cli/common/libraries.h"
 #include "cli/common/problem.h"
+#include "cli/common/progress.h"
 #include "measure/device_lock.h"
 
 typedef struct options {
     tri_cli_problem_options problem;
     const char *device, *db, *space, *data_dir, *against, *ceilings, *samples, *seed;
+    const char *plot, *markdown, *csv, *compare;
     bool warm, json, quiet, no_color;
 } options;
 
@@ -22,6 +24,10 @@ enum {
     KEY_DEVICE = 1000,
     KEY_AGAINST,
     KEY_CEILINGS,
+    KEY_COMPARE,
+    KEY_CSV,
+    KEY_MARKDOWN,
+    KEY_PLOT,
     KEY_SAMPLES,
     KEY_SEED,
     KEY_WARM,
@@ -39,9 +45,13 @@ static const struct argp_option argp_options[] = {
      "accumulation), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none (default: all that run on "
      "the device). A dense product of as much work is --shape M,N,K' --sparsity 0 with K' = K (1 - S)",
      2},
-    {"ceilings", KEY_CEILINGS, "TFLOP/S,TB/S", 0,
-     "Rates that the limit is counted with, e.g. measured ones (default: what is documented for the device)",
+    {"ceilings", KEY_CEILINGS, "TFLOP/S,TB/S|measured", 0,
+     "Rates that the limit is counted with; measured: here and now, by the library's large dense product and "
+     "a walk "
+     "through memory (default: what is documented for the device; with --plot measured)",
      2},
+    {"compare", KEY_COMPARE, "OLD.json", 0,
+     "Say what got slower since this --json of an earlier run, beyond the intervals of both: exit code 1", 2},
     {"samples", KEY_SAMPLES, "N", 0, "Interleaved rounds, 6 to 1000 (default 30)", 2},
     {"warm", KEY_WARM, NULL, 0, "Leave the caches warm (default: emptied before each timing)", 2},
     {"device", KEY_DEVICE, "DEVICE", 0,
@@ -54,6 +64,10 @@ static const struct argp_option argp_options[] = {
      3},
     {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 3},
     {"data-dir", KEY_DATA_DIR, "DIR", 0, "Read templates/ and tuner/ from here (default: those built in)", 3},
+    {"plot", KEY_PLOT, "FILE.svg", 0,
+     "Draw the roofline of the device with each contestant on it, and their times with intervals", 3},
+    {"export-markdown", KEY_MARKDOWN, "FILE", 0, "The table for a page", 3},
+    {"export-csv", KEY_CSV, "FILE", 0, "The table for a program", 3},
     {"json", KEY_JSON, NULL, 0, "JSON on stdout; times in nanoseconds, sizes in bytes", 3},
     {"quiet", 'q', NULL, 0, "No talk on stderr", 3},
     {"no-color", KEY_NO_COLOR, NULL, 0, "No colour (also: NO_COLOR)", 3},
@@ -66,7 +80,8 @@ static const char **text_of(options *o, int key) {
     } texts[] = {
         {KEY_DEVICE, &o->device},   {KEY_AGAINST, &o->against},   {KEY_CEILINGS, &o->ceilings},
         {KEY_SAMPLES, &o->samples}, {KEY_SEED, &o->seed},         {KEY_DB, &o->db},
-        {KEY_SPACE, &o->space},     {KEY_DATA_DIR, &o->data_dir},
+        {KEY_SPACE, &o->space},     {KEY_DATA_DIR, &o->data_dir}, {KEY_COMPARE, &o->compare},
+        {KEY_CSV, &o->csv},         {KEY_MARKDOWN, &o->markdown}, {KEY_PLOT, &o->plot},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i].key == key)
@@ -105,20 +120,16 @@ static const struct argp parser = {
         "Times the kernel that an application would get for a problem, and its peers, on the same inputs in "
         "one interleaved run. Every result goes through the gate of triage_tune before and after it is "
         "timed; "
-        "nothing is printed for what is not that product. The limit is the longer of the useful operations "
+        "nothing is printed for what is not that result. The limit is the longer of the useful operations "
         "at the tensor cores' rate and the fewest bytes at the memory's.\v"
         "Example: triage_bench --shape 8192,8192,8192 --sparsity 0.9 --against cublas,cusparse\n\n"
         "The peers' libraries are looked for in the loader's path, in /usr/local/cuda/lib64, and in pip's "
         "nvidia folders of $VIRTUAL_ENV and of each Python in $PATH.\n\n"
-        "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 triage's result was "
+        "Exit codes: 0 done, 1 slower than --compare, 64 wrong usage, 65 bad input data, 69 no usable "
+        "device, 70 triage's result was "
         "not right, 74 input/output, 130 interrupted."};
 
 /* ---- who takes part ---- */
-
-enum { kPeers = 6, kContestants = 1 + kPeers };
-static const tri_contestant_type *const peers[kPeers] = {
-    &tri_contestant_cublas,       &tri_contestant_cublaslt,     &tri_contestant_cublaslt_fast,
-    &tri_contestant_cusparse_bsr, &tri_contestant_cusparse_ell, &tri_contestant_openblas};
 
 /* Is name one of the words of a comma-separated list? */
 static bool listed(const char *list, const char *name) {
@@ -129,13 +140,19 @@ static bool listed(const char *list, const char *name) {
     return false;
 }
 
+static bool is_family(const char *word, size_t size) {
+    for (size_t i = 0; tri_contestant_types[i]; i++) {
+        const char *family = tri_contestant_types[i]->family;
+        if (family && strlen(family) == size && strncmp(word, family, size) == 0)
+            return true;
+    }
+    return size == 4 && strncmp(word, "none", 4) == 0;
+}
+
 static triage_status check_against(const char *list) {
     for (const char *word = list; word;) {
         size_t size = strcspn(word, ",");
-        bool known = size == 4 && strncmp(word, "none", 4) == 0;
-        for (size_t i = 0; i < kPeers && !known; i++)
-            known = strlen(peers[i]->family) == size && strncmp(word, peers[i]->family, size) == 0;
-        if (!known)
+        if (!is_family(word, size))
             return tri_cli_usage("--against %.*s is not one of cublas, cusparse, openblas, none", (int)size,
                                  word);
         word = word[size] ? word + size + 1 : NULL;
@@ -149,60 +166,88 @@ static triage_status parse_ceilings(tri_ceilings *out, const char *text) {
     double tflops = 0, tbps = 0;
     triage_status status = TRIAGE_OK;
     if (!comma || (size_t)(comma - text) >= sizeof first)
-        return tri_cli_usage("--ceilings %.60s is not TFLOP/S,TB/S, e.g. 636,4.25", text);
+        return tri_cli_usage("--ceilings %.60s is not TFLOP/S,TB/S, e.g. 636,4.25, nor measured", text);
     snprintf(first, sizeof first, "%.*s", (int)(comma - text), text);
     TRI_TRY(tri_parse_double(&tflops, first, 1e-3, 1e6, "--ceilings TFLOP/s"));
     TRI_TRY(tri_parse_double(&tbps, comma + 1, 1e-3, 1e6, "--ceilings TB/s"));
-    *out = (tri_ceilings){tflops * 1e12, tbps * 1e12};
+    *out = (tri_ceilings){tflops * 1e12, tbps * 1e12, "stated"};
 done:
     return status;
 }
 
-/* triage first, then those of --against that run on this device and have something to say of the type. */
-static size_t choose(tri_contestant *out, const options *o, bool host, triage_dtype dtype) {
-    size_t count = 0;
-    out[count++] = (tri_contestant){.type = &tri_contestant_triage};
-    for (size_t i = 0; i < kPeers; i++)
-        if ((host ? peers[i]->on_host : peers[i]->on_cuda) &&
-            (dtype == TRIAGE_E4M3 || !peers[i]->only_e4m3) &&
-            (!o->against || listed(o->against, peers[i]->family)))
-            out[count++] = (tri_contestant){.type = peers[i]};
-    return count;
+static bool runs_on(const tri_contestant_type *type, bool host) {
+    return host ? type->on_host : type->on_cuda;
 }
 
-static void say_left_out(const options *o, bool host) {
-    for (size_t i = 0; i < kPeers && o->against && !o->quiet; i++)
-        if (listed(o->against, peers[i]->family) && !(host ? peers[i]->on_host : peers[i]->on_cuda))
-            fprintf(stderr, "triage_bench: %s does not run on this device: left out\n", peers[i]->name);
+/* Can it compute such problems at all? */
+static bool serves(const tri_contestant_type *type, const tri_problem *problem) {
+    tri_least_work work;
+    problem->op->least_work(&work, problem);
+    return (type->op ? type->op == problem->op : problem->op->dense_twin != NULL) &&
+           (!type->only_e4m3 || work.dtype == TRIAGE_E4M3);
+}
+
+/* triage first, then those of --against that run on this device and have something to say of the problem. */
+static triage_status choose(tri_contestant out[TRI_RACE_MAX], size_t *count, const options *o, bool host,
+                            const tri_problem *problem) {
+    *count = 0;
+    for (size_t i = 0; tri_contestant_types[i] && *count < TRI_RACE_MAX; i++) {
+        const tri_contestant_type *type = tri_contestant_types[i];
+        const bool wanted = !type->family || !o->against || listed(o->against, type->family);
+        if (wanted && runs_on(type, host) && serves(type, problem))
+            out[(*count)++] = (tri_contestant){.type = type};
+    }
+    return *count > 0 && !out[0].type->family
+               ? TRIAGE_OK
+               : tri_fail(TRIAGE_E_UNSUPPORTED, "%s has no call for applications to time", problem->op->name);
+}
+
+static void say_left_out(const options *o, bool host, const tri_problem *problem) {
+    for (size_t i = 0; tri_contestant_types[i] && o->against && !o->quiet; i++) {
+        const tri_contestant_type *type = tri_contestant_types[i];
+        if (type->family && listed(o->against, type->family) && !type->only_e4m3 &&
+            (!runs_on(type, host) || !serves(type, problem)))
+            fprintf(stderr, "triage_bench: %s does not run %s: left out\n", type->name,
+                    runs_on(type, host) ? problem->op->name : "on this device");
+    }
 }
 
 /* ---- the run ---- */
 
-/* auto: the GPU if there is one. The stopwatch makes its context current, which triage then takes. */
-static triage_status open_device(tri_stopwatch **watch, triage_context **context, const options *o,
-                                 const char *db, const char *cache) {
+/* auto: the GPU if there is one. Its context is bound to this thread, so that the peers' libraries take it. */
+static triage_status open_device(triage_context **context, const options *o, const char *db,
+                                 const char *cache) {
     triage_status status = TRIAGE_OK;
     triage_context_options opened = TRIAGE_CONTEXT_OPTIONS_INIT;
-    bool automatic = !o->device || strcmp(o->device, "auto") == 0;
-    const char *device = automatic ? "cuda" : o->device;
-    if (strcmp(device, "host") != 0 && strncmp(device, "cuda", 4) != 0)
-        return tri_cli_usage("--device %.32s is not one of auto, cuda, cuda:N, host", device);
-    status = tri_stopwatch_open(watch, device);
-    if (status == TRIAGE_E_NO_DEVICE && automatic)
-        status = tri_stopwatch_open(watch, device = "host");
-    TRI_TRY(status);
-    opened.device = device;
+    const bool automatic = !o->device || strcmp(o->device, "auto") == 0;
+    opened.device = automatic ? "cuda" : o->device;
+    if (strcmp(opened.device, "host") != 0 && strncmp(opened.device, "cuda", 4) != 0)
+        return tri_cli_usage("--device %.32s is not one of auto, cuda, cuda:N, host", opened.device);
     opened.db_path = db;
     opened.cache_dir = cache;
     opened.data_dir = o->data_dir;
     opened.space_path = o->space;
     opened.log = tri_cli_log;
     opened.log_user = (void *)&o->quiet;
-    TRI_TRY(triage_context_open(context, &opened));
-    if (!o->warm)
-        TRI_TRY(tri_stopwatch_cool(*watch, *context));
+    status = triage_context_open(context, &opened);
+    if (status == TRIAGE_E_NO_DEVICE && automatic) {
+        opened.device = "host";
+        status = triage_context_open(context, &opened);
+    }
+    TRI_TRY(status);
+    status = tri_device_bind((*context)->device);
+    if (status != TRIAGE_OK) {
+        triage_context_free(*context);
+        *context = NULL;
+    }
 done:
     return status;
+}
+
+static void close_device(triage_context *context) {
+    if (context)
+        tri_device_unbind(context->device);
+    triage_context_free(context);
 }
 
 /* Nobody else times on the device from here on (measure/device_lock.h): both locks, as a run and its process have them. */
@@ -253,43 +298,104 @@ done:
     return status;
 }
 
-static triage_status run(const options *o, tri_cli_problem *asked, const tri_ceilings *ceilings,
+/* ---- the race, drawn while it goes ---- */
+
+typedef struct watcher {
+    volatile const int *interrupted;
+    tri_cli_progress progress;
+    size_t rounds;
+} watcher;
+
+static bool watch(void *user, int round) {
+    watcher *self = user;
+    tri_cli_progress_draw(&self->progress, (size_t)round, self->rounds, "");
+    return !*self->interrupted;
+}
+
+static triage_status hold_contest(tri_contestant *contestants, size_t count, const tri_arena *arena,
+                                  const options *o, int samples, volatile const int *interrupted) {
+    watcher self = {.interrupted = interrupted, .rounds = (size_t)samples};
+    tri_cli_progress_start(&self.progress, o->quiet);
+    triage_status status = tri_contest(contestants, count, arena, samples, o->problem.seed, watch, &self);
+    tri_cli_progress_clear(&self.progress);
+    return status;
+}
+
+/* ---- what is left of it ---- */
+
+static triage_status export_files(const options *o, const tri_contest_report *report) {
+    triage_status status = TRIAGE_OK;
+    if (o->markdown)
+        TRI_TRY(tri_contest_export_markdown(o->markdown, report));
+    if (o->csv)
+        TRI_TRY(tri_contest_export_csv(o->csv, report));
+    if (o->plot)
+        TRI_TRY(tri_contest_plot_svg(o->plot, report));
+done:
+    return status;
+}
+
+/* *slower: contestants that are slower than in the run of --compare. */
+static triage_status show(size_t *slower, const options *o, const tri_contest_report *report) {
+    json_t *document = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_contest_json(&document, report));
+    TRI_TRY(export_files(o, report));
+    if (!o->json)
+        TRI_TRY(tri_contest_print(report, o->no_color));
+    if (o->compare)
+        TRI_TRY(tri_contest_compare(slower, o->compare, document));
+    if (o->json) {
+        status = tri_cli_json_print(document);
+        document = NULL;
+    }
+done:
+    json_decref(document);
+    return status;
+}
+
+/* ---- the run ---- */
+
+static triage_status choose_ceilings(tri_ceilings *ceilings, const options *o, const triage_context *context,
+                                     const tri_problem *problem) {
+    const bool wanted = o->ceilings ? strcmp(o->ceilings, "measured") == 0 : o->plot != NULL;
+    return wanted ? tri_ceilings_measure(ceilings, context->device, problem) : TRIAGE_OK;
+}
+
+static triage_status run(size_t *slower, const options *o, tri_cli_problem *asked, tri_ceilings ceilings,
                          int samples) {
     triage_status status = TRIAGE_OK;
-    tri_stopwatch *watch = NULL;
     triage_context *context = NULL;
-    tri_contestant contestants[kContestants];
+    tri_contestant contestants[TRI_RACE_MAX];
     size_t count = 0;
     tri_arena arena = {0};
     tri_limit limit;
     char *db = NULL, *cache = NULL;
     int turns[2] = {-1, -1};
-    uint64_t seed = o->problem.seed;
     volatile const int *interrupted = tri_cli_catch_interrupts();
     TRI_TRY(choose_db(&db, o));
     TRI_TRY(tri_cli_default_cache(&cache));
-    TRI_TRY(open_device(&watch, &context, o, db, cache));
-    bool host = triage_context_is_host(context) != 0;
-    if (host)
+    TRI_TRY(open_device(&context, o, db, cache));
+    const bool host = triage_context_is_host(context) != 0;
+    if (host && !asked->dtype_given)
         tri_cli_problem_for_host(asked);
     TRI_TRY(tri_cli_problem_fits(&asked->problem));
+    TRI_TRY(choose(contestants, &count, o, host, &asked->problem));
+    say_left_out(o, host, &asked->problem);
     TRI_TRY(take_turn(turns, o, context, interrupted));
-    TRI_TRY(tri_arena_open(&arena, context, &asked->problem, &asked->pattern, seed));
-    say_left_out(o, host);
-    count = choose(contestants, o, host, tri_bsr(&asked->problem)->in_type);
-    TRI_TRY(tri_contest(contestants, count, &arena, watch, samples, seed, interrupted));
-    tri_limit_of(&limit, &arena.problem, tri_device_describe(context->device), ceilings);
-    TRI_TRY(o->json ? tri_contest_print_json(contestants, count, &arena, &limit, seed, !o->warm)
-                    : tri_contest_print(contestants, count, &arena, &limit, o->no_color));
+    TRI_TRY(
+        tri_arena_open(&arena, context, &asked->problem, tri_cli_pattern(asked), o->problem.seed, o->warm));
+    TRI_TRY(hold_contest(contestants, count, &arena, o, samples, interrupted));
+    TRI_TRY(choose_ceilings(&ceilings, o, context, &arena.problem));
+    tri_limit_of(&limit, &arena.problem, tri_device_describe(context->device), &ceilings);
+    const tri_contest_report report = {contestants, count, &arena, &limit, o->problem.seed, !o->warm};
+    TRI_TRY(show(slower, o, &report));
     if (contestants[0].standing != TRI_VERIFIED)
         status = tri_fail(TRIAGE_E_WRONG, "triage: %.200s", contestants[0].reason);
 done:
     tri_contestants_close(contestants, count);
-    if (arena.context)
-        tri_arena_close(&arena);
-    tri_stopwatch_detach(watch);
-    triage_context_free(context);
-    tri_stopwatch_close(watch);
+    tri_arena_close(&arena);
+    close_device(context);
     for (int i = 0; i < 2; i++)
         if (turns[i] >= 0)
             close(turns[i]);
@@ -298,12 +404,22 @@ done:
     return status;
 }
 
+static triage_status check_plot(const char *path) {
+    const size_t size = path ? strlen(path) : 0;
+    return !path || (size > 4 && strcmp(path + size - 4, ".svg") == 0)
+               ? TRIAGE_OK
+               : tri_cli_usage(
+                     "--plot %.60s is not FILE.svg (rsvg-convert FILE.svg -o FILE.png makes a PNG of it)",
+                     path);
+}
+
 int main(int argc, char **argv) {
     triage_status status = TRIAGE_OK;
     options o = {0};
     tri_cli_problem asked = {0};
     tri_ceilings ceilings = {0};
     int64_t samples = 30, seed = 1;
+    size_t slower = 0;
     tri_cli_start();
     tri_cli_look_below_pythons();
     argp_program_version =
@@ -315,11 +431,12 @@ int main(int argc, char **argv) {
         TRI_TRY(tri_parse_int64(&seed, o.seed, 0, INT64_MAX, "--seed"));
     o.problem.seed = (uint64_t)seed;
     TRI_TRY(check_against(o.against));
-    if (o.ceilings)
+    TRI_TRY(check_plot(o.plot));
+    if (o.ceilings && strcmp(o.ceilings, "measured") != 0)
         TRI_TRY(parse_ceilings(&ceilings, o.ceilings));
     TRI_TRY(tri_cli_problem_make(&asked, &o.problem));
-    status = run(&o, &asked, &ceilings, (int)samples);
+    status = run(&slower, &o, &asked, ceilings, (int)samples);
 done:
     tri_cli_problem_free(&asked);
-    return tri_cli_finish(tri_cli_report(status));
+    return tri_cli_finish(status == TRIAGE_OK && slower > 0 ? EXIT_FAILURE : tri_cli_report(status));
 }

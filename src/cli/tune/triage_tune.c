@@ -8,7 +8,7 @@
 #include "cli/common/common.h"
 #include "cli/common/fleet.h"
 #include "cli/common/problem.h"
-#include "cli/tune/progress.h"
+#include "cli/common/progress.h"
 #include "cli/tune/report.h"
 #include "cli/tune/fleet_worker.h"
 #include "store/sync_thread.h"

@@ -6,6 +6,7 @@
 
 #include "cli/bench/bench.h"
 #include "device/library.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 
 #define WORKSPACE_BYTES (32 << 20) /* what cuBLAS itself takes on Hopper */
 #define ALGORITHMS 8
@@ -59,7 +60,8 @@ static const char *const lt_names[] = {"cublasLtCreate",
 typedef struct lt_state {
     lt_api api;
     const tri_arena *arena;
-    void *stream, *handle, *desc, *preference, *workspace, *dense;
+    void *handle, *desc, *preference;
+    tri_address workspace, dense;
     void *left, *right, *c; /* layouts */
     algorithm found[ALGORITHMS], best;
     int count;
@@ -84,8 +86,8 @@ static void lt_close(void *opaque) {
         s->api.matmul_destroy(s->desc);
     if (s->handle)
         s->api.destroy(s->handle);
-    triage_device_release(s->arena->context, s->workspace);
-    triage_device_release(s->arena->context, s->dense);
+    tri_device_release(s->arena->at.device, s->workspace);
+    tri_device_release(s->arena->at.device, s->dense);
     free(s);
 }
 
@@ -106,7 +108,8 @@ static triage_status set(const lt_state *s, int attribute, const void *value, si
 static triage_status set_scales(const lt_state *s, bool c_col, bool fast) {
     enum { kScaleLeft = 17, kScaleRight = 18, kFastAccumulation = 25 };
     triage_status status = TRIAGE_OK;
-    const float *scale_a = s->arena->epilogue.scale_a, *scale_b = s->arena->epilogue.scale_b;
+    const float *scale_a = tri_arena_input(s->arena, TRI_BSR_SCALE_A),
+                *scale_b = tri_arena_input(s->arena, TRI_BSR_SCALE_B);
     const void *left = c_col ? scale_a : scale_b, *right = c_col ? scale_b : scale_a;
     int8_t fast_flag = fast;
     TRI_TRY(set(s, kScaleLeft, &left, sizeof left));
@@ -170,17 +173,24 @@ done:
     return status;
 }
 
-static triage_status lt_run(void *opaque) {
-    const lt_state *s = opaque;
+static void *pointer(tri_address address) {
+    return (void *)(uintptr_t)address;
+}
+
+static triage_status multiply_on(const lt_state *s, void *stream) {
     const float one = 1, zero = 0;
-    const void *b = s->arena->b_dense.data;
-    void *c = s->arena->c_dense.data;
+    const void *b = tri_arena_input(s->arena, TRI_BSR_B), *dense = pointer(s->dense);
+    void *c = pointer(s->arena->at.results[0]);
     bool c_col = tri_bsr(&s->arena->problem)->c_layout == TRIAGE_COL_MAJOR;
     return check(s,
-                 s->api.matmul(s->handle, s->desc, &one, c_col ? s->dense : b, s->left, c_col ? b : s->dense,
-                               s->right, &zero, c, s->c, c, s->c, s->best.data, s->workspace, WORKSPACE_BYTES,
-                               s->stream),
+                 s->api.matmul(s->handle, s->desc, &one, c_col ? dense : b, s->left, c_col ? b : dense,
+                               s->right, &zero, c, s->c, c, s->c, s->best.data, pointer(s->workspace),
+                               WORKSPACE_BYTES, stream),
                  "cublasLtMatmul");
+}
+
+static triage_status lt_run(void *opaque, void *stream) {
+    return multiply_on(opaque, stream);
 }
 
 /* ns of s->best, the best of some rounds; 0 when it does not run. The first launch is not timed. */
@@ -189,9 +199,9 @@ static int64_t trial(lt_state *s) {
     for (int round = -1; round < TRIAL_ROUNDS; round++) {
         int64_t start = tri_now_ns();
         for (int i = 0; i < (round < 0 ? 1 : TRIAL_LAUNCHES); i++)
-            if (lt_run(s) != TRIAGE_OK)
+            if (multiply_on(s, NULL) != TRIAGE_OK)
                 return 0;
-        if (triage_device_synchronize(s->arena->context) != TRIAGE_OK)
+        if (tri_device_synchronize(s->arena->at.device) != TRIAGE_OK)
             return 0;
         int64_t taken = tri_now_ns() - start;
         if (round >= 0 && taken < least)
@@ -217,7 +227,7 @@ static triage_status choose(lt_state *s) {
                     : tri_fail(TRIAGE_E_DEVICE, "cublasLtMatmul: none of %d algorithms runs", s->count);
 }
 
-static triage_status open_as(void **out, char detail[256], const tri_arena *arena, void *stream, bool fast) {
+static triage_status open_as(void **out, char detail[256], const tri_arena *arena, bool fast) {
     static const char *const libraries[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so", NULL};
     triage_status status = check_covered(tri_bsr(&arena->problem));
     lt_state *s = NULL;
@@ -227,12 +237,11 @@ static triage_status open_as(void **out, char detail[256], const tri_arena *aren
     TRI_TRY(tri_library_open(&library, libraries, NULL));
     TRI_TRY(tri_calloc(&s, 1, sizeof *s));
     s->arena = arena;
-    s->stream = stream;
     TRI_TRY(tri_peer_symbols(&s->api, library, lt_names, sizeof lt_names / sizeof *lt_names));
     TRI_TRY(check(s, s->api.create(&s->handle), "cublasLtCreate"));
     TRI_TRY(describe(s, fast));
     TRI_TRY(ask(s));
-    TRI_TRY(triage_device_alloc(&s->workspace, arena->context, WORKSPACE_BYTES));
+    TRI_TRY(tri_device_alloc(arena->at.device, &s->workspace, WORKSPACE_BYTES));
     TRI_TRY(tri_arena_densify(&s->dense, arena));
     TRI_TRY(choose(s));
     snprintf(detail, 256, "cublasLtMatmul %zu, dense A, fastest of %d algorithms%s", s->api.version(),
@@ -247,16 +256,17 @@ done:
     return status;
 }
 
-static triage_status open_exact(void **out, char detail[256], const tri_arena *arena, void *stream) {
-    return open_as(out, detail, arena, stream, false);
+static triage_status open_exact(void **out, char detail[256], const tri_arena *arena) {
+    return open_as(out, detail, arena, false);
 }
 
-static triage_status open_fast(void **out, char detail[256], const tri_arena *arena, void *stream) {
-    return open_as(out, detail, arena, stream, true);
+static triage_status open_fast(void **out, char detail[256], const tri_arena *arena) {
+    return open_as(out, detail, arena, true);
 }
 
 const tri_contestant_type tri_contestant_cublaslt = {.name = "cublaslt",
                                                      .family = "cublas",
+                                                     .op = &tri_op_bsr_gemm,
                                                      .on_cuda = true,
                                                      .dense = true,
                                                      .open = open_exact,
@@ -264,6 +274,7 @@ const tri_contestant_type tri_contestant_cublaslt = {.name = "cublaslt",
                                                      .close = lt_close};
 const tri_contestant_type tri_contestant_cublaslt_fast = {.name = "cublaslt fast",
                                                           .family = "cublas",
+                                                          .op = &tri_op_bsr_gemm,
                                                           .on_cuda = true,
                                                           .only_e4m3 = true,
                                                           .dense = true,

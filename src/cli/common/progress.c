@@ -1,4 +1,4 @@
-#include "cli/tune/progress.h"
+#include "cli/common/progress.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -5,6 +5,7 @@
 
 #include "cli/bench/bench.h"
 #include "device/library.h"
+#include "op/bsr_gemm/bsr_gemm.h"
 
 enum {
     kOperationNo = 0,
@@ -53,7 +54,8 @@ typedef struct cusparse_state {
     cusparse_api api;
     const tri_arena *arena;
     void *library, *handle, *a, *b, *c;
-    void *ell_indices, *ell_values, *buffer; /* on the device */
+    void *stream;                                /* that the handle has now */
+    tri_address ell_indices, ell_values, buffer; /* on the device */
     int64_t ell_cols;
     int in_type, algorithm;
     float alpha, beta;
@@ -76,11 +78,15 @@ static void close_state(void *opaque) {
     if (s->handle)
         s->api.destroy(s->handle);
     if (s->arena) {
-        triage_device_release(s->arena->context, s->ell_indices);
-        triage_device_release(s->arena->context, s->ell_values);
-        triage_device_release(s->arena->context, s->buffer);
+        tri_device_release(s->arena->at.device, s->ell_indices);
+        tri_device_release(s->arena->at.device, s->ell_values);
+        tri_device_release(s->arena->at.device, s->buffer);
     }
     free(s);
+}
+
+static void *pointer(tri_address address) {
+    return (void *)(uintptr_t)address;
 }
 
 static triage_status open_dense(void **out, const cusparse_state *s, const triage_dense *dense) {
@@ -96,8 +102,11 @@ done:
 }
 
 /* Everything but A. state is zeroed; on failure the caller closes it. */
-static triage_status open_common(cusparse_state *s, int *version, const tri_arena *arena, void *stream) {
+static triage_status open_common(cusparse_state *s, int *version, const tri_arena *arena) {
     static const char *const libraries[] = {"libcusparse.so.12", "libcusparse.so.13", "libcusparse.so", NULL};
+    const tri_bsr_problem *p = tri_bsr(&arena->problem);
+    const triage_dense b = {tri_arena_input(arena, TRI_BSR_B), p->k, p->n, p->ldb, p->in_type, p->b_layout};
+    const triage_dense c = {pointer(arena->at.results[0]), p->m, p->n, p->ldc, p->out_type, p->c_layout};
     triage_status status = TRIAGE_OK;
     s->arena = arena;
     s->alpha = 1;
@@ -105,10 +114,9 @@ static triage_status open_common(cusparse_state *s, int *version, const tri_aren
     TRI_TRY(tri_peer_symbols(&s->api, s->library, cusparse_names, CUSPARSE_SYMBOLS));
     TRI_TRY(tri_peer_cuda_type(&s->in_type, tri_bsr(&arena->problem)->in_type));
     TRI_TRY(check(s, s->api.create(&s->handle), "cusparseCreate"));
-    TRI_TRY(check(s, s->api.set_stream(s->handle, stream), "cusparseSetStream"));
     TRI_TRY(check(s, s->api.get_version(s->handle, version), "cusparseGetVersion"));
-    TRI_TRY(open_dense(&s->b, s, &arena->b_dense));
-    TRI_TRY(open_dense(&s->c, s, &arena->c_dense));
+    TRI_TRY(open_dense(&s->b, s, &b));
+    TRI_TRY(open_dense(&s->c, s, &c));
 done:
     return status;
 }
@@ -121,32 +129,33 @@ static triage_status prepare(cusparse_state *s) {
                   s->api.buffer_size(s->handle, kOperationNo, kOperationNo, &s->alpha, s->a, s->b, &s->beta,
                                      s->c, 0 /* CUDA_R_32F */, s->algorithm, &size),
                   "cusparseSpMM_bufferSize"));
-    TRI_TRY(triage_device_alloc(&s->buffer, s->arena->context, size ? size : 1));
+    TRI_TRY(tri_device_alloc(s->arena->at.device, &s->buffer, size));
     TRI_TRY(check(s,
                   s->api.preprocess(s->handle, kOperationNo, kOperationNo, &s->alpha, s->a, s->b, &s->beta,
-                                    s->c, 0, s->algorithm, s->buffer),
+                                    s->c, 0, s->algorithm, pointer(s->buffer)),
                   "cusparseSpMM_preprocess"));
 done:
     return status;
 }
 
-static triage_status run(void *opaque) {
+static triage_status run(void *opaque, void *stream) {
     cusparse_state *s = opaque;
+    triage_status status = TRIAGE_OK;
+    if (s->stream != stream)
+        status = check(s, s->api.set_stream(s->handle, stream), "cusparseSetStream");
+    if (status != TRIAGE_OK)
+        return status;
+    s->stream = stream;
     return check(s,
                  s->api.multiply(s->handle, kOperationNo, kOperationNo, &s->alpha, s->a, s->b, &s->beta, s->c,
-                                 0, s->algorithm, s->buffer),
+                                 0, s->algorithm, pointer(s->buffer)),
                  "cusparseSpMM");
 }
 
-/* ---- BSR: the arrays that triage has ---- */
-
-static void *pointer(tri_address address) {
-    return (void *)(uintptr_t)address;
-}
+/* ---- BSR: the arrays of the bench ---- */
 
 static triage_status create_bsr(cusparse_state *s) {
     const tri_bsr_problem *p = tri_bsr(&s->arena->problem);
-    const triage_bsr_matrix *a = s->arena->a;
     static const char *const name[] = {"cusparseCreateBsr"};
     create_bsr_fn create = NULL;
     triage_status status = tri_peer_symbols(&create, s->library, name, 1);
@@ -154,18 +163,19 @@ static triage_status create_bsr(cusparse_state *s) {
         return status;
     return check(s,
                  create(&s->a, p->m / p->block_m, p->k / p->block_k, p->nnzb, p->block_m, p->block_k,
-                        pointer(a->row_ptr), pointer(a->col_idx), pointer(a->values), kIndex32, kIndex32,
-                        kBaseZero, s->in_type, kOrderRow),
+                        tri_arena_input(s->arena, TRI_BSR_ROW_PTR),
+                        tri_arena_input(s->arena, TRI_BSR_COL_IDX), tri_arena_input(s->arena, TRI_BSR_VALUES),
+                        kIndex32, kIndex32, kBaseZero, s->in_type, kOrderRow),
                  "cusparseCreateBsr");
 }
 
-static triage_status open_bsr(void **out, char detail[256], const tri_arena *arena, void *stream) {
+static triage_status open_bsr(void **out, char detail[256], const tri_arena *arena) {
     triage_status status = TRIAGE_OK;
     cusparse_state *s = NULL;
     int version = 0;
     TRI_TRY(tri_calloc(&s, 1, sizeof *s));
     s->algorithm = kAlgorithmBsr;
-    TRI_TRY(open_common(s, &version, arena, stream));
+    TRI_TRY(open_common(s, &version, arena));
     TRI_TRY(create_bsr(s));
     TRI_TRY(prepare(s));
     snprintf(detail, 256, "cusparseSpMM %d, BSR", version);
@@ -189,7 +199,7 @@ static int64_t longest_row(const tri_pattern *pattern) {
 
 static triage_status place_indices(cusparse_state *s, int64_t width) {
     triage_status status = TRIAGE_OK;
-    const tri_pattern *pattern = &s->arena->pattern;
+    const tri_pattern *pattern = s->arena->pattern;
     int32_t *indices = NULL;
     size_t count = (size_t)(pattern->block_rows * width);
     TRI_TRY(tri_calloc(&indices, count, sizeof *indices));
@@ -207,7 +217,7 @@ done:
 static triage_status place_values(cusparse_state *s, int64_t width) {
     triage_status status = TRIAGE_OK;
     const tri_bsr_problem *p = tri_bsr(&s->arena->problem);
-    const tri_pattern *pattern = &s->arena->pattern;
+    const tri_pattern *pattern = s->arena->pattern;
     size_t line = (size_t)p->block_k * tri_dtype_size(p->in_type);
     size_t pitch = (size_t)width * line;
     char *values = NULL;
@@ -217,7 +227,7 @@ static triage_status place_values(cusparse_state *s, int64_t width) {
         int32_t first = pattern->row_ptr[block_row];
         for (int32_t i = first; i < pattern->row_ptr[block_row + 1]; i++)
             memcpy(values + (size_t)row * pitch + (size_t)(i - first) * line,
-                   (const char *)s->arena->values +
+                   (const char *)s->arena->at.inputs->at[TRI_BSR_VALUES].data +
                        ((size_t)i * (size_t)p->block_m + (size_t)(row % p->block_m)) * line,
                    line);
     }
@@ -230,27 +240,27 @@ done:
 static triage_status create_ell(cusparse_state *s) {
     triage_status status = TRIAGE_OK;
     const tri_bsr_problem *p = tri_bsr(&s->arena->problem);
-    int64_t width = longest_row(&s->arena->pattern);
+    int64_t width = longest_row(s->arena->pattern);
     if (p->block_m != p->block_k)
         return tri_fail(TRIAGE_E_UNSUPPORTED, "Blocked-ELL has square blocks only");
     s->ell_cols = width * p->block_k;
     TRI_TRY(place_indices(s, width));
     TRI_TRY(place_values(s, width));
     TRI_TRY(check(s,
-                  s->api.create_ell(&s->a, p->m, p->k, p->block_k, s->ell_cols, s->ell_indices, s->ell_values,
-                                    kIndex32, kBaseZero, s->in_type),
+                  s->api.create_ell(&s->a, p->m, p->k, p->block_k, s->ell_cols, pointer(s->ell_indices),
+                                    pointer(s->ell_values), kIndex32, kBaseZero, s->in_type),
                   "cusparseCreateBlockedEll"));
 done:
     return status;
 }
 
-static triage_status open_ell(void **out, char detail[256], const tri_arena *arena, void *stream) {
+static triage_status open_ell(void **out, char detail[256], const tri_arena *arena) {
     triage_status status = TRIAGE_OK;
     cusparse_state *s = NULL;
     int version = 0;
     TRI_TRY(tri_calloc(&s, 1, sizeof *s));
     s->algorithm = kAlgorithmEll;
-    TRI_TRY(open_common(s, &version, arena, stream));
+    TRI_TRY(open_common(s, &version, arena));
     TRI_TRY(create_ell(s));
     TRI_TRY(prepare(s));
     snprintf(detail, 256, "cusparseSpMM %d, Blocked-ELL of %lld columns", version, (long long)s->ell_cols);
@@ -263,12 +273,14 @@ done:
 
 const tri_contestant_type tri_contestant_cusparse_bsr = {.name = "cusparse-bsr",
                                                          .family = "cusparse",
+                                                         .op = &tri_op_bsr_gemm,
                                                          .on_cuda = true,
                                                          .open = open_bsr,
                                                          .run = run,
                                                          .close = close_state};
 const tri_contestant_type tri_contestant_cusparse_ell = {.name = "cusparse-ell",
                                                          .family = "cusparse",
+                                                         .op = &tri_op_bsr_gemm,
                                                          .on_cuda = true,
                                                          .open = open_ell,
                                                          .run = run,
