@@ -1,5 +1,6 @@
 /* attention on the host device: the plain kernel and the fast one on the fixed cases, every row against float64. */
 #include "support/attention_case.h"
+#include "support/ones_bound.h"
 
 static tri_device *device;
 
@@ -274,6 +275,39 @@ static void ones_stay_ones_and_bits_stay_the_same(void **state) {
     }
 }
 
+/* V = 1 in e4m3, rows of every kind: O strays from 1 by what rounding the weights can do and no more, also that of the plain
+ * kernel, which rounds them all. */
+static void ones_of_e4m3(void **state) {
+    (void)state;
+    static const char *const keys[] = {"attention e4m3 bf16 full m=8 n=65537 k=64 v=64 heads=1/1 batch=1",
+                                       "attention e4m3 f16 full m=8 n=300 k=64 v=64 heads=2/1 batch=3"};
+    const attention_tile *tiles[] = {NULL, &small_tile};
+    for (int at = 0; at < 4; at++) {
+        attention_case c;
+        attention_make(&c, keys[at / 2]);
+        const tri_attention_problem *p = &c.problem;
+        for (int64_t i = 0; i < p->batch * p->sk * p->dv; i++)
+            tri_from_float(c.inputs.v, p->in_type, (size_t)i, 1);
+        for (int64_t b = 0; b < p->batch; b++)
+            c.inputs.scale_v[b] = 1;
+        attention_launch(kernel_for(p, tiles[at % 2]), &c, 0);
+        double most = 0;
+        for (int64_t row = 0; row < p->batch * p->sq * p->heads_q; row++) {
+            int b = (int)(row / p->heads_q / p->sq), head = (int)(row % p->heads_q);
+            double bound = ones_bound(p, &c.inputs.args, b, head, row / p->heads_q % p->sq), off = 0;
+            for (int64_t x = 0; x < p->dv; x++)
+                off = fmax(off, fabs((double)tri_to_float(c.o, p->out_type, (size_t)(row * p->dv + x)) - 1));
+            if (!(off <= bound))
+                fail_msg("row %lld of %s: O is %g from 1, at most %g", (long long)row, keys[at / 2], off,
+                         bound);
+            most = fmax(most, off / bound);
+        }
+        print_message("%s, %s kernel: at most %.2f of the bound\n", keys[at / 2], at % 2 ? "fast" : "plain",
+                      most);
+        attention_free(&c);
+    }
+}
+
 /* A sequence alone and among 64 leaves the same bits. */
 static void a_sequence_does_not_know_its_batch(void **state) {
     (void)state;
@@ -315,6 +349,7 @@ int main(void) {
         cmocka_unit_test(every_length_of_a_cache),
         cmocka_unit_test(strides_of_any_kind),
         cmocka_unit_test(ones_stay_ones_and_bits_stay_the_same),
+        cmocka_unit_test(ones_of_e4m3),
         cmocka_unit_test(a_sequence_does_not_know_its_batch),
     };
     return cmocka_run_group_tests(tests, open_host, forget_kernels);
