@@ -107,29 +107,45 @@ done:
     return status;
 }
 
-/* What --mask says of lists of blocks. */
+/* What --mask has said so far. */
 typedef struct lists {
     const char *file, *sparsity; /* NULL: not given */
+    bool band;                   /* one of full, causal, causal-top-left, window was there */
 } lists;
 
-static triage_status parse_word(tri_attention_problem *out, lists *blocks, char *word) {
-    if (strncmp(word, "window:", 7) == 0)
-        return parse_window(out, word + 7);
-    if (strncmp(word, "blocks:", 7) == 0)
-        blocks->file = word + 7;
-    else if (strncmp(word, "random-blocks:", 14) == 0)
-        blocks->sparsity = word + 14;
-    else {
-        for (int band = TRI_BAND_FULL; band < TRI_BAND_WINDOW; band++)
-            if (strcmp(word, tri_attention_band_name((tri_attention_band)band)) == 0) {
-                out->band = (tri_attention_band)band;
-                return TRIAGE_OK;
-            }
+static int find_band(const char *word) {
+    for (int band = TRI_BAND_FULL; band < TRI_BAND_WINDOW; band++)
+        if (strcmp(word, tri_attention_band_name((tri_attention_band)band)) == 0)
+            return band;
+    return strncmp(word, "window:", 7) == 0 ? TRI_BAND_WINDOW : -1;
+}
+
+static triage_status parse_band(tri_attention_problem *out, lists *so_far, char *word) {
+    const int band = find_band(word);
+    if (band < 0)
         return tri_cli_usage(
             "--mask %.64s is not one of full, causal, causal-top-left, window:L,R, blocks:FILE, "
             "random-blocks:S, or two of them joined by +",
             word);
-    }
+    if (so_far->band)
+        return tri_cli_usage(
+            "--mask has %.64s beside another of full, causal, causal-top-left, window:L,R: one of "
+            "them, and blocks",
+            word);
+    so_far->band = true;
+    out->band = (tri_attention_band)band;
+    return band == TRI_BAND_WINDOW ? parse_window(out, word + 7) : TRIAGE_OK;
+}
+
+static triage_status parse_word(tri_attention_problem *out, lists *blocks, char *word) {
+    if (strcmp(word, "blocks:") == 0)
+        return tri_cli_usage("--mask blocks: has no file: blocks:FILE.smtx is wanted");
+    if (strncmp(word, "blocks:", 7) == 0)
+        blocks->file = word + 7;
+    else if (strncmp(word, "random-blocks:", 14) == 0)
+        blocks->sparsity = word + 14;
+    else
+        return parse_band(out, blocks, word);
     return blocks->file && blocks->sparsity
                ? tri_cli_usage("--mask blocks:FILE already gives the blocks: leave out random-blocks")
                : TRIAGE_OK;
@@ -172,7 +188,15 @@ static triage_status parse_lists(tri_attention_problem *out, const char *text) {
     return tri_cli_usage("--mask-lists %.32s is not one of all, kv, q, batch, batch-kv, batch-q", text);
 }
 
-/* The lists as kernels get them: then the pairs are counted, not estimated. */
+static triage_status parse_bits(tri_attention_problem *out, const char *text) {
+    if (text && strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
+        return tri_cli_usage("--mask-bits %.32s is not one of yes, no", text);
+    out->mask.bits = text && strcmp(text, "yes") == 0;
+    return TRIAGE_OK;
+}
+
+/* The lists as kernels get them: then the pairs are counted, not estimated; but for the bits, which each draw has of its
+ * own: half of every fifth block (inputs.c). */
 static void count_pairs(tri_attention_problem *p, const tri_pattern *mask) {
     tri_attention_args args;
     tri_attention_complete(p);
@@ -181,6 +205,8 @@ static void count_pairs(tri_attention_problem *p, const tri_pattern *mask) {
     tri_attention_layout(&args, p);
     args.full = (tri_attention_blocks){mask->row_ptr, NULL, mask->col_idx, 0};
     p->pairs = tri_attention_count_pairs(p, &args);
+    if (p->mask.bits)
+        p->pairs -= p->pairs / 10;
 }
 
 static triage_status make_lists(tri_cli_problem *out, tri_attention_problem *p, const lists *blocks,
@@ -189,6 +215,7 @@ static triage_status make_lists(tri_cli_problem *out, tri_attention_problem *p, 
     triage_status status;
     TRI_TRY(parse_block(p, tri_cli_given(o, "mask-block")));
     TRI_TRY(parse_lists(p, tri_cli_given(o, "mask-lists")));
+    TRI_TRY(parse_bits(p, tri_cli_given(o, "mask-bits")));
     TRI_TRY(tri_attention_check(p));
     if (p->sq == 0 || p->sk == 0)
         TRI_TRY(tri_cli_usage("--shape %.64s has no blocks: SQ and SK must be 1 or more",
@@ -215,7 +242,8 @@ done:
 
 static triage_status make(tri_cli_problem *out, const tri_cli_problem_options *o) {
     const char *shape = tri_cli_given(o, "shape"), *text = tri_cli_given(o, "mask");
-    const char *block = tri_cli_given(o, "mask-block"), *whose = tri_cli_given(o, "mask-lists");
+    const char *block = tri_cli_given(o, "mask-block"), *whose = tri_cli_given(o, "mask-lists"),
+               *bits = tri_cli_given(o, "mask-bits");
     tri_attention_problem p = {0};
     lists blocks = {0};
     char *mask = NULL;
@@ -230,9 +258,10 @@ static triage_status make(tri_cli_problem *out, const tri_cli_problem_options *o
     TRI_TRY(tri_attention_check(&p));
     if (blocks.file || blocks.sparsity)
         TRI_TRY(make_lists(out, &p, &blocks, o));
-    else if (block || whose)
-        TRI_TRY(tri_cli_usage("--mask-%s goes with --mask blocks:FILE or random-blocks:S",
-                              block ? "block" : "lists"));
+    else if (block || whose || bits)
+        TRI_TRY(tri_cli_usage("--mask-%s goes with --mask blocks:FILE or random-blocks:S", block   ? "block"
+                                                                                           : whose ? "lists"
+                                                                                                   : "bits"));
     else
         tri_attention_complete(&p);
     out->problem = tri_attention_problem_of(&p);
@@ -276,6 +305,8 @@ static const struct argp_option options[] = {
      "Who has lists of blocks of its own: all (one for all, default), kv, q (heads), batch, batch-kv, "
      "batch-q",
      0},
+    {"mask-bits", 0, "yes|no", 0,
+     "Every fifth block is seen in part, by a bit for each query and key (default no)", 0},
     {"softcap", 0, "X", 0, "Scores become X tanh(score / X), X above 0; kernels take any X", 0},
     {"lengths", 0, "KIND", 0,
      "dense (default); varlen: up to SQ and SK, found by offsets; cache: SK keys are the room of a KV cache",

@@ -21,7 +21,9 @@ const char *tri_attention_band_name(tri_attention_band band) {
 static triage_status check_types(const tri_attention_problem *p) {
     triage_status status;
     TRI_TRY(check_range("in_type", (int64_t)p->in_type, TRIAGE_F32, TRIAGE_E4M3));
-    TRI_TRY(check_range("out_type", (int64_t)p->out_type, TRIAGE_F32, TRIAGE_BF16));
+    if ((unsigned)p->out_type > TRIAGE_BF16)
+        TRI_TRY(tri_fail(TRIAGE_E_INVALID, "O of type %s; allowed f32, f16, bf16",
+                         (unsigned)p->out_type <= TRIAGE_E4M3 ? tri_dtype_name(p->out_type) : "unknown"));
     if ((p->in_type == TRIAGE_F32) != (p->out_type == TRIAGE_F32))
         TRI_TRY(tri_fail(TRIAGE_E_INVALID,
                          "types %s in, %s out; allowed f32 with f32, f16, bf16 or e4m3 with f16 or bf16",
