@@ -80,6 +80,10 @@ static const char *const keys[] = {
     "attention bf16 bf16 causal blocks=128x64 m=600 n=600 k=256 v=256 heads=4/2 batch=2 lists=batch-q" LISTS
     " bits lse",
     "attention bf16 bf16 full blocks=16x32 m=200 n=230 k=64 v=64 heads=4/2 batch=2 lists=q" LISTS " lse",
+    /* more heads, windows, and rows beyond 16 bits */
+    "attention bf16 bf16 full m=33 n=65 k=64 v=64 heads=6/3 batch=1",
+    "attention bf16 bf16 window m=300 n=300 k=64 v=64 heads=2/1 batch=1 window=3,3 lse",
+    "attention bf16 bf16 window m=65537 n=65537 k=64 v=64 heads=1/1 batch=1 window=3,0 lse",
 };
 #define KEYS (sizeof keys / sizeof *keys)
 

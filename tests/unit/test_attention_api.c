@@ -154,6 +154,54 @@ static void strides_of_0_and_odd_addresses(void **state) {
     attention_free(&c);
 }
 
+/* A sequence by itself leaves the bits that it has among 64, with fixed splits. */
+static void alone_as_in_a_batch(void **state) {
+    (void)state;
+    attention_case c;
+    triage_attention *together, *alone;
+    attention_make(&c,
+                   "attention f32 f32 causal paged m=1 n=300 k=64 v=64 heads=8/2 batch=64 page=16 splits=4");
+    triage_attention_desc desc = desc_of(&c.problem, &c.inputs.args);
+    ok(triage_attention_create(&together, context, &desc));
+    desc.batch = 1;
+    ok(triage_attention_create(&alone, context, &desc));
+    triage_attention_call call = call_of(&c, 1);
+    clear(&c);
+    ok(triage_attention_run(together, &call, NULL));
+    for (int b = 0; b < 64; b++) {
+        triage_attention_call one = call;
+        float o[8 * 64];
+        one.q.data = (float *)call.q.data + b * call.q.batch;
+        one.o.data = o;
+        one.len_k = call.len_k + b;
+        one.page_table = call.page_table + b * call.page_stride;
+        ok(triage_attention_run(alone, &one, NULL));
+        assert_memory_equal(o, (float *)c.o + b * call.o.batch, sizeof o);
+    }
+    triage_attention_free(together);
+    triage_attention_free(alone);
+    attention_free(&c);
+}
+
+/* Offsets that end at 0: nothing is launched, nothing is written. */
+static void no_row_at_all(void **state) {
+    (void)state;
+    static const int32_t offsets[5] = {0};
+    attention_case c;
+    triage_attention *attention;
+    attention_make(&c, "attention f32 f32 causal varlen m=5 n=5 k=64 v=64 heads=2/1 batch=4 lse");
+    triage_attention_desc desc = desc_of(&c.problem, &c.inputs.args);
+    ok(triage_attention_create(&attention, context, &desc));
+    triage_attention_call call = call_of(&c, 0);
+    call.cu_q = call.cu_k = offsets;
+    call.rows_q = call.rows_k = 0;
+    clear(&c);
+    ok(triage_attention_run(attention, &call, NULL));
+    assert_true(isnan(((float *)c.o)[0]) && isnan(c.lse[0]));
+    triage_attention_free(attention);
+    attention_free(&c);
+}
+
 /* ---- what a first call leaves ---- */
 
 static size_t plans_of(const triage_attention *attention) {
@@ -281,9 +329,14 @@ static void calls_that_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_kind_of_problem),          cmocka_unit_test(lists_on_the_device_may_change),
-        cmocka_unit_test(strides_of_0_and_odd_addresses), cmocka_unit_test(a_prepared_call_plans_nothing),
-        cmocka_unit_test(descriptions_that_are_refused),  cmocka_unit_test(calls_that_are_refused),
+        cmocka_unit_test(every_kind_of_problem),
+        cmocka_unit_test(lists_on_the_device_may_change),
+        cmocka_unit_test(alone_as_in_a_batch),
+        cmocka_unit_test(no_row_at_all),
+        cmocka_unit_test(strides_of_0_and_odd_addresses),
+        cmocka_unit_test(a_prepared_call_plans_nothing),
+        cmocka_unit_test(descriptions_that_are_refused),
+        cmocka_unit_test(calls_that_are_refused),
     };
     return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -2,6 +2,8 @@
 #include "support/attention_case.h"
 #include "support/ones_bound.h"
 
+#include <sys/mman.h>
+
 static tri_device *device;
 
 static int open_host(void **state) {
@@ -253,6 +255,62 @@ static void strides_of_any_kind(void **state) {
     free(packed);
 }
 
+/* 65537 queries and keys, of which each query sees four: the first ones, the last ones and some between. */
+static void rows_beyond_16_bits(void **state) {
+    (void)state;
+    const attention_tile *tiles[] = {NULL, &small_tile};
+    for (int at = 0; at < 2; at++) {
+        attention_case c;
+        attention_make(&c,
+                       "attention f32 f32 window m=65537 n=65537 k=8 v=8 heads=1/1 batch=1 window=3,0 lse");
+        attention_launch(kernel_for(&c.problem, tiles[at]), &c, 0);
+        for (int64_t i = 0; i < c.problem.sq; i += i < 70 || i > 65400 ? 1 : 997)
+            if (!attention_row_is_right(&c, &c.inputs.args, 0, 0, i, (size_t)i))
+                fail_msg("query %lld is wrong", (long long)i);
+        attention_free(&c);
+    }
+}
+
+/* The second sequence of each tensor begins behind 2^31 elements. Of that memory only a few pages are ever touched. */
+static void elements_beyond_2_31(void **state) {
+    (void)state;
+    enum { kRows = 20, kHeads = 2, kD = 64, kSequence = kRows * kHeads * kD };
+    const int64_t far = (INT64_C(1) << 31) + 64;
+    const size_t bytes = (size_t)(far + kSequence) * sizeof(float);
+    const attention_tile *tiles[] = {NULL, &small_tile};
+    float *all[4];
+    for (int i = 0; i < 4; i++) {
+        all[i] =
+            mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (all[i] == MAP_FAILED)
+            skip(); /* an address space that is kept small */
+    }
+    for (int at = 0; at < 2; at++) {
+        attention_case c;
+        attention_make(&c, "attention f32 f32 causal m=20 n=20 k=64 v=64 heads=2/2 batch=2");
+        tri_attention_args *args = &c.inputs.args;
+        const void **tensors[] = {&args->q, &args->k, &args->v};
+        tri_attention_stride *strides[] = {&args->q_stride, &args->k_stride, &args->v_stride};
+        for (int i = 0; i < 3; i++) {
+            for (int b = 0; b < 2; b++)
+                memcpy(all[i] + b * far, (const float *)*tensors[i] + b * kSequence,
+                       kSequence * sizeof(float));
+            *tensors[i] = all[i];
+            strides[i]->batch = far;
+        }
+        tri_attention_args far_too = *args;
+        far_too.o = all[3];
+        far_too.o_stride.batch = far;
+        assert_int_equal(tri_kernel_launch(kernel_for(&c.problem, tiles[at]), &far_too, NULL), TRIAGE_OK);
+        for (int b = 0; b < 2; b++)
+            memcpy((float *)c.o + b * kSequence, all[3] + b * far, kSequence * sizeof(float));
+        attention_verify(&c, 0, "beyond 2^31");
+        attention_free(&c);
+    }
+    for (int i = 0; i < 4; i++)
+        munmap(all[i], bytes);
+}
+
 /* V = 1 and 65537 keys: O is 1. And 20 launches leave the same bits. */
 static void ones_stay_ones_and_bits_stay_the_same(void **state) {
     (void)state;
@@ -349,6 +407,8 @@ int main(void) {
         cmocka_unit_test(every_length_of_a_cache),
         cmocka_unit_test(strides_of_any_kind),
         cmocka_unit_test(ones_stay_ones_and_bits_stay_the_same),
+        cmocka_unit_test(rows_beyond_16_bits),
+        cmocka_unit_test(elements_beyond_2_31),
         cmocka_unit_test(ones_of_e4m3),
         cmocka_unit_test(a_sequence_does_not_know_its_batch),
     };
