@@ -15,7 +15,9 @@ from ._matrix import BsrMatrix
 from ._functional import bsr_mm, choice, linear
 from ._attention import (BlockMask, attention, attention_kvcache, attention_varlen, from_block_mask,
                          register_with_transformers, scaled_dot_product_attention)
+from ._modules import BlockSparseLinear, sparsify_
 
-__all__ = ["BlockMask", "BsrMatrix", "DEFAULT_CACHE", "DEFAULT_DB", "TriageError", "__version__", "attention",
+__all__ = ["BlockMask", "BlockSparseLinear", "BsrMatrix", "DEFAULT_CACHE", "DEFAULT_DB", "TriageError", "__version__", "attention",
            "attention_kvcache", "attention_varlen", "bsr_mm", "choice", "configure", "device_name", "from_block_mask",
-           "linear", "register_with_transformers", "scaled_dot_product_attention"]
+           "linear", "register_with_transformers", "scaled_dot_product_attention",
+           "sparsify_"]

@@ -1,6 +1,6 @@
 """Block-sparse matrices: three tensors."""
 import weakref
-from typing import Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ class BsrMatrix:
                               "block of values")
         self.values = values
         self.cols = int(cols)
-        weakref.finalize(self, _native.forget, self.row_ptr.data_ptr(), self.col_idx.data_ptr()).atexit = False
+        weakref.finalize(self, forget_pattern, self.row_ptr.data_ptr(), self.col_idx.data_ptr()).atexit = False
 
     @property
     def block(self) -> Tuple[int, int]:
@@ -115,3 +115,33 @@ class BsrMatrix:
 def block_rows(row_ptr: Tensor) -> Tensor:
     counts = row_ptr[1:] - row_ptr[:-1]
     return torch.repeat_interleave(torch.arange(counts.numel(), device=row_ptr.device), counts.long())
+
+
+# ---- transposes, for gradients ----
+
+_transposes: Dict[Tuple[Any, ...], Tuple[Tensor, ...]] = {}
+MOST_TRANSPOSES = 1024
+
+
+def forget_pattern(row_ptr: int, col_idx: int) -> None:
+    """What is kept for a pattern that lies at these addresses, and for its transpose."""
+    for key in [key for key in list(_transposes) if key[:2] == (row_ptr, col_idx)]:
+        found = _transposes.pop(key, None)
+        if found:
+            _native.forget(found[0].data_ptr(), found[1].data_ptr())
+    _native.forget(row_ptr, col_idx)
+
+
+def transpose_pattern(row_ptr: Tensor, col_idx: Tensor, block_cols: int) -> Tuple[Tensor, Tensor, Tensor]:
+    """row_ptr and col_idx of the transposed matrix, and which block each of its blocks is. Kept, with the pattern's tensors."""
+    key = (row_ptr.data_ptr(), col_idx.data_ptr(), col_idx.numel(), block_cols, row_ptr.device)
+    found = _transposes.get(key)
+    if found is None:
+        order = torch.sort(col_idx, stable=True).indices  # rows ascend in each column already
+        pointers = torch.zeros(block_cols + 1, dtype=torch.int32, device=row_ptr.device)
+        pointers[1:] = torch.bincount(col_idx, minlength=block_cols).cumsum(0)
+        rows = block_rows(row_ptr)[order].to(torch.int32)
+        if len(_transposes) >= MOST_TRANSPOSES:
+            _transposes.pop(next(iter(_transposes)), None)
+        found = _transposes[key] = (pointers, rows, order, row_ptr.detach(), col_idx.detach())
+    return found[:3]

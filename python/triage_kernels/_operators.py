@@ -4,12 +4,12 @@ torch.ops.triage has bsr_linear, bsr_mm, bsr_mm_out, and for their gradients bsr
 bsr_sddmm (the product of two dense matrices, on the stored blocks only). The last two are made of what is there: the first of
 triage's own product with a transposed copy of the matrix, the second of torch.bmm on the blocks that it gathers.
 """
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from ._matrix import block_rows
+from ._matrix import block_rows, transpose_pattern
 from ._native import TriageError
 
 ops = torch.ops.triage
@@ -66,33 +66,10 @@ def _(row_ptr, col_idx, values, cols, b, bias, activation, a_scale, b_scale, alp
 
 # ---- the two products of a gradient ----
 
-_transposes: Dict[Tuple[Any, ...], Tuple[Tensor, ...]] = {}
-
-
-def forget_transposes(row_ptr: int, col_idx: int) -> None:
-    for key in [key for key in _transposes if key[:2] == (row_ptr, col_idx)]:
-        _transposes.pop(key, None)
-
-
-def _transpose(row_ptr: Tensor, col_idx: Tensor, block_cols: int) -> Tuple[Tensor, Tensor, Tensor]:
-    """The pattern of the transposed matrix, and which block each of its blocks is. Kept with the pattern's tensors."""
-    key = (row_ptr.data_ptr(), col_idx.data_ptr(), col_idx.numel(), block_cols, row_ptr.device)
-    found = _transposes.get(key)
-    if found is None:
-        order = torch.sort(col_idx, stable=True).indices  # rows ascend in each column already
-        pointers = torch.zeros(block_cols + 1, dtype=torch.int32, device=row_ptr.device)
-        pointers[1:] = torch.bincount(col_idx, minlength=block_cols).cumsum(0)
-        rows = block_rows(row_ptr)[order].to(torch.int32)
-        if len(_transposes) >= 1024:
-            _transposes.pop(next(iter(_transposes)))
-        found = _transposes[key] = (pointers, rows, order, row_ptr.detach(), col_idx.detach())
-    return found[:3]
-
-
 @torch.library.custom_op("triage::bsr_linear_grad_x", mutates_args=())
 def bsr_linear_grad_x(grad: Tensor, row_ptr: Tensor, col_idx: Tensor, values: Tensor, cols: int) -> Tensor:
     """grad [..., rows] times the matrix: [..., cols]."""
-    pointers, rows, order = _transpose(row_ptr, col_idx, cols // values.shape[2])
+    pointers, rows, order = transpose_pattern(row_ptr, col_idx, cols // values.shape[2])
     transposed = values.index_select(0, order).transpose(1, 2).contiguous()
     return ops.bsr_linear.default(grad.contiguous(), pointers, rows, transposed, (row_ptr.numel() - 1) * values.shape[1])
 
@@ -144,9 +121,9 @@ def _setup(ctx, x, row_ptr, col_idx, values, cols, bias, activation, scales) -> 
     ctx.cols, ctx.activation = cols, activation
 
 
-def _gradients(ctx, grad: Tensor, x: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor], Optional[Tensor]]:
+def _gradients(ctx, grad: Tensor, x: Tensor, saved: Tuple[Any, ...]) -> Tuple[Optional[Tensor], Optional[Tensor], Optional[Tensor]]:
     """Of x [..., cols], of values, of bias, for grad [..., rows]."""
-    _, row_ptr, col_idx, values, bias = ctx.saved_tensors
+    row_ptr, col_idx, values, bias = saved
     needs_x, needs_values, needs_bias = ctx.wanted
     if ctx.has_scales or values.dtype == torch.float8_e4m3fn:
         raise TriageError("values is float8_e4m3fn; gradients are for float32, float16 and bfloat16")
@@ -171,7 +148,8 @@ def _setup_linear(ctx, inputs, output) -> None:
 
 def _backward_linear(ctx, grad):
     _wanted(ctx, 0, 3, 5)
-    grad_x, grad_values, grad_bias = _gradients(ctx, grad, ctx.saved_tensors[0])
+    x, *saved = ctx.saved_tensors  # once: checkpoints allow no more
+    grad_x, grad_values, grad_bias = _gradients(ctx, grad, x, saved)
     return grad_x, None, None, grad_values, None, grad_bias, None, None, None, None
 
 
@@ -182,8 +160,8 @@ def _setup_mm(ctx, inputs, output) -> None:
 
 def _backward_mm(ctx, grad):
     _wanted(ctx, 4, 2, 5)
-    x = ctx.saved_tensors[0].t().contiguous()
-    grad_x, grad_values, grad_bias = _gradients(ctx, grad.t(), x)
+    b, *saved = ctx.saved_tensors
+    grad_x, grad_values, grad_bias = _gradients(ctx, grad.t(), b.t().contiguous(), saved)
     return None, None, grad_values, None, None if grad_x is None else grad_x.t(), grad_bias, None, None, None, None
 
 
