@@ -3,7 +3,7 @@
 #
 #   sh tests/run.sh            everything
 #   sh tests/run.sh NAME...    only those steps: format rooms tables build tidy unit postgres asan unit-asan
-#                              compile sanitize install torch
+#                              compile sanitize install torch wheel
 #
 # Each step installs what it needs and is missing. GPU tests say "skipped: no CUDA device" when there is none. A step
 # that found nothing to look at fails.
@@ -123,13 +123,23 @@ check_compile() {
     env ${nvrtc_folder:+"VIRTUAL_ENV=$tools"} sh tests/compile_space.sh
 }
 
-# The PyTorch package on the CPU, with the operators that the build step built.
+# The PyTorch package on the CPU, with the operators that the build step built, and its example. TRIAGE_TORCH_TESTS=0 leaves
+# it out: PyPI's torch is a download of 0.5 GB.
 check_torch() {
+    [ "${TRIAGE_TORCH_TESTS:-1}" != 0 ] || { echo "skipped: TRIAGE_TORCH_TESTS is 0" && return 77; }
     need_torch || { echo "skipped: torch cannot be had from PyPI" && return 77; }
-    export PYTHONPATH=python TRIAGE_KERNELS_LIB="$PWD/build/lib" OMP_WAIT_POLICY=passive
-    for file in tests/torch/test_*.py; do
+    export PYTHONPATH="$PWD/python" TRIAGE_KERNELS_LIB="$PWD/build/lib" OMP_WAIT_POLICY=passive
+    for file in tests/torch/test_*.py examples/llama_validation.py; do
         "$torch_python" -W ignore "$file"
     done
+}
+
+# The wheel compiles the library once more: by hand, or where its build changes.
+check_wheel() {
+    [ "${TRIAGE_WHEEL_TESTS:-0}" = 1 ] || { echo "skipped: minutes of compiling; TRIAGE_WHEEL_TESTS=1 runs it" && return 77; }
+    need_packages $build_packages
+    need_torch
+    CMAKE_BUILD_PARALLEL_LEVEL=$jobs sh tests/torch/wheel.sh
 }
 
 step format check_format
@@ -145,6 +155,7 @@ step compile check_compile
 step sanitize sh tests/gpu/sanitize.sh --out "$log/sanitize-out"
 step install sh tests/install.sh
 step torch check_torch
+step wheel check_wheel
 
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

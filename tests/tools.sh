@@ -29,16 +29,17 @@ need_nvrtc() {
     nvrtc_folder=$(echo "$tools"/lib/python3*/site-packages/nvidia/cu13/lib)
 }
 
-# torch of PyPI, without its 2.5 GB of CUDA's libraries, in an environment of its own: torch_python is its interpreter.
+# torch of PyPI, without its 2.5 GB of CUDA's libraries, and transformers, in an environment of its own: torch_python is its
+# interpreter.
 torch_python=$PWD/build/torch/bin/python
-torch_wheels="torch==2.15.0 nvidia-cuda-runtime==13.2.75 nvidia-cuda-cupti==13.2.75 filelock typing-extensions sympy mpmath
-    networkx jinja2 markupsafe fsspec setuptools"
+torch_wheels="torch==2.15.0 nvidia-cuda-runtime==13.2.75 nvidia-cuda-cupti==13.2.75"
+torch_needs="filelock typing-extensions>=4.13 setuptools sympy>=1.13.3 networkx jinja2 fsspec transformers==5.24.0"
 need_torch() {
-    [ "$(cat build/torch/installed 2>/dev/null)" != "$torch_wheels" ] || return 0
+    [ "$(cat build/torch/installed 2>/dev/null)" != "$torch_wheels $torch_needs" ] || return 0
     need_packages gcc libc6-dev binutils python3-venv ca-certificates
-    say "installing torch from PyPI into build/torch"
-    python3 -m venv --clear build/torch &&
-        "$torch_python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile $torch_wheels &&
+    say "installing torch and transformers from PyPI into build/torch"
+    pip="$torch_python -m pip install --quiet --disable-pip-version-check --no-compile"
+    python3 -m venv --clear build/torch && $pip --no-deps $torch_wheels && $pip $torch_needs &&
         "$torch_python" tests/torch/stand_ins.py && "$torch_python" -W ignore -c 'import torch' &&
-        echo "$torch_wheels" >build/torch/installed
+        echo "$torch_wheels $torch_needs" >build/torch/installed
 }
