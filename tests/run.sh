@@ -129,9 +129,8 @@ check_torch() {
     [ "${TRIAGE_TORCH_TESTS:-1}" != 0 ] || { echo "skipped: TRIAGE_TORCH_TESTS is 0" && return 77; }
     need_torch || { echo "skipped: torch cannot be had from PyPI" && return 77; }
     export PYTHONPATH="$PWD/python" TRIAGE_KERNELS_LIB="$PWD/build/lib" OMP_WAIT_POLICY=passive
-    for file in tests/torch/test_*.py examples/llama_validation.py; do
-        "$torch_python" -W ignore "$file"
-    done
+    "$torch_python" -W ignore -m unittest discover tests/torch
+    "$torch_python" -W ignore examples/llama_validation.py
 }
 
 # The wheel compiles the library once more: by hand, or where its build changes.
