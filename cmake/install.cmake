@@ -15,6 +15,16 @@ if(TRI_PROGRAMS)
   install(TARGETS ${TRI_PROGRAMS} EXPORT triage-tools RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
   install(EXPORT triage-tools NAMESPACE triage:: DESTINATION ${package_dir} COMPONENT tools)
 endif()
+if(TARGET words)
+  foreach(name ${TRI_PROGRAMS})
+    set(words ${PROJECT_BINARY_DIR}/words/${name})
+    install(FILES ${words}.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tools)
+    install(FILES ${words}.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME ${name}
+            COMPONENT tools)
+    install(FILES ${words}.zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions RENAME _${name}
+            COMPONENT tools)
+  endforeach()
+endif()
 install(FILES ${PROJECT_SOURCE_DIR}/src/triage.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev)
 
 # ---- find_package(triage) and pkg-config triage ------------------------------------------------------------------

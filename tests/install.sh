@@ -42,7 +42,12 @@ install_build() {
     mv $manifest "$scratch/ours"
     [ ! -e "$scratch/manifest" ] || mv "$scratch/manifest" $manifest
     lib=$(dirname "$(find "$prefix" -name libtriage.so)")
-    "$prefix/bin/triage_tune" --help >/dev/null
+    for program in triage_tune triage_db triage_bench triage_worker; do
+        "$prefix/bin/$program" --help >/dev/null
+        for file in man/man1/$program.1 bash-completion/completions/$program zsh/vendor-completions/_$program; do
+            [ -s "$prefix/share/$file" ] || fail "$file is not installed"
+        done
+    done
 }
 
 check_by_hand() {

@@ -7,6 +7,7 @@
 #include "cli/bench/bench.h"
 #include "cli/common/fleet.h"
 #include "cli/common/libraries.h"
+#include "cli/common/options.h"
 #include "cli/common/problem.h"
 #include "cli/common/progress.h"
 #include "measure/device_lock.h"
@@ -128,6 +129,10 @@ static const struct argp parser = {
         "Exit codes: 0 done, 1 slower than --compare, 64 wrong usage, 65 bad input data, 69 no usable "
         "device, 70 triage's result was "
         "not right, 74 input/output, 130 interrupted."};
+
+static const tri_cli_program program = {.name = "triage_bench",
+                                        .about = "how fast a kernel is beside what else can be installed",
+                                        .argp = &parser};
 
 /* ---- who takes part ---- */
 
@@ -424,7 +429,7 @@ int main(int argc, char **argv) {
     tri_cli_look_below_pythons();
     argp_program_version =
         "triage_bench " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
-    argp_parse(&parser, argc, argv, 0, NULL, &o);
+    tri_cli_parse(&program, argc, argv, &o);
     if (o.samples)
         TRI_TRY(tri_parse_int64(&samples, o.samples, 6, TRI_SAMPLES_MAX, "--samples"));
     if (o.seed)

@@ -19,7 +19,7 @@ static triage_status parse_shape(tri_attention_problem *out, const char *text) {
                                         "--shape's SK", "--shape's D",  "--shape's DV"};
     int64_t v[7] = {0};
     size_t found = 0;
-    triage_status status = tri_cli_parse_list(v, 7, &found, text, ',', EXTENT_MAX, names);
+    triage_status status = tri_cli_parse_list(v, 7, &found, text, tri_cli_separator(text), EXTENT_MAX, names);
     if (status == TRIAGE_OK && found != 6 && found != 7)
         status =
             tri_cli_usage("--shape %.64s has %zu numbers: B,HQ,HKV,SQ,SK,D[,DV] are wanted, each 1 to %d",
@@ -292,8 +292,8 @@ static triage_status from_job(tri_cli_problem_options *out, json_t *texts) {
 static const struct argp_option options[] = {
     {"shape", 0, "B,HQ,HKV,SQ,SK,D[,DV]", 0,
      "Sequences, heads of Q, of K and V, queries, keys, elements of a head", 0},
-    {"dtype", 0, "TYPE", 0, "Type of Q, K, V: f16, bf16, f32, e4m3 (default bf16 on cuda, f32 on host)", 0},
-    {"out-dtype", 0, "TYPE", 0, "Type of O: f16, bf16; f32 for f32 (default that of Q; bf16 for e4m3)", 0},
+    {"dtype", 0, "f16|bf16|f32|e4m3", 0, "Type of Q, K, V (default bf16 on cuda, f32 on host)", 0},
+    {"out-dtype", 0, "f32|f16|bf16", 0, "Type of O; f32 for f32 alone (default that of Q; bf16 for e4m3)", 0},
     {"mask", 0, "MASK", 0,
      "full (default), causal, causal-top-left, window:L,R (keys before and behind; - is open), "
      "blocks:FILE.smtx, "
@@ -301,14 +301,14 @@ static const struct argp_option options[] = {
      0},
     {"mask-block", 0, "B|BMxBN", 0,
      "Queries and keys of a block of the mask: 16, 32, 64 or 128 each (default 64)", 0},
-    {"mask-lists", 0, "WHOSE", 0,
+    {"mask-lists", 0, "all|kv|q|batch|batch-kv|batch-q", 0,
      "Who has lists of blocks of its own: all (one for all, default), kv, q (heads), batch, batch-kv, "
      "batch-q",
      0},
     {"mask-bits", 0, "yes|no", 0,
      "Every fifth block is seen in part, by a bit for each query and key (default no)", 0},
     {"softcap", 0, "X", 0, "Scores become X tanh(score / X), X above 0; kernels take any X", 0},
-    {"lengths", 0, "KIND", 0,
+    {"lengths", 0, "dense|varlen|cache", 0,
      "dense (default); varlen: up to SQ and SK, found by offsets; cache: SK keys are the room of a KV cache",
      0},
     {"paged", 0, "SIZE", 0, "A KV cache in pages of SIZE keys, 1 to 2147483647", 0},

@@ -9,19 +9,20 @@
 #define EXTENT_MAX 2147483647
 #define BLOCK_MAX 1024
 
-static const struct argp_option own_options[] = {
-    {"shape", 0, "M,N,K", 0, "Rows and columns, each 1 to 2147483647; the block divides M and K", 0},
-    {"sparsity", 0, "S", 0, "Share of A's blocks that are not stored, 0 to 1: a seeded random pattern", 0},
-    {"block", 0, "B|BMxBK", 0, "Elements of a block, B x B or BM x BK, each 1 to 1024 (default 64)", 0},
-    {"dtype", 0, "TYPE", 0, "Type of A and B: f16, bf16, f32, e4m3 (default f16 on cuda, f32 on host)", 0},
-    {"out-dtype", 0, "TYPE", 0, "Type of C: f16, bf16, f32 (default that of A and B; bf16 for e4m3)", 0},
-    {"scale", 0, "tensor|block", 0,
-     "With e4m3: A has one scale (default), or one for each stored block; B has one", 0},
-    {"pattern", 0, "FILE", 0,
-     "A .smtx or .mtx file instead of --shape and --sparsity: each nonzero is one block", 0},
-    {"n", 0, "N", 0, "With --pattern: columns of B and C, 1 to 2147483647", 0},
-    {"layout", 0, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 0},
-    {0}};
+static const struct argp_option own_options[] =
+    {/* what a problem needs comes first in --help */
+     {"shape", 0, "M,N,K", 0, "Rows and columns, each 1 to 2147483647; the block divides M and K", 1},
+     {"sparsity", 0, "S", 0, "Share of A's blocks that are not stored, 0 to 1: a seeded random pattern", 1},
+     {"pattern", 0, "FILE", 0,
+      "A .smtx or .mtx file instead of --shape and --sparsity: each nonzero is one block", 1},
+     {"n", 0, "N", 0, "With --pattern: columns of B and C, 1 to 2147483647", 1},
+     {"block", 0, "B|BMxBK", 0, "Elements of a block, B x B or BM x BK, each 1 to 1024 (default 64)", 2},
+     {"dtype", 0, "f16|bf16|f32|e4m3", 0, "Type of A and B (default f16 on cuda, f32 on host)", 2},
+     {"out-dtype", 0, "f32|f16|bf16", 0, "Type of C (default that of A and B; bf16 for e4m3)", 2},
+     {"scale", 0, "tensor|block", 0,
+      "With e4m3: A has one scale (default), or one for each stored block; B has one", 2},
+     {"layout", 0, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 2},
+     {0}};
 
 /* ---- parsing ---------------------------------------------------------------------------------------- */
 
@@ -29,7 +30,7 @@ static triage_status parse_shape(tri_bsr_problem *out, const char *text) {
     static const char *const names[] = {"--shape's M", "--shape's N", "--shape's K"};
     int64_t v[3] = {0};
     size_t found = 0;
-    triage_status status = tri_cli_parse_list(v, 3, &found, text, ',', EXTENT_MAX, names);
+    triage_status status = tri_cli_parse_list(v, 3, &found, text, tri_cli_separator(text), EXTENT_MAX, names);
     if (status == TRIAGE_OK && found != 3)
         status = tri_cli_usage("--shape %.64s has %zu numbers: M,N,K are wanted, each 1 to %d", text, found,
                                EXTENT_MAX);

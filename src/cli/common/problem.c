@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/common/common.h"
+#include "cli/common/options.h"
 
 #define TRI_OPERATION(name) extern const tri_cli_op tri_cli_op_##name;
 #include "op/list.def"
@@ -30,8 +31,8 @@ static struct argp_option
     own_options[OPS][OPTIONS_MAX + 1]; /* with keys: KEY_FIRST + operation * OPTIONS_MAX + option */
 static struct argp argps[OPS];
 static struct argp_child children[OPS + 1];
-static char op_help[300];
-static struct argp_option op_option[] = {{"op", KEY_OP, "OP", 0, op_help, 0}, {0}};
+static char op_help[300], op_words[300];
+static struct argp_option op_option[] = {{"op", KEY_OP, op_words, 0, op_help, 0}, {0}};
 
 const char *tri_cli_given(const tri_cli_problem_options *options, const char *name) {
     const char *text = NULL;
@@ -45,7 +46,7 @@ triage_status tri_cli_give(tri_cli_problem_options *options, const char *name, c
     if (options->count == TRI_CLI_GIVEN_MAX)
         return tri_cli_usage("more than %d options for a problem", TRI_CLI_GIVEN_MAX);
     options->texts[options->count].name = name;
-    options->texts[options->count].text = text;
+    options->texts[options->count].text = strstr(name, "dtype") ? tri_cli_type_of(text) : text;
     options->count++;
     return TRIAGE_OK;
 }
@@ -87,7 +88,11 @@ static bool is_shown(size_t op, const char *name) {
 }
 
 void tri_cli_problem_start(void) {
-    snprintf(op_help, sizeof op_help, "Operation: %s (default %s)", tri_operation_names(), ops[0]->op->name);
+    snprintf(op_help, sizeof op_help, "Operation (default %s)", ops[0]->op->name);
+    op_words[0] = '\0';
+    for (size_t i = 0; i < OPS; i++)
+        snprintf(op_words + strlen(op_words), sizeof op_words - strlen(op_words), "%s%s", i ? "|" : "",
+                 ops[i]->op->name);
     for (size_t i = 0; i < OPS; i++) {
         size_t count = 0;
         for (const struct argp_option *o = ops[i]->options; o->name && count < OPTIONS_MAX; o++) {
@@ -98,11 +103,15 @@ void tri_cli_problem_start(void) {
             count++;
         }
         argps[i] = (struct argp){.options = own_options[i], .parser = parse_own};
-        children[i] = (struct argp_child){&argps[i], 0, ops[i]->heading, 0};
+        children[i] = (struct argp_child){&argps[i], 0, ops[i]->heading, (int)i + 1};
     }
 }
 
 /* ---- for the operations' files -------------------------------------------------------------------------- */
+
+char tri_cli_separator(const char *shape) {
+    return strchr(shape, ',') ? ',' : 'x';
+}
 
 triage_status tri_cli_parse_list(int64_t *out, size_t count, size_t *found, const char *text, char separator,
                                  int64_t high, const char *const *names) {

@@ -76,6 +76,8 @@ typedef struct tri_cli_op {
 /* Splits text at the separator into count integers, each 1 .. high; *found tells how many there were. */
 triage_status tri_cli_parse_list(int64_t *out, size_t count, size_t *found, const char *text, char separator,
                                  int64_t high, const char *const *names);
+/* Of a shape: commas, or the x of "512x512x512" where there are none. */
+char tri_cli_separator(const char *shape);
 /* Linux overcommits: an allocation beyond the machine would succeed and the process die later. */
 triage_status tri_cli_check_memory(double bytes, const char *what);
 /* The members of a job as options of these names, with "_" for "-". TRIAGE_E_DATA names one that is none. */

@@ -11,6 +11,7 @@
 #include "cli/db/evidence.h"
 #include "cli/db/explain.h"
 #include "cli/common/fleet.h"
+#include "cli/common/options.h"
 
 /* ---- the command line --------------------------------------------------------------------------------- */
 
@@ -538,10 +539,44 @@ static const command commands[] = {
      HAS(KEY_CACHE) | HAS(KEY_MAX_AGE) | HAS(KEY_MAX_SIZE) | HAS(KEY_DRY_RUN) | HAS_JSON, run_gc},
 };
 
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+/* Does a command have a meaning for the option of that name? */
+static bool takes(size_t at, const char *option) {
+    const unsigned allowed = commands[at].allowed | HAS(KEY_NO_COLOR);
+    for (const struct argp_option *o = argp_options; o->name; o++)
+        if (strcmp(o->name, option) == 0)
+            return (allowed & HAS(o->key)) != 0;
+    return (allowed & (strcmp(option, "op") == 0 ? HAS_OP | HAS_PROBLEM : HAS_PROBLEM)) != 0;
+}
+
+static const char *command_names[COMMANDS + 1];
+static const tri_cli_program program = {.name = "triage_db",
+                                        .about = "show and move what triage has measured",
+                                        .argp = &parser,
+                                        .commands = command_names,
+                                        .takes = takes};
+
+static void name_commands(void) {
+    for (size_t i = 0; i < COMMANDS; i++)
+        command_names[i] = commands[i].name;
+}
+
+static triage_status refuse_command(const char *typed) {
+    char all[256] = "";
+    for (size_t i = 0; i < COMMANDS; i++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", command_names[i]);
+    if (!typed)
+        return tri_cli_usage("a command is wanted: %s (see --help)", all);
+    const char *nearest = tri_cli_nearest(typed, command_names, COMMANDS);
+    return nearest ? tri_cli_usage("unknown command \"%.40s\"; did you mean %s?", typed, nearest)
+                   : tri_cli_usage("unknown command \"%.40s\": not one of %s", typed, all);
+}
+
 /* NULL if there is none, with the message set. */
 static const command *find_command(const options *o) {
     const size_t given = o->count ? o->count - 1 : 0;
-    for (size_t i = 0; o->count && i < sizeof commands / sizeof commands[0]; i++) {
+    for (size_t i = 0; o->count && i < COMMANDS; i++) {
         const command *c = &commands[i];
         if (strcmp(c->name, o->arguments[0]) != 0)
             continue;
@@ -550,15 +585,7 @@ static const command *find_command(const options *o) {
         tri_cli_usage("%s takes %s; %zu arguments given", c->name, c->arguments, given);
         return NULL;
     }
-    if (o->count)
-        tri_cli_usage(
-            "unknown command \"%.40s\": not list, show, explain, verify, export, import, key, merge, hash, "
-            "setup, sync, enqueue, jobs, status or gc",
-            o->arguments[0]);
-    else
-        tri_cli_usage("a command is wanted: list, show, explain, verify, export, import, key, merge, hash, "
-                      "setup, sync, "
-                      "enqueue, jobs, status or gc (see --help)");
+    refuse_command(o->count ? o->arguments[0] : NULL);
     return NULL;
 }
 
@@ -587,8 +614,9 @@ static triage_status check_options(const command *c, const options *o) {
 int main(int argc, char **argv) {
     static options o;
     tri_cli_start();
+    name_commands();
     argp_program_version = "triage_db " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
-    argp_parse(&parser, argc, argv, 0, NULL, &o);
+    tri_cli_parse(&program, argc, argv, &o);
     const command *c = find_command(&o);
     triage_status status = c ? check_options(c, &o) : TRIAGE_E_INVALID;
     if (c && status == TRIAGE_OK)

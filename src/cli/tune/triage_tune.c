@@ -7,6 +7,7 @@
 
 #include "cli/common/common.h"
 #include "cli/common/fleet.h"
+#include "cli/common/options.h"
 #include "cli/common/problem.h"
 #include "cli/common/progress.h"
 #include "cli/tune/report.h"
@@ -183,6 +184,11 @@ static const struct argp parser = {
         "only pip has installed.\n\n"
         "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 no candidate was "
         "right, 74 input/output, 130 interrupted with results kept."};
+
+static const tri_cli_program program = {.name = "triage_tune",
+                                        .about =
+                                            "find the fastest right kernel for a problem, and remember it",
+                                        .argp = &parser};
 
 /* ---- from texts to what they mean --------------------------------------------------------------------------- */
 
@@ -606,7 +612,7 @@ int main(int argc, char **argv) {
     triage_status status = TRIAGE_OK;
     tri_cli_start();
     argp_program_version = "triage_tune " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
-    argp_parse(&parser, argc, argv, 0, NULL, &o);
+    tri_cli_parse(&program, argc, argv, &o);
     TRI_TRY(make_setup(&s, &o));
     if (o.worker) {
         status = work(&o, &s, argv);

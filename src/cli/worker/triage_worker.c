@@ -1,5 +1,6 @@
 /* The program that triage_tune starts to compile and to measure in, and in which whoever opens a space file of a
  * stranger's has its Lua run. Not for hands: it talks over a socket that it inherits. */
+#include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 
 #include "cli/common/common.h"
 #include "cli/common/libraries.h"
+#include "cli/common/options.h"
 #include "base/confine.h"
 #include "measure/guard.h"
 #include "measure/worker.h"
@@ -32,12 +34,13 @@ static void die_plainly(void) {
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 }
 
-static int print_help(void) {
-    puts("triage_worker is what triage_tune starts to compile and to measure in, so that a candidate that "
-         "crashes or hangs\ntakes only that process with it. It has no options and is not for hands: see "
-         "triage_tune --help.");
-    return tri_cli_finish(TRI_EXIT_OK);
-}
+static const struct argp parser = {
+    .doc =
+        "triage_worker is what triage_tune starts to compile and to measure in, so that a candidate that "
+        "crashes or hangs\n"
+        "takes only that process with it. It has no options and is not for hands: see triage_tune --help."};
+static const tri_cli_program program = {
+    .name = "triage_worker", .about = "what triage_tune compiles and measures in", .argp = &parser};
 
 /* "triage_worker space PID": PID is that of the process whose main thread started us, else 0; then the end of the socket
  * is what tells us that it is gone. */
@@ -66,8 +69,10 @@ static void keep_libraries_readable(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc == 2 && strcmp(argv[1], "--help") == 0)
-        return print_help();
+    if (argc == 2 && strncmp(argv[1], "--", 2) == 0) {
+        argp_program_version = "triage_worker " TRIAGE_VERSION;
+        tri_cli_parse(&program, argc, argv, NULL);
+    }
     if (argc >= 4 && strcmp(argv[1], "guard") == 0)
         return tri_guard_run(argv + 2);
     if (argc == 3 && strcmp(argv[1], "space") == 0 && is_socket(TRI_WORKER_SOCKET))
