@@ -149,6 +149,11 @@ check_dockerfile() {
     passed "cpack -G DEB"
 }
 
+# in_bare COMMAND: in that Debian, with a /proc of its own that ends with the command
+in_bare() {
+    unshare --mount sh -eu -c 'mount -t proc proc "$1/proc"; exec chroot "$1" sh -eu -c "$2"' sh "$bare" "$1"
+}
+
 # A bare Debian of its own, which has seen none of the packages that a build needs.
 check_packages() {
     [ -n "${TRIAGE_BARE:-}" ] && [ "$(id -u)" -eq 0 ] ||
@@ -161,11 +166,10 @@ check_packages() {
     cp -al /var/cache/apt/archives/. "$bare/var/cache/apt/archives/" 2>/dev/null || true
     cp -a "$scratch/packages" "$app" "$bare/"
     docker_steps 2 | sed 's/apt-get install/apt-get install -qq/' >"$bare/steps"
-    chroot "$bare" sh -eu /steps >"$scratch/log" 2>&1 || { tail -n 30 "$scratch/log" && fail "the packages in a bare Debian"; }
-    chroot "$bare" triage_db list --db /none.db 2>/dev/null && fail "a database that is not there was read"
-    chroot "$bare" triage_tune --shape 64,64,64 --sparsity 0.5 --block 16 --device host --budget 1 -q
-    chroot "$bare" sh -eu -c 'cc /app.c -ltriage -o /app && /app'
-    chroot "$bare" sh -eu -c 'apt-get remove -y -qq libtriage0 triage-tools >/dev/null && ! test -e /usr/bin/triage_db'
+    in_bare 'sh -eu /steps' >"$scratch/log" 2>&1 || { tail -n 30 "$scratch/log" && fail "the packages in a bare Debian"; }
+    in_bare 'triage_tune --shape 64,64,64 --sparsity 0.5 --block 16 --device host --budget 1 -q && triage_db list'
+    in_bare 'cc /app.c -ltriage -o /app && /app'
+    in_bare 'apt-get remove -y -qq libtriage0 triage-tools >/dev/null && ! test -e /usr/bin/triage_db'
     passed "the packages in a bare Debian"
 }
 
