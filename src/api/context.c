@@ -82,6 +82,16 @@ static void forget_predictors(triage_context *context) {
     }
 }
 
+void tri_context_lock(triage_context *context) {
+    tri_log_keep();
+    pthread_mutex_lock(&context->lock);
+}
+
+void tri_context_unlock(triage_context *context) {
+    pthread_mutex_unlock(&context->lock);
+    tri_log_tell();
+}
+
 void tri_context_find_store(triage_context *context) {
     if (context->store || !context->local_path)
         return;
@@ -132,6 +142,7 @@ triage_status triage_context_open(triage_context **out, const triage_context_opt
     options = &known;
     TRI_TRY(tri_calloc(&context, 1, sizeof *context));
     pthread_mutex_init(&context->lock, NULL);
+    pthread_cond_init(&context->made, NULL);
     context->log = (tri_log){options->log, options->log_user};
     TRI_TRY(copy_text(&context->cache_dir, options->cache_dir));
     TRI_TRY(copy_text(&context->data_dir, options->data_dir));
@@ -159,6 +170,7 @@ void triage_context_free(triage_context *context) {
     tri_store_close(context->pretuned);
     tri_store_close(context->store);
     (void)tri_sync_thread_free(context->sync, NULL);
+    pthread_cond_destroy(&context->made);
     pthread_mutex_destroy(&context->lock);
     free(context->local_path);
     free(context->cache_dir);
@@ -251,7 +263,7 @@ triage_status tri_context_dense_time(double *median_ns, triage_context *context,
     tri_store *pretuned = NULL;
     triage_status status = TRIAGE_OK;
     *median_ns = 0;
-    pthread_mutex_lock(&context->lock);
+    tri_context_lock(context);
     TRI_TRY(look_up_own(median_ns, context, problem, info));
     if (*median_ns > 0)
         goto done;
@@ -259,6 +271,6 @@ triage_status tri_context_dense_time(double *median_ns, triage_context *context,
     if (pretuned)
         TRI_TRY(tri_dense_lookup(median_ns, pretuned, problem, info));
 done:
-    pthread_mutex_unlock(&context->lock);
+    tri_context_unlock(context);
     return status;
 }

@@ -28,7 +28,10 @@ struct triage_context {
     tri_device *device;
     char *cache_dir, *data_dir; /* NULL: none, the built-in ones */
     tri_log log;
-    pthread_mutex_t lock; /* held while a plan is made; never by a call that finds its plan */
+    /* Held while a kernel is looked up, never while one is compiled, never by a call that finds its plan. Whoever takes it
+     * keeps the lines of the log until it is given back: tri_context_lock, _unlock. */
+    pthread_mutex_t lock;
+    pthread_cond_t made;                   /* a kernel, or it failed: what is_being_made has changed */
     tri_space *spaces[TRI_OPERATIONS_MAX]; /* by operation, once asked; under lock, as are all below */
     tri_store *store;                      /* NULL: no database */
     char *local_path;      /* with a server: the file that store is, once it is there; NULL: none */
@@ -54,6 +57,7 @@ typedef struct tri_matrix_schedule {
 
 struct triage_bsr_matrix {
     triage_context *context;
+    pthread_mutex_t lock; /* held while a plan is put together, its kernel being there */
     tri_calls *calls;
     triage_dtype dtype;
     int64_t rows, cols;
@@ -63,11 +67,15 @@ struct triage_bsr_matrix {
     tri_address row_ptr, col_idx; /* ours */
     tri_address values;
     bool owns_values;
-    tri_matrix_schedule *schedules; /* under context->lock */
-    /* Lists of published plans by key: nodes are prepended under context->lock and never change or leave
+    tri_matrix_schedule *schedules; /* under lock */
+    /* Lists of published plans by key: nodes are prepended under lock and never change or leave
      * before the matrix does, so readers walk them without a lock. */
     _Atomic(tri_plan *) plans[TRI_PLAN_BUCKETS];
 };
+
+void tri_context_lock(triage_context *context);
+/* Then tells what was logged meanwhile. */
+void tri_context_unlock(triage_context *context);
 
 /* The local file of a server, if it has come to be since the context was opened. Under context->lock. */
 void tri_context_find_store(triage_context *context);
@@ -86,7 +94,7 @@ triage_status tri_context_space(tri_space **out, triage_context *context, const 
 /* Frees what plan.c keeps in a context (loaded kernels, compiled images). */
 void tri_context_free_kernels(triage_context *context);
 
-/* The schedule for a kernel's panels, made and uploaded on the first request. Under context->lock. */
+/* The schedule for a kernel's panels, made and uploaded on the first request. Under matrix->lock. */
 triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matrix *matrix,
                                       const tri_launch *launch);
 

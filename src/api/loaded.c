@@ -1,4 +1,8 @@
-/* Kernels chosen for a problem, compiled and loaded, once for a context. */
+/* Kernels chosen for a problem, compiled and loaded, once for a context.
+ *
+ * The context's lock is held while one is looked up, and not while it is compiled and loaded, which takes seconds: an entry
+ * of a list that is being made is in it from the start, and who wants the same waits for context->made. A thread waits only
+ * for one that compiles, and that one waits for nobody. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,30 +11,60 @@
 
 struct tri_compiled {
     tri_compiled *next;
+    bool is_being_made;
     char source_hash[TRI_HASH_SIZE];
     tri_image image;
 };
 
 /* ---- compiled kernels, one a source text ---- */
 
-static triage_status compile(const tri_image **out, triage_context *context, const tri_source *source) {
-    triage_status status = TRIAGE_OK;
-    const char *target = tri_device_describe(context->device)->target;
-    char hash[TRI_HASH_SIZE];
-    tri_source_hash(hash, source, target);
+static tri_compiled *find_compiled(const triage_context *context, const char *hash) {
     tri_compiled *entry = context->compiled;
     while (entry && strcmp(entry->source_hash, hash) != 0)
         entry = entry->next;
+    return entry;
+}
+
+/* Without the lock, which is held before and after. */
+static triage_status compile_unlocked(tri_compiled *entry, triage_context *context,
+                                      const tri_source *source) {
+    const char *target = tri_device_describe(context->device)->target;
+    pthread_mutex_unlock(&context->lock);
+    triage_status status = tri_compile(&entry->image, target, source, context->cache_dir);
+    pthread_mutex_lock(&context->lock);
+    entry->is_being_made = false;
+    pthread_cond_broadcast(&context->made);
+    return status;
+}
+
+static void drop_compiled(triage_context *context, tri_compiled *entry) {
+    tri_compiled **at = &context->compiled;
+    while (*at != entry)
+        at = &(*at)->next;
+    *at = entry->next;
+    free(entry);
+}
+
+static triage_status compile(const tri_image **out, triage_context *context, const tri_source *source) {
+    triage_status status = TRIAGE_OK;
+    char hash[TRI_HASH_SIZE];
+    tri_source_hash(hash, source, tri_device_describe(context->device)->target);
+    tri_compiled *entry = find_compiled(context, hash);
+    while (entry && entry->is_being_made) {
+        pthread_cond_wait(&context->made, &context->lock);
+        entry = find_compiled(context, hash);
+    }
     if (!entry) {
         TRI_TRY(tri_calloc(&entry, 1, sizeof *entry));
-        status = tri_compile(&entry->image, target, source, context->cache_dir);
-        if (status != TRIAGE_OK) {
-            free(entry);
-            return status;
-        }
         memcpy(entry->source_hash, hash, sizeof hash);
+        entry->is_being_made = true;
         entry->next = context->compiled;
         context->compiled = entry;
+        status = compile_unlocked(entry, context, source);
+        if (status != TRIAGE_OK) {
+            drop_compiled(context, entry);
+            return status;
+        }
     }
     *out = &entry->image;
 done:
@@ -55,7 +89,9 @@ static triage_status compile_and_load(tri_loaded *loaded, triage_context *contex
     if (loaded->image->spill_bytes > candidate->spill_limit)
         return tri_fail(TRIAGE_E_COMPILE, "%s spills %d bytes; must be at most %d", candidate->config,
                         loaded->image->spill_bytes, candidate->spill_limit);
+    pthread_mutex_unlock(&context->lock);
     status = tri_kernel_load(&loaded->kernel, context->device, loaded->image, &candidate->launch);
+    pthread_mutex_lock(&context->lock);
 done:
     return status;
 }
@@ -175,32 +211,63 @@ done:
     return status;
 }
 
+static tri_loaded *find_loaded(const triage_context *context, const char *key, uint64_t variant) {
+    tri_loaded *entry = context->loaded;
+    while (entry && (entry->variant != variant || strcmp(entry->problem_key, key) != 0))
+        entry = entry->next;
+    return entry;
+}
+
+static void drop_loaded(triage_context *context, tri_loaded *loaded) {
+    tri_loaded **at = &context->loaded;
+    while (*at != loaded)
+        at = &(*at)->next;
+    *at = loaded->next;
+    free_loaded(loaded);
+}
+
+/* Takes the key. */
+static triage_status make(tri_loaded **out, triage_context *context, char *key, const tri_problem *problem,
+                          const tri_problem *chosen_by, uint64_t variant) {
+    tri_loaded *made = NULL;
+    triage_status status = tri_calloc(&made, 1, sizeof *made);
+    if (status != TRIAGE_OK) {
+        free(key);
+        return status;
+    }
+    *made =
+        (tri_loaded){.next = context->loaded, .is_being_made = true, .problem_key = key, .variant = variant};
+    context->loaded = made;
+    status = find_and_load(made, context, chosen_by);
+    if (status == TRIAGE_OK && chosen_by != problem)
+        status = fit(made, context, problem);
+    made->is_being_made = false;
+    pthread_cond_broadcast(&context->made);
+    if (status == TRIAGE_OK)
+        *out = made;
+    else
+        drop_loaded(context, made); /* the next to come tries again */
+    return status;
+}
+
 triage_status tri_loaded_for(const tri_loaded **out, triage_context *context, const tri_problem *problem,
                              const tri_problem *chosen_by, uint64_t variant) {
-    triage_status status = TRIAGE_OK;
     char *key = NULL;
-    tri_loaded *made = NULL;
-    TRI_TRY(tri_problem_key(&key, problem));
-    for (const tri_loaded *entry = context->loaded; entry; entry = entry->next) {
-        if (entry->variant == variant && strcmp(entry->problem_key, key) == 0) {
-            *out = entry;
-            goto done;
-        }
+    triage_status status = tri_problem_key(&key, problem);
+    if (status != TRIAGE_OK)
+        return status;
+    tri_context_lock(context);
+    tri_loaded *entry = find_loaded(context, key, variant);
+    while (entry && entry->is_being_made) {
+        pthread_cond_wait(&context->made, &context->lock);
+        entry = find_loaded(context, key, variant);
     }
-    TRI_TRY(tri_calloc(&made, 1, sizeof *made));
-    TRI_TRY(find_and_load(made, context, chosen_by));
-    if (chosen_by != problem)
-        TRI_TRY(fit(made, context, problem));
-    made->problem_key = key;
-    key = NULL;
-    made->variant = variant;
-    made->next = context->loaded;
-    context->loaded = made;
-    *out = made;
-    made = NULL;
-done:
-    free_loaded(made);
-    free(key);
+    if (entry)
+        free(key);
+    else
+        status = make(&entry, context, key, problem, chosen_by, variant);
+    tri_context_unlock(context);
+    *out = entry;
     return status;
 }
 

@@ -8,6 +8,8 @@
 
 struct tri_loaded {
     tri_loaded *next;
+    bool
+        is_being_made; /* by a thread that compiles: beside it only next, problem_key, variant can be looked at */
     char *problem_key;
     uint64_t variant;
     tri_found found;        /* without its rendered text */
@@ -15,9 +17,9 @@ struct tri_loaded {
     tri_kernel *kernel;
 };
 
-/* The kernel for a problem. variant: tells apart problems of one key that a space may treat differently (alignments, the
- * exact number of blocks). chosen_by: the problem whose winner it is to be, mostly the same. Compiles, loads; under
- * context->lock. */
+/* The kernel for a problem. One thread makes it while others who want the same wait; no other problem waits for it.
+ * variant: tells apart problems of one key that a space may treat differently (alignments, the exact number of blocks).
+ * chosen_by: the problem whose winner it is to be, mostly the same. Compiles, loads; takes context->lock. */
 triage_status tri_loaded_for(const tri_loaded **out, triage_context *context, const tri_problem *problem,
                              const tri_problem *chosen_by, uint64_t variant);
 

@@ -105,5 +105,10 @@ typedef struct tri_log {
 } tri_log;
 void tri_log_line(const tri_log *log, triage_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Around what is done under a lock: this thread's lines in between are kept, and told to their callbacks in order when the
+ * lock is given back, so that a callback may call anything of ours. Pairs may lie in one another: the outermost tells.
+ * Telling leaves the thread's last error as it is. */
+void tri_log_keep(void);
+void tri_log_tell(void);
 
 #endif

@@ -162,6 +162,7 @@ triage_status triage_attention_create(triage_attention **out, triage_context *co
         return tri_fail(TRIAGE_E_INVALID, "%s is NULL", context ? "desc" : "context");
     TRI_TRY(tri_attention_check_desc(desc));
     TRI_TRY(allocate(&made));
+    pthread_mutex_init(&made->lock, NULL);
     made->context = context;
     made->problem = problem_of(desc);
     TRI_TRY(tri_attention_check(&made->problem));
@@ -186,6 +187,7 @@ void triage_attention_free(triage_attention *attention) {
     tri_attention_selector_free(attention);
     for (size_t i = 0; i < attention->owned_count; i++)
         tri_device_release(attention->context->device, attention->owned[i]);
+    pthread_mutex_destroy(&attention->lock);
     free(attention->memory);
 }
 

@@ -35,6 +35,7 @@ typedef struct tri_attention_selector tri_attention_selector;
 struct triage_attention {
     tri_attention_known known[TRI_ATTENTION_CALLS];
     triage_context *context;
+    pthread_mutex_t lock;          /* held while a plan or the selector is put together */
     tri_attention_problem problem; /* alignment and expanded are those of a call */
     tri_attention_args fixed; /* what calls have in common, lists of the host's with their device addresses */
     bool device_lists;

@@ -61,18 +61,15 @@ void tri_attention_plans_free(triage_attention *attention) {
     }
 }
 
-static triage_status build(tri_attention_plan **out, triage_attention *attention,
-                           const triage_attention_call *call, void *stream) {
-    triage_context *context = attention->context;
+static triage_status build(tri_attention_plan **out, triage_context *context, const tri_attention_problem *p,
+                           const tri_loaded *loaded, void *stream) {
     tri_attention_plan *plan = NULL;
-    tri_attention_problem p = attention->problem;
     triage_status status;
     TRI_TRY(tri_calloc(&plan, 1, sizeof *plan));
-    tri_attention_call_kind(&plan->alignment, &plan->expanded, attention, call);
-    p.alignment = plan->alignment;
-    p.expanded = plan->expanded;
-    TRI_TRY(load(&plan->loaded, context, &p));
-    plan->problem = tri_attention_problem_of(&p);
+    plan->alignment = p->alignment;
+    plan->expanded = p->expanded;
+    plan->loaded = loaded;
+    plan->problem = tri_attention_problem_of(p);
     TRI_TRY(take_kernel(plan, context->device, stream));
     /* what was cleared went through the default stream; the caller's may not wait for that one */
     TRI_TRY(tri_device_synchronize(context->device));
@@ -86,20 +83,25 @@ done:
 triage_status tri_attention_plan_make(tri_attention_plan **out, triage_attention *attention,
                                       const triage_attention_call *call, void *stream) {
     triage_context *context = attention->context;
-    triage_status status = TRIAGE_OK;
+    tri_attention_problem p = attention->problem;
+    const tri_loaded *loaded = NULL;
+    tri_attention_call_kind(&p.alignment, &p.expanded, attention, call);
     if (tri_device_is_capturing(context->device, stream))
         return tri_fail(TRIAGE_E_CAPTURE,
                         "a first call cannot be captured in a graph: call triage_attention_prepare before");
-    pthread_mutex_lock(&context->lock);
+    triage_status status = load(&loaded, context, &p);
+    if (status != TRIAGE_OK)
+        return status;
+    pthread_mutex_lock(&attention->lock);
     tri_attention_plan *plan = tri_attention_plan_find(attention, call, stream);
     if (!plan) {
-        status = build(&plan, attention, call, stream);
+        status = build(&plan, context, &p, loaded, stream);
         if (status == TRIAGE_OK) {
             plan->next = atomic_load_explicit(&attention->plans, memory_order_relaxed);
             atomic_store_explicit(&attention->plans, plan, memory_order_release);
         }
     }
-    pthread_mutex_unlock(&context->lock);
+    pthread_mutex_unlock(&attention->lock);
     *out = plan;
     return status;
 }

@@ -109,6 +109,7 @@ triage_status triage_bsr_matrix_create(triage_bsr_matrix **out, triage_context *
     TRI_TRY(check_desc(desc));
     TRI_TRY(check_arrays(desc));
     TRI_TRY(tri_calloc(&matrix, 1, sizeof *matrix));
+    pthread_mutex_init(&matrix->lock, NULL);
     matrix->context = context;
     matrix->dtype = desc->dtype;
     matrix->rows = desc->rows;
@@ -163,6 +164,7 @@ void triage_bsr_matrix_free(triage_bsr_matrix *matrix) {
     if (matrix->owns_values)
         tri_device_release(matrix->context->device, matrix->values);
     tri_pattern_free(&matrix->pattern);
+    pthread_mutex_destroy(&matrix->lock);
     free(matrix);
 }
 

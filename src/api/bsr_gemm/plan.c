@@ -76,7 +76,7 @@ static triage_status take_kernel(tri_plan *plan, void *stream) {
 }
 
 static triage_status build_plan(tri_plan **out, triage_bsr_matrix *matrix, const tri_problem *problem,
-                                void *stream) {
+                                const tri_loaded *loaded, void *stream) {
     triage_status status = TRIAGE_OK;
     triage_context *context = matrix->context;
     tri_plan *plan = NULL;
@@ -85,8 +85,8 @@ static triage_status build_plan(tri_plan **out, triage_bsr_matrix *matrix, const
     plan->key = tri_plan_key(problem);
     plan->device = context->device;
     plan->problem = *problem;
-    TRI_TRY(tri_loaded_for(&plan->loaded, context, problem, problem, variant_of(problem)));
-    plan->launch = &plan->loaded->found.candidate.launch;
+    plan->loaded = loaded;
+    plan->launch = &loaded->found.candidate.launch;
     TRI_TRY(take_kernel(plan, stream));
     plan->buffers.row_ptr = matrix->row_ptr;
     plan->buffers.col_idx = matrix->col_idx;
@@ -103,6 +103,7 @@ done:
 triage_status tri_plan_make(tri_plan **out, triage_bsr_matrix *matrix, const tri_problem *problem,
                             void *stream) {
     triage_context *context = matrix->context;
+    const tri_loaded *loaded = NULL;
     uint64_t key = tri_plan_key(problem);
     triage_status status = tri_problem_check(problem);
     if (status != TRIAGE_OK)
@@ -110,17 +111,20 @@ triage_status tri_plan_make(tri_plan **out, triage_bsr_matrix *matrix, const tri
     if (tri_device_is_capturing(context->device, stream))
         return tri_fail(TRIAGE_E_CAPTURE,
                         "a first call cannot be captured in a graph: call triage_bsr_gemm_prepare before");
-    pthread_mutex_lock(&context->lock);
+    status = tri_loaded_for(&loaded, context, problem, problem, variant_of(problem));
+    if (status != TRIAGE_OK)
+        return status;
+    pthread_mutex_lock(&matrix->lock);
     tri_plan *plan = tri_plan_find(matrix, key, stream);
     if (!plan) {
-        status = build_plan(&plan, matrix, problem, stream);
+        status = build_plan(&plan, matrix, problem, loaded, stream);
         if (status == TRIAGE_OK) {
             _Atomic(tri_plan *) *bucket = bucket_of(matrix, key);
             plan->next = atomic_load_explicit(bucket, memory_order_relaxed);
             atomic_store_explicit(bucket, plan, memory_order_release);
         }
     }
-    pthread_mutex_unlock(&context->lock);
+    pthread_mutex_unlock(&matrix->lock);
     *out = plan;
     return status;
 }

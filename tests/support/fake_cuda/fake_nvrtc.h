@@ -8,8 +8,9 @@
 
 typedef struct fake_nvrtc {
     atomic_long compiles;
-    /* Called by each compile, in its thread; name is "fake cubin of " and the template's. May wait. */
-    void (*on_compile)(void *user, const char *name, const char *text);
+    /* Called by each compile, in its thread; name is "fake cubin of " and the template's. May wait. Not 0: an nvrtcResult that
+     * the compile fails with, 6 for an error in the text. */
+    int (*on_compile)(void *user, const char *name, const char *text);
     void *user;
 } fake_nvrtc;
 

@@ -156,7 +156,7 @@ static CUresult settle(bool waits) {
     }
     if (waits && fake.on_wait)
         fake.on_wait(fake.user);
-    is_lost |= waits && fake.fails_later != CUDA_SUCCESS;
+    is_lost = fake.fails_later != CUDA_SUCCESS && (is_lost || waits);
     return is_lost ? fake.fails_later : CUDA_SUCCESS;
 }
 
@@ -248,7 +248,7 @@ static CUresult f_device_attribute(int *out, CUdevice_attribute name, CUdevice d
            : name == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN ? 232448
            : name == CU_DEVICE_ATTRIBUTE_CLOCK_RATE                        ? 1980000
            : name == CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE                 ? 3201000
-           : name == CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH           ? 6144
+           : name == CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH           ? 6016
                                                                            : -1;
     return CUDA_SUCCESS;
 }
@@ -489,6 +489,7 @@ static CUresult f_fill_words(CUdeviceptr to, unsigned word, size_t count, CUstre
 
 static CUresult f_launch(const CUlaunchConfig *config, CUfunction function, void **params, void **extra) {
     BEGIN(launch, true);
+    is_lost &= fake.fails_later != CUDA_SUCCESS;
     if (is_lost)
         return fake.fails_later;
     if (!is(function, kModule) || extra || config->gridDimX == 0 || config->gridDimY > 65535 ||

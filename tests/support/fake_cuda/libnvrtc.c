@@ -54,8 +54,12 @@ static nvrtcResult f_compile(nvrtcProgram compiled, int option_count, const char
     const char *result = getenv("FAKE_NVRTC_RESULT");
     const fake_program *program = (const void *)compiled;
     atomic_fetch_add(&fake_nvrtc_state.compiles, 1);
-    if (fake_nvrtc_state.on_compile)
-        fake_nvrtc_state.on_compile(fake_nvrtc_state.user, program->cubin, program->text);
+    const int failure =
+        fake_nvrtc_state.on_compile
+            ? fake_nvrtc_state.on_compile(fake_nvrtc_state.user, program->cubin, program->text)
+            : 0;
+    if (failure)
+        return (nvrtcResult)failure;
     return (nvrtcResult)(result ? atoi(result) : 0);
 }
 
