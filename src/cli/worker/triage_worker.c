@@ -35,10 +35,9 @@ static void die_plainly(void) {
 }
 
 static const struct argp parser = {
-    .doc =
-        "triage_worker is what triage_tune starts to compile and to measure in, so that a candidate that "
-        "crashes or hangs\n"
-        "takes only that process with it. It has no options and is not for hands: see triage_tune --help."};
+    .doc = "What triage_tune starts to compile and to measure in, so that a candidate that crashes or hangs "
+           "takes only "
+           "that process with it.\nIt has no options and is not for hands: see triage_tune --help."};
 static const tri_cli_program program = {
     .name = "triage_worker", .about = "what triage_tune compiles and measures in", .argp = &parser};
 
