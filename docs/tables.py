@@ -248,7 +248,12 @@ def make_search():
 
 # ---- attention ---------------------------------------------------------------------------------------------
 
-ATTENTION_PEERS = {"fa4": "FlashAttention-4", "cudnn": "cuDNN", "flash": "FlashAttention-2"}
+ATTENTION_PEERS = {"fa4": "FlashAttention-4", "cudnn": "cuDNN", "flash": "FlashAttention-2", "flex": "FlexAttention"}
+
+
+def attention_rows(document):
+    """Of dense products, right and with a peer: python/bench/attention_cases.py --check says the rest."""
+    return [row for row in document["rows"] if row["triage"] and row["peers"] and not row.get("block") and row["sq"] > 1]
 
 
 def attention_case(row):
@@ -264,13 +269,14 @@ def attention_ratio(row):
 
 def attention_table(name, document):
     """One line a problem: the best candidate of triage that was tried, and each peer, in useful TFLOP/s."""
-    rows = sorted(document["rows"], key=lambda row: (row["d"], row["heads_q"] != row["heads_kv"], row["sq"], row["mask"]))
+    peers = {name: title for name, title in ATTENTION_PEERS.items() if any(name in row["peers"] for row in document["rows"])}
+    rows = sorted(attention_rows(document), key=lambda row: (row["d"], row["heads_q"] != row["heads_kv"], row["sq"], row["mask"]))
     lines = [origin(name, document) + ":", "",
-             "| head | batch × heads × rows | mask | triage | " + " | ".join(ATTENTION_PEERS.values()) + " | best peer's time / triage's |",
-             "|---:|---:|---|" + "---:|" * (len(ATTENTION_PEERS) + 2)]
+             "| head | batch × heads × rows | mask | triage | " + " | ".join(peers.values()) + " | best peer's time / triage's |",
+             "|---:|---:|---|" + "---:|" * (len(peers) + 2)]
     for row in rows:
         cells = [f"**{row['triage'][0]['useful_tflops']:.0f}**"]
-        cells += [f"{row['peers'][peer]['useful_tflops']:.0f}" if peer in row["peers"] else "-" for peer in ATTENTION_PEERS]
+        cells += [f"{row['peers'][peer]['useful_tflops']:.0f}" if peer in row["peers"] else "-" for peer in peers]
         lines.append(f"{attention_case(row)} | " + " | ".join(cells) + f" | {attention_ratio(row):.2f} |")
     return "\n".join(lines) + "\n"
 
@@ -283,13 +289,15 @@ def attention_verdict(rows):
 
 
 def attention_part():
-    found = newest("attention against peers", lambda document: document["rows"])
+    found = newest("attention against peers", attention_rows)
     if not found:
         return []
     name, document = found
+    by_hand = "name" not in document["rows"][0]  # before python/bench/attention.py
+    made_by_hand = " The best of one to three candidates that were tried, not yet through the C API." if by_hand else ""
     return ["Attention forward, bf16, useful TFLOP/s (2 · pairs of a query and a key · (head + value) / time, causal counted as half of the square), cold L2, "
-            "every result of triage verified. The best of one to three candidates that were tried, not yet through the C API.\n",
-            attention_table(name, document), attention_verdict(document["rows"])]
+            f"every result of triage verified.{made_by_hand}\n",
+            attention_table(name, document), attention_verdict(attention_rows(document))]
 
 
 def make_readme():

@@ -226,14 +226,14 @@ def measured(row, what, wanted, rows):
         return best_peer_share(row), wanted
     if what == "of_case":
         other = rows.get(wanted[0])
-        return (rate_of(row) / rate_of(other) if other else None), wanted[1]
+        return (rate_of(row) / rate_of(other) if other and other["triage"] else None), wanted[1]
     if what == "us_at_most":
         return wanted / (mine["median_ns"] / 1e3), 1.0
     return {"tflops": mine["useful_tflops"], "tbps": row["kv_bytes"] / mine["median_ns"] / 1e3}[what], wanted
 
 
 def grid_mean(rows):
-    shares = [best_peer_share(row) for row in rows.values() if row["set"] == "grid"]
+    shares = [best_peer_share(row) for row in rows.values() if row["set"] == "grid" and row["triage"]]
     shares = [share for share in shares if share]
     return math.exp(sum(map(math.log, shares)) / len(shares)) if shares else None
 

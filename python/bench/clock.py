@@ -95,3 +95,8 @@ def record_of(what, commit, samples, rows):
                         f"{LEAST_SAMPLES}, median and 95 % interval (7 samples: their range); whole result and float64 "
                         "rows verified before and after",
             "rows": rows}
+
+
+def empty_cache():
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
