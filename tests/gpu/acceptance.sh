@@ -84,7 +84,11 @@ attention_right() {
     for i in $(seq "$jobs"); do
         last=$(tail -n 1 "$out/attention-right.$i.txt")
         grep -h '^WRONG' "$out/attention-right.$i.txt" | head -n 3
-        case $last in *wrong=0*) word=right ;; *) word=WRONG && bad=1 ;; esac
+        case $last in
+            'run_attention: '*' wrong=0 '*) word=right ;;
+            'run_attention: '*) word=WRONG && bad=1 ;;
+            *) word=stopped && left=1 ;;
+        esac
         note "run_attention part $i/$jobs" "$word" "$last"
     done
 }

@@ -69,6 +69,9 @@ triage_status tri_contest(tri_contestant *contestants, size_t count, const tri_a
                           uint64_t seed, tri_round_fn next, void *user);
 void tri_contestants_close(tri_contestant *contestants, size_t count);
 
+/* What triage runs, and why: of the detail of its contestant. */
+void tri_contestant_say_choice(char detail[256], const triage_choice *choice);
+
 /* Fills count pointers at table from names; TRIAGE_E_NOT_FOUND names the first that is missing. */
 triage_status tri_peer_symbols(void *table, void *library, const char *const *names, size_t count);
 /* cudaDataType of the CUDA libraries (library_types.h). TRIAGE_E_UNSUPPORTED for e4m3. */

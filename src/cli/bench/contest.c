@@ -3,6 +3,16 @@
 
 #include "cli/bench/bench.h"
 
+void tri_contestant_say_choice(char detail[256], const triage_choice *choice) {
+    static const char *const sources[] = {[TRIAGE_SOURCE_EXACT] = "tuned",
+                                          [TRIAGE_SOURCE_NEAREST] = "tuned for a near problem",
+                                          [TRIAGE_SOURCE_DEFAULT] = "default, not tuned",
+                                          [TRIAGE_SOURCE_PREDICTED] = "predicted, not tuned"};
+    const size_t source = (size_t)choice->source;
+    snprintf(detail, 256, "%.200s (%s)", choice->config,
+             source < sizeof sources / sizeof *sources ? sources[source] : "from a later version");
+}
+
 static void judge(tri_contestant *c, const tri_report *report) {
     snprintf(c->reason, sizeof c->reason, "%s", report->reason);
     c->row_error = report->row_error;

@@ -94,7 +94,6 @@ static void fill_call(triage_attention_call *out, const tri_arena *arena) {
 }
 
 static triage_status open_call(void **out, char detail[256], const tri_arena *arena) {
-    static const char *const sources[] = {"tuned", "tuned for a near problem", "default, not tuned"};
     const triage_attention_desc desc = describe(arena);
     triage_choice choice = {.version = TRIAGE_CHOICE_VERSION};
     call *self = NULL;
@@ -103,7 +102,7 @@ static triage_status open_call(void **out, char detail[256], const tri_arena *ar
     TRI_TRY(triage_attention_create(&self->attention, arena->context, &desc));
     fill_call(&self->call, arena);
     TRI_TRY(triage_attention_choice(&choice, self->attention, &self->call));
-    snprintf(detail, 256, "%.200s (%s)", choice.config, sources[choice.source]);
+    tri_contestant_say_choice(detail, &choice);
     *out = self;
     self = NULL;
 done:

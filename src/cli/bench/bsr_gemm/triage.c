@@ -35,7 +35,6 @@ static triage_status make_matrix(call *self, const tri_arena *arena) {
 }
 
 static triage_status open_call(void **out, char detail[256], const tri_arena *arena) {
-    static const char *const sources[] = {"tuned", "tuned for a near problem", "default, not tuned"};
     const tri_bsr_problem *p = tri_bsr(&arena->problem);
     triage_choice choice = {.version = TRIAGE_CHOICE_VERSION};
     call *self = NULL;
@@ -51,7 +50,7 @@ static triage_status open_call(void **out, char detail[256], const tri_arena *ar
     self->epilogue.scale_a_per_block = p->scale_per_block;
     TRI_TRY(make_matrix(self, arena));
     TRI_TRY(triage_bsr_gemm_choice(&choice, self->context, self->a, &self->b, &self->c, &self->epilogue));
-    snprintf(detail, 256, "%.200s (%s)", choice.config, sources[choice.source]);
+    tri_contestant_say_choice(detail, &choice);
     *out = self;
     self = NULL;
 done:
