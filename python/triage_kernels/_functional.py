@@ -72,6 +72,12 @@ def choice(a: BsrMatrix, b: Tensor, out: Tensor, bias: Optional[Tensor] = None, 
     config, donor, distance, median_ns, expected_loss; and dense_median_ns, the stored time of the dense product of the same shape
     (0: never measured), which dense_is_faster compares. Launches nothing, out stays as it is."""
     a = _matrix("a", a)
-    text = call(ops.bsr_mm_choice.default, (), a.row_ptr, a.col_idx, a.values, a.cols, b, bias, activation or "none", a_scale,
-                b_scale, out)
+    return choice_of(a.row_ptr, a.col_idx, a.values, a.cols, b, out, bias, activation, a_scale, b_scale)
+
+
+def choice_of(row_ptr: Tensor, col_idx: Tensor, values: Tensor, cols: int, b: Tensor, out: Tensor,
+              bias: Optional[Tensor] = None, activation: Optional[str] = None, a_scale: Optional[Tensor] = None,
+              b_scale: Optional[Tensor] = None) -> Dict[str, Any]:
+    text = call(ops.bsr_mm_choice.default, (), row_ptr, col_idx, values, cols, b, bias, activation or "none", a_scale, b_scale,
+                out)
     return {name: read(word) for (name, read), word in zip(_CHOICE, text.split("\n"))}

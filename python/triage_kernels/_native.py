@@ -3,7 +3,7 @@ import atexit
 import ctypes
 import os
 import pathlib
-from typing import Optional, Union
+from typing import Dict, Union
 
 import torch
 
@@ -14,8 +14,10 @@ class TriageError(RuntimeError):
     """A call that cannot be done, in one line: the operand by its name, what it is, what is allowed."""
 
 
+folder = pathlib.Path(os.environ.get("TRIAGE_KERNELS_LIB") or pathlib.Path(__file__).parent / "lib")
+
+
 def _load() -> ctypes.CDLL:
-    folder = pathlib.Path(os.environ.get("TRIAGE_KERNELS_LIB") or pathlib.Path(__file__).parent / "lib")
     library = ctypes.CDLL(str(folder / "libtriage_torch.so"))
     library.triage_torch_register.restype = ctypes.c_char_p
     library.triage_torch_configure.argtypes = [ctypes.c_char_p] * 5
@@ -45,6 +47,9 @@ DEFAULT_DB = os.path.join(_home("XDG_DATA_HOME", ".local/share"), "triage.db")
 DEFAULT_CACHE = _home("XDG_CACHE_HOME", ".cache")
 
 
+settings: Dict[str, Path] = {}  # what configure was given last
+
+
 def configure(db_path: Path = DEFAULT_DB, cache_dir: Path = DEFAULT_CACHE, data_dir: Path = None, space_path: Path = None,
               local_db_path: Path = None) -> None:
     """What triage works with from here on; contexts that are open are closed, and no call may be under way.
@@ -53,8 +58,9 @@ def configure(db_path: Path = DEFAULT_DB, cache_dir: Path = DEFAULT_CACHE, data_
     is shipped counts. cache_dir: compiled kernels; by default that of the programs; None: none is kept on disk.
     data_dir, space_path, local_db_path: as in triage_context_options.
     """
-    given = [None if path is None else os.fsencode(path)
-             for path in (db_path, cache_dir, data_dir, space_path, local_db_path)]
+    settings.update(db_path=db_path, cache_dir=cache_dir, data_dir=data_dir, space_path=space_path,
+                    local_db_path=local_db_path)
+    given = [None if path is None else os.fsencode(path) for path in settings.values()]
     if library.triage_torch_configure(*given) != 0:
         raise MemoryError("triage_kernels.configure")
 

@@ -4,7 +4,7 @@ torch.ops.triage has bsr_linear, bsr_mm, bsr_mm_out, and for their gradients bsr
 bsr_sddmm (the product of two dense matrices, on the stored blocks only). The last two are made of what is there: the first of
 triage's own product with a transposed copy of the matrix, the second of torch.bmm on the blocks that it gathers.
 """
-from typing import Any, Optional, Tuple
+from typing import Any, Callable, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -16,21 +16,31 @@ ops = torch.ops.triage
 _library = torch.library.Library("triage", "FRAGMENT")
 
 
+observer: Optional[Callable[[Any, Tuple[Any, ...]], None]] = None  # of calls that are not traced: _record.py
+
+
+def _run(op: Any, tensors: Tuple[Optional[Tensor], ...], arguments: Tuple[Any, ...]) -> Any:
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+        return op(*arguments)
+    with torch._C._AutoDispatchBelowAutograd():
+        return op(*arguments)
+
+
 def call(op: Any, tensors: Tuple[Optional[Tensor], ...], *arguments: Any) -> Any:
     """op(*arguments), with triage's refusals as TriageError; past the Python of autograd where no gradient is asked of
     tensors."""
     if torch.compiler.is_compiling():
         return op(*arguments)
     try:
-        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-            return op(*arguments)
-        with torch._C._AutoDispatchBelowAutograd():
-            return op(*arguments)
+        result = _run(op, tensors, arguments)
     except RuntimeError as error:
         text = str(error).split("\n", 1)[0]
         if not text.startswith("triage: "):
             raise
         raise TriageError(text[len("triage: "):]) from None
+    if observer is not None:
+        observer(op, arguments)
+    return result
 
 
 # ---- fake kernels ----
