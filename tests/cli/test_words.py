@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 BIN = os.path.abspath(sys.argv[1])
 PROGRAMS = ["triage_tune", "triage_db", "triage_bench", "triage_worker"]
@@ -77,6 +78,22 @@ def refuse(message, program, *arguments):
     expect(message in result.stderr and result.stderr.count("\n") == 1, program, arguments, result.stderr)
 
 
+def check_pipes():
+    """What one machine exports through a pipe, another imports from it: the same set of rows, and no file between."""
+    with tempfile.TemporaryDirectory() as home:
+        env = dict(os.environ, HOME=home, TMPDIR=home, TRIAGE_LOCK_DIR=home)
+        env.pop("XDG_DATA_HOME", None)
+        shell = subprocess.run(["sh", "-euc", """
+            "$1/triage_tune" --shape 64,64,64 --sparsity 0.5 --block 16 --device host --budget 1 --db a.db -q >/dev/null
+            "$1/triage_db" export - --db a.db | "$1/triage_db" import - --db b.db
+            [ "$("$1/triage_db" hash a.db)" = "$("$1/triage_db" hash b.db)" ]
+            ls -d triage-export-* 2>/dev/null || true""", "sh", BIN], cwd=home, env=env, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, timeout=600)
+        expect(shell.returncode == 0, "export - | import -:", shell.stdout, shell.stderr)
+        expect("triage-export" not in shell.stdout and " 0 added" not in shell.stdout, shell.stdout)
+    refuse("--trust needs a file", "triage_db", "import", "-", "--trust", "0" * 64)
+
+
 def main():
     options, commands = zip(*(check(p) for p in PROGRAMS))
     expect(options[0] >= 40 and options[1] >= 30 and options[2] >= 20 and commands[1] >= 15, options, commands)
@@ -98,6 +115,7 @@ def main():
     same = [run(os.path.join(BIN, "triage_tune"), "--shape", shape, "--sparsity", "0.5", "--dtype", dtype, "--dry-run",
                 "--target", "sm_90a", "-q").stdout for shape, dtype in (("512,512,512", "f16"), ("512x512x512", "fp16"))]
     expect(same[0] and same[0] == same[1], "512x512x512 fp16 is not 512,512,512 f16")
+    check_pipes()
     print(f"{sum(options)} options and {sum(commands)} commands of {len(PROGRAMS)} programs")
     return 0
 

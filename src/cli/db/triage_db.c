@@ -10,6 +10,7 @@
 #include "cli/common/common.h"
 #include "cli/db/evidence.h"
 #include "cli/db/explain.h"
+#include "cli/db/pipes.h"
 #include "cli/common/fleet.h"
 #include "cli/common/options.h"
 
@@ -162,8 +163,10 @@ static const struct argp parser = {
            "                       default; from where, at what loss, and why no other\n"
            "                       kernel is taken (--shape, ... or --loss)\n"
            "  verify               is the file sound, and every row as it was measured?\n"
-           "  export FILE.jsonl    writes every measurement, a JSON object on a line\n"
-           "  import FILE.jsonl    adds those of a file; bad lines are named and skipped\n"
+           "  export FILE.jsonl    writes every measurement, a JSON object on a line; - is\n"
+           "                       the standard output\n"
+           "  import FILE.jsonl    adds those of a file, or of the standard input (-);\n"
+           "                       bad lines are named and skipped\n"
            "  key                  prints your public signing key; makes one the first time\n"
            "  merge INTO.db FROM.db...\n"
            "                       adds the measurements of other databases: in any\n"
@@ -328,9 +331,17 @@ static triage_status run_export(const options *o) {
     tri_store *store = NULL;
     int64_t rows = 0;
     triage_status status = TRIAGE_OK;
+    const bool to_stdout = strcmp(o->arguments[1], "-") == 0;
     TRI_TRY(open_db(&store, o, TRI_STORE_READ));
-    TRI_TRY(o->sign ? export_signed(&rows, store, o) : tri_store_export(&rows, store, o->arguments[1]));
-    if (o->json) {
+    if (to_stdout && (o->sign || o->json))
+        TRI_TRY(tri_cli_usage("export - writes the measurements alone: leave out %s",
+                              o->sign ? "--sign" : "--json"));
+    TRI_TRY(o->sign     ? export_signed(&rows, store, o)
+            : to_stdout ? tri_cli_export_to_stdout(&rows, store)
+                        : tri_store_export(&rows, store, o->arguments[1]));
+    if (to_stdout) {
+        fprintf(stderr, "triage_db: %" PRId64 " measurements written\n", rows);
+    } else if (o->json) {
         json_t *document = tri_cli_json_new("export");
         json_object_set_new(document, "measurements", json_integer(rows));
         TRI_TRY(tri_cli_json_print(document));
@@ -348,17 +359,29 @@ static triage_status run_import(const options *o) {
     tri_admission *gate = NULL;
     tri_merge_result result;
     triage_status status = TRIAGE_OK;
-    TRI_TRY(check_readable(o->arguments[1]));
+    const char *from = o->arguments[1];
+    char *kept = NULL;
+    int fd = -1;
+    if (strcmp(from, "-") == 0) {
+        if (o->trust)
+            TRI_TRY(tri_cli_usage("--trust needs a file: its signature is in FILE.jsonl.sig beside it"));
+        TRI_TRY(tri_cli_keep_stdin(&kept, &fd));
+        from = kept;
+    }
+    TRI_TRY(check_readable(from));
     TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
     TRI_TRY(open_db(&store, o, TRI_STORE_WRITE));
-    TRI_TRY(o->trust ? tri_store_import_trusted(&result, store, o->arguments[1], o->trust,
-                                                tri_admission_check, gate, &log)
-                     : tri_store_import(&result, store, o->arguments[1], tri_admission_check, gate, &log));
+    TRI_TRY(o->trust
+                ? tri_store_import_trusted(&result, store, from, o->trust, tri_admission_check, gate, &log)
+                : tri_store_import(&result, store, from, tri_admission_check, gate, &log));
     TRI_TRY(print_result(o, "import", &result));
     TRI_TRY(refusal(&result));
 done:
     tri_cli_end_admission(gate);
     tri_store_close(store);
+    if (fd >= 0)
+        close(fd);
+    free(kept);
     return status;
 }
 
