@@ -151,7 +151,7 @@ check_dockerfile() {
 
 # in_bare COMMAND: in that Debian, with a /proc of its own that ends with the command
 in_bare() {
-    unshare --mount sh -eu -c 'mount -t proc proc "$1/proc"; exec chroot "$1" sh -eu -c "$2"' sh "$bare" "$1"
+    unshare --mount --propagation unchanged sh -eu -c 'mount -t proc proc "$1/proc"; exec chroot "$1" sh -eu -c "$2"' sh "$bare" "$1"
 }
 
 # A bare Debian of its own, which has seen none of the packages that a build needs.
