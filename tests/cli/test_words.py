@@ -86,6 +86,13 @@ def check_pipes():
         shell = subprocess.run(["sh", "-euc", """
             "$1/triage_tune" --shape 64,64,64 --sparsity 0.5 --block 16 --device host --budget 1 --db a.db -q >/dev/null
             "$1/triage_db" export - --db a.db | "$1/triage_db" import - --db b.db
+            for which in default best 1; do
+                "$1/triage_tune" --shape 64,64,64 --sparsity 0.5 --block 16 --device host --db a.db --emit $which >$which.c
+            done
+            grep -q triage_kernel default.c && cmp default.c best.c && cmp best.c 1.c # the default is all that was tried
+            code=0
+            "$1/triage_tune" --shape 64,64,64 --sparsity 0.5 --block 16 --device host --db a.db --emit 99 2>err || code=$?
+            [ $code -eq 65 ] && grep -q "knows 1 right kernels" err
             [ "$("$1/triage_db" hash a.db)" = "$("$1/triage_db" hash b.db)" ]
             ls -d triage-export-* 2>/dev/null || true""", "sh", BIN], cwd=home, env=env, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, timeout=600)

@@ -84,7 +84,11 @@ static const struct argp_option argp_options[] = {
      2},
     {"force", KEY_FORCE, NULL, 0, "Measure again what the database knows", 2},
     {"dry-run", KEY_DRY_RUN, NULL, 0, "List the candidates; compile and measure nothing", 2},
-    {"emit", KEY_EMIT, "CONFIG", 0, "Print the exact source of a candidate, e.g. \"wmma tile_m=64 ...\"", 2},
+    {"emit", KEY_EMIT, "CONFIG|best|default|RANK", 0,
+     "Print the exact source of a candidate: of a configuration, e.g. \"wmma tile_m=64 ...\", of the space's "
+     "default, or of "
+     "the best or RANK-th that the database knows on this device",
+     2},
     {"worker", KEY_WORKER, NULL, 0,
      "Work on the jobs of a server (triage_db enqueue) one after the other, instead of on one problem", 2},
     {"stay", KEY_STAY, NULL, 0, "With --worker: wait for more jobs when there are none", 2},
@@ -431,17 +435,80 @@ done:
     return status;
 }
 
+typedef struct ranked {
+    char *config;
+    int64_t count;
+} ranked;
+
+static triage_status keep_config(void *user, const tri_measurement *row) {
+    ranked *r = user;
+    free(r->config);
+    r->count++;
+    return tri_strdup(&r->config, row->config);
+}
+
+/* The rank-th best that the database knows of the problem on the device. */
+static triage_status known_config(char **out, const options *o, const char *problem, const char *device,
+                                  int64_t rank) {
+    tri_store *store = NULL;
+    char *path = NULL;
+    ranked found = {0};
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(o->db ? tri_strdup(&path, o->db) : tri_cli_default_db(&path));
+    TRI_TRY(tri_store_open(&store, path, TRI_STORE_READ));
+    TRI_TRY(tri_store_best(store, problem, device, rank, keep_config, &found));
+    if (found.count < rank)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA,
+                         "--emit %s: %s knows %lld right kernels of this problem on this device", o->emit,
+                         path, (long long)found.count));
+    *out = found.config;
+    found.config = NULL;
+done:
+    tri_store_close(store);
+    free(found.config);
+    free(path);
+    return status;
+}
+
+/* What --emit names: best, default, a rank from 1 on, or a configuration itself. */
+static triage_status emitted_config(char **out, const options *o, tri_space *space,
+                                    const tri_problem *problem, const tri_device_info *info) {
+    tri_configs configs = {0};
+    char *key = NULL, *device = NULL;
+    int64_t rank = 1;
+    const bool is_best = strcmp(o->emit, "best") == 0;
+    triage_status status = TRIAGE_OK;
+    if (strcmp(o->emit, "default") == 0) {
+        TRI_TRY(tri_space_enumerate(&configs, space, problem, info));
+        TRI_TRY(tri_strdup(out, configs.text[configs.default_index]));
+    } else if (is_best || strspn(o->emit, "0123456789") == strlen(o->emit)) {
+        TRI_TRY(is_best ? TRIAGE_OK : tri_parse_int64(&rank, o->emit, 1, 1000000, "--emit's rank"));
+        TRI_TRY(tri_problem_key(&key, problem));
+        TRI_TRY(tri_device_key(&device, info));
+        TRI_TRY(known_config(out, o, key, device, rank));
+    } else {
+        TRI_TRY(tri_strdup(out, o->emit));
+    }
+done:
+    tri_configs_free(&configs);
+    free(device);
+    free(key);
+    return status;
+}
+
 static triage_status emit(const options *o, tri_space *space, const tri_problem *problem,
                           const tri_device_info *info) {
     tri_candidate candidate = {0};
     tri_source source = {0};
-    char *text = NULL;
+    char *text = NULL, *config = NULL;
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_space_candidate(&candidate, space, problem, info, o->emit));
+    TRI_TRY(emitted_config(&config, o, space, problem, info));
+    TRI_TRY(tri_space_candidate(&candidate, space, problem, info, config));
     TRI_TRY(tri_render(&source, &candidate, o->data_dir));
     TRI_TRY(tri_source_flatten(&text, &source));
     fputs(text, stdout);
 done:
+    free(config);
     free(text);
     tri_source_free(&source);
     tri_candidate_free(&candidate);
