@@ -96,6 +96,24 @@ static void open_e4m3(world *w, triage_dtype out, bool per_block) {
                                  .scale_per_block = per_block});
 }
 
+/* Right as often as it is asked before timing, in the case that is not timed, and wrong from then on: what counts are the
+ * elements that read C. */
+static void test_wrong_after_timing_in_the_other_case(void **state) {
+    (void)state;
+    world w;
+    tri_report report;
+    const char *const read_c = "v += args->beta * to_float(*at);";
+    const mutation late = {"wrong later", read_c,
+                           "{ static long seen; if (__atomic_fetch_add(&seen, 1, __ATOMIC_RELAXED) >= "
+                           "(long)args->m * args->n) v += 100.0f; v += args->beta * to_float(*at); }"};
+    open_world(&w, &(world_shape){.device = "host", .rows = 96, .cols = 40, .depth = 128, .block = 32});
+    assert_int_equal(measure(&report, &w, &w.source, &w.candidate.launch, &late), TRI_WRONG);
+    if (strncmp(report.reason, "after timing: ", 14) != 0 || !strstr(report.reason, "beta -0.5"))
+        fail_msg("%s", report.reason);
+    assert_true(report.timing.samples == 0 && report.timing.median_ns == 0);
+    close_world(&w);
+}
+
 static void test_e4m3(void **state) {
     (void)state;
     world w;
@@ -175,6 +193,7 @@ int main(void) {
         cmocka_unit_test(test_the_clearly_slower_are_stopped_early),
         cmocka_unit_test(test_f32),
         cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_wrong_after_timing_in_the_other_case),
         cmocka_unit_test(test_e4m3),
         cmocka_unit_test(test_e4m3_block),
     };
