@@ -144,9 +144,9 @@ static triage_status look_below(tri_found *out, triage_context *context, tri_spa
     TRI_TRY(tri_context_pretuned(&pretuned, context));
     if (pretuned)
         TRI_TRY(tri_lookup_below(out, pretuned, space, problem, info, context->data_dir));
-    TRI_TRY(look_ahead(out, context, space, problem, info));
     if (out->source == TRIAGE_SOURCE_DEFAULT)
         TRI_TRY(look_elsewhere(out, context, space, problem, info));
+    TRI_TRY(look_ahead(out, context, space, problem, info));
 done:
     return status;
 }

@@ -284,16 +284,16 @@ static triage_status look_up(tri_explanation *out, tri_store *own, tri_store *sh
         if (out->found.source != above || out->found.is_claim != claim)
             out->layer = "shipped";
     }
-    TRI_TRY(tri_lookup_predicted(&out->found, predictor, own, setting->space, problem, setting->info,
-                                 setting->data_dir));
-    if (out->found.source == TRIAGE_SOURCE_PREDICTED)
-        out->layer = "predictor";
     if (sisters && out->found.source == TRIAGE_SOURCE_DEFAULT) {
         TRI_TRY(tri_sisters_look_up(&out->found, sisters, setting->space, problem, setting->info,
                                     setting->data_dir));
         if (out->found.source != TRIAGE_SOURCE_DEFAULT)
             out->layer = "elsewhere";
     }
+    TRI_TRY(tri_lookup_predicted(&out->found, predictor, own, setting->space, problem, setting->info,
+                                 setting->data_dir));
+    if (out->found.source == TRIAGE_SOURCE_PREDICTED)
+        out->layer = "predictor";
 done:
     return status;
 }

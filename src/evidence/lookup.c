@@ -568,8 +568,7 @@ triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *sp
 
 static bool keeps_its_place(const tri_found *found) {
     return found->source == TRIAGE_SOURCE_EXACT ||
-           (found->source == TRIAGE_SOURCE_NEAREST && !found->device && !found->is_claim &&
-            found->distance <= VERY_NEAR);
+           (found->source == TRIAGE_SOURCE_NEAREST && !found->is_claim && found->distance <= VERY_NEAR);
 }
 
 /* Was that kernel tried for the very problem, and is not right? */

@@ -440,6 +440,8 @@ int main(int argc, char **argv) {
     if (o.ceilings && strcmp(o.ceilings, "measured") != 0)
         TRI_TRY(parse_ceilings(&ceilings, o.ceilings));
     TRI_TRY(tri_cli_problem_make(&asked, &o.problem));
+    if (tri_cli_given(&o.problem, "bias") || tri_cli_given(&o.problem, "activation"))
+        TRI_TRY(tri_cli_usage("--bias and --activation: its peers do not compute them, so nothing compares"));
     status = run(&slower, &o, &asked, ceilings, (int)samples);
 done:
     tri_cli_problem_free(&asked);

@@ -139,9 +139,9 @@ done:
 /* ---- enqueue: a file of shapes ---- */
 
 /* Without a column "op" a file has these, the first four at least; with one, the options of its operations. */
-enum { COLUMNS = 32, SHAPE_COLUMNS = 9, NEEDED_COLUMNS = 4 };
-static const char *const shape_columns[SHAPE_COLUMNS] = {"m",     "n",         "k",      "sparsity", "block",
-                                                         "dtype", "out_dtype", "layout", "seed"};
+enum { COLUMNS = 32, SHAPE_COLUMNS = 11, NEEDED_COLUMNS = 4 };
+static const char *const shape_columns[SHAPE_COLUMNS] = {
+    "m", "n", "k", "sparsity", "block", "dtype", "out_dtype", "layout", "seed", "bias", "activation"};
 
 typedef struct header {
     char *names[COLUMNS];
@@ -200,7 +200,7 @@ static triage_status check_header(const header *h) {
             return tri_fail(
                 TRIAGE_E_DATA,
                 "column \"%.40s\" is not one of m, n, k, sparsity, block, dtype, out_dtype, layout, "
-                "seed, each once; with a column op: shape and other options of triage_tune",
+                "seed, bias, activation, each once; with a column op: shape and other options of triage_tune",
                 name);
     }
     for (int j = 0; j < NEEDED_COLUMNS && !h->has_op; j++)

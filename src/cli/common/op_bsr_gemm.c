@@ -22,6 +22,8 @@ static const struct argp_option own_options[] =
      {"scale", 0, "tensor|block", 0,
       "With e4m3: A has one scale (default), or one for each stored block; B has one", 2},
      {"layout", 0, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 2},
+     {"bias", 0, "yes|no", OPTION_ARG_OPTIONAL, "Add a number for each row of C (default no)", 2},
+     {"activation", 0, "none|relu|gelu|silu", 0, "Of what is stored in C (default none)", 2},
      {0}};
 
 /* ---- parsing ---------------------------------------------------------------------------------------- */
@@ -99,6 +101,22 @@ static triage_status parse_layout(tri_bsr_problem *out, const char *text) {
                : tri_cli_usage("--layout %.32s is not one of row, col", text);
 }
 
+/* act(A B + bias): one kernel does it all. */
+static triage_status parse_epilogue(tri_bsr_problem *out, const tri_cli_problem_options *options) {
+    const char *bias = tri_cli_given(options, "bias"), *activation = tri_cli_given(options, "activation");
+    out->bias = bias && strcmp(bias, "yes") == 0;
+    if (bias && !out->bias && strcmp(bias, "no") != 0)
+        return tri_cli_usage("--bias %.32s is not one of yes, no", bias);
+    for (int i = TRIAGE_ACT_NONE; activation && i <= TRIAGE_ACT_SILU; i++) {
+        if (strcmp(activation, tri_activation_name((triage_activation)i)) == 0) {
+            out->activation = (triage_activation)i;
+            return TRIAGE_OK;
+        }
+    }
+    return activation ? tri_cli_usage("--activation %.32s is not one of none, relu, gelu, silu", activation)
+                      : TRIAGE_OK;
+}
+
 static triage_status check_combination(const tri_cli_problem_options *options) {
     if (tri_cli_given(options, "pattern") &&
         (tri_cli_given(options, "shape") || tri_cli_given(options, "sparsity")))
@@ -170,6 +188,7 @@ static triage_status make(tri_cli_problem *out, const tri_cli_problem_options *o
     TRI_TRY(check_combination(options));
     TRI_TRY(parse_types(out, options));
     TRI_TRY(parse_layout(problem, tri_cli_given(options, "layout")));
+    TRI_TRY(parse_epilogue(problem, options));
     TRI_TRY(parse_block(problem, tri_cli_given(options, "block")));
     if (tri_cli_given(options, "pattern"))
         TRI_TRY(read_pattern(out, options));
@@ -194,8 +213,8 @@ static void json(json_t *object, const tri_problem *problem) {
 
 /* One that another operation has, in a file of both, must not be passed over. */
 static triage_status check_members(json_t *texts) {
-    static const char *const known[] = {"op",    "m",     "n",         "k",      "sparsity",
-                                        "block", "dtype", "out_dtype", "layout", "seed"};
+    static const char *const known[] = {"op",    "m",         "n",      "k",    "sparsity", "block",
+                                        "dtype", "out_dtype", "layout", "seed", "bias",     "activation"};
     const char *member;
     json_t *value;
     json_object_foreach(texts, member, value) {
@@ -212,8 +231,9 @@ static triage_status check_members(json_t *texts) {
 static triage_status from_job(tri_cli_problem_options *out, json_t *texts) {
     static const struct {
         const char *member, *option;
-    } members[] = {{"sparsity", "sparsity"},   {"block", "block"},   {"dtype", "dtype"},
-                   {"out_dtype", "out-dtype"}, {"layout", "layout"}, {"shape", "shape"}};
+    } members[] = {{"sparsity", "sparsity"},   {"block", "block"},          {"dtype", "dtype"},
+                   {"out_dtype", "out-dtype"}, {"layout", "layout"},        {"shape", "shape"},
+                   {"bias", "bias"},           {"activation", "activation"}};
     const char *m = json_string_value(json_object_get(texts, "m")),
                *n = json_string_value(json_object_get(texts, "n")),
                *k = json_string_value(json_object_get(texts, "k"));

@@ -57,7 +57,7 @@ static error_t parse_own(int key, char *argument, struct argp_state *state) {
     if (key < KEY_FIRST || key >= KEY_FIRST + OPS * OPTIONS_MAX)
         return ARGP_ERR_UNKNOWN;
     const char *name = own_options[(key - KEY_FIRST) / OPTIONS_MAX][(key - KEY_FIRST) % OPTIONS_MAX].name;
-    if (tri_cli_give(o, name, argument) != TRIAGE_OK)
+    if (tri_cli_give(o, name, argument ? argument : "yes") != TRIAGE_OK)
         argp_error(state, "%s", triage_last_error());
     if (!o->given)
         o->given = name;
