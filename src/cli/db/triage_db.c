@@ -82,7 +82,8 @@ static const struct argp_option argp_options[] = {
      1},
     {"shapes", KEY_SHAPES, "FILE.csv", 0,
      "enqueue: the first line names the columns, m,n,k,sparsity and any of "
-     "block,dtype,out_dtype,layout,seed,bias,activation; or op and options of triage_tune, e.g. op,shape,mask; "
+     "block,dtype,out_dtype,layout,seed,bias,activation; or op and options of triage_tune, e.g. "
+     "op,shape,mask; "
      "each other line is a shape, cells with commas in quotes",
      1},
     {"device-class", KEY_DEVICE_CLASS, "NAME", 0,
