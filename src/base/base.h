@@ -58,8 +58,6 @@ triage_status tri_make_dirs(const char *path);
  * is not taken) before it started threads. */
 void tri_set_temporary_folder(const char *path);
 const char *tri_temporary_folder(void);
-/* Makes a new folder "triage-..." there. *out owned by the caller. */
-triage_status tri_make_temporary_folder(char **out);
 /* a/b; *out owned by the caller. */
 triage_status tri_path_join(char **out, const char *a, const char *b);
 
@@ -88,7 +86,7 @@ uint64_t tri_random_below(tri_random *random, uint64_t bound); /* unbiased, boun
 
 /* ---- time ---- */
 int64_t tri_now_ns(void);       /* monotonic */
-int64_t tri_wall_time_ms(void); /* Unix time, milliseconds */
+int64_t tri_wall_time_ms(void); /* Unix time, milliseconds; 0 where the clock is before 1970 */
 
 /* ---- resources: templates/, tuner/ and db/ files, built in or read from data_dir ---- */
 

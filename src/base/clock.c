@@ -12,5 +12,6 @@ int64_t tri_now_ns(void) {
 int64_t tri_wall_time_ms(void) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    const int64_t ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return ms > 0 ? ms : 0;
 }

@@ -186,17 +186,3 @@ void tri_set_temporary_folder(const char *path) {
 const char *tri_temporary_folder(void) {
     return temporary;
 }
-
-triage_status tri_make_temporary_folder(char **out) {
-    char *path = NULL;
-    triage_status status = tri_path_join(&path, temporary, "triage-XXXXXX");
-    *out = NULL;
-    if (status != TRIAGE_OK)
-        return status;
-    if (!mkdtemp(path)) {
-        free(path);
-        return tri_fail(TRIAGE_E_IO, "making a folder in %s: %s", temporary, strerror(errno));
-    }
-    *out = path;
-    return TRIAGE_OK;
-}

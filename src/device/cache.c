@@ -159,6 +159,26 @@ done:
     return status;
 }
 
+enum { kProbeBytes = 1 << 16 }; /* as much as a kernel has */
+
+triage_status tri_cache_check(const char *cache_dir) {
+    static const char key[] = "00000000000000000000000000000000";
+    triage_status status = TRIAGE_OK;
+    char *path = NULL, *probe = NULL, *bytes = NULL;
+    unsigned char secret[kSecretBytes];
+    TRI_TRY(entry_path(&path, cache_dir, key));
+    TRI_TRY(find_secret(secret, cache_dir));
+    TRI_TRY(tri_format(&probe, "%s.%ld", path, (long)getpid()));
+    TRI_TRY(tri_calloc(&bytes, kProbeBytes, 1));
+    status = tri_file_write_atomic(probe, bytes, kProbeBytes, 0600);
+    (void)unlink(probe);
+done:
+    free(bytes);
+    free(probe);
+    free(path);
+    return status;
+}
+
 triage_status tri_cache_read(tri_image *out, const char *cache_dir, const char *key) {
     triage_status status = TRIAGE_OK;
     char *path = NULL, *bytes = NULL;

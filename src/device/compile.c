@@ -89,7 +89,7 @@ triage_status tri_compile(tri_image *out, const char *target, const tri_source *
     TRI_TRY(backend_of_target(&backend, target));
     if (cache_dir) {
         status = read_remembered(out, backend, target, source, cache_dir);
-        if (status != TRIAGE_E_NOT_FOUND)
+        if (status == TRIAGE_OK)
             goto done;
     }
     TRI_TRY(backend->compiler_version(compiler, sizeof compiler));
@@ -98,9 +98,9 @@ triage_status tri_compile(tri_image *out, const char *target, const tri_source *
         status = tri_cache_read(out, cache_dir, key);
         if (status == TRIAGE_OK || status == TRIAGE_E_NOT_FOUND) /* the folder is there, and safe */
             remember_compiler(backend, compiler, cache_dir);
-        if (status != TRIAGE_E_NOT_FOUND)
+        if (status == TRIAGE_OK)
             goto done;
-    }
+    } /* whatever is wrong with the cache: it is not used */
     TRI_TRY(backend->compile(out, target, source));
     if (cache_dir)
         (void)tri_cache_write(out, cache_dir, key); /* a full disk costs a compile next time, no more */

@@ -117,6 +117,9 @@ triage_status tri_compiler_version(char *out, size_t size, const char *target);
  * full disk, no memory, a compiler that was killed, none at all. */
 triage_status tri_compile(tri_image *out, const char *target, const tri_source *source,
                           const char *cache_dir);
+/* Can images be kept in that folder and found again? It is made if it is not there. TRIAGE_E_IO says why not: it is
+ * another user's, others may write to it, the disk is full or read-only. tri_compile then compiles without it. */
+triage_status tri_cache_check(const char *cache_dir);
 /* Is that the message of a TRIAGE_E_COMPILE as it is given today? Older rows of evidence call more than that so. */
 bool tri_compile_reason_blames_source(const char *reason);
 void tri_image_free(tri_image *image);

@@ -43,7 +43,7 @@ typedef struct tri_bench_setup {
     int64_t flush_bytes; /* at least so many go through the cache before each launch; 0: as the L2 needs */
     double sampling_limit_s; /* of one candidate's samples, a quarter of a race's; 0: 1.5 */
     const char *cache_dir;   /* of compiled kernels, or NULL */
-    const char *lock_dir;    /* of the worker that makes the bench: see turn.h; NULL: no turns */
+    const char *lock_dir;    /* of the worker that makes the bench: see device_lock.h; NULL: no turns */
     tri_trial reference;     /* the plain kernel */
 } tri_bench_setup;
 

@@ -15,7 +15,7 @@
 typedef struct server {
     tri_wire wire;
     int pattern_fd;
-    int turn_fd; /* -1: none */
+    tri_device_lock lock;
     tri_device *device;
     tri_pattern pattern;
     tri_bench *bench;
@@ -106,17 +106,16 @@ done:
 
 /* Waits until nothing is left of a run that was killed while it used the device. Held as long as we live. */
 static triage_status outlast_others(server *s, const char *folder) {
-    const int64_t until = tri_now_ns() + OUTLAST_S * INT64_C(1000000000);
+    const tri_device_patience patience = {OUTLAST_S, OUTLAST_S};
     triage_status status = TRIAGE_OK;
     bool ours = false;
-    TRI_TRY(
-        tri_device_lock_open(&s->turn_fd, folder, tri_device_describe(s->device), TRI_DEVICE_LOCK_PROCESS));
-    TRI_TRY(tri_device_lock_take(&ours, s->turn_fd));
-    while (!ours && tri_now_ns() < until) {
-        usleep(20000);
-        TRI_TRY(tri_device_lock_take(&ours, s->turn_fd));
+    TRI_TRY(tri_device_lock_open(&s->lock, folder, tri_device_describe(s->device), TRI_DEVICE_LOCK_PROCESS));
+    while (!ours && status == TRIAGE_OK) {
+        status = tri_device_lock_take(&ours, &s->lock, &patience, NULL);
+        if (!ours)
+            usleep(20000);
     }
-    if (!ours)
+    if (status == TRIAGE_E_NO_DEVICE)
         status =
             tri_fail(TRIAGE_E_DEVICE, "a killed process of an earlier run does not let go of the device");
 done:
@@ -323,7 +322,7 @@ static triage_status next_job(json_t **out, server *s) {
 }
 
 int tri_worker_serve(int socket_fd, int pattern_fd) {
-    server s = {.wire.fd = socket_fd, .pattern_fd = pattern_fd, .turn_fd = -1};
+    server s = {.wire.fd = socket_fd, .pattern_fd = pattern_fd, .lock = TRI_DEVICE_LOCK_INIT};
     json_t *job = NULL;
     triage_status status = TRIAGE_OK;
     while (status == TRIAGE_OK && !s.leaving && next_job(&job, &s) == TRIAGE_OK && job) {
@@ -334,8 +333,7 @@ int tri_worker_serve(int socket_fd, int pattern_fd) {
         tri_bench_close(s.bench);
         tri_device_close(s.device);
     }
-    if (s.turn_fd >= 0)
-        close(s.turn_fd);
+    tri_device_lock_close(&s.lock);
     tri_pattern_free(&s.pattern);
     tri_wire_free(&s.wire);
     return status == TRIAGE_OK ? EXIT_SUCCESS : EXIT_FAILURE;

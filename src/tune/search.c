@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "measure/device_lock.h"
-
 #define OPEN_LIMIT_S 120.0
 #define SETUP_LIMIT_S 600.0
 #define COMPILE_LIMIT_S 300.0
@@ -26,7 +24,8 @@ bool tri_search_is_host(const tri_search *search) {
 
 /* Without what was spent on waiting for our turn. */
 static double seconds_used(const tri_search *search) {
-    const int64_t now = tri_now_ns(), waits = search->waits_since_ns ? now - search->waits_since_ns : 0;
+    const int64_t now = tri_now_ns(), since = search->lock.taken ? 0 : search->lock.waits_since_ns,
+                  waits = since ? now - since : 0;
     return (double)(now - search->start_ns - search->waited_ns - waits) / 1e9;
 }
 
@@ -43,23 +42,16 @@ bool tri_search_stopped(tri_search *search) {
 
 triage_status tri_search_take_turn(bool *ours, tri_search *search) {
     const tri_tune_options *options = search->options;
+    tri_device_lock *lock = &search->lock;
     triage_status status = TRIAGE_OK;
-    *ours = search->has_turn || !options->lock_dir || options->compile_only;
+    *ours = lock->taken || !options->lock_dir || options->compile_only;
     if (*ours)
         return TRIAGE_OK;
-    if (search->turn_fd < 0)
-        TRI_TRY(
-            tri_device_lock_open(&search->turn_fd, options->lock_dir, &search->info, TRI_DEVICE_LOCK_RUN));
-    TRI_TRY(tri_device_lock_take(ours, search->turn_fd));
-    search->has_turn = *ours;
-    if (!*ours && search->waits_since_ns == 0) {
-        search->waits_since_ns = tri_now_ns();
-        tri_log_line(options->log, TRIAGE_LOG_INFO, "another run times on %s%s%s: waiting for its end",
-                     search->info.name, search->info.uuid[0] ? " " : "", search->info.uuid);
-    } else if (*ours && search->waits_since_ns) {
-        search->waited_ns = tri_now_ns() - search->waits_since_ns;
-        search->waits_since_ns = 0;
-    }
+    if (lock->fd < 0)
+        TRI_TRY(tri_device_lock_open(lock, options->lock_dir, &search->info, TRI_DEVICE_LOCK_RUN));
+    TRI_TRY(tri_device_lock_take(ours, lock, &options->patience, options->log));
+    if (*ours && lock->waits_since_ns)
+        search->waited_ns = tri_now_ns() - lock->waits_since_ns;
 done:
     return status;
 }

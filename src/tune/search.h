@@ -2,6 +2,8 @@
 #ifndef TRIAGE_TUNE_SEARCH_H
 #define TRIAGE_TUNE_SEARCH_H
 
+#include "base/scratch.h"
+#include "measure/device_lock.h"
 #include "measure/worker.h"
 #include "tune/tune.h"
 
@@ -52,13 +54,12 @@ typedef struct tri_search {
     char machine[TRI_HASH_SIZE];
     tri_store *store;      /* the caller's, or own_store; NULL: none yet */
     tri_store *own_store;  /* opened from db_path */
-    const char *cache_dir; /* the caller's, or temporary_cache */
-    char *temporary_cache;
+    const char *cache_dir; /* the caller's, or own_cache */
+    tri_scratch own_cache;
     int jobs;
     int64_t start_ns;
-    int turn_fd; /* -1: not opened */
-    bool has_turn;
-    int64_t waits_since_ns, waited_ns; /* for our turn; 0: not waiting now */
+    tri_device_lock lock; /* our turn on the device */
+    int64_t waited_ns;    /* for it */
 
     tri_space *space;
     tri_configs configs;
@@ -97,7 +98,7 @@ triage_status tri_search_run(tri_search *search);
 triage_status tri_search_compile_reference(tri_search *search);
 /* Has somebody or the clock said stop? Notes which. */
 bool tri_search_stopped(tri_search *search);
-/* *ours: nobody else times on the device until we close turn_fd. Asked again, it tries again. */
+/* *ours: nobody else times on the device until we close the lock. Asked again, it tries again. */
 triage_status tri_search_take_turn(bool *ours, tri_search *search);
 /* Starts, opens and prepares the measurer as far as it is not; needs tri_search_event for the answers. */
 triage_status tri_search_feed_measurer(tri_search *search, bool prepare);

@@ -1,6 +1,5 @@
 #include "tune/tune.h"
 
-#include <ftw.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,23 +36,19 @@ static triage_status check_options(const tri_tune_options *options) {
     return TRIAGE_OK;
 }
 
-/* Without a cache of the caller's, the workers still need a place to hand binaries over. */
+/* Without a cache that can be used, the workers still need a place to hand binaries over. */
 static triage_status choose_cache(tri_search *search) {
-    triage_status status = TRIAGE_OK;
-    search->cache_dir = search->options->cache_dir;
-    if (search->cache_dir)
+    const char *asked = search->options->cache_dir;
+    if (asked && tri_cache_check(asked) == TRIAGE_OK) {
+        search->cache_dir = asked;
         return TRIAGE_OK;
-    status = tri_make_temporary_folder(&search->temporary_cache);
-    search->cache_dir = search->temporary_cache;
+    }
+    if (asked)
+        tri_log_line(search->options->log, TRIAGE_LOG_WARNING, "%s: kernels are compiled without it",
+                     triage_last_error());
+    const triage_status status = tri_scratch_open(&search->own_cache);
+    search->cache_dir = search->own_cache.path;
     return status;
-}
-
-static int remove_one(const char *path, const struct stat *about, int type, struct FTW *place) {
-    (void)about;
-    (void)type;
-    (void)place;
-    remove(path);
-    return 0;
 }
 
 static void free_trial(tri_search_trial *trial) {
@@ -71,10 +66,10 @@ static void close_search(tri_search *search) {
         free_trial(search->trials[i]);
     if (search->pattern_fd >= 0)
         close(search->pattern_fd);
-    if (search->turn_fd >= 0) /* the measuring process is gone by now */
-        close(search->turn_fd);
-    if (search->temporary_cache)
-        nftw(search->temporary_cache, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    tri_device_lock_close(&search->lock); /* the measuring process is gone by now */
+    tri_scratch_close(&search->own_cache);
+    if (search->workers)
+        tri_scratch_sweep(); /* what compilers had that were ended */
     tri_measurement_clear(&search->dense.evidence);
     tri_store_close(search->own_store);
     tri_strategy_free(search->strategy);
@@ -83,13 +78,12 @@ static void close_search(tri_search *search) {
     tri_candidate_free(&search->reference);
     tri_source_free(&search->reference_source);
     tri_space_free(search->space);
-    free(search->temporary_cache);
     free(search->problem_key);
     free(search->device_key);
     free(search->workers);
     free(search->trials);
     free(search->by_config);
-    *search = (tri_search){.pattern_fd = -1, .turn_fd = -1};
+    *search = (tri_search){.pattern_fd = -1, .lock = TRI_DEVICE_LOCK_INIT};
 }
 
 static triage_status open_search(tri_search *search) {
@@ -355,7 +349,7 @@ void tri_tune_result_free(tri_tune_result *result) {
 /* ---- entries ------------------------------------------------------------------------------------------- */
 
 triage_status tri_tune_describe(tri_device_info *out, const tri_tune_options *options) {
-    tri_search search = {.options = options, .pattern_fd = -1, .turn_fd = -1};
+    tri_search search = {.options = options, .pattern_fd = -1, .lock = TRI_DEVICE_LOCK_INIT};
     triage_status status = TRIAGE_OK;
     TRI_TRY(open_search(&search));
     TRI_TRY(find_device(&search));
@@ -396,7 +390,7 @@ triage_status tri_tune_run(tri_tune_result *out, const tri_problem *problem, con
                          .progress = progress,
                          .user = user,
                          .pattern_fd = -1,
-                         .turn_fd = -1};
+                         .lock = TRI_DEVICE_LOCK_INIT};
     triage_status status = TRIAGE_OK;
     *out = (tri_tune_result){.winner = -1};
     TRI_TRY(open_search(&search));

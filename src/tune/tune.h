@@ -3,6 +3,7 @@
 #ifndef TRIAGE_TUNE_TUNE_H
 #define TRIAGE_TUNE_TUNE_H
 
+#include "measure/device_lock.h"
 #include "render/render.h"
 #include "evidence/warm_start.h"
 #include "store/store.h"
@@ -37,6 +38,7 @@ typedef struct tri_tune_options {
     volatile const int *overtaken;   /* likewise, but to stop is no failure; NULL: never */
     const char *
         lock_dir; /* wait for our turn on the device (measure/device_lock.h); NULL: time whatever others do */
+    tri_device_patience patience; /* for it */
     const tri_log *log; /* told when we wait; NULL: nobody */
 } tri_tune_options;
 

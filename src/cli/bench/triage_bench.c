@@ -14,7 +14,7 @@
 
 typedef struct options {
     tri_cli_problem_options problem;
-    const char *device, *db, *space, *data_dir, *against, *ceilings, *samples, *seed;
+    const char *device, *db, *space, *data_dir, *against, *ceilings, *samples, *seed, *wait, *cache;
     const char *plot, *markdown, *csv, *compare;
     bool warm, json, quiet, no_color;
 } options;
@@ -31,6 +31,8 @@ enum {
     KEY_PLOT,
     KEY_SAMPLES,
     KEY_SEED,
+    KEY_WAIT,
+    KEY_CACHE_DIR,
     KEY_WARM,
     KEY_DB,
     KEY_SPACE,
@@ -58,7 +60,9 @@ static const struct argp_option argp_options[] = {
     {"device", KEY_DEVICE, "DEVICE", 0,
      "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host", 2},
     {"seed", KEY_SEED, "N", 0, "Of the pattern, the inputs and the order, 0 to 2^63-1 (default 1)", 2},
+    {"wait", KEY_WAIT, "S", 0, TRI_CLI_WAIT_HELP, 2},
     {NULL, 0, NULL, 0, "Files and output", 3},
+    {"cache-dir", KEY_CACHE_DIR, "DIR|none", 0, TRI_CLI_CACHE_HELP, 3},
     {"db", KEY_DB, "PATH|URL", 0,
      "The tuning database: a file (default $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/...), or "
      "postgresql://USER@HOST/DATABASE: the default file, brought up to date from that server first",
@@ -83,6 +87,7 @@ static const char **text_of(options *o, int key) {
         {KEY_SAMPLES, &o->samples}, {KEY_SEED, &o->seed},         {KEY_DB, &o->db},
         {KEY_SPACE, &o->space},     {KEY_DATA_DIR, &o->data_dir}, {KEY_COMPARE, &o->compare},
         {KEY_CSV, &o->csv},         {KEY_MARKDOWN, &o->markdown}, {KEY_PLOT, &o->plot},
+        {KEY_WAIT, &o->wait},       {KEY_CACHE_DIR, &o->cache},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i].key == key)
@@ -256,20 +261,21 @@ static void close_device(triage_context *context) {
 }
 
 /* Nobody else times on the device from here on (measure/device_lock.h): both locks, as a run and its process have them. */
-static triage_status take_turn(int fds[2], const options *o, const triage_context *context,
+static triage_status take_turn(tri_device_lock locks[2], const options *o, const triage_context *context,
                                volatile const int *interrupted) {
     const tri_device_info *info = tri_device_describe(context->device);
+    const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->quiet};
+    tri_device_patience patience = {0};
     triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_cli_parse_wait(&patience, o->wait));
     for (int i = 0; i < 2; i++) {
-        bool ours = false, said = false;
-        TRI_TRY(tri_device_lock_open(&fds[i], tri_cli_lock_dir(), info,
+        bool ours = false;
+        TRI_TRY(tri_device_lock_open(&locks[i], tri_cli_lock_dir(), info,
                                      i == 0 ? TRI_DEVICE_LOCK_RUN : TRI_DEVICE_LOCK_PROCESS));
-        TRI_TRY(tri_device_lock_take(&ours, fds[i]));
-        for (; !ours && !*interrupted; said = true) {
-            if (!said && !o->quiet)
-                tri_cli_error("another run times on %s: waiting for its end", info->name);
+        TRI_TRY(tri_device_lock_take(&ours, &locks[i], &patience, &log));
+        while (!ours && !*interrupted) {
             usleep(50000);
-            TRI_TRY(tri_device_lock_take(&ours, fds[i]));
+            TRI_TRY(tri_device_lock_take(&ours, &locks[i], &patience, &log));
         }
         if (!ours)
             TRI_TRY(tri_fail(TRIAGE_E_INTERRUPTED, "interrupted while another run times on the device"));
@@ -376,10 +382,10 @@ static triage_status run(size_t *slower, const options *o, tri_cli_problem *aske
     tri_arena arena = {0};
     tri_limit limit;
     char *db = NULL, *cache = NULL;
-    int turns[2] = {-1, -1};
+    tri_device_lock turns[2] = {TRI_DEVICE_LOCK_INIT, TRI_DEVICE_LOCK_INIT};
     volatile const int *interrupted = tri_cli_catch_interrupts();
     TRI_TRY(choose_db(&db, o));
-    TRI_TRY(tri_cli_default_cache(&cache));
+    TRI_TRY(tri_cli_choose_cache(&cache, o->cache));
     TRI_TRY(open_device(&context, o, db, cache));
     const bool host = triage_context_is_host(context) != 0;
     if (host && !asked->dtype_given)
@@ -402,8 +408,7 @@ done:
     tri_arena_close(&arena);
     close_device(context);
     for (int i = 0; i < 2; i++)
-        if (turns[i] >= 0)
-            close(turns[i]);
+        tri_device_lock_close(&turns[i]);
     free(db);
     free(cache);
     return status;

@@ -17,7 +17,7 @@
 typedef struct options {
     tri_cli_problem_options problem;
     const char *device, *target, *space, *strategy, *budget, *stop_gain, *time_limit, *seed, *jobs, *db,
-        *emit, *data_dir, *server, *lease;
+        *emit, *data_dir, *server, *lease, *wait, *cache;
     bool worker, stay, compile_only, cold_start, force, dry_run, warm, json, quiet, verbose, no_color;
 } options;
 
@@ -46,6 +46,8 @@ enum {
     KEY_WORKER,
     KEY_STAY,
     KEY_LEASE,
+    KEY_WAIT,
+    KEY_CACHE_DIR,
     KEY_DATA_DIR
 };
 
@@ -96,7 +98,9 @@ static const struct argp_option argp_options[] = {
      "With --worker: if it is not heard of for S seconds, 1 to 86400, its job goes to another worker "
      "(default 120)",
      2},
+    {"wait", KEY_WAIT, "S", 0, TRI_CLI_WAIT_HELP, 2},
     {NULL, 0, NULL, 0, "Files and output", 3},
+    {"cache-dir", KEY_CACHE_DIR, "DIR|none", 0, TRI_CLI_CACHE_HELP, 3},
     {"db", KEY_DB, "PATH|URL", 0,
      "The tuning database: a file (default $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/...), or "
      "postgresql://USER@HOST/DATABASE: the default file, kept in step with that server in the background",
@@ -150,6 +154,10 @@ static const char **text_of(options *o, int key) {
         return &o->server;
     case KEY_LEASE:
         return &o->lease;
+    case KEY_WAIT:
+        return &o->wait;
+    case KEY_CACHE_DIR:
+        return &o->cache;
     default:
         return NULL;
     }
@@ -378,7 +386,8 @@ static triage_status make_setup(setup *out, const options *o) {
     TRI_TRY(check_lua(o->space, "--space"));
     TRI_TRY(parse_numbers(tune, o));
     TRI_TRY(worker_path(&out->worker));
-    TRI_TRY(tri_cli_default_cache(&out->cache));
+    TRI_TRY(tri_cli_choose_cache(&out->cache, o->cache));
+    TRI_TRY(tri_cli_parse_wait(&tune->patience, o->wait));
     tune->worker_path = out->worker;
     tune->cache_dir = out->cache;
     out->log = (tri_log){tri_cli_log, (void *)(uintptr_t)&o->quiet};

@@ -1,11 +1,11 @@
 /* The system's C compiler: found in fixed folders, started directly (no shell), in a folder of its own
  * that is removed whatever happens. */
 #include "base/program.h"
+#include "base/scratch.h"
 #include "device/host/host.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -62,16 +62,6 @@ static triage_status run_in(int *exit_code, const char *folder, char *const argv
 
 /* ---- a folder of its own ---- */
 
-static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *where) {
-    (void)info, (void)type, (void)where;
-    return remove(path);
-}
-
-static void remove_folder(const char *folder) {
-    if (folder)
-        nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 static triage_status read_log(char **out, const char *folder) {
     char *path = NULL;
     triage_status status = tri_path_join(&path, folder, "log");
@@ -92,13 +82,13 @@ static char version[64];  /* "gcc 12.2.0" */
  * (gcc) or follows "clang version". */
 static triage_status read_version(char *out, size_t size, const char *path) {
     triage_status status = TRIAGE_OK;
-    char *folder = NULL;
+    tri_scratch scratch = {.fd = -1};
     char *log = NULL, first[256];
     char *argv[] = {(char *)path, "--version", NULL};
     int exit_code = 0;
-    TRI_TRY(tri_make_temporary_folder(&folder));
-    TRI_TRY(run_in(&exit_code, folder, argv));
-    TRI_TRY(read_log(&log, folder));
+    TRI_TRY(tri_scratch_open(&scratch));
+    TRI_TRY(run_in(&exit_code, scratch.path, argv));
+    TRI_TRY(read_log(&log, scratch.path));
     const char *clang = strstr(log, "clang version ");
     tri_log_first_line(first, sizeof first, log, "");
     if (exit_code > 128 || (exit_code == 0 && !first[0])) { /* ended, or nowhere to write to */
@@ -114,8 +104,7 @@ static triage_status read_version(char *out, size_t size, const char *path) {
     }
 done:
     free(log);
-    remove_folder(folder);
-    free(folder);
+    tri_scratch_close(&scratch);
     return status;
 }
 
@@ -266,23 +255,22 @@ static triage_status judge(int exit_code, const char *path, const char *name, co
 
 triage_status tri_host_compile(tri_image *out, const char *target, const tri_source *source) {
     triage_status status = TRIAGE_OK;
-    char *folder = NULL;
+    tri_scratch scratch = {.fd = -1};
     char path[sizeof program], *object = NULL;
     int exit_code = 0;
     out->registers = out->spill_bytes = -1;
     TRI_TRY(compiler(path, NULL));
-    TRI_TRY(tri_make_temporary_folder(&folder));
-    TRI_TRY(write_below(folder, "kernel.c", source->text));
+    TRI_TRY(tri_scratch_open(&scratch));
+    TRI_TRY(write_below(scratch.path, "kernel.c", source->text));
     for (size_t i = 0; i < source->include_count; i++)
-        TRI_TRY(write_below(folder, source->includes[i].name, source->includes[i].text));
-    TRI_TRY(run_compiler(&exit_code, folder, path, target, source));
-    TRI_TRY(read_log(&out->log, folder));
+        TRI_TRY(write_below(scratch.path, source->includes[i].name, source->includes[i].text));
+    TRI_TRY(run_compiler(&exit_code, scratch.path, path, target, source));
+    TRI_TRY(read_log(&out->log, scratch.path));
     TRI_TRY(judge(exit_code, path, source->name, out->log));
-    TRI_TRY(tri_path_join(&object, folder, "kernel.so"));
+    TRI_TRY(tri_path_join(&object, scratch.path, "kernel.so"));
     TRI_TRY(tri_file_read((char **)&out->data, &out->size, object, 0));
 done:
     free(object);
-    remove_folder(folder);
-    free(folder);
+    tri_scratch_close(&scratch);
     return status;
 }
