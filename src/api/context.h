@@ -28,6 +28,7 @@ struct triage_context {
     tri_device *device;
     char *cache_dir, *data_dir; /* NULL: none, the built-in ones */
     tri_log log;
+    atomic_flag looked_at_cache;
     /* Held while a kernel is looked up, never while one is compiled, never by a call that finds its plan. Whoever takes it
      * keeps the lines of the log until it is given back: tri_context_lock, _unlock. */
     pthread_mutex_t lock;

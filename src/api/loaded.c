@@ -18,6 +18,15 @@ struct tri_compiled {
 
 /* ---- compiled kernels, one a source text ---- */
 
+/* Once: why kernels are compiled anew by every process. */
+static void say_of_cache(triage_context *context, const tri_image *image) {
+    if (!context->cache_dir || image->from_cache || atomic_flag_test_and_set(&context->looked_at_cache))
+        return;
+    if (tri_cache_check(context->cache_dir) != TRIAGE_OK)
+        tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: kernels are compiled without it",
+                     triage_last_error());
+}
+
 static tri_compiled *find_compiled(const triage_context *context, const char *hash) {
     tri_compiled *entry = context->compiled;
     while (entry && strcmp(entry->source_hash, hash) != 0)
@@ -34,6 +43,8 @@ static triage_status compile_unlocked(tri_compiled *entry, triage_context *conte
     pthread_mutex_lock(&context->lock);
     entry->is_being_made = false;
     pthread_cond_broadcast(&context->made);
+    if (status == TRIAGE_OK)
+        say_of_cache(context, &entry->image);
     return status;
 }
 

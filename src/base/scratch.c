@@ -74,7 +74,8 @@ static triage_status make(tri_scratch *out) {
             return TRIAGE_OK;
         tri_scratch_close(out);
         if (!made)
-            return tri_fail(TRIAGE_E_IO, "making a folder in %s: %s", tri_temporary_folder(), strerror(reason));
+            return tri_fail(TRIAGE_E_IO, "making a folder in %s: %s", tri_temporary_folder(),
+                            strerror(reason));
     }
     return tri_fail(TRIAGE_E_IO, "folders in %s do not stay", tri_temporary_folder());
 }

@@ -43,8 +43,8 @@ static int open_own(const char *path) {
 static triage_status open_first(tri_device_lock *lock) {
     for (int i = 0; i < NAMES && lock->fd < 0; i++) {
         char *path = NULL;
-        triage_status status = tri_format(&path, "%s/%s%lu.%d.lock", lock->folder, lock->stem,
-                                          (unsigned long)geteuid(), i);
+        triage_status status =
+            tri_format(&path, "%s/%s%lu.%d.lock", lock->folder, lock->stem, (unsigned long)geteuid(), i);
         if (status != TRIAGE_OK)
             return status;
         lock->fd = open_own(path);
@@ -52,15 +52,16 @@ static triage_status open_first(tri_device_lock *lock) {
     }
     if (lock->fd >= 0)
         return TRIAGE_OK;
-    return tri_fail(TRIAGE_E_IO, "no lock file can be made: %s/%s%lu.0.lock and the next %d names: %s", lock->folder,
-                    lock->stem, (unsigned long)geteuid(), NAMES - 1, strerror(errno));
+    return tri_fail(TRIAGE_E_IO, "no lock file can be made: %s/%s%lu.0.lock and the next %d names: %s",
+                    lock->folder, lock->stem, (unsigned long)geteuid(), NAMES - 1, strerror(errno));
 }
 
 triage_status tri_device_lock_open(tri_device_lock *out, const char *folder, const tri_device_info *info,
                                    tri_device_lock_kind kind) {
     triage_status status = TRIAGE_OK;
     char hash[TRI_HASH_SIZE];
-    const char *device = info->uuid[0] ? info->uuid : info->backend; /* the CPUs of a machine are one device */
+    const char *device =
+        info->uuid[0] ? info->uuid : info->backend; /* the CPUs of a machine are one device */
     *out = (tri_device_lock)TRI_DEVICE_LOCK_INIT;
     tri_hash(hash, device, strlen(device));
     snprintf(out->device, sizeof out->device, "%s%s%s", info->name, info->uuid[0] ? " " : "", info->uuid);
@@ -189,16 +190,18 @@ triage_status tri_device_lock_take(bool *ours, tri_device_lock *lock, const tri_
     describe(name, sizeof name, &who);
     if (!lock->waits_since_ns) {
         lock->waits_since_ns = now;
-        tri_log_line(log, TRIAGE_LOG_INFO, "another run times on %s: waiting for its end (%s)", lock->device, name);
+        tri_log_line(log, TRIAGE_LOG_INFO, "another run times on %s: waiting for its end (%s)", lock->device,
+                     name);
     }
     if (limit <= 0 || (double)(now - lock->waits_since_ns) < 1e9 * limit) {
         step_back(lock);
         return TRIAGE_OK;
     }
     if (is_own)
-        return tri_fail(TRIAGE_E_NO_DEVICE, "%s is in use by %s: waited %.3g s for its end", lock->device, name, limit);
-    tri_log_line(log, TRIAGE_LOG_WARNING, "%s has held %s for more than %.3g s: timing beside it", name, lock->device,
-                 limit);
+        return tri_fail(TRIAGE_E_NO_DEVICE, "%s is in use by %s: waited %.3g s for its end", lock->device,
+                        name, limit);
+    tri_log_line(log, TRIAGE_LOG_WARNING, "%s has held %s for more than %.3g s: timing beside it", name,
+                 lock->device, limit);
     lock->taken = lock->beside_others = *ours = true;
     return TRIAGE_OK;
 }

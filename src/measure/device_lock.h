@@ -18,11 +18,11 @@
 typedef enum tri_device_lock_kind { TRI_DEVICE_LOCK_RUN, TRI_DEVICE_LOCK_PROCESS } tri_device_lock_kind;
 
 typedef struct tri_device_lock {
-    int fd; /* -1: none */
+    int fd;              /* -1: none */
     char *folder, *stem; /* of the names of all users' files for this device */
     char device[160];    /* for people */
     bool taken;
-    bool beside_others; /* taken although another user holds his */
+    bool beside_others;     /* taken although another user holds his */
     int64_t waits_since_ns; /* 0: not waiting */
 } tri_device_lock;
 #define TRI_DEVICE_LOCK_INIT                                                                                 \

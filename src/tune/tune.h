@@ -39,7 +39,7 @@ typedef struct tri_tune_options {
     const char *
         lock_dir; /* wait for our turn on the device (measure/device_lock.h); NULL: time whatever others do */
     tri_device_patience patience; /* for it */
-    const tri_log *log; /* told when we wait; NULL: nobody */
+    const tri_log *log;           /* told when we wait; NULL: nobody */
 } tri_tune_options;
 
 /* One candidate's line in the table. Strings borrowed until the result is freed. */

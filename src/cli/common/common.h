@@ -58,7 +58,8 @@ triage_status tri_cli_default_cache(char **out); /* $XDG_CACHE_HOME/triage, else
 const char *tri_cli_lock_dir(void);
 /* --wait S (NULL: the defaults): how long to wait for other runs on the device. */
 #define TRI_CLI_WAIT_HELP                                                                                    \
-    "Wait at most S seconds, 0.001 to 1e9, for other runs on the device: for one's own it is then an error, "  \
+    "Wait at most S seconds, 0.001 to 1e9, for other runs on the device: for one's own it is then an "       \
+    "error, "                                                                                                \
     "another user's is timed beside (default: for one's own without a limit, 600 for those of others)"
 triage_status tri_cli_parse_wait(tri_device_patience *out, const char *text);
 /* --cache-dir DIR|none (NULL: the default); *out NULL: none. */
