@@ -49,6 +49,7 @@ static pid_t hold_as(uid_t uid, mode_t mask) {
     const pid_t child = fork();
     if (child == 0) {
         umask(mask);
+        alarm(600); /* should the test end before it ends us */
         if (uid != geteuid() && setuid(uid) != 0)
             _exit(1);
         tri_device_lock lock = open_lock();
@@ -93,6 +94,7 @@ static void waiting_for_oneself_ends_with_an_error(void **state) {
     const tri_device_patience patience = {1e-9, 0};
     tri_device_lock lock = open_lock();
     const pid_t child = hold_as(geteuid(), 022);
+    must(tri_device_lock_take(&ours, &lock, &patience, NULL)); /* begins to wait */
     assert_int_equal(tri_device_lock_take(&ours, &lock, &patience, NULL), TRIAGE_E_NO_DEVICE);
     assert_false(ours);
     assert_non_null(strstr(triage_last_error(), "a CPU is in use by process "));
@@ -150,6 +152,7 @@ static void two_users(void **state) {
     child = hold_as(STRANGER, 022); /* he never ends */
     lock = open_lock();
     said[0] = '\0';
+    assert_false(take(&lock, 0, 1e-9));
     assert_true(take(&lock, 0, 1e-9));
     assert_true(lock.beside_others);
     assert_non_null(strstr(said, "timing beside it"));
