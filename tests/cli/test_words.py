@@ -58,7 +58,7 @@ def check(program):
     for option in options:
         expect(re.search(rf"^\.B (-., )?--{option}\b", plain, re.M), program, "man page has no", option)
         expect(f"--{option}" in offered, program, "bash does not offer", option, offered)
-        expect(f"'--{option}[" in zsh or f"'--{option}=[" in zsh, program, "zsh does not offer", option)
+        expect(f"'--{option}[" in zsh or re.search(rf"'--{option}=-?\[", zsh), program, "zsh does not offer", option)
     for command in commands:
         expect(re.search(rf"^\.B {command}$", plain, re.M), program, "man page has no", command)
         expect(command in complete(program, bash, [""]), "bash does not offer", command)
@@ -119,6 +119,9 @@ def main():
     # what a problem needs comes before the rest
     text = ask("triage_tune", "--help")
     expect(0 < text.index("--shape=") < text.index("--dtype=") < text.index("--mask=") < text.index("--device="), text)
+    expect(run(os.path.join(BIN, "triage_tune"), "--shape", "64,64,64", "--bias", "--sparsity", "0.5", "--activation", "relu",
+               "--target", "host", "--dry-run", "-q").returncode == 0, "--bias without a word behind it")
+    refuse("--bias maybe is not one of yes, no", "triage_tune", "--bias=maybe")
     same = [run(os.path.join(BIN, "triage_tune"), "--shape", shape, "--sparsity", "0.5", "--dtype", dtype, "--dry-run",
                 "--target", "sm_90a", "-q").stdout for shape, dtype in (("512,512,512", "f16"), ("512x512x512", "fp16"))]
     expect(same[0] and same[0] == same[1], "512x512x512 fp16 is not 512,512,512 f16")

@@ -51,8 +51,12 @@ static void put_option(const struct argp_option *o) {
         printf("\\-%c, ", o->key);
     fputs("\\-\\-", stdout);
     put_all(o->name);
-    if (o->arg)
-        putchar('='), put_all(o->arg);
+    const bool is_optional = (o->flags & OPTION_ARG_OPTIONAL) != 0;
+    if (o->arg) {
+        fputs(is_optional ? "[=" : "=", stdout);
+        put_all(o->arg);
+        fputs(is_optional ? "]" : "", stdout);
+    }
     putchar('\n');
     put_all(o->doc ? o->doc : "");
     putchar('\n');
@@ -103,7 +107,7 @@ static void put_words_case(const struct argp_option *o) {
     const char *list[TRI_CLI_WORDS_MAX];
     char words[TRI_CLI_WORDS_SIZE];
     const size_t count = tri_cli_words_of(list, words, o);
-    if (!o->arg)
+    if (!o->arg || (o->flags & OPTION_ARG_OPTIONAL)) /* a word behind it is not its argument */
         return;
     printf("        --%s) ", o->name);
     if (count == 0) {
@@ -168,13 +172,19 @@ static void put_zsh_option(const struct argp_option *o) {
     const char *list[TRI_CLI_WORDS_MAX];
     char words[TRI_CLI_WORDS_SIZE];
     const size_t count = tri_cli_words_of(list, words, o);
-    printf("    '--%s%s[", o->name, o->arg ? "=" : "");
+    /* "=-": the argument is in the same word */
+    printf("    '--%s%s[", o->name, !o->arg ? "" : o->flags & OPTION_ARG_OPTIONAL ? "=-" : "=");
     put_zsh_text(o->doc ? o->doc : "");
     putchar(']');
     if (o->arg && count == 0)
-        putchar(':'), put_zsh_text(o->arg), fputs(":_files", stdout);
+        fputs(o->flags & OPTION_ARG_OPTIONAL ? "::" : ":", stdout), put_zsh_text(o->arg),
+            fputs(":_files", stdout);
     for (size_t i = 0; i < count; i++)
-        printf("%s%s%s", i ? " " : ":value:(", list[i], i + 1 == count ? ")" : "");
+        printf("%s%s%s",
+               i                                ? " "
+               : o->flags & OPTION_ARG_OPTIONAL ? "::value:("
+                                                : ":value:(",
+               list[i], i + 1 == count ? ")" : "");
     puts("' \\");
 }
 

@@ -167,7 +167,8 @@ static void check(const tri_cli_program *program, int argc, char **argv) {
         const char *value = strchr(argv[i], '=');
         snprintf(name, sizeof name, "%.*s", (int)(value ? value - argv[i] - 2 : WORD_MAX), argv[i] + 2);
         const struct argp_option *option = find(name, options, count);
-        if (option && option->arg && !value && i + 1 < argc)
+        const bool wants = option && option->arg && !(option->flags & OPTION_ARG_OPTIONAL);
+        if (wants && !value && i + 1 < argc)
             value = argv[++i];
         else if (value)
             value++;
