@@ -44,7 +44,8 @@ typedef enum triage_status {
     TRIAGE_E_MEMORY = 11,      /* out of host or device memory                           */
     TRIAGE_E_TIMEOUT = 12,     /* a stated time limit passed                             */
     TRIAGE_E_INTERRUPTED = 13, /* stopped by the caller                                 */
-    TRIAGE_E_CAPTURE = 14      /* a first call while the stream is captured in a graph: prepare it before */
+    /* Not TRIAGE_E_UNSUPPORTED: the same call works once it was prepared, so a caller can tell what to do by the status. */
+    TRIAGE_E_CAPTURE = 14 /* a first call while the stream is captured in a graph: prepare it before */
 } triage_status;
 
 /* One line about the last failure in this thread; "" if there was none. Borrowed: valid until the
@@ -96,7 +97,12 @@ typedef struct triage_context_options {
     { TRIAGE_CONTEXT_OPTIONS_VERSION, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Opens a context: finds the device, opens the database read-only if it exists. options may be NULL.
- * A context may be used from any number of threads. No call waits for a server: a thread of the library's own
+ * A context may be used from any number of threads. The log callback may call anything but triage_context_free; it is called
+ * when no lock is held, at the end of the call whose line it is. First calls of different problems do not wait for one
+ * another. A CUDA context that is current is borrowed; if it is the device's primary one it is retained until the context is
+ * freed. After fork() a child may go on with the calls of a host context that were made before; on cuda, for new problems and
+ * with a server it opens a context of its own, and it does not free its parent's.
+ * No call waits for a server: a thread of the library's own
  * moves evidence between it and the local file, both ways, at the start and every five minutes; what has arrived
  * counts for problems that are new from then on, and the log callback is called in that thread, too (it must not
  * free the context). TRIAGE_E_INVALID if the URL is not one, TRIAGE_E_UNSUPPORTED without libpq;
@@ -158,7 +164,9 @@ typedef struct triage_bsr_desc {
 
 /* Makes a matrix. The pattern is copied and checked (sorted, unique, in range, sizes divide): a
  * violation is TRIAGE_E_DATA with the index in the message. Values in host memory are copied to the
- * device; values in device memory are borrowed and must outlive the matrix. Synchronises. */
+ * device; values in device memory are borrowed and must outlive the matrix. Waits for all that is enqueued in the
+ * device's context, on whatever stream, before it reads arrays in device memory: they may still be being written. (Values
+ * that are borrowed are read by calls only, in the order of their stream.) */
 TRIAGE_API triage_status triage_bsr_matrix_create(triage_bsr_matrix **out, triage_context *context,
                                                   const triage_bsr_desc *desc);
 TRIAGE_API void triage_bsr_matrix_free(triage_bsr_matrix *matrix);
@@ -174,8 +182,9 @@ TRIAGE_API triage_status triage_bsr_matrix_set_values(triage_bsr_matrix *matrix,
 
 /* A dense matrix in device memory. ld: elements from one row (row-major) or column to the next. */
 typedef struct triage_dense {
-    void *data;             /* 16-byte aligned */
-    int64_t rows, cols, ld; /* ld: at least the length of a row (column), at most 2^31-1 */
+    void *data; /* 16-byte aligned */
+    int64_t rows, cols,
+        ld; /* cols may be 0, then data may be NULL. ld: at least the length of a row (column), at most 2^31-1 */
     triage_dtype dtype;
     triage_layout layout;
 } triage_dense;
@@ -198,7 +207,7 @@ typedef struct triage_epilogue {
 
 /* C = act(alpha A B + beta C + bias), enqueued on the caller's stream (host device: done on return).
  *
- * A is m x k block-sparse, B k x n, C m x n; B and C must not overlap. If beta is 0, C is not read. A and B have
+ * A is m x k block-sparse, B k x n, C m x n; B and C must not overlap. If beta is 0, C is not read. With 0 columns it is a product of nothing: TRIAGE_OK. A and B have
  * one type, C that or another of f32, f16, bf16. For e4m3 A and B, C is f16, bf16 or f32, A B is
  * (scale_a A) (scale_b B), and the tensor-core kernels want a column-major B, as in triage_bsr_linear.
  * The kernel is the one tuned for this GPU and problem, else the nearest tuned one, else the space's
@@ -240,7 +249,7 @@ typedef struct triage_choice {
     char kernel[64];  /* e.g. "wgmma" */
     char config[512]; /* e.g. "wgmma tile_n=256 stages=4" */
     /* nearest: the problem that it was tuned for, then " on " and the device's key if it was another device of this
-     * architecture; else "". What does not fit is cut off */
+     * architecture; else "". A key that does not fit ends in "..." before the device */
     char donor[256];
     double distance;      /* nearest: 0 near .. large far; else 0 */
     double median_ns;     /* the stored time for the donor or the exact problem; 0: none */

@@ -282,13 +282,23 @@ triage_status tri_loaded_for(const tri_loaded **out, triage_context *context, co
     return status;
 }
 
+/* The device stays whole: what is too long is the end of the problem's key. */
+static void describe_donor(char *out, size_t size, const tri_found *found) {
+    const char *key = found->donor ? found->donor : "", *on = found->device ? " on " : "",
+               *device = found->device ? found->device : "";
+    const size_t rest = strlen(on) + strlen(device) + strlen("...") + 1;
+    if (strlen(key) + rest > size + strlen("...") && rest < size)
+        snprintf(out, size, "%.*s...%s%s", (int)(size - rest), key, on, device);
+    else
+        snprintf(out, size, "%s%s%s", key, on, device);
+}
+
 void tri_loaded_describe(triage_choice *out, const tri_loaded *loaded) {
     const tri_found *found = &loaded->found;
     out->source = found->source;
     snprintf(out->kernel, sizeof out->kernel, "%s", found->candidate.kernel);
     snprintf(out->config, sizeof out->config, "%s", found->candidate.config);
-    snprintf(out->donor, sizeof out->donor, "%s%s%s", found->donor ? found->donor : "",
-             found->device ? " on " : "", found->device ? found->device : "");
+    describe_donor(out->donor, sizeof out->donor, found);
     out->distance = found->distance;
     out->median_ns = found->median_ns;
     out->expected_loss = found->expected_loss;

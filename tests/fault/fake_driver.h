@@ -176,6 +176,13 @@ static CUresult f_primary_retain(CUcontext *out, CUdevice device) {
     *out = POINTER(CUcontext, make(kContext));
     return CUDA_SUCCESS;
 }
+static CUresult f_primary_state(CUdevice device, unsigned *flags, int *active) {
+    (void)device;
+    STEP("cuDevicePrimaryCtxGetState");
+    *flags = 0;
+    *active = 0; /* contexts that are current are cuCtxCreate's */
+    return CUDA_SUCCESS;
+}
 static CUresult f_primary_release(CUdevice device) {
     for (int i = 1; i <= fake.next; i++)
         if (fake.kind_of[i] == kContext && device == fake.ordinal_of_context)

@@ -348,6 +348,74 @@ static void what_fails_later_is_told_later(void **state) {
     }
 }
 
+/* ---- whose context, whose arrays ---- */
+
+/* The application lets its context go before the library does. */
+static void a_borrowed_primary_context_is_retained(void **state) {
+    (void)state;
+    triage_context_options options = TRIAGE_CONTEXT_OPTIONS_INIT; /* "auto": what is current */
+    triage_context *context = NULL;
+    CUcontext primary = NULL;
+    must(triage_context_open(&context, &options));
+    assert_int_equal(cuda->primary[0], 2);
+    driver->primary_release(0);
+    subject s = make_subject(context, PRODUCT, 64);
+    must(run(&s, NULL));
+    free_subject(&s);
+    driver->primary_retain(&primary, 0);
+    triage_context_free(context);
+    assert_int_equal(cuda->primary[0], 1);
+}
+
+typedef struct pending {
+    int32_t *row_ptr, *col_idx; /* on the device, not written yet */
+} pending;
+
+static void finish(void *user) {
+    const pending *p = user;
+    for (int32_t i = 0; i <= 2; i++)
+        p->row_ptr[i] = i;
+    p->col_idx[0] = p->col_idx[1] = 0;
+}
+
+static void arrays_that_are_still_written_are_waited_for(void **state) {
+    (void)state;
+    triage_context *context = open_fake(NULL, NULL, NULL);
+    triage_bsr_desc desc = TRIAGE_BSR_DESC_INIT;
+    triage_bsr_matrix *a = NULL;
+    void *memory = NULL;
+    must(triage_device_alloc(&memory, context, 65536));
+    pending p = {memory, (int32_t *)memory + 64};
+    desc.rows = 64, desc.cols = 32, desc.block_rows = desc.block_cols = 32, desc.nnzb = 2;
+    desc.memory = TRIAGE_MEMORY_DEVICE;
+    desc.row_ptr = p.row_ptr, desc.col_idx = p.col_idx, desc.values = (char *)memory + 4096;
+    cuda->on_wait = finish, cuda->user = &p;
+    must(triage_bsr_matrix_create(&a, context, &desc));
+    cuda->on_wait = NULL;
+    triage_bsr_matrix_free(a);
+    triage_device_release(context, memory);
+    triage_context_free(context);
+}
+
+static void no_columns_are_a_product_of_nothing(void **state) {
+    (void)state;
+    triage_context *context = open_fake(NULL, NULL, NULL);
+    subject s = make_subject(context, PRODUCT, 64);
+    tally before = now();
+    s.b.cols = s.c.cols = s.b.ld = s.c.ld = 0;
+    s.b.data = s.c.data = NULL;
+    must(run(&s, NULL));
+    must(prepare(&s, NULL));
+    triage_dense x = {NULL, 0, 256, 256, TRIAGE_F16, TRIAGE_ROW_MAJOR}, y = x;
+    must(triage_bsr_linear(context, s.a, &x, &y, NULL, NULL));
+    tally nothing = since(&before);
+    assert_int_equal(all_driver_calls(&nothing), 0);
+    s.c.cols = 1;
+    assert_int_equal(run(&s, NULL), TRIAGE_E_INVALID);
+    free_subject(&s);
+    triage_context_free(context);
+}
+
 /* ---- nothing is left ---- */
 
 static void all_is_given_back(void **state) {
@@ -368,6 +436,9 @@ int main(void) {
         cmocka_unit_test(a_first_call_stalls_no_other),
         cmocka_unit_test(trouble_of_the_device_is_told),
         cmocka_unit_test(what_fails_later_is_told_later),
+        cmocka_unit_test(a_borrowed_primary_context_is_retained),
+        cmocka_unit_test(arrays_that_are_still_written_are_waited_for),
+        cmocka_unit_test(no_columns_are_a_product_of_nothing),
         cmocka_unit_test(all_is_given_back), /* of all of them */
     };
     return cmocka_run_group_tests_name("calls on a fake CUDA", tests, take_the_fakes_and_a_context, NULL);

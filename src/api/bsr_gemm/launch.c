@@ -12,13 +12,14 @@ static triage_status check_dense(const triage_dense *dense, const char *name) {
     if (dense->layout != TRIAGE_ROW_MAJOR && dense->layout != TRIAGE_COL_MAJOR)
         return tri_fail(TRIAGE_E_INVALID, "%s.layout is %d; must be a triage_layout", name,
                         (int)dense->layout);
-    if (!dense->data)
+    if (dense->cols < 0 || dense->cols > INT32_MAX || dense->rows < 1 || dense->rows > INT32_MAX)
+        return tri_fail(TRIAGE_E_INVALID,
+                        "%s is %lld x %lld; must be 1 .. 2147483647 rows and 0 .. 2147483647 columns", name,
+                        (long long)dense->rows, (long long)dense->cols);
+    if (dense->cols > 0 && !dense->data)
         return tri_fail(TRIAGE_E_INVALID, "%s.data is NULL", name);
     if ((uintptr_t)dense->data % 16 != 0)
         return tri_fail(TRIAGE_E_INVALID, "%s.data is %p; must be 16-byte aligned", name, dense->data);
-    if (dense->cols < 1 || dense->cols > INT32_MAX || dense->rows < 1 || dense->rows > INT32_MAX)
-        return tri_fail(TRIAGE_E_INVALID, "%s is %lld x %lld; both must be 1 .. 2147483647", name,
-                        (long long)dense->rows, (long long)dense->cols);
     int64_t least = dense->layout == TRIAGE_ROW_MAJOR ? dense->cols : dense->rows;
     if (dense->ld < least || dense->ld > INT32_MAX)
         return tri_fail(TRIAGE_E_INVALID, "%s.ld is %lld; must be %lld .. 2147483647", name,
@@ -53,7 +54,7 @@ static uintptr_t extent(const triage_dense *dense) {
 
 static triage_status check_overlap(const triage_dense *b, const triage_dense *c) {
     uintptr_t b_start = (uintptr_t)b->data, c_start = (uintptr_t)c->data;
-    if (b_start < c_start + extent(c) && c_start < b_start + extent(b))
+    if (c->cols > 0 && b_start < c_start + extent(c) && c_start < b_start + extent(b))
         return tri_fail(TRIAGE_E_INVALID, "b (at %p) and c (at %p) overlap; must be apart", b->data, c->data);
     return TRIAGE_OK;
 }
@@ -143,6 +144,8 @@ static __attribute__((noinline)) triage_status new_call(triage_context *context,
     tri_bsr_gemm_args args;
     tri_plan *plan = NULL;
     TRI_TRY(check_call(context, a, call->b, call->c, call->epilogue));
+    if (call->c->cols == 0) /* a product of nothing */
+        goto done;
     describe_problem(&problem, a, call->b, call->c, call->epilogue);
     TRI_TRY(plan_for(&plan, a, &problem, stream));
     TRI_TRY(tri_plan_args(&args, plan, call, a->values));

@@ -56,6 +56,8 @@ static triage_status copy_pattern(triage_bsr_matrix *matrix, const triage_bsr_de
     int32_t *row_ptr = NULL, *col_idx = NULL;
     int64_t block_rows = desc->rows / desc->block_rows, block_cols = desc->cols / desc->block_cols;
     if (desc->memory == TRIAGE_MEMORY_DEVICE) {
+        /* whatever stream writes the arrays: a copy by itself does not wait for a non-blocking one */
+        TRI_TRY(tri_device_synchronize(matrix->context->device));
         TRI_TRY(fetch_indices(&row_ptr, matrix->context, desc->row_ptr, block_rows + 1));
         TRI_TRY(fetch_indices(&col_idx, matrix->context, desc->col_idx, desc->nnzb));
     }

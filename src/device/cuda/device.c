@@ -89,6 +89,27 @@ done:
     return status;
 }
 
+/* A borrowed context that is the device's primary one is retained: whoever made it may release it before us. (One of
+ * cuCtxCreate has no such count.) */
+static triage_status retain_borrowed(tri_cuda_device *device) {
+    triage_status status = TRIAGE_OK;
+    const tri_cuda_driver *driver = device->driver;
+    CUcontext primary = NULL;
+    unsigned flags = 0;
+    int active = 0;
+    TRI_TRY(tri_cuda_check(driver, driver->primary_state(device->ordinal, &flags, &active),
+                           "cuDevicePrimaryCtxGetState"));
+    if (!active)
+        return TRIAGE_OK;
+    TRI_TRY(tri_cuda_check(driver, driver->primary_retain(&primary, device->ordinal),
+                           "cuDevicePrimaryCtxRetain"));
+    device->retained = primary == device->context;
+    if (!device->retained)
+        driver->primary_release(device->ordinal);
+done:
+    return status;
+}
+
 /* The caller's context if it has one and wants that, else the device's primary context. */
 static triage_status take_context(tri_cuda_device *device, int ordinal, bool use_current) {
     triage_status status = TRIAGE_OK;
@@ -97,7 +118,7 @@ static triage_status take_context(tri_cuda_device *device, int ordinal, bool use
         TRI_TRY(tri_cuda_check(driver, driver->context_current(&device->context), "cuCtxGetCurrent"));
         if (device->context) {
             TRI_TRY(tri_cuda_check(driver, driver->context_device(&device->ordinal), "cuCtxGetDevice"));
-            return TRIAGE_OK;
+            return retain_borrowed(device);
         }
     }
     TRI_TRY(find_device(device, ordinal));

@@ -284,6 +284,13 @@ static CUresult f_primary_retain(CUcontext *out, CUdevice device) {
     return CUDA_SUCCESS;
 }
 
+static CUresult f_primary_state(CUdevice device, unsigned *flags, int *active) {
+    BEGIN(primary_state, false);
+    *flags = 0;
+    *active = fake.primary[device] > 0;
+    return CUDA_SUCCESS;
+}
+
 /* The last one destroys it, whoever still has it. */
 static CUresult f_primary_release(CUdevice device) {
     BEGIN(primary_release, false);
