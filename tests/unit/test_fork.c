@@ -11,7 +11,7 @@ static int wrong_in_child(const api_world *world) {
 
 static void a_child_goes_on(void **state) {
     (void)state;
-    const api_case test = {.m = 256, .n = 64, .k = 256, .block = 32, .sparsity = 0.5, .alpha = 1};
+    const api_case test = {.m = 1024, .n = 512, .k = 512, .block = 32, .sparsity = 0.5, .alpha = 1};
     triage_context *context = api_open("host", NULL, NULL);
     api_world world;
     int status = -1;

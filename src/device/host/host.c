@@ -16,7 +16,7 @@ static triage_status count(int *out) {
     return TRIAGE_OK;
 }
 
-/* A child of fork() has only the thread that forked: with the pool of that thread still in its books, OpenMP would wait for
+/* A forked child has only the thread that forked: with the pool of that thread still in its books, OpenMP would wait for
  * others for ever. So the pool is let go before each fork; both sides make a new one when they need it. */
 static void let_the_pool_go(void) {
     (void)omp_pause_resource_all(omp_pause_soft);
