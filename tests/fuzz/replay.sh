@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 . tests/fuzz/inputs.sh
 seeds=$(mktemp -d)
 trap 'rm -rf "$seeds"' EXIT
-"$1/fuzz_seeds" "$seeds"
+make_seeds "$1" "$seeds"
 for target in $fuzz_targets; do
     code=0
     "$1/fuzz_$target" $(inputs_of "$target" "$seeds") >"$seeds/out" 2>"$seeds/err" || code=$?
