@@ -400,6 +400,12 @@ static void expect_agreement(const tri_explanation *e) {
         assert_string_equal(used->problem, found->donor);
 }
 
+#ifdef __SANITIZE_ADDRESS__ /* a minute each 20 */
+enum { ROUNDS = 20, OF_EACH = 1 };
+#else
+enum { ROUNDS = 60, OF_EACH = 6 };
+#endif
+
 /* The search is told twice, in src/evidence/lookup.c and here: whatever the evidence, both find the same. */
 static void explanations_agree_with_lookups(void **state) {
     (void)state;
@@ -407,7 +413,7 @@ static void explanations_agree_with_lookups(void **state) {
     int seen[3] = {0};
     tri_random random;
     tri_random_seed(&random, 11);
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < ROUNDS; round++) {
         must(tri_store_open_memory(&own));
         must(tri_store_open_memory(&shipped));
         for (uint64_t i = 0, rows = tri_random_below(&random, 12); i < rows; i++) {
@@ -421,7 +427,7 @@ static void explanations_agree_with_lookups(void **state) {
         tri_explanation_free(&e);
         close_stores(NULL);
     }
-    assert_true(seen[0] > 5 && seen[1] > 5 && seen[2] > 5);
+    assert_true(seen[0] >= OF_EACH && seen[1] >= OF_EACH && seen[2] >= OF_EACH);
 }
 
 #define IN_STORES(test) cmocka_unit_test_setup_teardown(test, open_stores, close_stores)
