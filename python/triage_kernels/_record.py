@@ -27,7 +27,7 @@ class Shape(NamedTuple):
     device: torch.device
     row_ptr: Tensor
     col_idx: Tensor
-    source: str  # of its kernel when it was first asked: "exact" where it was tuned, else "nearest" or "default"
+    source: str  # of its kernel when it was first asked: "exact" where it was tuned (choice has the others)
 
     @property
     def is_tuned(self) -> bool:
