@@ -168,7 +168,7 @@ def test_host(m):
     m.finish(m.start("triage_tune", *arguments))
     usual = time.time() - start
     lock, = [os.path.join(m.home, name) for name in os.listdir(m.home)
-             if name.startswith("triage-host-") and not name.endswith("-process.lock")]
+             if name.startswith("triage-host-") and "-run-" in name]
     with open(lock, encoding="utf-8") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         second = m.start("triage_tune", *arguments, "--force")
@@ -184,7 +184,7 @@ def test_host(m):
                         "--samples", 6, "--against", "none")
         need("another run times on host: " in bench.stderr.readline(), "triage_bench did not wait")
     m.finish(bench)
-    with open(lock.replace(".lock", "-process.lock"), encoding="utf-8") as process:
+    with open(lock.replace("-run-", "-process-"), encoding="utf-8") as process:
         fcntl.flock(process, fcntl.LOCK_EX)  # as if a killed run's process had not let go of the device yet
         third = m.start("triage_tune", *arguments, "--force")
         time.sleep(3 * usual + 1)
