@@ -3,6 +3,7 @@
 #include "support/check.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,8 +19,8 @@ static char said[4096];
 
 static void note(void *user, triage_log_level level, const char *line) {
     (void)user, (void)level;
-    strncat(said, line, sizeof said - strlen(said) - 2);
-    strcat(said, "\n");
+    const size_t size = strlen(said);
+    snprintf(said + size, sizeof said - size, "%s\n", line);
 }
 
 static bool take(tri_device_lock *lock, double own_s, double others_s) {
