@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every way of installing and linking that README names, each from what was installed and nothing else: a program is built
-# and run. Three builds: the one in build/ (tests/run.sh build), the Dockerfile's by clang, and the library alone within
+# and run. Three builds: the one in build/ (tests/run.sh build), the Dockerfile's, and the library alone by clang within
 # another project. In a root of tests/fresh.sh ($TRIAGE_BARE: a bare Debian to copy) the packages are installed, too.
 set -eu
 cd "$(dirname "$0")/.."
@@ -101,11 +101,13 @@ check_uninstall() {
 # ---- within another project ----
 
 check_subdirectory() {
+    need_packages clang libomp-dev
     build=$scratch/within
-    cmake -S tests/install/add_subdirectory -B "$build" -DTRIAGE_TREE="$tree" -DBUILD_SHARED_LIBS=ON >/dev/null
+    CC=clang cmake -S tests/install/add_subdirectory -B "$build" -DTRIAGE_TREE="$tree" -DBUILD_SHARED_LIBS=ON >/dev/null
     cmake --build "$build" -j "$jobs" >"$scratch/log" 2>&1 || { cat "$scratch/log" && fail add_subdirectory; }
     "$build/app"
-    passed "add_subdirectory"
+    grep -q 'CMAKE_C_COMPILER:.*clang' "$build/CMakeCache.txt" || fail "that was not clang"
+    passed "CC=clang, add_subdirectory"
     cmake --install "$build" --prefix "$scratch/own" >/dev/null
     [ -n "$(find "$scratch/own" -name libtriage.so)" ] && [ -z "$(find "$scratch/own" -name libtriage.a)" ] ||
         fail "BUILD_SHARED_LIBS=ON installs $(cd "$scratch/own" && find . -name 'libtriage*')"
@@ -116,7 +118,7 @@ check_subdirectory() {
     passed "BUILD_SHARED_LIBS"
 }
 
-# ---- the Dockerfile's steps, and with them clang and the packages ----
+# ---- the Dockerfile's steps, and with them the packages ----
 
 # docker_steps STAGE: what its RUNs run, one a line
 docker_steps() {
@@ -128,17 +130,16 @@ docker_steps() {
 run_steps() {
     docker_steps "$1" | grep -v apt-get | sed "s:/packages:$scratch/packages:g" >"$scratch/steps"
     [ -s "$scratch/steps" ] || fail "no step in the Dockerfile's stage $1"
-    (cd "$2" && CC=clang sh -eux "$scratch/steps") >"$scratch/log" 2>&1 || { tail -n 50 "$scratch/log" && fail Dockerfile; }
+    (cd "$2" && sh -eux "$scratch/steps") >"$scratch/log" 2>&1 || { tail -n 50 "$scratch/log" && fail Dockerfile; }
     grep -E 'warning:' "$scratch/log" || true
 }
 
 check_dockerfile() {
-    need_packages clang libomp-dev dpkg-dev file
+    need_packages dpkg-dev file
     mkdir -p "$scratch/copy" "$scratch/packages"
     tar --exclude='./build*' --exclude=./.git -cf - . | tar -C "$scratch/copy" -xf - # as .dockerignore has it
     run_steps 1 "$scratch/copy"
-    grep -q 'CMAKE_C_COMPILER:.*clang' "$scratch/copy/build/CMakeCache.txt" || fail "that was not clang"
-    passed "CC=clang, the Dockerfile's steps"
+    passed "the Dockerfile's steps"
     rm -rf "$scratch/packages/_CPack_Packages"
     for name in libtriage0 triage-tools libtriage-dev; do
         set -- "$scratch/packages/${name}_"*.deb
