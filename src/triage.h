@@ -100,7 +100,7 @@ typedef struct triage_context_options {
  * A context may be used from any number of threads. The log callback may call anything but triage_context_free; it is called
  * when no lock is held, at the end of the call whose line it is. First calls of different problems do not wait for one
  * another. A CUDA context that is current is borrowed; if it is the device's primary one it is retained until the context is
- * freed. After a fork a child may go on with the calls of a host context that were made before; on cuda, for new problems and
+ * freed. After a fork a child may go on with the calls of a host context that were made before, on one thread; on cuda, for new problems and
  * with a server it opens a context of its own, and it does not free its parent's.
  * No call waits for a server: a thread of the library's own
  * moves evidence between it and the local file, both ways, at the start and every five minutes; what has arrived

@@ -103,13 +103,13 @@ static axes axes_of(const tri_contest_report *r) {
 
 static void draw_grid(FILE *file, const axes *a) {
     char text[32];
-    for (double decade = a->x_low; decade <= a->x_high; decade++) {
+    for (int decade = (int)a->x_low; decade <= (int)a->x_high; decade++) {
         const double x = at_x(a, pow(10, decade));
         line(file, x, kTop, x, kBottom, THIN);
         snprintf(text, sizeof text, "%g", pow(10, decade));
         label(file, x, kBottom + 18, "middle", 12, text);
     }
-    for (double decade = a->y_low; decade <= a->y_high; decade++) {
+    for (int decade = (int)a->y_low; decade <= (int)a->y_high; decade++) {
         const double y = at_y(a, pow(10, decade));
         line(file, kRoofLeft, y, kRoofRight, y, THIN);
         snprintf(text, sizeof text, "%g", pow(10, decade - 12));

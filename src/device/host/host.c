@@ -1,8 +1,6 @@
 /* The host device: plain memory, one device, always there. */
 #include "device/host/host.h"
 
-#include <omp.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -16,22 +14,10 @@ static triage_status count(int *out) {
     return TRIAGE_OK;
 }
 
-/* A forked child has only the thread that forked: with the pool of that thread still in its books, OpenMP would wait for
- * others for ever. So the pool is let go before each fork; both sides make a new one when they need it. */
-static void let_the_pool_go(void) {
-    (void)omp_pause_resource_all(omp_pause_soft);
-}
-
-static void prepare_for_forks(void) {
-    (void)pthread_atfork(let_the_pool_go, NULL, NULL);
-}
-
 static triage_status open_device(tri_device **out, int ordinal, bool use_current) {
     triage_status status = TRIAGE_OK;
     tri_device *device = NULL;
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)ordinal, (void)use_current;
-    pthread_once(&once, prepare_for_forks);
     TRI_TRY(tri_calloc(&device, 1, sizeof(tri_host_device)));
     device->backend = &tri_host_backend;
     TRI_TRY(tri_host_describe(&device->info));
