@@ -370,6 +370,43 @@ static void calls_check_their_arguments(void **state) {
     api_destroy(&world);
 }
 
+static void expect_linear(const api_world *world, const triage_dense *x, const triage_dense *y,
+                          triage_status want, const char *part) {
+    triage_status status = triage_bsr_linear(host, world->a, x, y, NULL, NULL);
+    if (status != want || !strstr(triage_last_error(), part))
+        fail_msg("%d, '%s' instead of %d, '%s'", status, triage_last_error(), want, part);
+}
+
+#define EXPECT_LINEAR(change, want, part)                                                                    \
+    do {                                                                                                     \
+        triage_dense x = good_x, y = good_y;                                                                 \
+        change;                                                                                              \
+        expect_linear(&world, &x, &y, want, part);                                                           \
+    } while (0)
+
+/* By the names that its caller uses, with rows and columns as he has them. */
+static void linear_names_its_operands(void **state) {
+    (void)state;
+    api_world world;
+    api_build(&world, host, &small);
+    const triage_dense good_x = {world.b.data, 48, 128, 128, TRIAGE_F32, TRIAGE_ROW_MAJOR},
+                       good_y = {world.c.data, 48, 96, 96, TRIAGE_F32, TRIAGE_ROW_MAJOR};
+    for (int i = 0; i < 2; i++) /* a new call, then a known one */
+        EXPECT_LINEAR((void)0, TRIAGE_OK, "");
+    EXPECT_LINEAR((x.rows = 0, y.rows = 0), TRIAGE_OK, "");
+    EXPECT_LINEAR(x.data = NULL, TRIAGE_E_INVALID, "x.data is NULL");
+    EXPECT_LINEAR(y.data = (char *)y.data + 4, TRIAGE_E_INVALID, "y.data is ");
+    EXPECT_LINEAR(x.cols = 64, TRIAGE_E_INVALID, "x has 64 columns; must be 128, the columns of w");
+    EXPECT_LINEAR(y.rows = 47, TRIAGE_E_INVALID, "y has 47 rows; must be 48, the rows of x");
+    EXPECT_LINEAR((x.rows = -1, y.rows = -1), TRIAGE_E_INVALID,
+                  "x is -1 x 128; must be 0 .. 2147483647 rows");
+    EXPECT_LINEAR(x.ld = 127, TRIAGE_E_INVALID, "x.ld is 127; must be 128 ..");
+    EXPECT_LINEAR(x.dtype = TRIAGE_BF16, TRIAGE_E_INVALID, "x is bf16; must be f32, the type of w");
+    EXPECT_LINEAR(y.dtype = TRIAGE_E4M3, TRIAGE_E_INVALID, "y is e4m3; must be");
+    EXPECT_LINEAR(y.data = x.data, TRIAGE_E_INVALID, "x (at ");
+    api_destroy(&world);
+}
+
 static void a_matrix_belongs_to_its_context(void **state) {
     (void)state;
     api_world world;
@@ -444,6 +481,7 @@ int main(void) {
         cmocka_unit_test(operands_may_change),
         cmocka_unit_test(widths_have_plans_of_their_own),
         cmocka_unit_test(linear_is_the_transposed_product),
+        cmocka_unit_test(linear_names_its_operands),
         cmocka_unit_test(later_calls_take_no_lock),
         cmocka_unit_test(threads_share_a_matrix),
         cmocka_unit_test(calls_check_their_arguments),
