@@ -94,7 +94,7 @@ static void shapes_and_types(void **state) {
     refuse(64, "--shape 1,2,1,40,40,300", "head dimension of Q and K is 300; allowed 1 .. 256");
     refuse(64, "--shape 1,2,1,40,40,32,257", "head dimension of V is 257; allowed 1 .. 256");
     refuse(64, "--shape 1,9000,9000,2000000,2000000,256", "this machine has");
-    refuse(64, SHAPE "--dtype f64", "'f64' is not a type");
+    refuse(64, SHAPE "--dtype f64", "--dtype f64 is not one of f16, bf16, f32, e4m3");
     refuse(64, SHAPE "--dtype f32 --out-dtype f16", "types f32 in, f16 out; allowed");
     refuse(64, SHAPE "--dtype e4m3 --out-dtype e4m3", "O of type e4m3; allowed f32, f16, bf16");
     refuse(64, SHAPE "--out-dtype f16", "needs --dtype");
