@@ -96,7 +96,7 @@ static void shapes_and_types(void **state) {
     refuse(64, "--shape 1,9000,9000,2000000,2000000,256", "this machine has");
     refuse(64, SHAPE "--dtype f64", "--dtype f64 is not one of f16, bf16, f32, e4m3");
     refuse(64, SHAPE "--dtype f32 --out-dtype f16", "types f32 in, f16 out; allowed");
-    refuse(64, SHAPE "--dtype e4m3 --out-dtype e4m3", "O of type e4m3; allowed f32, f16, bf16");
+    refuse(64, SHAPE "--dtype e4m3 --out-dtype e4m3", "--out-dtype e4m3 is not one of f32, f16, bf16");
     refuse(64, SHAPE "--out-dtype f16", "needs --dtype");
     refuse(64, SHAPE "--block 64", "--block means nothing to attention");
 }
