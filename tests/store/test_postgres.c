@@ -119,10 +119,10 @@ static void test_tls_is_the_default(void **state) {
     (void)state;
     tri_store *store = NULL;
     char url[512];
-    snprintf(url, sizeof url, "postgresql://triage_test@%s:%s/postgres", "elsewhere.invalid",
-             getenv("PGPORT"));
+    (void)on_server("tls"); /* empty: others use the server at the same time */
     /* hostaddr leads it here: the host's name is what must be proved */
-    strcat(url, "?hostaddr=127.0.0.1");
+    snprintf(url, sizeof url, "postgresql://triage_test@elsewhere.invalid:%s/t%d_tls?hostaddr=127.0.0.1",
+             getenv("PGPORT"), (int)getpid());
     assert_int_equal(tri_store_open(&store, url, TRI_STORE_READ), TRIAGE_E_IO);
     if (!strstr(triage_last_error(), "SSL") && !strstr(triage_last_error(), "certificate"))
         fail_msg("%s", triage_last_error());
@@ -134,8 +134,9 @@ static void test_lost_connection_is_made_again(void **state) {
     (void)state;
     tri_store *store = open_store("lost", TRI_STORE_WRITE);
     add(store, row_of("a", 100));
-    run_on(server,
-           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'triage'");
+    run_on(on_server("lost"), /* its own: others use the server at the same time */
+           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'triage' "
+           "AND datname = current_database()");
     add(store, row_of("b", 200)); /* the server said goodbye: it is noticed, and tried again */
     expect_rows(store, 2);
     tri_store_close(store);
