@@ -1,4 +1,4 @@
-/* The gate for evidence from sisters, behind the types, ranges and ids that the store checks: does the row speak
+/* The gate for evidence from other databases, behind the types, ranges and ids that the store checks: does the row speak
  * of a problem, a device and a kernel that can be, and of a time that the device can reach? */
 #ifndef TRIAGE_EVIDENCE_ADMISSION_H
 #define TRIAGE_EVIDENCE_ADMISSION_H

@@ -12,6 +12,7 @@
 #include "bsr_gemm/args.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "op/bsr_gemm/schedule/deal.h"
+#include "op/bsr_gemm/schedule/price.h"
 #include "op/bsr_gemm/schedule/spread.h"
 
 static const char *const dlmc[] = {"l0_0.9_encoder1_ffn1",          "magnitude_0.7_encoder1_q",

@@ -4,13 +4,6 @@
 
 #include "op/bsr_gemm/schedule/schedule.h"
 
-/* Of a unit: the slots of a cluster's panels (block rows, -1: none), and the steps that each panel lists. */
-int64_t tri_unit_cost(const tri_pattern *pattern, const int32_t *slots, int64_t count, int64_t steps,
-                      const tri_panel_shape *shape);
-
-/* Of a panel alone, by the blocks of each of its warps. */
-int64_t tri_products_cost(const int64_t *warps, const tri_panel_shape *shape);
-
 /* When the last worker ends, if the units of these costs, each once for each column tile, are dealt. */
 triage_status tri_deal_end(int64_t *end, const int64_t *costs, int64_t count, const tri_panel_shape *shape);
 

@@ -1,8 +1,17 @@
-/* What a unit of slots would cost if its panels were built. Private to the schedule. */
+/* What a unit of slots costs, also one whose panels are not built. Private to the schedule. */
 #ifndef TRIAGE_OP_BSR_GEMM_SCHEDULE_PRICE_H
 #define TRIAGE_OP_BSR_GEMM_SCHEDULE_PRICE_H
 
 #include "op/bsr_gemm/schedule/schedule.h"
+
+/* ---- what a unit costs ---- */
+
+/* Of a unit: the slots of a cluster's panels (block rows, -1: none), and the steps that each panel lists. */
+int64_t tri_unit_cost(const tri_pattern *pattern, const int32_t *slots, int64_t count, int64_t steps,
+                      const tri_panel_shape *shape);
+
+/* Of a panel alone, by the blocks of each of its warps. */
+int64_t tri_products_cost(const int64_t *warps, const tri_panel_shape *shape);
 
 /* Differences from an even share that are not worth another order of rows. */
 #define TRI_GOOD_ENOUGH(bound) ((bound) + (bound) / 64)
