@@ -32,7 +32,7 @@ need_nvrtc() {
 # torch of PyPI, without its 2.5 GB of CUDA's libraries, and transformers, in an environment of its own: torch_python is its
 # interpreter.
 torch_python=$PWD/build/torch/bin/python
-torch_wheels="torch==2.15.0 nvidia-cuda-runtime==13.2.75 nvidia-cuda-cupti==13.2.75"
+torch_wheels="torch==2.15.0 nvidia-cuda-runtime==13.2.75 nvidia-cuda-cupti==13.2.75 nvidia-cuda-nvrtc==13.0.88"
 torch_needs="filelock typing-extensions>=4.13 setuptools sympy>=1.13.3 networkx jinja2 fsspec transformers==5.24.0"
 need_torch() {
     [ "$(cat build/torch/installed 2>/dev/null)" != "$torch_wheels $torch_needs" ] || return 0

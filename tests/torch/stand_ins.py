@@ -5,7 +5,7 @@
 PyPI's torch for Linux on x86-64 is a CUDA build: importing it loads cuDNN, cuBLAS, NCCL and more, 2.5 GB of packages.
 Without a GPU nothing calls them; the loader only wants to find their files and symbols. So here each library that is
 absent becomes a small one that has every such symbol, each a function that ends the process if it is called. The real
-CUDA runtime (which says that there is no GPU) and CUPTI are small, and are to be installed beside torch.
+CUDA runtime (which says that there is no GPU), CUPTI and NVRTC are small, and are to be installed beside torch.
 """
 import importlib.util
 import pathlib
