@@ -118,11 +118,13 @@ done:
     return status;
 }
 
-/* Learnt when it is first asked for, once a context. */
+/* Learnt when an answer is first wanted of it, once a context: that takes a tenth of a second. */
 static triage_status look_ahead(tri_found *found, triage_context *context, tri_space *space,
                                 const tri_problem *problem, const tri_device_info *info) {
     const size_t at = tri_operation_index(problem->op);
     triage_status status = TRIAGE_OK;
+    if (!tri_lookup_is_open(found))
+        return TRIAGE_OK;
     if (!context->asked_predictor[at])
         TRI_TRY(tri_predictor_open(&context->predictors[at], &(tri_teaching){.op = problem->op,
                                                                              .info = info,

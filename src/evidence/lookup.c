@@ -566,9 +566,9 @@ triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *sp
 /* So near a problem has mostly the same winner, measured. */
 #define VERY_NEAR 0.2
 
-static bool keeps_its_place(const tri_found *found) {
-    return found->source == TRIAGE_SOURCE_EXACT ||
-           (found->source == TRIAGE_SOURCE_NEAREST && !found->is_claim && found->distance <= VERY_NEAR);
+bool tri_lookup_is_open(const tri_found *found) {
+    return found->source != TRIAGE_SOURCE_EXACT &&
+           (found->source != TRIAGE_SOURCE_NEAREST || found->is_claim || found->distance > VERY_NEAR);
 }
 
 /* Was that kernel tried for the very problem, and is not right? */
@@ -628,7 +628,7 @@ triage_status tri_lookup_predicted(tri_found *found, const tri_predictor *predic
     inquiry asked = {.store = store, .space = space, .problem = problem, .info = info, .data_dir = data_dir};
     tri_found other = {0};
     bool taken = false;
-    if (!predictor || keeps_its_place(found))
+    if (!predictor || !tri_lookup_is_open(found))
         return TRIAGE_OK;
     TRI_TRY(tri_problem_key(&asked.key, problem));
     TRI_TRY(tri_device_key(&asked.device_key, info));

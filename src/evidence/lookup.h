@@ -29,8 +29,12 @@ triage_status tri_lookup(tri_found *out, tri_store *store, tri_space *space, con
 triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *space,
                                const tri_problem *problem, const tri_device_info *info, const char *data_dir);
 
-/* In place of a nearest that is not very near (here or on a sister), or of a default: the configuration that the predictor expects most of, which
- * has not failed here (store: where that may be known; NULL: nowhere). predictor NULL: nothing changes. */
+/* May a prediction take the place of what was found? Not of an exact answer, nor of a measured one that is very near, here
+ * or on a sister. */
+bool tri_lookup_is_open(const tri_found *found);
+
+/* If it may: the configuration that the predictor expects most of, which has not failed here (store: where that may be
+ * known; NULL: nowhere). predictor NULL: nothing changes. */
 triage_status tri_lookup_predicted(tri_found *found, const tri_predictor *predictor, tri_store *store,
                                    tri_space *space, const tri_problem *problem, const tri_device_info *info,
                                    const char *data_dir);

@@ -6,7 +6,9 @@
 #include <semaphore.h>
 #include <unistd.h>
 
+#include "api/context.h"
 #include "device/cuda/driver.h"
+#include "pattern/pattern.h"
 
 /* The driver, as an application has it. */
 static const tri_cuda_driver *driver;
@@ -60,6 +62,42 @@ static void a_later_call_is_one_launch(void **state) {
         assert_int_equal(later.mutexes + later.allocations, 0);
         free_subject(&s);
     }
+    triage_context_free(context);
+}
+
+/* 4096 x 11008, blocks of 128 at sparsity 0.9, 16 columns: as it was drawn for the shipped evidence. */
+static void make_shipped(subject *s) {
+    tri_pattern pattern;
+    triage_bsr_desc desc = TRIAGE_BSR_DESC_INIT;
+    must(tri_pattern_random(&pattern, 32, 86, 0.9, 1));
+    desc.rows = 4096, desc.cols = 11008;
+    desc.block_rows = desc.block_cols = 128;
+    desc.nnzb = pattern.nnzb;
+    desc.row_ptr = pattern.row_ptr, desc.col_idx = pattern.col_idx;
+    desc.values = calloc((size_t)pattern.nnzb, 2 * 128 * 128);
+    must(triage_bsr_matrix_create(&s->a, s->context, &desc));
+    must(triage_device_alloc(&s->memory, s->context, 2 * 16 * (4096 + 11008)));
+    s->b = (triage_dense){s->memory, 11008, 16, 16, TRIAGE_F16, TRIAGE_ROW_MAJOR};
+    s->c = (triage_dense){(char *)s->memory + 2 * 16 * 11008, 4096, 16, 16, TRIAGE_F16, TRIAGE_ROW_MAJOR};
+    free((void *)(uintptr_t)desc.values);
+    tri_pattern_free(&pattern);
+}
+
+/* What is answered exactly by what is shipped is not also predicted: learning would take longer than all the rest. */
+static void an_exact_answer_learns_nothing(void **state) {
+    (void)state;
+    triage_context *context = open_fake(NULL, NULL, NULL);
+    subject s = {.which = PRODUCT, .context = context}, other = make_subject(context, PRODUCT, 128);
+    triage_choice choice = {.version = TRIAGE_CHOICE_VERSION};
+    make_shipped(&s);
+    must(choose(&choice, &s));
+    assert_int_equal(choice.source, TRIAGE_SOURCE_EXACT);
+    assert_false(context->asked_predictor[0]);
+    must(choose(&choice, &other));
+    assert_int_not_equal(choice.source, TRIAGE_SOURCE_EXACT);
+    assert_true(context->asked_predictor[0]);
+    free_subject(&s);
+    free_subject(&other);
     triage_context_free(context);
 }
 
@@ -428,6 +466,7 @@ static void all_is_given_back(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_later_call_is_one_launch),
+        cmocka_unit_test(an_exact_answer_learns_nothing),
         cmocka_unit_test(other_buffers_compile_nothing),
         cmocka_unit_test(a_first_call_leaves_a_capture_whole),
         cmocka_unit_test(the_null_stream_is_asked_too),
