@@ -205,3 +205,16 @@ triage_status tri_device_lock_take(bool *ours, tri_device_lock *lock, const tri_
     lock->taken = lock->beside_others = *ours = true;
     return TRIAGE_OK;
 }
+
+triage_status tri_device_lock_wait(tri_device_lock *lock, const tri_device_patience *patience,
+                                   volatile const int *interrupted, const tri_log *log) {
+    bool ours = false;
+    triage_status status = tri_device_lock_take(&ours, lock, patience, log);
+    while (status == TRIAGE_OK && !ours) {
+        if (interrupted && *interrupted)
+            return tri_fail(TRIAGE_E_INTERRUPTED, "interrupted while another run times on the device");
+        usleep(20000);
+        status = tri_device_lock_take(&ours, lock, patience, log);
+    }
+    return status;
+}

@@ -43,6 +43,9 @@ typedef struct tri_device_patience {
  * patience it is TRIAGE_E_NO_DEVICE for a run of one's own, and ours beside a stranger's. */
 triage_status tri_device_lock_take(bool *ours, tri_device_lock *lock, const tri_device_patience *patience,
                                    const tri_log *log);
+/* Tries until it is ours. *interrupted, from anywhere, ends that with TRIAGE_E_INTERRUPTED; NULL: nothing does. */
+triage_status tri_device_lock_wait(tri_device_lock *lock, const tri_device_patience *patience,
+                                   volatile const int *interrupted, const tri_log *log);
 /* Ends the turn. */
 void tri_device_lock_close(tri_device_lock *lock);
 

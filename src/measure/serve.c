@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "base/confine.h"
 #include "measure/codec.h"
@@ -108,13 +107,8 @@ done:
 static triage_status outlast_others(server *s, const char *folder) {
     const tri_device_patience patience = {OUTLAST_S, OUTLAST_S};
     triage_status status = TRIAGE_OK;
-    bool ours = false;
     TRI_TRY(tri_device_lock_open(&s->lock, folder, tri_device_describe(s->device), TRI_DEVICE_LOCK_PROCESS));
-    while (!ours && status == TRIAGE_OK) {
-        status = tri_device_lock_take(&ours, &s->lock, &patience, NULL);
-        if (!ours)
-            usleep(20000);
-    }
+    status = tri_device_lock_wait(&s->lock, &patience, NULL, NULL);
     if (status == TRIAGE_E_NO_DEVICE)
         status =
             tri_fail(TRIAGE_E_DEVICE, "a killed process of an earlier run does not let go of the device");

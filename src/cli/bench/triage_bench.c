@@ -2,7 +2,6 @@
 #include <argp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/bench/bench.h"
 #include "cli/common/fleet.h"
@@ -269,16 +268,9 @@ static triage_status take_turn(tri_device_lock locks[2], const options *o, const
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_cli_parse_wait(&patience, o->wait));
     for (int i = 0; i < 2; i++) {
-        bool ours = false;
         TRI_TRY(tri_device_lock_open(&locks[i], tri_cli_lock_dir(), info,
                                      i == 0 ? TRI_DEVICE_LOCK_RUN : TRI_DEVICE_LOCK_PROCESS));
-        TRI_TRY(tri_device_lock_take(&ours, &locks[i], &patience, &log));
-        while (!ours && !*interrupted) {
-            usleep(50000);
-            TRI_TRY(tri_device_lock_take(&ours, &locks[i], &patience, &log));
-        }
-        if (!ours)
-            TRI_TRY(tri_fail(TRIAGE_E_INTERRUPTED, "interrupted while another run times on the device"));
+        TRI_TRY(tri_device_lock_wait(&locks[i], &patience, interrupted, &log));
     }
 done:
     return status;

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/scratch.h"
+
 static triage_status copy(FILE *to, FILE *from, const char *name) {
     char part[65536];
     size_t size;
@@ -18,14 +20,11 @@ static triage_status copy(FILE *to, FILE *from, const char *name) {
 
 triage_status tri_cli_export_to_stdout(int64_t *rows, tri_store *store) {
     triage_status status = TRIAGE_OK;
-    char *folder = NULL, *path = NULL;
+    tri_scratch scratch = {.fd = -1};
+    char *path = NULL;
     FILE *file = NULL;
-    bool made = false;
-    TRI_TRY(tri_format(&folder, "%s/triage-export-XXXXXX", tri_temporary_folder()));
-    made = mkdtemp(folder) != NULL;
-    if (!made)
-        TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: %s", folder, strerror(errno)));
-    TRI_TRY(tri_format(&path, "%s/export.jsonl", folder));
+    TRI_TRY(tri_scratch_open(&scratch));
+    TRI_TRY(tri_path_join(&path, scratch.path, "export.jsonl"));
     TRI_TRY(tri_store_export(rows, store, path));
     file = fopen(path, "r");
     if (!file)
@@ -34,12 +33,8 @@ triage_status tri_cli_export_to_stdout(int64_t *rows, tri_store *store) {
 done:
     if (file)
         fclose(file);
-    if (path)
-        unlink(path);
-    if (made)
-        rmdir(folder);
+    tri_scratch_close(&scratch);
     free(path);
-    free(folder);
     return status;
 }
 
