@@ -14,45 +14,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "support/scratch_group.h"
+#include "support/program.h"
 
-#define BIN TRI_BINARY_DIR "/bin/"
+static outcome last;
 
-static int set_up(void **state) {
-    (void)state;
-    scratch_make(folder);
-    mkdir(scratch_path(folder, "home"), 0700);
-    setenv("HOME", scratch_path(folder, "home"), 1);
-    unsetenv("XDG_DATA_HOME");
-    setenv("XDG_CACHE_HOME", TEST_KERNELS, 1);
-    setenv("TRIAGE_LOCK_DIR", folder, 1); /* the runs of others are none of ours */
-    return 0;
-}
-
-/* ---- running them ---- */
-
-typedef struct outcome {
-    int code;
-    char out[65536], err[4096];
-} outcome;
-
-static void slurp(char *text, size_t size, const char *name) {
-    FILE *stream = fopen(scratch_path(folder, name), "r");
-    assert_non_null(stream);
-    text[fread(text, 1, size - 1, stream)] = '\0';
-    fclose(stream);
-}
-
+/* What it returns stays until the next. */
 static const outcome *run(const char *program, const char *arguments) {
-    static outcome o;
-    char command[2048];
-    snprintf(command, sizeof command, "cd '%s' && " BIN "%s %s >out 2>err </dev/null", folder, program,
-             arguments);
-    int state = system(command);
-    o.code = WIFEXITED(state) ? WEXITSTATUS(state) : -1;
-    slurp(o.out, sizeof o.out, "out");
-    slurp(o.err, sizeof o.err, "err");
-    return &o;
+    drop(&last);
+    last = run_program(program, arguments);
+    return &last;
 }
 
 static json_t *said(const char *program, const char *arguments) {
@@ -195,5 +165,5 @@ int main(void) {
         cmocka_unit_test(files_of_blocks),       cmocka_unit_test(lengths_and_caps),
         cmocka_unit_test(tunes_of_small_shapes), cmocka_unit_test(what_triage_db_says),
     };
-    return cmocka_run_group_tests(tests, set_up, remove_scratch);
+    return cmocka_run_group_tests(tests, make_home, remove_scratch);
 }

@@ -16,51 +16,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "support/scratch_group.h"
+#include "support/program.h"
 
 #define TUNE TRI_BINARY_DIR "/bin/triage_tune"
 #define PROBLEM "--shape 64,40,64 --sparsity 0.5 --block 16 "
 
-static int set_up(void **state) {
-    (void)state;
-    scratch_make(folder);
-    mkdir(scratch_path(folder, "home"), 0700);
-    setenv("HOME", scratch_path(folder, "home"), 1);
-    unsetenv("XDG_DATA_HOME");
-    setenv("XDG_CACHE_HOME", TEST_KERNELS, 1);
-    setenv("TRIAGE_LOCK_DIR", folder, 1); /* the runs of others are none of ours */
-    return 0;
-}
-
-/* ---- running it ----------------------------------------------------------------------------------------- */
-
-typedef struct outcome {
-    int code;
-    char *out, *err;
-} outcome;
-
-static char *slurp(const char *path) {
-    FILE *stream = fopen(path, "r");
-    char *text = calloc(1, 1 << 20);
-    if (!stream || !text)
-        abort();
-    text[fread(text, 1, (1 << 20) - 1, stream)] = '\0';
-    fclose(stream);
-    return text;
-}
-
 static outcome tune(const char *arguments) {
-    char command[4096];
-    snprintf(command, sizeof command, "cd '%s' && " TUNE " %s >'%s' 2>'%s' </dev/null", folder, arguments,
-             scratch_path(folder, "out"), scratch_path(folder, "err"));
-    int state = system(command);
-    return (outcome){WIFEXITED(state) ? WEXITSTATUS(state) : -1, slurp(scratch_path(folder, "out")),
-                     slurp(scratch_path(folder, "err"))};
-}
-
-static void drop(outcome *o) {
-    free(o->out);
-    free(o->err);
+    return run_program("triage_tune", arguments);
 }
 
 /* One line on stderr that holds `needle`, nothing on stdout, nothing made. */
@@ -641,5 +603,5 @@ int main(void) {
         cmocka_unit_test(test_failures_travel),
         cmocka_unit_test(test_interrupt),
     };
-    return cmocka_run_group_tests(tests, set_up, remove_scratch);
+    return cmocka_run_group_tests(tests, make_home, remove_scratch);
 }
