@@ -93,18 +93,29 @@ attention_right() {
     done
 }
 
+# All four tools at once, each over the fixed cases in parts: one process a core.
 attention_sanitize() {
+    parts=$(((jobs + 3) / 4))
     for tool in memcheck racecheck synccheck initcheck; do
-        command="$bin/run_attention --device $device --cache $XDG_CACHE_HOME/triage"
-        if [ "$device" = cuda ]; then
-            command="compute-sanitizer --tool $tool --error-exitcode 9 $command"
-        fi
-        # shellcheck disable=SC2086
-        run $command >"$out/sanitize.$tool.txt" 2>&1
-        code=$?
-        [ "$code" = 0 ] && word=clean || { word="exit $code" && bad=1; }
-        [ "$code" != 124 ] || left=1
-        note "$tool" "$word" "$(grep -h 'ERROR SUMMARY\|RACECHECK SUMMARY' "$out/sanitize.$tool.txt" | tail -n 1)"
+        watch="compute-sanitizer --tool $tool --error-exitcode 9"
+        [ "$device" = cuda ] || watch=''
+        for i in $(seq "$parts"); do
+            # shellcheck disable=SC2086
+            { run $watch "$bin/run_attention" --device "$device" --part "$i/$parts" --cache "$XDG_CACHE_HOME/triage" \
+                >"$out/sanitize.$tool.$i.txt" 2>&1; echo "exit $?" >>"$out/sanitize.$tool.$i.txt"; } &
+        done
+    done
+    wait
+    for tool in memcheck racecheck synccheck initcheck; do
+        for i in $(seq "$parts"); do
+            word=$(tail -n 1 "$out/sanitize.$tool.$i.txt")
+            case $word in
+                'exit 0') word=clean ;;
+                'exit 124' | 'exit 137') left=1 ;;
+                *) bad=1 ;;
+            esac
+            note "$tool part $i/$parts" "$word" "$(grep -h 'SUMMARY\|^run_attention' "$out/sanitize.$tool.$i.txt" | tr '\n' ' ')"
+        done
     done
 }
 
