@@ -380,7 +380,7 @@ typedef struct triage_attention_call {
     uint32_t reserved; /* 0 */
     triage_tensor q, k, v, o;
     triage_tensor lse;                        /* float; with desc.lse */
-    const float *scale_q, *scale_k, *scale_v; /* e4m3: [batch][heads_kv], or NULL: 1 */
+    const float *scale_q, *scale_k, *scale_v; /* e4m3: [batch][heads_kv], not negative, or NULL: 1 */
     const int32_t *cu_q, *cu_k; /* TRIAGE_LENGTHS_OFFSETS: [batch + 1], from 0 up to rows_q, rows_k */
     int64_t rows_q, rows_k;     /* TRIAGE_LENGTHS_OFFSETS: rows of all sequences together */
     const int32_t *len_k;       /* TRIAGE_LENGTHS_CACHE: [batch], keys in use, 0 .. max_k */

@@ -450,19 +450,21 @@ __device__ __forceinline__ unsigned pack(float low, float high, __nv_bfloat16)
     return *reinterpret_cast<unsigned *>(&both);
 }
 
-/* Scores in units of log2; those of keys that a row does not see are -inf. */
+/* Scores, with a soft cap in units of log2; those of keys that a row does not see are -inf. */
 __device__ __forceinline__ void mask_scores(float (&s)[kKeyTiles][kRowTiles][4], const tri_attention_core &args,
                                             const limits &see, float scale, int key, int lane)
 {
     bool whole = key >= see.all_begin && key + kKeys <= see.all_end;
-    float inner = scale * 0.6931471805599453f / args.softcap, outer = args.softcap * 1.4426950408889634f;
+    if constexpr (kSoftcap) {
+        float inner = scale * 0.6931471805599453f / args.softcap, outer = args.softcap * 1.4426950408889634f;
 #pragma unroll
-    for (int t = 0; t < kKeyTiles; t++)
+        for (int t = 0; t < kKeyTiles; t++)
 #pragma unroll
-        for (int n = 0; n < kRowTiles; n++)
+            for (int n = 0; n < kRowTiles; n++)
 #pragma unroll
-            for (int e = 0; e < 4; e++)
-                s[t][n][e] = kSoftcap ? outer * tanh_exact(s[t][n][e] * inner) : s[t][n][e] * scale;
+                for (int e = 0; e < 4; e++)
+                    s[t][n][e] = outer * tanh_exact(s[t][n][e] * inner);
+    }
     if (whole)
         return;
 #pragma unroll
@@ -497,8 +499,9 @@ __device__ __forceinline__ float rescale_factor(float m, float to)
     return m == minus_infinity() ? 0.0f : exp2_fast(m - to);
 }
 
-/* The maxima take in the step's scores, and the sums follow. */
-__device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kKeyTiles][kRowTiles][4])
+/* The maxima, in units of log2, take in the step's scores, and the sums follow. What maximum * scale is rounded to is in
+ * all weights and factors alike, and so in none. */
+__device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kKeyTiles][kRowTiles][4], float scale)
 {
     float m[kRowTiles][2];
     bool moved = false;
@@ -510,7 +513,7 @@ __device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kKeyTil
 #pragma unroll
             for (int t = 1; t < kKeyTiles; t++)
                 top = fmaxf(top, fmaxf(s[t][n][e], s[t][n][e + 2]));
-            m[n][e] = fmaxf(st.m[n][e], row_max(top));
+            m[n][e] = fmaxf(st.m[n][e], row_max(top) * scale);
             moved |= m[n][e] > st.m[n][e];
         }
     if (!__any_sync(0xffffffffu, moved))
@@ -528,8 +531,8 @@ __device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kKeyTil
         }
 }
 
-/* P' of 16 keys: s becomes 2^(s - m), and the keys of a register's pair move from rows to columns. */
-__device__ __forceinline__ void weights(unsigned (&p)[kRowTiles][2], state &st, float (&s)[kRowTiles][4])
+/* P' of 16 keys: s becomes 2^(scale s - m), and the keys of a register's pair move from rows to columns. */
+__device__ __forceinline__ void weights(unsigned (&p)[kRowTiles][2], state &st, float (&s)[kRowTiles][4], float scale)
 {
 #pragma unroll
     for (int n = 0; n < kRowTiles; n++) {
@@ -537,7 +540,8 @@ __device__ __forceinline__ void weights(unsigned (&p)[kRowTiles][2], state &st, 
         float m1 = st.m[n][1] == minus_infinity() ? 0.0f : st.m[n][1];
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            float low = exp2_fast(s[n][half * 2] - m0), high = exp2_fast(s[n][half * 2 + 1] - m1);
+            float low = exp2_fast(fmaf(s[n][half * 2], scale, -m0)),
+                  high = exp2_fast(fmaf(s[n][half * 2 + 1], scale, -m1));
             st.l[n][0] += low;
             st.l[n][1] += high;
             p[n][half] = movmatrix_trans(pack(low, high, mma_t()));
@@ -547,12 +551,13 @@ __device__ __forceinline__ void weights(unsigned (&p)[kRowTiles][2], state &st, 
 
 #include "attention/decode_sums.cuh"
 
-/* Of e4m3 and of the problem: what scores are multiplied by, in units of log2. */
+/* Of e4m3 and of the problem: what scores are multiplied by, in units of log2. Not 0, for -inf times 0 is no number. */
 __device__ __forceinline__ float scale_of(const tri_attention_core &args, const piece &p)
 {
     int at = p.batch * args.heads_kv + p.unit / q_tiles_of(args);
-    return args.scale_log2 * (kFp8 && args.scale_q ? args.scale_q[at] : 1.0f) *
-           (kFp8 && args.scale_k ? args.scale_k[at] : 1.0f);
+    float scale = args.scale_log2 * (kFp8 && args.scale_q ? args.scale_q[at] : 1.0f) *
+                  (kFp8 && args.scale_k ? args.scale_k[at] : 1.0f);
+    return kFp8 ? fmaxf(scale, 1e-30f) : scale;
 }
 
 /* grid: CTAs of equal work, or kCluster for each (batch, KV head, q tile) in clusters; dynamic shared memory:
@@ -637,11 +642,12 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
             unsigned stage = ring + slot * kStageBytes;
             multiply_k(s, q, stage + k_lane, q_address);
             mask_scores(s, args, see, scale, p.tile * kTileKeys + warp * kKeys, lane);
-            raise_maxima(st, s);
+            const float of_scores = kSoftcap ? 1.0f : scale;
+            raise_maxima(st, s, of_scores);
 #pragma unroll
             for (int t = 0; t < kKeyTiles; t++) {
                 unsigned weight[kRowTiles][2];
-                weights(weight, st, s[t]);
+                weights(weight, st, s[t], of_scores);
                 multiply_v(st, weight, stage + v_lane + t * 16 * kPitchV);
             }
             slot = slot + 1 == kStages ? 0 : slot + 1;

@@ -535,7 +535,9 @@ __device__ __forceinline__ void mask_tile(float (&s)[kMTiles][kNTiles][4], const
 /* What a warp has of its rows; of row g + 8 e of m tile m at 2m + e. */
 struct state {
     float o[kMTiles][kOTiles][4];
-    float m[kMTiles * 2]; /* what scores are counted from: their maximum, or up to 2^kSlack less */
+    /* What scores are counted from: their maximum, or up to kSlack less, in units of log2. The one rounding of maximum *
+     * scale is in all weights, factors and the LSE alike, and so in none: of scores of 1e5 it would be a hundredth. */
+    float m[kMTiles * 2];
     float l[kMTiles * 2]; /* sum of this lane's weights */
 };
 
@@ -554,15 +556,15 @@ __device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kMTiles
 #pragma unroll
         for (int n = 1; n < kNTiles; n++)
             m[r] = fmaxf(m[r], fmaxf(row[n][e], row[n][e + 1]));
-        m[r] = fmaxf(st.m[r], quad_max(m[r]));
-        grown |= (m[r] - st.m[r]) * scale > kSlack; /* from -inf: always; of -inf: NaN, never */
+        m[r] = fmaxf(st.m[r], quad_max(m[r]) * scale);
+        grown |= m[r] - st.m[r] > kSlack; /* from -inf: always; of -inf: NaN, never */
     }
     if (!__any_sync(0xffffffffu, grown))
         return;
 #pragma unroll
     for (int r = 0; r < kMTiles * 2; r++) {
         int e = r % 2 * 2;
-        float factor = st.m[r] == minus_infinity() ? 0.0f : exp2_fast((st.m[r] - m[r]) * scale);
+        float factor = st.m[r] == minus_infinity() ? 0.0f : exp2_fast(st.m[r] - m[r]);
         st.m[r] = m[r];
         st.l[r] *= factor;
 #pragma unroll
@@ -571,14 +573,14 @@ __device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kMTiles
     }
 }
 
-/* s becomes 2^(scale (s - st.m)); the sums take it in. */
+/* s becomes 2^(scale s - st.m); the sums take it in. */
 __device__ __forceinline__ void weigh(state &st, float (&s)[kMTiles][kNTiles][4], float scale)
 {
 #pragma unroll
     for (int r = 0; r < kMTiles * 2; r++) {
         float(&row)[kNTiles][4] = s[r / 2];
         int e = r % 2 * 2;
-        float from = st.m[r] == minus_infinity() ? 0.0f : st.m[r] * scale; /* nothing is seen yet: weights of 0 */
+        float from = st.m[r] == minus_infinity() ? 0.0f : st.m[r]; /* nothing is seen yet: weights of 0 */
 #pragma unroll
         for (int n = 0; n < kNTiles; n++) {
             row[n][e] = exp2_fast(fmaf(row[n][e], scale, -from));
@@ -644,7 +646,7 @@ __device__ __forceinline__ void store_rows(const tri_attention_args &args, const
 }
 
 __device__ __forceinline__ void finish(const tri_attention_args &args, const sequence &s, state &st, char *stage,
-                                       float scale, int batch, int head, int row0, int lane)
+                                       int batch, int head, int row0, int lane)
 {
     float factor[kMTiles * 2];
     float scale_v = args.scale_v ? args.scale_v[batch * args.heads_kv + head / kGroup] : 1.0f;
@@ -659,7 +661,7 @@ __device__ __forceinline__ void finish(const tri_attention_args &args, const seq
         factor[r] = l > 0.0f ? scale_v / l : 0.0f;
         if (lse && lane % 4 == 0 && row < s.sq)
             lse[row * args.lse_stride.row] =
-                l > 0.0f ? (st.m[r] * scale + log2f(l)) * 0.6931471805599453f : minus_infinity();
+                l > 0.0f ? (st.m[r] + log2f(l)) * 0.6931471805599453f : minus_infinity();
     }
     __syncwarp(); /* all lanes have read their rows of Q */
     stage_rows(stage, st, factor, lane);
@@ -710,6 +712,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
         scale *= args.scale_q[batch * args.heads_kv + head / kGroup];
     if (args.scale_k)
         scale *= args.scale_k[batch * args.heads_kv + head / kGroup];
+    if constexpr (kFp8)
+        scale = fmaxf(scale, 1e-30f); /* -inf times 0 is no number */
     if constexpr (kSoftcap) { /* capped scores are in units of log2 */
         inner = scale * 0.6931471805599453f / args.softcap;
         scale = 1.0f;
@@ -768,5 +772,5 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     if (src.steps == 0)
         __syncthreads(); /* the copies of Q by other threads do not land in O */
     if (row0 < seq.sq)
-        finish(args, seq, st, q_smem + warp * (kWarpM * kPitchQ), scale, batch, head, row0, lane);
+        finish(args, seq, st, q_smem + warp * (kWarpM * kPitchQ), batch, head, row0, lane);
 }
