@@ -3,8 +3,10 @@
  * with fixed splits a sequence alone as in a batch of 64. What compute-sanitizer may watch, too.
  *
  *   run_attention [--device cuda|host] [--all] [--kernel NAME] [--part I/N] [--keys TEXT] [--cache DIR] [--verbose]
+ *                 [--compile TARGET]
  *   --all: every candidate, else the first of each kernel. --keys: only problems whose key has that text.
  *   --part: of the problems, dealt in turn: several processes fill one cache.
+ *   --compile: no device; the candidates are compiled for TARGET (sm_90a) into the cache, and nothing is run.
  *
  * The last line is for scripts. Exit codes: 0 all is right, 1 not, 64 usage, 77 no device. */
 #include <getopt.h>
@@ -88,7 +90,7 @@ static const char *const keys[] = {
 #define KEYS (sizeof keys / sizeof *keys)
 
 typedef struct options {
-    const char *device, *kernel, *text, *cache;
+    const char *device, *kernel, *text, *cache, *compile;
     unsigned part, parts;
     bool all, verbose;
 } options;
@@ -191,6 +193,34 @@ done:
     tri_bench_close(bench);
     tri_source_free(&source);
     tri_candidate_free(&reference);
+    tri_configs_free(&configs);
+    tri_pattern_free(&s->mask);
+}
+
+/* ---- without a device ---- */
+
+static void compile(const stand *s, const options *o, const char *config) {
+    tri_candidate candidate = {0};
+    tri_source source = {0};
+    tri_image image = {0};
+    must(tri_space_candidate(&candidate, s->space, &s->problem, s->info, config));
+    must(tri_render(&source, &candidate, NULL));
+    must(tri_compile(&image, s->info->target, &source, o->cache));
+    tally.right++;
+    tri_image_free(&image);
+    tri_source_free(&source);
+    tri_candidate_free(&candidate);
+}
+
+static void compile_key(stand *s, const options *o, const char *key) {
+    tri_configs configs = {0};
+    make_problem(s, key);
+    if (tri_space_enumerate(&configs, s->space, &s->problem, s->info) != TRIAGE_OK)
+        tally.without++;
+    for (size_t i = 0; i < configs.count; i++)
+        if (is_wanted(o, &configs, i))
+            compile(s, o, configs.text[i]);
+    tally.problems++;
     tri_configs_free(&configs);
     tri_pattern_free(&s->mask);
 }
@@ -363,8 +393,8 @@ static void run_all(stand *s, const options *o) {
         "attention bf16 bf16 full cache m=1 n=65537 k=128 v=128 heads=8/1 batch=1"};
     for (size_t i = 0; i < KEYS; i++)
         if (i % o->parts == o->part && (!o->text || strstr(keys[i], o->text)))
-            run_key(s, o, keys[i]);
-    if (o->text || o->part != 0)
+            (o->compile ? compile_key : run_key)(s, o, keys[i]);
+    if (o->text || o->part != 0 || o->compile)
         return;
     for (size_t i = 0; i < sizeof ones / sizeof *ones; i++)
         run_by_hand(s, o, ones[i], check_ones, NULL);
@@ -374,8 +404,9 @@ static void run_all(stand *s, const options *o) {
 
 static bool read_options(options *o, int argc, char **argv) {
     static const struct option known[] = {
-        {"device", 1, 0, 'd'}, {"all", 0, 0, 'a'},   {"kernel", 1, 0, 'k'},  {"part", 1, 0, 'p'},
-        {"keys", 1, 0, 't'},   {"cache", 1, 0, 'c'}, {"verbose", 0, 0, 'v'}, {0}};
+        {"device", 1, 0, 'd'},  {"all", 0, 0, 'a'},     {"kernel", 1, 0, 'k'},
+        {"part", 1, 0, 'p'},    {"keys", 1, 0, 't'},    {"cache", 1, 0, 'c'},
+        {"verbose", 0, 0, 'v'}, {"compile", 1, 0, 'x'}, {0}};
     unsigned part = 1, parts = 1;
     *o = (options){.device = "cuda"};
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) >= 0;) {
@@ -386,6 +417,7 @@ static bool read_options(options *o, int argc, char **argv) {
         o->kernel = c == 'k' ? optarg : o->kernel;
         o->text = c == 't' ? optarg : o->text;
         o->cache = c == 'c' ? optarg : o->cache;
+        o->compile = c == 'x' ? optarg : o->compile;
         o->all |= c == 'a';
         o->verbose |= c == 'v';
     }
@@ -401,14 +433,17 @@ int main(int argc, char **argv) {
         fprintf(
             stderr,
             "usage: run_attention [--device cuda|host] [--all] [--kernel NAME] [--part I/N] [--keys TEXT] "
-            "[--cache DIR] [--verbose]\n");
+            "[--cache DIR] [--verbose] [--compile TARGET]\n");
         return 64;
     }
-    if (tri_device_open(&s.device, o.device, false) != TRIAGE_OK) {
+    tri_device_info info;
+    if (o.compile)
+        must(tri_device_info_of_target(&info, o.compile));
+    else if (tri_device_open(&s.device, o.device, false) != TRIAGE_OK) {
         printf("skipped: %s\n", triage_last_error());
         return 77;
     }
-    s.info = tri_device_describe(s.device);
+    s.info = o.compile ? &info : tri_device_describe(s.device);
     must(tri_space_open(&s.space, &tri_op_attention, &(tri_space_options){0}));
     run_all(&s, &o);
     printf("run_attention: problems=%zu right=%zu wrong=%zu without=%zu\n", tally.problems, tally.right,

@@ -203,7 +203,7 @@ static void test_workspace(void **state) {
     tri_kernel *kernel = build_text(KERNEL("int *w = (int *)args.workspace; if (threadIdx.x == 0) "
                                            "*(int *)args.c += 1 + w[1023]++;"),
                                     &launch);
-    tri_bsr_gemm_args args = {.c = pointer(c)};
+    tri_bsr_gemm_args args = {.c = pointer(c), .workspace = pointer(tri_kernel_workspace(kernel))};
     for (int i = 0; i < 3; i++)
         launch_and_wait(kernel, &args);
     read_back(&sum, c, sizeof sum);
