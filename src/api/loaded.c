@@ -295,6 +295,15 @@ static void describe_donor(char *out, size_t size, const tri_found *found) {
         snprintf(out, size, "%s%s%s", key, on, device);
 }
 
+triage_status tri_choice_check(const triage_choice *out) {
+    if (!out)
+        return tri_fail(TRIAGE_E_INVALID, "out is NULL");
+    if (out->version < 1 || out->version > TRIAGE_CHOICE_VERSION)
+        return tri_fail(TRIAGE_E_INVALID, "out->version is %u; must be 1 to %u (TRIAGE_CHOICE_VERSION)",
+                        out->version, TRIAGE_CHOICE_VERSION);
+    return TRIAGE_OK;
+}
+
 void tri_loaded_describe(triage_choice *out, const tri_loaded *loaded) {
     const tri_found *found = &loaded->found;
     out->source = found->source;
@@ -304,6 +313,11 @@ void tri_loaded_describe(triage_choice *out, const tri_loaded *loaded) {
     out->distance = found->distance;
     out->median_ns = found->median_ns;
     out->expected_loss = found->expected_loss;
+    if (out->version >= 2) { /* a version 1 ends before these fields */
+        out->dense_median_ns = 0;
+        out->dense_is_faster = 0;
+        out->reserved = 0;
+    }
 }
 
 void tri_context_free_kernels(triage_context *context) {

@@ -23,7 +23,9 @@ struct tri_loaded {
 triage_status tri_loaded_for(const tri_loaded **out, triage_context *context, const tri_problem *problem,
                              const tri_problem *chosen_by, uint64_t variant);
 
-/* Fills in what it is and why; not out->version, and nothing of a dense product. */
+/* Of what the caller of a public _choice passes: NULL, or another version. */
+triage_status tri_choice_check(const triage_choice *out);
+/* Fills in what it is and why; not out->version. A dense product is one not known. */
 void tri_loaded_describe(triage_choice *out, const tri_loaded *loaded);
 
 #endif

@@ -162,6 +162,10 @@ tri_address tri_kernel_workspace(const tri_kernel *kernel) {
     return kernel->workspace;
 }
 
+bool tri_kernel_wants_turns(const tri_kernel *kernel) {
+    return kernel->workspace && (kernel->clear_bytes > 0 || kernel->device->info.cc == 0);
+}
+
 TRI_HOT triage_status tri_kernel_launch(tri_kernel *kernel, const void *args, void *stream) {
     return kernel->device->backend->launch(kernel, args, stream);
 }

@@ -12,8 +12,7 @@
 #include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "fault/fake_driver.h"
-#include "api/bsr_gemm/calls.h"
-#include "api/bsr_gemm/plan.h"
+#include "api/bsr_gemm/bsr_gemm.h"
 
 static int reset(void **state) {
     (void)state;
@@ -284,17 +283,15 @@ static void test_known_call(void **state) {
     const tri_launch launch = {.grid = {7, 1, 1}, .block = {32, 1, 1}, .cluster = {1, 1, 1}};
     const triage_dense b = {POINTER(void *, 4096), 64, 8, 8, TRIAGE_F16, TRIAGE_ROW_MAJOR};
     const triage_dense c = {POINTER(void *, 8192), 64, 8, 8, TRIAGE_F16, TRIAGE_ROW_MAJOR};
-    const tri_call call = {.b = &b, .c = &c, .alpha = 1};
+    const tri_bsr_call call = {.b = &b, .c = &c, .alpha = 1};
     life l = {0};
     triage_context context = {0};
     triage_bsr_matrix a = {.context = &context};
-    tri_bsr_gemm_args args;
     open_and_load(&l, &launch);
     tri_plan plan = {.kernel = l.kernel};
-    memset(&args, 0, sizeof args);
-    args.m = 4711;
-    assert_int_equal(tri_calls_make(&a.calls), TRIAGE_OK);
-    tri_calls_put(a.calls, &call, &plan, &args);
+    tri_bsr_served_call made = {.served.plan = &plan, .alpha = 1, .b = b, .c = c, .args.m = 4711};
+    assert_int_equal(tri_caller_open(&a.caller, &tri_bsr_gemm_calls, &context, &a), TRIAGE_OK);
+    tri_calls_put(&a.caller, &made.served, &call);
     fake.stack[fake.depth++] = (int)NUMBER(((tri_cuda_device *)l.device)->context);
     for (uintptr_t stream = 5; stream < 8; stream++) {
         int calls = fake.calls;
@@ -303,7 +300,7 @@ static void test_known_call(void **state) {
         assert_int_equal(fake.calls - calls, 2);
         assert_int_equal(NUMBER(fake.config.hStream), stream);
         assert_int_equal(fake.config.gridDimX, 7);
-        assert_memory_equal(fake.args, &args, sizeof args);
+        assert_memory_equal(fake.args, &made.args, sizeof made.args);
     }
     fake.depth = 0; /* another thread: the context is pushed, and popped */
     assert_int_equal(triage_bsr_gemm(&context, 1, &a, &b, 0, &c, NULL, NULL), TRIAGE_OK);
@@ -316,10 +313,10 @@ static void test_known_call(void **state) {
         assert_int_equal(fake.depth, 0);
         assert_int_equal(triage_bsr_gemm(&context, 1, &a, &b, 0, &c, NULL, NULL), TRIAGE_OK);
     }
-    tri_served_call *known = tri_calls_take(a.calls, &call, NULL);
+    tri_served_call *known = tri_calls_take(&a.caller, &tri_bsr_gemm_calls, &call, NULL);
     assert_non_null(known);
     assert_int_equal(atomic_load(&known->users), 1); /* every call gave it back */
-    tri_calls_free(a.calls);
+    tri_caller_close(&a.caller);
     end(&l);
     expect_nothing_left("known calls");
 }

@@ -86,12 +86,12 @@ static triage_status ask_and_launch(const worker *t) {
 
 /* The plan and the arguments of the last call, for the bare launch. */
 static triage_status find_plan(worker *t) {
-    const tri_call call = {.b = &t->w->b, .c = &t->c, .alpha = 1};
-    tri_served_call *known = tri_calls_take(t->w->a->calls, &call, t->stream);
+    const tri_bsr_call call = {.b = &t->w->b, .c = &t->c, .alpha = 1};
+    tri_served_call *known = tri_calls_take(&t->w->a->caller, &tri_bsr_gemm_calls, &call, t->stream);
     if (!known)
         return tri_fail(TRIAGE_E_NOT_FOUND, "the matrix has not kept the last call");
     t->plan = known->plan;
-    t->args = known->args;
+    t->args = ((const tri_bsr_served_call *)known)->args;
     tri_calls_give_back(known);
     if (t->plan->own_kernel)
         return tri_fail(TRIAGE_E_UNSUPPORTED, "this kernel has a workspace: its bare launch is two calls");

@@ -78,9 +78,9 @@ static triage_status store_winner(const bench_world *w, const char *db) {
     tri_source source = {0};
     char *key = NULL, *device = NULL, hash[TRI_HASH_SIZE];
     const tri_device_info *info = tri_device_describe(w->context->device);
-    tri_plan *plan = atomic_load(&w->a->plans[0]);
+    tri_plan *plan = atomic_load(&w->a->caller.plans[0]);
     for (int i = 1; !plan && i < TRI_PLAN_BUCKETS; i++)
-        plan = atomic_load(&w->a->plans[i]);
+        plan = atomic_load(&w->a->caller.plans[i]);
     TRI_TRY(describe(&choice, w));
     if (choice.source == TRIAGE_SOURCE_EXACT)
         goto done;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/convert.h"
-#include "api/bsr_gemm/plan.h"
+#include "api/bsr_gemm/bsr_gemm.h"
 
 #include "device/cuda/kernel.h"
 

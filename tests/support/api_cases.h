@@ -16,7 +16,7 @@
 
 #include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
-#include "api/bsr_gemm/plan.h"
+#include "api/bsr_gemm/bsr_gemm.h"
 
 /* ---- a product with everything around it ---- */
 
@@ -364,7 +364,7 @@ static inline void api_run_threads(triage_context *context, const api_case *test
         pthread_join(threads[i], NULL);
     int plans = 0;
     for (size_t i = 0; i < TRI_PLAN_BUCKETS; i++)
-        for (const tri_plan *plan = atomic_load(&world.a->plans[i]); plan; plan = plan->next)
+        for (const tri_plan *plan = atomic_load(&world.a->caller.plans[i]); plan; plan = plan->next)
             plans++;
     assert_int_equal(plans, 1); /* made once */
     for (int i = 0; i < API_THREADS; i++) {

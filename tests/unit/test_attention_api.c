@@ -206,8 +206,9 @@ static void no_row_at_all(void **state) {
 
 static size_t plans_of(const triage_attention *attention) {
     size_t count = 0;
-    for (const tri_attention_plan *plan = atomic_load(&attention->plans); plan; plan = plan->next)
-        count++;
+    for (size_t i = 0; i < TRI_PLAN_BUCKETS; i++)
+        for (const tri_plan *plan = atomic_load(&attention->caller.plans[i]); plan; plan = plan->next)
+            count++;
     return count;
 }
 

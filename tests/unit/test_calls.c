@@ -9,23 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "op/bsr_gemm/bsr_gemm.h"
-#include "api/bsr_gemm/calls.h"
-#include "api/bsr_gemm/plan.h"
+#include "api/bsr_gemm/bsr_gemm.h"
 
 enum { THREADS = 6, ROUNDS = 100000 };
 
-static tri_calls *calls;
+static tri_caller caller;
 static tri_plan plan; /* only compared, and asked which stream it serves */
 
 static int make(void **state) {
     (void)state;
-    return tri_calls_make(&calls) == TRIAGE_OK ? 0 : -1;
+    return tri_caller_open(&caller, &tri_bsr_gemm_calls, NULL, NULL) == TRIAGE_OK ? 0 : -1;
 }
 
 static int unmake(void **state) {
     (void)state;
-    tri_calls_free(calls);
+    tri_caller_close(&caller);
     return 0;
 }
 
@@ -34,14 +32,14 @@ static int unmake(void **state) {
 typedef struct example {
     triage_dense b, c;
     triage_epilogue epilogue;
-    tri_call call;
+    tri_bsr_call call;
 } example;
 
 static void describe(example *out, uint64_t number) {
     *out = (example){.b = {(void *)(uintptr_t)(number * 4096), 64, 8, 8, TRIAGE_F16, TRIAGE_ROW_MAJOR},
                      .c = {(void *)(uintptr_t)(number * 8192), 32, 8, 8, TRIAGE_F16, TRIAGE_ROW_MAJOR},
                      .epilogue = TRIAGE_EPILOGUE_INIT};
-    out->call = (tri_call){.b = &out->b, .c = &out->c, .alpha = 1};
+    out->call = (tri_bsr_call){.b = &out->b, .c = &out->c, .alpha = 1};
 }
 
 static void fill(tri_bsr_gemm_args *out, uint64_t number) {
@@ -57,20 +55,33 @@ static bool is_block_of(const tri_bsr_gemm_args *args, uint64_t number) {
     return memcmp(args, &want, sizeof want) == 0;
 }
 
-static void put(const tri_call *call, uint64_t number) {
-    tri_bsr_gemm_args args;
-    fill(&args, number);
-    tri_calls_put(calls, call, &plan, &args);
+static void put_for(tri_plan *by, const tri_bsr_call *call, uint64_t number) {
+    tri_bsr_served_call made = {.served.plan = by, .alpha = call->alpha, .beta = call->beta};
+    made.b = *call->b;
+    made.c = *call->c;
+    made.has_epilogue = call->epilogue != NULL;
+    if (call->epilogue)
+        made.epilogue = *call->epilogue;
+    fill(&made.args, number);
+    tri_calls_put(&caller, &made.served, call);
+}
+
+static void put(const tri_bsr_call *call, uint64_t number) {
+    put_for(&plan, call, number);
+}
+
+static tri_bsr_served_call *take(const tri_bsr_call *call, const void *stream) {
+    return (tri_bsr_served_call *)tri_calls_take(&caller, &tri_bsr_gemm_calls, call, stream);
 }
 
 /* Taken, looked at, given back. */
-static bool has(const tri_call *call, uint64_t number) {
-    tri_served_call *known = tri_calls_take(calls, call, NULL);
+static bool has(const tri_bsr_call *call, uint64_t number) {
+    tri_bsr_served_call *known = take(call, NULL);
     if (!known)
         return false;
-    assert_ptr_equal(known->plan, &plan);
+    assert_ptr_equal(known->served.plan, &plan);
     assert_true(is_block_of(&known->args, number));
-    tri_calls_give_back(known);
+    tri_calls_give_back(&known->served);
     return true;
 }
 
@@ -79,15 +90,14 @@ static bool has(const tri_call *call, uint64_t number) {
 static void empty_at_first(void **state) {
     (void)state;
     example zero = {0};
-    zero.call = (tri_call){.b = &zero.b, .c = &zero.c};
+    zero.call = (tri_bsr_call){.b = &zero.b, .c = &zero.c};
     assert_false(has(&zero.call, 0));
-    tri_calls_free(NULL);
 }
 
-static tri_served_call *place_of(const tri_call *call) {
-    tri_served_call *known = tri_calls_take(calls, call, NULL);
+static tri_bsr_served_call *place_of(const tri_bsr_call *call) {
+    tri_bsr_served_call *known = take(call, NULL);
     assert_non_null(known);
-    tri_calls_give_back(known);
+    tri_calls_give_back(&known->served);
     return known;
 }
 
@@ -173,15 +183,13 @@ static void a_workspace_serves_its_stream_only(void **state) {
     (void)state;
     example e;
     tri_plan own = {.own_kernel = true, .stream = &own};
-    tri_bsr_gemm_args args;
     describe(&e, 1);
-    fill(&args, 1);
-    tri_calls_put(calls, &e.call, &own, &args);
-    assert_null(tri_calls_take(calls, &e.call, NULL));
-    tri_served_call *known = tri_calls_take(calls, &e.call, &own);
+    put_for(&own, &e.call, 1);
+    assert_null(take(&e.call, NULL));
+    tri_bsr_served_call *known = take(&e.call, &own);
     assert_non_null(known);
-    tri_calls_give_back(known);
-    assert_int_equal(atomic_load(&known->users), 0);
+    tri_calls_give_back(&known->served);
+    assert_int_equal(atomic_load(&known->served.users), 0);
 }
 
 /* ---- several ---- */
@@ -228,7 +236,7 @@ static void a_call_in_use_is_left_alone(void **state) {
     example first;
     describe(&first, 1);
     put(&first.call, 1);
-    tri_served_call *known = tri_calls_take(calls, &first.call, NULL);
+    tri_bsr_served_call *known = take(&first.call, NULL);
     assert_non_null(known);
     for (uint64_t i = 2; i < 2000; i++) {
         example e;
@@ -237,8 +245,8 @@ static void a_call_in_use_is_left_alone(void **state) {
         assert_true(is_block_of(&known->args, 1));
     }
     assert_true(has(&first.call, 1)); /* two readers at once */
-    tri_calls_give_back(known);
-    assert_int_equal(atomic_load(&known->users), 0);
+    tri_calls_give_back(&known->served);
+    assert_int_equal(atomic_load(&known->served.users), 0);
     for (uint64_t i = 2; i < 2000; i++) {
         example e;
         describe(&e, i);
@@ -253,13 +261,13 @@ static void a_write_under_way_is_left_alone(void **state) {
     example e;
     describe(&e, 1);
     put(&e.call, 1);
-    tri_served_call *known = tri_calls_take(calls, &e.call, NULL);
+    tri_bsr_served_call *known = take(&e.call, NULL);
     assert_non_null(known);
-    tri_calls_give_back(known);
-    atomic_fetch_add(&known->users, UINT32_C(1) << 31);
+    tri_calls_give_back(&known->served);
+    atomic_fetch_add(&known->served.users, UINT32_C(1) << 31);
     assert_false(has(&e.call, 1));
-    assert_int_equal(atomic_load(&known->users), UINT32_C(1) << 31);
-    atomic_fetch_sub(&known->users, UINT32_C(1) << 31);
+    assert_int_equal(atomic_load(&known->served.users), UINT32_C(1) << 31);
+    atomic_fetch_sub(&known->served.users, UINT32_C(1) << 31);
     assert_true(has(&e.call, 1));
 }
 
@@ -278,11 +286,11 @@ static void *work(void *user) {
         example e;
         describe(&e, 1);
         e.b.ld += (int64_t)number; /* not hashed: all in one set */
-        tri_served_call *known = tri_calls_take(calls, &e.call, NULL);
+        tri_bsr_served_call *known = take(&e.call, NULL);
         if (known) {
             self->hits++;
             self->torn += !is_block_of(&known->args, number);
-            tri_calls_give_back(known);
+            tri_calls_give_back(&known->served);
         } else {
             put(&e.call, number);
         }
@@ -306,7 +314,10 @@ static void nothing_is_torn(void **state) {
     }
     assert_true(hits > 0);
     for (size_t i = 0; i < TRI_CALL_SETS * TRI_CALL_WAYS; i++)
-        assert_int_equal(atomic_load(&calls->known[i / TRI_CALL_WAYS][i % TRI_CALL_WAYS].users), 0);
+        assert_int_equal(
+            atomic_load(
+                &tri_calls_at(&caller, &tri_bsr_gemm_calls, i / TRI_CALL_WAYS, i % TRI_CALL_WAYS)->users),
+            0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, unmake)

@@ -14,7 +14,7 @@
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "bsr_gemm/args.h"
 #include "render/render.h"
-#include "api/bsr_gemm/plan.h"
+#include "api/bsr_gemm/bsr_gemm.h"
 #include "support/scratch.h"
 
 /* ---- a product ---- */
@@ -270,7 +270,7 @@ static void kinds_of_scale_take_turns(void **state) {
     }
     int plans = 0;
     for (size_t i = 0; i < TRI_PLAN_BUCKETS; i++)
-        for (const tri_plan *plan = atomic_load(&c.a->plans[i]); plan; plan = plan->next)
+        for (const tri_plan *plan = atomic_load(&c.a->caller.plans[i]); plan; plan = plan->next)
             plans++;
     assert_int_equal(plans, 2);
     put_away(&c);

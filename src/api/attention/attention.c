@@ -1,12 +1,8 @@
-/* The public functions: make, run, prepare, describe. */
+/* Making an attention: its problem, and the lists of its block mask. */
 #include "api/attention/attention.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define WRITER (UINT32_C(1) << 31)
-
-/* ---- make ---- */
 
 static tri_attention_problem problem_of(const triage_attention_desc *desc) {
     return (tri_attention_problem){
@@ -140,17 +136,6 @@ static void set_fixed(triage_attention *attention, const triage_attention_desc *
     args->softcap = desc->softcap;
 }
 
-/* Aligned, and zeroed. */
-static triage_status allocate(triage_attention **out) {
-    char *memory = NULL;
-    triage_status status = tri_calloc(&memory, 1, sizeof **out + _Alignof(triage_attention) - 1);
-    if (status == TRIAGE_OK) {
-        *out = (triage_attention *)(memory + (-(uintptr_t)memory & (_Alignof(triage_attention) - 1)));
-        (*out)->memory = memory;
-    }
-    return status;
-}
-
 triage_status triage_attention_create(triage_attention **out, triage_context *context,
                                       const triage_attention_desc *desc) {
     triage_attention *made = NULL;
@@ -161,9 +146,10 @@ triage_status triage_attention_create(triage_attention **out, triage_context *co
     if (!context || !desc)
         return tri_fail(TRIAGE_E_INVALID, "%s is NULL", context ? "desc" : "context");
     TRI_TRY(tri_attention_check_desc(desc));
-    TRI_TRY(allocate(&made));
-    pthread_mutex_init(&made->lock, NULL);
+    TRI_TRY(tri_calloc(&made, 1, sizeof *made));
+    pthread_mutex_init(&made->selector_lock, NULL);
     made->context = context;
+    TRI_TRY(tri_caller_open(&made->caller, &tri_attention_calls, context, made));
     made->problem = problem_of(desc);
     TRI_TRY(tri_attention_check(&made->problem));
     set_fixed(made, desc);
@@ -183,125 +169,10 @@ done:
 void triage_attention_free(triage_attention *attention) {
     if (!attention)
         return;
-    tri_attention_plans_free(attention);
+    tri_caller_close(&attention->caller);
     tri_attention_selector_free(attention);
     for (size_t i = 0; i < attention->owned_count; i++)
         tri_device_release(attention->context->device, attention->owned[i]);
-    pthread_mutex_destroy(&attention->lock);
-    free(attention->memory);
-}
-
-/* ---- calls ---- */
-
-/* Of what calls differ in most. Fibonacci hashing: buffers lie at multiples of large powers of two. */
-static tri_attention_known *place_of(triage_attention *attention, const triage_attention_call *call) {
-    uint64_t hash = (uint64_t)(uintptr_t)call->q.data * UINT64_C(0x9e3779b97f4a7c15) +
-                    (uint64_t)(uintptr_t)call->k.data * UINT64_C(0xd1b54a32d192ed03) +
-                    (uint64_t)(uintptr_t)call->o.data * UINT64_C(0x8cb92ba72f3d8dd7);
-    return &attention->known[hash >> 32 & (TRI_ATTENTION_CALLS - 1)];
-}
-
-static void give_back(tri_attention_known *known) {
-    atomic_fetch_sub_explicit(&known->users, 1, memory_order_release);
-}
-
-/* All that is passed is compared, because a known call is not checked again. (No padding: see triage.h.) */
-TRI_HOT static tri_attention_known *take(triage_attention *attention, const triage_attention_call *call,
-                                         const void *stream) {
-    tri_attention_known *known = place_of(attention, call);
-    if (atomic_fetch_add_explicit(&known->users, 1, memory_order_acquire) < WRITER && known->plan &&
-        memcmp(&known->call, call, sizeof *call) == 0 &&
-        (!known->plan->own_kernel || known->plan->stream == stream))
-        return known;
-    give_back(known);
-    return NULL;
-}
-
-static void keep(triage_attention *attention, const triage_attention_call *call, tri_attention_plan *plan,
-                 const tri_attention_args *args) {
-    tri_attention_known *known = place_of(attention, call);
-    uint32_t nobody = 0;
-    if (!atomic_compare_exchange_strong_explicit(&known->users, &nobody, WRITER, memory_order_acquire,
-                                                 memory_order_relaxed))
-        return;
-    known->plan = plan;
-    known->call = *call;
-    known->args = *args;
-    atomic_fetch_sub_explicit(&known->users, WRITER, memory_order_release);
-}
-
-static triage_status check_all(const triage_attention *attention, const triage_attention_call *call) {
-    if (!attention || !call)
-        return tri_fail(TRIAGE_E_INVALID, "%s is NULL", attention ? "call" : "attention");
-    return tri_attention_check_call(attention, call);
-}
-
-static triage_status plan_for(tri_attention_plan **out, const triage_attention *attention,
-                              const triage_attention_call *call, void *stream) {
-    /* const for the caller: what changes inside is a cache */
-    *out = tri_attention_plan_find(attention, call, stream);
-    return *out ? TRIAGE_OK : tri_attention_plan_make(out, (triage_attention *)attention, call, stream);
-}
-
-/* No row, nothing to do. */
-static bool is_empty(const triage_attention *attention, const triage_attention_call *call) {
-    return attention->problem.sq == 0 ||
-           (attention->problem.lengths == TRI_LENGTHS_OFFSETS && call->version && call->rows_q == 0);
-}
-
-/* A call that is not known. It is kept before the launch, which may fail for reasons of its own. */
-static __attribute__((noinline)) triage_status new_call(const triage_attention *attention,
-                                                        const triage_attention_call *call, void *stream,
-                                                        bool launch) {
-    tri_attention_plan *plan = NULL;
-    tri_attention_args args;
-    triage_status status;
-    if (attention && call && is_empty(attention, call))
-        return TRIAGE_OK;
-    TRI_TRY(check_all(attention, call));
-    TRI_TRY(plan_for(&plan, attention, call, stream));
-    TRI_TRY(tri_attention_plan_args(&args, attention, plan, call));
-    keep((triage_attention *)attention, call, plan, &args);
-    if (launch)
-        status = tri_kernel_launch(plan->kernel, &args, stream);
-done:
-    return status;
-}
-
-TRI_HOT triage_status triage_attention_run(const triage_attention *attention,
-                                           const triage_attention_call *call, void *stream) {
-    tri_attention_known *known = NULL;
-    if (attention && call)
-        known = take((triage_attention *)attention, call, stream);
-    if (!known)
-        return new_call(attention, call, stream, true);
-    triage_status status = tri_kernel_launch(known->plan->kernel, &known->args, stream);
-    give_back(known);
-    return status;
-}
-
-triage_status triage_attention_prepare(const triage_attention *attention, const triage_attention_call *call,
-                                       void *stream) {
-    return new_call(attention, call, stream, false);
-}
-
-triage_status triage_attention_choice(triage_choice *out, const triage_attention *attention,
-                                      const triage_attention_call *call) {
-    triage_status status;
-    tri_attention_plan *plan = NULL;
-    if (!out)
-        return tri_fail(TRIAGE_E_INVALID, "out is NULL");
-    if (out->version < 1 || out->version > TRIAGE_CHOICE_VERSION)
-        return tri_fail(TRIAGE_E_INVALID, "out->version is %u; must be 1 to %u (TRIAGE_CHOICE_VERSION)",
-                        out->version, TRIAGE_CHOICE_VERSION);
-    TRI_TRY(check_all(attention, call));
-    TRI_TRY(plan_for(&plan, attention, call, NULL));
-    tri_loaded_describe(out, plan->loaded);
-    if (out->version >= 2) { /* no dense product does the same */
-        out->dense_median_ns = 0;
-        out->dense_is_faster = 0;
-        out->reserved = 0;
-    }
-done:
-    return status;
+    pthread_mutex_destroy(&attention->selector_lock);
+    free(attention);
 }

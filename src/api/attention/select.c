@@ -199,13 +199,13 @@ static triage_status selector_of(tri_attention_selector **out, const triage_atte
     if (tri_device_is_capturing(attention->context->device, (void *)stream))
         return tri_fail(TRIAGE_E_CAPTURE, "a first selection cannot be captured in a graph: call "
                                           "triage_attention_select_prepare before");
-    pthread_mutex_lock(&attention->lock);
+    pthread_mutex_lock(&attention->selector_lock);
     *out = atomic_load_explicit(&attention->selector, memory_order_relaxed);
     if (!*out)
         status = build(out, attention);
     if (status == TRIAGE_OK)
         atomic_store_explicit(&attention->selector, *out, memory_order_release);
-    pthread_mutex_unlock(&attention->lock);
+    pthread_mutex_unlock(&attention->selector_lock);
     return status;
 }
 

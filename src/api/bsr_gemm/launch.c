@@ -1,127 +1,37 @@
-/* The products that applications call: launch what is known; else check the arguments, find the plan, launch. */
-#include "evidence/dense_evidence.h"
-#include "api/bsr_gemm/plan.h"
+/* The products that applications call. */
+#include <string.h>
 
-/* ---- checks: one line each, the value and its range ---- */
+#include "api/bsr_gemm/bsr_gemm.h"
 
-/* What the caller calls the operands. */
-typedef struct operand_names {
-    const char *a, *b, *c;
-} operand_names;
-static const operand_names gemm_names = {"a", "b", "c"}, linear_names = {"w", "x", "y"};
+static const tri_bsr_operand_names gemm_names = {"a", "b", "c"}, linear_names = {"w", "x", "y"};
 
-/* The side along which a product may be one of nothing: columns of b and c, rows of x and y. */
-typedef enum empty_side { EMPTY_COLS, EMPTY_ROWS } empty_side;
+/* ---- of what kind a call is ---- */
 
-static triage_status check_dense(const triage_dense *dense, const char *name, empty_side side) {
-    if (!dense)
-        return tri_fail(TRIAGE_E_INVALID, "%s is NULL", name);
-    if ((unsigned)dense->dtype > TRIAGE_E4M3)
-        return tri_fail(TRIAGE_E_INVALID, "%s.dtype is %d; must be a triage_dtype", name, (int)dense->dtype);
-    if (dense->layout != TRIAGE_ROW_MAJOR && dense->layout != TRIAGE_COL_MAJOR)
-        return tri_fail(TRIAGE_E_INVALID, "%s.layout is %d; must be a triage_layout", name,
-                        (int)dense->layout);
-    const int least_rows = side == EMPTY_COLS, least_cols = side == EMPTY_ROWS;
-    if (dense->cols < least_cols || dense->cols > INT32_MAX || dense->rows < least_rows ||
-        dense->rows > INT32_MAX)
-        return tri_fail(TRIAGE_E_INVALID,
-                        "%s is %lld x %lld; must be %d .. 2147483647 rows and %d .. 2147483647 columns", name,
-                        (long long)dense->rows, (long long)dense->cols, least_rows, least_cols);
-    if (dense->cols > 0 && dense->rows > 0 && !dense->data)
-        return tri_fail(TRIAGE_E_INVALID, "%s.data is NULL", name);
-    if ((uintptr_t)dense->data % 16 != 0)
-        return tri_fail(TRIAGE_E_INVALID, "%s.data is %p; must be 16-byte aligned", name, dense->data);
-    int64_t least = dense->layout == TRIAGE_ROW_MAJOR ? dense->cols : dense->rows;
-    if (dense->ld < least || dense->ld > INT32_MAX)
-        return tri_fail(TRIAGE_E_INVALID, "%s.ld is %lld; must be %lld .. 2147483647", name,
-                        (long long)dense->ld, (long long)least);
-    return TRIAGE_OK;
+/* log2 of the largest power of two up to 256 bytes that divides ld elements: all that a kernel may ask of it. */
+static uint64_t alignment_class(int64_t ld, triage_dtype dtype) {
+    uint64_t bytes = (uint64_t)ld * tri_dtype_size(dtype);
+    return bytes % 256 == 0 ? 8 : (uint64_t)__builtin_ctzll(bytes);
 }
 
-static triage_status check_shapes(const triage_bsr_matrix *a, const triage_dense *b, const triage_dense *c,
-                                  const operand_names *names) {
-    if (b->rows != a->cols)
-        return tri_fail(TRIAGE_E_INVALID, "%s has %lld rows; must be %lld, the columns of %s", names->b,
-                        (long long)b->rows, (long long)a->cols, names->a);
-    if (c->rows != a->rows)
-        return tri_fail(TRIAGE_E_INVALID, "%s has %lld rows; must be %lld, the rows of %s", names->c,
-                        (long long)c->rows, (long long)a->rows, names->a);
-    if (c->cols != b->cols)
-        return tri_fail(TRIAGE_E_INVALID, "%s has %lld columns; must be %lld, the columns of %s", names->c,
-                        (long long)c->cols, (long long)b->cols, names->b);
-    if (b->dtype != a->dtype)
-        return tri_fail(TRIAGE_E_INVALID, "%s is %s; must be %s, the type of %s", names->b,
-                        tri_dtype_name(b->dtype), tri_dtype_name(a->dtype), names->a);
-    if (c->dtype == TRIAGE_E4M3)
-        return tri_fail(TRIAGE_E_INVALID, "%s is e4m3; must be f32, f16 or bf16", names->c);
-    return TRIAGE_OK;
+/* n, layouts, types, epilogue, kind of scale, and how far ldb and ldc are aligned, in one word. */
+static uint64_t key_of(const tri_bsr_problem *problem) {
+    uint64_t key = (uint64_t)problem->n; /* 31 bits */
+    key = key << 2 | (uint64_t)problem->out_type;
+    key = key << 1 | (uint64_t)problem->b_layout;
+    key = key << 1 | (uint64_t)problem->c_layout;
+    key = key << 2 | (uint64_t)problem->activation;
+    key = key << 1 | (uint64_t)problem->bias;
+    key = key << 1 | (uint64_t)problem->scale_per_block;
+    key = key << 4 | alignment_class(problem->ldb, problem->in_type);
+    key = key << 4 | alignment_class(problem->ldc, problem->out_type);
+    return key;
 }
 
-/* Bytes from the first element to the end of the last. */
-static uintptr_t extent(const triage_dense *dense) {
-    bool row = dense->layout == TRIAGE_ROW_MAJOR;
-    int64_t inner = row ? dense->cols : dense->rows, outer = row ? dense->rows : dense->cols;
-    return (uintptr_t)((outer - 1) * dense->ld + inner) * tri_dtype_size(dense->dtype);
-}
-
-static triage_status check_overlap(const triage_dense *b, const triage_dense *c, const operand_names *names) {
-    uintptr_t b_start = (uintptr_t)b->data, c_start = (uintptr_t)c->data;
-    if (c->cols > 0 && b_start < c_start + extent(c) && c_start < b_start + extent(b))
-        return tri_fail(TRIAGE_E_INVALID, "%s (at %p) and %s (at %p) overlap; must be apart", names->b,
-                        b->data, names->c, c->data);
-    return TRIAGE_OK;
-}
-
-static triage_status check_scales(const triage_epilogue *epilogue, const triage_bsr_matrix *a) {
-    if (a->dtype != TRIAGE_E4M3 && (epilogue->scale_a || epilogue->scale_b || epilogue->scale_a_per_block))
-        return tri_fail(TRIAGE_E_INVALID, "epilogue has scales with %s matrices; they are for e4m3 only",
-                        tri_dtype_name(a->dtype));
-    if ((uintptr_t)epilogue->scale_a % sizeof(float) != 0 ||
-        (uintptr_t)epilogue->scale_b % sizeof(float) != 0)
-        return tri_fail(TRIAGE_E_INVALID, "epilogue.scale_%s is %p; must be 4-byte aligned",
-                        (uintptr_t)epilogue->scale_a % sizeof(float) != 0 ? "a" : "b",
-                        (uintptr_t)epilogue->scale_a % sizeof(float) != 0 ? (const void *)epilogue->scale_a
-                                                                          : (const void *)epilogue->scale_b);
-    return TRIAGE_OK;
-}
-
-static triage_status check_epilogue(const triage_epilogue *epilogue, const triage_bsr_matrix *a,
-                                    const triage_dense *c) {
-    if (epilogue->version != TRIAGE_EPILOGUE_VERSION)
-        return tri_fail(TRIAGE_E_INVALID, "epilogue.version is %u; must be %u (TRIAGE_EPILOGUE_INIT)",
-                        epilogue->version, TRIAGE_EPILOGUE_VERSION);
-    if ((unsigned)epilogue->activation > TRIAGE_ACT_SILU)
-        return tri_fail(TRIAGE_E_INVALID, "epilogue.activation is %d; must be a triage_activation",
-                        (int)epilogue->activation);
-    if ((uintptr_t)epilogue->bias % tri_dtype_size(c->dtype) != 0)
-        return tri_fail(TRIAGE_E_INVALID, "epilogue.bias is %p; must be aligned to its type, %s",
-                        epilogue->bias, tri_dtype_name(c->dtype));
-    return check_scales(epilogue, a);
-}
-
-static triage_status check_call(const triage_context *context, const triage_bsr_matrix *a,
-                                const triage_dense *b, const triage_dense *c, const triage_epilogue *epilogue,
-                                const operand_names *names) {
-    triage_status status = TRIAGE_OK;
-    if (!context || !a)
-        return tri_fail(TRIAGE_E_INVALID, "%s is NULL", context ? names->a : "context");
-    if (a->context != context)
-        return tri_fail(TRIAGE_E_INVALID, "%s was made with another context", names->a);
-    TRI_TRY(check_dense(b, names->b, EMPTY_COLS));
-    TRI_TRY(check_dense(c, names->c, EMPTY_COLS));
-    TRI_TRY(check_shapes(a, b, c, names));
-    TRI_TRY(check_overlap(b, c, names));
-    if (epilogue)
-        TRI_TRY(check_epilogue(epilogue, a, c));
-done:
-    return status;
-}
-
-/* ---- calls ---- */
-
-static void describe_problem(tri_problem *out, const triage_bsr_matrix *a, const triage_dense *b,
-                             const triage_dense *c, const triage_epilogue *epilogue) {
-    *out = tri_bsr_problem_of((tri_bsr_problem){
+/* Launch geometry may depend on the number of blocks, of which a key only knows the density, and on alignments. */
+static tri_call_kind kind_of(const triage_bsr_matrix *a, const tri_bsr_call *call) {
+    const triage_dense *b = call->b, *c = call->c;
+    const triage_epilogue *epilogue = call->epilogue;
+    const tri_bsr_problem problem = {
         .in_type = a->dtype,
         .out_type = c->dtype,
         .scale_per_block = epilogue && epilogue->scale_a_per_block, /* refused before unless e4m3 */
@@ -138,57 +48,153 @@ static void describe_problem(tri_problem *out, const triage_bsr_matrix *a, const
         .block_k = a->block_cols,
         .nnzb = a->pattern.nnzb,
         .fingerprint = a->fingerprint,
-    });
+    };
+    const uint64_t key = key_of(&problem);
+    return (tri_call_kind){.key = key,
+                           .problem = tri_bsr_problem_of(problem),
+                           .variant = key ^ (uint64_t)problem.nnzb * UINT64_C(0x9e3779b97f4a7c15)};
 }
 
-static triage_status plan_for(tri_plan **out, const triage_bsr_matrix *a, const tri_problem *problem,
+/* ---- calls that were served (api/call.h) ---- */
+
+/* Factors are compared by bits: -0 is not 0, and a NaN is itself. */
+static uint32_t bits_of(float factor) {
+    uint32_t bits;
+    memcpy(&bits, &factor, sizeof bits);
+    return bits;
+}
+
+static bool same_dense(const triage_dense *a, const triage_dense *b) {
+    return a->data == b->data && a->rows == b->rows && a->cols == b->cols && a->ld == b->ld &&
+           a->dtype == b->dtype && a->layout == b->layout;
+}
+
+static bool same_epilogue(const triage_epilogue *a, const triage_epilogue *b) {
+    return a->version == b->version && a->bias == b->bias && a->activation == b->activation &&
+           a->scale_a == b->scale_a && a->scale_b == b->scale_b &&
+           a->scale_a_per_block == b->scale_a_per_block;
+}
+
+/* All that is passed, because a known call is not checked again. */
+static bool same_call(const tri_served_call *served, const void *passed) {
+    const tri_bsr_served_call *known = (const tri_bsr_served_call *)served;
+    const tri_bsr_call *call = passed;
+    return bits_of(known->alpha) == bits_of(call->alpha) && bits_of(known->beta) == bits_of(call->beta) &&
+           same_dense(&known->b, call->b) && same_dense(&known->c, call->c) &&
+           known->has_epilogue == (call->epilogue != NULL) &&
+           (!call->epilogue || same_epilogue(&known->epilogue, call->epilogue));
+}
+
+/* Of what calls differ in most; never 0. Fibonacci hashing: buffers lie at multiples of large powers of two. */
+static uint64_t tag_of(const void *passed) {
+    const tri_bsr_call *call = passed;
+    uint64_t hash = (uint64_t)(uintptr_t)call->b->data * UINT64_C(0x9e3779b97f4a7c15) +
+                    (uint64_t)(uintptr_t)call->c->data * UINT64_C(0xd1b54a32d192ed03) +
+                    ((uint64_t)call->c->cols << 32 | bits_of(call->alpha)) * UINT64_C(0x8cb92ba72f3d8dd7);
+    return hash | 1;
+}
+
+static tri_address address(const void *pointer) {
+    return (tri_address)(uintptr_t)pointer;
+}
+
+/* ldb and ldc of a plan are those of its first call: it serves all of their alignment. */
+static triage_status make_arguments(tri_served_call *made, const tri_caller *caller) {
+    tri_bsr_served_call *call = (tri_bsr_served_call *)made;
+    const triage_bsr_matrix *a = caller->handle;
+    const tri_plan *plan = made->plan;
+    tri_problem problem = plan->problem;
+    tri_bsr_edit(&problem)->ldb = call->b.ld;
+    tri_bsr_edit(&problem)->ldc = call->c.ld;
+    const tri_bsr_buffers buffers = {.row_ptr = a->row_ptr,
+                                     .col_idx = a->col_idx,
+                                     .values = a->values,
+                                     .schedule = *(const tri_device_schedule *)plan->prepared,
+                                     .workspace = tri_kernel_workspace(plan->kernel),
+                                     .b = address(call->b.data),
+                                     .c = address(call->c.data),
+                                     .bias = address(call->epilogue.bias),
+                                     .scale_a = address(call->epilogue.scale_a),
+                                     .scale_b = address(call->epilogue.scale_b)};
+    return tri_bsr_args_make(&call->args, a->context->device, plan->launch, &problem, &buffers, call->alpha,
+                             call->beta);
+}
+
+static triage_status prepare_schedule(tri_plan *plan, tri_caller *caller) {
+    const tri_device_schedule *schedule = NULL;
+    triage_status status = tri_bsr_matrix_schedule(&schedule, caller->handle, plan->launch);
+    plan->prepared = schedule;
+    return status;
+}
+
+const tri_call_type tri_bsr_gemm_calls = {.prepare_first = "triage_bsr_gemm_prepare",
+                                          .served_bytes = sizeof(tri_bsr_served_call),
+                                          .args_at = offsetof(tri_bsr_served_call, args),
+                                          .tag = tag_of,
+                                          .same = same_call,
+                                          .arguments = make_arguments,
+                                          .prepare = prepare_schedule};
+
+/* ---- calls ---- */
+
+static triage_status check(const triage_context *context, const triage_bsr_matrix *a,
+                           const tri_bsr_call *call, const tri_bsr_operand_names *names) {
+    const char *missing = !context   ? "context"
+                          : !a       ? names->a
+                          : !call->b ? names->b
+                          : !call->c ? names->c
+                                     : NULL;
+    if (missing)
+        return tri_fail(TRIAGE_E_INVALID, "%s is NULL", missing);
+    if (a->context != context)
+        return tri_fail(TRIAGE_E_INVALID, "%s was made with another context", names->a);
+    return tri_bsr_check_call(a, call, names);
+}
+
+static triage_status plan_for(tri_plan **out, const triage_bsr_matrix *a, const tri_call_kind *kind,
                               void *stream) {
     /* const for the caller: what changes inside is a cache */
-    triage_bsr_matrix *matrix = (triage_bsr_matrix *)a;
-    *out = tri_plan_find(matrix, tri_plan_key(problem), stream);
-    return *out ? TRIAGE_OK : tri_plan_make(out, matrix, problem, stream);
+    tri_caller *caller = &((triage_bsr_matrix *)a)->caller;
+    *out = tri_plan_find(caller, kind->key, stream);
+    if (*out)
+        return TRIAGE_OK;
+    triage_status status = tri_problem_check(&kind->problem);
+    return status == TRIAGE_OK ? tri_plan_make(out, caller, kind, stream) : status;
 }
 
-/* A call that the matrix does not know. It is kept before the launch, which may fail for reasons of its own. */
+/* A call that the matrix has not served. */
 static __attribute__((noinline)) triage_status new_call(triage_context *context, const triage_bsr_matrix *a,
-                                                        const tri_call *call, const operand_names *names,
-                                                        void *stream, bool launch) {
+                                                        const tri_bsr_call *call,
+                                                        const tri_bsr_operand_names *names, void *stream,
+                                                        bool launch) {
     triage_status status = TRIAGE_OK;
-    tri_problem problem;
-    tri_bsr_gemm_args args;
     tri_plan *plan = NULL;
-    TRI_TRY(check_call(context, a, call->b, call->c, call->epilogue, names));
+    TRI_TRY(check(context, a, call, names));
     if (call->c->cols == 0) /* a product of nothing */
         goto done;
-    describe_problem(&problem, a, call->b, call->c, call->epilogue);
-    TRI_TRY(plan_for(&plan, a, &problem, stream));
-    TRI_TRY(tri_plan_args(&args, plan, call, a->values));
-    tri_calls_put(a->calls, call, plan, &args);
-    if (launch)
-        status = tri_plan_launch(plan, &args, stream);
+    const tri_call_kind kind = kind_of(a, call);
+    TRI_TRY(plan_for(&plan, a, &kind, stream));
+    tri_bsr_served_call made = {.alpha = call->alpha, .beta = call->beta, .b = *call->b, .c = *call->c};
+    made.has_epilogue = call->epilogue != NULL;
+    if (call->epilogue)
+        made.epilogue = *call->epilogue;
+    TRI_TRY(tri_call_serve(&((triage_bsr_matrix *)a)->caller, plan, &made.served, call, stream, launch));
 done:
     return status;
 }
 
-/* Launches a call that the matrix knows; false: it does not. */
-static inline bool launch_known(triage_status *status, const triage_context *context,
-                                const triage_bsr_matrix *a, const tri_call *call, void *stream) {
-    if (a->context != context)
-        return false;
-    tri_served_call *known = tri_calls_take(a->calls, call, stream);
-    if (!known)
-        return false;
-    *status = tri_plan_launch(known->plan, &known->args, stream);
-    tri_calls_give_back(known);
-    return true;
+/* Launches a call that the matrix has served; false: it has not. */
+static inline bool launch_again(triage_status *status, const triage_context *context,
+                                const triage_bsr_matrix *a, const tri_bsr_call *call, void *stream) {
+    return a->context == context && tri_call_again(status, &a->caller, &tri_bsr_gemm_calls, call, stream);
 }
 
 TRI_HOT triage_status triage_bsr_gemm(triage_context *context, float alpha, const triage_bsr_matrix *a,
                                       const triage_dense *b, float beta, const triage_dense *c,
                                       const triage_epilogue *epilogue, void *stream) {
-    const tri_call call = {.b = b, .c = c, .epilogue = epilogue, .alpha = alpha, .beta = beta};
+    const tri_bsr_call call = {.b = b, .c = c, .epilogue = epilogue, .alpha = alpha, .beta = beta};
     triage_status status = TRIAGE_OK;
-    if (a && b && c && launch_known(&status, context, a, &call, stream))
+    if (a && b && c && launch_again(&status, context, a, &call, stream))
         return status;
     return new_call(context, a, &call, &gemm_names, stream, true);
 }
@@ -196,7 +202,7 @@ TRI_HOT triage_status triage_bsr_gemm(triage_context *context, float alpha, cons
 triage_status triage_bsr_gemm_prepare(triage_context *context, float alpha, const triage_bsr_matrix *a,
                                       const triage_dense *b, float beta, const triage_dense *c,
                                       const triage_epilogue *epilogue, void *stream) {
-    const tri_call call = {.b = b, .c = c, .epilogue = epilogue, .alpha = alpha, .beta = beta};
+    const tri_bsr_call call = {.b = b, .c = c, .epilogue = epilogue, .alpha = alpha, .beta = beta};
     return new_call(context, a, &call, &gemm_names, stream, false);
 }
 
@@ -227,10 +233,10 @@ static triage_status check_linear(const triage_bsr_matrix *w, const triage_dense
 /* Before the views are: theirs would have rows and columns exchanged. */
 static __attribute__((noinline)) triage_status new_linear(triage_context *context, const triage_bsr_matrix *w,
                                                           const triage_dense *x, const triage_dense *y,
-                                                          const tri_call *call, void *stream) {
+                                                          const tri_bsr_call *call, void *stream) {
     triage_status status = TRIAGE_OK;
-    TRI_TRY(check_dense(x, linear_names.b, EMPTY_ROWS));
-    TRI_TRY(check_dense(y, linear_names.c, EMPTY_ROWS));
+    TRI_TRY(tri_bsr_check_dense(x, linear_names.b, TRI_BSR_EMPTY_ROWS));
+    TRI_TRY(tri_bsr_check_dense(y, linear_names.c, TRI_BSR_EMPTY_ROWS));
     status = new_call(context, w, call, &linear_names, stream, true);
 done:
     return status;
@@ -243,15 +249,14 @@ TRI_HOT triage_status triage_bsr_linear(triage_context *context, const triage_bs
     if (status != TRIAGE_OK)
         return status;
     const triage_dense b = transposed(x), c = transposed(y);
-    const tri_call call = {.b = &b, .c = &c, .epilogue = epilogue, .alpha = 1};
-    return launch_known(&status, context, w, &call, stream) ? status
+    const tri_bsr_call call = {.b = &b, .c = &c, .epilogue = epilogue, .alpha = 1};
+    return launch_again(&status, context, w, &call, stream) ? status
                                                             : new_linear(context, w, x, y, &call, stream);
 }
 
 /* A donor's time is that of another problem: only the own one can be held against the dense product. */
 static triage_status describe_dense(triage_choice *out, triage_context *context, const tri_problem *problem) {
     triage_status status = tri_context_dense_time(&out->dense_median_ns, context, problem);
-    out->reserved = 0;
     out->dense_is_faster = status == TRIAGE_OK && out->source == TRIAGE_SOURCE_EXACT && out->median_ns > 0 &&
                            out->dense_median_ns > 0 && out->dense_median_ns < out->median_ns;
     return status;
@@ -260,20 +265,16 @@ static triage_status describe_dense(triage_choice *out, triage_context *context,
 triage_status triage_bsr_gemm_choice(triage_choice *out, triage_context *context, const triage_bsr_matrix *a,
                                      const triage_dense *b, const triage_dense *c,
                                      const triage_epilogue *epilogue) {
+    const tri_bsr_call call = {.b = b, .c = c, .epilogue = epilogue};
     triage_status status = TRIAGE_OK;
-    tri_problem problem;
     tri_plan *plan = NULL;
-    if (!out)
-        return tri_fail(TRIAGE_E_INVALID, "out is NULL");
-    if (out->version < 1 || out->version > TRIAGE_CHOICE_VERSION)
-        return tri_fail(TRIAGE_E_INVALID, "out->version is %u; must be 1 to %u (TRIAGE_CHOICE_VERSION)",
-                        out->version, TRIAGE_CHOICE_VERSION);
-    TRI_TRY(check_call(context, a, b, c, epilogue, &gemm_names));
-    describe_problem(&problem, a, b, c, epilogue);
-    TRI_TRY(plan_for(&plan, a, &problem, NULL));
-    tri_plan_describe(out, plan);
-    if (out->version >= 2) /* a version 1 ends before these fields */
-        TRI_TRY(describe_dense(out, context, &problem));
+    TRI_TRY(tri_choice_check(out));
+    TRI_TRY(check(context, a, &call, &gemm_names));
+    const tri_call_kind kind = kind_of(a, &call);
+    TRI_TRY(plan_for(&plan, a, &kind, NULL));
+    tri_loaded_describe(out, plan->loaded);
+    if (out->version >= 2)
+        TRI_TRY(describe_dense(out, context, &kind.problem));
 done:
     return status;
 }

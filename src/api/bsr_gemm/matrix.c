@@ -1,9 +1,7 @@
 /* Block-sparse matrices: the pattern is checked on the host and kept there, and copied to the device. */
 #include <stdlib.h>
 
-#include "bsr_gemm/args.h"
-#include "api/context.h"
-#include "api/bsr_gemm/plan.h"
+#include "api/bsr_gemm/bsr_gemm.h"
 
 static triage_status check_desc(const triage_bsr_desc *desc) {
     if (desc->version != TRIAGE_BSR_DESC_VERSION)
@@ -111,14 +109,13 @@ triage_status triage_bsr_matrix_create(triage_bsr_matrix **out, triage_context *
     TRI_TRY(check_desc(desc));
     TRI_TRY(check_arrays(desc));
     TRI_TRY(tri_calloc(&matrix, 1, sizeof *matrix));
-    pthread_mutex_init(&matrix->lock, NULL);
     matrix->context = context;
     matrix->dtype = desc->dtype;
     matrix->rows = desc->rows;
     matrix->cols = desc->cols;
     matrix->block_rows = desc->block_rows;
     matrix->block_cols = desc->block_cols;
-    TRI_TRY(tri_calls_make(&matrix->calls));
+    TRI_TRY(tri_caller_open(&matrix->caller, &tri_bsr_gemm_calls, context, matrix));
     TRI_TRY(copy_pattern(matrix, desc));
     TRI_TRY(upload_matrix(matrix, desc));
     *out = matrix;
@@ -141,7 +138,7 @@ triage_status triage_bsr_matrix_set_values(triage_bsr_matrix *matrix, const void
     if ((uintptr_t)values % 16 != 0)
         return tri_fail(TRIAGE_E_INVALID, "values is %p; must be 16-byte aligned", values);
     matrix->values = (tri_address)(uintptr_t)values;
-    tri_calls_forget(matrix->calls); /* their argument blocks have the old address */
+    tri_calls_forget(&matrix->caller); /* their argument blocks have the old address */
     return TRIAGE_OK;
 }
 
@@ -158,15 +155,13 @@ static void free_schedules(triage_bsr_matrix *matrix) {
 void triage_bsr_matrix_free(triage_bsr_matrix *matrix) {
     if (!matrix)
         return;
-    tri_calls_free(matrix->calls);
-    tri_matrix_free_plans(matrix);
+    tri_caller_close(&matrix->caller);
     free_schedules(matrix);
     tri_device_release(matrix->context->device, matrix->row_ptr);
     tri_device_release(matrix->context->device, matrix->col_idx);
     if (matrix->owns_values)
         tri_device_release(matrix->context->device, matrix->values);
     tri_pattern_free(&matrix->pattern);
-    pthread_mutex_destroy(&matrix->lock);
     free(matrix);
 }
 
@@ -177,7 +172,7 @@ static bool same_shape(const tri_panel_shape *a, const tri_panel_shape *b) {
            a->warps == b->warps && a->busy_warps == b->busy_warps && a->least_blocks == b->least_blocks;
 }
 
-triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matrix *matrix,
+triage_status tri_bsr_matrix_schedule(const tri_device_schedule **out, triage_bsr_matrix *matrix,
                                       const tri_launch *launch) {
     triage_status status = TRIAGE_OK;
     tri_schedule built = {0};
@@ -194,7 +189,7 @@ triage_status tri_matrix_schedule_for(tri_device_schedule *out, triage_bsr_matri
         matrix->schedules = entry = made;
         made = NULL;
     }
-    *out = entry->device;
+    *out = &entry->device;
 done:
     free(made);
     tri_schedule_free(&built);

@@ -1,0 +1,66 @@
+/* What is behind a triage_bsr_matrix, and how its products are called. */
+#ifndef TRIAGE_API_BSR_GEMM_BSR_GEMM_H
+#define TRIAGE_API_BSR_GEMM_BSR_GEMM_H
+
+#include "bsr_gemm/args.h"
+#include "api/call.h"
+#include "op/bsr_gemm/bsr_gemm.h"
+
+/* A schedule on the device; a matrix has one for each panel shape that a kernel of its plans asks for. */
+typedef struct tri_matrix_schedule {
+    struct tri_matrix_schedule *next;
+    tri_panel_shape shape;
+    tri_device_schedule device;
+} tri_matrix_schedule;
+
+struct triage_bsr_matrix {
+    triage_context *context;
+    tri_caller caller; /* of its products */
+    triage_dtype dtype;
+    int64_t rows, cols;
+    int32_t block_rows, block_cols; /* elements, as in triage_bsr_desc */
+    tri_pattern pattern;
+    tri_fingerprint fingerprint;
+    tri_address row_ptr, col_idx; /* ours */
+    tri_address values;
+    bool owns_values;
+    tri_matrix_schedule *schedules; /* under caller.lock */
+};
+
+/* The schedule for a kernel's panels, made and uploaded on the first request. Under caller.lock; the matrix's. */
+triage_status tri_bsr_matrix_schedule(const tri_device_schedule **out, triage_bsr_matrix *matrix,
+                                      const tri_launch *launch);
+
+/* What a caller passes beside the matrix and the stream. Borrowed. */
+typedef struct tri_bsr_call {
+    const triage_dense *b, *c;
+    const triage_epilogue *epilogue; /* NULL: none */
+    float alpha, beta;
+} tri_bsr_call;
+
+/* What a repeated call compares comes first: two cache lines without an epilogue. */
+typedef struct tri_bsr_served_call {
+    _Alignas(64) tri_served_call served;
+    float alpha, beta;
+    triage_dense b, c;
+    bool has_epilogue;
+    triage_epilogue epilogue;
+    tri_bsr_gemm_args args;
+} tri_bsr_served_call;
+
+extern const tri_call_type tri_bsr_gemm_calls;
+
+/* What the caller calls the operands: "a", "b", "c", or "w", "x", "y". */
+typedef struct tri_bsr_operand_names {
+    const char *a, *b, *c;
+} tri_bsr_operand_names;
+
+/* The side along which a product may be one of nothing: columns of b and c, rows of x and y. */
+typedef enum tri_bsr_empty_side { TRI_BSR_EMPTY_COLS, TRI_BSR_EMPTY_ROWS } tri_bsr_empty_side;
+
+/* TRIAGE_E_INVALID names the operand, the value and what is allowed. */
+triage_status tri_bsr_check_dense(const triage_dense *dense, const char *name, tri_bsr_empty_side side);
+triage_status tri_bsr_check_call(const triage_bsr_matrix *a, const tri_bsr_call *call,
+                                 const tri_bsr_operand_names *names);
+
+#endif
