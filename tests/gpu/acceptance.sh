@@ -141,7 +141,8 @@ tune() {
         note "$name" "$word" "$(python3 -c '
 import json, sys
 try:
-    best = json.load(open(sys.argv[1]))["best"][0]
+    found = json.load(open(sys.argv[1]))
+    best = next(row for row in found["rows"] if row["config"] == found["winner"])
     print("%.1f us  %s" % (best["median_ns"] / 1e3, best["config"]))
 except Exception:
     print(open(sys.argv[2]).read().strip()[-120:])' "$out/tune.json" "$out/tune.err" 2>/dev/null)"
