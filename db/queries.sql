@@ -128,8 +128,13 @@ WHERE p.key = :problem AND d.key = :device
 --
 -- A candidate speaks by its newest race (interleaved with the other finalists), else by its newest search,
 -- of what was measured since it last failed when run. Cold and warm times do not compare: cold ones count if
--- there are any. Nor do races and searches, in between which the device may have warmed up: what was only
--- searched is charged the factor by which the best of the race was slower there than in its own search.
+-- there are any. Nor do races and searches, in between which the device may have warmed up: who has raced comes before
+-- who has not, however fast its search was. Where a newer search speaks against a race (below), its time is charged the
+-- factor by which the best of the race was slower there than in its own search.
+--
+-- Busy. What was timed while other programs were on the device (more than one process in the row's circumstances) tells
+-- little: a candidate speaks by its quiet rows if it has any, and who has none comes after all who have, among those
+-- who have raced and among those who have not.
 --
 -- Drift. A row disagrees with an older one of its candidate when it is slower beyond noise: their intervals lie
 -- apart, and its median is more than 2 % above (two runs on one machine differ by less). A newer search that
@@ -145,6 +150,11 @@ WHERE p.key = :problem AND d.key = :device
 WITH told AS (
     SELECT m.row, m.id, m.candidate, m.outcome, m.stage, m.cold_l2, m.median_ns, m.low_ns, m.high_ns,
            coalesce(s.tier, 2) AS tier, iif(s.tier = 0, m.row, m.measured_at_ms) AS at,
+           m.row IN (SELECT row FROM measurement -- by the index measurement_busy
+                     WHERE problem = (SELECT id FROM problem WHERE key = :problem)
+                       AND device = (SELECT id FROM device WHERE key = :device)
+                       AND (circumstances GLOB '*processes":[2-9]*'
+                            OR circumstances GLOB '*processes":[1-9][0-9]*')) AS is_busy,
            min(coalesce(s.tier, 2)) OVER (PARTITION BY m.candidate) AS best_tier
     FROM measurement m LEFT JOIN arrival a ON a.row = m.row LEFT JOIN source s ON s.id = a.source
     WHERE m.problem = (SELECT id FROM problem WHERE key = :problem)
@@ -157,7 +167,7 @@ WITH told AS (
     WHERE tier = best_tier AND outcome NOT IN ('right', 'slow') GROUP BY candidate
 ), verified AS (
     SELECT row, id, candidate, outcome = 'right' AS is_right, stage = 'race' AS is_race, cold_l2, tier = 2 AS is_claim,
-           told.at,
+           told.at, is_busy,
            median_ns, low_ns, high_ns
     FROM told LEFT JOIN failed USING (candidate)
     WHERE tier = best_tier AND outcome IN ('right', 'slow') AND told.at > coalesce(failed.at, -1)
@@ -167,14 +177,17 @@ WITH told AS (
     SELECT *, row_number() OVER candidates AS turn,
            lag(is_race) OVER candidates AS lag_is_race,
            lead(row) OVER candidates AS lead_row, lead(is_race) OVER candidates AS lead_is_race,
+           lead(is_busy) OVER candidates AS lead_is_busy,
            lead(is_right) OVER candidates AS lead_is_right, lead(median_ns) OVER candidates AS lead_median_ns,
            lead(high_ns) OVER candidates AS lead_high_ns,
            first_value(row) OVER candidates AS first_row, first_value(is_right) OVER candidates AS first_is_right,
+           first_value(is_race) OVER candidates AS is_raced, first_value(is_busy) OVER candidates AS first_is_busy,
            first_value(at) OVER candidates AS first_at,
            first_value(median_ns) OVER candidates AS first_median_ns,
            first_value(high_ns) OVER candidates AS first_high_ns
     FROM verified JOIN warmth USING (is_claim, cold_l2)
-    WINDOW candidates AS (PARTITION BY candidate ORDER BY is_race DESC, at DESC, median_ns, high_ns, low_ns, id)
+    WINDOW candidates AS (PARTITION BY candidate
+                          ORDER BY is_race DESC, is_busy, at DESC, median_ns, high_ns, low_ns, id)
 ), charge AS (
     SELECT race.is_claim, max(1.0, race.median_ns / search.median_ns) AS factor,
            row_number() OVER (PARTITION BY race.is_claim ORDER BY race.median_ns, search.turn, search.median_ns) AS place
@@ -182,7 +195,7 @@ WITH told AS (
     WHERE race.turn = 1 AND race.is_race AND race.is_right AND NOT search.is_race AND search.is_right
 ), doubt AS (
     SELECT candidate, turn FROM ordered
-    WHERE NOT is_race AND lag_is_race AND at > first_at
+    WHERE NOT is_race AND lag_is_race AND at > first_at AND is_busy <= first_is_busy
       AND low_ns > first_high_ns AND median_ns > 1.02 * first_median_ns
 ), scored AS (
     SELECT o.*, doubt.turn IS NOT NULL AS is_doubt,
@@ -190,21 +203,23 @@ WITH told AS (
                                                       1.0)) AS score
     FROM ordered o LEFT JOIN doubt USING (candidate) WHERE o.turn = coalesce(doubt.turn, 1)
 ), best AS (
-    SELECT is_claim, low_ns, high_ns, score FROM scored WHERE is_right
-    ORDER BY is_claim, score, median_ns, high_ns, low_ns LIMIT 1
+    SELECT is_claim, is_raced, is_busy, low_ns, high_ns, score FROM scored WHERE is_right
+    ORDER BY is_claim, is_raced DESC, is_busy, score, median_ns, high_ns, low_ns LIMIT 1
 ), compared AS (
     SELECT *, iif(is_doubt, first_row, lead_row) AS older_row,
            iif(is_doubt, first_median_ns, lead_median_ns * score / median_ns) AS older_score,
-           iif(is_doubt, first_is_right, lead_is_right AND lead_is_race = is_race
+           iif(is_doubt, first_is_right, lead_is_right AND lead_is_race = is_race AND lead_is_busy = is_busy
                          AND low_ns > lead_high_ns AND median_ns > 1.02 * lead_median_ns) AS is_slower
     FROM scored
 )
-SELECT s.row, iif(s.is_slower AND s.is_claim <= coalesce(best.is_claim, s.is_claim)
+SELECT s.row, iif(s.is_slower AND (s.is_claim, NOT s.is_raced, s.is_busy)
+                                  <= (coalesce(best.is_claim, 1), NOT coalesce(best.is_raced, 0), coalesce(best.is_busy, 1))
                   AND s.older_score <= coalesce(best.score, s.older_score), s.older_row, NULL),
        s.older_score
 FROM compared s JOIN candidate c ON c.id = s.candidate LEFT JOIN best
-ORDER BY s.is_right DESC, s.is_claim,
-         s.is_claim = best.is_claim AND s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score, c.config, c.source_hash, c.kernel
+ORDER BY s.is_right DESC, s.is_claim, s.is_raced DESC, s.is_busy,
+         (s.is_claim, s.is_raced, s.is_busy) = (best.is_claim, best.is_raced, best.is_busy)
+         AND s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score, c.config, c.source_hash, c.kernel
 LIMIT coalesce(:limit, -1);
 
 -- No row where the standing is not known.
@@ -287,6 +302,13 @@ JOIN measurement newer ON newer.row = s.drifted JOIN measurement older ON older.
 LEFT JOIN measurement w ON w.row = s.winner
 WHERE s.drifted IS NOT NULL ORDER BY p.key, d.key;
 
+-- Winners that were timed while other programs were on their device.
+-- name: busy
+SELECT w.id FROM measurement w JOIN standing s ON s.problem = w.problem AND s.device = w.device AND s.winner = w.row
+JOIN problem p ON p.id = w.problem JOIN device d ON d.id = w.device
+WHERE w.circumstances GLOB '*processes":[2-9]*' OR w.circumstances GLOB '*processes":[1-9][0-9]*'
+ORDER BY p.key, d.key;
+
 -- name: measurement
 SELECT e.* FROM evidence e WHERE e.id = :id;
 
@@ -309,7 +331,7 @@ SELECT d.key, (SELECT o.device_name FROM measurement m JOIN origin o ON o.id = m
                WHERE m.device = d.id ORDER BY m.row DESC LIMIT 1)
 FROM device d ORDER BY d.key;
 
--- Of the best tier, as in "ranking".
+-- Of the best tier, and a time that was taken while the device was quiet, as in "ranking".
 -- name: known
 SELECT e.*, coalesce(s.tier, 2) FROM candidate c
 JOIN measurement m ON m.candidate = c.id
@@ -319,7 +341,10 @@ WHERE c.source_hash = :source_hash
   AND m.problem = (SELECT id FROM problem WHERE key = :problem)
   AND m.device = (SELECT id FROM device WHERE key = :device)
   AND (:compiler IS NULL OR e.compiler = :compiler)
-ORDER BY coalesce(s.tier, 2), iif(s.tier = 0, m.row, m.measured_at_ms) DESC, m.stage, m.id
+ORDER BY coalesce(s.tier, 2),
+         m.outcome IN ('right', 'slow') AND (m.circumstances GLOB '*processes":[2-9]*'
+                                             OR m.circumstances GLOB '*processes":[1-9][0-9]*'),
+         iif(s.tier = 0, m.row, m.measured_at_ms) DESC, m.stage, m.id
 LIMIT 1;
 
 -- name: origin_of

@@ -40,7 +40,7 @@ SELECT triage.add_evidence(:lines::jsonb);
 ---- reading -----------------------------------------------------------------------------------------
 
 -- db/queries.sql says what this means. Whole rows: one journey instead of one for each. The same text is in
--- ranking_of (migration 3), which fills in standings; here it serves what has none, and servers that are older.
+-- ranking_of (migration 5), which fills in standings; here it serves what has none, and servers that are older.
 -- name: ranking
 WITH failed AS (
     SELECT candidate, max(measured_at_ms) AS last_ms FROM measurement
@@ -50,6 +50,9 @@ WITH failed AS (
     GROUP BY candidate
 ), verified AS (
     SELECT seq, id, candidate, outcome = 'right' AS is_right, stage = 'race' AS is_race, cold_l2, measured_at_ms,
+           seq IN (SELECT seq FROM measurement WHERE problem = (SELECT id FROM problem WHERE key = :problem)
+                     AND device = (SELECT id FROM device WHERE key = :device)
+                   AND circumstances ~ 'processes":([2-9]|[1-9][0-9])') AS is_busy,
            median_ns, low_ns, high_ns
     FROM measurement LEFT JOIN failed USING (candidate)
     WHERE problem = (SELECT id FROM problem WHERE key = :problem)
@@ -59,14 +62,16 @@ WITH failed AS (
     SELECT *, row_number() OVER candidates AS turn,
            lag(is_race) OVER candidates AS lag_is_race,
            lead(seq) OVER candidates AS lead_seq, lead(is_race) OVER candidates AS lead_is_race,
+           lead(is_busy) OVER candidates AS lead_is_busy,
            lead(is_right) OVER candidates AS lead_is_right, lead(median_ns) OVER candidates AS lead_median_ns,
            lead(high_ns) OVER candidates AS lead_high_ns,
            first_value(seq) OVER candidates AS first_seq, first_value(is_right) OVER candidates AS first_is_right,
+           first_value(is_race) OVER candidates AS is_raced, first_value(is_busy) OVER candidates AS first_is_busy,
            first_value(measured_at_ms) OVER candidates AS first_at,
            first_value(median_ns) OVER candidates AS first_median_ns,
            first_value(high_ns) OVER candidates AS first_high_ns
     FROM verified WHERE cold_l2 = (SELECT cold_l2 FROM verified ORDER BY is_right DESC, cold_l2 DESC LIMIT 1)
-    WINDOW candidates AS (PARTITION BY candidate ORDER BY is_race DESC, measured_at_ms DESC, median_ns, high_ns,
+    WINDOW candidates AS (PARTITION BY candidate ORDER BY is_race DESC, is_busy, measured_at_ms DESC, median_ns, high_ns,
                           low_ns, id)
 ), charge AS (
     SELECT greatest(1.0::float8, race.median_ns / search.median_ns) AS factor
@@ -75,7 +80,7 @@ WITH failed AS (
     ORDER BY race.median_ns, search.turn, search.median_ns LIMIT 1
 ), doubt AS (
     SELECT candidate, turn FROM ordered
-    WHERE NOT is_race AND lag_is_race AND measured_at_ms > first_at
+    WHERE NOT is_race AND lag_is_race AND measured_at_ms > first_at AND is_busy <= first_is_busy
       AND low_ns > first_high_ns AND median_ns > 1.02::float8 * first_median_ns
 ), scored AS (
     SELECT o.*, doubt.turn IS NOT NULL AS is_doubt,
@@ -83,20 +88,24 @@ WITH failed AS (
                               ELSE coalesce((SELECT factor FROM charge), 1.0::float8) END AS score
     FROM ordered o LEFT JOIN doubt USING (candidate) WHERE o.turn = coalesce(doubt.turn, 1)
 ), best AS (
-    SELECT low_ns, high_ns, score FROM scored WHERE is_right ORDER BY score, median_ns, high_ns, low_ns LIMIT 1
+    SELECT is_raced, is_busy, low_ns, high_ns, score FROM scored WHERE is_right
+    ORDER BY is_raced DESC, is_busy, score, median_ns, high_ns, low_ns LIMIT 1
 ), compared AS (
     SELECT *, CASE WHEN is_doubt THEN first_seq ELSE lead_seq END AS older_seq,
            CASE WHEN is_doubt THEN first_median_ns ELSE lead_median_ns * score / median_ns END AS older_score,
            CASE WHEN is_doubt THEN first_is_right
-                ELSE lead_is_right AND lead_is_race = is_race AND low_ns > lead_high_ns
+                ELSE lead_is_right AND lead_is_race = is_race AND lead_is_busy = is_busy AND low_ns > lead_high_ns
                      AND median_ns > 1.02::float8 * lead_median_ns END AS is_slower
     FROM scored
 ), ranked AS (
     SELECT s.seq,
-           CASE WHEN s.is_slower AND s.older_score <= coalesce(best.score, s.older_score)
+           CASE WHEN s.is_slower AND (NOT s.is_raced, s.is_busy)
+                                     <= (NOT coalesce(best.is_raced, false), coalesce(best.is_busy, true))
+                     AND s.older_score <= coalesce(best.score, s.older_score)
                 THEN s.older_seq END AS older,
            s.older_score, row_number() OVER (
-        ORDER BY s.is_right DESC, s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score,
+        ORDER BY s.is_right DESC, s.is_raced DESC, s.is_busy,
+                 (s.is_raced, s.is_busy) = (best.is_raced, best.is_busy) AND s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score,
                  c.config, c.source_hash, c.kernel) AS place
     FROM compared s JOIN candidate c ON c.id = s.candidate LEFT JOIN best ON true
 )
@@ -178,6 +187,12 @@ WHERE s.drifted IS NOT NULL ORDER BY p.key, d.key;
 -- name: standings_unknown
 SELECT count(*) FROM standing WHERE ranking IS NULL;
 
+-- name: busy
+SELECT w.id FROM measurement w JOIN standing s ON s.problem = w.problem AND s.device = w.device AND s.winner = w.seq
+JOIN problem p ON p.id = w.problem JOIN device d ON d.id = w.device
+WHERE w.circumstances ~ 'processes":([2-9]|[1-9][0-9])'
+ORDER BY p.key, d.key;
+
 -- name: measurement
 SELECT e.* FROM evidence e WHERE e.id = :id;
 
@@ -209,7 +224,7 @@ WHERE c.source_hash = :source_hash
   AND m.problem = (SELECT id FROM problem WHERE key = :problem)
   AND m.device = (SELECT id FROM device WHERE key = :device)
   AND (:compiler::text IS NULL OR e.compiler = :compiler)
-ORDER BY m.measured_at_ms DESC, m.stage, m.id
+ORDER BY m.outcome IN ('right', 'slow') AND m.circumstances ~ 'processes":([2-9]|[1-9][0-9])', m.measured_at_ms DESC, m.stage, m.id
 LIMIT 1;
 
 -- name: evidence_of_problem

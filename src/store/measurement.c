@@ -96,6 +96,16 @@ done:
     return status;
 }
 
+bool tri_circumstances_are_busy(const char *circumstances) {
+    static const char name[] = "processes\":"; /* "mps_processes", too */
+    for (const char *at = circumstances; (at = strstr(at, name));) {
+        at += sizeof name - 1;
+        if (*at >= '1' && *at <= '9' && strtol(at, NULL, 10) > 1)
+            return true;
+    }
+    return false;
+}
+
 bool tri_measurement_ties(const tri_measurement *best, const tri_measurement *row) {
     return row->outcome == TRI_RIGHT && row->low_ns <= best->high_ns && best->low_ns <= row->high_ns;
 }

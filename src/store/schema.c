@@ -92,7 +92,8 @@ static triage_status compare_objects(tri_store *store, sqlite3_stmt *ours, sqlit
  * wrong costs time only: then the objects themselves are compared. */
 static const char *const known_schemas[] = {
     "2f40b73174d778a50d2403cb29ae0bcc", "d1475b574573308050c171e81aa1764c",
-    "39196298c3c807e4b28891fd642f0fd8", "56b299733e4b5b35c0867a37dcddda4f"};
+    "39196298c3c807e4b28891fd642f0fd8", "56b299733e4b5b35c0867a37dcddda4f",
+    "56b299733e4b5b35c0867a37dcddda4f" /* an index more */};
 
 static triage_status hash_objects(char out[TRI_HASH_SIZE], tri_store *store) {
     triage_status status = TRIAGE_OK;
@@ -292,12 +293,12 @@ done:
 
 static triage_status prepare_writer(tri_store *store, int64_t version) {
     triage_status status = TRIAGE_OK;
-    const bool older = version > 0 && version < 4;
+    const bool older = version > 0 && version < newest_version(), has_origins = version >= 4;
     TRI_TRY(set_journal(store));
     TRI_TRY(tri_sql_run(store, "configure_write"));
     while (version < newest_version())
         TRI_TRY(migrate_once(&version, store));
-    if (older)
+    if (older && !has_origins)
         TRI_TRY(adopt(store));
     if (older)
         TRI_TRY(fill_standings(store));

@@ -380,6 +380,29 @@ done:
     return status;
 }
 
+triage_status tri_store_busy(tri_store *store, tri_row_fn fn, void *user) {
+    triage_status status = TRIAGE_OK;
+    tri_query *query = NULL;
+    bool more = false;
+    if (store->has_standings)
+        TRI_TRY(store->backend->take(&query, store, "busy"));
+    if (query)
+        TRI_TRY(store->backend->step(&more, store, query));
+    while (more) {
+        tri_measurement row = {0};
+        bool found = false;
+        status = fetch(&row, &found, store, "measurement", store->backend->text(query, 0), 0);
+        if (status == TRIAGE_OK && found)
+            status = fn(user, &row);
+        tri_measurement_clear(&row);
+        TRI_TRY(status);
+        TRI_TRY(store->backend->step(&more, store, query));
+    }
+done:
+    store->backend->give(store, query);
+    return status;
+}
+
 /* What the table does not know is ranked here. */
 static triage_status ranked_drifts(tri_store *file, tri_drift_fn fn, void *user) {
     triage_status status = TRIAGE_OK;

@@ -102,8 +102,9 @@ typedef triage_status (*tri_row_fn)(void *user, const tri_measurement *row);
 
 /* Verified candidates of a problem on a device, the winner first, then its tie set, then the others by
  * median: one row a candidate (source_hash and config), its newest race row if it has one and no newer search
- * is slower beyond noise, else its newest search row. What failed when run since, and warm times where there are cold ones, do not count; slow rows
- * come last. "ranking" in db/queries.sql says how search times are held against race times. */
+ * is slower beyond noise, else its newest search row; quiet rows before busy ones. What failed when run since, and warm
+ * times where there are cold ones, do not count. Who has raced comes first, slow rows last. "ranking" in db/queries.sql
+ * says all of it. */
 triage_status tri_store_ranking(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                 void *user);
 
@@ -119,6 +120,10 @@ triage_status tri_store_known(tri_measurement *out, tri_store *store, const char
 /* Is row within noise of best: do their intervals overlap? The rows of a ranking for which it holds with the
  * first are its tie set. */
 bool tri_measurement_ties(const tri_measurement *best, const tri_measurement *row);
+
+/* Were other programs on the device when these circumstances were noted: more processes than ours, by the count of all
+ * or of those behind MPS? The statements of db/queries.sql ask the same. */
+bool tri_circumstances_are_busy(const char *circumstances);
 
 /* All evidence of a problem, failures too, newest first. device NULL: any, one after the other. */
 triage_status tri_store_evidence(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
@@ -187,6 +192,9 @@ typedef struct tri_drift {
 typedef triage_status (*tri_drift_fn)(void *user, const tri_drift *drift);
 /* *unknown: standings of a server that are not filled in, and were not looked at; -1: the server has none yet. */
 triage_status tri_store_drifts(int64_t *unknown, tri_store *store, tri_drift_fn fn, void *user);
+
+/* The winners that were timed while other programs were on their device, as far as standings are filled in. */
+triage_status tri_store_busy(tri_store *store, tri_row_fn fn, void *user);
 
 /* Fills in the standings that rows have made unknown since. Nothing depends on it but speed. */
 typedef struct tri_refresh_options {

@@ -14,6 +14,11 @@ enum { ROWS = 160, PAIRS = 6 };
 
 static tri_measurement rows[ROWS];
 
+/* The last two are quiet. */
+static const char *const busy_text[] = {"{\"processes\":2,\"mps_processes\":0}", "{\"processes\":17}",
+                                        "{\"processes\":1,\"mps_processes\":3}",
+                                        "{\"processes\":1,\"mps_processes\":0}", "{\"processes\":0}"};
+
 static const char *problem_at(size_t i) {
     static const char *const keys[3] = {PROBLEM,
                                         "bsr_gemm f16 f16 row row none nobias m=4096 n=512 k=4096 "
@@ -42,6 +47,8 @@ static tri_measurement random_row(tri_random *random) {
     row.cold_l2 = tri_random_below(random, 8) != 0;
     row.measured_at_ms += (int64_t)tri_random_below(random, 6);
     row.seed = (int64_t)tri_random_below(random, 1000);
+    if (tri_random_below(random, 3) == 0)
+        row.circumstances = (char *)(uintptr_t)busy_text[tri_random_below(random, 5)];
     return row;
 }
 

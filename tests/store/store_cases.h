@@ -170,8 +170,69 @@ static void test_search_times_are_charged_the_drift(void **state) {
     race.stage = (char *)(uintptr_t) "race";
     add(store, race);
     expect_ranking(store, "finalist loser ");
-    add(store, row_of("newcomer", 80)); /* really faster: no race needed to see it */
-    expect_ranking(store, "newcomer finalist loser ");
+    add(store, row_of("newcomer", 80)); /* faster, as it seems: a winner must have raced */
+    expect_ranking(store, "finalist newcomer loser ");
+    tri_store_close(store);
+}
+
+static tri_measurement timed(const char *config, double median_ns, const char *stage, const char *circumstances,
+                             int64_t later_ms) {
+    tri_measurement row = row_of(config, median_ns);
+    row.stage = (char *)(uintptr_t)stage;
+    row.circumstances = (char *)(uintptr_t)circumstances;
+    row.measured_at_ms += later_ms;
+    return row;
+}
+
+/* "id " of the one that is known of a config. */
+static void expect_known(tri_store *store, const char *config, double median_ns) {
+    tri_measurement known = {0}, like = row_of(config, 1);
+    assert_ok(tri_store_known(&known, store, PROBLEM, DEVICE, like.source_hash, NULL));
+    assert_true(known.median_ns == median_ns);
+    tri_measurement_clear(&known);
+}
+
+static void expect_busy(tri_store *store, const char *wanted) {
+    tri_text configs = TRI_TEXT_INIT;
+    assert_ok(tri_store_refresh(store, &(tri_refresh_options){0}));
+    assert_ok(tri_store_busy(store, list_configs, &configs));
+    assert_string_equal(configs.data ? configs.data : "", wanted);
+    tri_text_free(&configs);
+}
+
+#define BUSY "{\"processes\":2,\"mps_processes\":0}"
+#define QUIET "{\"processes\":1,\"mps_processes\":0}"
+
+/* The two numbers of the issue: 42.6 us on a busy GPU, another winner where the quiet one gives 37.2. */
+static void test_busy_rows_rank_below_quiet_ones(void **state) {
+    (void)state;
+    assert_true(tri_circumstances_are_busy(BUSY) && tri_circumstances_are_busy("{\"mps_processes\":10}"));
+    assert_false(tri_circumstances_are_busy(QUIET) || tri_circumstances_are_busy("{}"));
+    tri_store *store = open_store("busy.db", TRI_STORE_WRITE);
+    add(store, timed("a", 44, "search", BUSY, 0));
+    add(store, timed("b", 40, "search", BUSY, 0));
+    add(store, timed("a", 42.6, "race", BUSY, 1));
+    add(store, timed("b", 43.1, "race", BUSY, 1));
+    expect_ranking(store, "a b ");
+    expect_busy(store, "a ");
+    add(store, timed("c", 37, "search", QUIET, 2)); /* quiet, but it has not raced */
+    expect_ranking(store, "a b c ");
+    add(store, timed("b", 44.5, "race", QUIET, 3)); /* raced in quiet, slower as it looks */
+    expect_ranking(store, "b a c ");
+    expect_busy(store, "");
+    expect_known(store, "a", 42.6);
+    add(store, timed("b", 39, "race", BUSY, 4)); /* newer, and says nothing */
+    add(store, timed("b", 70, "search", BUSY, 5));
+    expect_ranking(store, "b a c ");
+    expect_known(store, "b", 44.5);
+    add(store, timed("a", 37.2, "race", QUIET, 6));
+    expect_ranking(store, "a b c ");
+    expect_known(store, "a", 37.2);
+    add(store, failed_row("a", TRI_WRONG, "row 3 is off")); /* of before: a failure counts from when it was */
+    tri_measurement wrong = failed_row("a", TRI_WRONG, "row 3 is off");
+    wrong.circumstances = (char *)(uintptr_t)BUSY, wrong.measured_at_ms += 7;
+    add(store, wrong); /* a wrong result is wrong, busy or not */
+    expect_ranking(store, "b c ");
     tri_store_close(store);
 }
 
@@ -385,6 +446,7 @@ static void test_hash_is_of_the_set(void **state) {
         cmocka_unit_test(test_fastest_right_wins),                                                           \
         cmocka_unit_test(test_newest_race_speaks_for_a_candidate),                                           \
         cmocka_unit_test(test_search_times_are_charged_the_drift),                                           \
+        cmocka_unit_test(test_busy_rows_rank_below_quiet_ones),                                              \
         cmocka_unit_test(test_tie_set_follows_the_winner),                                                   \
         cmocka_unit_test(test_a_later_failure_disqualifies),                                                 \
         cmocka_unit_test(test_warm_times_do_not_beat_cold_ones),                                             \

@@ -24,8 +24,8 @@ static void test_older_server(void **state) {
     tri_store_close(store);
     run_on(on_server("older"),
            "SET search_path = triage; DROP TRIGGER standing ON measurement; DROP FUNCTION mark_standings, "
-           "refresh_standings, ranking_of; DROP VIEW place; DROP TABLE standing; DROP INDEX candidate_config;"
-           "DELETE FROM schema_version WHERE version = 4");
+           "refresh_standings, ranking_of; DROP VIEW place; DROP TABLE standing; DROP INDEX candidate_config, "
+           "measurement_busy; DELETE FROM schema_version WHERE version >= 4");
     expect_order(TRI_STORE_READ);
     expect_order(TRI_STORE_WRITE);
     expect_order(TRI_STORE_READ);
