@@ -68,14 +68,17 @@ done:
 
 static triage_status do_open(server *s, const json_t *job) {
     const char *spec = NULL;
-    char compiler[64] = "";
+    char compiler[64] = "", *circumstances = NULL;
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_json_read(job, "{s:s}", "device", &spec));
     TRI_TRY(tri_device_open(&s->device, spec, false));
     TRI_TRY(tri_compiler_version(compiler, sizeof compiler, tri_device_describe(s->device)->target));
-    status = answer(s, json_pack("{s:s, s:o, s:s}", "event", "opened", "device",
-                                 tri_json_device(tri_device_describe(s->device)), "compiler", compiler));
+    (void)tri_device_circumstances(&circumstances, s->device); /* who else is there? */
+    status = answer(s, json_pack("{s:s, s:o, s:s, s:s*}", "event", "opened", "device",
+                                 tri_json_device(tri_device_describe(s->device)), "compiler", compiler,
+                                 "circumstances", circumstances));
 done:
+    free(circumstances);
     return status;
 }
 

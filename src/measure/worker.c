@@ -254,11 +254,17 @@ static triage_status read_compiled(tri_event *out, const json_t *json) {
 
 static triage_status read_opened(tri_event *out, const json_t *json) {
     json_t *device = NULL;
-    const char *compiler = NULL;
+    const char *compiler = NULL, *circumstances = NULL;
     out->kind = TRI_EVENT_OPENED;
-    triage_status status = tri_json_read(json, "{s:o, s:s}", "device", &device, "compiler", &compiler);
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_json_read(json, "{s:o, s:s, s?s}", "device", &device, "compiler", &compiler, "circumstances",
+                          &circumstances));
     copy_text(out->compiler, sizeof out->compiler, compiler);
-    return status == TRIAGE_OK ? tri_device_from_json(&out->device, device) : status;
+    TRI_TRY(tri_device_from_json(&out->device, device));
+    if (circumstances)
+        TRI_TRY(tri_strdup(&out->circumstances, circumstances));
+done:
+    return status;
 }
 
 static triage_status read_library(tri_event *out, const json_t *json) {

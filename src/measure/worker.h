@@ -51,7 +51,7 @@ triage_status tri_worker_dense(tri_worker *worker, double seconds);
 typedef enum tri_event_kind {
     TRI_EVENT_NONE,     /* the time to wait is over */
     TRI_EVENT_COMPILED, /* compiled */
-    TRI_EVENT_OPENED,   /* device, compiler */
+    TRI_EVENT_OPENED,   /* device, compiler, circumstances (NULL: not to be had) */
     TRI_EVENT_LIBRARY,  /* library */
     TRI_EVENT_COUNTED,  /* gpus */
     TRI_EVENT_READY,    /* plain_ms, setup_ms */

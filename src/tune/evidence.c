@@ -121,11 +121,14 @@ triage_status tri_search_record_failure(tri_search *search, tri_search_trial *tr
                              search->options->for_device ? "{\"compiled_ahead\":true}" : NULL);
 }
 
-/* Times taken with another state of the L2 answer another question; so does a space that allows fewer spills. */
+/* Times taken with another state of the L2 answer another question; so does a space that allows fewer spills. What was timed
+ * beside other programs answers only while they are still there. */
 static bool answers(const tri_search *search, const tri_search_trial *trial, const tri_measurement *row) {
     if (tri_search_is_trouble(row))
         return false;
     if (row->outcome == TRI_SPILLED && row->spill_bytes <= trial->candidate.spill_limit)
+        return false;
+    if (tri_search_is_busy_time(row) && !search->busy)
         return false;
     bool timed = row->outcome == TRI_RIGHT || row->outcome == TRI_SLOW;
     return !timed || row->cold_l2 == !search->options->warm;

@@ -131,6 +131,7 @@ static triage_status take_reports(tri_search *search, tri_search_trial **finalis
                                   const tri_event *event, bool *again) {
     triage_status status = TRIAGE_OK;
     *again = false;
+    tri_search_note_circumstances(search, event->circumstances);
     for (size_t i = event->report_count < *count ? event->report_count : *count; i-- > 0;) {
         const tri_report *report = &event->reports[i];
         if (report->outcome == TRI_RIGHT && report->timing.samples == 0) {

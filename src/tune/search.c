@@ -365,6 +365,7 @@ triage_status tri_search_starting(tri_search *search, const tri_event *event) {
     case TRI_EVENT_OPENED:
         search->measurer = TRI_MEASURER_OPENED;
         search->info = event->device;
+        tri_search_note_circumstances(search, event->circumstances);
         memcpy(search->compiler, event->compiler, sizeof search->compiler);
         return TRIAGE_OK;
     case TRI_EVENT_READY:
@@ -380,6 +381,7 @@ triage_status tri_search_starting(tri_search *search, const tri_event *event) {
 
 static triage_status take_measured(tri_search *search, tri_search_trial *trial, const tri_event *event) {
     const tri_report *report = &event->reports[0];
+    tri_search_note_circumstances(search, event->circumstances);
     if (report->damaged && !trial->retried) {
         trial->retried = true;
         trial->state = TRI_TRIAL_COMPILED;

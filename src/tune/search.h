@@ -86,9 +86,10 @@ typedef struct tri_search {
     double compile_ms;
     int troubles; /* of the machine, since something last went well */
     bool told_of_trouble;
-    char trouble[512];      /* the last one; "": none */
-    size_t left_out_count;  /* trials */
-    int64_t pause_until_ns; /* nothing is begun before */
+    bool busy, told_of_busy; /* other programs were on the device when its circumstances were last noted */
+    char trouble[512];       /* the last one; "": none */
+    size_t left_out_count;   /* trials */
+    int64_t pause_until_ns;  /* nothing is begun before */
     bool interrupted, out_of_time;
 } tri_search;
 
@@ -121,6 +122,12 @@ bool tri_search_pauses(const tri_search *search);
 bool tri_search_is_trouble_of(const tri_event *event);
 /* Is what a row says the machine's trouble? Older versions stored that as the candidate's failure. */
 bool tri_search_is_trouble(const tri_measurement *row);
+
+/* ---- busy.c ---- */
+/* Of the device, as a worker just found them: says so once when other programs are on it. NULL: nothing known. */
+void tri_search_note_circumstances(tri_search *search, const char *circumstances);
+/* Is that a time that was taken while others were on the device? */
+bool tri_search_is_busy_time(const tri_measurement *row);
 
 /* ---- finals.c ---- */
 triage_status tri_search_race(tri_search *search);

@@ -293,8 +293,10 @@ static triage_status fill_result(tri_tune_result *out, tri_search *search) {
     out->left_out = search->left_out_count;
     memcpy(out->trouble, search->trouble, sizeof out->trouble);
     out->answered_from_store = out->count > 0 && out->left_out == 0;
-    for (size_t i = 0; i < out->count; i++)
+    for (size_t i = 0; i < out->count; i++) {
         out->answered_from_store = out->answered_from_store && out->rows[i].known;
+        out->busy += !out->rows[i].compiled && tri_search_is_busy_time(&out->rows[i].evidence);
+    }
     out->dense = search->dense;
     search->dense = (tri_tune_dense){0};
     out->interrupted = search->interrupted;

@@ -75,6 +75,7 @@ typedef struct tri_tune_result {
         left_out; /* candidates that the machine's trouble kept from being judged: no rows, tried by the next run */
     char trouble[512];        /* the last of it; "": none */
     bool answered_from_store; /* nothing had to be measured */
+    size_t busy;              /* of the rows: timed while other programs were on the device */
     bool interrupted, out_of_time;
     double elapsed_s, compile_s;
 } tri_tune_result;

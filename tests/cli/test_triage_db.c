@@ -794,6 +794,16 @@ static void test_status_of_a_file(void **state) {
     assert_non_null(strstr(out_text, "driver \"580.1\" -> \"590.2\", power_limit_mw 700000 -> 500000"));
     assert_non_null(strstr(out_text, "now first: b, 104 us, measured before that change"));
     assert_null(strstr(out_text, "jobs"));
+    assert_null(strstr(out_text, "busy"));
+    add(store, drifting("b", 99000, 20, "{\"processes\":2}")); /* newer and faster; but another was there */
+    expect_run(0, "status --db {}/drift.db");
+    assert_null(strstr(out_text, "busy"));
+    tri_measurement alone = drifting("a", 80000, 0, "{\"processes\":3}");
+    alone.problem = (char *)(uintptr_t) "other words without sizes";
+    add(store, alone);
+    expect_run(0, "status --db {}/drift.db");
+    assert_non_null(
+        strstr(out_text, "busy: other words without sizes on NVIDIA H200\n  a, 80.0 us, timed while"));
     tri_store_close(store);
     expect_error(74, "status --db {}/nowhere.db", "no such database");
 }

@@ -175,8 +175,8 @@ static void test_search_times_are_charged_the_drift(void **state) {
     tri_store_close(store);
 }
 
-static tri_measurement timed(const char *config, double median_ns, const char *stage, const char *circumstances,
-                             int64_t later_ms) {
+static tri_measurement timed(const char *config, double median_ns, const char *stage,
+                             const char *circumstances, int64_t later_ms) {
     tri_measurement row = row_of(config, median_ns);
     row.stage = (char *)(uintptr_t)stage;
     row.circumstances = (char *)(uintptr_t)circumstances;

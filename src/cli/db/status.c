@@ -1,4 +1,5 @@
-/* triage_db status: how much a database knows, how far a server's jobs are, and what has drifted. */
+/* triage_db status: how much a database knows, how far a server's jobs are, what has drifted, and what was timed beside other
+ * programs. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -138,11 +139,31 @@ static void print_drift(json_t *entry) {
                    : ", measured before that change: triage_tune measures both again");
 }
 
+/* ---- winners that were timed beside other programs ---- */
+
+/* A tri_row_fn. */
+static triage_status add_busy(void *user, const tri_measurement *row) {
+    json_t *entry = json_pack("{s:s, s:s, s:s, s:o}", "problem", row->problem, "device", row->device,
+                              "device_name", row->device_name, "winner", row_json(row));
+    return json_array_append_new(user, entry) == 0
+               ? TRIAGE_OK
+               : tri_fail(TRIAGE_E_MEMORY, "out of memory for what was timed on a busy device");
+}
+
+static void print_busy(json_t *entry) {
+    json_t *winner = json_object_get(entry, "winner");
+    char time[TRI_CLI_NUMBER];
+    printf("busy: %s on %s\n", text_of(entry, "problem"), text_of(entry, "device_name"));
+    printf("  %s, %s, timed while other programs were on the device: triage_tune takes it again when it is "
+           "quiet\n",
+           text_of(winner, "config"), tri_cli_time(time, median_of(winner)));
+}
+
 /* ---- the command ---- */
 
 typedef struct report {
     tri_fleet_counts counts;
-    json_t *drifted;
+    json_t *drifted, *busy;
     int64_t unknown; /* standings that were not looked at; -1: all */
 } report;
 
@@ -158,6 +179,7 @@ static triage_status print_json(tri_store *store, const report *r) {
     if (tri_store_is_server(store))
         TRI_TRY(tri_cli_jobs_status_json(document, store, &r->counts));
     json_object_set(document, "drifted", r->drifted);
+    json_object_set(document, "busy", r->busy);
     json_object_set_new(document, "not_ranked", r->unknown < 0 ? json_null() : json_integer(r->unknown));
     return tri_cli_json_print(document);
 done:
@@ -176,6 +198,7 @@ static triage_status print_text(tri_store *store, const report *r, bool color) {
     if (tri_store_is_server(store))
         TRI_TRY(tri_cli_jobs_status(store, c, color));
     json_array_foreach(r->drifted, i, entry) print_drift(entry);
+    json_array_foreach(r->busy, i, entry) print_busy(entry);
     if (r->unknown > 0)
         printf("%" PRId64 " problems were not looked at for drift: the next sync ranks them\n", r->unknown);
     if (r->unknown < 0)
@@ -200,18 +223,20 @@ done:
 triage_status tri_cli_status(const tri_cli_fleet_options *o) {
     triage_status status = TRIAGE_OK;
     tri_store *store = NULL;
-    report r = {.drifted = json_array()};
+    report r = {.drifted = json_array(), .busy = json_array()};
     TRI_TRY(open_status(&store, o));
     TRI_TRY(tri_fleet_count(&r.counts, store));
     if (tri_store_is_server(store)) /* whoever may only read sees what others have ranked */
         (void)tri_store_refresh(store, &(tri_refresh_options){.deadline_ns = tri_now_ns() + 2000000000});
     TRI_TRY(tri_store_drifts(&r.unknown, store, add_drift, r.drifted));
+    TRI_TRY(tri_store_busy(store, add_busy, r.busy));
     if (o->json)
         TRI_TRY(print_json(store, &r));
     else
         TRI_TRY(print_text(store, &r, o->color));
 done:
     json_decref(r.drifted);
+    json_decref(r.busy);
     tri_store_close(store);
     return status;
 }

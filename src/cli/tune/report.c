@@ -9,6 +9,7 @@
 
 #define ROWS_SHOWN 20
 #define RATE 32
+#define WIDE_PERCENT 2.0
 
 static bool is_timed(const tri_tune_row *row) {
     return !row->compiled && (row->evidence.outcome == TRI_RIGHT || row->evidence.outcome == TRI_SLOW);
@@ -26,6 +27,15 @@ static const char *rate(char out[RATE], double flops, double ns) {
 
 static double half_width_percent(const tri_measurement *row) {
     return row->median_ns > 0 ? 50 * (row->high_ns - row->low_ns) / row->median_ns : 0;
+}
+
+static bool is_busy(const tri_measurement *row) {
+    return tri_circumstances_are_busy(row->circumstances);
+}
+
+/* Sampled to its end and known to no better than 2 % all the same: a noisy device. */
+static bool is_wide(const tri_measurement *row) {
+    return row->outcome == TRI_RIGHT && half_width_percent(row) > WIDE_PERCENT;
 }
 
 void tri_cli_tune_line(char *out, size_t size, const tri_problem *problem, const tri_tune_row *row) {
@@ -69,7 +79,8 @@ static triage_status measured_row(tri_cli_table *table, const tri_cli_tune_view 
     TRI_TRY(
         tri_cli_table_cell(table, "%s", rate(dense, tri_problem_dense_flops(view->problem), m->median_ns)));
     TRI_TRY(tri_cli_table_cell(table, "%.1e of %.1e", m->row_error, m->row_error_limit));
-    TRI_TRY(tri_cli_table_cell(table, "%s%s", slow ? "slow" : m->stage, row->known ? ", known" : ""));
+    TRI_TRY(tri_cli_table_cell(table, "%s%s%s%s", slow ? "slow" : m->stage, row->known ? ", known" : "",
+                               is_busy(m) ? ", busy" : "", is_wide(m) ? ", wide" : ""));
 done:
     return status;
 }
@@ -212,6 +223,22 @@ static void print_failures(const tri_cli_tune_view *view) {
     }
 }
 
+/* What the words "wide" and "busy" of the table mean for who reads it. */
+static void print_doubts(const tri_cli_tune_view *view) {
+    const tri_tune_result *result = view->result;
+    size_t wide = 0;
+    for (size_t i = 0; i < result->count; i++)
+        wide += is_timed(&result->rows[i]) && is_wide(&result->rows[i].evidence);
+    if (wide > 0)
+        printf("wide: %zu times are known to no better than +-%.0f %%: the device was noisy\n", wide,
+               WIDE_PERCENT);
+    if (result->busy > 0)
+        printf("busy: %zu times were taken while other programs were on the device; they rank below quiet "
+               "ones, and "
+               "the next run that finds it quiet takes them again\n",
+               result->busy);
+}
+
 static void print_winner(const tri_cli_tune_view *view) {
     const tri_tune_result *result = view->result;
     char line[160];
@@ -232,6 +259,8 @@ triage_status tri_cli_tune_print(const tri_cli_tune_view *view) {
     print_failures(view);
     if (result->left_out > 0)
         printf("%zu not judged, for trouble of this machine: %s\n", result->left_out, result->trouble);
+    if (!view->compile_only)
+        print_doubts(view);
     print_winner(view);
     print_dense(view);
     if (result->answered_from_store && !view->compile_only)
@@ -282,6 +311,8 @@ static json_t *json_row(const tri_cli_tune_view *view, size_t i) {
         return out;
     json_object_set_new(out, "rank", json_integer((json_int_t)i + 1));
     json_object_set_new(out, "stage", json_string(m->stage));
+    json_object_set_new(out, "busy", json_boolean(is_busy(m)));
+    json_object_set_new(out, "wide", json_boolean(is_wide(m)));
     add_times(out, m);
     json_object_set_new(out, "useful_flops_per_s",
                         json_real(tri_problem_flops(view->problem) / m->median_ns * 1e9));
