@@ -24,6 +24,7 @@ only "CUDA headers (device/cuda/abi.h declares what is used)" '#include <(cuda|n
 only "fork or exec" '\b(fork|execv[pe]*|execl[pe]*) ?\(' '^src/measure/'
 only "printing" '\b(printf|puts|putchar) ?\(|f(printf|puts) ?\(std(out|err)' '^src/cli/'
 only "the environment" '\bgetenv ?\(' '^src/cli/'
+only "a table of options beside the one (cli/common/options.h)" '#include <argp.h>|argp_parse' '^src/cli/common/'
 only "exit" '[^_a-z.](exit|abort) ?\(' '^src/(cli|measure)/'
 
 # What is one operation's own stays in its rooms; the public header has them all.

@@ -1,126 +1,63 @@
 /* triage_bench: how fast the kernel is that an application would get, next to what else can be installed. */
-#include <argp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/bench/bench.h"
 #include "cli/common/fleet.h"
 #include "cli/common/libraries.h"
-#include "cli/common/options.h"
 #include "cli/common/problem.h"
 #include "cli/common/progress.h"
-#include "measure/device_lock.h"
+#include "cli/common/shared.h"
 
 typedef struct options {
-    tri_cli_problem_options problem;
-    const char *device, *db, *space, *data_dir, *against, *ceilings, *samples, *seed, *wait, *cache;
-    const char *plot, *markdown, *csv, *compare;
-    bool warm, json, quiet, no_color;
+    tri_cli_shared shared; /* first */
+    const char *against, *ceilings, *samples, *plot, *markdown, *csv, *compare;
 } options;
 
 /* ---- the command line ---- */
 
-enum {
-    KEY_DEVICE = 1000,
-    KEY_AGAINST,
-    KEY_CEILINGS,
-    KEY_COMPARE,
-    KEY_CSV,
-    KEY_MARKDOWN,
-    KEY_PLOT,
-    KEY_SAMPLES,
-    KEY_SEED,
-    KEY_WAIT,
-    KEY_CACHE_DIR,
-    KEY_WARM,
-    KEY_DB,
-    KEY_SPACE,
-    KEY_DATA_DIR,
-    KEY_JSON,
-    KEY_NO_COLOR
-};
+#define TEXT(name, arg, member, help) TRI_CLI_TEXT(name, arg, options, member, help)
 
-static const struct argp_option argp_options[] = {
-    {NULL, 0, NULL, 0, "The comparison", 2},
-    {"against", KEY_AGAINST, "LIST", 0,
-     "cublas (dense: cublasGemmEx and the fastest algorithm of cuBLASLt; e4m3: cuBLASLt with exact and fast "
-     "accumulation), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none (default: all that run on "
-     "the device). A dense product of as much work is --shape M,N,K' --sparsity 0 with K' = K (1 - S)",
-     2},
-    {"ceilings", KEY_CEILINGS, "TFLOP/S,TB/S|measured", 0,
-     "Rates that the limit is counted with; measured: here and now, by the library's large dense product and "
-     "a walk "
-     "through memory (default: what is documented for the device; with --plot measured)",
-     2},
-    {"compare", KEY_COMPARE, "OLD.json", 0,
-     "Say what got slower since this --json of an earlier run, beyond the intervals of both: exit code 1", 2},
-    {"samples", KEY_SAMPLES, "N", 0, "Interleaved rounds, 6 to 1000 (default 30)", 2},
-    {"warm", KEY_WARM, NULL, 0, "Leave the caches warm (default: emptied before each timing)", 2},
-    {"device", KEY_DEVICE, "DEVICE", 0,
-     "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host", 2},
-    {"seed", KEY_SEED, "N", 0, "Of the pattern, the inputs and the order, 0 to 2^63-1 (default 1)", 2},
-    {"wait", KEY_WAIT, "S", 0, TRI_CLI_WAIT_HELP, 2},
-    {NULL, 0, NULL, 0, "Files and output", 3},
-    {"cache-dir", KEY_CACHE_DIR, "DIR|none", 0, TRI_CLI_CACHE_HELP, 3},
-    {"db", KEY_DB, "PATH|URL", 0,
-     "The tuning database: a file (default $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/...), or "
-     "postgresql://USER@HOST/DATABASE: the default file, brought up to date from that server first",
-     3},
-    {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 3},
-    {"data-dir", KEY_DATA_DIR, "DIR", 0, "Read templates/ and tuner/ from here (default: those built in)", 3},
-    {"plot", KEY_PLOT, "FILE.svg", 0,
-     "Draw the roofline of the device with each contestant on it, and their times with intervals", 3},
-    {"export-markdown", KEY_MARKDOWN, "FILE", 0, "The table for a page", 3},
-    {"export-csv", KEY_CSV, "FILE", 0, "The table for a program", 3},
-    {"json", KEY_JSON, NULL, 0, "JSON on stdout; times in nanoseconds, sizes in bytes", 3},
-    {"quiet", 'q', NULL, 0, "No talk on stderr", 3},
-    {"no-color", KEY_NO_COLOR, NULL, 0, "No colour (also: NO_COLOR)", 3},
+static const tri_cli_line run_lines[] = {
+    TEXT("against", "LIST", against,
+         "cublas (dense: cublasGemmEx and the fastest algorithm of cuBLASLt; e4m3: cuBLASLt with exact and "
+         "fast accumulation), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none (default: all that "
+         "run on the device). A dense product of as much work is --shape M,N,K' --sparsity 0 with "
+         "K' = K (1 - S)"),
+    TEXT("ceilings", "TFLOP/S,TB/S|measured", ceilings,
+         "Rates that the limit is counted with; measured: here and now, by the library's large dense product "
+         "and a walk through memory (default: what is documented for the device; with --plot measured)"),
+    TEXT("compare", "OLD.json", compare,
+         "Say what got slower since this --json of an earlier run, beyond the intervals of both: exit code "
+         "1"),
+    TEXT("samples", "N", samples, "Interleaved rounds, 6 to 1000 (default 30)"),
+    TRI_CLI_WARM,
+    TRI_CLI_DEVICE(""),
+    TRI_CLI_SEED("Of the pattern, the inputs and the order"),
+    TRI_CLI_WAIT,
     {0}};
 
-static const char **text_of(options *o, int key) {
-    const struct {
-        int key;
-        const char **text;
-    } texts[] = {
-        {KEY_DEVICE, &o->device},   {KEY_AGAINST, &o->against},   {KEY_CEILINGS, &o->ceilings},
-        {KEY_SAMPLES, &o->samples}, {KEY_SEED, &o->seed},         {KEY_DB, &o->db},
-        {KEY_SPACE, &o->space},     {KEY_DATA_DIR, &o->data_dir}, {KEY_COMPARE, &o->compare},
-        {KEY_CSV, &o->csv},         {KEY_MARKDOWN, &o->markdown}, {KEY_PLOT, &o->plot},
-        {KEY_WAIT, &o->wait},       {KEY_CACHE_DIR, &o->cache},
-    };
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (texts[i].key == key)
-            return texts[i].text;
-    return NULL;
-}
+static const tri_cli_line file_lines[] = {
+    TRI_CLI_CACHE_DIR,
+    TRI_CLI_DB(": the default file, brought up to date from that server first"),
+    TRI_CLI_OWN_SPACE,
+    TRI_CLI_DATA_DIR("Read"),
+    TEXT("plot", "FILE.svg", plot,
+         "Draw the roofline of the device with each contestant on it, and their times with intervals"),
+    TEXT("export-markdown", "FILE", markdown, "The table for a page"),
+    TEXT("export-csv", "FILE", csv, "The table for a program"),
+    TRI_CLI_JSON,
+    TRI_CLI_QUIET,
+    TRI_CLI_NO_COLOR,
+    {0}};
 
-static error_t parse_option(int key, char *argument, struct argp_state *state) {
-    options *o = state->input;
-    if (key == ARGP_KEY_INIT)
-        state->child_inputs[0] = &o->problem;
-    else if (key == ARGP_KEY_ARG)
-        argp_error(state, "unexpected argument '%s'", argument);
-    else if (key == KEY_WARM)
-        o->warm = true;
-    else if (key == KEY_JSON)
-        o->json = true;
-    else if (key == KEY_NO_COLOR)
-        o->no_color = true;
-    else if (key == 'q')
-        o->quiet = true;
-    else if (text_of(o, key))
-        *text_of(o, key) = argument;
-    else
-        return ARGP_ERR_UNKNOWN;
-    return 0;
-}
+static const tri_cli_group groups[] = {{"The comparison", run_lines}, {"Files and output", file_lines}, {0}};
 
-static const struct argp_child children[] = {{&tri_cli_problem_argp, 0, "The problem", 1}, {0}};
-
-static const struct argp parser = {
-    .options = argp_options,
-    .parser = parse_option,
-    .children = children,
+static const tri_cli_program program = {
+    .name = "triage_bench",
+    .about = "how fast a kernel is beside what else can be installed",
+    .problem = "The problem",
+    .groups = groups,
     .doc =
         "Times the kernel that an application would get for a problem, and its peers, on the same inputs in "
         "one interleaved run. Every result goes through the gate of triage_tune before and after it is "
@@ -133,10 +70,6 @@ static const struct argp parser = {
         "Exit codes: 0 done, 1 slower than --compare, 64 wrong usage, 65 bad input data, 69 no usable "
         "device, 70 triage's result was "
         "not right, 74 input/output, 130 interrupted."};
-
-static const tri_cli_program program = {.name = "triage_bench",
-                                        .about = "how fast a kernel is beside what else can be installed",
-                                        .argp = &parser};
 
 /* ---- who takes part ---- */
 
@@ -212,7 +145,7 @@ static triage_status choose(tri_contestant out[TRI_RACE_MAX], size_t *count, con
 }
 
 static void say_left_out(const options *o, bool host, const tri_problem *problem) {
-    for (size_t i = 0; tri_contestant_types[i] && o->against && !o->quiet; i++) {
+    for (size_t i = 0; tri_contestant_types[i] && o->against && !o->shared.quiet; i++) {
         const tri_contestant_type *type = tri_contestant_types[i];
         if (type->family && listed(o->against, type->family) && !type->only_e4m3 &&
             (!runs_on(type, host) || !serves(type, problem)))
@@ -228,16 +161,14 @@ static triage_status open_device(triage_context **context, const options *o, con
                                  const char *cache) {
     triage_status status = TRIAGE_OK;
     triage_context_options opened = TRIAGE_CONTEXT_OPTIONS_INIT;
-    const bool automatic = !o->device || strcmp(o->device, "auto") == 0;
-    opened.device = automatic ? "cuda" : o->device;
-    if (strcmp(opened.device, "host") != 0 && strncmp(opened.device, "cuda", 4) != 0)
-        return tri_cli_usage("--device %.32s is not one of auto, cuda, cuda:N, host", opened.device);
+    const bool automatic = !o->shared.device || strcmp(o->shared.device, "auto") == 0;
+    opened.device = automatic ? "cuda" : o->shared.device;
     opened.db_path = db;
     opened.cache_dir = cache;
-    opened.data_dir = o->data_dir;
-    opened.space_path = o->space;
+    opened.data_dir = o->shared.data_dir;
+    opened.space_path = o->shared.space;
     opened.log = tri_cli_log;
-    opened.log_user = (void *)&o->quiet;
+    opened.log_user = (void *)&o->shared.quiet;
     status = triage_context_open(context, &opened);
     if (status == TRIAGE_E_NO_DEVICE && automatic) {
         opened.device = "host";
@@ -263,10 +194,10 @@ static void close_device(triage_context *context) {
 static triage_status take_turn(tri_device_lock locks[2], const options *o, const triage_context *context,
                                volatile const int *interrupted) {
     const tri_device_info *info = tri_device_describe(context->device);
-    const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->quiet};
+    const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->shared.quiet};
     tri_device_patience patience = {0};
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_cli_parse_wait(&patience, o->wait));
+    TRI_TRY(tri_cli_parse_wait(&patience, o->shared.wait));
     for (int i = 0; i < 2; i++) {
         TRI_TRY(tri_device_lock_open(&locks[i], tri_cli_lock_dir(), info,
                                      i == 0 ? TRI_DEVICE_LOCK_RUN : TRI_DEVICE_LOCK_PROCESS));
@@ -287,15 +218,15 @@ static triage_status check_db(const char *path) {
 
 /* The file to look kernels up in; a server's is brought up to date first, if the server can be reached. */
 static triage_status choose_db(char **path, const options *o) {
-    const bool is_server = o->db && tri_store_is_url(o->db);
+    const bool is_server = o->shared.db && tri_store_is_url(o->shared.db);
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_cli_check_url(o->db));
-    if (o->db && !is_server) {
-        TRI_TRY(check_db(o->db));
-        return tri_strdup(path, o->db);
+    TRI_TRY(tri_cli_check_url(o->shared.db));
+    if (o->shared.db && !is_server) {
+        TRI_TRY(check_db(o->shared.db));
+        return tri_strdup(path, o->shared.db);
     }
     TRI_TRY(tri_cli_default_db(path));
-    if (is_server && tri_cli_pull(*path, o->db, o->space, o->data_dir) != TRIAGE_OK)
+    if (is_server && tri_cli_pull(*path, o->shared.db, o->shared.space, o->shared.data_dir) != TRIAGE_OK)
         tri_cli_error("warning: %s; going on with %s", triage_last_error(), *path);
 done:
     return status;
@@ -318,8 +249,9 @@ static bool watch(void *user, int round) {
 static triage_status hold_contest(tri_contestant *contestants, size_t count, const tri_arena *arena,
                                   const options *o, int samples, volatile const int *interrupted) {
     watcher self = {.interrupted = interrupted, .rounds = (size_t)samples};
-    tri_cli_progress_start(&self.progress, o->quiet);
-    triage_status status = tri_contest(contestants, count, arena, samples, o->problem.seed, watch, &self);
+    tri_cli_progress_start(&self.progress, o->shared.quiet);
+    triage_status status =
+        tri_contest(contestants, count, arena, samples, o->shared.problem.seed, watch, &self);
     tri_cli_progress_clear(&self.progress);
     return status;
 }
@@ -344,11 +276,11 @@ static triage_status show(size_t *slower, const options *o, const tri_contest_re
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_contest_json(&document, report));
     TRI_TRY(export_files(o, report));
-    if (!o->json)
-        TRI_TRY(tri_contest_print(report, o->no_color));
+    if (!o->shared.json)
+        TRI_TRY(tri_contest_print(report, o->shared.no_color));
     if (o->compare)
         TRI_TRY(tri_contest_compare(slower, o->compare, document));
-    if (o->json) {
+    if (o->shared.json) {
         status = tri_cli_json_print(document);
         document = NULL;
     }
@@ -377,7 +309,7 @@ static triage_status run(size_t *slower, const options *o, tri_cli_problem *aske
     tri_device_lock turns[2] = {TRI_DEVICE_LOCK_INIT, TRI_DEVICE_LOCK_INIT};
     volatile const int *interrupted = tri_cli_catch_interrupts();
     TRI_TRY(choose_db(&db, o));
-    TRI_TRY(tri_cli_choose_cache(&cache, o->cache));
+    TRI_TRY(tri_cli_choose_cache(&cache, o->shared.cache_dir));
     TRI_TRY(open_device(&context, o, db, cache));
     const bool host = triage_context_is_host(context) != 0;
     if (host && !asked->dtype_given)
@@ -386,12 +318,13 @@ static triage_status run(size_t *slower, const options *o, tri_cli_problem *aske
     TRI_TRY(choose(contestants, &count, o, host, &asked->problem));
     say_left_out(o, host, &asked->problem);
     TRI_TRY(take_turn(turns, o, context, interrupted));
-    TRI_TRY(
-        tri_arena_open(&arena, context, &asked->problem, tri_cli_pattern(asked), o->problem.seed, o->warm));
+    TRI_TRY(tri_arena_open(&arena, context, &asked->problem, tri_cli_pattern(asked), o->shared.problem.seed,
+                           o->shared.warm));
     TRI_TRY(hold_contest(contestants, count, &arena, o, samples, interrupted));
     TRI_TRY(choose_ceilings(&ceilings, o, context, &arena.problem));
     tri_limit_of(&limit, &arena.problem, tri_device_describe(context->device), &ceilings);
-    const tri_contest_report report = {contestants, count, &arena, &limit, o->problem.seed, !o->warm};
+    const tri_contest_report report = {contestants,    count, &arena, &limit, o->shared.problem.seed,
+                                       !o->shared.warm};
     TRI_TRY(show(slower, o, &report));
     if (contestants[0].standing != TRI_VERIFIED)
         status = tri_fail(TRIAGE_E_WRONG, "triage: %.200s", contestants[0].reason);
@@ -420,24 +353,21 @@ int main(int argc, char **argv) {
     options o = {0};
     tri_cli_problem asked = {0};
     tri_ceilings ceilings = {0};
-    int64_t samples = 30, seed = 1;
+    int64_t samples = 30;
     size_t slower = 0;
     tri_cli_start();
     tri_cli_look_below_pythons();
-    argp_program_version =
-        "triage_bench " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
-    tri_cli_parse(&program, argc, argv, &o);
+    tri_cli_parse(&program, argc, argv, &o.shared);
     if (o.samples)
         TRI_TRY(tri_parse_int64(&samples, o.samples, 6, TRI_SAMPLES_MAX, "--samples"));
-    if (o.seed)
-        TRI_TRY(tri_parse_int64(&seed, o.seed, 0, INT64_MAX, "--seed"));
-    o.problem.seed = (uint64_t)seed;
+    TRI_TRY(tri_cli_parse_seed(&o.shared.problem.seed, o.shared.seed));
+    TRI_TRY(tri_cli_check_device(o.shared.device, false));
     TRI_TRY(check_against(o.against));
     TRI_TRY(check_plot(o.plot));
     if (o.ceilings && strcmp(o.ceilings, "measured") != 0)
         TRI_TRY(parse_ceilings(&ceilings, o.ceilings));
-    TRI_TRY(tri_cli_problem_make(&asked, &o.problem));
-    if (tri_cli_given(&o.problem, "bias") || tri_cli_given(&o.problem, "activation"))
+    TRI_TRY(tri_cli_problem_make(&asked, &o.shared.problem));
+    if (tri_cli_given(&o.shared.problem, "bias") || tri_cli_given(&o.shared.problem, "activation"))
         TRI_TRY(tri_cli_usage("--bias and --activation: its peers do not compute them, so nothing compares"));
     status = run(&slower, &o, &asked, ceilings, (int)samples);
 done:

@@ -1,5 +1,4 @@
 #include "cli/common/common.h"
-#include "cli/common/problem.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -41,7 +40,6 @@ int tri_cli_exit_code(triage_status status) {
 }
 
 void tri_cli_start(void) {
-    tri_cli_problem_start();
     argp_err_exit_status = TRI_EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);
     tri_cli_honour_environment();
@@ -121,23 +119,6 @@ triage_status tri_cli_default_key(char **out) {
 
 triage_status tri_cli_default_cache(char **out) {
     return default_path(out, "XDG_CACHE_HOME", ".cache", "triage");
-}
-
-triage_status tri_cli_choose_cache(char **out, const char *text) {
-    *out = NULL;
-    if (!text)
-        return tri_cli_default_cache(out);
-    return strcmp(text, "none") == 0 ? TRIAGE_OK : tri_strdup(out, text);
-}
-
-triage_status tri_cli_parse_wait(tri_device_patience *out, const char *text) {
-    triage_status status = TRIAGE_OK;
-    *out = (tri_device_patience){0};
-    if (text)
-        TRI_TRY(tri_parse_double(&out->own_s, text, 1e-3, 1e9, "--wait"));
-    out->others_s = out->own_s;
-done:
-    return status;
 }
 
 const char *tri_cli_lock_dir(void) {

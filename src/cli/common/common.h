@@ -6,7 +6,6 @@
 #include <jansson.h>
 
 #include "base/base.h"
-#include "measure/device_lock.h"
 
 /* Version of every JSON document that a program prints ("schema"). */
 #define TRI_CLI_SCHEMA 1
@@ -56,16 +55,6 @@ triage_status tri_cli_default_cache(char **out); /* $XDG_CACHE_HOME/triage, else
 /* Where those who time on a device wait for each other: $TRIAGE_LOCK_DIR (containers that share a GPU need one in
  * common), else /tmp, which all users of a machine share. */
 const char *tri_cli_lock_dir(void);
-/* --wait S (NULL: the defaults): how long to wait for other runs on the device. */
-#define TRI_CLI_WAIT_HELP                                                                                    \
-    "Wait at most S seconds, 0.001 to 1e9, for other runs on the device: for one's own it is then an "       \
-    "error, "                                                                                                \
-    "another user's is timed beside (default: for one's own without a limit, 600 for those of others)"
-triage_status tri_cli_parse_wait(tri_device_patience *out, const char *text);
-/* --cache-dir DIR|none (NULL: the default); *out NULL: none. */
-#define TRI_CLI_CACHE_HELP                                                                                   \
-    "Where compiled kernels are kept (default $XDG_CACHE_HOME/triage, else ~/.cache/triage); none: nowhere"
-triage_status tri_cli_choose_cache(char **out, const char *text);
 
 /* ---- colour ---- */
 

@@ -74,11 +74,11 @@ static void put_commands(const tri_cli_program *program, const tri_cli_option *o
 
 void tri_cli_print_man(const tri_cli_program *program) {
     tri_cli_option options[TRI_CLI_OPTIONS_MAX];
-    const size_t count = tri_cli_options_of(options, program->argp);
-    const char *doc = program->argp->doc, *behind = strchr(doc, '\v'), *heading = NULL;
+    const size_t count = tri_cli_options_of(options, program);
+    const char *doc = program->doc, *behind = strchr(doc, '\v'), *heading = NULL;
     printf(".TH %s 1 \"\" \"triage %s\" \"triage\"\n.SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.B %s\n%s%s\n",
            program->name, TRIAGE_VERSION, program->name, program->about, program->name,
-           count ? "[OPTION...] " : "", program->argp->args_doc ? program->argp->args_doc : "");
+           count ? "[OPTION...] " : "", program->arguments ? program->arguments : "");
     puts(".SH DESCRIPTION");
     put_doc(doc, behind ? (size_t)(behind - doc) : strlen(doc));
     puts(".SH OPTIONS");
@@ -131,7 +131,7 @@ static void put_names(const tri_cli_program *program, const tri_cli_option *opti
 
 void tri_cli_print_bash(const tri_cli_program *program) {
     tri_cli_option options[TRI_CLI_OPTIONS_MAX];
-    const size_t count = tri_cli_options_of(options, program->argp);
+    const size_t count = tri_cli_options_of(options, program);
     printf("# bash completion for %s\n_%s() {\n    local cur=${COMP_WORDS[COMP_CWORD]} "
            "prev=${COMP_WORDS[COMP_CWORD - 1]} word command=\n    COMPREPLY=()\n    case $prev in\n",
            program->name, program->name);
@@ -190,7 +190,7 @@ static void put_zsh_option(const struct argp_option *o) {
 
 void tri_cli_print_zsh(const tri_cli_program *program) {
     tri_cli_option options[TRI_CLI_OPTIONS_MAX];
-    const size_t count = tri_cli_options_of(options, program->argp);
+    const size_t count = tri_cli_options_of(options, program);
     printf("#compdef %s\n_arguments \\\n", program->name);
     for (size_t i = 0; i < count; i++)
         put_zsh_option(options[i].option);

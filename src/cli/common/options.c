@@ -7,11 +7,48 @@
 
 #include "cli/common/common.h"
 
-/* ---- the table, as argp reads it -------------------------------------------------------------------- */
+/* ---- the table, as argp reads it ---------------------------------------------------------------------- */
 
-static void add(tri_cli_option out[TRI_CLI_OPTIONS_MAX], size_t *count, const struct argp *argp,
+enum { KEY_FIRST = 1000, GROUP_FIRST = 2, GROUP_LAST = 99 };
+
+static struct argp_option built[TRI_CLI_OPTIONS_MAX + 1]; /* the last is {0} */
+static const tri_cli_line *lines[TRI_CLI_OPTIONS_MAX];    /* of each; NULL: a heading */
+static size_t built_count;
+static bool takes_arguments;
+
+static void build_line(const tri_cli_line *line, int group) {
+    lines[built_count] = line;
+    built[built_count] =
+        (struct argp_option){.name = line->name,
+                             .key = line->letter ? line->letter : KEY_FIRST + (int)built_count,
+                             .arg = line->arg,
+                             .doc = line->help,
+                             .group = group};
+    built_count++;
+}
+
+static void build(const tri_cli_program *program) {
+    int number = GROUP_FIRST;
+    tri_cli_problem_start();
+    takes_arguments = program->arguments != NULL;
+    for (const tri_cli_group *group = program->groups; group && group->lines; group++, number++) {
+        if (group->heading)
+            built[built_count++] = (struct argp_option){.doc = group->heading, .group = number};
+        for (const tri_cli_line *line = group->lines; line->name && built_count < TRI_CLI_OPTIONS_MAX; line++)
+            build_line(line, number);
+    }
+}
+
+static const tri_cli_line *line_of(int key) {
+    for (size_t i = 0; i < built_count; i++)
+        if (lines[i] && built[i].key == key)
+            return lines[i];
+    return NULL;
+}
+
+static void add(tri_cli_option out[TRI_CLI_OPTIONS_MAX], size_t *count, const struct argp_option *options,
                 const char *heading) {
-    for (const struct argp_option *o = argp->options; o && (o->name || o->doc); o++) {
+    for (const struct argp_option *o = options; o && (o->name || o->doc); o++) {
         if (!o->name)
             heading = o->doc;
         else if (*count < TRI_CLI_OPTIONS_MAX)
@@ -19,23 +56,78 @@ static void add(tri_cli_option out[TRI_CLI_OPTIONS_MAX], size_t *count, const st
     }
 }
 
-/* As --help has them: the children's first, they describe the problem. */
-static void add_all(tri_cli_option out[TRI_CLI_OPTIONS_MAX], size_t *count, const struct argp *argp,
-                    const char *heading) {
-    const bool below = argp->children && !argp->children[0].argp->children;
-    if (below)
-        add(out, count, argp, heading);
-    for (const struct argp_child *c = argp->children; c && c->argp; c++)
-        add_all(out, count, c->argp, c->header ? c->header : heading);
-    if (!below)
-        add(out, count, argp, heading);
+static void add_problem(tri_cli_option out[TRI_CLI_OPTIONS_MAX], size_t *count, const char *heading) {
+    add(out, count, tri_cli_problem_argp.options, heading);
+    for (const struct argp_child *c = tri_cli_problem_argp.children; c->argp; c++)
+        add(out, count, c->argp->options, c->header);
 }
 
-size_t tri_cli_options_of(tri_cli_option out[TRI_CLI_OPTIONS_MAX], const struct argp *argp) {
+size_t tri_cli_options_of(tri_cli_option out[TRI_CLI_OPTIONS_MAX], const tri_cli_program *program) {
     size_t count = 0;
-    add_all(out, &count, argp, NULL);
+    if (program->problem && !program->problem_last)
+        add_problem(out, &count, program->problem);
+    add(out, &count, built, NULL);
+    if (program->problem && program->problem_last)
+        add_problem(out, &count, program->problem);
     return count;
 }
+
+/* ---- parsing -------------------------------------------------------------------------------------------- */
+
+static void note_typed(tri_cli_shared *out, const char *name) {
+    for (size_t i = 0; i < out->typed_count; i++)
+        if (out->typed[i] == name)
+            return;
+    out->typed[out->typed_count++] = name; /* as many as there are lines, at most */
+}
+
+static void store(tri_cli_shared *out, const tri_cli_line *line, const char *argument) {
+    char *at = (char *)out + line->at;
+    if (line->arg)
+        *(const char **)(void *)at = argument;
+    else
+        *(bool *)(void *)at = true;
+    note_typed(out, line->name);
+}
+
+/* What is no option comes last, all at once: argp sorts. */
+static error_t parse_argument(int key, const char *argument, const struct argp_state *state) {
+    if (!takes_arguments)
+        argp_error(state, "unexpected argument '%s'", argument);
+    if (key == ARGP_KEY_ARG)
+        return ARGP_ERR_UNKNOWN;
+    tri_cli_shared *out = state->input;
+    out->arguments = state->argv + state->next;
+    out->argument_count = (size_t)(state->argc - state->next);
+    return 0;
+}
+
+static error_t parse_one(int key, char *argument, struct argp_state *state) {
+    tri_cli_shared *out = state->input;
+    const tri_cli_line *line = line_of(key);
+    if (line) {
+        store(out, line, argument);
+        return 0;
+    }
+    if (key == ARGP_KEY_INIT && state->child_inputs)
+        state->child_inputs[0] = &out->problem;
+    return key == ARGP_KEY_ARG || key == ARGP_KEY_ARGS ? parse_argument(key, argument, state)
+                                                       : ARGP_ERR_UNKNOWN;
+}
+
+static void parse(const tri_cli_program *program, int argc, char **argv, tri_cli_shared *out) {
+    const struct argp_child children[] = {
+        {&tri_cli_problem_argp, 0, program->problem, program->problem_last ? GROUP_LAST : GROUP_FIRST - 1},
+        {0}};
+    const struct argp argp = {.options = built,
+                              .parser = parse_one,
+                              .args_doc = program->arguments,
+                              .doc = program->doc,
+                              .children = program->problem ? children : NULL};
+    argp_parse(&argp, argc, argv, 0, NULL, out);
+}
+
+/* ---- an argument of words ---------------------------------------------------------------------------------- */
 
 /* "row|col" is a list, "PATH|URL" names two kinds. */
 size_t tri_cli_words_of(const char *out[TRI_CLI_WORDS_MAX], char words[TRI_CLI_WORDS_SIZE],
@@ -159,7 +251,7 @@ static void check_value(const struct argp_option *option, const char *value) {
 
 static void check(const tri_cli_program *program, int argc, char **argv) {
     tri_cli_option options[TRI_CLI_OPTIONS_MAX];
-    size_t count = tri_cli_options_of(options, program->argp);
+    size_t count = tri_cli_options_of(options, program);
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         char name[WORD_MAX + 1];
         if (strncmp(argv[i], "--", 2) != 0)
@@ -177,18 +269,22 @@ static void check(const tri_cli_program *program, int argc, char **argv) {
     }
 }
 
-void tri_cli_parse(const tri_cli_program *program, int argc, char **argv, void *input) {
+void tri_cli_parse(const tri_cli_program *program, int argc, char **argv, tri_cli_shared *out) {
     static const struct {
         const char *argument;
         void (*print)(const tri_cli_program *program);
     } prints[] = {{"--man", tri_cli_print_man},
                   {"--completion=bash", tri_cli_print_bash},
                   {"--completion=zsh", tri_cli_print_zsh}};
+    static char version[64];
+    snprintf(version, sizeof version, "%s %s", program->name, TRIAGE_VERSION);
+    argp_program_version = version; /* a definition of ours would be hidden from libc */
+    build(program);
     for (size_t i = 0; argc == 2 && i < sizeof prints / sizeof *prints; i++)
         if (strcmp(argv[1], prints[i].argument) == 0) {
             prints[i].print(program);
             exit(tri_cli_finish(TRI_EXIT_OK));
         }
     check(program, argc, argv);
-    argp_parse(program->argp, argc, argv, 0, NULL, input);
+    parse(program, argc, argv, out);
 }

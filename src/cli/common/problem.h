@@ -27,7 +27,7 @@ const char *tri_cli_given(const tri_cli_problem_options *options, const char *na
 triage_status tri_cli_give(tri_cli_problem_options *options, const char *name, const char *text);
 
 /* These options as a child of a program's parser, a group for each operation; its input is a tri_cli_problem_options.
- * For argp, complete after tri_cli_start. group: of the program's groups, where they stand. */
+ * For argp, complete after tri_cli_problem_start. */
 extern struct argp tri_cli_problem_argp;
 void tri_cli_problem_start(void);
 

@@ -1,5 +1,4 @@
 /* triage_db: what the tuning database knows, and how it travels. */
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -12,188 +11,68 @@
 #include "cli/db/explain.h"
 #include "cli/db/pipes.h"
 #include "cli/common/fleet.h"
-#include "cli/common/options.h"
+#include "cli/common/shared.h"
 
 /* ---- the command line --------------------------------------------------------------------------------- */
 
-enum { ARGUMENTS_MAX = 4096 };
-
-enum {
-    KEY_DB = 1000,
-    KEY_DEVICE,
-    KEY_JSON,
-    KEY_CACHE,
-    KEY_MAX_AGE,
-    KEY_MAX_SIZE,
-    KEY_DRY_RUN,
-    KEY_NO_COLOR,
-    KEY_SERVER,
-    KEY_SHAPES,
-    KEY_DEVICE_CLASS,
-    KEY_SPACE,
-    KEY_DATA_DIR,
-    KEY_LOSS,
-    KEY_SEED,
-    KEY_RETRY,
-    KEY_SIGN,
-    KEY_KEY,
-    KEY_TRUST,
-    KEY_END
-};
-
-/* Options, as bits: each command names those that mean something to it. */
-#define HAS(key) (1u << ((key)-KEY_DB))
-#define HAS_DB HAS(KEY_DB)
-#define HAS_JSON HAS(KEY_JSON)
-#define HAS_GATE (HAS(KEY_SPACE) | HAS(KEY_DATA_DIR))
-#define HAS_OP (1u << 30)
-#define HAS_PROBLEM (1u << 31) /* those of common/problem.c, --op too */
-
 typedef struct options {
-    tri_cli_problem_options problem;
-    const char *db, *device, *cache, *max_age, *max_size, *server, *shapes, *device_class, *space, *data_dir,
-        *seed, *key, *trust;
-    bool json, dry_run, no_color, loss, retry, sign;
-    unsigned given;
-    const char *arguments[ARGUMENTS_MAX]; /* the command first */
-    size_t count;
+    tri_cli_shared shared; /* first; its first argument is the command */
+    const char *max_age, *max_size, *shapes, *device_class, *key, *trust;
+    bool loss, retry, sign;
 } options;
 
-static const struct argp_option argp_options[] = {
-    {"db", KEY_DB, "PATH|URL", 0,
-     "The tuning database: a file (default $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/...) or "
-     "postgresql://USER@HOST/DATABASE",
-     1},
-    {"device", KEY_DEVICE, "TEXT", 0,
-     "list, show: only devices with TEXT in their name or key (default: all). explain: the one device in the "
-     "database with TEXT in its name or key, or auto (default), cuda, cuda:N, host: one of this machine",
-     1},
-    {"json", KEY_JSON, NULL, 0, "JSON on stdout; times in nanoseconds, sizes in bytes", 1},
-    {"cache", KEY_CACHE, "DIR", 0,
-     "gc: the cache of compiled kernels (default $XDG_CACHE_HOME/triage, else ~/.cache/triage)", 1},
-    {"max-age", KEY_MAX_AGE, "DAYS", 0,
-     "gc: remove what was not used for so long, 0 to 36500 days (default 30)", 1},
-    {"max-size", KEY_MAX_SIZE, "MIB", 0,
-     "gc: keep at most so much, the last used, 0 to 1048576 MiB (default 1024)", 1},
-    {"dry-run", KEY_DRY_RUN, NULL, 0, "gc: say what would go, remove nothing", 1},
-    {"no-color", KEY_NO_COLOR, NULL, 0, "No colour (also: NO_COLOR)", 1},
-    {"server", KEY_SERVER, "URL", 0,
-     "setup, sync, enqueue, jobs, status: postgresql://USER@HOST/DATABASE; its password goes into ~/.pgpass",
-     1},
-    {"shapes", KEY_SHAPES, "FILE.csv", 0,
-     "enqueue: the first line names the columns, m,n,k,sparsity and any of "
-     "block,dtype,out_dtype,layout,seed,bias,activation; or op and options of triage_tune, e.g. "
-     "op,shape,mask; "
-     "each other line is a shape, cells with commas in quotes",
-     1},
-    {"device-class", KEY_DEVICE_CLASS, "NAME", 0,
-     "enqueue: only for devices with NAME in their name or key, e.g. H200 (default: any)", 1},
-    {"space", KEY_SPACE, "FILE.lua", 0,
-     "import, merge, sync: a search space of your own, whose configurations are let in, too; explain: the "
-     "space to ask",
-     1},
-    {"data-dir", KEY_DATA_DIR, "DIR", 0,
-     "import, merge, sync, explain: read templates/ and tuner/ from here (default: those built in)", 1},
-    {"loss", KEY_LOSS, NULL, 0,
-     "explain: instead of one problem, what nearest kernels cost, measured on all tuned problems by leaving "
-     "each out once",
-     1},
-    {"seed", KEY_SEED, "N", 0, "explain: of the pattern, 0 to 2^63-1 (default 1)", 1},
-    {"retry", KEY_RETRY, NULL, 0,
-     "enqueue: instead of --shapes, queue again what failed (with --device-class: of that class)", 1},
-    {"sign", KEY_SIGN, NULL, 0, "export: sign the file with your key (see key), in FILE.jsonl.sig beside it",
-     1},
-    {"key", KEY_KEY, "FILE", 0,
-     "key, export: the signing key's file (default $XDG_DATA_HOME/triage/signing.key, else "
-     "~/.local/share/...)",
-     1},
-    {"trust", KEY_TRUST, "KEY", 0,
-     "import: believe the rows that this key has signed, 64 hex digits as key prints them; other rows are "
-     "claims",
-     1},
+#define TEXT(name, arg, member, help) TRI_CLI_TEXT(name, arg, options, member, help)
+#define FLAG(name, member, help) TRI_CLI_FLAG(name, 0, options, member, help)
+
+static const tri_cli_line lines[] = {
+    TRI_CLI_DB(""),
+    TRI_CLI_TEXT(
+        "device", "TEXT", tri_cli_shared, device,
+        "list, show: only devices with TEXT in their name or key (default: all). explain: the one "
+        "device in the database with TEXT in its name or key, or auto (default), cuda, cuda:N, host: "
+        "one of this machine"),
+    TRI_CLI_JSON,
+    TRI_CLI_TEXT("cache-dir", "DIR", tri_cli_shared, cache_dir,
+                 "gc: the cache of compiled kernels (default $XDG_CACHE_HOME/triage, else ~/.cache/triage)"),
+    TEXT("max-age", "DAYS", max_age,
+         "gc: remove what was not used for so long, 0 to 36500 days (default 30)"),
+    TEXT("max-size", "MIB", max_size,
+         "gc: keep at most so much, the last used, 0 to 1048576 MiB (default 1024)"),
+    TRI_CLI_FLAG("dry-run", 0, tri_cli_shared, dry_run, "gc: say what would go, remove nothing"),
+    TRI_CLI_NO_COLOR,
+    TRI_CLI_SERVER("setup, sync, enqueue, jobs, status: postgresql://USER@HOST/DATABASE; its password goes "
+                   "into ~/.pgpass"),
+    TEXT("shapes", "FILE.csv", shapes,
+         "enqueue: the first line names the columns, m,n,k,sparsity and any of "
+         "block,dtype,out_dtype,layout,seed,bias,activation; or op and options of triage_tune, e.g. "
+         "op,shape,mask; each other line is a shape, cells with commas in quotes"),
+    TEXT("device-class", "NAME", device_class,
+         "enqueue: only for devices with NAME in their name or key, e.g. H200 (default: any)"),
+    TRI_CLI_SPACE("import, merge, sync: a search space of your own, whose configurations are let in, too; "
+                  "explain: the space to ask"),
+    TRI_CLI_DATA_DIR("import, merge, sync, explain: read"),
+    FLAG("loss", loss,
+         "explain: instead of one problem, what nearest kernels cost, measured on all tuned problems by "
+         "leaving each out once"),
+    TRI_CLI_SEED("explain: of the pattern"),
+    FLAG("retry", retry,
+         "enqueue: instead of --shapes, queue again what failed (with --device-class: of that class)"),
+    FLAG("sign", sign, "export: sign the file with your key (see key), in FILE.jsonl.sig beside it"),
+    TEXT("key", "FILE", key,
+         "key, export: the signing key's file (default $XDG_DATA_HOME/triage/signing.key, else "
+         "~/.local/share/...)"),
+    TEXT("trust", "KEY", trust,
+         "import: believe the rows that this key has signed, 64 hex digits as key prints them; other rows "
+         "are claims"),
     {0}};
 
-/* Where an option's argument goes; NULL: it is a flag, or none of ours. */
-static const char **text_of(options *o, int key) {
-    const char **const texts[KEY_END - KEY_DB] = {
-        &o->db,   &o->device, NULL,       &o->cache,        &o->max_age, &o->max_size, NULL,
-        NULL,     &o->server, &o->shapes, &o->device_class, &o->space,   &o->data_dir, NULL,
-        &o->seed, NULL,       NULL,       &o->key,          &o->trust};
-    return texts[key - KEY_DB];
-}
-
-static error_t parse_option(int key, char *argument, struct argp_state *state) {
-    options *o = state->input;
-    if (key == ARGP_KEY_INIT)
-        state->child_inputs[0] = &o->problem;
-    if (key == ARGP_KEY_ARG) {
-        if (o->count == ARGUMENTS_MAX)
-            argp_error(state, "more than %d arguments", ARGUMENTS_MAX);
-        o->arguments[o->count++] = argument;
-        return 0;
-    }
-    if (key < KEY_DB || key >= KEY_END)
-        return ARGP_ERR_UNKNOWN;
-    o->given |= HAS(key);
-    if (text_of(o, key))
-        *text_of(o, key) = argument;
-    o->json = o->json || key == KEY_JSON;
-    o->dry_run = o->dry_run || key == KEY_DRY_RUN;
-    o->no_color = o->no_color || key == KEY_NO_COLOR;
-    o->loss = o->loss || key == KEY_LOSS;
-    o->retry = o->retry || key == KEY_RETRY;
-    o->sign = o->sign || key == KEY_SIGN;
-    return 0;
-}
-
-static const struct argp_child children[] = {
-    {&tri_cli_problem_argp, 0, "The problem of explain (--op: of list, too)", 2}, {0}};
-
-static const struct argp parser = {
-    .options = argp_options,
-    .parser = parse_option,
-    .children = children,
-    .args_doc = "COMMAND [ARGUMENT...]",
-    .doc = "Shows and moves what triage has measured.\n"
-           "\n"
-           "  list                 the winner of each problem on each device\n"
-           "  show ID              one measurement: its id, or 4 digits and more of it\n"
-           "  show PROBLEM         all that is known of a problem, named as list prints\n"
-           "                       it: ranking, tie set, failures with their reasons\n"
-           "  explain              how a lookup would be answered: exact, nearest or\n"
-           "                       default; from where, at what loss, and why no other\n"
-           "                       kernel is taken (--shape, ... or --loss)\n"
-           "  verify               is the file sound, and every row as it was measured?\n"
-           "  export FILE.jsonl    writes every measurement, a JSON object on a line; - is\n"
-           "                       the standard output\n"
-           "  import FILE.jsonl    adds those of a file, or of the standard input (-);\n"
-           "                       bad lines are named and skipped\n"
-           "  key                  prints your public signing key; makes one the first time\n"
-           "  merge INTO.db FROM.db...\n"
-           "                       adds the measurements of other databases: in any\n"
-           "                       order, any number of times, the result is the same\n"
-           "  hash [FILE.db]       a hash that is equal for equal sets of measurements\n"
-           "  setup                makes or updates the tables and roles on a server\n"
-           "  sync                 moves measurements between the local file and a\n"
-           "                       server, both ways, until both have all\n"
-           "  enqueue              puts shapes on a server, for workers to tune\n"
-           "                       (triage_tune --worker)\n"
-           "  jobs                 each job: who works on it, how far it is, what came\n"
-           "                       of it or why it failed\n"
-           "  status               how much the database or a server knows, who works\n"
-           "                       on its jobs, what failed, when all will be done; and\n"
-           "                       which winners have drifted: a later measurement is\n"
-           "                       slower, and what had changed by then\n"
-           "  gc                   removes compiled kernels that were not used for\n"
-           "                       long; never a measurement\v"
-           "Exit codes: 0 done, 64 wrong usage, 65 bad input data (also: some rows were refused), 69 no such "
-           "device (explain), 70 out of memory, 74 input/output, 130 interrupted."};
+static const tri_cli_group groups[] = {{NULL, lines}, {0}};
 
 /* ---- what commands share -------------------------------------------------------------------------------- */
 
 static triage_status open_db(tri_store **out, const options *o, tri_store_mode mode) {
     char *path = NULL;
-    triage_status status = o->db ? tri_strdup(&path, o->db) : tri_cli_default_db(&path);
+    triage_status status = o->shared.db ? tri_strdup(&path, o->shared.db) : tri_cli_default_db(&path);
     tri_cli_warn_of_network(path);
     if (status == TRIAGE_OK)
         status = tri_store_open(out, path, mode);
@@ -202,10 +81,10 @@ static triage_status open_db(tri_store **out, const options *o, tri_store_mode m
 }
 
 static tri_cli_evidence_options evidence_options(const options *o) {
-    return (tri_cli_evidence_options){.device = o->device,
-                                      .op = o->problem.op,
-                                      .json = o->json,
-                                      .color = tri_cli_color(stdout, o->no_color)};
+    return (tri_cli_evidence_options){.device = o->shared.device,
+                                      .op = o->shared.problem.op,
+                                      .json = o->shared.json,
+                                      .color = tri_cli_color(stdout, o->shared.no_color)};
 }
 
 /* A source that is not there must not leave an empty database behind. */
@@ -214,7 +93,7 @@ static triage_status check_readable(const char *path) {
 }
 
 static triage_status print_result(const options *o, const char *kind, const tri_merge_result *result) {
-    if (o->json) {
+    if (o->shared.json) {
         json_t *document = tri_cli_json_new(kind);
         json_object_set_new(document, "read", json_integer(result->read));
         json_object_set_new(document, "added", json_integer(result->added));
@@ -256,7 +135,7 @@ static triage_status run_show(const options *o) {
     triage_status status = TRIAGE_OK;
     const tri_cli_evidence_options evidence = evidence_options(o);
     TRI_TRY(open_db(&store, o, TRI_STORE_READ));
-    TRI_TRY(tri_cli_show(store, o->arguments[1], &evidence));
+    TRI_TRY(tri_cli_show(store, o->shared.arguments[1], &evidence));
 done:
     tri_store_close(store);
     return status;
@@ -268,7 +147,7 @@ static triage_status run_verify(const options *o) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(open_db(&store, o, TRI_STORE_READ));
     TRI_TRY(tri_store_verify(&rows, store));
-    if (o->json) {
+    if (o->shared.json) {
         json_t *document = tri_cli_json_new("verify");
         json_object_set_new(document, "measurements", json_integer(rows));
         TRI_TRY(tri_cli_json_print(document));
@@ -298,7 +177,7 @@ static triage_status run_key(const options *o) {
         TRI_TRY(tri_signing_key_make(path));
     }
     TRI_TRY(tri_signing_key_read(&key, path));
-    if (o->json) {
+    if (o->shared.json) {
         json_t *document = tri_cli_json_new("key");
         json_object_set_new(document, "key", json_string(key.public_key));
         TRI_TRY(tri_cli_json_print(document));
@@ -321,7 +200,7 @@ static triage_status export_signed(int64_t *rows, tri_store *store, const option
     if (status == TRIAGE_E_NOT_FOUND)
         status = tri_cli_usage("%s: no signing key; triage_db key makes one", path);
     TRI_TRY(status);
-    TRI_TRY(tri_store_export_signed(rows, store, o->arguments[1], &key));
+    TRI_TRY(tri_store_export_signed(rows, store, o->shared.arguments[1], &key));
 done:
     tri_signing_key_wipe(&key);
     free(path);
@@ -332,22 +211,22 @@ static triage_status run_export(const options *o) {
     tri_store *store = NULL;
     int64_t rows = 0;
     triage_status status = TRIAGE_OK;
-    const bool to_stdout = strcmp(o->arguments[1], "-") == 0;
+    const bool to_stdout = strcmp(o->shared.arguments[1], "-") == 0;
     TRI_TRY(open_db(&store, o, TRI_STORE_READ));
-    if (to_stdout && (o->sign || o->json))
+    if (to_stdout && (o->sign || o->shared.json))
         TRI_TRY(tri_cli_usage("export - writes the measurements alone: leave out %s",
                               o->sign ? "--sign" : "--json"));
     TRI_TRY(o->sign     ? export_signed(&rows, store, o)
             : to_stdout ? tri_cli_export_to_stdout(&rows, store)
-                        : tri_store_export(&rows, store, o->arguments[1]));
+                        : tri_store_export(&rows, store, o->shared.arguments[1]));
     if (to_stdout) {
         fprintf(stderr, "triage_db: %" PRId64 " measurements written\n", rows);
-    } else if (o->json) {
+    } else if (o->shared.json) {
         json_t *document = tri_cli_json_new("export");
         json_object_set_new(document, "measurements", json_integer(rows));
         TRI_TRY(tri_cli_json_print(document));
     } else {
-        printf("%" PRId64 " measurements written to %s\n", rows, o->arguments[1]);
+        printf("%" PRId64 " measurements written to %s\n", rows, o->shared.arguments[1]);
     }
 done:
     tri_store_close(store);
@@ -360,7 +239,7 @@ static triage_status run_import(const options *o) {
     tri_admission *gate = NULL;
     tri_merge_result result;
     triage_status status = TRIAGE_OK;
-    const char *from = o->arguments[1];
+    const char *from = o->shared.arguments[1];
     char *kept = NULL;
     int fd = -1;
     if (strcmp(from, "-") == 0) {
@@ -370,7 +249,7 @@ static triage_status run_import(const options *o) {
         from = kept;
     }
     TRI_TRY(check_readable(from));
-    TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
+    TRI_TRY(tri_admission_open(&gate, o->shared.space, o->shared.data_dir));
     TRI_TRY(open_db(&store, o, TRI_STORE_WRITE));
     TRI_TRY(o->trust
                 ? tri_store_import_trusted(&result, store, from, o->trust, tri_admission_check, gate, &log)
@@ -392,15 +271,15 @@ static triage_status run_merge(const options *o) {
     tri_admission *gate = NULL;
     tri_merge_result total = {0}, one;
     triage_status status = TRIAGE_OK;
-    for (size_t i = 2; i < o->count; i++)
-        TRI_TRY(tri_store_is_url(o->arguments[i])
+    for (size_t i = 2; i < o->shared.argument_count; i++)
+        TRI_TRY(tri_store_is_url(o->shared.arguments[i])
                     ? tri_cli_usage("merge reads files; a server is read with sync --server URL")
-                    : check_readable(o->arguments[i]));
-    TRI_TRY(tri_admission_open(&gate, o->space, o->data_dir));
-    tri_cli_warn_of_network(o->arguments[1]);
-    TRI_TRY(tri_store_open(&store, o->arguments[1], TRI_STORE_WRITE));
-    for (size_t i = 2; i < o->count; i++) {
-        TRI_TRY(tri_store_merge(&one, store, o->arguments[i], tri_admission_check, gate, &log));
+                    : check_readable(o->shared.arguments[i]));
+    TRI_TRY(tri_admission_open(&gate, o->shared.space, o->shared.data_dir));
+    tri_cli_warn_of_network(o->shared.arguments[1]);
+    TRI_TRY(tri_store_open(&store, o->shared.arguments[1], TRI_STORE_WRITE));
+    for (size_t i = 2; i < o->shared.argument_count; i++) {
+        TRI_TRY(tri_store_merge(&one, store, o->shared.arguments[i], tri_admission_check, gate, &log));
         total.read += one.read;
         total.added += one.added;
         total.present += one.present;
@@ -418,14 +297,14 @@ static triage_status run_hash(const options *o) {
     tri_store *store = NULL;
     char hash[TRI_HASH_SIZE];
     triage_status status = TRIAGE_OK;
-    if (o->count == 2 && o->db)
+    if (o->shared.argument_count == 2 && o->shared.db)
         TRI_TRY(tri_cli_usage("hash takes FILE.db or --db, not both"));
-    if (o->count == 2)
-        TRI_TRY(tri_store_open(&store, o->arguments[1], TRI_STORE_READ));
+    if (o->shared.argument_count == 2)
+        TRI_TRY(tri_store_open(&store, o->shared.arguments[1], TRI_STORE_READ));
     else
         TRI_TRY(open_db(&store, o, TRI_STORE_READ));
     TRI_TRY(tri_store_hash(hash, store));
-    if (o->json) {
+    if (o->shared.json) {
         json_t *document = tri_cli_json_new("hash");
         json_object_set_new(document, "hash", json_string(hash));
         TRI_TRY(tri_cli_json_print(document));
@@ -439,9 +318,9 @@ done:
 
 static triage_status print_collected(const options *o, const tri_cli_cache_result *result) {
     char freed[TRI_CLI_NUMBER], kept[TRI_CLI_NUMBER];
-    if (o->json) {
+    if (o->shared.json) {
         json_t *document = tri_cli_json_new("gc");
-        json_object_set_new(document, "dry_run", json_boolean(o->dry_run));
+        json_object_set_new(document, "dry_run", json_boolean(o->shared.dry_run));
         json_object_set_new(document, "removed", json_integer(result->removed));
         json_object_set_new(document, "freed_bytes", json_integer(result->freed_bytes));
         json_object_set_new(document, "kept", json_integer(result->entries - result->removed));
@@ -449,7 +328,7 @@ static triage_status print_collected(const options *o, const tri_cli_cache_resul
         return tri_cli_json_print(document);
     }
     printf("%s %" PRId64 " compiled kernels (%s), %" PRId64 " kept (%s)\n",
-           o->dry_run ? "would remove" : "removed", result->removed,
+           o->shared.dry_run ? "would remove" : "removed", result->removed,
            tri_cli_bytes(freed, result->freed_bytes), result->entries - result->removed,
            tri_cli_bytes(kept, result->bytes - result->freed_bytes));
     return TRIAGE_OK;
@@ -465,8 +344,8 @@ static triage_status run_gc(const options *o) {
         TRI_TRY(tri_parse_double(&days, o->max_age, 0, 36500, "--max-age"));
     if (o->max_size)
         TRI_TRY(tri_parse_int64(&mib, o->max_size, 0, 1048576, "--max-size"));
-    TRI_TRY(o->cache ? tri_strdup(&cache, o->cache) : tri_cli_default_cache(&cache));
-    const tri_cli_cache_limits limits = {days * 86400, mib << 20, o->dry_run};
+    TRI_TRY(o->shared.cache_dir ? tri_strdup(&cache, o->shared.cache_dir) : tri_cli_default_cache(&cache));
+    const tri_cli_cache_limits limits = {days * 86400, mib << 20, o->shared.dry_run};
     TRI_TRY(tri_cli_cache_collect(&result, cache, &limits));
     TRI_TRY(print_collected(o, &result));
 done:
@@ -477,15 +356,15 @@ done:
 /* ---- with a server ---- */
 
 static tri_cli_fleet_options fleet_options(const options *o) {
-    return (tri_cli_fleet_options){.db = o->db,
-                                   .server = o->server,
+    return (tri_cli_fleet_options){.db = o->shared.db,
+                                   .server = o->shared.server,
                                    .shapes = o->shapes,
                                    .device_class = o->device_class,
-                                   .space = o->space,
-                                   .data_dir = o->data_dir,
+                                   .space = o->shared.space,
+                                   .data_dir = o->shared.data_dir,
                                    .retry = o->retry,
-                                   .json = o->json,
-                                   .color = tri_cli_color(stdout, o->no_color)};
+                                   .json = o->shared.json,
+                                   .color = tri_cli_color(stdout, o->shared.no_color)};
 }
 
 static triage_status run_setup(const options *o) {
@@ -515,18 +394,15 @@ static triage_status run_status(const options *o) {
 
 static triage_status run_explain(const options *o) {
     triage_status status = TRIAGE_OK;
-    int64_t seed = 1;
-    tri_cli_explain_options explain = {.problem = o->problem,
-                                       .db = o->db,
-                                       .device = o->device,
-                                       .space = o->space,
-                                       .data_dir = o->data_dir,
+    tri_cli_explain_options explain = {.problem = o->shared.problem,
+                                       .db = o->shared.db,
+                                       .device = o->shared.device,
+                                       .space = o->shared.space,
+                                       .data_dir = o->shared.data_dir,
                                        .loss = o->loss,
-                                       .json = o->json,
-                                       .color = tri_cli_color(stdout, o->no_color)};
-    if (o->seed)
-        TRI_TRY(tri_parse_int64(&seed, o->seed, 0, INT64_MAX, "--seed"));
-    explain.problem.seed = (uint64_t)seed;
+                                       .json = o->shared.json,
+                                       .color = tri_cli_color(stdout, o->shared.no_color)};
+    TRI_TRY(tri_cli_parse_seed(&explain.problem.seed, o->shared.seed));
     TRI_TRY(tri_cli_explain(&explain));
 done:
     return status;
@@ -536,50 +412,97 @@ typedef struct command {
     const char *name;
     size_t least, most; /* arguments after the name */
     const char *arguments;
-    unsigned allowed; /* options, beside --no-color */
+    const char *options; /* that mean something to it, beside --no-color; "problem": all that describe one */
     triage_status (*run)(const options *o);
 } command;
 
 static const command commands[] = {
-    {"list", 0, 0, "no arguments", HAS_DB | HAS(KEY_DEVICE) | HAS_OP | HAS_JSON, run_list},
-    {"show", 1, 1, "an id or a problem (in quotes)", HAS_DB | HAS(KEY_DEVICE) | HAS_JSON, run_show},
-    {"explain", 0, 0, "no arguments",
-     HAS_DB | HAS(KEY_DEVICE) | HAS_GATE | HAS(KEY_LOSS) | HAS(KEY_SEED) | HAS_PROBLEM | HAS_JSON,
-     run_explain},
-    {"verify", 0, 0, "no arguments", HAS_DB | HAS_JSON, run_verify},
-    {"export", 1, 1, "FILE.jsonl", HAS_DB | HAS(KEY_SIGN) | HAS(KEY_KEY) | HAS_JSON, run_export},
-    {"import", 1, 1, "FILE.jsonl", HAS_DB | HAS_GATE | HAS(KEY_TRUST) | HAS_JSON, run_import},
-    {"key", 0, 0, "no arguments", HAS(KEY_KEY) | HAS_JSON, run_key},
-    {"merge", 2, ARGUMENTS_MAX, "INTO.db FROM.db...", HAS_GATE | HAS_JSON, run_merge},
-    {"hash", 0, 1, "at most one FILE.db", HAS_DB | HAS_JSON, run_hash},
-    {"setup", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_JSON, run_setup},
-    {"sync", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_GATE | HAS_JSON, run_sync},
-    {"enqueue", 0, 0, "no arguments",
-     HAS_DB | HAS(KEY_SERVER) | HAS(KEY_SHAPES) | HAS(KEY_DEVICE_CLASS) | HAS(KEY_RETRY) | HAS_JSON,
-     run_enqueue},
-    {"jobs", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_JSON, run_jobs},
-    {"status", 0, 0, "no arguments", HAS_DB | HAS(KEY_SERVER) | HAS_JSON, run_status},
-    {"gc", 0, 0, "no arguments",
-     HAS(KEY_CACHE) | HAS(KEY_MAX_AGE) | HAS(KEY_MAX_SIZE) | HAS(KEY_DRY_RUN) | HAS_JSON, run_gc},
+    {"list", 0, 0, "no arguments", "db device op json", run_list},
+    {"show", 1, 1, "an id or a problem (in quotes)", "db device json", run_show},
+    {"explain", 0, 0, "no arguments", "db device space data-dir loss seed op problem json", run_explain},
+    {"verify", 0, 0, "no arguments", "db json", run_verify},
+    {"export", 1, 1, "FILE.jsonl", "db sign key json", run_export},
+    {"import", 1, 1, "FILE.jsonl", "db space data-dir trust json", run_import},
+    {"key", 0, 0, "no arguments", "key json", run_key},
+    {"merge", 2, SIZE_MAX, "INTO.db FROM.db...", "space data-dir json", run_merge},
+    {"hash", 0, 1, "at most one FILE.db", "db json", run_hash},
+    {"setup", 0, 0, "no arguments", "db server json", run_setup},
+    {"sync", 0, 0, "no arguments", "db server space data-dir json", run_sync},
+    {"enqueue", 0, 0, "no arguments", "db server shapes device-class retry json", run_enqueue},
+    {"jobs", 0, 0, "no arguments", "db server json", run_jobs},
+    {"status", 0, 0, "no arguments", "db server json", run_status},
+    {"gc", 0, 0, "no arguments", "cache-dir max-age max-size dry-run json", run_gc},
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
+static bool is_of_problem(const char *option) {
+    for (const tri_cli_line *line = lines; line->name; line++)
+        if (strcmp(line->name, option) == 0)
+            return false;
+    return true;
+}
+
+/* Is it one of the words of a list? */
+static bool has_word(const char *list, const char *word) {
+    const size_t size = strlen(word);
+    for (const char *at = list; at; at = strchr(at, ' ') ? strchr(at, ' ') + 1 : NULL)
+        if (strncmp(at, word, size) == 0 && (at[size] == ' ' || at[size] == '\0'))
+            return true;
+    return false;
+}
+
 /* Does a command have a meaning for the option of that name? */
 static bool takes(size_t at, const char *option) {
-    const unsigned allowed = commands[at].allowed | HAS(KEY_NO_COLOR);
-    for (const struct argp_option *o = argp_options; o->name; o++)
-        if (strcmp(o->name, option) == 0)
-            return (allowed & HAS(o->key)) != 0;
-    return (allowed & (strcmp(option, "op") == 0 ? HAS_OP | HAS_PROBLEM : HAS_PROBLEM)) != 0;
+    const char *taken = commands[at].options;
+    return strcmp(option, "no-color") == 0 || has_word(taken, option) ||
+           (is_of_problem(option) && has_word(taken, "problem"));
 }
 
 static const char *command_names[COMMANDS + 1];
-static const tri_cli_program program = {.name = "triage_db",
-                                        .about = "show and move what triage has measured",
-                                        .argp = &parser,
-                                        .commands = command_names,
-                                        .takes = takes};
+static const tri_cli_program program = {
+    .name = "triage_db",
+    .about = "show and move what triage has measured",
+    .arguments = "COMMAND [ARGUMENT...]",
+    .groups = groups,
+    .problem = "The problem of explain (--op: of list, too)",
+    .problem_last = true,
+    .commands = command_names,
+    .takes = takes,
+    .doc = "Shows and moves what triage has measured.\n"
+           "\n"
+           "  list                 the winner of each problem on each device\n"
+           "  show ID              one measurement: its id, or 4 digits and more of it\n"
+           "  show PROBLEM         all that is known of a problem, named as list prints\n"
+           "                       it: ranking, tie set, failures with their reasons\n"
+           "  explain              how a lookup would be answered: exact, nearest or\n"
+           "                       default; from where, at what loss, and why no other\n"
+           "                       kernel is taken (--shape, ... or --loss)\n"
+           "  verify               is the file sound, and every row as it was measured?\n"
+           "  export FILE.jsonl    writes every measurement, a JSON object on a line; - is\n"
+           "                       the standard output\n"
+           "  import FILE.jsonl    adds those of a file, or of the standard input (-);\n"
+           "                       bad lines are named and skipped\n"
+           "  key                  prints your public signing key; makes one the first time\n"
+           "  merge INTO.db FROM.db...\n"
+           "                       adds the measurements of other databases: in any\n"
+           "                       order, any number of times, the result is the same\n"
+           "  hash [FILE.db]       a hash that is equal for equal sets of measurements\n"
+           "  setup                makes or updates the tables and roles on a server\n"
+           "  sync                 moves measurements between the local file and a\n"
+           "                       server, both ways, until both have all\n"
+           "  enqueue              puts shapes on a server, for workers to tune\n"
+           "                       (triage_tune --worker)\n"
+           "  jobs                 each job: who works on it, how far it is, what came\n"
+           "                       of it or why it failed\n"
+           "  status               how much the database or a server knows, who works\n"
+           "                       on its jobs, what failed, when all will be done; and\n"
+           "                       which winners have drifted: a later measurement is\n"
+           "                       slower, and what had changed by then\n"
+           "  gc                   removes compiled kernels that were not used for\n"
+           "                       long; never a measurement\v"
+           "Exit codes: 0 done, 64 wrong usage, 65 bad input data (also: some rows were refused), 69 no such "
+           "device (explain), 70 out of memory, 74 input/output, 130 interrupted."};
 
 static void name_commands(void) {
     for (size_t i = 0; i < COMMANDS; i++)
@@ -599,48 +522,47 @@ static triage_status refuse_command(const char *typed) {
 
 /* NULL if there is none, with the message set. */
 static const command *find_command(const options *o) {
-    const size_t given = o->count ? o->count - 1 : 0;
-    for (size_t i = 0; o->count && i < COMMANDS; i++) {
+    const size_t given = o->shared.argument_count ? o->shared.argument_count - 1 : 0;
+    for (size_t i = 0; o->shared.argument_count && i < COMMANDS; i++) {
         const command *c = &commands[i];
-        if (strcmp(c->name, o->arguments[0]) != 0)
+        if (strcmp(c->name, o->shared.arguments[0]) != 0)
             continue;
         if (given >= c->least && given <= c->most)
             return c;
         tri_cli_usage("%s takes %s; %zu arguments given", c->name, c->arguments, given);
         return NULL;
     }
-    refuse_command(o->count ? o->arguments[0] : NULL);
+    refuse_command(o->shared.argument_count ? o->shared.arguments[0] : NULL);
     return NULL;
 }
 
 static triage_status check_urls(const options *o) {
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_cli_check_url(o->db));
-    TRI_TRY(tri_cli_check_url(o->server));
-    for (size_t i = 1; i < o->count; i++)
-        TRI_TRY(tri_cli_check_url(o->arguments[i]));
+    TRI_TRY(tri_cli_check_url(o->shared.db));
+    TRI_TRY(tri_cli_check_url(o->shared.server));
+    for (size_t i = 1; i < o->shared.argument_count; i++)
+        TRI_TRY(tri_cli_check_url(o->shared.arguments[i]));
 done:
     return status;
 }
 
 static triage_status check_options(const command *c, const options *o) {
-    const unsigned odd = o->given & ~(c->allowed | HAS(KEY_NO_COLOR));
-    for (size_t i = 0; argp_options[i].name; i++)
-        if (odd & HAS(argp_options[i].key))
-            return tri_cli_usage("--%s means nothing to %s", argp_options[i].name, c->name);
-    if (o->problem.given && !(c->allowed & HAS_PROBLEM))
-        return tri_cli_usage("--%s means nothing to %s", o->problem.given, c->name);
-    if (o->problem.op && !(c->allowed & (HAS_OP | HAS_PROBLEM)))
+    const size_t at = (size_t)(c - commands);
+    for (size_t i = 0; i < o->shared.typed_count; i++)
+        if (!takes(at, o->shared.typed[i]))
+            return tri_cli_usage("--%s means nothing to %s", o->shared.typed[i], c->name);
+    if (o->shared.problem.given && !takes(at, o->shared.problem.given))
+        return tri_cli_usage("--%s means nothing to %s", o->shared.problem.given, c->name);
+    if (o->shared.problem.op && !takes(at, "op"))
         return tri_cli_usage("--op means nothing to %s", c->name);
     return TRIAGE_OK;
 }
 
 int main(int argc, char **argv) {
-    static options o;
+    options o = {0};
     tri_cli_start();
     name_commands();
-    argp_program_version = "triage_db " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
-    tri_cli_parse(&program, argc, argv, &o);
+    tri_cli_parse(&program, argc, argv, &o.shared);
     const command *c = find_command(&o);
     triage_status status = c ? check_options(c, &o) : TRIAGE_E_INVALID;
     if (c && status == TRIAGE_OK)

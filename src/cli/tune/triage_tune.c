@@ -1,5 +1,4 @@
 /* triage_tune: finds the fastest right kernel for a problem on this machine, and remembers it. */
-#include <argp.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,183 +6,81 @@
 
 #include "cli/common/common.h"
 #include "cli/common/fleet.h"
-#include "cli/common/options.h"
 #include "cli/common/problem.h"
 #include "cli/common/progress.h"
+#include "cli/common/shared.h"
 #include "cli/tune/report.h"
 #include "cli/tune/fleet_worker.h"
 #include "store/sync_thread.h"
 
 typedef struct options {
-    tri_cli_problem_options problem;
-    const char *device, *target, *space, *strategy, *budget, *stop_gain, *time_limit, *seed, *jobs, *db,
-        *emit, *data_dir, *server, *lease, *wait, *cache;
-    bool worker, stay, compile_only, cold_start, force, dry_run, warm, json, quiet, verbose, no_color;
+    tri_cli_shared shared; /* first */
+    const char *target, *strategy, *budget, *stop_gain, *time_limit, *jobs, *emit, *lease;
+    bool compile_only, cold_start, force, worker, stay, verbose;
 } options;
 
 /* ---- the command line ------------------------------------------------------------------------------------- */
 
-enum {
-    KEY_DEVICE = 1000,
-    KEY_TARGET,
-    KEY_COMPILE_ONLY,
-    KEY_SPACE,
-    KEY_STRATEGY,
-    KEY_BUDGET,
-    KEY_STOP_GAIN,
-    KEY_TIME_LIMIT,
-    KEY_SEED,
-    KEY_JOBS,
-    KEY_DB,
-    KEY_COLD_START,
-    KEY_FORCE,
-    KEY_DRY_RUN,
-    KEY_EMIT,
-    KEY_WARM,
-    KEY_JSON,
-    KEY_NO_COLOR,
-    KEY_SERVER,
-    KEY_WORKER,
-    KEY_STAY,
-    KEY_LEASE,
-    KEY_WAIT,
-    KEY_CACHE_DIR,
-    KEY_DATA_DIR
-};
+#define TEXT(name, arg, member, help) TRI_CLI_TEXT(name, arg, options, member, help)
+#define FLAG(name, member, help) TRI_CLI_FLAG(name, 0, options, member, help)
 
-static const struct argp_option argp_options[] = {
-    {NULL, 0, NULL, 0, "Where and how", 2},
-    {"device", KEY_DEVICE, "DEVICE", 0,
-     "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host; with --worker also all, a "
-     "worker for each GPU",
-     2},
-    {"target", KEY_TARGET, "TARGET", 0,
-     "Architecture for --compile-only, --dry-run and --emit, e.g. sm_90a or host; no device is needed", 2},
-    {"compile-only", KEY_COMPILE_ONLY, NULL, 0,
-     "Compile every candidate for --target and run none; no GPU is needed. With --worker: those of the "
-     "waiting jobs, ahead of the GPU, which then need not try what does not compile or fit",
-     2},
-    {"space", KEY_SPACE, "FILE.lua", 0, "A search space of your own (default: the operation's)", 2},
-    {"strategy", KEY_STRATEGY, "NAME", 0,
-     "exhaustive, random, local, model (all: first the space's default and what is known of near problems), "
-     "or "
-     "a .lua file (default: exhaustive up to 400 configurations and within --budget, else model)",
-     2},
-    {"budget", KEY_BUDGET, "N", 0, "At most N candidates, 1 to 1000000000 (default: no limit)", 2},
-    {"stop-gain", KEY_STOP_GAIN, "PERCENT", 0,
-     "With the strategy model: stop when the next 20 candidates together are expected to gain less than "
-     "this, 0.01 to "
-     "50 (default: go on)",
-     2},
-    {"time-limit", KEY_TIME_LIMIT, "S", 0,
-     "Stop after S seconds, up to 1e9, with what is known (default: none)", 2},
-    {"seed", KEY_SEED, "N", 0, "Of the pattern, the inputs and the strategy, 0 to 2^63-1 (default 1)", 2},
-    {"jobs", KEY_JOBS, "N", 0, "Compilers at work at once, 1 to 256 (default: the cores)", 2},
-    {"warm", KEY_WARM, NULL, 0, "Time with a warm L2 cache (default: cold)", 2},
-    {"cold-start", KEY_COLD_START, NULL, 0,
-     "Do not begin with what the database, or else the shipped evidence, knows to be fast on near problems "
-     "(default: those right after the space's default, at most 12)",
-     2},
-    {"force", KEY_FORCE, NULL, 0, "Measure again what the database knows", 2},
-    {"dry-run", KEY_DRY_RUN, NULL, 0, "List the candidates; compile and measure nothing", 2},
-    {"emit", KEY_EMIT, "CONFIG|best|default|RANK", 0,
-     "Print the exact source of a candidate: of a configuration, e.g. \"wmma tile_m=64 ...\", of the space's "
-     "default, or of "
-     "the best or RANK-th that the database knows on this device",
-     2},
-    {"worker", KEY_WORKER, NULL, 0,
-     "Work on the jobs of a server (triage_db enqueue) one after the other, instead of on one problem", 2},
-    {"stay", KEY_STAY, NULL, 0, "With --worker: wait for more jobs when there are none", 2},
-    {"lease", KEY_LEASE, "S", 0,
-     "With --worker: if it is not heard of for S seconds, 1 to 86400, its job goes to another worker "
-     "(default 120)",
-     2},
-    {"wait", KEY_WAIT, "S", 0, TRI_CLI_WAIT_HELP, 2},
-    {NULL, 0, NULL, 0, "Files and output", 3},
-    {"cache-dir", KEY_CACHE_DIR, "DIR|none", 0, TRI_CLI_CACHE_HELP, 3},
-    {"db", KEY_DB, "PATH|URL", 0,
-     "The tuning database: a file (default $XDG_DATA_HOME/triage/triage.db, else ~/.local/share/...), or "
-     "postgresql://USER@HOST/DATABASE: the default file, kept in step with that server in the background",
-     3},
-    {"server", KEY_SERVER, "URL", 0, "The server to keep in step with, when --db names a file", 3},
-    {"data-dir", KEY_DATA_DIR, "DIR", 0, "Read templates/ and tuner/ from here (default: those built in)", 3},
-    {"json", KEY_JSON, NULL, 0, "JSON on stdout; times in nanoseconds, sizes in bytes", 3},
-    {"quiet", 'q', NULL, 0, "No talk and no progress on stderr", 3},
-    {"verbose", 'v', NULL, 0, "A line on stderr for each candidate; every row in the table", 3},
-    {"no-color", KEY_NO_COLOR, NULL, 0, "No colour (also: NO_COLOR)", 3},
+static const tri_cli_line run_lines[] = {
+    TRI_CLI_DEVICE("; with --worker also all, a worker for each GPU"),
+    TEXT("target", "TARGET", target,
+         "Architecture for --compile-only, --dry-run and --emit, e.g. sm_90a or host; no device is needed"),
+    FLAG("compile-only", compile_only,
+         "Compile every candidate for --target and run none; no GPU is needed. With --worker: those of the "
+         "waiting jobs, ahead of the GPU, which then need not try what does not compile or fit"),
+    TRI_CLI_OWN_SPACE,
+    TEXT("strategy", "NAME", strategy,
+         "exhaustive, random, local, model (all: first the space's default and what is known of near "
+         "problems), or a .lua file (default: exhaustive up to 400 configurations and within --budget, else "
+         "model)"),
+    TEXT("budget", "N", budget, "At most N candidates, 1 to 1000000000 (default: no limit)"),
+    TEXT("stop-gain", "PERCENT", stop_gain,
+         "With the strategy model: stop when the next 20 candidates together are expected to gain less than "
+         "this, 0.01 to 50 (default: go on)"),
+    TEXT("time-limit", "S", time_limit,
+         "Stop after S seconds, up to 1e9, with what is known (default: none)"),
+    TRI_CLI_SEED("Of the pattern, the inputs and the strategy"),
+    TEXT("jobs", "N", jobs, "Compilers at work at once, 1 to 256 (default: the cores)"),
+    TRI_CLI_WARM,
+    FLAG("cold-start", cold_start,
+         "Do not begin with what the database, or else the shipped evidence, knows to be fast on near "
+         "problems (default: those right after the space's default, at most 12)"),
+    FLAG("force", force, "Measure again what the database knows"),
+    TRI_CLI_FLAG("dry-run", 0, tri_cli_shared, dry_run, "List the candidates; compile and measure nothing"),
+    TEXT("emit", "CONFIG|best|default|RANK", emit,
+         "Print the exact source of a candidate: of a configuration, e.g. \"wmma tile_m=64 ...\", of the "
+         "space's default, or of the best or RANK-th that the database knows on this device"),
+    FLAG("worker", worker,
+         "Work on the jobs of a server (triage_db enqueue) one after the other, instead of on one problem"),
+    FLAG("stay", stay, "With --worker: wait for more jobs when there are none"),
+    TEXT("lease", "S", lease,
+         "With --worker: if it is not heard of for S seconds, 1 to 86400, its job goes to another worker "
+         "(default 120)"),
+    TRI_CLI_WAIT,
     {0}};
 
-static void set_flag(options *o, int key) {
-    bool *const flags[] = {&o->worker, &o->stay,     &o->compile_only, &o->force,   &o->dry_run,   &o->warm,
-                           &o->json,   &o->no_color, &o->quiet,        &o->verbose, &o->cold_start};
-    static const int keys[] = {KEY_WORKER,  KEY_STAY, KEY_COMPILE_ONLY, KEY_FORCE,
-                               KEY_DRY_RUN, KEY_WARM, KEY_JSON,         KEY_NO_COLOR,
-                               'q',         'v',      KEY_COLD_START};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        if (keys[i] == key)
-            *flags[i] = true;
-}
+static const tri_cli_line file_lines[] = {
+    TRI_CLI_CACHE_DIR,
+    TRI_CLI_DB(": the default file, kept in step with that server in the background"),
+    TRI_CLI_SERVER("The server to keep in step with, when --db names a file"),
+    TRI_CLI_DATA_DIR("Read"),
+    TRI_CLI_JSON,
+    TRI_CLI_QUIET,
+    TRI_CLI_FLAG("verbose", 'v', options, verbose,
+                 "A line on stderr for each candidate; every row in the table"),
+    TRI_CLI_NO_COLOR,
+    {0}};
 
-static const char **text_of(options *o, int key) {
-    switch (key) {
-    case KEY_DEVICE:
-        return &o->device;
-    case KEY_TARGET:
-        return &o->target;
-    case KEY_SPACE:
-        return &o->space;
-    case KEY_STRATEGY:
-        return &o->strategy;
-    case KEY_BUDGET:
-        return &o->budget;
-    case KEY_STOP_GAIN:
-        return &o->stop_gain;
-    case KEY_TIME_LIMIT:
-        return &o->time_limit;
-    case KEY_SEED:
-        return &o->seed;
-    case KEY_JOBS:
-        return &o->jobs;
-    case KEY_DB:
-        return &o->db;
-    case KEY_EMIT:
-        return &o->emit;
-    case KEY_DATA_DIR:
-        return &o->data_dir;
-    case KEY_SERVER:
-        return &o->server;
-    case KEY_LEASE:
-        return &o->lease;
-    case KEY_WAIT:
-        return &o->wait;
-    case KEY_CACHE_DIR:
-        return &o->cache;
-    default:
-        return NULL;
-    }
-}
+static const tri_cli_group groups[] = {{"Where and how", run_lines}, {"Files and output", file_lines}, {0}};
 
-static error_t parse_option(int key, char *argument, struct argp_state *state) {
-    options *o = state->input;
-    if (key == ARGP_KEY_INIT)
-        state->child_inputs[0] = &o->problem;
-    if (key == ARGP_KEY_ARG)
-        argp_error(state, "unexpected argument '%s'", argument);
-    if (key < 0x1000000 && argument && text_of(o, key))
-        *text_of(o, key) = argument;
-    else if (key == 'q' || key == 'v' || (key >= KEY_DEVICE && key <= KEY_DATA_DIR))
-        set_flag(o, key);
-    else
-        return ARGP_ERR_UNKNOWN;
-    return 0;
-}
-
-static const struct argp_child children[] = {{&tri_cli_problem_argp, 0, "The problem", 1}, {0}};
-
-static const struct argp parser = {
-    .options = argp_options,
-    .parser = parse_option,
-    .children = children,
+static const tri_cli_program program = {
+    .name = "triage_tune",
+    .about = "find the fastest right kernel for a problem, and remember it",
+    .problem = "The problem",
+    .groups = groups,
     .doc =
         "Finds the fastest kernel for a block-sparse product on this machine: every candidate is compiled, "
         "proved right against float64, timed, and stored. So is the dense product of cuBLAS (OpenBLAS on the "
@@ -197,15 +94,10 @@ static const struct argp parser = {
         "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 no candidate was "
         "right, 74 input/output, 130 interrupted with results kept."};
 
-static const tri_cli_program program = {.name = "triage_tune",
-                                        .about =
-                                            "find the fastest right kernel for a problem, and remember it",
-                                        .argp = &parser};
-
 /* ---- from texts to what they mean --------------------------------------------------------------------------- */
 
 static triage_status check_modes(const options *o) {
-    int modes = o->compile_only + o->dry_run + (o->emit != NULL);
+    int modes = o->compile_only + o->shared.dry_run + (o->emit != NULL);
     if (modes > 1)
         return tri_cli_usage("only one of --compile-only, --dry-run and --emit can be asked for");
     if (o->target && modes == 0)
@@ -213,16 +105,16 @@ static triage_status check_modes(const options *o) {
             "--target %.32s goes with --compile-only, --dry-run or --emit; a run is for --device", o->target);
     if (o->compile_only && !o->target)
         return tri_cli_usage("--compile-only needs --target, e.g. sm_90a or host");
-    if (o->target && o->device)
+    if (o->target && o->shared.device)
         return tri_cli_usage("--target and --device exclude each other");
-    if (o->quiet && o->verbose)
+    if (o->shared.quiet && o->verbose)
         return tri_cli_usage("--quiet and --verbose exclude each other");
     return TRIAGE_OK;
 }
 
 static triage_status check_worker(const options *o) {
-    const bool url = o->server || (o->db && tri_store_is_url(o->db));
-    const tri_cli_problem_options *p = &o->problem;
+    const bool url = o->shared.server || (o->shared.db && tri_store_is_url(o->shared.db));
+    const tri_cli_problem_options *p = &o->shared.problem;
     if ((o->stay || o->lease) && !o->worker)
         return tri_cli_usage("--stay and --lease go with --worker");
     if (!o->worker)
@@ -231,42 +123,31 @@ static triage_status check_worker(const options *o) {
         return tri_cli_usage("--worker needs a server: --db postgresql://USER@HOST/DATABASE");
     if (p->given)
         return tri_cli_usage("--worker takes its problems from the server: leave out --%s", p->given);
-    if (o->dry_run || o->emit)
-        return tri_cli_usage("--worker works on jobs: leave out %s", o->dry_run ? "--dry-run" : "--emit");
+    if (o->shared.dry_run || o->emit)
+        return tri_cli_usage("--worker works on jobs: leave out %s",
+                             o->shared.dry_run ? "--dry-run" : "--emit");
     return TRIAGE_OK;
 }
 
 static triage_status check_server(const options *o) {
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_cli_check_url(o->db));
-    TRI_TRY(tri_cli_check_url(o->server));
-    if (o->server && !tri_store_is_url(o->server))
+    TRI_TRY(tri_cli_check_url(o->shared.db));
+    TRI_TRY(tri_cli_check_url(o->shared.server));
+    if (o->shared.server && !tri_store_is_url(o->shared.server))
         TRI_TRY(tri_cli_usage("--server is a postgresql:// URL; a file goes with --db"));
-    if (o->server && o->db && tri_store_is_url(o->db))
+    if (o->shared.server && o->shared.db && tri_store_is_url(o->shared.db))
         TRI_TRY(tri_cli_usage("--db and --server are both servers: --db is the local file"));
 done:
     return status;
 }
 
-static triage_status check_device(const char *device, bool worker) {
-    int64_t number = 0;
-    if (strcmp(device, "all") == 0)
-        return worker ? TRIAGE_OK : tri_cli_usage("--device all goes with --worker: a run is for one device");
-    if (strcmp(device, "auto") == 0 || strcmp(device, "cuda") == 0 || strcmp(device, "host") == 0)
-        return TRIAGE_OK;
-    if (strncmp(device, "cuda:", 5) == 0)
-        return tri_parse_int64(&number, device + 5, 0, 1023, "--device's number");
-    return tri_cli_usage("--device %.32s is not one of auto, all, cuda, cuda:N, host", device);
-}
-
 static triage_status parse_numbers(tri_tune_options *out, const options *o) {
-    int64_t budget = 0, seed = 1, jobs = 0;
+    int64_t budget = 0, jobs = 0;
     double gain = 0;
     triage_status status = TRIAGE_OK;
     if (o->budget)
         TRI_TRY(tri_parse_int64(&budget, o->budget, 1, 1000000000, "--budget"));
-    if (o->seed)
-        TRI_TRY(tri_parse_int64(&seed, o->seed, 0, INT64_MAX, "--seed"));
+    TRI_TRY(tri_cli_parse_seed(&out->seed, o->shared.seed));
     if (o->jobs)
         TRI_TRY(tri_parse_int64(&jobs, o->jobs, 1, 256, "--jobs"));
     if (o->stop_gain)
@@ -275,7 +156,6 @@ static triage_status parse_numbers(tri_tune_options *out, const options *o) {
         TRI_TRY(tri_parse_double(&out->time_limit_s, o->time_limit, 1e-3, 1e9, "--time-limit"));
     out->budget = (size_t)budget;
     out->stop_gain = gain / 100;
-    out->seed = (uint64_t)seed;
     out->jobs = (int)jobs;
 done:
     return status;
@@ -366,38 +246,40 @@ static void free_setup(setup *s) {
 static triage_status make_setup(setup *out, const options *o) {
     tri_tune_options *tune = &out->tune;
     triage_status status = TRIAGE_OK;
-    *tune = (tri_tune_options){.device = o->device ? o->device : "auto",
+    *tune = (tri_tune_options){.device = o->shared.device ? o->shared.device : "auto",
                                .target = o->target,
                                .compile_only = o->compile_only,
-                               .data_dir = o->data_dir,
-                               .space_path = o->space,
+                               .data_dir = o->shared.data_dir,
+                               .space_path = o->shared.space,
                                .strategy = o->strategy,
                                .cold_start = o->cold_start,
                                .force = o->force,
-                               .warm = o->warm,
+                               .warm = o->shared.warm,
                                .dense = true};
     TRI_TRY(check_modes(o));
     TRI_TRY(check_server(o));
     TRI_TRY(check_worker(o));
-    TRI_TRY(check_device(tune->device, o->worker));
+    TRI_TRY(tri_cli_check_device(tune->device, true));
+    if (strcmp(tune->device, "all") == 0 && !o->worker)
+        TRI_TRY(tri_cli_usage("--device all goes with --worker: a run is for one device"));
     TRI_TRY(check_strategy(o->strategy));
     TRI_TRY(check_stop_gain(o));
     TRI_TRY(check_lua(o->strategy, "--strategy"));
-    TRI_TRY(check_lua(o->space, "--space"));
+    TRI_TRY(check_lua(o->shared.space, "--space"));
     TRI_TRY(parse_numbers(tune, o));
     TRI_TRY(worker_path(&out->worker));
-    TRI_TRY(tri_cli_choose_cache(&out->cache, o->cache));
-    TRI_TRY(tri_cli_parse_wait(&tune->patience, o->wait));
+    TRI_TRY(tri_cli_choose_cache(&out->cache, o->shared.cache_dir));
+    TRI_TRY(tri_cli_parse_wait(&tune->patience, o->shared.wait));
     tune->worker_path = out->worker;
     tune->cache_dir = out->cache;
-    out->log = (tri_log){tri_cli_log, (void *)(uintptr_t)&o->quiet};
+    out->log = (tri_log){tri_cli_log, (void *)(uintptr_t)&o->shared.quiet};
     tune->log = &out->log;
     tune->lock_dir = tri_cli_lock_dir();
-    if ((o->compile_only && !o->worker) || o->dry_run || o->emit)
+    if ((o->compile_only && !o->worker) || o->shared.dry_run || o->emit)
         goto done; /* nothing to remember */
-    const bool is_url = o->db && tri_store_is_url(o->db);
-    out->server = is_url ? o->db : o->server;
-    TRI_TRY(o->db && !is_url ? tri_strdup(&out->db, o->db) : tri_cli_default_db(&out->db));
+    const bool is_url = o->shared.db && tri_store_is_url(o->shared.db);
+    out->server = is_url ? o->shared.db : o->shared.server;
+    TRI_TRY(o->shared.db && !is_url ? tri_strdup(&out->db, o->shared.db) : tri_cli_default_db(&out->db));
     TRI_TRY(check_db(out->db));
     tri_cli_warn_of_network(out->db);
     tune->db_path = out->db;
@@ -413,10 +295,10 @@ static triage_status find_info(tri_device_info *out, const tri_tune_options *tun
 
 static triage_status print_configs(const options *o, const tri_configs *configs, const tri_device_info *info,
                                    const char *key) {
-    if (!o->json) {
+    if (!o->shared.json) {
         for (size_t i = 0; i < configs->count; i++)
             printf("%s%s\n", configs->text[i], i == configs->default_index ? "  (default)" : "");
-        if (!o->quiet)
+        if (!o->shared.quiet)
             fprintf(stderr, "%zu configurations for %s\n", configs->count, info->name);
         return TRIAGE_OK;
     }
@@ -463,7 +345,7 @@ static triage_status known_config(char **out, const options *o, const char *prob
     char *path = NULL;
     ranked found = {0};
     triage_status status = TRIAGE_OK;
-    TRI_TRY(o->db ? tri_strdup(&path, o->db) : tri_cli_default_db(&path));
+    TRI_TRY(o->shared.db ? tri_strdup(&path, o->shared.db) : tri_cli_default_db(&path));
     TRI_TRY(tri_store_open(&store, path, TRI_STORE_READ));
     TRI_TRY(tri_store_best(store, problem, device, rank, keep_config, &found));
     if (found.count < rank)
@@ -513,7 +395,7 @@ static triage_status emit(const options *o, tri_space *space, const tri_problem 
     triage_status status = TRIAGE_OK;
     TRI_TRY(emitted_config(&config, o, space, problem, info));
     TRI_TRY(tri_space_candidate(&candidate, space, problem, info, config));
-    TRI_TRY(tri_render(&source, &candidate, o->data_dir));
+    TRI_TRY(tri_render(&source, &candidate, o->shared.data_dir));
     TRI_TRY(tri_source_flatten(&text, &source));
     fputs(text, stdout);
 done:
@@ -525,7 +407,7 @@ done:
 }
 
 static triage_status show(const options *o, const setup *s, tri_cli_problem *problem) {
-    tri_space_options space_options = {.data_dir = o->data_dir, .path = o->space};
+    tri_space_options space_options = {.data_dir = o->shared.data_dir, .path = o->shared.space};
     tri_device_info info;
     tri_space *space = NULL;
     triage_status status = TRIAGE_OK;
@@ -587,7 +469,7 @@ static triage_status start_sync(tri_sync_thread **out, tri_admission **gate, con
                                 const tri_log *log) {
     if (!s->server || !s->db || o->compile_only)
         return TRIAGE_OK;
-    triage_status status = tri_admission_open(gate, o->space, o->data_dir);
+    triage_status status = tri_admission_open(gate, o->shared.space, o->shared.data_dir);
     if (status != TRIAGE_OK)
         return status;
     return tri_sync_thread_new(out, &(tri_sync_thread_options){.local_path = s->db,
@@ -605,7 +487,7 @@ static void end_sync(tri_sync_thread *sync, const options *o) {
     if (tri_sync_thread_free(sync, &moved) != TRIAGE_OK)
         tri_cli_error("warning: not all is on the server (%s): triage_db sync sends the rest",
                       triage_last_error());
-    else if (!o->quiet)
+    else if (!o->shared.quiet)
         tri_cli_error("server: %lld measurements sent, %lld received", (long long)moved.sent,
                       (long long)moved.received);
 }
@@ -616,14 +498,15 @@ static void warn_if_busy(const options *o, const setup *s) {
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     const bool host = strcmp(s->tune.device, "host") == 0 ||
                       (strcmp(s->tune.device, "auto") == 0 && access("/dev/nvidiactl", F_OK) != 0);
-    if (o->quiet || o->compile_only || !host || getloadavg(&load, 1) != 1 || load < 0.5 * (double)cores)
+    if (o->shared.quiet || o->compile_only || !host || getloadavg(&load, 1) != 1 ||
+        load < 0.5 * (double)cores)
         return;
     fprintf(stderr, "triage_tune: this machine is busy (load %.1f on %ld cores): times may be too long\n",
             load, cores);
 }
 
 static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
-    const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->quiet};
+    const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->shared.quiet};
     tri_sync_thread *sync = NULL;
     tri_admission *gate = NULL;
     tri_tune_result result = {.winner = -1};
@@ -634,7 +517,7 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     if (!o->compile_only)
         TRI_TRY(tri_cli_problem_fits(&problem->problem));
     TRI_TRY(start_sync(&sync, &gate, o, s, &log));
-    tri_cli_progress_start(&t.progress, o->quiet || o->verbose);
+    tri_cli_progress_start(&t.progress, o->shared.quiet || o->verbose);
     status = tri_tune_run(&result, &problem->problem, tri_cli_pattern(problem), &s->tune, on_progress, &t);
     tri_cli_progress_clear(&t.progress);
     if (!result.problem_key) /* it never came to a result */
@@ -645,10 +528,10 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
                               .result = &result,
                               .compile_only = o->compile_only,
                               .verbose = o->verbose,
-                              .color = tri_cli_color(stdout, o->no_color),
+                              .color = tri_cli_color(stdout, o->shared.no_color),
                               .seed = s->tune.seed,
                               .db_path = s->tune.db_path};
-    printed = o->json ? tri_cli_tune_json(&view) : tri_cli_tune_print(&view);
+    printed = o->shared.json ? tri_cli_tune_json(&view) : tri_cli_tune_print(&view);
     status = status != TRIAGE_OK ? status : printed;
 done:
     tri_tune_result_free(&result);
@@ -674,8 +557,8 @@ static triage_status work(const options *o, setup *s, char *const *argv) {
                                         .server = s->server,
                                         .lease_s = lease_s,
                                         .stay = o->stay,
-                                        .quiet = o->quiet,
-                                        .json = o->json};
+                                        .quiet = o->shared.quiet,
+                                        .json = o->shared.json};
     status = strcmp(s->tune.device, "all") == 0 ? tri_cli_work_on_all(&how, argv) : tri_cli_work(&how);
 done:
     return status;
@@ -687,16 +570,15 @@ int main(int argc, char **argv) {
     tri_cli_problem problem = {0};
     triage_status status = TRIAGE_OK;
     tri_cli_start();
-    argp_program_version = "triage_tune " TRIAGE_VERSION; /* a definition of ours would be hidden from libc */
-    tri_cli_parse(&program, argc, argv, &o);
+    tri_cli_parse(&program, argc, argv, &o.shared);
     TRI_TRY(make_setup(&s, &o));
     if (o.worker) {
         status = work(&o, &s, argv);
         goto done;
     }
-    o.problem.seed = s.tune.seed;
-    TRI_TRY(tri_cli_problem_make(&problem, &o.problem));
-    status = o.dry_run || o.emit ? show(&o, &s, &problem) : run(&o, &s, &problem);
+    o.shared.problem.seed = s.tune.seed;
+    TRI_TRY(tri_cli_problem_make(&problem, &o.shared.problem));
+    status = o.shared.dry_run || o.emit ? show(&o, &s, &problem) : run(&o, &s, &problem);
 done:
     tri_cli_problem_free(&problem);
     free_setup(&s);

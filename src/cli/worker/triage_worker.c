@@ -1,6 +1,5 @@
 /* The program that triage_tune starts to compile and to measure in, and in which whoever opens a space file of a
  * stranger's has its Lua run. Not for hands: it talks over a socket that it inherits. */
-#include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -34,12 +33,12 @@ static void die_plainly(void) {
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 }
 
-static const struct argp parser = {
+static const tri_cli_program program = {
+    .name = "triage_worker",
+    .about = "what triage_tune compiles and measures in",
     .doc = "What triage_tune starts to compile and to measure in, so that a candidate that crashes or hangs "
            "takes only "
            "that process with it.\nIt has no options and is not for hands: see triage_tune --help."};
-static const tri_cli_program program = {
-    .name = "triage_worker", .about = "what triage_tune compiles and measures in", .argp = &parser};
 
 /* "triage_worker space PID": PID is that of the process whose main thread started us, else 0; then the end of the socket
  * is what tells us that it is gone. */
@@ -69,8 +68,8 @@ static void keep_libraries_readable(void) {
 
 int main(int argc, char **argv) {
     if (argc == 2 && strncmp(argv[1], "--", 2) == 0) {
-        argp_program_version = "triage_worker " TRIAGE_VERSION;
-        tri_cli_parse(&program, argc, argv, NULL);
+        tri_cli_shared none = {0};
+        tri_cli_parse(&program, argc, argv, &none);
     }
     if (argc >= 4 && strcmp(argv[1], "guard") == 0)
         return tri_guard_run(argv + 2);
