@@ -492,14 +492,14 @@ done:
 
 static triage_status find_default(tri_found *out, const inquiry *asked) {
     triage_status status = TRIAGE_OK;
-    tri_configs configs = {0};
+    char *config = NULL;
     rendering made = {0};
-    TRI_TRY(tri_space_enumerate(&configs, asked->space, asked->problem, asked->info));
-    TRI_TRY(make_rendering(&made, asked, asked->problem, configs.text[configs.default_index]));
+    TRI_TRY(tri_space_default(&config, asked->space, asked->problem, asked->info));
+    TRI_TRY(make_rendering(&made, asked, asked->problem, config));
     TRI_TRY(accept(out, &made, TRIAGE_SOURCE_DEFAULT, NULL));
 done:
     rendering_free(&made);
-    tri_configs_free(&configs);
+    free(config);
     return status;
 }
 

@@ -10,7 +10,7 @@
 #define SHOWN_MAX 60
 
 /* Fixed stack slots of a call that asks Lua. The functions get the configuration behind a window. */
-enum { SLOT_PROBLEM = 1, SLOT_DEVICE, SLOT_CONFIG, SLOT_CONFIG_SEEN };
+enum { SLOT_PROBLEM = 1, SLOT_DEVICE, SLOT_CONFIG, SLOT_CONFIG_SEEN, SLOT_CONFIG_WATCHED };
 
 /* ---- what the functions get ---- */
 
@@ -18,7 +18,8 @@ static int refuse_write(lua_State *L) {
     return luaL_error(L, "problem, configuration and device can only be read");
 }
 
-/* Pushes a value through which the fields of the table at index can be read and nothing written. */
+/* Pushes a value through which the fields of the table at index can be read and nothing written; or a function in its
+ * place reads them. */
 static void push_window(lua_State *L, int index) {
     lua_newuserdatauv(L, 0, 0);
     lua_createtable(L, 0, 2);
@@ -63,27 +64,47 @@ void tri_push_question(lua_State *L, const tri_question *question, const tri_spa
     push_window(L, SLOT_CONFIG);
 }
 
+void tri_push_axis_value(lua_State *L, const tri_axis_value *value) {
+    if (value->is_integer)
+        lua_pushinteger(L, value->number);
+    else
+        lua_pushstring(L, value->text);
+}
+
 void tri_set_config(lua_State *L, const tri_space_kernel *kernel, const int32_t *point) {
     for (size_t i = 0; i < kernel->axis_count; i++) {
-        const tri_axis_value *value = &kernel->axes[i].values[point[i]];
-        if (value->is_integer)
-            lua_pushinteger(L, value->number);
-        else
-            lua_pushstring(L, value->text);
+        tri_push_axis_value(L, &kernel->axes[i].values[point[i]]);
         lua_setfield(L, SLOT_CONFIG, kernel->axes[i].name);
     }
 }
 
+void tri_watch_config(lua_State *L) {
+    push_window(L, SLOT_CONFIG_WATCHED);
+    lua_remove(L, SLOT_CONFIG_WATCHED);
+}
+
 /* ---- asking ---- */
+
+static void push_call(lua_State *L, int function, int config) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, function);
+    lua_pushvalue(L, SLOT_PROBLEM);
+    lua_pushvalue(L, config);
+    lua_pushvalue(L, SLOT_DEVICE);
+}
 
 /* Calls a function of the sandbox with (problem, config, device); its answer is pushed. */
 static void ask(lua_State *L, int function) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, function);
-    tri_sandbox_at(L, -1);
-    lua_pushvalue(L, SLOT_PROBLEM);
-    lua_pushvalue(L, SLOT_CONFIG_SEEN);
-    lua_pushvalue(L, SLOT_DEVICE);
+    push_call(L, function, SLOT_CONFIG_SEEN);
+    tri_sandbox_at(L, -4);
     lua_call(L, 3, 1);
+}
+
+int tri_ask_constraint(lua_State *L, int function) {
+    push_call(L, function, SLOT_CONFIG_WATCHED);
+    const int code = lua_pcall(L, 3, 1, 0);
+    if (code != LUA_OK && (code == LUA_ERRMEM || tri_sandbox_is_spent(L)))
+        lua_error(L);
+    return code;
 }
 
 int32_t tri_first_violated(lua_State *L, const tri_space_kernel *kernel) {

@@ -1,5 +1,6 @@
 #include "space/local.h"
 
+#include "space/judge.h"
 #include "space/legal.h"
 #include "space/load.h"
 
@@ -12,27 +13,14 @@ static tri_sandbox *sandbox_of(const tri_space *space) {
 
 /* ---- judging ---- */
 
-typedef struct judge_job {
-    const tri_question *question;
-    const tri_space_kernel *kernel;
-    int32_t *verdicts;
-} judge_job;
-
-static triage_status judge_in_lua(lua_State *L, void *user) {
-    const judge_job *job = user;
-    tri_point point = {0};
-    int32_t *verdict = job->verdicts;
-    tri_push_question(L, job->question, job->kernel);
-    do {
-        tri_set_config(L, job->kernel, point);
-        *verdict++ = tri_first_violated(L, job->kernel);
-    } while (tri_next_point(job->kernel, point));
-    return TRIAGE_OK;
-}
-
-static triage_status judge(int32_t *verdicts, tri_space *space, const tri_question *question, size_t kernel) {
-    judge_job job = {question, &space->kernels[kernel], verdicts};
-    return tri_sandbox_call(sandbox_of(space), judge_in_lua, &job, space->file);
+static triage_status judge(tri_verdicts *out, tri_space *space, const tri_question *question, size_t kernel) {
+    tri_judge *made = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_judge_open(&made, &space->kernels[kernel], question, out));
+    status = tri_sandbox_call(sandbox_of(space), tri_judge_in_lua, made, space->file);
+done:
+    tri_judge_free(made);
+    return status;
 }
 
 /* ---- filling ---- */

@@ -16,13 +16,12 @@ size_t tri_kernel_points(const tri_space_kernel *kernel) {
     return points;
 }
 
-bool tri_next_point(const tri_space_kernel *kernel, int32_t *point) {
+void tri_point_of(int32_t *point, const tri_space_kernel *kernel, int32_t number) {
     for (size_t i = kernel->axis_count; i-- > 0;) {
-        if ((size_t)++point[i] < kernel->axes[i].count)
-            return true;
-        point[i] = 0;
+        const int32_t count = (int32_t)kernel->axes[i].count;
+        point[i] = number % count;
+        number /= count;
     }
-    return false;
 }
 
 /* ---- checks ---- */

@@ -52,6 +52,14 @@ typedef enum tri_reference_of { TRI_REFERENCE_CUDA, TRI_REFERENCE_HOST, TRI_REFE
 typedef int32_t tri_point[TRI_AXES_MAX];
 #define TRI_LEGAL (-1)
 
+/* Of all points of a kernel. */
+typedef struct tri_verdicts {
+    int32_t *points; /* the numbers of the legal ones, ascending: how many come before, last axis fastest */
+    size_t count;
+    int32_t furthest; /* the last in the list of the constraints that kept points out; TRI_LEGAL: none did */
+    int64_t asked;    /* how often a function was */
+} tri_verdicts;
+
 /* What the functions are asked about. */
 typedef struct tri_question {
     tri_facts problem, device;
@@ -61,8 +69,9 @@ typedef struct tri_question {
 /* The questions that only the file's own functions answer: in this process (local.h), or in one of its own (remote.h).
  * What they say is checked by whoever answers here. */
 typedef struct tri_answerer {
-    /* Every point of a kernel, last axis fastest: TRI_LEGAL, or the first constraint that it violates. */
-    triage_status (*judge)(int32_t *verdicts, tri_space *space, const tri_question *question, size_t kernel);
+    /* The legal points of a kernel; *out is the caller's, empty. A constraint is asked once for what it reads of a
+     * configuration, in whatever order: it must be a function of that. */
+    triage_status (*judge)(tri_verdicts *out, tri_space *space, const tri_question *question, size_t kernel);
     /* Fills params, options and launch for a point, if it is legal; *violated as a verdict. */
     triage_status (*fill)(tri_candidate *out, int32_t *violated, tri_space *space,
                           const tri_question *question, size_t kernel, const int32_t *point);
@@ -84,8 +93,8 @@ struct tri_space {
 };
 
 size_t tri_kernel_points(const tri_space_kernel *kernel);
-/* The next point, last axis fastest: the order in which the file reads. False after the last. */
-bool tri_next_point(const tri_space_kernel *kernel, int32_t *point);
+/* By its number: points are counted with the last axis fastest, the order in which the file reads. */
+void tri_point_of(int32_t *point, const tri_space_kernel *kernel, int32_t number);
 
 /* Is everything in it what its rule says (words.h)? TRIAGE_E_DATA. It may come from Lua or from another process. */
 triage_status tri_model_check(const tri_space *space);

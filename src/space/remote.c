@@ -11,7 +11,19 @@
 
 /* ---- questions ---- */
 
-static triage_status judge(int32_t *verdicts, tri_space *space, const tri_question *question, size_t kernel) {
+/* Are they numbers of points, each once, or is there a reason? */
+static triage_status check_points(const tri_verdicts *verdicts, const tri_space *space, size_t points) {
+    if (verdicts->count == 0 && verdicts->furthest == TRI_LEGAL)
+        return tri_fail(TRIAGE_E_DATA, "%s: its process names no point and no constraint", space->file);
+    for (size_t i = 0; i < verdicts->count; i++)
+        if (verdicts->points[i] < (i > 0 ? verdicts->points[i - 1] + 1 : 0) ||
+            (size_t)verdicts->points[i] >= points)
+            return tri_fail(TRIAGE_E_DATA, "%s: its process names a point %d of %zu", space->file,
+                            verdicts->points[i], points);
+    return TRIAGE_OK;
+}
+
+static triage_status judge(tri_verdicts *out, tri_space *space, const tri_question *question, size_t kernel) {
     const tri_space_kernel *of = &space->kernels[kernel];
     const size_t points = tri_kernel_points(of);
     triage_status status = TRIAGE_OK;
@@ -20,13 +32,13 @@ static triage_status judge(int32_t *verdicts, tri_space *space, const tri_questi
     tri_pack_question(&payload, question);
     tri_pack_integer(&payload, (int64_t)kernel);
     TRI_TRY(tri_process_call(&answer, space->state, TRI_FRAME_JUDGE, &payload, NULL));
-    tri_unpack_bytes(&answer, verdicts, points * sizeof *verdicts);
+    out->furthest = (int32_t)tri_unpack_integer(&answer, TRI_LEGAL, (int64_t)of->constraint_count - 1);
+    out->asked = tri_unpack_integer(&answer, 0, INT64_MAX);
+    out->count = tri_unpack_list(&answer, &out->points, sizeof *out->points, points);
+    if (out->count > 0)
+        tri_unpack_bytes(&answer, out->points, out->count * sizeof *out->points);
     TRI_TRY(tri_unpack_end(&answer));
-    for (size_t i = 0; i < points; i++)
-        if (verdicts[i] < TRI_LEGAL || verdicts[i] >= (int64_t)of->constraint_count)
-            return tri_packer_free(&payload),
-                   tri_fail(TRIAGE_E_DATA, "%s: its process names a constraint %d of %zu", space->file,
-                            verdicts[i], of->constraint_count);
+    TRI_TRY(check_points(out, space, points));
 done:
     tri_packer_free(&payload);
     return status;

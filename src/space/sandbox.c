@@ -355,6 +355,12 @@ void tri_sandbox_at(lua_State *L, int function) {
     snprintf(sandbox->where, sizeof sandbox->where, "%s:%d: ", at.short_src, at.linedefined);
 }
 
+bool tri_sandbox_is_spent(lua_State *L) {
+    const tri_sandbox *sandbox = sandbox_of(L);
+    return sandbox->instructions_left <= 0 || sandbox->raised != TRIAGE_OK ||
+           thread_cpu_ns() > sandbox->cpu_deadline_ns;
+}
+
 void tri_sandbox_check(lua_State *L, triage_status status) {
     if (status == TRIAGE_OK)
         return;

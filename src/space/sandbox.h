@@ -45,6 +45,9 @@ void tri_sandbox_at(lua_State *L, int function);
 /* Inside a call: work done in C counts as so many instructions. */
 void tri_sandbox_charge(lua_State *L, uint64_t instructions);
 
+/* Inside a call: has it used up what it may? Then an error that C has caught must be raised again. */
+bool tri_sandbox_is_spent(lua_State *L);
+
 /* Inside a call: if status is a failure, leaves the call with it (and its message, set already). */
 void tri_sandbox_check(lua_State *L, triage_status status);
 

@@ -96,18 +96,19 @@ static triage_status find_kernel(size_t *out, const server *s, tri_unpacker *fro
 static triage_status judge(server *s, tri_unpacker *from, tri_packer *out) {
     triage_status status = TRIAGE_OK;
     tri_question_text asked;
-    int32_t *verdicts = NULL;
+    tri_verdicts verdicts = {0};
     size_t kernel = 0;
     tri_unpack_question(from, &asked);
     TRI_TRY(find_kernel(&kernel, s, from));
     TRI_TRY(tri_unpack_end(from));
-    const size_t points = tri_kernel_points(&s->space->kernels[kernel]);
-    TRI_TRY(tri_calloc(&verdicts, points, sizeof *verdicts));
-    TRI_TRY(s->space->answerer->judge(verdicts, s->space, &asked.question, kernel));
-    tri_pack_bytes(out, verdicts, points * sizeof *verdicts);
+    TRI_TRY(s->space->answerer->judge(&verdicts, s->space, &asked.question, kernel));
+    tri_pack_integer(out, verdicts.furthest);
+    tri_pack_integer(out, verdicts.asked);
+    tri_pack_integer(out, (int64_t)verdicts.count);
+    tri_pack_bytes(out, verdicts.points, verdicts.count * sizeof *verdicts.points);
 done:
     tri_question_text_free(&asked);
-    free(verdicts);
+    free(verdicts.points);
     return status;
 }
 

@@ -176,7 +176,7 @@ typedef struct enumeration {
     const tri_device_info *info;
     tri_configs *out;
     size_t capacity;
-    int32_t *verdicts; /* of the kernel in hand */
+    tri_verdicts verdicts; /* of the kernel in hand */
     bool default_found;
     tri_text why; /* what keeps each kernel out */
 } enumeration;
@@ -219,7 +219,7 @@ done:
     return status;
 }
 
-/* The constraint that stopped the points that came furthest down the list. */
+/* Of the constraints that keep its points out, the one furthest down the list. */
 static triage_status explain_constraint(tri_text *why, const tri_space_kernel *kernel, int32_t furthest) {
     return tri_text_format(why, "%s%s needs '%s'", why->size ? "; " : "", kernel->name,
                            kernel->constraints[furthest].reason);
@@ -228,20 +228,18 @@ static triage_status explain_constraint(tri_text *why, const tri_space_kernel *k
 static triage_status enumerate_kernel(enumeration *job, size_t index) {
     const tri_space_kernel *kernel = &job->space->kernels[index];
     triage_status status = TRIAGE_OK;
+    tri_verdicts *verdicts = &job->verdicts;
     tri_point point = {0};
-    const size_t before = job->out->count;
-    int32_t furthest = TRI_LEGAL;
-    free(job->verdicts);
-    TRI_TRY(tri_calloc(&job->verdicts, tri_kernel_points(kernel), sizeof *job->verdicts));
-    TRI_TRY(job->space->answerer->judge(job->verdicts, job->space, &job->question, index));
-    const int32_t *verdict = job->verdicts;
-    do {
-        furthest = *verdict > furthest ? *verdict : furthest;
-        if (*verdict++ == TRI_LEGAL)
-            TRI_TRY(add_config(job, index, point));
-    } while (tri_next_point(kernel, point));
-    if (job->out->count == before)
-        TRI_TRY(explain_constraint(&job->why, kernel, furthest));
+    free(verdicts->points);
+    *verdicts = (tri_verdicts){0};
+    TRI_TRY(job->space->answerer->judge(verdicts, job->space, &job->question, index));
+    job->out->asked += verdicts->asked;
+    for (size_t i = 0; i < verdicts->count; i++) {
+        tri_point_of(point, kernel, verdicts->points[i]);
+        TRI_TRY(add_config(job, index, point));
+    }
+    if (verdicts->count == 0)
+        TRI_TRY(explain_constraint(&job->why, kernel, verdicts->furthest));
 done:
     return status;
 }
@@ -344,7 +342,48 @@ triage_status tri_space_enumerate(tri_configs *out, tri_space *space, const tri_
 done:
     tri_configs_free(&configs);
     tri_text_free(&job.why);
-    free(job.verdicts);
+    free(job.verdicts.points);
+    return status;
+}
+
+/* Of one kernel; *out stays NULL where none of its defaults is legal. */
+static triage_status default_of(char **out, tri_space *space, const tri_problem *problem,
+                                const tri_device_info *info, const tri_space_kernel *kernel) {
+    triage_status status = TRIAGE_OK;
+    char *text = NULL;
+    for (size_t i = 0; i < kernel->default_count && !*out; i++) {
+        tri_candidate made = {0};
+        TRI_TRY(point_text(&text, kernel, kernel->defaults + i * kernel->axis_count));
+        status = tri_space_candidate(&made, space, problem, info, text);
+        tri_candidate_free(&made);
+        if (status == TRIAGE_OK)
+            *out = text;
+        else
+            free(text);
+        text = NULL;
+        if (status == TRIAGE_E_UNSUPPORTED)
+            status = TRIAGE_OK;
+        TRI_TRY(status);
+    }
+done:
+    free(text);
+    return status;
+}
+
+triage_status tri_space_default(char **out, tri_space *space, const tri_problem *problem,
+                                const tri_device_info *info) {
+    triage_status status = TRIAGE_OK;
+    tri_configs configs = {0};
+    *out = NULL;
+    for (size_t i = 0; i < space->kernel_count && !*out; i++)
+        if (kernel_runs_on(&space->kernels[i], info))
+            TRI_TRY(default_of(out, space, problem, info, &space->kernels[i]));
+    if (*out)
+        goto done;
+    TRI_TRY(tri_space_enumerate(&configs, space, problem, info)); /* the first, or why there is none */
+    TRI_TRY(tri_strdup(out, configs.text[configs.default_index]));
+done:
+    tri_configs_free(&configs);
     return status;
 }
 

@@ -2,7 +2,8 @@
  *
  * A space file returns triage.space{...} (tuner/triage.lua is the vocabulary): a list of kernels, each
  * with its template, the targets it runs on, axes (ordered lists of names and values), named constraints,
- * template parameters and launch geometry as functions of (problem, config, device), and a default.
+ * template parameters and launch geometry as functions of (problem, config, device), and a default. A constraint is asked
+ * once for each combination of the values that it reads (judge.h): it must depend on nothing else.
  * A configuration's text is its identity: kernel name and axis values in the order of the axes, e.g.
  * "wgmma tile_n=256 stages=4".
  *
@@ -73,10 +74,15 @@ typedef struct tri_configs {
     size_t axes;       /* columns of coordinates */
     tri_scale *scales; /* [kernels][axes - 1]; NULL: numbers that are not known, in order */
     size_t scale_count;
+    int64_t asked; /* how often a function of the file was, for this */
 } tri_configs;
 triage_status tri_space_enumerate(tri_configs *out, tri_space *space, const tri_problem *problem,
                                   const tri_device_info *info);
 void tri_configs_free(tri_configs *configs);
+
+/* The text of the default alone, for much less work; *out owned by the caller. */
+triage_status tri_space_default(char **out, tri_space *space, const tri_problem *problem,
+                                const tri_device_info *info);
 
 /* A configuration's text to a candidate for this problem and device: parsed, checked against the axes and
  * every constraint. TRIAGE_E_DATA: not a configuration of this space; TRIAGE_E_UNSUPPORTED: a constraint, named. */

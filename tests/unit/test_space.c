@@ -84,6 +84,29 @@ static void enumerates_in_the_order_of_the_file(void **state) {
     tri_space_free(space);
 }
 
+/* 10000 points; what a constraint answered is not asked again, and its order protects it. */
+static void asks_constraints_seldom(void **state) {
+    (void)state;
+    tri_space *space = open_space(SPACES "guarded.lua");
+    tri_problem problem = problem_of(TRIAGE_F16, 64, 100);
+    tri_device_info info = device_of("sm_90a");
+    tri_configs configs;
+    char *first = NULL;
+    assert_int_equal(tri_space_enumerate(&configs, space, &problem, &info), TRIAGE_OK);
+    assert_int_equal(configs.count, 26); /* divisors of 1 to 10, up to 9 */
+    assert_string_equal(configs.text[25], "guarded a=10 b=5 c=10 d=0");
+    assert_in_range(configs.asked, 26, 400);
+    assert_int_equal(tri_space_default(&first, space, &problem, &info), TRIAGE_OK);
+    assert_string_equal(first, "guarded a=2 b=1 c=2 d=0");
+    assert_string_equal(first, configs.text[configs.default_index]);
+    free(first);
+    tri_configs_free(&configs);
+    problem = problem_of(TRIAGE_F16, 32, 100);
+    assert_int_equal(tri_space_enumerate(&configs, space, &problem, &info), TRIAGE_E_DATA);
+    assert_message("constraint 'd is 0, or breaks where blocks have 32 rows' answers nil");
+    tri_space_free(space);
+}
+
 static void keeps_kernels_to_their_targets(void **state) {
     (void)state;
     static const struct {
@@ -657,6 +680,7 @@ static void ships_a_space_of_a_sensible_size(void **state) {
             fail_msg("%s", triage_last_error());
         assert_int_equal(tri_space_enumerate(&twice, space, &problem, &info), TRIAGE_OK);
         assert_in_range(once.count, 1, 120);
+        assert_in_range(once.asked, 1, 4000); /* of some 300000 points */
         assert_int_equal(once.count, twice.count);
         for (size_t j = 0; j < once.count; j++) {
             tri_candidate made;
@@ -718,6 +742,7 @@ static void says_why_nothing_covers_a_problem(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(enumerates_in_the_order_of_the_file),
+        cmocka_unit_test(asks_constraints_seldom),
         cmocka_unit_test(keeps_kernels_to_their_targets),
         cmocka_unit_test(makes_a_candidate),
         cmocka_unit_test(reads_the_launch_geometry),
