@@ -75,11 +75,11 @@ typedef struct triage_context triage_context;
 
 /* Every pointer may be NULL for its default; strings are copied. */
 typedef struct triage_context_options {
-    uint32_t version;       /* TRIAGE_CONTEXT_OPTIONS_VERSION; 1 is taken, too: without what came later */
-    const char *device;     /* "auto" (default), "cuda", "cuda:N" or "host"; "auto" and "cuda" take the CUDA
+    uint32_t version;    /* TRIAGE_CONTEXT_OPTIONS_VERSION; 1 and 2 are taken, too: without what came later */
+    const char *device;  /* "auto" (default), "cuda", "cuda:N" or "host"; "auto" and "cuda" take the CUDA
                                * context current in the calling thread, else the primary one of device 0;
                                * "cuda:N" takes the primary one of device N */
-    const char *db_path;    /* the tuning database, a file or postgresql://... (then the file local_db_path is
+    const char *db_path; /* the tuning database, a file or postgresql://... (then the file local_db_path is
                                * what answers); NULL: none, defaults only */
     const char *cache_dir;  /* compiled kernels, created 0700; NULL: none is kept on disk */
     const char *data_dir;   /* templates/ and tuner/ read from here; NULL: those built in */
@@ -90,11 +90,24 @@ typedef struct triage_context_options {
         *local_db_path; /* version 2. With a postgresql:// db_path: the file that is kept in step with that
                                 * server; NULL: .local/share/triage/triage.db in the user's home folder, which
                                 * is that of the programs unless XDG_DATA_HOME says otherwise */
+    const char *
+        pack_path; /* version 3. Compiled kernels of known problems, as `triage_db pack` wrote them; NULL: none. What
+                             * it answers, for this very device, comes before db_path, and needs no compiler. A pack that
+                             * is missing, damaged, or of another architecture, CUDA or version of the kernels is done
+                             * without: the log says why in one line */
+    const char *
+        pack_trust; /* version 3. The public key that must have signed the pack, 64 hex digits as `triage_db key`
+                             * prints them; NULL: it need not be signed */
+    int32_t
+        default_places; /* version 3. Not 0: where db_path is NULL, .local/share/triage/triage.db in the user's home
+                             * folder, and where cache_dir is NULL, .cache/triage there: those of the programs, unless
+                             * XDG_DATA_HOME or XDG_CACHE_HOME says otherwise. 0: a NULL is none */
+    int32_t reserved; /* 0 */
 } triage_context_options;
 
-#define TRIAGE_CONTEXT_OPTIONS_VERSION 2u
+#define TRIAGE_CONTEXT_OPTIONS_VERSION 3u
 #define TRIAGE_CONTEXT_OPTIONS_INIT                                                                          \
-    { TRIAGE_CONTEXT_OPTIONS_VERSION, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { TRIAGE_CONTEXT_OPTIONS_VERSION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Opens a context: finds the device, opens the database read-only if it exists. options may be NULL.
  * A context may be used from any number of threads. The log callback may call anything but triage_context_free; it is called

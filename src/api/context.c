@@ -16,9 +16,14 @@ static triage_status read_options(triage_context_options *out, const triage_cont
         return tri_fail(TRIAGE_E_INVALID,
                         "options.version is %u; must be 1 .. %u (TRIAGE_CONTEXT_OPTIONS_INIT)",
                         given->version, TRIAGE_CONTEXT_OPTIONS_VERSION);
+    static const size_t known[] = {0, offsetof(triage_context_options, local_db_path),
+                                   offsetof(triage_context_options, pack_path), sizeof *out};
     if (given)
-        memcpy(out, given,
-               given->version == 1 ? offsetof(triage_context_options, local_db_path) : sizeof *out);
+        memcpy(out, given, known[given->version]);
+    if (out->pack_trust && !tri_is_public_key(out->pack_trust))
+        return tri_fail(TRIAGE_E_INVALID,
+                        "options.pack_trust '%.70s' is not a key of 64 hex digits (triage_db key)",
+                        out->pack_trust);
     return TRIAGE_OK;
 }
 
@@ -37,17 +42,17 @@ static triage_status open_file(triage_context *context, const char *path) {
     return TRIAGE_OK;
 }
 
-/* Where the programs keep theirs, as far as that can be known without the environment. */
-static triage_status default_local_path(char **out) {
+/* Where the programs keep theirs, as far as that can be known without the environment. option: what to give instead. */
+static triage_status place_at_home(char **out, const char *below, const char *option) {
     char buffer[4096];
     struct passwd entry, *found = NULL;
     if (getpwuid_r(getuid(), &entry, buffer, sizeof buffer, &found) != 0 || !found || found->pw_dir[0] != '/')
-        return tri_fail(TRIAGE_E_INVALID,
-                        "user %u has no home folder: options.local_db_path is wanted beside a "
-                        "postgresql:// options.db_path",
-                        (unsigned)getuid());
-    return tri_path_join(out, found->pw_dir, ".local/share/triage/triage.db");
+        return tri_fail(TRIAGE_E_INVALID, "user %u has no home folder: %s is wanted", (unsigned)getuid(),
+                        option);
+    return tri_path_join(out, found->pw_dir, below);
 }
+
+static const char database_at_home[] = ".local/share/triage/triage.db", cache_at_home[] = ".cache/triage";
 
 /* A tri_check_fn. The thread may outlive the context, and a lookup judges the configurations itself: no space. */
 static triage_status check_claims(void *user, const tri_measurement *row) {
@@ -61,7 +66,8 @@ static triage_status open_server(triage_context *context, const triage_context_o
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_store_check_url(options->db_path));
     TRI_TRY(options->local_db_path ? tri_strdup(&context->local_path, options->local_db_path)
-                                   : default_local_path(&context->local_path));
+                                   : place_at_home(&context->local_path, database_at_home,
+                                                   "options.local_db_path beside a postgresql:// db_path"));
     TRI_TRY(open_file(context, context->local_path));
     TRI_TRY(tri_sync_thread_new(&context->sync, &(tri_sync_thread_options){.local_path = context->local_path,
                                                                            .server_url = options->db_path,
@@ -105,9 +111,37 @@ void tri_context_find_store(triage_context *context) {
     context->sisters = NULL;
 }
 
+static triage_status open_store_at_home(triage_context *context) {
+    char *path = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(place_at_home(&path, database_at_home, "options.db_path"));
+    TRI_TRY(open_file(context, path));
+done:
+    free(path);
+    return status;
+}
+
+static triage_status choose_cache(triage_context *context, const triage_context_options *options) {
+    if (options->default_places && !options->cache_dir)
+        return place_at_home(&context->cache_dir, cache_at_home, "options.cache_dir");
+    return copy_text(&context->cache_dir, options->cache_dir);
+}
+
+/* Whatever is wrong with a pack costs its kernels, never the product. */
+static triage_status open_pack(triage_context *context, const triage_context_options *options) {
+    const tri_device_info *info = tri_device_describe(context->device);
+    if (!options->pack_path)
+        return TRIAGE_OK;
+    triage_status status = tri_pack_open(&context->pack, options->pack_path, options->pack_trust, info);
+    if (status == TRIAGE_OK || status == TRIAGE_E_MEMORY)
+        return status;
+    tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
+    return TRIAGE_OK;
+}
+
 static triage_status open_store(triage_context *context, const triage_context_options *options) {
     if (!options->db_path)
-        return TRIAGE_OK;
+        return options->default_places ? open_store_at_home(context) : TRIAGE_OK;
     return tri_store_is_url(options->db_path) ? open_server(context, options)
                                               : open_file(context, options->db_path);
 }
@@ -144,13 +178,14 @@ triage_status triage_context_open(triage_context **out, const triage_context_opt
     pthread_mutex_init(&context->lock, NULL);
     pthread_cond_init(&context->made, NULL);
     context->log = (tri_log){options->log, options->log_user};
-    TRI_TRY(copy_text(&context->cache_dir, options->cache_dir));
+    TRI_TRY(choose_cache(context, options));
     TRI_TRY(copy_text(&context->data_dir, options->data_dir));
     TRI_TRY(open_store(context, options));
     TRI_TRY(open_space(context, options->space_path));
     const char *device = options->device ? options->device : "auto";
     /* "cuda:N" names a device, whatever is current in this thread */
     TRI_TRY(tri_device_open(&context->device, device, strncmp(device, "cuda:", 5) != 0));
+    TRI_TRY(open_pack(context, options));
     *out = context;
     context = NULL;
 done:
@@ -169,6 +204,7 @@ void triage_context_free(triage_context *context) {
     tri_sisters_close(context->sisters); /* borrows the store */
     tri_store_close(context->pretuned);
     tri_store_close(context->store);
+    tri_pack_close(context->pack);
     (void)tri_sync_thread_free(context->sync, NULL);
     pthread_cond_destroy(&context->made);
     pthread_mutex_destroy(&context->lock);

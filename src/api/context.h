@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "device/pack.h"
 #include "evidence/sisters.h"
 #include "evidence/teach.h"
 #include "store/sync_thread.h"
@@ -22,6 +23,8 @@ struct triage_context {
     char *cache_dir, *data_dir; /* NULL: none, the built-in ones */
     tri_log log;
     atomic_flag looked_at_cache;
+    tri_pack *pack;       /* NULL: none that can be used */
+    atomic_bool bad_pack; /* one of its kernels was damaged, or did not load: it is not asked again */
     /* Held while a kernel is looked up, never while one is compiled, never by a call that finds its plan. Whoever takes it
      * keeps the lines of the log until it is given back: tri_context_lock, _unlock. */
     pthread_mutex_t lock;
@@ -57,6 +60,10 @@ triage_status tri_context_dense_time(double *median_ns, triage_context *context,
 
 /* The space of an operation, opened when it is first asked for. Under context->lock. */
 triage_status tri_context_space(tri_space **out, triage_context *context, const tri_operation *op);
+
+/* Compiles a text for the context's device, unless the pack or the cache has it. hash: tri_source_hash of it. */
+triage_status tri_context_compile(tri_image *out, triage_context *context, const tri_source *source,
+                                  const char *hash);
 
 /* Frees what loaded.c keeps in a context (loaded kernels, compiled images). */
 void tri_context_free_kernels(triage_context *context);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/loaded.h"
+#include "api/packed.h"
 #include "evidence/pretuned.h"
 
 struct tri_compiled {
@@ -20,7 +21,8 @@ struct tri_compiled {
 
 /* Once: why kernels are compiled anew by every process. */
 static void say_of_cache(triage_context *context, const tri_image *image) {
-    if (!context->cache_dir || image->from_cache || atomic_flag_test_and_set(&context->looked_at_cache))
+    if (!context->cache_dir || image->from_cache || image->from_pack ||
+        atomic_flag_test_and_set(&context->looked_at_cache))
         return;
     if (tri_cache_check(context->cache_dir) != TRIAGE_OK)
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: kernels are compiled without it",
@@ -37,9 +39,8 @@ static tri_compiled *find_compiled(const triage_context *context, const char *ha
 /* Without the lock, which is held before and after. */
 static triage_status compile_unlocked(tri_compiled *entry, triage_context *context,
                                       const tri_source *source) {
-    const char *target = tri_device_describe(context->device)->target;
     pthread_mutex_unlock(&context->lock);
-    triage_status status = tri_compile(&entry->image, target, source, context->cache_dir);
+    triage_status status = tri_context_compile(&entry->image, context, source, entry->source_hash);
     pthread_mutex_lock(&context->lock);
     entry->is_being_made = false;
     pthread_cond_broadcast(&context->made);
@@ -93,6 +94,31 @@ static void free_loaded(tri_loaded *loaded) {
     free(loaded);
 }
 
+/* Without the lock, which is held before and after. */
+static triage_status load_unlocked(tri_loaded *loaded, triage_context *context) {
+    pthread_mutex_unlock(&context->lock);
+    triage_status status =
+        tri_kernel_load(&loaded->kernel, context->device, loaded->image, &loaded->found.candidate.launch);
+    pthread_mutex_lock(&context->lock);
+    return status;
+}
+
+/* The pack's image of a text, which this driver does not take, makes way for the compiler's. Others may still look at it: it
+ * stays until the context goes, and is found no more. */
+static triage_status compile_again(tri_loaded *loaded, triage_context *context) {
+    char hash[TRI_HASH_SIZE];
+    triage_status status = TRIAGE_OK;
+    tri_packed_distrust(context);
+    tri_source_hash(hash, &loaded->found.rendered, tri_device_describe(context->device)->target);
+    tri_compiled *entry = find_compiled(context, hash);
+    if (entry && entry->image.from_pack)
+        entry->source_hash[0] = '\0';
+    TRI_TRY(compile(&loaded->image, context, &loaded->found.rendered));
+    TRI_TRY(load_unlocked(loaded, context));
+done:
+    return status;
+}
+
 static triage_status compile_and_load(tri_loaded *loaded, triage_context *context) {
     const tri_candidate *candidate = &loaded->found.candidate;
     triage_status status = TRIAGE_OK;
@@ -100,9 +126,9 @@ static triage_status compile_and_load(tri_loaded *loaded, triage_context *contex
     if (loaded->image->spill_bytes > candidate->spill_limit)
         return tri_fail(TRIAGE_E_COMPILE, "%s spills %d bytes; must be at most %d", candidate->config,
                         loaded->image->spill_bytes, candidate->spill_limit);
-    pthread_mutex_unlock(&context->lock);
-    status = tri_kernel_load(&loaded->kernel, context->device, loaded->image, &candidate->launch);
-    pthread_mutex_lock(&context->lock);
+    status = load_unlocked(loaded, context);
+    if (status != TRIAGE_OK && status != TRIAGE_E_MEMORY && loaded->image->from_pack)
+        status = compile_again(loaded, context);
 done:
     return status;
 }
@@ -168,6 +194,10 @@ done:
 static triage_status look_up(tri_found *out, triage_context *context, tri_space *space,
                              const tri_problem *problem, const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
+    bool packed = false;
+    TRI_TRY(tri_packed_look_up(out, &packed, context, space, problem));
+    if (packed)
+        goto done;
     tri_context_find_store(context);
     TRI_TRY(look_into_own(out, context, space, problem, info));
     if (out->source == TRIAGE_SOURCE_EXACT && !out->is_claim)

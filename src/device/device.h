@@ -98,7 +98,7 @@ typedef struct tri_image {
     int32_t spill_bytes; /* stores + loads per thread; -1 unknown */
     int32_t static_smem_bytes;
     char *log; /* the compiler's, never NULL */
-    bool from_cache;
+    bool from_cache, from_pack;
 } tri_image;
 
 /* Where a backend's compiler is, for callers that know; the library searches standard folders only.

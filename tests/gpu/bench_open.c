@@ -1,6 +1,7 @@
 /* How long an application waits in a cold process with a warm database and binary cache.
  *
  *   bench_open DEVICE DB CACHE [RUNS [SIZE]]       DEVICE: cuda or host; 21 runs, 4096
+ *   bench_open DEVICE FILE.tripack none ...        from a pack that has the problem (triage_db pack), and nothing else
  *
  * Makes sure that DB has the winner of the problem (size x size, f16 on cuda and f32 on host, blocks of 64, n 512) and
  * CACHE its binary, then starts itself RUNS times, and prints the medians in ms as JSON: device_start is CUDA's own
@@ -19,11 +20,20 @@ static const char *const step_names[STEPS] = {"device_start_ms", "context_open_m
                                               "first_call_ms",   "result_ms",       "ready_ms",
                                               "ready_cpu_ms"};
 
+static bool is_pack(const char *path) {
+    const size_t size = strlen(path), end = strlen(".tripack");
+    return size > end && strcmp(path + size - end, ".tripack") == 0;
+}
+
 static triage_status open_context(bench_world *w, char **argv) {
     triage_context_options options = TRIAGE_CONTEXT_OPTIONS_INIT;
     options.device = argv[1];
-    options.db_path = argv[2];
-    options.cache_dir = argv[3];
+    if (is_pack(argv[2])) {
+        options.pack_path = argv[2];
+    } else {
+        options.db_path = argv[2];
+        options.cache_dir = argv[3];
+    }
     return triage_context_open(&w->context, &options);
 }
 
@@ -127,11 +137,13 @@ static int child(char **argv, int64_t size, bool prepare) {
     double ms[STEPS];
     triage_choice choice;
     triage_status status = run_once(&w, ms, argv);
-    if (status == TRIAGE_OK && prepare)
+    if (status == TRIAGE_OK && is_pack(argv[2]) && (!w.context->pack || w.context->asked_pretuned))
+        status = tri_fail(TRIAGE_E_NOT_FOUND, "the pack does not answer this problem");
+    else if (status == TRIAGE_OK && prepare && !is_pack(argv[2]))
         status = store_winner(&w, argv[2]);
     if (status == TRIAGE_OK)
         status = describe(&choice, &w);
-    if (status == TRIAGE_OK && !prepare && choice.source != TRIAGE_SOURCE_EXACT)
+    if (status == TRIAGE_OK && !prepare && !is_pack(argv[2]) && choice.source != TRIAGE_SOURCE_EXACT)
         status = tri_fail(TRIAGE_E_NOT_FOUND, "the database has no winner for this problem");
     if (status == TRIAGE_OK)
         for (int i = 0; i < STEPS; i++)
@@ -173,8 +185,10 @@ static int by_value(const void *a, const void *b) {
 }
 
 static void print(double (*ms)[STEPS], int runs, char **argv, int64_t size) {
-    json_t *document = json_pack("{s:s, s:s, s:I, s:i}", "what", "cold open, warm database and cache",
-                                 "device", argv[1], "size", (json_int_t)size, "runs", runs);
+    json_t *document =
+        json_pack("{s:s, s:s, s:I, s:i}", "what",
+                  is_pack(argv[2]) ? "cold open, from a pack" : "cold open, warm database and cache",
+                  "device", argv[1], "size", (json_int_t)size, "runs", runs);
     double *values = calloc((size_t)runs, sizeof *values);
     for (int step = 0; step < STEPS && values; step++) {
         for (int i = 0; i < runs; i++)

@@ -171,11 +171,12 @@ static triage_status build(tri_attention_selector **out, const triage_attention 
     tri_attention_selector *made = NULL;
     tri_source source = {0};
     tri_image image = {0};
+    char hash[TRI_HASH_SIZE];
     triage_status status;
     TRI_TRY(tri_calloc(&made, 1, sizeof *made));
     TRI_TRY(render(&source, attention));
-    TRI_TRY(tri_compile(&image, tri_device_describe(attention->context->device)->target, &source,
-                        attention->context->cache_dir));
+    tri_source_hash(hash, &source, tri_device_describe(attention->context->device)->target);
+    TRI_TRY(tri_context_compile(&image, attention->context, &source, hash));
     TRI_TRY(load(made, attention, &image));
     made->fixed = args_of(attention);
     made->least_top = longest_diagonal(&attention->problem);

@@ -264,19 +264,14 @@ static triage_status check_spec(const char *spec) {
     return status == TRIAGE_E_INVALID ? TRIAGE_E_DATA : status;
 }
 
-typedef struct spec_list {
-    char **specs;
-    size_t count, capacity;
-} spec_list;
-
-static triage_status add_spec(spec_list *list, char *spec) {
+static triage_status add_spec(tri_cli_specs *list, char *spec) {
     triage_status status = tri_grow(&list->specs, &list->capacity, list->count, sizeof(char *), "jobs");
     if (status == TRIAGE_OK)
         list->specs[list->count++] = spec;
     return status;
 }
 
-static triage_status read_shapes(spec_list *out, const char *path) {
+triage_status tri_cli_read_shapes(tri_cli_specs *out, const char *path) {
     triage_status status = TRIAGE_OK;
     char *text = NULL, *spec = NULL;
     header columns = {.count = 0};
@@ -310,6 +305,13 @@ done:
     return status;
 }
 
+void tri_cli_specs_free(tri_cli_specs *list) {
+    for (size_t i = 0; i < list->count; i++)
+        free(list->specs[i]);
+    free(list->specs);
+    *list = (tri_cli_specs){0};
+}
+
 /* What failed once more, as it was queued. */
 static triage_status retry(const tri_cli_fleet_options *o) {
     triage_status status = TRIAGE_OK;
@@ -334,7 +336,7 @@ done:
 triage_status tri_cli_enqueue(const tri_cli_fleet_options *o) {
     triage_status status = TRIAGE_OK;
     tri_store *server = NULL;
-    spec_list list = {0};
+    tri_cli_specs list = {0};
     int64_t added = 0;
     if (o->retry)
         return retry(o);
@@ -342,7 +344,11 @@ triage_status tri_cli_enqueue(const tri_cli_fleet_options *o) {
         TRI_TRY(tri_cli_usage(
             "enqueue needs --shapes FILE.csv: a line m,n,k,sparsity,block,dtype, or op,shape,mask, and a "
             "shape on each other line; or --retry"));
-    TRI_TRY(read_shapes(&list, o->shapes));
+    TRI_TRY(tri_cli_read_shapes(&list, o->shapes));
+    for (size_t i = 0; i < list.count; i++)
+        if (strstr(list.specs[i], "\"pattern\":"))
+            TRI_TRY(
+                tri_fail(TRIAGE_E_DATA, "%s: a worker elsewhere has not the file of a pattern", o->shapes));
     TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));
     TRI_TRY(tri_job_enqueue(&added, server, (const char *const *)list.specs, list.count,
                             o->device_class ? o->device_class : ""));
@@ -355,9 +361,7 @@ triage_status tri_cli_enqueue(const tri_cli_fleet_options *o) {
         printf("%zu shapes: %" PRId64 " jobs added, the others were waiting already\n", list.count, added);
     }
 done:
-    for (size_t i = 0; i < list.count; i++)
-        free(list.specs[i]);
-    free(list.specs);
+    tri_cli_specs_free(&list);
     tri_store_close(server);
     return status;
 }

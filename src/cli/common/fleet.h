@@ -39,6 +39,14 @@ triage_status tri_cli_status(const tri_cli_fleet_options *options); /* db/status
 triage_status tri_cli_jobs_status(tri_store *server, const tri_fleet_counts *counts, bool color);
 triage_status tri_cli_jobs_status_json(json_t *document, tri_store *server, const tri_fleet_counts *counts);
 
+/* A file of shapes (--shapes), each line as the spec of a job. Zero-initialise. TRIAGE_E_DATA names the line. */
+typedef struct tri_cli_specs {
+    char **specs;
+    size_t count, capacity;
+} tri_cli_specs;
+triage_status tri_cli_read_shapes(tri_cli_specs *out, const char *path);
+void tri_cli_specs_free(tri_cli_specs *specs);
+
 /* The problem of a job's spec. texts owns what the problem's options borrow: json_decref it. seed is the job's. */
 triage_status tri_cli_problem_of_job(tri_cli_problem *out, tri_cli_problem_options *options, json_t **texts,
                                      const char *spec);

@@ -213,8 +213,9 @@ static void json(json_t *object, const tri_problem *problem) {
 
 /* One that another operation has, in a file of both, must not be passed over. */
 static triage_status check_members(json_t *texts) {
-    static const char *const known[] = {"op",    "m",         "n",      "k",    "sparsity", "block",
-                                        "dtype", "out_dtype", "layout", "seed", "bias",     "activation"};
+    static const char *const known[] = {"op",      "m",        "n",     "k",         "shape",
+                                        "pattern", "sparsity", "block", "dtype",     "out_dtype",
+                                        "layout",  "seed",     "bias",  "activation"};
     const char *member;
     json_t *value;
     json_object_foreach(texts, member, value) {
@@ -227,31 +228,41 @@ static triage_status check_members(json_t *texts) {
     return TRIAGE_OK;
 }
 
-/* m, n and k are members of their own. */
-static triage_status from_job(tri_cli_problem_options *out, json_t *texts) {
-    static const struct {
-        const char *member, *option;
-    } members[] = {{"sparsity", "sparsity"},   {"block", "block"},          {"dtype", "dtype"},
-                   {"out_dtype", "out-dtype"}, {"layout", "layout"},        {"shape", "shape"},
-                   {"bias", "bias"},           {"activation", "activation"}};
+/* m, n and k are members of their own, or one "shape"; of a pattern's file only n is. */
+static triage_status shape_of_job(json_t *texts) {
     const char *m = json_string_value(json_object_get(texts, "m")),
                *n = json_string_value(json_object_get(texts, "n")),
                *k = json_string_value(json_object_get(texts, "k"));
     char *shape = NULL;
-    triage_status status = check_members(texts);
-    if (status != TRIAGE_OK)
-        return status;
+    if (json_object_get(texts, "pattern") || json_object_get(texts, "shape"))
+        return m || k ? tri_fail(TRIAGE_E_DATA, "m and k are given beside a pattern or a shape") : TRIAGE_OK;
     if (!m || !n || !k)
-        TRI_TRY(tri_fail(TRIAGE_E_DATA, "m, n or k is missing"));
-    TRI_TRY(tri_format(&shape, "%s,%s,%s", m, n, k));
-    json_object_set_new(texts, "shape", json_string(shape));
+        return tri_fail(TRIAGE_E_DATA, "m, n or k is missing");
+    triage_status status = tri_format(&shape, "%s,%s,%s", m, n, k);
+    if (status == TRIAGE_OK) {
+        json_object_set_new(texts, "shape", json_string(shape));
+        json_object_del(texts, "n");
+    }
+    free(shape);
+    return status;
+}
+
+static triage_status from_job(tri_cli_problem_options *out, json_t *texts) {
+    static const struct {
+        const char *member, *option;
+    } members[] = {
+        {"sparsity", "sparsity"}, {"block", "block"}, {"dtype", "dtype"}, {"out_dtype", "out-dtype"},
+        {"layout", "layout"},     {"shape", "shape"}, {"bias", "bias"},   {"activation", "activation"},
+        {"pattern", "pattern"},   {"n", "n"}};
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(check_members(texts));
+    TRI_TRY(shape_of_job(texts));
     for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
         const char *text = json_string_value(json_object_get(texts, members[i].member));
         if (text)
             TRI_TRY(tri_cli_give(out, members[i].option, text));
     }
 done:
-    free(shape);
     return status;
 }
 

@@ -9,6 +9,7 @@
 #include "cli/common/common.h"
 #include "cli/db/evidence.h"
 #include "cli/db/explain.h"
+#include "cli/db/pack.h"
 #include "cli/db/pipes.h"
 #include "cli/common/fleet.h"
 #include "cli/common/shared.h"
@@ -17,7 +18,7 @@
 
 typedef struct options {
     tri_cli_shared shared; /* first; its first argument is the command */
-    const char *max_age, *max_size, *shapes, *device_class, *key, *trust;
+    const char *max_age, *max_size, *shapes, *device_class, *key, *trust, *target, *output;
     bool loss, retry, sign;
 } options;
 
@@ -28,12 +29,13 @@ static const tri_cli_line lines[] = {
     TRI_CLI_DB(""),
     TRI_CLI_TEXT(
         "device", "TEXT", tri_cli_shared, device,
-        "list, show: only devices with TEXT in their name or key (default: all). explain: the one "
+        "list, show, pack: only devices with TEXT in their name or key (default: all). explain: the one "
         "device in the database with TEXT in its name or key, or auto (default), cuda, cuda:N, host: "
         "one of this machine"),
     TRI_CLI_JSON,
-    TRI_CLI_TEXT("cache-dir", "DIR", tri_cli_shared, cache_dir,
-                 "gc: the cache of compiled kernels (default $XDG_CACHE_HOME/triage, else ~/.cache/triage)"),
+    TRI_CLI_TEXT(
+        "cache-dir", "DIR", tri_cli_shared, cache_dir,
+        "gc, pack: the cache of compiled kernels (default $XDG_CACHE_HOME/triage, else ~/.cache/triage)"),
     TEXT("max-age", "DAYS", max_age,
          "gc: remove what was not used for so long, 0 to 36500 days (default 30)"),
     TEXT("max-size", "MIB", max_size,
@@ -43,7 +45,7 @@ static const tri_cli_line lines[] = {
     TRI_CLI_SERVER("setup, sync, enqueue, jobs, status: postgresql://USER@HOST/DATABASE; its password goes "
                    "into ~/.pgpass"),
     TEXT("shapes", "FILE.csv", shapes,
-         "enqueue: the first line names the columns, m,n,k,sparsity and any of "
+         "enqueue, pack: the first line names the columns, m,n,k,sparsity and any of "
          "block,dtype,out_dtype,layout,seed,bias,activation; or op and options of triage_tune, e.g. "
          "op,shape,mask; each other line is a shape, cells with commas in quotes"),
     TEXT("device-class", "NAME", device_class,
@@ -57,13 +59,20 @@ static const tri_cli_line lines[] = {
     TRI_CLI_SEED("explain: of the pattern"),
     FLAG("retry", retry,
          "enqueue: instead of --shapes, queue again what failed (with --device-class: of that class)"),
-    FLAG("sign", sign, "export: sign the file with your key (see key), in FILE.jsonl.sig beside it"),
+    FLAG("sign", sign,
+         "export: sign the file with your key (see key), in FILE.jsonl.sig beside it; "
+         "pack: sign the pack"),
     TEXT("key", "FILE", key,
-         "key, export: the signing key's file (default $XDG_DATA_HOME/triage/signing.key, else "
+         "key, export, pack: the signing key's file (default $XDG_DATA_HOME/triage/signing.key, else "
          "~/.local/share/...)"),
     TEXT("trust", "KEY", trust,
          "import: believe the rows that this key has signed, 64 hex digits as key prints them; other rows "
          "are claims"),
+    TEXT(
+        "target", "ARCH", target,
+        "pack: the architecture to compile for: sm_80, sm_86, sm_89, sm_90a, sm_100a, sm_120a, or host, this "
+        "CPU"),
+    {"output", "FILE", "pack: the file to write, e.g. model.tripack", offsetof(options, output), 'o'},
     {0}};
 
 static const tri_cli_group groups[] = {{NULL, lines}, {0}};
@@ -191,19 +200,45 @@ done:
     return status;
 }
 
-static triage_status export_signed(int64_t *rows, tri_store *store, const options *o) {
-    tri_signing_key key = {0};
+static triage_status read_key(tri_signing_key *out, const options *o) {
     char *path = NULL;
     triage_status status = TRIAGE_OK;
     TRI_TRY(key_path(&path, o));
-    status = tri_signing_key_read(&key, path);
+    status = tri_signing_key_read(out, path);
     if (status == TRIAGE_E_NOT_FOUND)
         status = tri_cli_usage("%s: no signing key; triage_db key makes one", path);
-    TRI_TRY(status);
+done:
+    free(path);
+    return status;
+}
+
+static triage_status export_signed(int64_t *rows, tri_store *store, const options *o) {
+    tri_signing_key key = {0};
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(read_key(&key, o));
     TRI_TRY(tri_store_export_signed(rows, store, o->shared.arguments[1], &key));
 done:
     tri_signing_key_wipe(&key);
-    free(path);
+    return status;
+}
+
+static triage_status run_pack(const options *o) {
+    tri_signing_key key = {0};
+    triage_status status = TRIAGE_OK;
+    if (o->sign)
+        TRI_TRY(read_key(&key, o));
+    TRI_TRY(tri_cli_pack(&(tri_cli_pack_options){.db = o->shared.db,
+                                                 .device = o->shared.device,
+                                                 .space = o->shared.space,
+                                                 .data_dir = o->shared.data_dir,
+                                                 .cache = o->shared.cache_dir,
+                                                 .target = o->target,
+                                                 .shapes = o->shapes,
+                                                 .output = o->output,
+                                                 .key = o->sign ? &key : NULL,
+                                                 .json = o->shared.json}));
+done:
+    tri_signing_key_wipe(&key);
     return status;
 }
 
@@ -420,6 +455,8 @@ static const command commands[] = {
     {"list", 0, 0, "no arguments", "db device op json", run_list},
     {"show", 1, 1, "an id or a problem (in quotes)", "db device json", run_show},
     {"explain", 0, 0, "no arguments", "db device space data-dir loss seed op problem json", run_explain},
+    {"pack", 0, 0, "no arguments", "db device space data-dir target shapes output cache-dir sign key json",
+     run_pack},
     {"verify", 0, 0, "no arguments", "db json", run_verify},
     {"export", 1, 1, "FILE.jsonl", "db sign key json", run_export},
     {"import", 1, 1, "FILE.jsonl", "db space data-dir trust json", run_import},
@@ -478,6 +515,9 @@ static const tri_cli_program program = {
            "  explain              how a lookup would be answered: exact, nearest or\n"
            "                       default; from where, at what loss, and why no other\n"
            "                       kernel is taken (--shape, ... or --loss)\n"
+           "  pack                 compiles the kernels of a list of problems into one file\n"
+           "                       for applications, which then need no compiler\n"
+           "                       (--target, --shapes, -o)\n"
            "  verify               is the file sound, and every row as it was measured?\n"
            "  export FILE.jsonl    writes every measurement, a JSON object on a line; - is\n"
            "                       the standard output\n"
