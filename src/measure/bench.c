@@ -90,7 +90,8 @@ triage_status tri_bench_args_alloc(tri_mounted *out, const tri_bench *bench, siz
     return TRIAGE_OK;
 }
 
-static triage_status make_args(tri_mounted *out, const tri_bench *bench, const tri_launch *launch) {
+triage_status tri_bench_aim(tri_mounted *out, const tri_bench *bench, const tri_launch *launch) {
+    free(out->args_memory);
     triage_status status = tri_bench_args_alloc(out, bench, bench->op->args_bytes);
     for (size_t i = 0; i < bench->case_count && status == TRIAGE_OK; i++) {
         tri_binding binding = tri_bench_binding(bench, i);
@@ -113,7 +114,7 @@ bool tri_bench_mount(tri_mounted *out, tri_bench *bench, const tri_trial *trial,
     if (bench->op->prepare)
         TRI_TRY(bench->op->prepare(&out->prepared, bench->device, trial->launch, &bench->problem,
                                    bench->pattern));
-    TRI_TRY(make_args(out, bench, trial->launch));
+    TRI_TRY(tri_bench_aim(out, bench, trial->launch));
 done:
     if (status != TRIAGE_OK) {
         report->troubled = status == TRIAGE_E_MEMORY || status == TRIAGE_E_IO ||
@@ -309,6 +310,7 @@ void tri_bench_close(tri_bench *bench) {
         free_inputs(bench, i);
     for (size_t i = 0; i < bench->result_count; i++)
         free_result(bench, &bench->results[i]);
+    tri_device_release(bench->device, bench->spacer);
     free(bench->guard);
     free(bench->rows);
     free(bench->cache_dir);

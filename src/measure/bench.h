@@ -87,7 +87,7 @@ typedef bool (*tri_round_fn)(void *user, int round);
 
 typedef struct tri_race_rules {
     uint64_t seed;
-    int rounds; /* 2 .. TRI_SAMPLES_MAX; 0: until all medians are known to 1 %, 21 to 201 */
+    int rounds; /* 2 .. TRI_SAMPLES_MAX; 0, without guests: until the order is decided (race_protocol.h) */
     /* Others than our candidates take part. Whoever fails is out and the rest goes on, as long as the device does; who is
      * not right is timed all the same where the result is only rough (tri_verdict_is_rough), and marked. */
     bool has_guests;

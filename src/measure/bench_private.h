@@ -47,6 +47,8 @@ struct tri_bench {
     tri_source reference; /* the plain kernel, kept to check the inputs with */
     tri_launch reference_launch;
     double plain_ms;
+    tri_address spacer; /* of bench_move.c */
+    size_t moves;
 };
 
 /* A candidate loaded on the device, with what its kernel needs there of its own. */
@@ -63,6 +65,11 @@ void tri_report_fail(tri_report *report, tri_outcome outcome, triage_status stat
 /* All return false with the report filled when the candidate failed. */
 bool tri_bench_mount(tri_mounted *out, tri_bench *bench, const tri_trial *trial, tri_report *report);
 void tri_bench_unmount(tri_bench *bench, tri_mounted *mounted);
+/* Points the arguments of a candidate at where the operands are now. */
+triage_status tri_bench_aim(tri_mounted *mounted, const tri_bench *bench, const tri_launch *launch);
+/* Puts inputs and results elsewhere, as far as there is room for both places, and makes case 0 ready: whoever is mounted
+ * is to be aimed anew. */
+triage_status tri_bench_move(tri_bench *bench);
 /* Room for each case's argument block. */
 triage_status tri_bench_args_alloc(tri_mounted *out, const tri_bench *bench, size_t bytes);
 bool tri_bench_run_case(tri_bench *bench, tri_mounted *mounted, size_t index, tri_report *report);

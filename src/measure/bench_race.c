@@ -1,22 +1,25 @@
 /* The race: all in turn, so that a drift of clocks or a neighbour meets all alike. */
 #include "measure/bench_private.h"
+#include "measure/race_protocol.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUNDS_LEAST 20
-#define ROUNDS_MOST 200
 #define TIME_LIMIT 4 /* times the sampling limit of one */
 
 typedef struct race {
     tri_bench *bench;
     const tri_race_rules *rules;
+    const tri_entrant *given;
     tri_report *reports;
     tri_mounted mounted[TRI_RACE_MAX];
     tri_samples taken[TRI_RACE_MAX];
     size_t entrants[TRI_RACE_MAX]; /* indexes of those still in it */
     size_t count, all;
     int batch; /* one for all, or the comparison is not one */
+    tri_random random;
+    int64_t start_ns;
+    triage_status status; /* of the bench itself */
 } race;
 
 static void announce(const race *r, size_t index) {
@@ -42,9 +45,9 @@ static void ask_device(race *r, tri_report *report) {
         report->lost = tri_device_synchronize(r->bench->device) != TRIAGE_OK;
 }
 
-static void shuffle(race *r, tri_random *random) {
+static void shuffle(race *r) {
     for (size_t i = r->count; i > 1; i--) {
-        size_t j = tri_random_below(random, i), swap = r->entrants[i - 1];
+        size_t j = tri_random_below(&r->random, i), swap = r->entrants[i - 1];
         r->entrants[i - 1] = r->entrants[j];
         r->entrants[j] = swap;
     }
@@ -81,11 +84,12 @@ static void note_batch(race *r, const tri_samples *warm_up) {
     r->batch = batch > r->batch ? batch : r->batch;
 }
 
-/* One launch each. Of candidates a device error ends the race: whose it was is known. */
-static bool run_round(race *r, bool warm_up) {
+/* One launch each. Of candidates a device error ends the race: whose it was is known. total_ns NULL: a round that counts. */
+static bool run_round(race *r, double *total_ns) {
+    shuffle(r);
     for (size_t i = 0; i < r->count;) {
         size_t index = r->entrants[i];
-        tri_samples scratch = {.count = 0}, *into = warm_up ? &scratch : &r->taken[index];
+        tri_samples scratch = {.count = 0}, *into = total_ns ? &scratch : &r->taken[index];
         announce(r, index);
         triage_status status = tri_bench_take(r->bench, &r->mounted[index], r->batch, into, 1);
         if (status != TRIAGE_OK) {
@@ -98,51 +102,80 @@ static bool run_round(race *r, bool warm_up) {
             drop(r, i);
             continue;
         }
-        if (warm_up)
+        if (total_ns) {
             note_batch(r, &scratch);
+            *total_ns += scratch.ns[0];
+        }
         i++;
     }
     return true;
 }
 
-static bool all_known(const race *r) {
-    for (size_t i = 0; i < r->count; i++) {
-        tri_timing timing;
-        tri_bench_summarise(r->bench, &r->taken[r->entrants[i]], &timing);
-        if (tri_timing_width(&timing) >= TRI_WIDTH_WANTED)
-            return false;
-    }
-    return true;
-}
-
-/* The last round is the one whose results are looked at. */
-static bool is_enough(const race *r, int rounds, int64_t start_ns) {
-    if (r->rules->rounds)
-        return rounds >= r->rules->rounds - 1;
-    return rounds >= ROUNDS_MOST ||
-           (rounds >= ROUNDS_LEAST &&
-            (all_known(r) || tri_now_ns() - start_ns > TIME_LIMIT * r->bench->sampling_limit_ns));
-}
-
-static bool go_on(const race *r, int round) {
-    return !r->rules->next || r->rules->next(r->rules->user, round);
-}
-
-static triage_status run_rounds(race *r) {
-    tri_random random;
-    tri_random_seed(&random, r->rules->seed);
+/* As many as were asked for, in one place: guests know no other. The last round is the one whose results are looked at. */
+static triage_status run_fixed(race *r) {
+    double total = 0;
     for (int i = 0; i < TRI_WARM_UP; i++)
-        if (!run_round(r, true))
+        if (!run_round(r, &total))
             return TRIAGE_OK;
-    int64_t start = tri_now_ns();
-    for (int rounds = 0; !is_enough(r, rounds, start); rounds++) {
-        if (!go_on(r, rounds))
+    for (int rounds = 0; rounds < r->rules->rounds - 1; rounds++) {
+        if (r->rules->next && !r->rules->next(r->rules->user, rounds))
             return tri_fail(TRIAGE_E_INTERRUPTED, "interrupted in round %d of a race", rounds + 1);
-        shuffle(r, &random);
-        if (!run_round(r, false))
+        if (!run_round(r, NULL))
             return TRIAGE_OK;
     }
     return TRIAGE_OK;
+}
+
+/* ---- the same by the protocol ---- */
+
+static bool next_round(void *user, double *total_ns) {
+    if (total_ns)
+        *total_ns = 0;
+    return run_round(user, total_ns);
+}
+
+static bool move(void *user) {
+    race *r = user;
+    r->status = tri_bench_move(r->bench);
+    for (size_t i = 0; i < r->count && r->status == TRIAGE_OK; i++) {
+        const size_t index = r->entrants[i];
+        if (r->given[index].trial)
+            r->status = tri_bench_aim(&r->mounted[index], r->bench, r->given[index].trial->launch);
+    }
+    return r->status == TRIAGE_OK;
+}
+
+static bool is_late(void *user) {
+    const race *r = user;
+    return tri_now_ns() - r->start_ns > TIME_LIMIT * r->bench->sampling_limit_ns;
+}
+
+/* Of those in the race, in whatever order. */
+static const double *samples_of(void *user, size_t entrant) {
+    const race *r = user;
+    return r->taken[r->entrants[entrant]].ns;
+}
+
+/* Of candidates whoever fails ends the race: none is dropped on the way. On a CPU fewer rounds in a place, each of which
+ * takes long there, and no hope of half a percent. */
+static triage_status run_protocol(race *r) {
+    const bool is_host = tri_device_describe(r->bench->device)->cc == 0;
+    const tri_race_track track = {.entrants = r->count,
+                                  .rounds_a_heat = is_host ? 4 : 20,
+                                  .precision = is_host ? 0.02 : 0.005,
+                                  .user = r,
+                                  .round = next_round,
+                                  .move = move,
+                                  .late = is_late,
+                                  .samples = samples_of};
+    r->start_ns = tri_now_ns();
+    tri_race_run(&track);
+    return r->status;
+}
+
+static triage_status run_rounds(race *r) {
+    tri_random_seed(&r->random, r->rules->seed);
+    return r->rules->rounds ? run_fixed(r) : run_protocol(r);
 }
 
 /* ---- after the race ---- */
@@ -197,8 +230,10 @@ triage_status tri_bench_race(tri_report *out, tri_bench *bench, const tri_entran
         return tri_fail(TRIAGE_E_INVALID, "%zu candidates in a race: at most %d", count, TRI_RACE_MAX);
     if (rules->rounds && (rules->rounds < 2 || rules->rounds > TRI_SAMPLES_MAX))
         return tri_fail(TRIAGE_E_INVALID, "%d rounds in a race: 2 to %d", rules->rounds, TRI_SAMPLES_MAX);
+    if (rules->has_guests && !rules->rounds)
+        return tri_fail(TRIAGE_E_INVALID, "a race with guests has a number of rounds");
     TRI_TRY(tri_calloc(&r, 1, sizeof *r));
-    *r = (race){.bench = bench, .rules = rules, .reports = out, .all = count, .batch = 1};
+    *r = (race){.bench = bench, .rules = rules, .given = entrants, .reports = out, .all = count, .batch = 1};
     bench->has_guests = rules->has_guests;
     for (size_t i = 0; i < count; i++)
         if (enter(r, i, &entrants[i]))

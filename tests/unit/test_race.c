@@ -181,6 +181,29 @@ static void bad_rounds_are_refused(void **state) {
                          TRIAGE_E_INVALID);
 }
 
+/* By the protocol: whole heats and the round that is looked at; the operands have moved, and the results are right there. */
+static void the_operands_move_between_heats(void **state) {
+    (void)state;
+    tri_report reports[2];
+    const tri_trial trial = {&w.source, &w.candidate.launch};
+    const tri_entrant entrants[2] = {{.trial = &trial}, {.trial = &trial}};
+    const tri_address before = tri_bench_binding(bench, 0).results[0];
+    const tri_inputs first = *tri_bench_binding(bench, 0).inputs;
+    must(tri_bench_race(reports, bench, entrants, 2, &(tri_race_rules){.seed = 3}));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(reports[i].outcome, TRI_RIGHT);
+        assert_int_equal((reports[i].timing.samples - 1) % 4, 0);
+        assert_in_range(reports[i].timing.samples, 5, 101);
+    }
+    const tri_binding after = tri_bench_binding(bench, 0), later = tri_bench_binding(bench, 1);
+    assert_true(after.results[0] != before || after.inputs->at[0].address != first.at[0].address);
+    for (size_t i = 0; i < TRI_INPUTS_MAX; i++) /* what the cases share, they share still */
+        if (later.inputs->at[i].borrowed && later.inputs->at[i].data == after.inputs->at[i].data)
+            assert_true(later.inputs->at[i].address == after.inputs->at[i].address);
+    must(tri_bench_measure(&reports[0], bench, &trial, 0)); /* all cases, in the new place */
+    assert_int_equal(reports[0].outcome, TRI_RIGHT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_right_product_has_its_time),
@@ -192,6 +215,7 @@ int main(void) {
         cmocka_unit_test(a_race_can_be_ended),
         cmocka_unit_test(candidates_and_guests_race_together),
         cmocka_unit_test(bad_rounds_are_refused),
+        cmocka_unit_test(the_operands_move_between_heats), /* last: guests know the old places */
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
