@@ -650,7 +650,8 @@ static void test_explain_wrong_usage(void **state) {
     expect_error(65, "explain " SHAPE "--device A100", "--device A100: no device with that");
     expect_error(74, "explain " SHAPE "--db {}/nowhere.db", "no such database");
     expect_error(64, "explain " SHAPE "--seed x", "--seed");
-    expect_error(64, "list " SHAPE, "--shape means nothing to list");
+    expect_error(64, "list " SHAPE, "--sparsity is no filter");
+    expect_error(64, "verify --shape 1,2,3", "--shape means nothing to verify");
     expect_error(64, "hash --op bsr_gemm", "--op means nothing to hash");
     expect_error(64, "show --loss x", "--loss means nothing to show");
     assert_int_equal(access(in_folder("nowhere.db"), F_OK), -1);

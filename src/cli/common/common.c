@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 /* ---- exit codes and messages ---- */
@@ -246,6 +247,143 @@ void tri_cli_table_print(const tri_cli_table *table, FILE *stream, bool color) {
         }
         fputs(style == TRI_STYLE_NONE ? "\n" : "\033[0m\n", stream);
     }
+}
+
+/* ---- tables that fit ---- */
+
+size_t tri_cli_width(bool wide) {
+    struct winsize size;
+    const char *columns = getenv("COLUMNS");
+    int64_t given = 0;
+    if (wide)
+        return 0;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    return columns && tri_parse_int64(&given, columns, 1, 10000, "COLUMNS") == TRIAGE_OK ? (size_t)given : 0;
+}
+
+static bool is_same_everywhere(const tri_cli_table *table, size_t column) {
+    for (size_t i = 0; i < table->size; i++)
+        if (table->rows[i].filled <= column || !table->rows[i].cells[column][0] ||
+            strcmp(table->rows[i].cells[column], table->rows[0].cells[column]) != 0)
+            return false;
+    return table->size > 1;
+}
+
+/* Of its widest cell, and of the longest word of its title, which may go on in a second line. */
+static size_t least_width(const tri_cli_table *table, size_t column) {
+    size_t least = 0, word = 0;
+    for (const char *c = table->columns[column].title; *c; c++) {
+        word = *c == ' ' ? 0 : word + (((unsigned char)*c & 0xC0) != 0x80);
+        least = word > least ? word : least;
+    }
+    for (size_t i = 0; i < table->size; i++) {
+        const size_t shown = column < table->rows[i].filled ? shown_width(table->rows[i].cells[column]) : 0;
+        least = shown > least ? shown : least;
+    }
+    return least;
+}
+
+/* Takes width off the widest columns of text, 0 of those that are not shown, until all fit or none has more to give. */
+static void shrink(size_t *widths, const tri_cli_table *table, size_t limit) {
+    enum { LEAST = 9, GAP = 2 };
+    for (;;) {
+        size_t total = 0, widest = table->count;
+        for (size_t j = 0; j < table->count; j++) {
+            total += widths[j] ? widths[j] + GAP : 0;
+            if (!table->columns[j].right && widths[j] > LEAST &&
+                (widest == table->count || widths[j] > widths[widest]))
+                widest = j;
+        }
+        if (total <= limit + GAP || widest == table->count)
+            return;
+        widths[widest]--;
+    }
+}
+
+/* The bytes of the text's first line of at most so many columns, up to a blank where there is one. */
+static size_t line_of(const char *text, size_t width) {
+    size_t bytes = 0, columns = 0, blank = 0;
+    for (; text[bytes]; bytes++) {
+        columns += ((unsigned char)text[bytes] & 0xC0) != 0x80;
+        if (columns > width)
+            return blank ? blank : bytes;
+        if (text[bytes] == ' ')
+            blank = bytes;
+    }
+    return bytes;
+}
+
+void tri_cli_print_within(FILE *stream, const char *text, size_t indent, size_t width) {
+    char line[4096];
+    for (const char *end; *text; text = *end ? end + 1 : end) {
+        end = text + strcspn(text, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)(end - text), text);
+        size_t size = width ? line_of(line, width) : strlen(line);
+        fprintf(stream, "%.*s", (int)size, line);
+        for (const char *rest = line + size; *rest; rest += size) {
+            rest += *rest == ' ';
+            size = line_of(rest, width > 2 * indent ? width - indent : width);
+            fprintf(stream, "\n%*s%.*s", (int)indent, "", (int)size, rest);
+        }
+        fputc('\n', stream);
+    }
+}
+
+static void print_line(FILE *stream, const tri_cli_table *table, const size_t *widths, const char **rest) {
+    char piece[1024];
+    size_t last = table->count;
+    while (last > 0 && (!widths[last - 1] || !rest[last - 1][0]))
+        last--;
+    for (size_t j = 0; j < last; j++) {
+        if (!widths[j])
+            continue;
+        const size_t size = line_of(rest[j], widths[j]);
+        snprintf(piece, sizeof piece, "%.*s", (int)size, rest[j]);
+        rest[j] += size + (rest[j][size] == ' ');
+        print_cell(stream, piece, widths[j], table->columns[j].right, j + 1 == last);
+    }
+}
+
+/* row NULL: the titles. */
+static void print_row(FILE *stream, const tri_cli_table *table, const size_t *widths, const table_row *row,
+                      const char **rest, bool color) {
+    const tri_cli_style style = !color ? TRI_STYLE_NONE : row ? row->style : TRI_STYLE_BOLD;
+    bool more = true;
+    for (size_t j = 0; j < table->count; j++)
+        rest[j] = !row ? table->columns[j].title : j < row->filled ? row->cells[j] : "";
+    while (more) {
+        fputs(style_code(style), stream);
+        print_line(stream, table, widths, rest);
+        fputs(style == TRI_STYLE_NONE ? "\n" : "\033[0m\n", stream);
+        more = false;
+        for (size_t j = 0; j < table->count; j++)
+            more = more || (widths[j] && rest[j][0]);
+    }
+}
+
+void tri_cli_table_print_within(const tri_cli_table *table, FILE *stream, bool color, size_t width) {
+    size_t *widths = NULL;
+    const char **rest = NULL;
+    if (!width || tri_calloc(&widths, table->count, sizeof *widths) != TRIAGE_OK ||
+        tri_calloc(&rest, table->count, sizeof *rest) != TRIAGE_OK) {
+        tri_cli_table_print(table, stream, color);
+        free(widths);
+        return;
+    }
+    for (size_t j = 0; j < table->count; j++) {
+        widths[j] = is_same_everywhere(table, j) ? 0 : least_width(table, j);
+        if (widths[j])
+            continue;
+        fprintf(stream, "%s%s", table->columns[j].title, table->columns[j].title[0] ? ": " : "");
+        print_cell(stream, table->rows[0].cells[j], 0, false, true);
+        fputc('\n', stream);
+    }
+    shrink(widths, table, width);
+    for (size_t i = 0; i <= table->size; i++)
+        print_row(stream, table, widths, i ? &table->rows[i - 1] : NULL, rest, color);
+    free(rest);
+    free(widths);
 }
 
 /* ---- numbers ---- */

@@ -84,6 +84,13 @@ triage_status tri_cli_table_row(tri_cli_table *table, tri_cli_style style);
 triage_status tri_cli_table_cell(tri_cli_table *table, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void tri_cli_table_print(const tri_cli_table *table, FILE *stream, bool color);
+/* Within so many columns: a column that is the same in every row is said once above, long texts go on in the next line.
+ * 0: as tri_cli_table_print. */
+void tri_cli_table_print_within(const tri_cli_table *table, FILE *stream, bool color, size_t width);
+/* Lines of text, of which one that is longer than so many columns goes on in the next, this far to the right. 0: as they are. */
+void tri_cli_print_within(FILE *stream, const char *text, size_t indent, size_t width);
+/* Columns of the terminal on stdout, or of $COLUMNS; 0: neither, or wide. */
+size_t tri_cli_width(bool wide);
 
 /* ---- numbers for people, three significant digits and a unit ---- */
 #define TRI_CLI_NUMBER 24

@@ -316,6 +316,52 @@ static const struct argp_option options[] = {
     {"lse", 0, "yes|no", 0, "The log-sum-exp of each row, too (default no)", 0},
     {0}};
 
+/* ---- finding, and in words ---- */
+
+static triage_status key_words(tri_text *out, const tri_cli_problem_options *given) {
+    const char *shape = tri_cli_given(given, "shape"), *mask = tri_cli_given(given, "mask");
+    tri_attention_problem p = {0};
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < given->count; i++)
+        if (!strstr(" shape mask dtype ", given->texts[i].name))
+            TRI_TRY(tri_cli_usage("--%s is no filter of attention: --shape, --mask, --dtype are",
+                                  given->texts[i].name));
+    if (shape) {
+        TRI_TRY(parse_shape(&p, shape));
+        TRI_TRY(tri_text_format(out, " m=%lld n=%lld k=%d v=%d heads=%lld/%lld batch=%lld", (long long)p.sq,
+                                (long long)p.sk, p.d, p.dv, (long long)p.heads_q, (long long)p.heads_kv,
+                                (long long)p.batch));
+    }
+    if (mask && (strchr(mask, '=') || strchr(mask, ',')))
+        TRI_TRY(tri_cli_usage("--mask %.40s: the word alone finds, e.g. causal, window", mask));
+    if (mask)
+        TRI_TRY(tri_text_format(out, " %s", mask));
+done:
+    return status;
+}
+
+static triage_status describe(tri_text *out, const tri_problem *of) {
+    const tri_attention_problem *p = tri_attention(of);
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_text_format(
+        out,
+        "O = softmax(scale Q K^T + mask) V: %lld sequences, %lld heads of Q on %lld of K and V, "
+        "%lld queries and %lld keys%s, %d elements of a head of Q and K, %d of V; %s in, %s out; "
+        "mask %s",
+        (long long)p->batch, (long long)p->heads_q, (long long)p->heads_kv, (long long)p->sq,
+        (long long)p->sk, p->lengths == TRI_LENGTHS_DENSE ? "" : " at most", p->d, p->dv,
+        tri_dtype_name(p->in_type), tri_dtype_name(p->out_type), tri_attention_band_name(p->band)));
+    if (p->band == TRI_BAND_WINDOW)
+        TRI_TRY(tri_text_format(out, " (%d keys to the left, %d to the right; -1: all)", p->left, p->right));
+    if (p->mask.rows)
+        TRI_TRY(tri_text_format(out, "; %.3g %% of the blocks of %d queries x %d keys are seen",
+                                p->mask.fingerprint.density_e4 / 100.0, p->mask.rows, p->mask.cols));
+    if (p->page_size)
+        TRI_TRY(tri_text_format(out, "; keys in pages of %d", p->page_size));
+done:
+    return status;
+}
+
 const tri_cli_op tri_cli_op_attention = {
     .op = &tri_op_attention,
     .heading = "With --op attention: O = softmax(scale Q K^T + mask) V; --shape B,HQ,HKV,SQ,SK,D[,DV] are "
@@ -326,4 +372,6 @@ const tri_cli_op tri_cli_op_attention = {
     .for_host = for_host,
     .json = json,
     .from_job = from_job,
+    .key_words = key_words,
+    .describe = describe,
 };

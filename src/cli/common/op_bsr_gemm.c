@@ -266,6 +266,67 @@ done:
     return status;
 }
 
+/* ---- finding, and in words ---- */
+
+static triage_status key_words(tri_text *out, const tri_cli_problem_options *options) {
+    static const char *const names[] = {"--shape's M", "--shape's N", "--shape's K"};
+    const char *shape = tri_cli_given(options, "shape"), *block = tri_cli_given(options, "block"),
+               *layout = tri_cli_given(options, "layout"), *activation = tri_cli_given(options, "activation");
+    tri_bsr_problem problem = {0};
+    int64_t v[3];
+    size_t found = 0;
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < options->count; i++) {
+        const char *name = options->texts[i].name;
+        if (!strstr(" shape block dtype layout activation ", name))
+            TRI_TRY(tri_cli_usage("--%s is no filter: --shape, --block, --dtype, --layout, --activation are",
+                                  name));
+    }
+    if (shape) {
+        TRI_TRY(tri_cli_parse_list(v, 3, &found, shape, tri_cli_separator(shape), EXTENT_MAX, names));
+        if (found != 3)
+            TRI_TRY(tri_cli_usage("--shape %.64s has %zu numbers: M,N,K are wanted", shape, found));
+        TRI_TRY(
+            tri_text_format(out, " m=%lld n=%lld k=%lld", (long long)v[0], (long long)v[1], (long long)v[2]));
+    }
+    if (block) {
+        TRI_TRY(parse_block(&problem, block));
+        TRI_TRY(tri_text_format(out, " block=%dx%d", problem.block_m, problem.block_k));
+    }
+    if (layout)
+        TRI_TRY(tri_text_format(out, " %s", layout));
+    if (activation)
+        TRI_TRY(tri_text_format(out, " %s", activation));
+done:
+    return status;
+}
+
+static triage_status describe(tri_text *out, const tri_problem *of) {
+    const tri_bsr_problem *p = tri_bsr(of);
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_text_format(
+        out,
+        "C (%lld x %lld) = A (%lld x %lld) B: A is block-sparse, %.3g %% of its blocks of %d x %d "
+        "are stored, the fullest block row has %.3g times the mean, and neighbouring rows share "
+        "%.3g of their columns",
+        (long long)p->m, (long long)p->n, (long long)p->m, (long long)p->k, p->fingerprint.density_e4 / 100.0,
+        p->block_m, p->block_k, p->fingerprint.imbalance_e1 / 10.0, p->fingerprint.overlap_e1 / 10.0));
+    TRI_TRY(tri_text_format(out, "; %s in, %s out, B %s-major, C %s-major", tri_dtype_name(p->in_type),
+                            tri_dtype_name(p->out_type), tri_layout_name(p->b_layout),
+                            tri_layout_name(p->c_layout)));
+    if (p->scale_per_block)
+        TRI_TRY(tri_text_format(out, "; a scale for each block"));
+    if (p->bias || p->activation != TRIAGE_ACT_NONE)
+        TRI_TRY(tri_text_format(out, "; then%s%s%s", p->bias ? " bias" : "",
+                                p->bias && p->activation != TRIAGE_ACT_NONE ? " and" : "",
+                                p->activation == TRIAGE_ACT_NONE   ? ""
+                                : p->activation == TRIAGE_ACT_RELU ? " relu"
+                                : p->activation == TRIAGE_ACT_GELU ? " gelu"
+                                                                   : " silu"));
+done:
+    return status;
+}
+
 const tri_cli_op tri_cli_op_bsr_gemm = {.op = &tri_op_bsr_gemm,
                                         .heading =
                                             "The problem: C (M x N) = A (M x K, block-sparse) * B (K x N)",
@@ -273,4 +334,6 @@ const tri_cli_op tri_cli_op_bsr_gemm = {.op = &tri_op_bsr_gemm,
                                         .make = make,
                                         .for_host = for_host,
                                         .json = json,
-                                        .from_job = from_job};
+                                        .from_job = from_job,
+                                        .key_words = key_words,
+                                        .describe = describe};

@@ -197,6 +197,72 @@ void tri_cli_problem_json(json_t *object, const tri_problem *problem) {
         op_of(problem)->json(object, problem);
 }
 
+triage_status tri_cli_problem_describe(tri_text *out, const tri_problem *problem) {
+    const tri_cli_op *op = op_of(problem);
+    return op && op->describe ? op->describe(out, problem) : TRIAGE_OK;
+}
+
+/* ---- filters ---- */
+
+/* --dtype alone means something to every operation. */
+static bool is_dtype_alone(const tri_cli_problem_options *options) {
+    for (size_t i = 0; i < options->count; i++)
+        if (strcmp(options->texts[i].name, "dtype") != 0)
+            return false;
+    return true;
+}
+
+triage_status tri_cli_filter_make(tri_cli_filter *out, const tri_cli_problem_options *options) {
+    const tri_cli_op *op = find_op(options->op);
+    triage_status status = TRIAGE_OK;
+    *out = (tri_cli_filter){.op = options->op, .dtype = tri_cli_given(options, "dtype")};
+    if (is_dtype_alone(options))
+        return TRIAGE_OK; /* whatever --op says: a dense product's keys begin with a word of their own */
+    if (!op)
+        return tri_cli_usage("--op %.32s is not one of %s", options->op, tri_operation_names());
+    out->op = op->op->name;
+    TRI_TRY(check_given(op, options));
+    if (!op->key_words)
+        TRI_TRY(tri_cli_usage("--%s is no filter of %s", options->given, op->op->name));
+    TRI_TRY(op->key_words(&out->words, options));
+done:
+    if (status != TRIAGE_OK)
+        tri_cli_filter_free(out);
+    return status;
+}
+
+/* Is it one of the key's words? */
+static bool has_key_word(const char *key, const char *word, size_t size) {
+    for (const char *at = strchr(key, ' '); at; at = strchr(at + 1, ' '))
+        if (strncmp(at + 1, word, size) == 0 && (at[1 + size] == ' ' || !at[1 + size]))
+            return true;
+    return false;
+}
+
+bool tri_cli_filter_passes(const tri_cli_filter *filter, const char *key) {
+    const char *first = strchr(key, ' ');
+    if (filter->op && (strncmp(key, filter->op, strlen(filter->op)) != 0 || key[strlen(filter->op)] != ' '))
+        return false;
+    if (filter->dtype) { /* the word behind the operation's */
+        const size_t size = strlen(filter->dtype);
+        if (!first || strncmp(first + 1, filter->dtype, size) != 0 || !strchr(" -", first[1 + size]))
+            return false;
+    }
+    for (const char *word = filter->words.data; word && *word;) {
+        word += *word == ' ';
+        const size_t size = strcspn(word, " ");
+        if (size && !has_key_word(key, word, size))
+            return false;
+        word += size;
+    }
+    return true;
+}
+
+void tri_cli_filter_free(tri_cli_filter *filter) {
+    tri_text_free(&filter->words);
+    *filter = (tri_cli_filter){0};
+}
+
 triage_status tri_cli_problem_fits(const tri_problem *problem) {
     return tri_cli_check_memory(problem->op->host_bytes(problem), "measuring this shape");
 }

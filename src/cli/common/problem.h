@@ -50,6 +50,19 @@ void tri_cli_problem_json(json_t *object, const tri_problem *problem);
 /* The options that a job on a server describes (docs/fleet.md), borrowing its texts. TRIAGE_E_DATA. */
 triage_status tri_cli_options_of_job(tri_cli_problem_options *out, json_t *texts);
 
+/* A problem's key in words; nothing where its operation has none. */
+triage_status tri_cli_problem_describe(tri_text *out, const tri_problem *problem);
+
+/* Some problems of many: those whose keys have all that was asked for (--op, --dtype, --shape, ...). Zero: all. */
+typedef struct tri_cli_filter {
+    const char *op, *dtype; /* NULL: any */
+    tri_text words;         /* " word word" of the key */
+} tri_cli_filter;
+/* Borrows the options' texts. TRIAGE_E_INVALID: one of them is no filter. */
+triage_status tri_cli_filter_make(tri_cli_filter *out, const tri_cli_problem_options *options);
+bool tri_cli_filter_passes(const tri_cli_filter *filter, const char *key);
+void tri_cli_filter_free(tri_cli_filter *filter);
+
 /* Does a run's host memory fit this machine? TRIAGE_E_INVALID when it clearly does not. */
 triage_status tri_cli_problem_fits(const tri_problem *problem);
 
@@ -69,6 +82,10 @@ typedef struct tri_cli_op {
     /* Which members of a job on a server (docs/fleet.md) are which options; "op" and "seed" apart. NULL: each member is
      * an option, with "_" for "-". What is made for it is kept in texts. */
     triage_status (*from_job)(tri_cli_problem_options *out, json_t *texts);
+    /* The words of a key that these options ask for, e.g. " m=512 n=512 k=512": all but dtype's. NULL: none can be asked for. */
+    triage_status (*key_words)(tri_text *out, const tri_cli_problem_options *options);
+    /* A problem in a sentence or two, for who cannot read keys. NULL: no words. */
+    triage_status (*describe)(tri_text *out, const tri_problem *problem);
 } tri_cli_op;
 
 /* ---- for those files ---- */

@@ -6,6 +6,7 @@
 
 #include "cli/common/common.h"
 #include "cli/common/devices.h"
+#include "evidence/pretuned.h"
 #include "op/dense.h"
 
 static bool is_timed(const tri_measurement *row) {
@@ -34,8 +35,44 @@ static const char *approximate(char out[TRI_CLI_NUMBER], double value) {
 }
 
 static bool is_wanted(const tri_cli_evidence_options *options, const tri_measurement *row) {
-    return !options->device || strstr(row->device, options->device) ||
-           strstr(row->device_name, options->device);
+    return (!options->device || strstr(row->device, options->device) ||
+            strstr(row->device_name, options->device)) &&
+           tri_cli_filter_passes(&options->filter, row->problem);
+}
+
+/* ---- what is shipped ---- */
+
+typedef struct shipped {
+    tri_cli_devices devices;
+} shipped;
+
+/* A tri_device_fn. */
+static triage_status note_shipped(void *user, const char *key, const char *name) {
+    return tri_cli_devices_add(&((shipped *)user)->devices, key, name);
+}
+
+triage_status tri_cli_stores_shipped(tri_cli_stores *out, const char *data_dir) {
+    const tri_log log = {tri_cli_log, NULL};
+    shipped known = {0};
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_pretuned_devices(data_dir, note_shipped, &known));
+    for (size_t i = 0; i < known.devices.count; i++) {
+        tri_device_info info;
+        TRI_TRY(tri_device_parse(&info, known.devices.keys[i]));
+        TRI_TRY(tri_grow(&out->items, &out->capacity, out->count, sizeof *out->items, "databases"));
+        TRI_TRY(tri_pretuned_open(&out->items[out->count], &info, data_dir, &log));
+        out->count += out->items[out->count] != NULL;
+    }
+done:
+    tri_cli_devices_free(&known.devices);
+    return status;
+}
+
+void tri_cli_stores_close(tri_cli_stores *stores) {
+    for (size_t i = 0; i < stores->count; i++)
+        tri_store_close(stores->items[i]);
+    free(stores->items);
+    *stores = (tri_cli_stores){0};
 }
 
 static triage_status time_cells(tri_cli_table *table, const tri_measurement *row) {
@@ -99,20 +136,22 @@ done:
     return status;
 }
 
-triage_status tri_cli_list(tri_store *store, const tri_cli_evidence_options *options) {
+triage_status tri_cli_list(const tri_cli_stores *stores, const tri_cli_evidence_options *options) {
     static const tri_cli_column columns[] = {
         {"problem", false}, {"device", false},         {"config", false},   {"median", true},
         {"+-", true},       {"~useful TFLOP/s", true}, {"measured", false}, {"id", false}};
     triage_status status = TRIAGE_OK;
     list_state list = {.options = options, .winners = options->json ? json_array() : NULL};
     TRI_TRY(tri_cli_table_new(&list.table, columns, sizeof columns / sizeof columns[0]));
-    TRI_TRY(tri_store_winners(store, NULL, options->op ? options->op : "", list_row, &list));
+    for (size_t i = 0; i < stores->count; i++)
+        TRI_TRY(tri_store_winners(stores->items[i], NULL, options->filter.op ? options->filter.op : "",
+                                  list_row, &list));
     if (options->json) {
         json_t *document = tri_cli_json_new("list");
         json_object_set(document, "winners", list.winners);
         TRI_TRY(tri_cli_json_print(document));
     } else if (list.count) {
-        tri_cli_table_print(list.table, stdout, options->color);
+        tri_cli_table_print_within(list.table, stdout, options->color, options->width);
     }
 done:
     tri_cli_table_free(list.table);
@@ -224,7 +263,7 @@ typedef triage_status (*query_fn)(tri_store *store, const char *problem, const c
 /* Asks the store and prints a table below a title, or adds a list of that name to an object. */
 static triage_status show_rows(tri_store *store, const char *problem, const char *device, query_fn query,
                                tri_row_fn fn, const tri_cli_column *columns, size_t count, const char *title,
-                               json_t *object, bool color) {
+                               json_t *object, const tri_cli_evidence_options *options) {
     triage_status status = TRIAGE_OK;
     row_sink sink = {.list = object ? json_array() : NULL};
     TRI_TRY(tri_cli_table_new(&sink.table, columns, count));
@@ -233,7 +272,7 @@ static triage_status show_rows(tri_store *store, const char *problem, const char
         json_object_set(object, title, sink.list);
     } else if (sink.count) {
         printf("\n%s\n", title);
-        tri_cli_table_print(sink.table, stdout, color);
+        tri_cli_table_print_within(sink.table, stdout, options->color, options->width);
     }
 done:
     tri_cli_table_free(sink.table);
@@ -242,7 +281,7 @@ done:
 }
 
 static triage_status show_device(tri_store *store, const char *problem, const char *device, json_t *object,
-                                 bool color) {
+                                 const tri_cli_evidence_options *options) {
     static const tri_cli_column ranked[] = {
         {"rank", true},           {"", false},     {"config", false},
         {"median", true},         {"+-", true},    {"~useful TFLOP/s", true},
@@ -252,10 +291,26 @@ static triage_status show_device(tri_store *store, const char *problem, const ch
                                          {"reason", false}};
     triage_status status = TRIAGE_OK;
     TRI_TRY(show_rows(store, problem, device, tri_store_ranking, ranking_row, ranked,
-                      sizeof ranked / sizeof ranked[0], "ranking", object, color));
+                      sizeof ranked / sizeof ranked[0], "ranking", object, options));
     TRI_TRY(show_rows(store, problem, device, tri_store_evidence, evidence_row, all,
-                      sizeof all / sizeof all[0], "evidence", object, color));
+                      sizeof all / sizeof all[0], "evidence", object, options));
 done:
+    return status;
+}
+
+/* Its key, and what that says. */
+static triage_status print_problem(const char *key, size_t width) {
+    tri_text words = TRI_TEXT_INIT;
+    tri_problem problem;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_text_format(&words, "problem %s\n", key));
+    if (tri_problem_parse(&problem, key) == TRIAGE_OK) {
+        TRI_TRY(tri_text_format(&words, "that is "));
+        TRI_TRY(tri_cli_problem_describe(&words, &problem));
+    }
+    tri_cli_print_within(stdout, words.data, 8, width);
+done:
+    tri_text_free(&words);
     return status;
 }
 
@@ -264,7 +319,7 @@ static triage_status show_devices(tri_store *store, const char *problem, const t
     triage_status status = TRIAGE_OK;
     json_t *document = options->json ? tri_cli_json_new("problem") : NULL, *devices = json_array();
     if (!options->json)
-        printf("problem %s\n", problem);
+        TRI_TRY(print_problem(problem, options->width));
     for (size_t i = 0; i < list->count; i++) {
         json_t *object = options->json
                              ? json_pack("{s:s, s:s}", "device", list->keys[i], "device_name", list->names[i])
@@ -272,7 +327,7 @@ static triage_status show_devices(tri_store *store, const char *problem, const t
         json_array_append_new(devices, object);
         if (!options->json)
             printf("\ndevice  %s (%s)\n", list->names[i], list->keys[i]);
-        TRI_TRY(show_device(store, problem, list->keys[i], object, options->color));
+        TRI_TRY(show_device(store, problem, list->keys[i], object, options));
     }
     if (options->json) {
         json_object_set_new(document, "problem", json_string(problem));
@@ -285,25 +340,78 @@ done:
     return status;
 }
 
-triage_status tri_cli_show(tri_store *store, const char *what, const tri_cli_evidence_options *options) {
+static triage_status show_one(tri_store *store, const char *what, const tri_cli_evidence_options *options,
+                              bool *found) {
     triage_status status = TRIAGE_OK;
     device_search search = {.options = options};
     tri_measurement row = {0};
     if (strspn(what, "0123456789abcdef") == strlen(what)) {
         status = tri_store_find(&row, store, what);
         if (status == TRIAGE_E_NOT_FOUND)
-            status = TRIAGE_E_DATA; /* what was asked for, not the database, is amiss */
+            return TRIAGE_OK;
         TRI_TRY(status);
+        *found = true;
         TRI_TRY(show_measurement(&row, options));
         goto done;
     }
     TRI_TRY(tri_store_evidence(store, what, NULL, note_device, &search));
     if (search.found.count == 0)
-        TRI_TRY(tri_fail(TRIAGE_E_DATA, "\"%.300s\": nothing is known of that problem%s", what,
-                         options->device ? " on such a device" : "; list prints those that are known"));
+        goto done;
+    *found = true;
     TRI_TRY(show_devices(store, what, &search.found, options));
 done:
     tri_measurement_clear(&row);
     tri_cli_devices_free(&search.found);
+    return status;
+}
+
+/* The keys of problems, each once: no device of theirs is asked for. */
+typedef struct key_search {
+    const tri_cli_evidence_options *options;
+    tri_cli_devices found; /* keys alone */
+} key_search;
+
+/* A tri_row_fn. */
+static triage_status note_problem(void *user, const tri_measurement *row) {
+    key_search *search = user;
+    return is_wanted(search->options, row) ? tri_cli_devices_add(&search->found, row->problem, "")
+                                           : TRIAGE_OK;
+}
+
+static triage_status show_all(tri_store *store, const tri_cli_evidence_options *options, bool *found) {
+    key_search search = {.options = options};
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(
+        tri_store_winners(store, NULL, options->filter.op ? options->filter.op : "", note_problem, &search));
+    if (options->json && search.found.count > 1)
+        TRI_TRY(tri_cli_usage(
+            "%zu problems are such: --json shows one, \"%s\" or another that list --json prints",
+            search.found.count, search.found.keys[0]));
+    for (size_t i = 0; i < search.found.count; i++) {
+        if (*found)
+            printf("\n");
+        TRI_TRY(show_one(store, search.found.keys[i], options, found));
+    }
+done:
+    tri_cli_devices_free(&search.found);
+    return status;
+}
+
+triage_status tri_cli_show(const tri_cli_stores *stores, const char *what,
+                           const tri_cli_evidence_options *options) {
+    triage_status status = TRIAGE_OK;
+    bool found = false;
+    for (size_t i = 0; i < stores->count; i++)
+        TRI_TRY(what ? show_one(stores->items[i], what, options, &found)
+                     : show_all(stores->items[i], options, &found));
+    if (!found && !what)
+        status = tri_fail(TRIAGE_E_DATA, "nothing is known of such a problem%s",
+                          options->device ? " on such a device" : "");
+    else if (!found && strspn(what, "0123456789abcdef") == strlen(what))
+        status = tri_fail(TRIAGE_E_DATA, "%.40s: no measurement has that id", what);
+    else if (!found)
+        status = tri_fail(TRIAGE_E_DATA, "\"%.300s\": nothing is known of that problem%s", what,
+                          options->device ? " on such a device" : "; list prints those that are known");
+done:
     return status;
 }

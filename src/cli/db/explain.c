@@ -255,7 +255,7 @@ done:
 typedef triage_status (*rival_fn)(tri_cli_table *table, const tri_rival *rival);
 
 static triage_status print_rivals(const tri_rivals *rivals, const char *title, const tri_cli_column *columns,
-                                  size_t count, rival_fn fn, bool color) {
+                                  size_t count, rival_fn fn, const tri_cli_explain_options *o) {
     tri_cli_table *table = NULL;
     size_t hidden = 0;
     triage_status status = TRIAGE_OK;
@@ -269,7 +269,7 @@ static triage_status print_rivals(const tri_rivals *rivals, const char *title, c
             hidden++;
     }
     printf("\n%s\n", title);
-    tri_cli_table_print(table, stdout, color);
+    tri_cli_table_print_within(table, stdout, o->color, o->width);
     if (hidden)
         printf("(%zu more of these kinds: --json has all)\n", hidden);
 done:
@@ -277,51 +277,53 @@ done:
     return status;
 }
 
-static void print_loss(const tri_losses *l) {
+static void print_loss(FILE *out, const tri_losses *l) {
     const size_t judged = l->counts[TRI_LOSS_JUDGED] + l->counts[TRI_LOSS_FAILED];
     if (!tri_losses_speak(l)) {
-        printf("loss      unknown: %zu of %zu tuned problems around it can be judged, and that is too few "
-               "(triage_db "
-               "explain --loss)\n",
-               judged, l->count);
+        fprintf(out,
+                "loss      unknown: %zu of %zu tuned problems around it can be judged, and that is too few "
+                "(triage_db "
+                "explain --loss)\n",
+                judged, l->count);
         return;
     }
-    printf(
+    fprintf(
+        out,
         "loss      %.1f %% expected: the mean over %zu tuned problems around it, each answered from others "
         "about as far away as this donor or farther\n"
         "          (median %.1f %%, 90th percentile %.1f %%; %zu more could not be judged)\n",
         100 * l->mean, judged, 100 * l->median, 100 * l->p90, l->count - judged);
 }
 
-static void print_distance(const tri_rival *donor, const char *const *names) {
+static void print_distance(FILE *out, const tri_rival *donor, const char *const *names) {
     const char *before = ": ";
-    printf("distance  %.2f", donor->distance);
+    fprintf(out, "distance  %.2f", donor->distance);
     for (int i = 0; i < TRI_DISTANCE_PARTS; i++) {
         if (!names[i])
             continue;
-        printf("%s%s %.2f", before, names[i], donor->parts.part[i]);
+        fprintf(out, "%s%s %.2f", before, names[i], donor->parts.part[i]);
         before = ", ";
     }
-    printf(" (1: a factor of two)\n");
+    fprintf(out, " (1: a factor of two)\n");
 }
 
 /* What the guess is made of, and what evidence makes of it. */
-static void print_prediction(const tri_explanation *e, const tri_operation *op) {
+static void print_prediction(FILE *out, const tri_explanation *e, const tri_operation *op) {
     char time[TRI_CLI_NUMBER], guess[TRI_CLI_NUMBER];
     const tri_prediction *p = &e->found.predicted;
     const char *before = "";
-    printf("time      %s expected, give or take %.0f %%\n", tri_cli_time(time, p->ns), 100 * p->spread);
-    printf("guess     %s: ", tri_cli_time(guess, p->cost.guess_ns));
+    fprintf(out, "time      %s expected, give or take %.0f %%\n", tri_cli_time(time, p->ns), 100 * p->spread);
+    fprintf(out, "guess     %s: ", tri_cli_time(guess, p->cost.guess_ns));
     for (int i = 0; i < TRI_COST_TERMS && op->cost_terms[i]; i++) {
-        printf("%s%s %s", before, op->cost_terms[i], tri_cli_time(time, p->cost.term_ns[i]));
+        fprintf(out, "%s%s %s", before, op->cost_terms[i], tri_cli_time(time, p->cost.term_ns[i]));
         before = ", ";
     }
-    printf("\n          (from the chip's rates; what is shorter may hide under what is longer)\n");
-    printf("evidence  makes it %.2f times that\n", p->ns / p->cost.guess_ns);
-    printf("loss      %.1f %% expected\n", 100 * p->expected_loss);
+    fprintf(out, "\n          (from the chip's rates; what is shorter may hide under what is longer)\n");
+    fprintf(out, "evidence  makes it %.2f times that\n", p->ns / p->cost.guess_ns);
+    fprintf(out, "loss      %.1f %% expected\n", 100 * p->expected_loss);
 }
 
-static void print_answer(const tri_explanation *e, const tri_device_info *info) {
+static void print_answer(FILE *out, const tri_explanation *e, const tri_device_info *info) {
     char time[TRI_CLI_NUMBER];
     const tri_rival *donor = used_donor(e);
     const char *from = strcmp(e->layer, "own") == 0                 ? "own database"
@@ -329,23 +331,23 @@ static void print_answer(const tri_explanation *e, const tri_device_info *info) 
                        : e->found.source == TRIAGE_SOURCE_PREDICTED ? "what was measured of other problems"
                        : e->found.device                            ? "another device of this architecture"
                                          : "no evidence serves: the space's default";
-    printf("problem   %s\ndevice    %s (%s)\n", e->problem, info->name, e->device);
-    printf("answer    %s: %s\n", sources[e->found.source], e->found.candidate.config);
-    printf("from      %s\n", from);
+    fprintf(out, "problem   %s\ndevice    %s (%s)\n", e->problem, info->name, e->device);
+    fprintf(out, "answer    %s: %s\n", sources[e->found.source], e->found.candidate.config);
+    fprintf(out, "from      %s\n", from);
     if (e->found.device)
-        printf("there     %s (%s)\n", e->found.device_name, e->found.device);
+        fprintf(out, "there     %s (%s)\n", e->found.device_name, e->found.device);
     if (e->found.source == TRIAGE_SOURCE_EXACT)
-        printf("time      %s\n", tri_cli_time(time, e->found.median_ns));
+        fprintf(out, "time      %s\n", tri_cli_time(time, e->found.median_ns));
     if (e->found.source == TRIAGE_SOURCE_PREDICTED)
-        print_prediction(e, tri_operation_find(e->problem));
+        print_prediction(out, e, tri_operation_find(e->problem));
     if (!donor)
         return;
-    printf("donor     %s, where it took %s\n", donor->problem, tri_cli_time(time, donor->median_ns));
-    print_distance(donor, part_names(e));
+    fprintf(out, "donor     %s, where it took %s\n", donor->problem, tri_cli_time(time, donor->median_ns));
+    print_distance(out, donor, part_names(e));
     if (e->found.device)
-        printf("loss      unknown: nothing that serves was measured on this device\n");
+        fprintf(out, "loss      unknown: nothing that serves was measured on this device\n");
     else
-        print_loss(&e->losses);
+        print_loss(out, &e->losses);
 }
 
 static size_t make_donor_columns(tri_cli_column *out, const char *const *names) {
@@ -363,19 +365,34 @@ static size_t make_donor_columns(tri_cli_column *out, const char *const *names) 
     return count;
 }
 
-static triage_status print_text(const tri_explanation *e, const tri_device_info *info, bool color) {
+static triage_status print_answer_within(const tri_explanation *e, const tri_device_info *info,
+                                         size_t width) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return tri_fail(TRIAGE_E_MEMORY, "out of memory for an answer");
+    print_answer(out, e, info);
+    fclose(out);
+    tri_cli_print_within(stdout, text, 10, width);
+    free(text);
+    return TRIAGE_OK;
+}
+
+static triage_status print_text(const tri_explanation *e, const tri_device_info *info,
+                                const tri_cli_explain_options *o) {
     static const tri_cli_column candidate_columns[] = {{"standing", false}, {"config", false},
                                                        {"median", true},    {"from", false},
                                                        {"id", false},       {"why", false}};
     tri_cli_column donor_columns[6 + TRI_DISTANCE_PARTS];
     const size_t donor_count = make_donor_columns(donor_columns, part_names(e));
     triage_status status = TRIAGE_OK;
-    print_answer(e, info);
-    TRI_TRY(print_rivals(&e->candidates, "measured for this problem", candidate_columns, 6, candidate_row,
-                         color));
+    TRI_TRY(print_answer_within(e, info, o->width));
+    TRI_TRY(
+        print_rivals(&e->candidates, "measured for this problem", candidate_columns, 6, candidate_row, o));
     if (e->candidates_cut)
         printf("(and more, which are not listed)\n");
-    TRI_TRY(print_rivals(&e->donors, "nearest tuned problems", donor_columns, donor_count, donor_row, color));
+    TRI_TRY(print_rivals(&e->donors, "nearest tuned problems", donor_columns, donor_count, donor_row, o));
     if (e->donors_left_out)
         printf("(%zu farther ones)\n", e->donors_left_out);
 done:
@@ -420,7 +437,7 @@ static triage_status explain_problem(tri_store *own, tri_space *space, const tri
                                                            .data_dir = o->data_dir,
                                                            .log = &log}));
     TRI_TRY(tri_explain(&explanation, own, shipped, sisters, predictor, &setting, &problem.problem, SHOWN));
-    TRI_TRY(o->json ? print_json(&explanation, &info) : print_text(&explanation, &info, o->color));
+    TRI_TRY(o->json ? print_json(&explanation, &info) : print_text(&explanation, &info, o));
 done:
     tri_explanation_free(&explanation);
     tri_cli_problem_free(&problem);
@@ -503,7 +520,7 @@ done:
     return status;
 }
 
-static triage_status print_losses(const loss_report *report, bool color) {
+static triage_status print_losses(const loss_report *report, const tri_cli_explain_options *o) {
     if (report->list) {
         json_t *document = tri_cli_json_new("explain_loss");
         json_object_set(document, "devices", report->list);
@@ -513,15 +530,20 @@ static triage_status print_losses(const loss_report *report, bool color) {
         printf("no tuned problem\n");
         return TRIAGE_OK;
     }
-    tri_cli_table_print(report->table, stdout, color);
-    printf("\nEach tuned problem answered from the others as a lookup would: the share of its time that "
-           "tuning saved.\n"
-           "failed counts as 100 %%; not judged: untimed (that configuration was never timed there), no "
-           "donor (the\n"
-           "default would run), stale (nothing known of it speaks of today's kernels).\n");
+    tri_cli_table_print_within(report->table, stdout, o->color, o->width);
+    tri_cli_print_within(
+        stdout,
+        "\nEach tuned problem answered from the others as a lookup would: the share of its time that "
+        "tuning saved. failed counts as 100 %; not judged: untimed (that configuration was never timed "
+        "there), no donor (the default would run), stale (nothing known of it speaks of today's "
+        "kernels).",
+        0, o->width);
     if (report->flatters)
-        printf(
-            "Where more are untimed than judged, the figures flatter: what was never tried is rather bad.\n");
+        tri_cli_print_within(
+            stdout,
+            "Where more are untimed than judged, the figures flatter: what was never tried is rather "
+            "bad.",
+            0, o->width);
     return TRIAGE_OK;
 }
 
@@ -541,7 +563,7 @@ static triage_status explain_loss(tri_store *own, tri_space *space, const tri_cl
     TRI_TRY(tri_cli_table_new(&report.table, columns, sizeof columns / sizeof columns[0]));
     for (size_t i = 0; i < list.count; i++)
         TRI_TRY(loss_of_device(&report, own, space, list.keys[i], list.names[i], o));
-    TRI_TRY(print_losses(&report, o->color));
+    TRI_TRY(print_losses(&report, o));
 done:
     tri_cli_table_free(report.table);
     json_decref(report.list);

@@ -13,6 +13,7 @@ typedef struct tri_cli_explain_options {
                          * machine; NULL: auto, with loss all */
     const char *space, *data_dir;
     bool loss, json, color;
+    size_t width; /* columns that text may take; 0: what it needs */
 } tri_cli_explain_options;
 
 triage_status tri_cli_explain(const tri_cli_explain_options *options);

@@ -19,7 +19,7 @@
 typedef struct options {
     tri_cli_shared shared; /* first; its first argument is the command */
     const char *max_age, *max_size, *shapes, *device_class, *key, *trust, *target, *output;
-    bool loss, retry, sign;
+    bool loss, retry, sign, shipped, wide;
 } options;
 
 #define TEXT(name, arg, member, help) TRI_CLI_TEXT(name, arg, options, member, help)
@@ -57,6 +57,9 @@ static const tri_cli_line lines[] = {
          "explain: instead of one problem, what nearest kernels cost, measured on all tuned problems by "
          "leaving each out once"),
     TRI_CLI_SEED("explain: of the pattern"),
+    FLAG("shipped", shipped, "list, show: what comes with triage, instead of your database"),
+    FLAG("wide", wide,
+         "list, show, explain: tables as wide as they need (default: as the terminal, or $COLUMNS)"),
     FLAG("retry", retry,
          "enqueue: instead of --shapes, queue again what failed (with --device-class: of that class)"),
     FLAG("sign", sign,
@@ -89,11 +92,26 @@ static triage_status open_db(tri_store **out, const options *o, tri_store_mode m
     return status;
 }
 
-static tri_cli_evidence_options evidence_options(const options *o) {
-    return (tri_cli_evidence_options){.device = o->shared.device,
-                                      .op = o->shared.problem.op,
+/* What list and show look into: one's own database, or all that is shipped. */
+static triage_status open_stores(tri_cli_stores *out, const options *o) {
+    triage_status status = TRIAGE_OK;
+    if (o->shipped && o->shared.db)
+        TRI_TRY(tri_cli_usage("--shipped is what comes with triage: leave out --db"));
+    if (o->shipped)
+        return tri_cli_stores_shipped(out, o->shared.data_dir);
+    TRI_TRY(tri_calloc(&out->items, 1, sizeof(tri_store *)));
+    TRI_TRY(open_db(out->items, o, TRI_STORE_READ));
+    out->count = 1;
+done:
+    return status;
+}
+
+static triage_status evidence_options(tri_cli_evidence_options *out, const options *o) {
+    *out = (tri_cli_evidence_options){.device = o->shared.device,
                                       .json = o->shared.json,
-                                      .color = tri_cli_color(stdout, o->shared.no_color)};
+                                      .color = tri_cli_color(stdout, o->shared.no_color),
+                                      .width = tri_cli_width(o->wide)};
+    return tri_cli_filter_make(&out->filter, &o->shared.problem);
 }
 
 /* A source that is not there must not leave an empty database behind. */
@@ -129,24 +147,34 @@ static triage_status refusal(const tri_merge_result *result) {
 /* ---- the commands ------------------------------------------------------------------------------------------ */
 
 static triage_status run_list(const options *o) {
-    tri_store *store = NULL;
+    tri_cli_stores stores = {0};
+    tri_cli_evidence_options evidence = {0};
     triage_status status = TRIAGE_OK;
-    const tri_cli_evidence_options evidence = evidence_options(o);
-    TRI_TRY(open_db(&store, o, TRI_STORE_READ));
-    TRI_TRY(tri_cli_list(store, &evidence));
+    TRI_TRY(evidence_options(&evidence, o));
+    TRI_TRY(open_stores(&stores, o));
+    TRI_TRY(tri_cli_list(&stores, &evidence));
 done:
-    tri_store_close(store);
+    tri_cli_stores_close(&stores);
+    tri_cli_filter_free(&evidence.filter);
     return status;
 }
 
 static triage_status run_show(const options *o) {
-    tri_store *store = NULL;
+    const bool named = o->shared.argument_count > 1,
+               filtered = o->shared.problem.given || o->shared.problem.op;
+    tri_cli_stores stores = {0};
+    tri_cli_evidence_options evidence = {0};
     triage_status status = TRIAGE_OK;
-    const tri_cli_evidence_options evidence = evidence_options(o);
-    TRI_TRY(open_db(&store, o, TRI_STORE_READ));
-    TRI_TRY(tri_cli_show(store, o->shared.arguments[1], &evidence));
+    if (named == filtered)
+        TRI_TRY(tri_cli_usage(
+            named ? "show takes an id or a problem, or --op, --shape, ...: not both"
+                  : "show takes an id, a problem (in quotes), or --op, --shape, --block, --dtype"));
+    TRI_TRY(evidence_options(&evidence, o));
+    TRI_TRY(open_stores(&stores, o));
+    TRI_TRY(tri_cli_show(&stores, named ? o->shared.arguments[1] : NULL, &evidence));
 done:
-    tri_store_close(store);
+    tri_cli_stores_close(&stores);
+    tri_cli_filter_free(&evidence.filter);
     return status;
 }
 
@@ -436,7 +464,8 @@ static triage_status run_explain(const options *o) {
                                        .data_dir = o->shared.data_dir,
                                        .loss = o->loss,
                                        .json = o->shared.json,
-                                       .color = tri_cli_color(stdout, o->shared.no_color)};
+                                       .color = tri_cli_color(stdout, o->shared.no_color),
+                                       .width = tri_cli_width(o->wide)};
     TRI_TRY(tri_cli_parse_seed(&explain.problem.seed, o->shared.seed));
     TRI_TRY(tri_cli_explain(&explain));
 done:
@@ -452,9 +481,10 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
-    {"list", 0, 0, "no arguments", "db device op json", run_list},
-    {"show", 1, 1, "an id or a problem (in quotes)", "db device json", run_show},
-    {"explain", 0, 0, "no arguments", "db device space data-dir loss seed op problem json", run_explain},
+    {"list", 0, 0, "no arguments", "db device data-dir shipped wide op problem json", run_list},
+    {"show", 0, 1, "an id or a problem (in quotes)", "db device data-dir shipped wide op problem json",
+     run_show},
+    {"explain", 0, 0, "no arguments", "db device space data-dir loss seed wide op problem json", run_explain},
     {"pack", 0, 0, "no arguments", "db device space data-dir target shapes output cache-dir sign key json",
      run_pack},
     {"verify", 0, 0, "no arguments", "db json", run_verify},
@@ -508,10 +538,13 @@ static const tri_cli_program program = {
     .takes = takes,
     .doc = "Shows and moves what triage has measured.\n"
            "\n"
-           "  list                 the winner of each problem on each device\n"
+           "  list                 the winner of each problem on each device; --op, --shape,\n"
+           "                       --block, --dtype and --device choose, --shipped lists\n"
+           "                       what comes with triage\n"
            "  show ID              one measurement: its id, or 4 digits and more of it\n"
            "  show PROBLEM         all that is known of a problem, named as list prints\n"
-           "                       it: ranking, tie set, failures with their reasons\n"
+           "                       it, or chosen by --op, --shape, ...: what the name\n"
+           "                       says, ranking, tie set, failures with their reasons\n"
            "  explain              how a lookup would be answered: exact, nearest or\n"
            "                       default; from where, at what loss, and why no other\n"
            "                       kernel is taken (--shape, ... or --loss)\n"

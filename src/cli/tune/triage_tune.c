@@ -505,6 +505,30 @@ static void warn_if_busy(const options *o, const setup *s) {
             load, cores);
 }
 
+/* A tri_row_fn: the user's winner is a run's result. */
+static triage_status say_if_faster(void *user, const tri_measurement *row) {
+    const tri_tune_result *result = user;
+    const tri_measurement *best = result->winner < 0 ? NULL : &result->rows[result->winner].evidence;
+    char known[TRI_CLI_NUMBER], found[TRI_CLI_NUMBER];
+    if (!best || strcmp(row->config, best->config) == 0 || row->outcome != TRI_RIGHT ||
+        row->median_ns >= best->median_ns || tri_measurement_ties(row, best))
+        return TRIAGE_OK;
+    fprintf(stderr,
+            "triage_tune: the database knows a faster one than this run found: %s, %s instead of %s (%.8s)\n",
+            row->config, tri_cli_time(known, row->median_ns), tri_cli_time(found, best->median_ns), row->id);
+    return TRIAGE_OK;
+}
+
+/* A run with a budget may end with less than what is known: lookups go on answering with the faster one. */
+static void tell_of_faster(const options *o, const setup *s, tri_tune_result *result) {
+    tri_store *store = NULL;
+    if (!s->tune.db_path || o->shared.quiet || o->compile_only || result->count >= result->space_size)
+        return;
+    if (tri_store_open(&store, s->tune.db_path, TRI_STORE_READ) == TRIAGE_OK)
+        (void)tri_store_winner(store, result->problem_key, result->device_key, say_if_faster, result);
+    tri_store_close(store);
+}
+
 static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->shared.quiet};
     tri_sync_thread *sync = NULL;
@@ -533,6 +557,8 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
                               .db_path = s->tune.db_path};
     printed = o->shared.json ? tri_cli_tune_json(&view) : tri_cli_tune_print(&view);
     status = status != TRIAGE_OK ? status : printed;
+    if (status == TRIAGE_OK)
+        tell_of_faster(o, s, &result);
 done:
     tri_tune_result_free(&result);
     if (sync) { /* its own messages must not replace the run's */

@@ -1,0 +1,154 @@
+/* Finding evidence: the filters of list and show, what is shipped, tables that fit, keys in words, and a run that finds less
+ * than the database knows. */
+#include "support/program.h"
+
+#include <string.h>
+
+#include "store/store.h"
+#include "support/check.h"
+
+#define H200 "--shipped --device H200 "
+
+static outcome expect(int code, const char *program, const char *arguments) {
+    outcome o = run_program(program, arguments);
+    if (o.code != code)
+        fail_msg("%s %s: exit code %d, not %d: %s", program, arguments, o.code, code, o.err);
+    return o;
+}
+
+static size_t lines_of(const char *text) {
+    size_t lines = 0;
+    for (; *text; text++)
+        lines += *text == '\n';
+    return lines;
+}
+
+static size_t widest(const char *text) {
+    size_t most = 0;
+    for (; *text; text += strcspn(text, "\n"), text += *text == '\n')
+        most = strcspn(text, "\n") > most ? strcspn(text, "\n") : most;
+    return most;
+}
+
+static void list_takes_the_filters_of_a_problem(void **state) {
+    (void)state;
+    outcome all = expect(0, "triage_db", "list " H200);
+    outcome f16 = expect(0, "triage_db", "list " H200 "--dtype fp16");
+    outcome one =
+        expect(0, "triage_db", "list " H200 "--shape 8192x8192x8192 --block 64 --dtype f16 --op bsr_gemm");
+    assert_true(lines_of(all.out) > lines_of(f16.out) && lines_of(f16.out) > lines_of(one.out));
+    assert_int_equal(lines_of(one.out), 2); /* the titles, and the problem of README's table */
+    assert_non_null(strstr(one.out, "m=8192 n=8192 k=8192 block=64x64"));
+    assert_null(strstr(one.out, "bf16"));
+    drop(&all), drop(&f16), drop(&one);
+    outcome none = expect(0, "triage_db", "list --shipped --device RTX");
+    assert_string_equal(none.out, "");
+    drop(&none);
+    outcome wrong = expect(64, "triage_db", "list --shipped --sparsity 0.9");
+    assert_non_null(strstr(wrong.err, "--sparsity is no filter: --shape, --block"));
+    drop(&wrong);
+    wrong = expect(64, "triage_db", "list --shipped --shape 8192,8192");
+    assert_non_null(strstr(wrong.err, "M,N,K are wanted"));
+    drop(&wrong);
+    wrong = expect(64, "triage_db", "list --shipped --db x.db");
+    assert_non_null(strstr(wrong.err, "leave out --db"));
+    drop(&wrong);
+}
+
+static void show_says_what_a_key_means(void **state) {
+    (void)state;
+    outcome shown = expect(0, "triage_db", "show " H200 "--shape 8192,8192,8192 --block 64 --dtype f16");
+    assert_non_null(strstr(shown.out, "problem bsr_gemm f16 f16 row row none nobias m=8192"));
+    assert_non_null(strstr(shown.out,
+                           "that is C (8192 x 8192) = A (8192 x 8192) B: A is block-sparse, 10 % of its "
+                           "blocks of 64 x 64 are stored"));
+    assert_non_null(strstr(shown.out, "winner"));
+    drop(&shown);
+    outcome wrong = expect(65, "triage_db", "show " H200 "--shape 8192,8192,8192 --block 8");
+    assert_non_null(strstr(wrong.err, "nothing is known of such a problem on such a device"));
+    drop(&wrong);
+    wrong = expect(64, "triage_db", "show --shipped");
+    drop(&wrong);
+}
+
+static void tables_fit(void **state) {
+    static const char *const commands[] = {"list --shipped", "list --shipped --device H200 --block 64",
+                                           "explain --shape 8192,4096,8192 --sparsity 0.8 --device H200"};
+    static const char *const widths[] = {"80", "120"};
+    (void)state;
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        unsetenv("COLUMNS");
+        outcome wide = expect(0, "triage_db", commands[i]);
+        assert_true(widest(wide.out) > 120); /* the check can fail */
+        for (size_t w = 0; w < 2; w++) {
+            setenv("COLUMNS", widths[w], 1);
+            outcome narrow = expect(0, "triage_db", commands[i]);
+            if (widest(narrow.out) > (size_t)atoi(widths[w]))
+                fail_msg("%s takes %zu columns of %s", commands[i], widest(narrow.out), widths[w]);
+            drop(&narrow);
+        }
+        drop(&wide);
+    }
+    outcome once =
+        expect(0, "triage_db", "list " H200 "--block 64"); /* what is the same everywhere is said above */
+    assert_non_null(strstr(once.out, "device: NVIDIA H200\n"));
+    assert_int_equal(strncmp(once.out, "device: ", 8), 0);
+    drop(&once);
+    once = expect(0, "triage_db", "list --wide " H200 "--block 64");
+    assert_true(widest(once.out) > 120);
+    drop(&once);
+    unsetenv("COLUMNS");
+}
+
+/* ---- a run that finds less ---- */
+
+/* The winner becomes much faster by decree; a run of one candidate, the default, is then told of it. */
+static void a_run_says_what_the_database_knows_better(void **state) {
+    (void)state;
+    tri_store *store = NULL;
+    char *winner = NULL;
+    const char *run =
+        "--device host --shape 64,64,64 --sparsity 0.5 --block 32 --db t.db --strategy exhaustive "
+        "--cold-start --budget ";
+    char arguments[300];
+    snprintf(arguments, sizeof arguments, "%s2", run);
+    outcome first = expect(0, "triage_tune", arguments);
+    assert_null(strstr(first.err, "the database knows a faster one"));
+    drop(&first);
+    outcome listed = expect(0, "triage_db", "export t.jsonl --db t.db");
+    drop(&listed);
+    char *text = slurp(scratch_path(folder, "t.jsonl"));
+    must(tri_store_open(&store, scratch_path(folder, "t.db"), TRI_STORE_WRITE));
+    char *line = strtok(text, "\n");
+    for (; line; line = strtok(NULL, "\n")) {
+        tri_measurement row = {0};
+        must(tri_measurement_from_json(&row, line));
+        if (row.outcome == TRI_RIGHT && strcmp(row.stage, "race") == 0 && !winner) {
+            must(tri_strdup(&winner, row.config));
+            free(row.config);
+            must(tri_strdup(&row.config, "host tile_n=1 a_kernel_of_tomorrow=1"));
+            row.median_ns = row.low_ns = row.high_ns = row.min_ns = 1;
+            must(tri_store_add(store, &row));
+        }
+        tri_measurement_clear(&row);
+    }
+    tri_store_close(store);
+    free(text);
+    assert_non_null(winner);
+    snprintf(arguments, sizeof arguments, "%s1", run);
+    outcome second = expect(0, "triage_tune", arguments);
+    assert_non_null(strstr(second.err, "the database knows a faster one than this run found: host tile_n=1 "
+                                       "a_kernel_of_tomorrow=1"));
+    drop(&second);
+    free(winner);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(list_takes_the_filters_of_a_problem),
+        cmocka_unit_test(show_says_what_a_key_means),
+        cmocka_unit_test(tables_fit),
+        cmocka_unit_test(a_run_says_what_the_database_knows_better),
+    };
+    return cmocka_run_group_tests(tests, make_home, remove_scratch);
+}
