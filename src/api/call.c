@@ -27,7 +27,7 @@ static void free_plan(tri_plan *plan) {
         return;
     if (plan->own_kernel)
         tri_kernel_unload(plan->kernel);
-    pthread_mutex_destroy(&plan->turn);
+    pthread_mutex_destroy(&plan->launch_lock);
     free(plan);
 }
 
@@ -74,7 +74,7 @@ static triage_status take_kernel(tri_plan *plan, tri_device *device, void *strea
     plan->stream = stream;
     triage_status status = tri_kernel_load(&plan->kernel, device, plan->loaded->image, plan->launch);
     plan->own_kernel = status == TRIAGE_OK;
-    plan->in_turn = plan->own_kernel && tri_kernel_wants_turns(plan->kernel);
+    plan->locks_launches = plan->own_kernel && tri_kernel_needs_lock(plan->kernel);
     return status;
 }
 
@@ -84,7 +84,7 @@ static triage_status build(tri_plan **out, tri_caller *caller, const tri_call_ki
     tri_plan *plan = NULL;
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_calloc(&plan, 1, sizeof *plan));
-    pthread_mutex_init(&plan->turn, NULL);
+    pthread_mutex_init(&plan->launch_lock, NULL);
     plan->key = kind->key;
     plan->problem = kind->problem;
     plan->loaded = loaded;

@@ -21,8 +21,8 @@ struct tri_plan {
     void *stream;       /* with own_kernel: the only one that may use it */
     /* A kernel owns its workspace, so one with a workspace is loaded for one handle and one stream alone. */
     bool own_kernel;
-    bool in_turn; /* tri_kernel_wants_turns: launches hold the lock */
-    pthread_mutex_t turn;
+    bool locks_launches; /* tri_kernel_needs_lock */
+    pthread_mutex_t launch_lock;
     tri_plan *next;
     uint64_t key;
     const tri_loaded *loaded;
@@ -37,11 +37,11 @@ static inline bool tri_plan_serves(const tri_plan *plan, const void *stream) {
 }
 
 static inline triage_status tri_plan_launch(tri_plan *plan, const void *args, void *stream) {
-    if (!plan->in_turn)
+    if (!plan->locks_launches)
         return tri_kernel_launch(plan->kernel, args, stream);
-    pthread_mutex_lock(&plan->turn);
+    pthread_mutex_lock(&plan->launch_lock);
     triage_status status = tri_kernel_launch(plan->kernel, args, stream);
-    pthread_mutex_unlock(&plan->turn);
+    pthread_mutex_unlock(&plan->launch_lock);
     return status;
 }
 

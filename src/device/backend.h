@@ -69,7 +69,7 @@ bool tri_log_blames_source(char *line, size_t size, const char *log);
 triage_status tri_cache_read(tri_image *out, const char *cache_dir, const char *key);
 triage_status tri_cache_write(const tri_image *image, const char *cache_dir, const char *key);
 
-/* ---- which compiler there is, remembered beside it (memo.c) ---- */
+/* ---- which compiler there is, remembered beside it (compiler_version.c) ---- */
 
 /* False: not known, or it is another file by now. */
 bool tri_compiler_version_read(char *version, size_t size, const char *cache_dir, const char *backend);

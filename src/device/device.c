@@ -162,7 +162,7 @@ tri_address tri_kernel_workspace(const tri_kernel *kernel) {
     return kernel->workspace;
 }
 
-bool tri_kernel_wants_turns(const tri_kernel *kernel) {
+bool tri_kernel_needs_lock(const tri_kernel *kernel) {
     return kernel->workspace && (kernel->clear_bytes > 0 || kernel->device->info.cc == 0);
 }
 

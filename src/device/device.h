@@ -171,9 +171,9 @@ triage_status tri_tensor_map_make(void *out_128_bytes, tri_device *device, const
 
 /* The kernel's own device memory (launch.workspace_bytes), for the argument block; 0: none. */
 tri_address tri_kernel_workspace(const tri_kernel *kernel);
-/* Must threads that launch it on one stream take turns? Where clearing the workspace and the launch are two things that
+/* Must threads that launch it on one stream hold a lock? Where clearing the workspace and the launch are two things that
  * stay together, or where the launch itself is the run (host). */
-bool tri_kernel_wants_turns(const tri_kernel *kernel);
+bool tri_kernel_needs_lock(const tri_kernel *kernel);
 
 /* Enqueues one launch; args is the kernel's single argument, at least as long as the kernel declares it. A workspace is
  * the kernel's own, so launches of one that has a workspace must be ordered (one stream, or one kernel object for

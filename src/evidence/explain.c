@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "evidence/donors.h"
 #include "evidence/runner_up.h"
 
 /* A limit for what was made up: candidates that are listed, and donors that are asked before one is found. */
@@ -73,7 +74,7 @@ static triage_status say(tri_rival *rival, tri_row_role standing, const char *wh
 
 /* Of a configuration that does not serve. */
 static triage_status say_verdict(tri_rival *rival, const tri_config_freshness *verdict, const char *where) {
-    rival->standing = verdict->currency == TRI_STALE ? TRI_ROLE_STALE : TRI_ROLE_ILLEGAL;
+    rival->standing = verdict->is == TRI_STALE ? TRI_ROLE_STALE : TRI_ROLE_ILLEGAL;
     return tri_format(&rival->why, "%s%s", where, verdict->why);
 }
 
@@ -122,7 +123,7 @@ static triage_status add_ranked(void *user, const tri_measurement *row) {
     a->listed++;
     TRI_TRY(add_rival(&rival, &a->out->candidates, a, row->problem, row));
     TRI_TRY(tri_freshness_of(&verdict, a->setting, a->problem, row->config, row->source_hash));
-    if (verdict.currency != TRI_CURRENT)
+    if (verdict.is != TRI_CURRENT)
         TRI_TRY(say_verdict(rival, &verdict, ""));
     else
         TRI_TRY(a->found ? place_behind(rival, a, row) : place_first(rival, a, row));
@@ -201,52 +202,43 @@ static triage_status add_donor(tri_rival **out, asking *a, const tri_donor *from
     return status;
 }
 
-/* A donor whose winner may not run here may offer another. */
-static triage_status judge_runner_up(asking *a, const tri_donor *from, double winner_ns) {
+/* What a donor lends in the place of its winner. */
+static triage_status add_runner_up(asking *a, const tri_donor *from, const tri_loan *loan) {
     triage_status status = TRIAGE_OK;
-    tri_measurement offer = {0};
     tri_rival *rival = NULL;
-    TRI_TRY(tri_runner_up_find(&offer, a->store, a->out->device, a->setting, from, a->problem, winner_ns));
-    if (!offer.config)
-        goto done;
-    TRI_TRY(add_donor(&rival, a, from, &offer));
+    TRI_TRY(add_donor(&rival, a, from, loan->row));
     TRI_TRY(place_donor(rival, a));
     if (rival->standing == TRI_ROLE_USED) {
         free(rival->why);
         rival->why = NULL;
         TRI_TRY(tri_format(&rival->why, "%.1f %% slower there than the winner, which may not run here",
-                           100 * (offer.median_ns / winner_ns - 1)));
+                           100 * (loan->row->median_ns / from->winner.median_ns - 1)));
     }
 done:
-    tri_measurement_clear(&offer);
     return status;
 }
 
-static triage_status judge_donor(asking *a, const tri_donor *from) {
+static triage_status judge_donor(asking *a, tri_donor *from) {
+    const tri_donor_place in = {a->store, a->out->device};
     triage_status status = TRIAGE_OK;
-    tri_measurement winner = {0};
-    tri_config_freshness verdict;
+    tri_loan loan = {0};
     tri_rival *rival = NULL;
-    TRI_TRY(tri_store_winner(a->store, from->key, a->out->device, tri_runner_up_copy, &winner));
-    TRI_TRY(add_donor(&rival, a, from, winner.config ? &winner : NULL));
-    if (!winner.config) {
+    TRI_TRY(tri_donor_read(from, &in));
+    TRI_TRY(add_donor(&rival, a, from, from->winner.config ? &from->winner : NULL));
+    if (!from->winner.config) {
         status = say(rival, TRI_ROLE_FAILED, "no winner: what was right there has failed since");
         goto done;
     }
-    TRI_TRY(tri_freshness_of(&verdict, a->setting, &from->problem, winner.config, winner.source_hash));
-    if (verdict.currency != TRI_CURRENT) {
-        status = say_verdict(rival, &verdict, "there: ");
-        goto done;
-    }
-    TRI_TRY(tri_freshness_of(&verdict, a->setting, a->problem, winner.config, NULL));
-    if (verdict.currency == TRI_CURRENT) {
+    TRI_TRY(tri_donor_lend(&loan, from, &in, a->setting, a->problem));
+    if (loan.winner.is == TRI_CURRENT) {
         status = place_donor(rival, a);
         goto done;
     }
-    TRI_TRY(say_verdict(rival, &verdict, "here: "));
-    TRI_TRY(judge_runner_up(a, from, winner.median_ns));
+    TRI_TRY(say_verdict(rival, &loan.winner, loan.at_donor ? "there: " : "here: "));
+    if (loan.row)
+        TRI_TRY(add_runner_up(a, from, &loan));
 done:
-    tri_measurement_clear(&winner);
+    tri_loan_clear(&loan);
     return status;
 }
 
@@ -254,14 +246,15 @@ static triage_status list_donors(asking *a) {
     triage_status status = TRIAGE_OK;
     tri_donor_list list = {0};
     const bool sought = a->out->found.source == TRIAGE_SOURCE_NEAREST && strcmp(a->out->layer, a->layer) == 0;
-    size_t at = 0, more = 0, count = 0;
+    const tri_donor_place in = {a->store, a->out->device};
+    size_t at = 0, more = 0;
     a->found = false;
-    TRI_TRY(tri_donors_around(&list, &count, a->store, a->out->device, a->problem, false));
-    for (; at < count && (more < a->donor_limit || (sought && !a->found && at < DONORS_ASKED)); at++) {
+    TRI_TRY(tri_donors_around(&list, &in, a->problem, 0, false));
+    for (; at < list.count && (more < a->donor_limit || (sought && !a->found && at < DONORS_ASKED)); at++) {
         more += !sought || a->found;
         TRI_TRY(judge_donor(a, &list.items[at]));
     }
-    a->out->donors_left_out += count - at;
+    a->out->donors_left_out += list.count - at;
 done:
     tri_donor_list_free(&list);
     return status;

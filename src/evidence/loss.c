@@ -4,39 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "evidence/runner_up.h"
+#include "evidence/donors.h"
 
 /* Enough for honest evidence, and a limit for what was made up: rows of a ranking, renderings of it, donors asked. */
 enum { ROWS_LOOKED_AT = 1024, RENDERED = 64, DONORS_TRIED = 64 };
 
-/* What a tuned problem is to the others. */
-typedef struct donor {
-    bool tried; /* for the one that is left out */
-    enum { UNASKED, USABLE, USELESS } winner;
-    char *config; /* of a usable winner */
-    double median_ns;
-} donor;
-
-/* What would serve the one that is left out. */
-typedef struct service {
-    size_t by; /* whose: of tuned; NOBODY */
-    char *config, hash[TRI_HASH_SIZE];
-} service;
-#define NOBODY SIZE_MAX
-
 typedef struct loss_state {
     const tri_loss_question *question;
-    const char *device;
-    tri_donor_list tuned;
-    donor *donors; /* one for each of tuned, in their order */
+    tri_donor_place in;
 } loss_state;
-
-static void free_state(loss_state *q) {
-    for (size_t i = 0; q->donors && i < q->tuned.count; i++)
-        free(q->donors[i].config);
-    free(q->donors);
-    tri_donor_list_free(&q->tuned);
-}
 
 /* ---- one left out ---- */
 
@@ -94,92 +70,31 @@ static double loss_between(const row *best, const row *served, const row_list *e
     return fmax(0, 1 - best_ns / served_ns);
 }
 
-/* The winner of a tuned problem, if it still means something; as a lookup takes it. */
-static triage_status ask_winner(loss_state *q, size_t at) {
-    triage_status status = TRIAGE_OK;
-    row_list winner = {0};
-    tri_config_freshness verdict;
-    donor *from = &q->donors[at];
-    const tri_donor *tuned = &q->tuned.items[at];
-    if (from->winner != UNASKED)
-        return TRIAGE_OK;
-    from->winner = USELESS;
-    TRI_TRY(tri_store_winner(q->question->store, tuned->key, q->device, copy_row, &winner));
-    if (winner.count == 0)
-        goto done;
-    TRI_TRY(tri_freshness_of(&verdict, q->question->setting, &tuned->problem, winner.items[0].config,
-                             winner.items[0].hash));
-    if (verdict.currency != TRI_CURRENT)
-        goto done;
-    TRI_TRY(tri_strdup(&from->config, winner.items[0].config));
-    from->median_ns = winner.items[0].median_ns;
-    from->winner = USABLE;
-done:
-    free(winner.items);
-    return status;
-}
+/* What would serve the one that is left out. */
+typedef struct service {
+    char *donor, *config; /* NULL: nobody, nothing */
+    char hash[TRI_HASH_SIZE];
+    double distance;
+} service;
 
-static size_t nearest_untried(const loss_state *q, size_t self) {
-    size_t best = NOBODY;
-    for (size_t i = 0; i < q->tuned.count; i++) {
-        const tri_donor *item = &q->tuned.items[i];
-        if (i == self || q->donors[i].tried || q->donors[i].winner == USELESS || !isfinite(item->distance) ||
-            item->distance < q->question->least_distance)
-            continue;
-        if (best == NOBODY || tri_donor_compare(item, &q->tuned.items[best]) < 0)
-            best = i;
-    }
-    return best;
-}
-
-/* A donor's configuration made for another problem; out->config stays NULL where it may not run there. */
-static triage_status take(service *out, const loss_state *q, const tri_problem *problem, const char *config) {
+static triage_status find_service(service *out, const loss_state *q, const tri_donor *self) {
+    const tri_loss_question *question = q->question;
+    const size_t most = question->least_distance > 0 ? 0 : DONORS_TRIED;
     triage_status status = TRIAGE_OK;
-    tri_config_freshness verdict;
-    TRI_TRY(tri_freshness_of(&verdict, q->question->setting, problem, config, NULL));
-    if (verdict.currency != TRI_CURRENT)
+    tri_donor_list donors = {0};
+    tri_donor_choice choice = {0};
+    TRI_TRY(tri_donors_around(&donors, &q->in, &self->problem, most, false));
+    TRI_TRY(tri_donors_choose(&choice, &donors, &q->in, question->setting, &self->problem,
+                              question->least_distance));
+    if (!choice.loan.row)
         goto done;
-    memcpy(out->hash, verdict.hash, TRI_HASH_SIZE);
-    TRI_TRY(tri_strdup(&out->config, config));
+    TRI_TRY(tri_strdup(&out->donor, donors.items[choice.by].key));
+    TRI_TRY(tri_strdup(&out->config, choice.loan.row->config));
+    memcpy(out->hash, choice.loan.here.hash, sizeof out->hash);
+    out->distance = donors.items[choice.by].distance;
 done:
-    return status;
-}
-
-/* The winner of out->by, or what else it offers. */
-static triage_status ask_donor(service *out, loss_state *q, const tri_problem *problem) {
-    triage_status status = TRIAGE_OK;
-    tri_measurement offer = {0};
-    const donor *from = &q->donors[out->by];
-    TRI_TRY(ask_winner(q, out->by));
-    if (from->winner != USABLE)
-        goto done;
-    TRI_TRY(take(out, q, problem, from->config));
-    if (out->config)
-        goto done;
-    TRI_TRY(tri_runner_up_find(&offer, q->question->store, q->device, q->question->setting,
-                               &q->tuned.items[out->by], problem, from->median_ns));
-    if (offer.config)
-        TRI_TRY(take(out, q, problem, offer.config));
-done:
-    tri_measurement_clear(&offer);
-    return status;
-}
-
-static triage_status find_donor(service *out, loss_state *q, size_t self) {
-    triage_status status = TRIAGE_OK;
-    const tri_problem *problem = &q->tuned.items[self].problem;
-    TRI_TRY(tri_donors_measure(&q->tuned, problem));
-    for (size_t i = 0; i < q->tuned.count; i++)
-        q->donors[i].tried = false;
-    for (int tries = 0; !out->config && (out->by = nearest_untried(q, self)) != NOBODY; tries++) {
-        if (tries == DONORS_TRIED) {
-            out->by = NOBODY;
-            break;
-        }
-        q->donors[out->by].tried = true;
-        TRI_TRY(ask_donor(out, q, problem));
-    }
-done:
+    tri_loan_clear(&choice.loan);
+    tri_donor_list_free(&donors);
     return status;
 }
 
@@ -192,7 +107,7 @@ static triage_status find_best(const row **best, const loss_state *q, const tri_
     for (size_t i = 0; i < ranking->count && i < RENDERED && !*best; i++) {
         TRI_TRY(tri_freshness_of(&verdict, q->question->setting, &self->problem, ranking->items[i].config,
                                  ranking->items[i].hash));
-        if (verdict.currency == TRI_CURRENT)
+        if (verdict.is == TRI_CURRENT)
             *best = &ranking->items[i];
     }
 done:
@@ -219,30 +134,29 @@ static void judge(tri_loss *out, const row *best, const row_list *ranking, const
     }
 }
 
-static triage_status leave_out(tri_loss *out, loss_state *q, size_t at) {
+static triage_status leave_out(tri_loss *out, const loss_state *q, const tri_donor *self) {
     triage_status status = TRIAGE_OK;
     row_list ranking = {0}, evidence = {0};
-    tri_store *store = q->question->store;
-    const tri_donor *self = &q->tuned.items[at];
     const row *best = NULL;
-    service served = {.by = NOBODY};
+    service served = {0};
     TRI_TRY(tri_strdup(&out->problem, self->key));
-    TRI_TRY(tri_store_best(store, self->key, q->device, ROWS_LOOKED_AT, copy_row, &ranking));
+    TRI_TRY(tri_store_best(q->in.store, self->key, q->in.device, ROWS_LOOKED_AT, copy_row, &ranking));
     TRI_TRY(find_best(&best, q, self, &ranking));
     out->kind = TRI_LOSS_STALE;
     if (best)
-        TRI_TRY(find_donor(&served, q, at));
-    TRI_TRY(tri_strdup(&out->donor, served.by == NOBODY ? "" : q->tuned.items[served.by].key));
+        TRI_TRY(find_service(&served, q, self));
+    TRI_TRY(tri_strdup(&out->donor, served.donor ? served.donor : ""));
     if (!best)
         goto done;
     out->kind = TRI_LOSS_NO_DONOR;
-    if (served.by == NOBODY)
+    if (!served.donor)
         goto done;
-    out->distance = q->tuned.items[served.by].distance;
+    out->distance = served.distance;
     if (!is_kernel(best, served.config, served.hash))
-        TRI_TRY(tri_store_evidence(store, self->key, q->device, copy_row, &evidence));
+        TRI_TRY(tri_store_evidence(q->in.store, self->key, q->in.device, copy_row, &evidence));
     judge(out, best, &ranking, &evidence, served.config, served.hash);
 done:
+    free(served.donor);
     free(served.config);
     free(ranking.items);
     free(evidence.items);
@@ -293,33 +207,28 @@ bool tri_losses_speak(const tri_losses *losses) {
 
 /* ---- all ---- */
 
-/* Those around the asked one come first; others are not left out, but may be donors. */
-static triage_status choose(size_t *count, loss_state *q) {
+/* The problems that are left out, one after the other. */
+static triage_status choose(tri_donor_list *out, const loss_state *q) {
     const tri_loss_question *question = q->question;
-    triage_status status = TRIAGE_OK;
-    *count = q->tuned.count;
-    if (question->around)
-        status = tri_donors_sort(count, &q->tuned, question->around);
-    if (question->limit && question->limit < *count)
-        *count = question->limit;
+    triage_status status = question->around
+                               ? tri_donors_around(out, &q->in, question->around, question->limit, true)
+                               : tri_donors_all(out, &q->in, tri_space_operation(question->setting->space));
+    while (status == TRIAGE_OK && question->limit && out->count > question->limit)
+        tri_donor_clear(&out->items[--out->count]);
     return status;
 }
 
 triage_status tri_losses_find(tri_losses *out, const tri_loss_question *question) {
     triage_status status = TRIAGE_OK;
-    char *device = NULL, *words = NULL;
-    size_t count = 0;
-    loss_state q = {.question = question};
+    char *device = NULL;
+    tri_donor_list chosen = {0};
     tri_losses made = {0};
     TRI_TRY(tri_device_key(&device, question->setting->info));
-    q.device = device;
-    TRI_TRY(tri_format(&words, "%s ", tri_space_operation(question->setting->space)->name));
-    TRI_TRY(tri_donors_collect(&q.tuned, question->store, device, words, NULL));
-    TRI_TRY(tri_calloc(&q.donors, q.tuned.count + 1, sizeof *q.donors));
-    TRI_TRY(choose(&count, &q));
-    TRI_TRY(tri_calloc(&made.items, count + 1, sizeof *made.items));
-    for (; made.count < count; made.count++) {
-        status = leave_out(&made.items[made.count], &q, made.count);
+    const loss_state q = {.question = question, .in = {question->store, device}};
+    TRI_TRY(choose(&chosen, &q));
+    TRI_TRY(tri_calloc(&made.items, chosen.count + 1, sizeof *made.items));
+    for (; made.count < chosen.count; made.count++) {
+        status = leave_out(&made.items[made.count], &q, &chosen.items[made.count]);
         if (status != TRIAGE_OK) {
             made.count++; /* what it has is freed with the others */
             goto done;
@@ -330,8 +239,7 @@ triage_status tri_losses_find(tri_losses *out, const tri_loss_question *question
     made = (tri_losses){0};
 done:
     tri_losses_free(&made);
-    free_state(&q);
-    free(words);
+    tri_donor_list_free(&chosen);
     free(device);
     return status;
 }

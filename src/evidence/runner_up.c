@@ -35,10 +35,10 @@ static triage_status consider(void *user, const tri_measurement *row) {
     if (s->out->config || row->median_ns > s->most_ns)
         return TRIAGE_OK;
     TRI_TRY(tri_freshness_of(&verdict, s->setting, s->here, row->config, NULL));
-    if (verdict.currency != TRI_CURRENT)
+    if (verdict.is != TRI_CURRENT)
         return TRIAGE_OK;
     TRI_TRY(tri_freshness_of(&verdict, s->setting, s->there, row->config, row->source_hash));
-    if (verdict.currency == TRI_CURRENT)
+    if (verdict.is == TRI_CURRENT)
         TRI_TRY(tri_runner_up_copy(s->out, row));
 done:
     return status;
@@ -52,7 +52,7 @@ triage_status tri_runner_up_find(tri_measurement *out, tri_store *store, const c
                  .setting = setting,
                  .there = &donor->problem,
                  .here = asked,
-                 .most_ns = TRI_OFFER_SLACK * winner_ns};
+                 .most_ns = TRI_RUNNER_UP_SLACK * winner_ns};
     triage_status status = tri_store_best(store, donor->key, device, ROWS_LOOKED_AT, consider, &s);
     if (status != TRIAGE_OK)
         tri_measurement_clear(out);

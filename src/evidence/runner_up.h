@@ -6,7 +6,7 @@
 #include "evidence/donors.h"
 
 /* A runner-up may be so much slower than the winner: with more to lose, the next donor is asked. */
-#define TRI_OFFER_SLACK 1.1
+#define TRI_RUNNER_UP_SLACK 1.1
 
 /* The best of the donor's candidates but its winner that is within the slack, today's kernel there and legal for the
  * asked problem: id, config, source_hash, stage and median_ns of its row, for tri_measurement_clear. config NULL:

@@ -74,7 +74,7 @@ done:
 
 static void take_donor(tri_warm_start *start, tri_donor *donor) {
     start->donors[start->donor_count++] = *donor;
-    donor->key = NULL; /* the warm start's now */
+    *donor = (tri_donor){0}; /* the warm start's now */
 }
 
 static triage_status take_times(tri_warm_start *start, const ranks *nearest) {
@@ -93,11 +93,11 @@ triage_status tri_warm_start_find(tri_warm_start *out, tri_store *store, const c
     tri_donor_list list = {0};
     tri_warm_start made = {0};
     ranks donors[TRI_WARM_START_DONORS] = {0};
-    size_t count = 0;
+    const tri_donor_place in = {store, device};
     if (most == 0)
         goto done;
-    TRI_TRY(tri_donors_around(&list, &count, store, device, problem, with_itself));
-    for (size_t i = 0; i < count && i < DONORS_LOOKED_AT && made.donor_count < TRI_WARM_START_DONORS; i++) {
+    TRI_TRY(tri_donors_around(&list, &in, problem, DONORS_LOOKED_AT, with_itself));
+    for (size_t i = 0; i < list.count && made.donor_count < TRI_WARM_START_DONORS; i++) {
         ranks *r = &donors[made.donor_count];
         *r = (ranks){.configs = configs};
         TRI_TRY(tri_store_best(store, list.items[i].key, device,
@@ -121,7 +121,7 @@ void tri_warm_start_free(tri_warm_start *start) {
     for (size_t i = 0; i < start->count; i++)
         free(start->configs[i]);
     for (size_t i = 0; i < start->donor_count; i++)
-        free(start->donors[i].key);
+        tri_donor_clear(&start->donors[i]);
     free(start->prior);
     free(start->device_name);
     *start = (tri_warm_start){0};

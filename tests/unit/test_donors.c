@@ -1,4 +1,4 @@
-/* The list of tuned problems: which are in it, how far they are, and in what order. */
+/* The one search for donors: which are found, how far they are, in what order, and that a limit leaves out the farthest. */
 #include "support/bsr_of.h"
 #include "support/paper_world.h"
 
@@ -40,9 +40,14 @@ static void expect_item(const tri_donor_list *list, size_t at, const tri_problem
     free(key);
 }
 
-/* Another device, the one that is left out, and a key that nobody can read are not in it. */
+static tri_donor_place here(void) {
+    return (tri_donor_place){store, device};
+}
+
+/* Another device, another operation, the one that is left out, and a key that nobody can read are not in it. */
 static void it_is_of_one_device(void **state) {
     (void)state;
+    const tri_donor_place in = here();
     const tri_problem a = problem_of(1024, 0.75), b = problem_of(2048, 0.75), c = problem_of(4096, 0.75);
     tri_donor_list list = {0};
     add(&a);
@@ -51,25 +56,27 @@ static void it_is_of_one_device(void **state) {
            (claim){.config = "x", .source_hash = OTHER_HASH, .median_ns = 100, .device = "host x86_64-avx2"});
     add_to(store, &c,
            (claim){.config = "x", .source_hash = OTHER_HASH, .median_ns = 100, .key = "bsr_gemm of old m=1"});
-    must(tri_donors_collect(&list, store, device, "", NULL));
+    must(tri_donors_all(&list, &in, a.op));
+    assert_int_equal(list.count, 2);
+    assert_true(isinf(list.items[0].distance) && isinf(list.items[1].distance));
+    tri_donor_list_free(&list);
+    assert_true(list.count == 0 && !list.items);
+    must(tri_donors_all(&list, &in, tri_operation_find("attention")));
+    assert_int_equal(list.count, 0);
+    tri_donor_list_free(&list);
+    must(tri_donors_around(&list, &in, &a, 0, true));
     assert_int_equal(list.count, 2);
     tri_donor_list_free(&list);
-    char *except = key_of(&a);
-    must(tri_donors_collect(&list, store, device, "", except));
-    free(except);
+    must(tri_donors_around(&list, &in, &a, 0, false));
     assert_int_equal(list.count, 1);
     expect_item(&list, 0, &b);
     tri_donor_list_free(&list);
-    assert_true(list.count == 0 && !list.items);
-    must(tri_donors_collect(&list, store, device, "bsr_gemm bf16 ", NULL));
-    assert_int_equal(list.count, 0);
-    tri_donor_list_free(&list);
 }
 
-/* Near ones first; of two that are equally far, the one whose key comes first. */
+/* Near ones first; of two that are equally far, the one whose key comes first. Those that cannot serve are not there. */
 static void near_ones_come_first(void **state) {
-    size_t count;
     (void)state;
+    const tri_donor_place in = here();
     const tri_problem asked = problem_of(1024, 0.75), far = problem_of(4096, 0.75);
     tri_problem left = asked, right = asked, other_type = asked, other_epilogue = asked;
     bsr_of(&left)->m = 512;
@@ -80,10 +87,8 @@ static void near_ones_come_first(void **state) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         add(all[i]);
     tri_donor_list list = {0};
-    must(tri_donors_collect(&list, store, device, "", NULL));
-    assert_int_equal(list.count, 6);
-    must(tri_donors_sort(&count, &list, &asked));
-    assert_int_equal(count, 4);
+    must(tri_donors_around(&list, &in, &asked, 0, true));
+    assert_int_equal(list.count, 4);
     expect_item(&list, 0, &asked);
     assert_true(list.items[0].distance == 0);
     assert_true(list.items[1].distance == list.items[2].distance);
@@ -91,13 +96,19 @@ static void near_ones_come_first(void **state) {
     expect_item(&list, 2, &left);
     expect_item(&list, 3, &far);
     assert_true(list.items[3].distance == tri_problem_distance(&asked, &far));
-    assert_true(isinf(list.items[4].distance) && isinf(list.items[5].distance));
-    must(tri_donors_measure(&list, &far)); /* measured anew, in the same order */
-    assert_true(list.items[3].distance == 0);
-    expect_item(&list, 0, &asked);
     tri_donor_list_free(&list);
-    must(tri_donors_sort(&count, &list, &asked));
-    assert_int_equal(count, 0);
+    must(tri_donors_around(&list, &in, &far, 0, true)); /* from another place */
+    assert_true(list.items[0].distance == 0);
+    expect_item(&list, 0, &far);
+    tri_donor_list_free(&list);
+    for (size_t most = 1; most <= 3; most++) { /* the same, cut */
+        const tri_problem *const near[] = {&asked, &right, &left};
+        must(tri_donors_around(&list, &in, &asked, most, true));
+        assert_int_equal(list.count, most);
+        for (size_t i = 0; i < most; i++)
+            expect_item(&list, i, near[i]);
+        tri_donor_list_free(&list);
+    }
 }
 
 #define IN_A_STORE(test) cmocka_unit_test_setup_teardown(test, open_store, close_store)

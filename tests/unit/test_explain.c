@@ -151,7 +151,7 @@ static void ones_own_comes_first(void **state) {
 static bool is_legal(const tri_problem *problem, const char *config) {
     tri_config_freshness verdict;
     must(tri_freshness_of(&verdict, &setting, problem, config, NULL));
-    return verdict.currency == TRI_CURRENT;
+    return verdict.is == TRI_CURRENT;
 }
 
 /* A configuration that a may run, and b may or may not. */

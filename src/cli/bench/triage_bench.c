@@ -191,7 +191,7 @@ static void close_device(triage_context *context) {
 }
 
 /* Nobody else times on the device from here on (measure/device_lock.h): both locks, as a run and its process have them. */
-static triage_status take_turn(tri_device_lock locks[2], const options *o, const triage_context *context,
+static triage_status lock_device(tri_device_lock locks[2], const options *o, const triage_context *context,
                                volatile const int *interrupted) {
     const tri_device_info *info = tri_device_describe(context->device);
     const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->shared.quiet};
@@ -306,7 +306,7 @@ static triage_status run(size_t *slower, const options *o, tri_cli_problem *aske
     tri_arena arena = {0};
     tri_limit limit;
     char *db = NULL, *cache = NULL;
-    tri_device_lock turns[2] = {TRI_DEVICE_LOCK_INIT, TRI_DEVICE_LOCK_INIT};
+    tri_device_lock locks[2] = {TRI_DEVICE_LOCK_INIT, TRI_DEVICE_LOCK_INIT};
     volatile const int *interrupted = tri_cli_catch_interrupts();
     TRI_TRY(choose_db(&db, o));
     TRI_TRY(tri_cli_choose_cache(&cache, o->shared.cache_dir));
@@ -317,7 +317,7 @@ static triage_status run(size_t *slower, const options *o, tri_cli_problem *aske
     TRI_TRY(tri_cli_problem_fits(&asked->problem));
     TRI_TRY(choose(contestants, &count, o, host, &asked->problem));
     say_left_out(o, host, &asked->problem);
-    TRI_TRY(take_turn(turns, o, context, interrupted));
+    TRI_TRY(lock_device(locks, o, context, interrupted));
     TRI_TRY(tri_arena_open(&arena, context, &asked->problem, tri_cli_pattern(asked), o->shared.problem.seed,
                            o->shared.warm));
     TRI_TRY(hold_contest(contestants, count, &arena, o, samples, interrupted));
@@ -333,7 +333,7 @@ done:
     tri_arena_close(&arena);
     close_device(context);
     for (int i = 0; i < 2; i++)
-        tri_device_lock_close(&turns[i]);
+        tri_device_lock_close(&locks[i]);
     free(db);
     free(cache);
     return status;
