@@ -192,7 +192,7 @@ static void close_device(triage_context *context) {
 
 /* Nobody else times on the device from here on (measure/device_lock.h): both locks, as a run and its process have them. */
 static triage_status lock_device(tri_device_lock locks[2], const options *o, const triage_context *context,
-                               volatile const int *interrupted) {
+                                 volatile const int *interrupted) {
     const tri_device_info *info = tri_device_describe(context->device);
     const tri_log log = {tri_cli_log, (void *)(uintptr_t)&o->shared.quiet};
     tri_device_patience patience = {0};
