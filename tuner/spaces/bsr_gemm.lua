@@ -17,6 +17,7 @@ return triage.space {
       require "bsr_gemm.strip",
       require "bsr_gemm.wmma",
       require "bsr_gemm.skinny",
+      require "bsr_gemm.split",
       host.host,
       host.host_fp8,
    },
