@@ -94,16 +94,7 @@ __device__ __forceinline__ void load_piece_b(const tri_bsr_gemm_args &args, unsi
     }
 }
 
-__device__ __forceinline__ void load_piece_a(const tri_bsr_gemm_args &args, const run_t &run, unsigned char *to,
-                                             unsigned long long *full, int piece)
-{
-    mbarrier_arrive_expect_tx(full, kStageBytes);
-    tma_load_2d(to, &args.map_a, full, piece % kPieces * kStepK,
-                (run.first_block + piece / kPieces) * kBlockM + run.part * kTileM);
-}
-
-/* The producer warp. Block columns are read 32 at a time, one a lane, a whole read ahead. A comes from memory and needs no
- * column: the whole ring of it is asked for while the first columns are on their way. */
+/* The producer warp. Block columns are read 32 at a time, one a lane, a whole read ahead. */
 __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, const run_t &run, unsigned char *ring,
                                         unsigned long long *full, unsigned long long *empty)
 {
@@ -112,10 +103,6 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, const run
     const int *columns = args.col_idx + run.first_block + block0;
     int here = lane < blocks ? columns[lane] : 0;
     int ahead = lane + 32 < blocks ? columns[lane + 32] : 0;
-    if (lane == 0)
-        for (int i = 0; i < min(kStages, run.end - run.begin); i++)
-            load_piece_a(args, run, ring + i * kStageBytes, &full[i], run.begin + i);
-    __syncwarp();
     int slot = 0;
     unsigned parity = 1; /* fresh slots are empty */
     for (int piece = run.begin; piece < run.end; piece++) {
@@ -128,7 +115,9 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args, const run
         if (lane == 0) {
             unsigned char *to = ring + slot * kStageBytes;
             mbarrier_wait(&empty[slot], parity);
-            if (piece - run.begin >= kStages) load_piece_a(args, run, to, &full[slot], piece);
+            mbarrier_arrive_expect_tx(&full[slot], kStageBytes);
+            tma_load_2d(to, &args.map_a, &full[slot], piece % kPieces * kStepK,
+                        (run.first_block + block0 + block) * kBlockM + run.part * kTileM);
             load_piece_b(args, to + kPieceA, &full[slot], column * kBlockK + piece % kPieces * kStepK, run.col);
         }
         if (++slot == kStages) {

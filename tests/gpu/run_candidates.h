@@ -122,6 +122,10 @@ static const probe probes[] = {
     {64, 64, 3, 5, 16, BF16, BF16, COL, COL, NONE, true, 0, 0, FULL, false},
     {128, 128, 2, 4, 16, F16, F16, ROW, ROW, NONE, false, 0, 3, FULL, false},
     {128, 128, 2, 9, 13, F16, F16, ROW, ROW, NONE, true, 3, 0, FULL, false},
+    /* more columns, of rows that several CTAs of an SM share */
+    {64, 64, 70, 4, 104, F16, F16, ROW, ROW, NONE, true, 0, 0, UNEVEN, false},
+    {128, 64, 36, 3, 200, F16, F16, ROW, ROW, NONE, false, 0, 0, UNEVEN, false},
+    {128, 128, 36, 2, 200, BF16, BF16, ROW, ROW, NONE, true, 0, 0, UNEVEN, false},
     {64, 32, 2, 65, 40, F16, F16, COL, COL, NONE, false, 0, 0, FULL, false},
 };
 
