@@ -275,5 +275,5 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtasPerSm)
     }
     cluster_sync();
     store_lines(args, run, lines, rank);
-    if (kClusterK > 1) cluster_sync(); /* the others have read this CTA's sums */
+    cluster_sync(); /* the others have read this CTA's sums */
 }
