@@ -39,6 +39,7 @@ struct triage_context {
     tri_predictor
         *predictors[TRI_OPERATIONS_MAX]; /* by operation, once asked; NULL: nothing can be predicted */
     bool asked_predictor[TRI_OPERATIONS_MAX];
+    bool is_learning[TRI_OPERATIONS_MAX]; /* by a thread, without the lock: then context->made */
     tri_loaded *loaded;
     tri_compiled *compiled;
 };

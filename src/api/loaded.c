@@ -144,21 +144,48 @@ done:
     return status;
 }
 
-/* Learnt when an answer is first wanted of it, once a context: that takes a tenth of a second. */
+/* What to learn from is gathered under the lock; learning, a tenth of a second unless an earlier process left it in the cache,
+ * is done without it. A store that came meanwhile is asked for the next problem. */
+static triage_status learn(triage_context *context, const tri_operation *op, const tri_device_info *info) {
+    const size_t at = tri_operation_index(op);
+    const tri_store *store = context->store;
+    const tri_teaching teaching = {.op = op,
+                                   .info = info,
+                                   .own = context->store,
+                                   .shipped = context->pretuned,
+                                   .data_dir = context->data_dir,
+                                   .cache_dir = context->cache_dir,
+                                   .log = &context->log};
+    tri_predictor *made = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_predictor_gather(&made, &teaching));
+    context->is_learning[at] = true;
+    pthread_mutex_unlock(&context->lock);
+    status = tri_predictor_learn(made, &teaching);
+    pthread_mutex_lock(&context->lock);
+    context->is_learning[at] = false;
+    pthread_cond_broadcast(&context->made);
+    TRI_TRY(status);
+    tri_predictor_free(context->predictors[at]);
+    context->predictors[at] = made;
+    context->asked_predictor[at] = store == context->store;
+    made = NULL;
+done:
+    tri_predictor_free(made);
+    return status;
+}
+
+/* The predictor is made when an answer is first wanted of it, once a context. */
 static triage_status look_ahead(tri_found *found, triage_context *context, tri_space *space,
                                 const tri_problem *problem, const tri_device_info *info) {
     const size_t at = tri_operation_index(problem->op);
     triage_status status = TRIAGE_OK;
     if (!tri_lookup_is_open(found))
         return TRIAGE_OK;
+    while (context->is_learning[at])
+        pthread_cond_wait(&context->made, &context->lock);
     if (!context->asked_predictor[at])
-        TRI_TRY(tri_predictor_open(&context->predictors[at], &(tri_teaching){.op = problem->op,
-                                                                             .info = info,
-                                                                             .own = context->store,
-                                                                             .shipped = context->pretuned,
-                                                                             .data_dir = context->data_dir,
-                                                                             .log = &context->log}));
-    context->asked_predictor[at] = true;
+        TRI_TRY(learn(context, problem->op, info));
     TRI_TRY(tri_lookup_predicted(found, context->predictors[at], context->store, space, problem, info,
                                  context->data_dir));
 done:

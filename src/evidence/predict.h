@@ -15,7 +15,8 @@
 #define TRI_PREDICTOR_SAMPLES 4096
 #define TRI_PREDICTOR_PIVOTS 256
 #define TRI_PREDICTOR_KERNELS 16 /* of more names the others are not learnt */
-#define TRI_PREDICTIONS_MOST 12
+#define TRI_PREDICTIONS_MOST 8
+#define TRI_LIKELIEST 4 /* so many of the first of a list are in their right order */
 
 typedef struct tri_predictor tri_predictor;
 
@@ -29,12 +30,16 @@ triage_status tri_predictor_add(tri_predictor *predictor, const char *problem, c
                                 double median_ns, const tri_device_info *info);
 bool tri_predictor_is_full(const tri_predictor *predictor);
 
-/* Learns. After it nothing is added. */
-triage_status tri_predictor_fit(tri_predictor *predictor);
+/* Learns. After it nothing is added. path: the file of an earlier fit; one of the same samples is read instead, and a new one
+ * takes its place at once as a whole; a damaged one is none, and one that cannot be written is left out. NULL: no file. Touches
+ * nothing but the predictor and the file. */
+triage_status tri_predictor_fit(tri_predictor *predictor, const char *path);
+/* It was taught by devices of other architectures: answers cost more. */
+void tri_predictor_is_of_others(tri_predictor *predictor);
 
 typedef struct tri_predictor_facts {
     size_t samples, problems, kernels, pivots;
-    int64_t fit_work; /* multiply-adds of the fit, about */
+    int64_t fit_work; /* multiply-adds of the fit, about; 0: it was read from a file */
 } tri_predictor_facts;
 void tri_predictor_describe(tri_predictor_facts *out, const tri_predictor *predictor);
 /* Is that enough to answer from? */

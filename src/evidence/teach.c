@@ -7,19 +7,24 @@
 #define SUFFIX ".times"
 #define FIRST_LINE "triage times 1"
 
+/* Who speaks. */
+typedef enum whose { OF_THIS, OF_SISTERS, OF_OTHERS } whose;
+
 typedef struct teacher {
     const tri_teaching *of;
     tri_predictor *predictor;
     const char *here; /* key of the device */
-    bool sisters;     /* others of the same target speak, and not this one */
+    whose speaking;
     int64_t read;
 } teacher;
 
 /* Do times of that device count now? Fills in what it has. */
 static bool speaks(tri_device_info *info, const teacher *t, const char *device) {
-    if ((strcmp(device, t->here) != 0) != t->sisters || tri_device_parse(info, device) != TRIAGE_OK)
+    if ((strcmp(device, t->here) == 0) != (t->speaking == OF_THIS) ||
+        tri_device_parse(info, device) != TRIAGE_OK)
         return false;
-    return strcmp(info->target, t->of->info->target) == 0;
+    const bool same = strcmp(info->target, t->of->info->target) == 0;
+    return t->speaking == OF_OTHERS ? !same && info->cc > 0 && t->of->info->cc > 0 : same;
 }
 
 /* ---- a database ---- */
@@ -177,7 +182,7 @@ done:
     return status;
 }
 
-triage_status tri_predictor_open(tri_predictor **out, const tri_teaching *teaching) {
+triage_status tri_predictor_gather(tri_predictor **out, const tri_teaching *teaching) {
     triage_status status = TRIAGE_OK;
     char *here = NULL;
     teacher t = {.of = teaching};
@@ -187,18 +192,56 @@ triage_status tri_predictor_open(tri_predictor **out, const tri_teaching *teachi
     TRI_TRY(tri_device_key(&here, teaching->info));
     t.here = here;
     TRI_TRY(tri_predictor_new(&t.predictor, teaching->op));
-    TRI_TRY(teach_all(&t));
-    if (!tri_predictor_speaks(t.predictor)) {
-        t.sisters = true;
+    for (t.speaking = OF_THIS; t.speaking <= OF_OTHERS && !tri_predictor_speaks(t.predictor); t.speaking++)
         TRI_TRY(teach_all(&t));
-    }
     if (!tri_predictor_speaks(t.predictor))
         goto done;
-    TRI_TRY(tri_predictor_fit(t.predictor));
+    if (t.speaking > OF_OTHERS)
+        tri_predictor_is_of_others(t.predictor);
     *out = t.predictor;
     t.predictor = NULL;
 done:
     tri_predictor_free(t.predictor);
     free(here);
+    return status;
+}
+
+/* One file for each device and operation. */
+static triage_status path_of(char **out, const tri_teaching *teaching) {
+    triage_status status = TRIAGE_OK;
+    char *here = NULL, *name = NULL, hash[TRI_HASH_SIZE];
+    TRI_TRY(tri_device_key(&here, teaching->info));
+    tri_hash_pieces(hash,
+                    (tri_piece[]){{teaching->op->name, strlen(teaching->op->name)}, {here, strlen(here)}}, 2);
+    TRI_TRY(tri_format(&name, "fits/%s.fit", hash));
+    TRI_TRY(tri_path_join(out, teaching->cache_dir, name));
+done:
+    free(name);
+    free(here);
+    return status;
+}
+
+triage_status tri_predictor_learn(tri_predictor *predictor, const tri_teaching *teaching) {
+    triage_status status = TRIAGE_OK;
+    char *path = NULL;
+    if (!predictor)
+        return TRIAGE_OK;
+    if (teaching->cache_dir)
+        TRI_TRY(path_of(&path, teaching));
+    status = tri_predictor_fit(predictor, path);
+done:
+    free(path);
+    return status;
+}
+
+triage_status tri_predictor_open(tri_predictor **out, const tri_teaching *teaching) {
+    tri_predictor *made = NULL;
+    triage_status status = tri_predictor_gather(&made, teaching);
+    if (status == TRIAGE_OK)
+        status = tri_predictor_learn(made, teaching);
+    if (status == TRIAGE_OK)
+        *out = made;
+    else
+        tri_predictor_free(made);
     return status;
 }

@@ -92,7 +92,7 @@ static triage_status teach(tri_predictor *p, const timings *all, size_t from, si
         const timing *t = &all->items[i];
         TRI_TRY(tri_predictor_add(p, t->problem, t->config, t->ns, &t->info));
     }
-    TRI_TRY(tri_predictor_fit(p));
+    TRI_TRY(tri_predictor_fit(p, NULL));
 done:
     return status;
 }

@@ -168,6 +168,11 @@ static void count_tiles(work *w, const shape *s, const char *config, const tri_d
     w->per_sm = ceil(w->ctas / info->sm_count);
     w->uneven = w->ctas > info->sm_count ? w->per_sm * info->sm_count / w->ctas : 1;
     w->busy = least(1, w->ctas / info->sm_count);
+    if (tri_config_axis(config, "order", 0) > 0) { /* dealt by what they cost; panels are cut, too */
+        w->uneven = 1;
+        w->waves = most(1, w->fullness);
+        w->busy = tri_config_axis(config, "ahead", 0) > 0 ? 1 : w->busy;
+    }
 }
 
 /* A tile of one block row goes through its blocks, and the longest one decides; one of several through the columns of any. */
