@@ -340,7 +340,8 @@ LEFT JOIN arrival a ON a.row = m.row LEFT JOIN source s ON s.id = a.source
 WHERE c.source_hash = :source_hash
   AND m.problem = (SELECT id FROM problem WHERE key = :problem)
   AND m.device = (SELECT id FROM device WHERE key = :device)
-  AND (:compiler IS NULL OR e.compiler = :compiler)
+  AND (:compiler IS NULL OR e.compiler = :compiler
+       OR substr(:compiler, 1, length(e.compiler) + 1) = e.compiler || ' ') -- as it was written before it had a hash
 ORDER BY coalesce(s.tier, 2),
          m.outcome IN ('right', 'slow') AND (m.circumstances GLOB '*processes":[2-9]*'
                                              OR m.circumstances GLOB '*processes":[1-9][0-9]*'),

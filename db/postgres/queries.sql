@@ -223,7 +223,8 @@ JOIN evidence e ON e.id = m.id
 WHERE c.source_hash = :source_hash
   AND m.problem = (SELECT id FROM problem WHERE key = :problem)
   AND m.device = (SELECT id FROM device WHERE key = :device)
-  AND (:compiler::text IS NULL OR e.compiler = :compiler)
+  AND (:compiler::text IS NULL OR e.compiler = :compiler
+       OR left(:compiler, length(e.compiler) + 1) = e.compiler || ' ')
 ORDER BY m.outcome IN ('right', 'slow') AND m.circumstances ~ 'processes":([2-9]|[1-9][0-9])', m.measured_at_ms DESC, m.stage, m.id
 LIMIT 1;
 

@@ -71,6 +71,8 @@ typedef struct tri_piece {
     const void *data;
     size_t size;
 } tri_piece;
+/* Of a file's bytes. False: it cannot be read. */
+bool tri_hash_file(char out[TRI_HASH_SIZE], const char *path);
 void tri_hash_pieces(char out[TRI_HASH_SIZE], const tri_piece *pieces, size_t count);
 /* The anonymous name of this machine. */
 void tri_machine_hash(char out[TRI_HASH_SIZE]);

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <sodium.h>
+#include <stdio.h>
 
 #define HASH_BYTES 16
 
@@ -44,4 +45,19 @@ void tri_hash_pieces(char out[TRI_HASH_SIZE], const tri_piece *pieces, size_t co
             crypto_generichash_update(&state, pieces[i].data, pieces[i].size);
     }
     finish(out, &state);
+}
+
+bool tri_hash_file(char out[TRI_HASH_SIZE], const char *path) {
+    unsigned char part[1 << 16];
+    crypto_generichash_state state;
+    FILE *file = fopen(path, "rbe");
+    if (!file)
+        return false;
+    start(&state);
+    for (size_t size; (size = fread(part, 1, sizeof part, file)) > 0;)
+        crypto_generichash_update(&state, part, size);
+    const bool whole = !ferror(file);
+    fclose(file);
+    finish(out, &state);
+    return whole;
 }

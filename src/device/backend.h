@@ -71,6 +71,8 @@ triage_status tri_cache_write(const tri_image *image, const char *cache_dir, con
 
 /* ---- which compiler there is, remembered beside it (compiler_version.c) ---- */
 
+/* Adds to "kind number" what else is known of a compiler: what it says of itself ("": nothing) and its file's hash. */
+void tri_compiler_identify(char *version, size_t size, const char *says, const char *file);
 /* False: not known, or it is another file by now. */
 bool tri_compiler_version_read(char *version, size_t size, const char *cache_dir, const char *backend);
 /* A failure costs time, no more. */

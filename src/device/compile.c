@@ -62,7 +62,7 @@ done:
 /* The image that the compiler made which is remembered; TRIAGE_E_NOT_FOUND: ask the compiler itself. */
 static triage_status read_remembered(tri_image *out, const tri_device_backend *backend, const char *target,
                                      const tri_source *source, const char *cache_dir) {
-    char file[4096], compiler[64], key[TRI_HASH_SIZE];
+    char file[4096], compiler[TRI_COMPILER_SIZE], key[TRI_HASH_SIZE];
     bool chosen = false;
     backend->compiler_file(file, sizeof file, &chosen);
     if (chosen || file[0] || !tri_compiler_version_read(compiler, sizeof compiler, cache_dir, backend->name))
@@ -84,7 +84,7 @@ triage_status tri_compile(tri_image *out, const char *target, const tri_source *
                           const char *cache_dir) {
     triage_status status = TRIAGE_OK;
     const tri_device_backend *backend = NULL;
-    char compiler[64], key[TRI_HASH_SIZE];
+    char compiler[TRI_COMPILER_SIZE], key[TRI_HASH_SIZE];
     *out = (tri_image){0};
     TRI_TRY(backend_of_target(&backend, target));
     if (cache_dir) {

@@ -61,3 +61,25 @@ void tri_compiler_version_write(const char *cache_dir, const char *backend, cons
     free(text);
     free(path);
 }
+
+/* What goes into evidence, its JSON and a memo's line: no quotes, and nothing that a terminal would obey. */
+static void add_words(char *version, size_t size, const char *says) {
+    size_t used = strlen(version);
+    for (; *says && used + 1 < size; says++)
+        version[used++] = *says >= ' ' && *says <= '~' && *says != '"' && *says != '\\' ? *says : '?';
+    version[used] = '\0';
+}
+
+void tri_compiler_identify(char *version, size_t size, const char *says, const char *file) {
+    enum { kTail = sizeof ") #0123456789abcdef" };
+    char hash[TRI_HASH_SIZE], tail[kTail];
+    if (says[0]) {
+        add_words(version, size - kTail, " (");
+        add_words(version, size - kTail, says);
+        add_words(version, size, ")");
+    }
+    if (!tri_hash_file(hash, file))
+        return;
+    snprintf(tail, sizeof tail, " #%.16s", hash);
+    add_words(version, size, tail);
+}

@@ -106,7 +106,11 @@ typedef struct tri_image {
  * NULL: search again. Before the first compile. TRIAGE_E_INVALID if it is not there. */
 triage_status tri_device_set_tools(const char *backend, const char *path);
 
-/* "nvrtc 13.0" or "gcc 12.2.0"; TRIAGE_E_NO_DEVICE if that compiler is not there. out: 64 bytes at least. */
+#define TRI_COMPILER_SIZE 128
+
+/* Which compiler, to the byte: its kind and number, the whole of what it says of its version, and a hash of its program or
+ * library, "gcc 12.2.0 (gcc (Debian 12.2.0-14) 12.2.0) #0123456789abcdef"; two of one number that differ are two. Evidence of
+ * before that has the first two words alone. TRIAGE_E_NO_DEVICE if that compiler is not there. out: TRI_COMPILER_SIZE. */
 triage_status tri_compiler_version(char *out, size_t size, const char *target);
 
 /* Compiles for target, through the binary cache when cache_dir is not NULL. The cache key is everything

@@ -49,7 +49,7 @@ static triage_status do_compile(server *s, const json_t *job) {
     json_t *source_json = NULL;
     tri_source source = {0};
     tri_image image = {.registers = -1, .spill_bytes = -1};
-    char compiler[64] = "";
+    char compiler[TRI_COMPILER_SIZE] = "";
     triage_status status = TRIAGE_OK;
     TRI_TRY(
         tri_json_read(job, "{s:s, s:o, s?s}", "target", &target, "source", &source_json, "cache", &cache));
@@ -68,7 +68,7 @@ done:
 
 static triage_status do_open(server *s, const json_t *job) {
     const char *spec = NULL;
-    char compiler[64] = "", *circumstances = NULL;
+    char compiler[TRI_COMPILER_SIZE] = "", *circumstances = NULL;
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_json_read(job, "{s:s}", "device", &spec));
     TRI_TRY(tri_device_open(&s->device, spec, false));

@@ -66,7 +66,7 @@ typedef enum tri_event_kind {
 typedef struct tri_compiled {
     triage_status status;
     char message[512]; /* of a failure, one line */
-    char compiler[64];
+    char compiler[TRI_COMPILER_SIZE];
     int32_t registers, spill_bytes, static_smem_bytes;
     bool from_cache;
     double ms;
@@ -81,7 +81,7 @@ typedef struct tri_event {
     bool from_outside; /* it died of what no code of its own does: it was killed, or could not be run */
     tri_compiled compiled;
     tri_device_info device;
-    char compiler[64], library[64];
+    char compiler[TRI_COMPILER_SIZE], library[64];
     int gpus;
     double plain_ms, setup_ms;
     size_t racing;

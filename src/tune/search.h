@@ -50,7 +50,7 @@ typedef struct tri_search {
 
     tri_device_info info;
     char *problem_key, *device_key;
-    char compiler[64];
+    char compiler[TRI_COMPILER_SIZE];
     char machine[TRI_HASH_SIZE];
     tri_store *store;      /* the caller's, or own_store; NULL: none yet */
     tri_store *own_store;  /* opened from db_path */

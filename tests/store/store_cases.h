@@ -320,6 +320,17 @@ static void test_warm_start(void **state) {
                  tri_store_known(&found, store, PROBLEM, DEVICE, row.source_hash, "nvrtc 12.9"));
     assert_fails(TRIAGE_E_NOT_FOUND, "no evidence",
                  tri_store_known(&found, store, PROBLEM, "host", row.source_hash, NULL));
+    /* what an older version called a compiler is part of what it is called now; two of one number are two */
+    assert_ok(
+        tri_store_known(&found, store, PROBLEM, DEVICE, row.source_hash, "nvrtc 13.0 (libnvrtc.so.13) #0a"));
+    assert_string_equal(found.compiler, "nvrtc 13.0");
+    tri_measurement_clear(&found);
+    tri_measurement hashed = row_of("b", 100);
+    hashed.compiler = (char *)(uintptr_t) "nvrtc 13.0 (libnvrtc.so.13) #0a";
+    add(store, hashed);
+    assert_fails(TRIAGE_E_NOT_FOUND, "no evidence",
+                 tri_store_known(&found, store, PROBLEM, DEVICE, hashed.source_hash,
+                                 "nvrtc 13.0 (libnvrtc.so.13) #0b"));
     tri_store_close(store);
 }
 

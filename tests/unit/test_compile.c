@@ -40,7 +40,7 @@ static const char *host_target(void) {
 }
 
 static void require_nvrtc(void) {
-    char version[64];
+    char version[TRI_COMPILER_SIZE];
     if (tri_compiler_version(version, sizeof version, "sm_90a") == TRIAGE_E_NO_DEVICE) {
         print_message("skipped: %s\n", triage_last_error());
         skip();
@@ -64,10 +64,11 @@ static void expect_failure(const char *target, const tri_source *source, triage_
 
 static void test_versions(void **state) {
     (void)state;
-    char version[64];
+    char version[TRI_COMPILER_SIZE];
     assert_int_equal(tri_compiler_version(version, sizeof version, host_target()), TRIAGE_OK);
     assert_true(strncmp(version, "gcc ", 4) == 0 || strncmp(version, "clang ", 6) == 0);
     assert_true(strspn(strchr(version, ' ') + 1, "0123456789") > 0);
+    assert_true(strstr(version, " (") && strstr(version, ") #"));
     require_nvrtc();
     assert_int_equal(tri_compiler_version(version, sizeof version, "sm_80"), TRIAGE_OK);
     assert_int_equal(strncmp(version, "nvrtc 1", 7), 0);
@@ -156,7 +157,7 @@ static void test_host_leaves_nothing_behind(void **state) {
 
 static void test_set_tools(void **state) {
     (void)state;
-    char version[64];
+    char version[TRI_COMPILER_SIZE];
     assert_int_equal(tri_device_set_tools("host", "cc"), TRIAGE_E_INVALID);
     assert_int_equal(tri_device_set_tools("host", "/no/such/compiler"), TRIAGE_E_INVALID);
     assert_int_equal(tri_device_set_tools("tpu", NULL), TRIAGE_E_INVALID);
@@ -339,7 +340,7 @@ static bool compiler_was_asked(void) {
 /* A hit in a new process needs no compiler: not even its version. */
 static void test_a_hit_asks_no_compiler(void **state) {
     (void)state;
-    char cache[128], memo[160], version[64];
+    char cache[128], memo[160], version[TRI_COMPILER_SIZE];
     tri_source source = source_of("h.c", "int hit = 1;\n"), other = source_of("h.c", "int hit = 2;\n");
     new_cache(cache);
     snprintf(memo, sizeof memo, "%s/compiler-host", cache);

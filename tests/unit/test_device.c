@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device/host/host.h"
+#include "support/scratch.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "bsr_gemm/args.h"
 #include "device/device.h"
@@ -180,6 +182,48 @@ static void test_host_memory(void **state) {
     tri_device_close(device);
 }
 
+static void put(const char *path, const char *text) {
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+/* A group's own limit or one above it, whichever is less; "max" and -1 are none. */
+static void test_cpu_quota(void **state) {
+    (void)state;
+    char folder[64], groups[192], root[192], path[512];
+    scratch_make(folder);
+    snprintf(groups, sizeof groups, "%s/groups", folder);
+    snprintf(root, sizeof root, "%s/fs", folder);
+    snprintf(path, sizeof path, "%s/pod/job", root);
+    assert_int_equal(tri_make_dirs(path), TRIAGE_OK);
+    put(groups, "9:name=systemd:/\n0::/pod/job\n");
+    assert_true(tri_host_cpu_quota(groups, root) == 0);
+    snprintf(path, sizeof path, "%s/pod/job/cpu.max", root);
+    put(path, "max 100000\n");
+    assert_true(tri_host_cpu_quota(groups, root) == 0);
+    snprintf(path, sizeof path, "%s/pod/cpu.max", root);
+    put(path, "150000 100000\n");
+    assert_true(tri_host_cpu_quota(groups, root) == 1.5);
+    snprintf(path, sizeof path, "%s/pod/job/cpu.max", root);
+    put(path, "400000 100000\n");
+    assert_true(tri_host_cpu_quota(groups, root) == 1.5);
+    put(groups, "5:cpuset:/pod/job\n4:cpu,cpuacct:/box\n");
+    snprintf(path, sizeof path, "%s/cpu/box", root);
+    assert_int_equal(tri_make_dirs(path), TRIAGE_OK);
+    snprintf(path, sizeof path, "%s/cpu/box/cpu.cfs_quota_us", root);
+    put(path, "-1\n");
+    snprintf(path, sizeof path, "%s/cpu/box/cpu.cfs_period_us", root);
+    put(path, "50000\n");
+    assert_true(tri_host_cpu_quota(groups, root) == 0);
+    snprintf(path, sizeof path, "%s/cpu/box/cpu.cfs_quota_us", root);
+    put(path, "25000\n");
+    assert_true(tri_host_cpu_quota(groups, root) == 0.5);
+    assert_true(tri_host_cpu_quota("/no/such/file", root) == 0);
+    scratch_remove(folder);
+}
+
 static void test_circumstances(void **state) {
     (void)state;
     tri_device *device = NULL;
@@ -250,15 +294,11 @@ static void test_args_have_every_field(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open_specs),
-        cmocka_unit_test(test_absent_gpu),
-        cmocka_unit_test(test_count),
-        cmocka_unit_test(test_key_and_back),
-        cmocka_unit_test(test_key_is_exact),
-        cmocka_unit_test(test_targets),
-        cmocka_unit_test(test_host_memory),
-        cmocka_unit_test(test_circumstances),
-        cmocka_unit_test(test_args_have_every_field),
+        cmocka_unit_test(test_open_specs),   cmocka_unit_test(test_absent_gpu),
+        cmocka_unit_test(test_count),        cmocka_unit_test(test_key_and_back),
+        cmocka_unit_test(test_key_is_exact), cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_host_memory),  cmocka_unit_test(test_circumstances),
+        cmocka_unit_test(test_cpu_quota),    cmocka_unit_test(test_args_have_every_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

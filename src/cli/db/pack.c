@@ -267,7 +267,7 @@ done:
 }
 
 static triage_status start_pack(packing *p, const tri_cli_devices *devices) {
-    char compiler[64];
+    char compiler[TRI_COMPILER_SIZE];
     tri_device_info info;
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_device_parse(&info, devices->keys[0]));

@@ -141,7 +141,7 @@ static triage_status print_work(const worker *w, const tri_work_result *result) 
 /* Whom the worker is for, and under which name. Fails before a job is claimed if it could do none. */
 static triage_status describe(worker *w, char **name, char **device) {
     const tri_tune_options *tune = w->options->tune;
-    char host[65] = "", compiler[64];
+    char host[65] = "", compiler[TRI_COMPILER_SIZE];
     triage_status status = TRIAGE_OK;
     gethostname(host, sizeof host - 1);
     if (tune->compile_only) {

@@ -81,7 +81,7 @@ triage_status tri_cuda_circumstances(char **out, tri_device *base) {
     tri_cuda_device *device = (tri_cuda_device *)base;
     tri_text json = TRI_TEXT_INIT;
     nvml ml = {0};
-    char bus_id[32] = "", compiler[64] = "";
+    char bus_id[32] = "", compiler[TRI_COMPILER_SIZE] = "";
     void *library = NULL;
     TRI_TRY(tri_cuda_check(device->driver,
                            device->driver->device_bus_id(bus_id, sizeof bus_id, device->ordinal),

@@ -172,6 +172,23 @@ triage_status tri_nvrtc_set_tools(const char *path) {
     return TRIAGE_OK;
 }
 
+/* What nvrtcVersion leaves out: in a toolkit the file's name has the patch. Hashed once: it is a hundred megabytes. */
+static void add_identity(char *out, size_t size) {
+    static char file[PATH_MAX], identity[TRI_COMPILER_SIZE];
+    char real[PATH_MAX] = "";
+    Dl_info info;
+    pthread_mutex_lock(&lock);
+    if (dladdr((void *)(uintptr_t)table.version, &info) && info.dli_fname && realpath(info.dli_fname, real) &&
+        strcmp(real, file) != 0) {
+        snprintf(identity, sizeof identity, "%s", out);
+        tri_compiler_identify(identity, sizeof identity, strrchr(real, '/') + 1, real);
+        memcpy(file, real, sizeof file);
+    }
+    if (real[0])
+        snprintf(out, size, "%s", identity);
+    pthread_mutex_unlock(&lock);
+}
+
 triage_status tri_nvrtc_version(char *out, size_t size) {
     nvrtc rtc = {0};
     int major = 0, minor = 0;
@@ -182,6 +199,7 @@ triage_status tri_nvrtc_version(char *out, size_t size) {
     if (result != NVRTC_SUCCESS)
         return tri_fail(TRIAGE_E_DEVICE, "nvrtcVersion: %s", rtc.error_string(result));
     snprintf(out, size, "nvrtc %d.%d", major, minor);
+    add_identity(out, size);
     return TRIAGE_OK;
 }
 

@@ -76,7 +76,7 @@ static triage_status read_log(char **out, const char *folder) {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char chosen[512];  /* by tri_host_set_tools; "" searches */
 static char program[512]; /* absolute path; "" until found */
-static char version[64];  /* "gcc 12.2.0" */
+static char version[TRI_COMPILER_SIZE];
 
 /* `--version` of gcc and clang: the kind is in the text, the number is the last word of the first line
  * (gcc) or follows "clang version". */
@@ -102,6 +102,8 @@ static triage_status read_version(char *out, size_t size, const char *path) {
         const char *word = strrchr(first, ' ');
         snprintf(out, size, "gcc %.40s", word ? word + 1 : first);
     }
+    if (status == TRIAGE_OK)
+        tri_compiler_identify(out, size, first, path);
 done:
     free(log);
     tri_scratch_close(&scratch);
@@ -129,13 +131,13 @@ static triage_status find_compiler(void) {
 }
 
 /* Copies of path and version, found once. Either may be NULL. */
-static triage_status compiler(char *path_512, char *version_64) {
+static triage_status compiler(char *path_512, char *version_128) {
     pthread_mutex_lock(&lock);
     triage_status status = program[0] ? TRIAGE_OK : find_compiler();
     if (status == TRIAGE_OK && path_512)
         memcpy(path_512, program, sizeof program);
-    if (status == TRIAGE_OK && version_64)
-        memcpy(version_64, version, sizeof version);
+    if (status == TRIAGE_OK && version_128)
+        memcpy(version_128, version, sizeof version);
     pthread_mutex_unlock(&lock);
     return status;
 }

@@ -69,3 +69,62 @@ triage_status tri_host_describe(tri_device_info *out) {
     snprintf(out->name, sizeof out->name, "host: %d x %s", out->sm_count, model[0] ? model : out->target);
     return TRIAGE_OK;
 }
+
+/* ---- how much of the cores the system lets us have ---- */
+
+/* Cores that "quota period" or a quota of a fixed period allow; 0: no limit there. */
+static double quota_of(const char *folder, const char *name, const char *period_name) {
+    char *path = NULL, *text = NULL, *period_text = NULL;
+    double quota = 0, period = 0;
+    if (tri_format(&path, "%s/%s", folder, name) == TRIAGE_OK &&
+        tri_file_read(&text, NULL, path, 64) == TRIAGE_OK)
+        (void)sscanf(text, "%lf %lf", &quota, &period); /* "max 100000" and -1 mean none */
+    free(path);
+    path = NULL;
+    if (period_name && tri_format(&path, "%s/%s", folder, period_name) == TRIAGE_OK &&
+        tri_file_read(&period_text, NULL, path, 64) == TRIAGE_OK)
+        (void)sscanf(period_text, "%lf", &period);
+    free(path);
+    free(text);
+    free(period_text);
+    return quota > 0 && period > 0 ? quota / period : 0;
+}
+
+static double least(double a, double b) {
+    return a == 0 || (b > 0 && b < a) ? b : a;
+}
+
+/* Of a group and of all above it, of which each may limit what is below. */
+static double quota_up_from(const char *root, const char *group, const char *name, const char *period_name) {
+    char folder[4096];
+    double quota = 0;
+    if ((size_t)snprintf(folder, sizeof folder, "%s%s", root, group) >= sizeof folder)
+        return 0;
+    for (;;) {
+        quota = least(quota, quota_of(folder, name, period_name));
+        char *slash = strrchr(folder, '/');
+        if (!slash || (size_t)(slash - folder) < strlen(root))
+            return quota;
+        *slash = '\0';
+    }
+}
+
+double tri_host_cpu_quota(const char *groups, const char *root) {
+    char *text = NULL, *next, old_root[4096];
+    double quota = 0;
+    if (tri_file_read(&text, NULL, groups, 1 << 16) != TRIAGE_OK)
+        return 0;
+    snprintf(old_root, sizeof old_root, "%s/cpu", root);
+    for (char *line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
+        const char *kind = strchr(line, ':'), *group = kind ? strchr(kind + 1, ':') : NULL;
+        if (!group)
+            continue;
+        if (strncmp(line, "0::", 3) == 0) /* the second version of control groups */
+            quota = least(quota, quota_up_from(root, group + 1, "cpu.max", NULL));
+        else if (memmem(kind, (size_t)(group - kind), ":cpu", 4) &&
+                 !memmem(kind, (size_t)(group - kind), ":cpuset", 7))
+            quota = least(quota, quota_up_from(old_root, group + 1, "cpu.cfs_quota_us", "cpu.cfs_period_us"));
+    }
+    free(text);
+    return quota;
+}

@@ -1,6 +1,7 @@
 /* The host device: plain memory, one device, always there. */
 #include "device/host/host.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -21,6 +22,7 @@ static triage_status open_device(tri_device **out, int ordinal, bool use_current
     TRI_TRY(tri_calloc(&device, 1, sizeof(tri_host_device)));
     device->backend = &tri_host_backend;
     TRI_TRY(tri_host_describe(&device->info));
+    ((tri_host_device *)device)->cpu_quota = tri_host_cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
     *out = device;
     device = NULL;
 done:
@@ -80,8 +82,13 @@ static triage_status circumstances(char **out, tri_device *device) {
         return tri_fail(TRIAGE_E_IO, "uname: the system does not tell its name");
     if (getloadavg(load, 1) != 1)
         load[0] = -1.0; /* unknown */
-    return tri_format(out, "{\"backend\":\"host\",\"system\":\"%s %s\",\"cores\":%d,\"load_1min\":%.2f}",
-                      system.sysname, system.release, device->info.sm_count, load[0]);
+    const tri_host_device *host = (const tri_host_device *)device;
+    return tri_format(
+        out,
+        "{\"backend\":\"host\",\"system\":\"%s %s\",\"cores\":%d,\"cpu_quota\":%.2f,\"omp_threads\":%d,"
+        "\"load_1min\":%.2f}",
+        system.sysname, system.release, device->info.sm_count, host->cpu_quota, omp_get_max_threads(),
+        load[0]);
 }
 
 const tri_device_backend tri_host_backend = {

@@ -9,9 +9,12 @@ typedef struct tri_host_device {
     unsigned char *flush; /* what is overwritten to empty the caches; kept, since its page faults cost more */
     int64_t flush_bytes;
     unsigned char flush_word; /* another one each time */
+    double cpu_quota; /* cores' worth of time that control groups allow, as it was at opening; 0: all */
 } tri_host_device;
 
 triage_status tri_host_describe(tri_device_info *out);
+/* By /proc/self/cgroup and what is below /sys/fs/cgroup, of either version; 0: no limit, or none that can be read. */
+double tri_host_cpu_quota(const char *groups, const char *root);
 
 triage_status tri_host_set_tools(const char *path);
 triage_status tri_host_compiler_version(char *out, size_t size);
