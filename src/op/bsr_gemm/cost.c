@@ -105,6 +105,11 @@ static shape shape_of(const tri_bsr_problem *p) {
     return s;
 }
 
+/* The blocks of a row dealt to the CTAs of a cluster, each on wgmma with a warp that loads. */
+static bool is_dealt_to_clusters(const char *config) {
+    return tri_config_axis(config, "cluster_k", 0) > 0 && tri_config_axis(config, "warps_k", 0) == 0;
+}
+
 /* Rows and columns of a tile, and what a CTA is. */
 static void read_tile(work *w, const shape *s, const char *config) {
     const double warps = tri_config_axis(config, "warps", 0), share = tri_config_axis(config, "share", 1);
@@ -121,9 +126,14 @@ static void read_tile(work *w, const shape *s, const char *config) {
     w->warps = groups > 0 ? 4 * (floor(share * s->block_m / 64) * groups + 1)
                           : most(1, warps) * tri_config_axis(config, "warps_m", 1) *
                                 tri_config_axis(config, "warps_n", 1) * tri_config_axis(config, "warps_k", 1);
+    if (is_dealt_to_clusters(config))
+        w->warps = w->tile_m / 16 + 1;
     const double group = tri_config_axis(config, "group", 0);
-    w->step = tri_config_axis(
-        config, "step_k", tri_config_axis(config, "tile_k", group > 0 ? group * least(s->block_k, 64) : 32));
+    w->step = tri_config_axis(config, "step_k",
+                              tri_config_axis(config, "tile_k",
+                                              is_dealt_to_clusters(config) ? 64
+                                              : group > 0                  ? group * least(s->block_k, 64)
+                                                                           : 32));
 }
 
 /* A streams through registers: each warp has its own pipeline. */
@@ -137,18 +147,26 @@ static void read_register_pipeline(work *w, const char *config) {
 }
 
 static void read_pipeline(work *w, const shape *s, const char *config, const tri_device_info *info) {
-    const double stages = tri_config_axis(config, "stages", 1), warps = tri_config_axis(config, "warps", 0);
+    const double warps = tri_config_axis(config, "warps", 0);
     if (tri_config_axis(config, "warps_k", 0) > 0) {
         read_register_pipeline(w, config);
         return;
     }
     if (warps > 0) { /* a panel: B by stages, A by each warp */
+        const double stages = tri_config_axis(config, "stages", 1);
         w->smem = stages * (tri_config_axis(config, "group", 1) * s->block_m * w->tile_n * s->in + 16) +
                   warps * floor(32 / s->block_m) * tri_config_axis(config, "ahead", 1) * s->block_m *
                       s->block_m * s->in;
         w->ctas_per_sm = 1;
     } else {
         const double sums = w->tile_m * w->tile_n / (w->warps * 32);
+        /* as deep as fits, where that is no axis */
+        const double stages =
+            is_dealt_to_clusters(config)
+                ? least(8, floor(((double)info->smem_bytes_max / tri_config_axis(config, "ctas_per_sm", 1) -
+                                  1152) /
+                                 ((w->tile_m + w->tile_n) * w->step * s->in)))
+                : tri_config_axis(config, "stages", 1);
         w->smem = stages * (w->tile_m + w->tile_n) * w->step * s->in;
         w->ctas_per_sm = tri_config_axis(config, "ctas_per_sm", 0);
         if (w->ctas_per_sm < 1)
@@ -195,7 +213,8 @@ static void set_terms(tri_cost *out, double bytes[3], const shape *s, const work
                       const tri_device_info *info) {
     const double clock = info->clock_khz * 1e-6 * info->sm_count; /* cycles of all SMs in a nanosecond */
     const double memory = MEMORY_SHARE * 2e-6 * info->memory_clock_khz * info->memory_bus_bits / 8;
-    const bool wgmma = tri_config_axis(config, "wg_n", 0) > 0 || tri_config_axis(config, "wgmma", 0) > 0;
+    const bool wgmma = tri_config_axis(config, "wg_n", 0) > 0 || tri_config_axis(config, "wgmma", 0) > 0 ||
+                       is_dealt_to_clusters(config);
     const double tiles = w->row_tiles * w->column_tiles, wait = w->uneven / w->busy;
     const double length = s->row_length * s->block_k;
     bytes[0] = s->blocks * s->block_m * s->block_k * s->in;
