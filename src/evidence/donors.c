@@ -7,6 +7,10 @@
 #include "evidence/runner_up.h"
 
 #define LOOKED_AT 4096 /* problems, to find the nearest */
+#define WIDEST 32.0    /* octaves: sizes are below 2^31 */
+#define FIRST_OCTAVES 0.125
+#define FIRST_OCTAVES_OF_KIN 4.0 /* there is mostly nothing */
+#define ENOUGH 8                 /* donors nearer than any of a family: it is not asked */
 
 void tri_donor_clear(tri_donor *donor) {
     free(donor->key);
@@ -79,14 +83,14 @@ static size_t count_within(const tri_donor_list *donors, double distance) {
 /* Looks farther until the nearest `most` must be among what was seen: a distance counts each size in octaves, and what else
  * it counts only adds. */
 static triage_status look_around(neighbourhood *near, const tri_donor_place *in, const char *family,
-                                 size_t most) {
-    const double widest = 32; /* sizes are below 2^31 */
+                                 size_t most, double octaves) {
+    const double widest = WIDEST;
     int64_t sizes[3];
     near->around->op->sizes(sizes, near->around);
     tri_vicinity v = {.m = sizes[0], .n = sizes[1], .k = sizes[2]};
     triage_status status = TRIAGE_OK;
     double reach = 0;
-    v.octaves = most ? 0.125 : widest;
+    v.octaves = most ? octaves : widest;
     v.most = most ? 2 * (int64_t)most : INT32_MAX;
     for (bool enough = false; !enough;) {
         tri_donor_list_free(near->donors);
@@ -112,16 +116,55 @@ static int by_distance(const void *left, const void *right) {
     return strcmp(a->key, b->key);
 }
 
+/* Of one family; appends. */
+static triage_status add_family(tri_donor_list *list, const neighbourhood *around, const tri_donor_place *in,
+                                const tri_problem *member, size_t most, double octaves) {
+    triage_status status = TRIAGE_OK;
+    char *key = NULL, *family = NULL;
+    tri_donor_list found = {0};
+    neighbourhood near = *around;
+    near.donors = &found;
+    TRI_TRY(tri_problem_key(&key, member));
+    TRI_TRY(tri_problem_family(&family, key));
+    TRI_TRY(look_around(&near, in, family, most, octaves));
+    for (size_t i = 0; i < found.count; i++) {
+        tri_donor donor = found.items[i];
+        found.items[i] = (tri_donor){0};
+        TRI_TRY(append(list, &donor));
+    }
+done:
+    tri_donor_list_free(&found);
+    free(family);
+    free(key);
+    return status;
+}
+
+static triage_status add_kin(tri_donor_list *list, const neighbourhood *around, const tri_donor_place *in,
+                             size_t most) {
+    triage_status status = TRIAGE_OK;
+    const tri_problem *problem = around->around;
+    tri_problem kin[TRI_KIN_MAX];
+    const size_t count = problem->op->kin ? problem->op->kin(kin, problem) : 0;
+    for (size_t i = 0; i < count; i++) {
+        const double least = tri_problem_distance(problem, &kin[i]);
+        if (!isfinite(least) || (most && count_within(list, least) >= ENOUGH))
+            continue;
+        TRI_TRY(add_family(list, around, in, &kin[i], most, FIRST_OCTAVES_OF_KIN));
+    }
+done:
+    return status;
+}
+
 triage_status tri_donors_around(tri_donor_list *out, const tri_donor_place *in, const tri_problem *problem,
                                 size_t most, bool with_itself) {
     triage_status status = TRIAGE_OK;
-    char *key = NULL, *family = NULL;
+    char *key = NULL;
     tri_donor_list made = {0};
-    neighbourhood near = {.donors = &made, .around = problem};
+    neighbourhood near = {.around = problem};
     TRI_TRY(tri_problem_key(&key, problem));
-    TRI_TRY(tri_problem_family(&family, key));
     near.except = with_itself ? NULL : key;
-    TRI_TRY(look_around(&near, in, family, most));
+    TRI_TRY(add_family(&made, &near, in, problem, most, FIRST_OCTAVES));
+    TRI_TRY(add_kin(&made, &near, in, most));
     if (made.count > 1)
         qsort(made.items, made.count, sizeof *made.items, by_distance);
     while (most && made.count > most)
@@ -130,7 +173,6 @@ triage_status tri_donors_around(tri_donor_list *out, const tri_donor_place *in, 
     made = (tri_donor_list){0};
 done:
     tri_donor_list_free(&made);
-    free(family);
     free(key);
     return status;
 }

@@ -96,6 +96,7 @@ static inline void tri_property_flag(tri_property_fn fn, void *user, const char 
 /* ---- how far two problems are apart ------------------------------------------------------------------------------ */
 
 #define TRI_DISTANCE_PARTS 4
+#define TRI_KIN_MAX 32
 
 /* Of a size as a lookup counts it, in octaves: up to 2048 a doubling is 1, beyond a quarter, since a size that fills
  * the chip only repeats what happens. Every operation measures its three sizes so: lookups search by them. */
@@ -194,7 +195,7 @@ struct tri_operation {
     triage_status (*check)(const tri_problem *problem);
     /* One line of canonical text, the same on every machine:
      *     NAME word word ... m=8192 n=8192 k=8192 name=value ...
-     * The words before " m=" are the family: only problems with exactly the same ones may lend each other kernels. m,
+     * The words before " m=" are the family: only problems with the same ones, or those of kin, may lend each other kernels. m,
      * n and k are the sizes (1 .. 2^31-1) that lookups search by; an operation says what they stand for. What changes
      * a kernel or its speed is in the key, what does not is not. At most 511 bytes. Checked first, so that no key is
      * made of a problem that cannot be. */
@@ -220,6 +221,10 @@ struct tri_operation {
      * False: a kernel for one cannot serve the other (the squares are filled in all the same). Both are of this
      * operation. */
     bool (*distance_squares)(double out[TRI_DISTANCE_PARTS], const tri_problem *a, const tri_problem *b);
+
+    /* The problem as those of other families whose kernels may serve it have it (another epilogue, another layout), the
+     * nearest first: up to TRI_KIN_MAX, with its own sizes. NULL: only its own family serves it. */
+    size_t (*kin)(tri_problem out[TRI_KIN_MAX], const tri_problem *problem);
 
     /* ---- cost ---- */
 

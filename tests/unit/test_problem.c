@@ -346,8 +346,8 @@ static void distance_is_infinite_where_no_kernel_serves_both(void **state) {
     bsr_of(&others[3])->c_layout = TRIAGE_COL_MAJOR;
     bsr_of(&others[4])->block_m = 32;
     bsr_of(&others[5])->block_k = 64;
-    for (int i = 0; i < 6; i++)
-        assert_true(isinf(tri_problem_distance(&a, &others[i])));
+    for (int i = 0; i < 6; i++) /* a layout is a matter of speed */
+        assert_true(isinf(tri_problem_distance(&a, &others[i])) == (i != 2 && i != 3));
     bsr_of(&a)->in_type = TRIAGE_E4M3;
     block = a;
     assert_true(tri_problem_distance(&a, &block) == 0);

@@ -71,6 +71,7 @@ void tri_bsr_least_work(tri_least_work *out, const tri_problem *problem);
 extern const tri_feature tri_bsr_features[];
 bool tri_bsr_cost(tri_cost *out, const tri_problem *problem, const char *config, const tri_device_info *info);
 bool tri_bsr_distance_squares(double out[TRI_DISTANCE_PARTS], const tri_problem *a, const tri_problem *b);
+size_t tri_bsr_kin(tri_problem out[TRI_KIN_MAX], const tri_problem *problem);
 
 /* ---- launch ------------------------------------------------------------------------------------- */
 
