@@ -638,7 +638,7 @@ static void test_explain_loss(void **state) {
     assert_non_null(strstr(out_text, "90 %"));
     /* this database's two devices, and the shipped one (of the H100 no tuned problem is) */
     const int flatters = strstr(out_text, "the figures flatter") != NULL;
-    assert_int_equal(lines_of(out_text), 1 + 3 + 4 + flatters);
+    assert_int_equal(lines_of(out_text), 1 + 3 + 5 + flatters);
     expect_error(65, "explain --loss --device sm_75", "no device with that");
 }
 
