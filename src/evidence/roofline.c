@@ -68,3 +68,8 @@ void tri_roofline_of(tri_roofline *out, const tri_least_work *work, const tri_de
     apply(out, moved, memory_bytes_per_ns(info), "memory", true);
     apply(out, in + to, l2_bytes_per_ns(info), "L2", true);
 }
+
+void tri_roofline_rates(double *flops, double *bytes, triage_dtype dtype, const tri_device_info *info) {
+    *flops = info->cc ? flops_per_ns(dtype, info) : 0;
+    *bytes = info->cc ? memory_bytes_per_ns(info) : 0;
+}

@@ -16,4 +16,8 @@ typedef struct tri_roofline {
 void tri_roofline_of(tri_roofline *out, const tri_least_work *work, const tri_device_info *info,
                      bool cold_l2);
 
+/* What the vendor states of a device, for pictures: operations and bytes of memory a nanosecond; 0: not stated. */
+void tri_roofline_rates(double *flops_per_ns, double *bytes_per_ns, triage_dtype dtype,
+                        const tri_device_info *info);
+
 #endif

@@ -11,6 +11,7 @@
 #include "cli/db/explain.h"
 #include "cli/db/pack.h"
 #include "cli/db/pipes.h"
+#include "cli/db/report.h"
 #include "cli/common/fleet.h"
 #include "cli/common/shared.h"
 
@@ -18,7 +19,7 @@
 
 typedef struct options {
     tri_cli_shared shared; /* first; its first argument is the command */
-    const char *max_age, *max_size, *shapes, *device_class, *key, *trust, *target, *output;
+    const char *max_age, *max_size, *shapes, *device_class, *key, *trust, *target, *output, *html;
     bool loss, retry, sign, shipped, wide;
 } options;
 
@@ -29,7 +30,8 @@ static const tri_cli_line lines[] = {
     TRI_CLI_DB(""),
     TRI_CLI_TEXT(
         "device", "TEXT", tri_cli_shared, device,
-        "list, show, pack: only devices with TEXT in their name or key (default: all). explain: the one "
+        "list, show, pack, report: only devices with TEXT in their name or key (default: all). explain: the "
+        "one "
         "device in the database with TEXT in its name or key, or auto (default), cuda, cuda:N, host: "
         "one of this machine"),
     TRI_CLI_JSON,
@@ -57,7 +59,7 @@ static const tri_cli_line lines[] = {
          "explain: instead of one problem, what nearest kernels cost, measured on all tuned problems by "
          "leaving each out once"),
     TRI_CLI_SEED("explain: of the pattern"),
-    FLAG("shipped", shipped, "list, show: what comes with triage, instead of your database"),
+    FLAG("shipped", shipped, "list, show, report: what comes with triage, instead of your database"),
     FLAG("wide", wide,
          "list, show, explain: tables as wide as they need (default: as the terminal, or $COLUMNS)"),
     FLAG("retry", retry,
@@ -75,6 +77,7 @@ static const tri_cli_line lines[] = {
         "target", "ARCH", target,
         "pack: the architecture to compile for: sm_80, sm_86, sm_89, sm_90a, sm_100a, sm_120a, or host, this "
         "CPU"),
+    TEXT("html", "FILE.html", html, "report: the page to write"),
     {"output", "FILE", "pack: the file to write, e.g. model.tripack", offsetof(options, output), 'o'},
     {0}};
 
@@ -172,6 +175,21 @@ static triage_status run_show(const options *o) {
     TRI_TRY(evidence_options(&evidence, o));
     TRI_TRY(open_stores(&stores, o));
     TRI_TRY(tri_cli_show(&stores, named ? o->shared.arguments[1] : NULL, &evidence));
+done:
+    tri_cli_stores_close(&stores);
+    tri_cli_filter_free(&evidence.filter);
+    return status;
+}
+
+static triage_status run_report(const options *o) {
+    tri_cli_stores stores = {0};
+    tri_cli_evidence_options evidence = {0};
+    triage_status status = TRIAGE_OK;
+    if (!o->html)
+        TRI_TRY(tri_cli_usage("report needs --html FILE.html"));
+    TRI_TRY(evidence_options(&evidence, o));
+    TRI_TRY(open_stores(&stores, o));
+    TRI_TRY(tri_cli_report_page(&stores, o->html, &evidence));
 done:
     tri_cli_stores_close(&stores);
     tri_cli_filter_free(&evidence.filter);
@@ -487,6 +505,7 @@ static const command commands[] = {
     {"explain", 0, 0, "no arguments", "db device space data-dir loss seed wide op problem json", run_explain},
     {"pack", 0, 0, "no arguments", "db device space data-dir target shapes output cache-dir sign key json",
      run_pack},
+    {"report", 0, 0, "no arguments", "db device data-dir shipped html op problem", run_report},
     {"verify", 0, 0, "no arguments", "db json", run_verify},
     {"export", 1, 1, "FILE.jsonl", "db sign key json", run_export},
     {"import", 1, 1, "FILE.jsonl", "db space data-dir trust json", run_import},
@@ -548,6 +567,8 @@ static const tri_cli_program program = {
            "  explain              how a lookup would be answered: exact, nearest or\n"
            "                       default; from where, at what loss, and why no other\n"
            "                       kernel is taken (--shape, ... or --loss)\n"
+           "  report               what is known of devices as one page of HTML (--html),\n"
+           "                       chosen as list does\n"
            "  pack                 compiles the kernels of a list of problems into one file\n"
            "                       for applications, which then need no compiler\n"
            "                       (--target, --shapes, -o)\n"
