@@ -59,6 +59,17 @@ done
 found=$(grep -nE '^#include "(op/(bsr_gemm|attention)|bsr_gemm|attention)/' src/op/*.[ch] || true)
 [ -z "$found" ] || { echo "src/op names an operation:" && echo "$found" && bad=1; }
 
+# A file is read top to bottom, a function at a glance, and a name means one thing.
+found=$(echo "$sources" | xargs awk 'FNR == 801 { print FILENAME ": more than 800 lines" }
+    FNR == 1 { from = 0 }
+    /^[a-zA-Z_][^=;]*[(][^;]*$/ && !from { from = FNR; name = $0 }
+    /^[}]/ { if (from && FNR - from > 60) print FILENAME ":" from ": more than 60 lines: " name }
+    /^[}]/ || /^[^ ].*;$/ { from = 0 }')
+[ -z "$found" ] || { echo "$found" && bad=1; }
+found=$(grep -hoE '^(typedef )?(struct|enum|union) (TRI_IN_PLACE )?tri_[a-z_0-9]+ \{|^\} tri_[a-z_0-9]+;|^typedef .* tri_[a-z_0-9]+;' \
+    $(echo "$sources" | grep '\.h$') | grep -oE 'tri_[a-z_0-9]+( \{|;)$' | sort | uniq -d | grep ';' || true)
+[ -z "$found" ] || { echo "two types of one name:" && echo "$found" && bad=1; }
+
 asm=$(find templates -type f | grep -v '^templates/lib/' | xargs grep -nE '\basm\b *(volatile)? *\(' /dev/null || true)
 if [ -n "$asm" ]; then
     echo "inline assembly outside templates/lib:"

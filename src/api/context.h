@@ -16,7 +16,7 @@
 typedef struct tri_loaded tri_loaded;
 
 /* A compiled kernel: several problems may need the same text with another launch geometry. */
-typedef struct tri_compiled tri_compiled;
+typedef struct tri_shared_image tri_shared_image;
 
 struct triage_context {
     tri_device *device;
@@ -41,7 +41,7 @@ struct triage_context {
     bool asked_predictor[TRI_OPERATIONS_MAX];
     bool is_learning[TRI_OPERATIONS_MAX]; /* by a thread, without the lock: then context->made */
     tri_loaded *loaded;
-    tri_compiled *compiled;
+    tri_shared_image *compiled;
 };
 
 void tri_context_lock(triage_context *context);

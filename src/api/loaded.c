@@ -10,8 +10,8 @@
 #include "api/packed.h"
 #include "evidence/pretuned.h"
 
-struct tri_compiled {
-    tri_compiled *next;
+struct tri_shared_image {
+    tri_shared_image *next;
     bool is_being_made;
     char source_hash[TRI_HASH_SIZE];
     tri_image image;
@@ -29,15 +29,15 @@ static void say_of_cache(triage_context *context, const tri_image *image) {
                      triage_last_error());
 }
 
-static tri_compiled *find_compiled(const triage_context *context, const char *hash) {
-    tri_compiled *entry = context->compiled;
+static tri_shared_image *find_compiled(const triage_context *context, const char *hash) {
+    tri_shared_image *entry = context->compiled;
     while (entry && strcmp(entry->source_hash, hash) != 0)
         entry = entry->next;
     return entry;
 }
 
 /* Without the lock, which is held before and after. */
-static triage_status compile_unlocked(tri_compiled *entry, triage_context *context,
+static triage_status compile_unlocked(tri_shared_image *entry, triage_context *context,
                                       const tri_source *source) {
     pthread_mutex_unlock(&context->lock);
     triage_status status = tri_context_compile(&entry->image, context, source, entry->source_hash);
@@ -49,8 +49,8 @@ static triage_status compile_unlocked(tri_compiled *entry, triage_context *conte
     return status;
 }
 
-static void drop_compiled(triage_context *context, tri_compiled *entry) {
-    tri_compiled **at = &context->compiled;
+static void drop_compiled(triage_context *context, tri_shared_image *entry) {
+    tri_shared_image **at = &context->compiled;
     while (*at != entry)
         at = &(*at)->next;
     *at = entry->next;
@@ -61,7 +61,7 @@ static triage_status compile(const tri_image **out, triage_context *context, con
     triage_status status = TRIAGE_OK;
     char hash[TRI_HASH_SIZE];
     tri_source_hash(hash, source, tri_device_describe(context->device)->target);
-    tri_compiled *entry = find_compiled(context, hash);
+    tri_shared_image *entry = find_compiled(context, hash);
     while (entry && entry->is_being_made) {
         pthread_cond_wait(&context->made, &context->lock);
         entry = find_compiled(context, hash);
@@ -110,7 +110,7 @@ static triage_status compile_again(tri_loaded *loaded, triage_context *context) 
     triage_status status = TRIAGE_OK;
     tri_packed_distrust(context);
     tri_source_hash(hash, &loaded->found.rendered, tri_device_describe(context->device)->target);
-    tri_compiled *entry = find_compiled(context, hash);
+    tri_shared_image *entry = find_compiled(context, hash);
     if (entry && entry->image.from_pack)
         entry->source_hash[0] = '\0';
     TRI_TRY(compile(&loaded->image, context, &loaded->found.rendered));
@@ -384,7 +384,7 @@ void tri_context_free_kernels(triage_context *context) {
         free_loaded(loaded);
     }
     while (context->compiled) {
-        tri_compiled *compiled = context->compiled;
+        tri_shared_image *compiled = context->compiled;
         context->compiled = compiled->next;
         tri_image_free(&compiled->image);
         free(compiled);

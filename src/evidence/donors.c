@@ -194,7 +194,7 @@ triage_status tri_donors_all(tri_donor_list *out, const tri_donor_place *in, con
     tri_donor_list made = {0};
     char *words = NULL;
     TRI_TRY(tri_format(&words, "%s ", op->name)); /* whole words only */
-    TRI_TRY(tri_store_tuned(in->store, in->device, words, collect_key, &made));
+    TRI_TRY(tri_store_problems(in->store, in->device, words, collect_key, &made));
     *out = made;
     made = (tri_donor_list){0};
 done:

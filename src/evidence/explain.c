@@ -17,8 +17,8 @@
 static const char *const names[] = {"used",    "tie",   "runner-up", "below",
                                     "demoted", "stale", "illegal",   "failed"};
 
-const char *tri_row_role_name(tri_row_role standing) {
-    return names[standing];
+const char *tri_row_role_name(tri_row_role role) {
+    return names[role];
 }
 
 /* What one layer is asked. */
@@ -67,14 +67,14 @@ done:
     return status;
 }
 
-static triage_status say(tri_rival *rival, tri_row_role standing, const char *why) {
-    rival->standing = standing;
+static triage_status say(tri_rival *rival, tri_row_role role, const char *why) {
+    rival->role = role;
     return tri_strdup(&rival->why, why);
 }
 
 /* Of a configuration that does not serve. */
 static triage_status say_verdict(tri_rival *rival, const tri_config_freshness *verdict, const char *where) {
-    rival->standing = verdict->is == TRI_STALE ? TRI_ROLE_STALE : TRI_ROLE_ILLEGAL;
+    rival->role = verdict->is == TRI_STALE ? TRI_ROLE_STALE : TRI_ROLE_ILLEGAL;
     return tri_format(&rival->why, "%s%s", where, verdict->why);
 }
 
@@ -161,7 +161,7 @@ static triage_status add_unranked(void *user, const tri_measurement *row) {
                     row->cold_l2 ? "failed after it was timed" : "only warm times, and there are cold ones"));
         goto done;
     }
-    rival->standing = TRI_ROLE_FAILED;
+    rival->role = TRI_ROLE_FAILED;
     TRI_TRY(tri_format(&rival->why, "%s: %s", tri_outcome_name(row->outcome), row->reason));
 done:
     return status;
@@ -208,7 +208,7 @@ static triage_status add_runner_up(asking *a, const tri_donor *from, const tri_l
     tri_rival *rival = NULL;
     TRI_TRY(add_donor(&rival, a, from, loan->row));
     TRI_TRY(place_donor(rival, a));
-    if (rival->standing == TRI_ROLE_USED) {
+    if (rival->role == TRI_ROLE_USED) {
         free(rival->why);
         rival->why = NULL;
         TRI_TRY(tri_format(&rival->why, "%.1f %% slower there than the winner, which may not run here",
@@ -324,7 +324,7 @@ static triage_status list_elsewhere(tri_explanation *out, const tri_problem *pro
     TRI_TRY(add_donor(&rival, &a, &from, &row));
     free(rival->why);
     rival->why = NULL;
-    rival->standing = TRI_ROLE_USED;
+    rival->role = TRI_ROLE_USED;
     TRI_TRY(tri_format(&rival->why, "measured on %s", out->found.device_name));
 done:
     return status;

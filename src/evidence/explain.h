@@ -15,13 +15,13 @@ typedef enum tri_row_role {
     TRI_ROLE_ILLEGAL,   /* a constraint of the space, or no configuration of it */
     TRI_ROLE_FAILED     /* did not run or was not right when it was last tried */
 } tri_row_role;
-const char *tri_row_role_name(tri_row_role standing); /* "used" "tie" "runner-up" ... */
+const char *tri_row_role_name(tri_row_role role); /* "used" "tie" "runner-up" ... */
 
 /* A candidate of the asked problem, or the winner of another problem; a runner-up of that too, where the winner may not
  * run for the asked one (src/evidence/runner_up.h). */
 typedef struct tri_rival {
     const char *layer; /* "own", "shipped", or "elsewhere": on another device */
-    tri_row_role standing;
+    tri_row_role role;
     char *problem, *config, *stage; /* config "": the problem has no winner */
     char id[TRI_HASH_SIZE], source_hash[TRI_HASH_SIZE];
     double median_ns; /* 0: no time */

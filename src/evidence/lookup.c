@@ -356,7 +356,7 @@ static triage_status has_failed(bool *yes, const inquiry *asked, const tri_rende
     if (!asked->store)
         return TRIAGE_OK;
     triage_status status =
-        tri_store_known(&row, asked->store, asked->key, asked->device_key, made->hash, NULL);
+        tri_store_measured(&row, asked->store, asked->key, asked->device_key, made->hash, NULL);
     if (status == TRIAGE_OK)
         *yes = row.outcome != TRI_RIGHT && row.outcome != TRI_SLOW;
     tri_measurement_clear(&row);

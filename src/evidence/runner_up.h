@@ -1,4 +1,4 @@
-/* What a tuned problem offers to another where its winner may not run: a tile that fits one may not fit the other. */
+/* What a tuned problem has for another where its winner may not run: a tile that fits one may not fit the other. */
 #ifndef TRIAGE_EVIDENCE_RUNNER_UP_H
 #define TRIAGE_EVIDENCE_RUNNER_UP_H
 

@@ -221,7 +221,7 @@ triage_status tri_store_near(double *reach, tri_store *store, const char *device
     bool more;
     *reach = INFINITY;
     if (!store->has_standings)
-        return tri_store_tuned(store, device, family, visit_key, &(keys){fn, user});
+        return tri_store_problems(store, device, family, visit_key, &(keys){fn, user});
     TRI_TRY(b->take(&query, store, "near"));
     TRI_TRY(b->bind_text(store, query, ":device", device));
     TRI_TRY(b->bind_text(store, query, ":family", family));
@@ -408,7 +408,7 @@ static triage_status ranked_drifts(tri_store *file, tri_drift_fn fn, void *user)
     triage_status status = TRIAGE_OK;
     pair_list pairs = {0};
     TRI_TRY(file->has_standings ? unknown_pairs(&pairs, file, INT64_MAX)
-                                : tri_store_tuned(file, NULL, "", add_pair, &pairs));
+                                : tri_store_problems(file, NULL, "", add_pair, &pairs));
     for (size_t i = 0; i < pairs.count; i++) {
         ranking found = {0};
         status = rank(&found, file, &pairs.items[i]);

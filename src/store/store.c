@@ -181,8 +181,8 @@ triage_status tri_store_each(tri_store *store, tri_row_fn fn, void *user) {
     return query(store, "each", NULL, NULL, fn, user);
 }
 
-triage_status tri_store_known(tri_measurement *out, tri_store *store, const char *problem, const char *device,
-                              const char *source_hash, const char *compiler) {
+triage_status tri_store_measured(tri_measurement *out, tri_store *store, const char *problem,
+                                 const char *device, const char *source_hash, const char *compiler) {
     triage_status status = TRIAGE_OK;
     tri_query *sql = NULL;
     tri_measurement row;
@@ -295,8 +295,8 @@ triage_status tri_store_winner(tri_store *store, const char *problem, const char
     return status;
 }
 
-triage_status tri_store_tuned(tri_store *store, const char *device, const char *family, tri_key_fn fn,
-                              void *user) {
+triage_status tri_store_problems(tri_store *store, const char *device, const char *family, tri_key_fn fn,
+                                 void *user) {
     triage_status status = TRIAGE_OK;
     tri_query *sql = NULL;
     char *prefix = NULL, *first = NULL, *last = NULL;
@@ -350,7 +350,7 @@ static triage_status visit_winner(void *user, const char *problem, const char *d
 
 triage_status tri_store_winners(tri_store *store, const char *device, const char *family, tri_row_fn fn,
                                 void *user) {
-    return tri_store_tuned(store, device, family, visit_winner, &(winners){store, fn, user});
+    return tri_store_problems(store, device, family, visit_winner, &(winners){store, fn, user});
 }
 
 /* ---- the whole ---- */
@@ -431,7 +431,7 @@ triage_status tri_store_verify(int64_t *rows, tri_store *store) {
     TRI_TRY(store->backend->verify(store));
     TRI_TRY(tri_store_each(store, verify_row, rows));
     if (store->has_standings)
-        TRI_TRY(tri_store_tuned(store, NULL, "", verify_standing, store));
+        TRI_TRY(tri_store_problems(store, NULL, "", verify_standing, store));
 done:
     return status;
 }

@@ -114,8 +114,8 @@ triage_status tri_store_best(tri_store *store, const char *problem, const char *
 
 /* Evidence for one kernel (any outcome), the most trusted first, then the newest; compiler NULL: any.
  * TRIAGE_E_NOT_FOUND if none. */
-triage_status tri_store_known(tri_measurement *out, tri_store *store, const char *problem, const char *device,
-                              const char *source_hash, const char *compiler);
+triage_status tri_store_measured(tri_measurement *out, tri_store *store, const char *problem,
+                                 const char *device, const char *source_hash, const char *compiler);
 
 /* Is row within noise of best: do their intervals overlap? The rows of a ranking for which it holds with the
  * first are its tie set. */
@@ -143,8 +143,8 @@ triage_status tri_store_winners(tri_store *store, const char *device, const char
 
 /* The keys of those problems and devices, without ranking any: cheap where there are thousands. */
 typedef triage_status (*tri_key_fn)(void *user, const char *problem, const char *device);
-triage_status tri_store_tuned(tri_store *store, const char *device, const char *family, tri_key_fn fn,
-                              void *user);
+triage_status tri_store_problems(tri_store *store, const char *device, const char *family, tri_key_fn fn,
+                                 void *user);
 /* The winner of one of them; fn is not called where a failure since has disqualified all. */
 triage_status tri_store_winner(tri_store *store, const char *problem, const char *device, tri_row_fn fn,
                                void *user);

@@ -20,12 +20,12 @@ static triage_status recall(tri_search *search, const char *key, const char *has
     tri_measurement row = {0};
     if (!search->store || search->options->force)
         return TRIAGE_OK;
-    triage_status status = tri_store_known(&row, search->store, key, search->device_key, hash, NULL);
+    triage_status status = tri_store_measured(&row, search->store, key, search->device_key, hash, NULL);
     if (status == TRIAGE_E_NOT_FOUND)
         return TRIAGE_OK;
     bool timed = status == TRIAGE_OK && row.median_ns > 0;
     if (status == TRIAGE_OK && (!timed || row.cold_l2 == !search->options->warm)) {
-        search->dense.measured = search->dense.known = true;
+        search->dense.measured = search->dense.from_store = true;
         search->dense.evidence = row;
         row = (tri_measurement){0};
     }

@@ -106,7 +106,7 @@ triage_status tri_search_record(tri_search *search, tri_search_trial *trial, con
         TRI_TRY(tri_search_store(search, &row));
     tri_measurement_clear(&trial->row.evidence);
     trial->row.evidence = row;
-    trial->row.known = false;
+    trial->row.from_store = false;
     row = (tri_measurement){0};
 done:
     tri_measurement_clear(&row);
@@ -142,8 +142,8 @@ triage_status tri_search_recall(bool *known, tri_search *search, tri_search_tria
     *known = false;
     if (!search->store || search->options->force || tri_search_keeps_nothing(search))
         goto done;
-    status = tri_store_known(&row, search->store, search->problem_key, search->device_key, trial->hash,
-                             search->compiler);
+    status = tri_store_measured(&row, search->store, search->problem_key, search->device_key, trial->hash,
+                                search->compiler);
     if (status == TRIAGE_E_NOT_FOUND) {
         status = TRIAGE_OK;
         goto done;
@@ -152,7 +152,7 @@ triage_status tri_search_recall(bool *known, tri_search *search, tri_search_tria
         status = tri_store_origin(&tier, name, search->store, row.id);
     if (status == TRIAGE_OK && tier != TRI_TIER_UNKNOWN && answers(search, trial, &row)) {
         trial->row.evidence = row;
-        trial->row.known = *known = true;
+        trial->row.from_store = *known = true;
         row = (tri_measurement){0};
     }
 done:

@@ -73,7 +73,7 @@ static size_t choose(tri_search_trial **out, tri_search_trial *const *all, size_
 static bool worth_racing(tri_search_trial *const *finalists, size_t count) {
     bool raced = false;
     for (size_t i = 0; i < count; i++) {
-        if (!finalists[i]->row.known)
+        if (!finalists[i]->row.from_store)
             return true;
         raced = raced || is_raced(finalists[i]);
     }

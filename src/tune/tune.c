@@ -294,7 +294,7 @@ static triage_status fill_result(tri_tune_result *out, tri_search *search) {
     memcpy(out->trouble, search->trouble, sizeof out->trouble);
     out->answered_from_store = out->count > 0 && out->left_out == 0;
     for (size_t i = 0; i < out->count; i++) {
-        out->answered_from_store = out->answered_from_store && out->rows[i].known;
+        out->answered_from_store = out->answered_from_store && out->rows[i].from_store;
         out->busy += !out->rows[i].compiled && tri_search_is_busy_time(&out->rows[i].evidence);
     }
     out->dense = search->dense;

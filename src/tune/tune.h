@@ -45,8 +45,8 @@ typedef struct tri_tune_options {
 /* One candidate's line in the table. Strings borrowed until the result is freed. */
 typedef struct tri_tune_row {
     char *config;
-    bool known;    /* from the database, not measured now */
-    bool compiled; /* compile_only: it compiled within its limits, and evidence.outcome says nothing */
+    bool from_store; /* not measured now */
+    bool compiled;   /* compile_only: it compiled within its limits, and evidence.outcome says nothing */
     tri_measurement evidence;
     double compile_ms; /* 0 when it came from the cache */
 } tri_tune_row;
@@ -54,7 +54,7 @@ typedef struct tri_tune_row {
 /* The dense product of the same shape, types and layouts (op/dense.h), verified and timed alike. */
 typedef struct tri_tune_dense {
     bool measured; /* evidence is there: its outcome tells whether it has a time */
-    bool known;    /* from the database */
+    bool from_store;
     tri_measurement evidence;
     char reason[256]; /* not measured, although asked for: why */
 } tri_tune_dense;

@@ -154,7 +154,7 @@ static void expect_own(tri_store *own, const char *what) {
         fail_msg("%s: the lookup gives %s, %g ns", what, found.candidate.config, found.median_ns);
     tri_found_free(&found);
     hash_of(hash, &asked, config_at(2));
-    must(tri_store_known(&row, own, key, device, hash, NULL));
+    must(tri_store_measured(&row, own, key, device, hash, NULL));
     assert_int_equal(row.outcome, TRI_WRONG);
     must(tri_store_origin(&tier, name, own, row.id));
     assert_int_equal(tier, TRI_TIER_OWN);

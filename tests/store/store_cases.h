@@ -187,7 +187,7 @@ static tri_measurement timed(const char *config, double median_ns, const char *s
 /* "id " of the one that is known of a config. */
 static void expect_known(tri_store *store, const char *config, double median_ns) {
     tri_measurement known = {0}, like = row_of(config, 1);
-    assert_ok(tri_store_known(&known, store, PROBLEM, DEVICE, like.source_hash, NULL));
+    assert_ok(tri_store_measured(&known, store, PROBLEM, DEVICE, like.source_hash, NULL));
     assert_true(known.median_ns == median_ns);
     tri_measurement_clear(&known);
 }
@@ -303,9 +303,9 @@ static void test_warm_start(void **state) {
     tri_store *store = open_store("known.db", TRI_STORE_WRITE);
     tri_measurement row = failed_row("a", TRI_CRASHED, "signal 11"), found = {0};
     assert_fails(TRIAGE_E_NOT_FOUND, "no evidence",
-                 tri_store_known(&found, store, PROBLEM, DEVICE, row.source_hash, NULL));
+                 tri_store_measured(&found, store, PROBLEM, DEVICE, row.source_hash, NULL));
     add(store, row);
-    assert_ok(tri_store_known(&found, store, PROBLEM, DEVICE, row.source_hash, "nvrtc 13.0"));
+    assert_ok(tri_store_measured(&found, store, PROBLEM, DEVICE, row.source_hash, "nvrtc 13.0"));
     assert_int_equal(found.outcome, TRI_CRASHED);
     assert_string_equal(found.reason, "signal 11");
     tri_measurement_clear(&found);
@@ -313,24 +313,24 @@ static void test_warm_start(void **state) {
     newer.measured_at_ms += 1;
     newer.compiler = (char *)(uintptr_t) "nvrtc 13.1";
     add(store, newer);
-    assert_ok(tri_store_known(&found, store, PROBLEM, DEVICE, row.source_hash, NULL));
+    assert_ok(tri_store_measured(&found, store, PROBLEM, DEVICE, row.source_hash, NULL));
     assert_int_equal(found.outcome, TRI_RIGHT);
     tri_measurement_clear(&found);
     assert_fails(TRIAGE_E_NOT_FOUND, "no evidence",
-                 tri_store_known(&found, store, PROBLEM, DEVICE, row.source_hash, "nvrtc 12.9"));
+                 tri_store_measured(&found, store, PROBLEM, DEVICE, row.source_hash, "nvrtc 12.9"));
     assert_fails(TRIAGE_E_NOT_FOUND, "no evidence",
-                 tri_store_known(&found, store, PROBLEM, "host", row.source_hash, NULL));
+                 tri_store_measured(&found, store, PROBLEM, "host", row.source_hash, NULL));
     /* what an older version called a compiler is part of what it is called now; two of one number are two */
-    assert_ok(
-        tri_store_known(&found, store, PROBLEM, DEVICE, row.source_hash, "nvrtc 13.0 (libnvrtc.so.13) #0a"));
+    assert_ok(tri_store_measured(&found, store, PROBLEM, DEVICE, row.source_hash,
+                                 "nvrtc 13.0 (libnvrtc.so.13) #0a"));
     assert_string_equal(found.compiler, "nvrtc 13.0");
     tri_measurement_clear(&found);
     tri_measurement hashed = row_of("b", 100);
     hashed.compiler = (char *)(uintptr_t) "nvrtc 13.0 (libnvrtc.so.13) #0a";
     add(store, hashed);
     assert_fails(TRIAGE_E_NOT_FOUND, "no evidence",
-                 tri_store_known(&found, store, PROBLEM, DEVICE, hashed.source_hash,
-                                 "nvrtc 13.0 (libnvrtc.so.13) #0b"));
+                 tri_store_measured(&found, store, PROBLEM, DEVICE, hashed.source_hash,
+                                    "nvrtc 13.0 (libnvrtc.so.13) #0b"));
     tri_store_close(store);
 }
 

@@ -225,7 +225,7 @@ static void expect_old(tri_store_mode mode) {
     tri_measurement row = row_of("old", 100), known;
     tri_text winners = TRI_TEXT_INIT;
     tri_store *store = open_store("old.db", mode);
-    assert_ok(tri_store_known(&known, store, PROBLEM, DEVICE, row.source_hash, NULL));
+    assert_ok(tri_store_measured(&known, store, PROBLEM, DEVICE, row.source_hash, NULL));
     assert_string_equal(known.config, "old");
     expect_ranking(store, "old slower ");
     assert_ok(tri_store_winners(store, DEVICE, "bsr_gemm", list_configs, &winners));

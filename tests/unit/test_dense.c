@@ -145,7 +145,7 @@ static void test_measured_once_for_a_shape(void **state) {
     tri_problem problem;
     must(tune(&first, 0.5, TRIAGE_ROW_MAJOR, false));
     const tri_measurement *m = &first.dense.evidence;
-    assert_true(first.dense.measured && !first.dense.known && !first.dense.reason[0]);
+    assert_true(first.dense.measured && !first.dense.from_store && !first.dense.reason[0]);
     assert_int_equal(m->outcome, TRI_RIGHT);
     assert_string_equal(m->problem, "dense_gemm f32 f32 row row m=64 n=50 k=96");
     assert_string_equal(m->compiler, "openblas 9.8.7");
@@ -155,13 +155,13 @@ static void test_measured_once_for_a_shape(void **state) {
     assert_int_equal(take_census().dense, 1);
 
     must(tune(&again, 0.5, TRIAGE_ROW_MAJOR, false));
-    assert_true(again.answered_from_store && again.dense.measured && again.dense.known);
+    assert_true(again.answered_from_store && again.dense.measured && again.dense.from_store);
     assert_true(again.dense.evidence.median_ns == m->median_ns);
     must(tune(&sparser, 0.8, TRIAGE_ROW_MAJOR, false)); /* another pattern: the same dense product */
-    assert_true(!sparser.answered_from_store && sparser.dense.known);
+    assert_true(!sparser.answered_from_store && sparser.dense.from_store);
     assert_int_equal(take_census().dense, 1);
     must(tune(&forced, 0.5, TRIAGE_ROW_MAJOR, true));
-    assert_true(forced.dense.measured && !forced.dense.known);
+    assert_true(forced.dense.measured && !forced.dense.from_store);
     assert_int_equal(take_census().dense, 2);
 
     must(tri_store_open(&store, scratch_path(folder, "t.db"), TRI_STORE_READ));
@@ -200,7 +200,7 @@ static void test_a_wrong_library_gets_no_number(void **state) {
     const census seen = take_census();
     assert_true(seen.dense == 1 && seen.dense_right == 0);
     must(tune(&again, 0.5, TRIAGE_ROW_MAJOR, false));
-    assert_true(again.dense.known && again.dense.evidence.outcome == TRI_WRONG);
+    assert_true(again.dense.from_store && again.dense.evidence.outcome == TRI_WRONG);
     tri_tune_result_free(&result);
     tri_tune_result_free(&again);
 }

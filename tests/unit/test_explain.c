@@ -47,9 +47,9 @@ static const tri_rival *rival_of(const tri_rivals *rivals, const char *config, c
     return NULL;
 }
 
-static void expect_rival(const tri_rival *rival, tri_row_role standing, const char *words) {
-    if (rival->standing != standing || !strstr(rival->why, words))
-        fail_msg("%s: %s (%s), not %s (%s)", rival->config, tri_row_role_name(rival->standing), rival->why,
+static void expect_rival(const tri_rival *rival, tri_row_role role, const char *words) {
+    if (rival->role != standing || !strstr(rival->why, words))
+        fail_msg("%s: %s (%s), not %s (%s)", rival->config, tri_row_role_name(rival->role), rival->why,
                  tri_row_role_name(standing), words);
 }
 
@@ -378,7 +378,7 @@ static void add_anything(tri_random *random, tri_store *store, const tri_problem
 static size_t count_used(const tri_rivals *rivals, const tri_rival **used) {
     size_t count = 0;
     for (size_t i = 0; i < rivals->count; i++) {
-        if (rivals->items[i].standing == TRI_ROLE_USED) {
+        if (rivals->items[i].role == TRI_ROLE_USED) {
             *used = &rivals->items[i];
             count++;
         }

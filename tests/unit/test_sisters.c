@@ -170,7 +170,7 @@ static void an_h100_has_what_the_h200_knows(void **state) {
     assert_string_equal(e.found.device, H200);
     assert_string_equal(e.found.device_name, "NVIDIA H200");
     assert_int_equal(e.donors.count, 1);
-    assert_int_equal(e.donors.items[0].standing, TRI_ROLE_USED);
+    assert_int_equal(e.donors.items[0].role, TRI_ROLE_USED);
     assert_string_equal(e.donors.items[0].why, "measured on NVIDIA H200");
     assert_int_equal(e.losses.count, 0);
     tri_explanation_free(&e);

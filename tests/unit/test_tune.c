@@ -152,7 +152,7 @@ static void test_a_run_and_its_memory(void **state) {
     for (size_t i = 0; i < first.count; i++) { /* the same rows in the same order, number for number */
         assert_string_equal(second.rows[i].evidence.config, first.rows[i].evidence.config);
         assert_true(second.rows[i].evidence.median_ns == first.rows[i].evidence.median_ns);
-        assert_true(second.rows[i].known);
+        assert_true(second.rows[i].from_store);
     }
 
     options.budget = 6; /* goes on where the last one stopped */
@@ -264,7 +264,7 @@ static void test_a_budget_of_few_finds_the_donors_winner(void **state) {
         assert_int_equal(again.warm_start.count, 0);
         /* local's third candidate follows the times */
         for (size_t j = 0; j < again.count && strcmp(strategies[i], "local") != 0; j++)
-            assert_true(again.rows[j].known && tried(&cold, again.rows[j].config));
+            assert_true(again.rows[j].from_store && tried(&cold, again.rows[j].config));
         tri_tune_result_free(&again);
         options.cold_start = false;
         tune_sized(&warm, 50, &options);
@@ -368,7 +368,7 @@ static void test_claims_are_checked_here(void **state) {
         const tri_measurement *row = &checked.rows[i].evidence;
         tri_tier tier;
         char name[128];
-        assert_false(checked.rows[i].known);
+        assert_false(checked.rows[i].from_store);
         assert_true(row->outcome != TRI_RIGHT || row->median_ns > 100); /* not the forged one */
         must(tri_store_origin(&tier, name, store, row->id));
         assert_int_equal(tier, TRI_TIER_OWN);

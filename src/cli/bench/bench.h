@@ -57,7 +57,7 @@ typedef struct tri_contestant {
     const tri_contestant_type *type;
     void *state;
     char detail[256]; /* version, kernel */
-    tri_contest_result standing;
+    tri_contest_result result;
     char reason[256];
     double row_error, row_error_limit;
     double *ns; /* of each round */

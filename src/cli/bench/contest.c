@@ -17,11 +17,11 @@ static void judge(tri_contestant *c, const tri_report *report) {
     snprintf(c->reason, sizeof c->reason, "%s", report->reason);
     c->row_error = report->row_error;
     c->row_error_limit = report->row_error_limit;
-    c->standing = report->outcome == TRI_RIGHT   ? TRI_VERIFIED
-                  : report->rough                ? TRI_OVER_BOUND
-                  : report->outcome == TRI_WRONG ? TRI_WRONG_SUM
-                                                 : TRI_ABSENT;
-    if (c->standing == TRI_VERIFIED || c->standing == TRI_OVER_BOUND)
+    c->result = report->outcome == TRI_RIGHT   ? TRI_VERIFIED
+                : report->rough                ? TRI_OVER_BOUND
+                : report->outcome == TRI_WRONG ? TRI_WRONG_SUM
+                                               : TRI_ABSENT;
+    if (c->result == TRI_VERIFIED || c->result == TRI_OVER_BOUND)
         c->timing = report->timing;
 }
 

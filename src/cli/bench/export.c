@@ -33,7 +33,7 @@ static void csv_text(FILE *file, const char *text) {
 }
 
 static void csv_row(FILE *file, const tri_contestant *c, const tri_problem *problem) {
-    fprintf(file, "%s,%s,", c->type->name, tri_contest_result_name(c->standing));
+    fprintf(file, "%s,%s,", c->type->name, tri_contest_result_name(c->result));
     if (tri_contestant_has_number(c))
         fprintf(file, "%.1f,%.1f,%.1f,%.4f,%.4g,", c->timing.median_ns, c->timing.low_ns, c->timing.high_ns,
                 tri_contestant_tflops(c, problem), c->row_error);
@@ -77,7 +77,7 @@ static void markdown_row(FILE *file, const tri_contestant *c, const tri_contest_
     } else {
         fputs("- | - | - | - | ", file);
     }
-    fprintf(file, "%s | ", tri_contest_result_name(c->standing));
+    fprintf(file, "%s | ", tri_contest_result_name(c->result));
     markdown_text(file, c->reason[0] ? c->reason : c->detail);
     fputs(" |\n", file);
 }

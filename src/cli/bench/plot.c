@@ -192,7 +192,7 @@ static void draw_bars(FILE *file, const tri_contest_report *r) {
         if (tri_contestant_has_number(c))
             draw_bar(file, c, y, per_ns, colour_of(i));
         else
-            label(file, kBarLeft + 4, y + 4, "start", 12, tri_contest_result_name(c->standing));
+            label(file, kBarLeft + 4, y + 4, "start", 12, tri_contest_result_name(c->result));
     }
     line(file, kBarLeft, kTop, kBarLeft, kTop + step * (double)r->count, AXIS);
 }

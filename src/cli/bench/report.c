@@ -11,7 +11,7 @@ static bool is_self(const tri_contestant *c) {
 }
 
 bool tri_contestant_has_number(const tri_contestant *c) {
-    return (c->standing == TRI_VERIFIED || c->standing == TRI_OVER_BOUND) && c->timing.median_ns > 0;
+    return (c->result == TRI_VERIFIED || c->result == TRI_OVER_BOUND) && c->timing.median_ns > 0;
 }
 
 const char *tri_contest_result_name(tri_contest_result result) {
@@ -72,7 +72,7 @@ static triage_status add_row(tri_cli_table *table, const tri_contestant *c, cons
     for (int i = 0; i < 5 && !shown; i++)
         TRI_TRY(tri_cli_table_cell(table, "-"));
     TRI_TRY(shown ? tri_cli_table_cell(table, "%.2e", c->row_error) : tri_cli_table_cell(table, "-"));
-    TRI_TRY(tri_cli_table_cell(table, "%s", tri_contest_result_name(c->standing)));
+    TRI_TRY(tri_cli_table_cell(table, "%s", tri_contest_result_name(c->result)));
     TRI_TRY(tri_cli_table_cell(table, "%s", c->reason[0] ? c->reason : c->detail));
 done:
     return status;
@@ -151,9 +151,8 @@ static json_t *timing_json(const tri_contestant *c, const tri_arena *arena) {
 }
 
 static json_t *contestant_json(const tri_contestant *c, const tri_arena *arena) {
-    json_t *row =
-        json_pack("{s:s, s:s, s:s, s:b, s:s}", "name", c->type->name, "detail", c->detail, "result",
-                  tri_contest_result_name(c->standing), "dense", c->type->dense, "reason", c->reason);
+    json_t *row = json_pack("{s:s, s:s, s:s, s:b, s:s}", "name", c->type->name, "detail", c->detail, "result",
+                            tri_contest_result_name(c->result), "dense", c->type->dense, "reason", c->reason);
     if (tri_contestant_has_number(c)) {
         json_object_set_new(row, "row_error", json_real(c->row_error));
         json_object_set_new(row, "row_error_limit", json_real(c->row_error_limit));

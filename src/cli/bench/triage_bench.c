@@ -326,7 +326,7 @@ static triage_status run(size_t *slower, const options *o, tri_cli_problem *aske
     const tri_contest_report report = {contestants,    count, &arena, &limit, o->shared.problem.seed,
                                        !o->shared.warm};
     TRI_TRY(show(slower, o, &report));
-    if (contestants[0].standing != TRI_VERIFIED)
+    if (contestants[0].result != TRI_VERIFIED)
         status = tri_fail(TRIAGE_E_WRONG, "triage: %.200s", contestants[0].reason);
 done:
     tri_contestants_close(contestants, count);

@@ -135,7 +135,7 @@ static json_t *rivals_json(const tri_rivals *rivals, const char *const *names) {
     for (size_t i = 0; i < rivals->count; i++) {
         const tri_rival *r = &rivals->items[i];
         json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:f, s:s, s:s}", "standing",
-                                   tri_row_role_name(r->standing), "layer", r->layer, "config", r->config,
+                                   tri_row_role_name(r->role), "layer", r->layer, "config", r->config,
                                    "stage", r->stage, "median_ns", r->median_ns, "id", r->id, "why", r->why);
         if (names) {
             json_object_set_new(object, "problem", json_string(r->problem));
@@ -154,7 +154,7 @@ static const char *const sources[] = {[TRIAGE_SOURCE_EXACT] = "exact",
 /* The donor that is used; NULL unless nearest. */
 static const tri_rival *used_donor(const tri_explanation *e) {
     for (size_t i = 0; i < e->donors.count; i++)
-        if (e->donors.items[i].standing == TRI_ROLE_USED)
+        if (e->donors.items[i].role == TRI_ROLE_USED)
             return &e->donors.items[i];
     return NULL;
 }
@@ -207,9 +207,9 @@ static triage_status print_json(const tri_explanation *e, const tri_device_info 
 /* ---- text ---- */
 
 static tri_cli_style style(const tri_rival *r) {
-    if (r->standing == TRI_ROLE_USED || r->standing == TRI_ROLE_TIE)
+    if (r->role == TRI_ROLE_USED || r->role == TRI_ROLE_TIE)
         return TRI_STYLE_GOOD;
-    return r->standing >= TRI_ROLE_STALE ? TRI_STYLE_BAD : TRI_STYLE_NONE;
+    return r->role >= TRI_ROLE_STALE ? TRI_STYLE_BAD : TRI_STYLE_NONE;
 }
 
 /* Is it among the first of its layer and standing? */
@@ -217,7 +217,7 @@ static bool is_shown(const tri_rivals *rivals, size_t at) {
     size_t before = 0;
     for (size_t i = 0; i < at; i++)
         before += rivals->items[i].layer == rivals->items[at].layer &&
-                  rivals->items[i].standing == rivals->items[at].standing;
+                  rivals->items[i].role == rivals->items[at].role;
     return before < SHOWN;
 }
 
@@ -225,7 +225,7 @@ static triage_status candidate_row(tri_cli_table *table, const tri_rival *r) {
     char time[TRI_CLI_NUMBER];
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_cli_table_row(table, style(r)));
-    TRI_TRY(tri_cli_table_cell(table, "%s", tri_row_role_name(r->standing)));
+    TRI_TRY(tri_cli_table_cell(table, "%s", tri_row_role_name(r->role)));
     TRI_TRY(tri_cli_table_cell(table, "%s", r->config));
     TRI_TRY(tri_cli_table_cell(table, "%s", tri_cli_time(time, r->median_ns)));
     TRI_TRY(tri_cli_table_cell(table, "%s, %s", r->layer, r->stage));
@@ -238,7 +238,7 @@ done:
 static triage_status donor_row(tri_cli_table *table, const tri_rival *r) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_cli_table_row(table, style(r)));
-    TRI_TRY(tri_cli_table_cell(table, "%s", tri_row_role_name(r->standing)));
+    TRI_TRY(tri_cli_table_cell(table, "%s", tri_row_role_name(r->role)));
     TRI_TRY(tri_cli_table_cell(table, "%.2f", r->distance));
     const char *const *names = tri_operation_find(r->problem)->distance_parts;
     for (int i = 0; i < TRI_DISTANCE_PARTS; i++)

@@ -79,7 +79,7 @@ static triage_status measured_row(tri_cli_table *table, const tri_cli_tune_view 
     TRI_TRY(
         tri_cli_table_cell(table, "%s", rate(dense, tri_problem_dense_flops(view->problem), m->median_ns)));
     TRI_TRY(tri_cli_table_cell(table, "%.1e of %.1e", m->row_error, m->row_error_limit));
-    TRI_TRY(tri_cli_table_cell(table, "%s%s%s%s", slow ? "slow" : m->stage, row->known ? ", known" : "",
+    TRI_TRY(tri_cli_table_cell(table, "%s%s%s%s", slow ? "slow" : m->stage, row->from_store ? ", known" : "",
                                is_busy(m) ? ", busy" : "", is_wide(m) ? ", wide" : ""));
 done:
     return status;
@@ -104,7 +104,7 @@ static triage_status dense_row(tri_cli_table *table, const tri_cli_tune_view *vi
     TRI_TRY(tri_cli_table_cell(table, "%s", rate(useful, tri_problem_flops(view->problem), m->median_ns)));
     TRI_TRY(tri_cli_table_cell(table, "%s", rate(all, tri_problem_dense_flops(view->problem), m->median_ns)));
     TRI_TRY(tri_cli_table_cell(table, "%.1e of %.1e", m->row_error, m->row_error_limit));
-    TRI_TRY(tri_cli_table_cell(table, "dense%s", dense->known ? ", known" : ""));
+    TRI_TRY(tri_cli_table_cell(table, "dense%s", dense->from_store ? ", known" : ""));
 done:
     return status;
 }
@@ -300,7 +300,7 @@ static json_t *json_row(const tri_cli_tune_view *view, size_t i) {
     bool timed = is_timed(row);
     json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "config", m->config, "kernel", m->kernel,
                             "outcome", row->compiled ? "compiled" : tri_outcome_name(m->outcome), "reason",
-                            m->reason, "known", (int)row->known, "source_hash", m->source_hash);
+                            m->reason, "known", (int)row->from_store, "source_hash", m->source_hash);
     if (!out)
         return NULL;
     json_object_set_new(out, "registers", json_integer(m->registers));
@@ -330,8 +330,9 @@ static json_t *json_dense(const tri_tune_result *result) {
     if (!dense->measured)
         return dense->reason[0] ? json_pack("{s:b, s:s}", "measured", 0, "reason", dense->reason)
                                 : json_null();
-    json_t *out = json_pack("{s:b, s:s, s:s, s:s, s:b}", "measured", 1, "library", m->compiler, "outcome",
-                            tri_outcome_name(m->outcome), "reason", m->reason, "known", (int)dense->known);
+    json_t *out =
+        json_pack("{s:b, s:s, s:s, s:s, s:b}", "measured", 1, "library", m->compiler, "outcome",
+                  tri_outcome_name(m->outcome), "reason", m->reason, "known", (int)dense->from_store);
     if (!out || !dense_is_timed(dense))
         return out;
     add_times(out, m);

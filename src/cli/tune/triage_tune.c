@@ -436,7 +436,8 @@ static void on_progress(void *user, size_t done, size_t total, const tri_tune_ro
     if (row && t->verbose) {
         tri_cli_tune_line(line, sizeof line, t->problem, row);
         tri_cli_progress_clear(&t->progress);
-        fprintf(stderr, "%zu/%zu %s  %s%s\n", done, total, row->config, line, row->known ? "  (known)" : "");
+        fprintf(stderr, "%zu/%zu %s  %s%s\n", done, total, row->config, line,
+                row->from_store ? "  (known)" : "");
     }
     if (row && !row->compiled && row->evidence.outcome == TRI_RIGHT &&
         (t->best_ns == 0 || row->evidence.median_ns < t->best_ns))
