@@ -242,7 +242,7 @@ static void test_the_search_survives_its_candidates(void **state) {
     assert_true(result.answered_from_store);
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         check_row(&result, &expected[i]);
-        assert_true(row_of(&result, expected[i].config)->known);
+        assert_true(row_of(&result, expected[i].config)->from_store);
     }
     tri_tune_result_free(&result);
 }

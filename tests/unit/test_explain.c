@@ -50,7 +50,7 @@ static const tri_rival *rival_of(const tri_rivals *rivals, const char *config, c
 static void expect_rival(const tri_rival *rival, tri_row_role role, const char *words) {
     if (rival->role != role || !strstr(rival->why, words))
         fail_msg("%s: %s (%s), not %s (%s)", rival->config, tri_row_role_name(rival->role), rival->why,
-                 tri_row_role_name(standing), words);
+                 tri_row_role_name(role), words);
 }
 
 #define C(i) configs.text[i]
