@@ -9,7 +9,7 @@
 
 typedef struct reports {
     const tri_cli_evidence_options *options;
-    tri_report *items;
+    tri_device_report *items;
     size_t count, capacity;
 } reports;
 
@@ -27,7 +27,7 @@ static void free_problem(tri_report_problem *problem) {
 
 static void free_reports(reports *all) {
     for (size_t i = 0; i < all->count; i++) {
-        tri_report *r = &all->items[i];
+        tri_device_report *r = &all->items[i];
         for (size_t k = 0; k < r->count; k++)
             free_problem(&r->problems[k]);
         for (size_t k = 0; k < r->drift_count; k++) {
@@ -49,7 +49,7 @@ static bool is_wanted(const reports *all, const char *key, const char *name) {
     return !device || strstr(key, device) || strstr(name, device);
 }
 
-static triage_status report_of(tri_report **out, reports *all, const char *key, const char *name) {
+static triage_status report_of(tri_device_report **out, reports *all, const char *key, const char *name) {
     triage_status status = TRIAGE_OK;
     for (size_t i = 0; i < all->count; i++)
         if (strcmp(all->items[i].key, key) == 0) {
@@ -57,8 +57,8 @@ static triage_status report_of(tri_report **out, reports *all, const char *key, 
             return TRIAGE_OK;
         }
     TRI_TRY(tri_grow(&all->items, &all->capacity, all->count, sizeof *all->items, "devices"));
-    tri_report *added = &all->items[all->count++];
-    *added = (tri_report){0};
+    tri_device_report *added = &all->items[all->count++];
+    *added = (tri_device_report){0};
     (void)tri_device_parse(&added->info, key); /* what it does not read is 0: no roof */
     TRI_TRY(tri_strdup(&added->key, key));
     TRI_TRY(tri_strdup(&added->name, name));
@@ -84,7 +84,7 @@ static void find_costs(tri_report_problem *problem) {
 }
 
 /* Rows of one problem mostly follow each other. */
-static triage_status problem_of(tri_report_problem **out, tri_report *report, const char *key) {
+static triage_status problem_of(tri_report_problem **out, tri_device_report *report, const char *key) {
     triage_status status = TRIAGE_OK;
     for (size_t i = report->count; i > 0; i--)
         if (strcmp(report->problems[i - 1].key, key) == 0) {
@@ -143,7 +143,7 @@ done:
 /* A tri_row_fn, over everything. */
 static triage_status note_row(void *user, const tri_measurement *row) {
     reports *all = user;
-    tri_report *report = NULL;
+    tri_device_report *report = NULL;
     tri_report_problem *problem = NULL;
     triage_status status = TRIAGE_OK;
     if (!is_wanted(all, row->device, row->device_name) ||
@@ -165,7 +165,7 @@ done:
 /* A tri_row_fn, over the winners: of several databases the faster one. */
 static triage_status note_winner(void *user, const tri_measurement *row) {
     reports *all = user;
-    tri_report *report = NULL;
+    tri_device_report *report = NULL;
     tri_report_problem *problem = NULL;
     triage_status status = TRIAGE_OK;
     if (!is_wanted(all, row->device, row->device_name) ||
@@ -186,7 +186,7 @@ done:
 /* A tri_drift_fn. */
 static triage_status note_drift(void *user, const tri_drift *drift) {
     reports *all = user;
-    tri_report *report = NULL;
+    tri_device_report *report = NULL;
     triage_status status = TRIAGE_OK;
     if (!is_wanted(all, drift->newer->device, drift->newer->device_name) ||
         !tri_cli_filter_passes(&all->options->filter, drift->newer->problem))
@@ -217,14 +217,14 @@ static int by_key(const void *left, const void *right) {
     return strverscmp(((const tri_report_problem *)left)->key, ((const tri_report_problem *)right)->key);
 }
 
-static const tri_report_problem *find_problem(const tri_report *report, const char *key) {
+static const tri_report_problem *find_problem(const tri_device_report *report, const char *key) {
     for (size_t i = 0; i < report->count; i++)
         if (strcmp(report->problems[i].key, key) == 0)
             return &report->problems[i];
     return NULL;
 }
 
-static triage_status find_dense(tri_report *report) {
+static triage_status find_dense(tri_device_report *report) {
     triage_status status = TRIAGE_OK;
     for (size_t i = 0; i < report->count; i++) {
         tri_problem parsed;
@@ -243,7 +243,7 @@ done:
 static triage_status put_in_order(reports *all) {
     triage_status status = TRIAGE_OK;
     for (size_t i = 0; i < all->count; i++) {
-        tri_report *r = &all->items[i];
+        tri_device_report *r = &all->items[i];
         for (size_t k = 0; k < r->count; k++)
             if (r->problems[k].count)
                 qsort(r->problems[k].rows, r->problems[k].count, sizeof *r->problems[k].rows, by_time);
@@ -256,7 +256,7 @@ done:
 
 /* Of which most is known, first. */
 static int by_size(const void *left, const void *right) {
-    const tri_report *a = left, *b = right;
+    const tri_device_report *a = left, *b = right;
     return a->measurements != b->measurements
                ? (a->measurements < b->measurements) - (a->measurements > b->measurements)
                : strcmp(a->key, b->key);

@@ -33,7 +33,7 @@ typedef struct tri_report_drift {
     int64_t at_ms;
 } tri_report_drift;
 
-typedef struct tri_report {
+typedef struct tri_device_report {
     tri_device_info info;
     char *key, *name;
     tri_report_problem *problems; /* by key */
@@ -41,21 +41,21 @@ typedef struct tri_report {
     tri_report_drift *drifts;
     size_t drift_count, drift_capacity;
     int64_t measurements, failures, first_ms, last_ms;
-} tri_report;
+} tri_device_report;
 
 /* ---- the page (report_page.c, report_tables.c, report_draw.c) ---- */
 
-void tri_report_page(FILE *out, const tri_report *reports, size_t count);
+void tri_report_page(FILE *out, const tri_device_report *reports, size_t count);
 void tri_report_text(FILE *out, const char *text); /* with what HTML would read as its own escaped */
 /* A table of problems, shapes down and what else tells them apart across, each cell with what value says of it (0: empty)
  * and the darker the larger that is. */
 typedef double (*tri_report_value_fn)(const tri_report_problem *problem);
-void tri_report_table(FILE *out, const tri_report *report, tri_report_value_fn value);
-void tri_report_heat(FILE *out, const tri_report *report);
-void tri_report_axes(FILE *out, const tri_report *report);
-void tri_report_failures(FILE *out, const tri_report *report);
-void tri_report_roofline(FILE *out, const tri_report *report);
-void tri_report_crossover(FILE *out, const tri_report *report);
+void tri_report_table(FILE *out, const tri_device_report *report, tri_report_value_fn value);
+void tri_report_heat(FILE *out, const tri_device_report *report);
+void tri_report_axes(FILE *out, const tri_device_report *report);
+void tri_report_failures(FILE *out, const tri_device_report *report);
+void tri_report_roofline(FILE *out, const tri_device_report *report);
+void tri_report_crossover(FILE *out, const tri_device_report *report);
 /* Each time of a problem's candidates as a mark, from the fastest on. */
 void tri_report_spread(FILE *out, const tri_report_problem *problem);
 

@@ -99,7 +99,7 @@ static void draw_roof(FILE *out, const scale *x, const scale *y, double flops, d
             place(x, start), place(y, start * bytes * 1e-3), place(x, ridge), place(y, flops * 1e-3), RIGHT);
 }
 
-static void draw_points(FILE *out, const tri_report *r, const scale *x, const scale *y) {
+static void draw_points(FILE *out, const tri_device_report *r, const scale *x, const scale *y) {
     char names[OPERATIONS][32];
     size_t count = 0;
     for (size_t i = 0; i < r->count; i++) {
@@ -113,7 +113,7 @@ static void draw_points(FILE *out, const tri_report *r, const scale *x, const sc
         legend(out, i, names[i]);
 }
 
-void tri_report_roofline(FILE *out, const tri_report *r) {
+void tri_report_roofline(FILE *out, const tri_device_report *r) {
     scale x = {.from = LEFT, .to = RIGHT}, y = {.from = BOTTOM, .to = TOP};
     double flops, bytes;
     tri_roofline_rates(&flops, &bytes, TRIAGE_F16, &r->info);
@@ -199,7 +199,7 @@ typedef struct curve {
 } curve;
 
 /* The lines with the most points, those first. */
-static size_t find_curves(curve *out, size_t most, const tri_report *r) {
+static size_t find_curves(curve *out, size_t most, const tri_device_report *r) {
     size_t count = 0;
     char last[320] = "";
     for (size_t i = 0; i < r->count; i++) {
@@ -226,7 +226,7 @@ static size_t find_curves(curve *out, size_t most, const tri_report *r) {
 }
 
 /* Keys of one line follow each other, from the least density on or in another order: they are drawn by density. */
-static void draw_curve(FILE *out, const tri_report *r, const curve *c, size_t colour, const scale *x,
+static void draw_curve(FILE *out, const tri_device_report *r, const curve *c, size_t colour, const scale *x,
                        const scale *y) {
     double last = 0;
     char name[320];
@@ -248,7 +248,7 @@ static void draw_curve(FILE *out, const tri_report *r, const curve *c, size_t co
     fputs("\"/>", out);
 }
 
-static void draw_curves(FILE *out, const tri_report *r, const curve *curves, size_t count) {
+static void draw_curves(FILE *out, const tri_device_report *r, const curve *curves, size_t count) {
     scale x = {.from = LEFT, .to = RIGHT}, y = {.from = BOTTOM, .to = TOP};
     widen(&y, 1);
     for (size_t i = 0; i < r->count; i++)
@@ -270,7 +270,7 @@ static void draw_curves(FILE *out, const tri_report *r, const curve *curves, siz
     fputs("</svg>\n", out);
 }
 
-void tri_report_crossover(FILE *out, const tri_report *r) {
+void tri_report_crossover(FILE *out, const tri_device_report *r) {
     curve curves[6];
     size_t count = find_curves(curves, 6, r);
     while (count > 0 && curves[count - 1].points < 2)

@@ -110,7 +110,7 @@ double tri_report_field(const char *key, const char *name) {
 
 /* ---- a device ---- */
 
-static void print_device(FILE *out, const tri_report *r) {
+static void print_device(FILE *out, const tri_device_report *r) {
     char first[TRI_CLI_NUMBER], last[TRI_CLI_NUMBER], memory[TRI_CLI_NUMBER];
     size_t tuned = 0;
     for (size_t i = 0; i < r->count; i++)
@@ -170,7 +170,7 @@ static void print_ranking(FILE *out, const tri_report_problem *p, bool open) {
     fputs("</details>\n", out);
 }
 
-static void print_rankings(FILE *out, const tri_report *r) {
+static void print_rankings(FILE *out, const tri_device_report *r) {
     size_t shown = 0;
     for (size_t i = 0; i < r->count && shown < PROBLEMS_SHOWN; i++) {
         if (r->problems[i].is_dense || r->problems[i].count == 0)
@@ -192,7 +192,7 @@ static void print_rankings(FILE *out, const tri_report *r) {
 
 /* ---- drift ---- */
 
-static void print_drifts(FILE *out, const tri_report *r) {
+static void print_drifts(FILE *out, const tri_device_report *r) {
     fputs("<h3>Drift</h3>\n", out);
     if (r->drift_count == 0) {
         fputs("<p>No candidate was slower, beyond noise, than it had been.</p>\n", out);
@@ -222,7 +222,7 @@ static void print_drifts(FILE *out, const tri_report *r) {
 
 /* ---- all ---- */
 
-static void print_report(FILE *out, const tri_report *r, size_t number) {
+static void print_report(FILE *out, const tri_device_report *r, size_t number) {
     fprintf(out, "<h2 id=\"device%zu\">", number);
     tri_report_text(out, r->name);
     fputs("</h2>\n", out);
@@ -236,7 +236,7 @@ static void print_report(FILE *out, const tri_report *r, size_t number) {
     print_rankings(out, r);
 }
 
-void tri_report_page(FILE *out, const tri_report *reports, size_t count) {
+void tri_report_page(FILE *out, const tri_device_report *reports, size_t count) {
     fputs(head, out);
     fputs("<h1>What triage knows</h1>\n<p>Every time here is that of a result that was verified against "
           "float64. "

@@ -69,7 +69,7 @@ static bool add_grid_row(grid *g, const place *at) {
     return true;
 }
 
-static void fill_grid(grid *g, const tri_report *r, const char *heading, tri_report_value_fn value) {
+static void fill_grid(grid *g, const tri_device_report *r, const char *heading, tri_report_value_fn value) {
     *g = (grid){0};
     for (size_t i = 0; i < r->count; i++) {
         const double v = r->problems[i].is_dense ? 0 : value(&r->problems[i]);
@@ -85,7 +85,7 @@ static void fill_grid(grid *g, const tri_report *r, const char *heading, tri_rep
 }
 
 /* The largest where patterns of one density differ. */
-static double value_at(const tri_report *r, const char *heading, const char *row, const char *column,
+static double value_at(const tri_device_report *r, const char *heading, const char *row, const char *column,
                        tri_report_value_fn value) {
     double most = 0;
     for (size_t i = 0; i < r->count; i++) {
@@ -116,7 +116,8 @@ static void print_cell(FILE *out, double value, double most) {
             value);
 }
 
-static void print_grid(FILE *out, const tri_report *r, const char *heading, tri_report_value_fn value) {
+static void print_grid(FILE *out, const tri_device_report *r, const char *heading,
+                       tri_report_value_fn value) {
     static grid g;
     fill_grid(&g, r, heading, value);
     if (g.row_count == 0)
@@ -143,7 +144,7 @@ static void print_grid(FILE *out, const tri_report *r, const char *heading, tri_
         fprintf(out, "<p class=\"dim\">%zu more problems do not fit here.</p>\n", g.left_out);
 }
 
-void tri_report_table(FILE *out, const tri_report *r, tri_report_value_fn value) {
+void tri_report_table(FILE *out, const tri_device_report *r, tri_report_value_fn value) {
     char done[64][LABEL];
     size_t count = 0;
     for (size_t i = 0; i < r->count && count < 64; i++) {
@@ -163,7 +164,7 @@ static double useful_tflops(const tri_report_problem *p) {
     return p->winner_ns > 0 ? p->flops / p->winner_ns * 1e-3 : 0;
 }
 
-void tri_report_heat(FILE *out, const tri_report *r) {
+void tri_report_heat(FILE *out, const tri_device_report *r) {
     fputs("<h3>Problems</h3>\n<p>Useful TFLOP/s of the fastest kernel that is known, by the share of the "
           "blocks that are "
           "stored, or by the mask; the darker, the nearer to the best of the table.</p>\n",
@@ -291,7 +292,7 @@ static void print_axes(FILE *out, const axis_value *values, size_t count) {
     fputs("</table></div>\n", out);
 }
 
-void tri_report_axes(FILE *out, const tri_report *r) {
+void tri_report_axes(FILE *out, const tri_device_report *r) {
     tally t = {.count = 0};
     size_t count = 0;
     if (tri_calloc(&t.slots, SLOTS, sizeof *t.slots) != TRIAGE_OK)
@@ -354,7 +355,7 @@ static int by_count(const void *left, const void *right) {
     return a->count != b->count ? (a->count < b->count) - (a->count > b->count) : strcmp(a->text, b->text);
 }
 
-void tri_report_failures(FILE *out, const tri_report *r) {
+void tri_report_failures(FILE *out, const tri_device_report *r) {
     static reason reasons[REASONS];
     size_t count = 0;
     for (size_t i = 0; i < r->count; i++)
