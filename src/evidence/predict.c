@@ -270,6 +270,31 @@ static void weigh(tri_predictions *out, asking *x, const tri_problem *problem, c
         qsort(out->items, kept, sizeof *out->items, by_caution);
 }
 
+/* Of one configuration; 0: nothing can be told. */
+static double expect(tri_cost *cost, asking *x, const tri_problem *problem, const char *config,
+                     const tri_device_info *info) {
+    const tri_predict_process *kernel = process_of(x->of, config);
+    if (!kernel || !place(x->at, cost, x->of, problem, config, info))
+        return 0;
+    const double ns = cost->guess_ns * exp(mean(x, kernel));
+    return isfinite(ns) && ns > 0 ? ns : 0;
+}
+
+triage_status tri_predict_all(double *ns, const tri_predictor *p, const tri_problem *problem,
+                              const tri_device_info *info, const tri_configs *configs) {
+    asking *x = NULL;
+    triage_status status = tri_calloc(&x, 1, sizeof *x);
+    if (status != TRIAGE_OK)
+        return status;
+    x->of = p;
+    for (size_t i = 0; i < configs->count; i++) {
+        tri_cost cost;
+        ns[i] = problem->op == p->op ? expect(&cost, x, problem, configs->text[i], info) : 0;
+    }
+    free(x);
+    return TRIAGE_OK;
+}
+
 triage_status tri_predict(tri_predictions *out, const tri_predictor *p, const tri_problem *problem,
                           const tri_device_info *info, const tri_configs *configs) {
     asking *x = NULL;
@@ -280,12 +305,9 @@ triage_status tri_predict(tri_predictions *out, const tri_predictor *p, const tr
     TRI_TRY(tri_calloc(&x, 1, sizeof *x));
     x->of = p;
     for (size_t i = 0; i < configs->count; i++) {
-        const tri_predict_process *kernel = process_of(p, configs->text[i]);
         tri_prediction item = {.point = i};
-        if (!kernel || !place(x->at, &item.cost, p, problem, configs->text[i], info))
-            continue;
-        item.ns = item.cost.guess_ns * exp(mean(x, kernel));
-        if (isfinite(item.ns) && item.ns > 0)
+        item.ns = expect(&item.cost, x, problem, configs->text[i], info);
+        if (item.ns > 0)
             insert(out, &item);
     }
     weigh(out, x, problem, info, configs);

@@ -59,6 +59,10 @@ typedef struct tri_predictions {
     int64_t work; /* multiply-adds, about */
 } tri_predictions;
 
+/* What is expected of each configuration, without its spread: ns[configs->count], 0 where nothing can be told. */
+triage_status tri_predict_all(double *ns, const tri_predictor *predictor, const tri_problem *problem,
+                              const tri_device_info *info, const tri_configs *configs);
+
 /* count 0: none can be told of. */
 triage_status tri_predict(tri_predictions *out, const tri_predictor *predictor, const tri_problem *problem,
                           const tri_device_info *info, const tri_configs *configs);

@@ -187,7 +187,7 @@ triage_status tri_predictor_gather(tri_predictor **out, const tri_teaching *teac
     char *here = NULL;
     teacher t = {.of = teaching};
     *out = NULL;
-    if (!teaching->op->cost)
+    if (!teaching->op->cost || teaching->info->cc == 0) /* of a CPU nothing is said */
         return TRIAGE_OK;
     TRI_TRY(tri_device_key(&here, teaching->info));
     t.here = here;

@@ -117,6 +117,77 @@ done:
     return status;
 }
 
+/* ---- predicted ---- */
+
+static triage_status predict_times(tri_warm_start *start, const tri_predictor *predictor,
+                                   const tri_problem *problem, const tri_device_info *info,
+                                   const tri_configs *configs) {
+    triage_status status = TRIAGE_OK;
+    double *ns = NULL;
+    tri_prior *prior = NULL;
+    size_t count = 0;
+    TRI_TRY(tri_calloc(&ns, configs->count + 1, sizeof *ns));
+    TRI_TRY(tri_calloc(&prior, configs->count + 1, sizeof *prior));
+    TRI_TRY(tri_predict_all(ns, predictor, problem, info, configs));
+    for (size_t i = 0; i < configs->count; i++)
+        if (ns[i] > 0)
+            prior[count++] = (tri_prior){i, ns[i]};
+    free(start->prior);
+    start->prior = prior;
+    start->prior_count = count;
+    prior = NULL;
+done:
+    free(prior);
+    free(ns);
+    return status;
+}
+
+/* Moves or inserts; the last one may fall out. Before it are `at` others. */
+static triage_status put(tri_warm_start *start, size_t at, size_t point, const char *config, size_t most) {
+    char *text = NULL;
+    size_t old = 0;
+    triage_status status = tri_strdup(&text, config);
+    if (status != TRIAGE_OK)
+        return status;
+    while (old < start->count && start->points[old] != point)
+        old++;
+    if (old == start->count && start->count < most)
+        start->count++;
+    else
+        free(start->configs[old < start->count ? old : --old]);
+    for (size_t i = old; i > at; i--) {
+        start->points[i] = start->points[i - 1];
+        start->configs[i] = start->configs[i - 1];
+    }
+    start->points[at] = point;
+    start->configs[at] = text;
+    return TRIAGE_OK;
+}
+
+triage_status tri_warm_start_predict(tri_warm_start *start, const tri_predictor *predictor,
+                                     const tri_problem *problem, const tri_device_info *info,
+                                     const tri_configs *configs, size_t most) {
+    triage_status status = TRIAGE_OK;
+    tri_predictions made;
+    if (!predictor)
+        return TRIAGE_OK;
+    most = most < TRI_WARM_START_MOST ? most : TRI_WARM_START_MOST;
+    TRI_TRY(tri_predict(&made, predictor, problem, info, configs));
+    for (size_t i = 0; i < made.count && start->predicted < most; i++) {
+        const size_t point = made.items[i].point;
+        if (point == configs->default_index)
+            continue;
+        TRI_TRY(put(start, start->predicted, point, configs->text[point], most));
+        start->predicted++;
+    }
+    if (made.count > 0)
+        TRI_TRY(predict_times(start, predictor, problem, info, configs));
+    if (start->predicted > 0 && start->donor_count == 0)
+        start->layer = "predicted";
+done:
+    return status;
+}
+
 void tri_warm_start_free(tri_warm_start *start) {
     for (size_t i = 0; i < start->count; i++)
         free(start->configs[i]);

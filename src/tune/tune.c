@@ -7,6 +7,7 @@
 
 #include "evidence/sisters.h"
 #include "evidence/pretuned.h"
+#include "evidence/teach.h"
 #include "tune/search.h"
 
 #define JOBS_MAX 256
@@ -167,7 +168,11 @@ static void say_known(const tri_search *search) {
                                  outline, warm_start->donors[i].distance);
     }
     const bool is_shipped = warm_start->layer && strcmp(warm_start->layer, "shipped") == 0;
-    if (warm_start->count > 0)
+    if (warm_start->predicted > 0)
+        tri_log_line(search->options->log, TRIAGE_LOG_INFO,
+                     "starts with %zu configurations, of which %zu are predicted to be fast%s%s",
+                     warm_start->count, warm_start->predicted, used ? "; near are " : "", from);
+    else if (warm_start->count > 0)
         tri_log_line(search->options->log, TRIAGE_LOG_INFO,
                      "starts with %zu configuration%s known from %s%s%s", warm_start->count,
                      warm_start->count == 1 ? "" : "s", from,
@@ -205,8 +210,32 @@ done:
     return status;
 }
 
-/* The default is the first candidate of every search: what is known has the rest of the budget. The first layer that
- * knows anything near gives all. */
+/* What the times of all problems make one expect. */
+static triage_status recall_predicted(tri_search *search, size_t most) {
+    const tri_tune_options *options = search->options;
+    triage_status status = TRIAGE_OK;
+    tri_store *shipped = NULL;
+    tri_predictor *predictor = NULL;
+    if (!search->problem->op->cost || search->info.cc == 0)
+        return TRIAGE_OK;
+    TRI_TRY(tri_pretuned_open(&shipped, &search->info, options->data_dir, options->log));
+    TRI_TRY(tri_predictor_open(&predictor, &(tri_teaching){.op = search->problem->op,
+                                                           .info = &search->info,
+                                                           .own = search->store,
+                                                           .shipped = shipped,
+                                                           .data_dir = options->data_dir,
+                                                           .cache_dir = options->cache_dir,
+                                                           .log = options->log}));
+    TRI_TRY(tri_warm_start_predict(&search->warm_start, predictor, search->problem, &search->info,
+                                   &search->configs, most));
+done:
+    tri_predictor_free(predictor);
+    tri_store_close(shipped);
+    return status;
+}
+
+/* The default is the first candidate of every search: what is predicted and known has the rest of the budget. The first layer
+ * that knows anything near gives all that is known. */
 static triage_status recall_near(tri_search *search) {
     const size_t budget = search->options->budget, most = budget ? budget - 1 : TRI_WARM_START_MOST;
     triage_status status = TRIAGE_OK;
@@ -220,6 +249,7 @@ static triage_status recall_near(tri_search *search) {
         TRI_TRY(recall_shipped(search, most));
     if (search->warm_start.count == 0)
         TRI_TRY(recall_elsewhere(search, most));
+    TRI_TRY(recall_predicted(search, most));
     say_known(search);
     TRI_TRY(tri_search_recall_claims(search, most));
 done:

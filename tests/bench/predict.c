@@ -16,6 +16,8 @@
 #include "store/store.h"
 
 enum { LEAST_TIMES = 8 };
+#define WITHIN 1.05
+enum { RACED = 3 }; /* what a first call may race */
 
 typedef struct timing {
     char *problem, *config;
@@ -77,7 +79,9 @@ done:
 /* ---- one left out ---- */
 
 typedef struct outcome {
-    double loss, expected, seconds_fit, seconds_ask;
+    double loss, raced_loss, expected, seconds_fit, seconds_ask;
+    double tried,
+        tried_blindly; /* candidates until the best is within WITHIN, in the order of prediction or in a random one */
     int64_t work;
 } outcome;
 
@@ -108,6 +112,26 @@ static double seconds_since(int64_t start) {
     return 1e-9 * (double)(now_ns() - start);
 }
 
+/* How many of a search that follows the prediction come before a good one, and of one that knows nothing, on average. */
+static triage_status count_tried(outcome *out, const tri_predictor *p, const tri_problem *problem,
+                                 const timing *of, const tri_configs *configs, double best) {
+    triage_status status = TRIAGE_OK;
+    double *ns = NULL, first = INFINITY, good = 0;
+    TRI_TRY(tri_calloc(&ns, configs->count + 1, sizeof *ns));
+    TRI_TRY(tri_predict_all(ns, p, problem, &of->info, configs));
+    for (size_t i = 0; i < configs->count; i++) {
+        good += of[i].ns <= WITHIN * best;
+        if (of[i].ns <= WITHIN * best && ns[i] > 0)
+            first = fmin(first, ns[i]);
+    }
+    for (size_t i = 0; i < configs->count; i++)
+        out->tried += ns[i] <= first;
+    out->tried_blindly = ((double)configs->count + 1) / (good + 1);
+done:
+    free(ns);
+    return status;
+}
+
 static triage_status leave_out(outcome *out, const timings *all, size_t from, size_t to, bool half,
                                size_t number) {
     triage_status status = TRIAGE_OK;
@@ -131,10 +155,14 @@ static triage_status leave_out(outcome *out, const timings *all, size_t from, si
     TRI_TRY(tri_predict(&made, p, &problem, &all->items[from].info, &configs));
     out->seconds_ask = seconds_since(start);
     out->work = made.work;
+    TRI_TRY(count_tried(out, p, &problem, &all->items[from], &configs, best));
     if (made.count == 0)
         goto done;
     const size_t chosen = made.items[0].point;
     out->loss = all->items[from + chosen].ns / best - 1;
+    out->raced_loss = INFINITY;
+    for (size_t i = 0; i < made.count && i < RACED; i++)
+        out->raced_loss = fmin(out->raced_loss, all->items[from + made.items[i].point].ns / best - 1);
     out->expected = made.items[0].expected_loss;
     printf("%6.1f %%  expected %4.1f %%  %8.2f us, predicted %8.2f, best %8.2f  %s: %s\n", 100 * out->loss,
            100 * out->expected, all->items[from + chosen].ns / 1e3, made.items[0].ns / 1e3, best / 1e3,
@@ -153,7 +181,8 @@ static int by_value(const void *left, const void *right) {
 }
 
 static void summarise(const outcome *of, size_t count) {
-    double losses[4096], sum = 0, expected = 0, fit = 0, ask = 0, work = 0;
+    double losses[4096], raced[4096], tried[4096], blind = 0, sum = 0, expected = 0, fit = 0, ask = 0,
+                                                   work = 0;
     size_t known = 0;
     for (size_t i = 0; i < count; i++) {
         fit = fmax(fit, of[i].seconds_fit);
@@ -161,6 +190,9 @@ static void summarise(const outcome *of, size_t count) {
         work = fmax(work, (double)of[i].work);
         if (of[i].loss < 0)
             continue;
+        tried[known] = of[i].tried;
+        raced[known] = of[i].raced_loss;
+        blind += of[i].tried_blindly;
         losses[known++] = of[i].loss;
         sum += of[i].loss;
         expected += of[i].expected;
@@ -174,6 +206,16 @@ static void summarise(const outcome *of, size_t count) {
         count, count - known, 100 * losses[known / 2],
         100 * losses[(size_t)(0.9 * (double)(known - 1) + 0.5)], 100 * losses[known - 1],
         100 * sum / (double)known, 100 * expected / (double)known);
+    qsort(raced, known, sizeof *raced, by_value);
+    printf("the best of the %d likeliest: median %.1f %%, 90th percentile %.1f %%, worst %.1f %%\n", RACED,
+           100 * raced[known / 2], 100 * raced[(size_t)(0.9 * (double)(known - 1) + 0.5)],
+           100 * raced[known - 1]);
+    qsort(tried, known, sizeof *tried, by_value);
+    printf("tried until within %.0f %%: in the order of prediction median %.0f, 90th percentile %.0f; in a "
+           "random one %.1f in the "
+           "mean\n",
+           100 * (WITHIN - 1), tried[known / 2], tried[(size_t)(0.9 * (double)(known - 1) + 0.5)],
+           blind / (double)known);
     printf("at most %.0f ms to learn, %.2f ms and %.1f million multiply-adds to answer\n", 1e3 * fit,
            1e3 * ask, work / 1e6);
 }

@@ -6,6 +6,7 @@
 
 #include "evidence/lookup.h"
 #include "evidence/teach.h"
+#include "evidence/warm_start.h"
 
 /* Work that is below a millisecond on the machines at hand: multiply-adds (docs/search.md has the time). */
 #define WORK_MOST 2e6
@@ -175,6 +176,37 @@ static void a_fit_is_kept(void **state) {
     tri_predictor_free(again);
     free(text);
     scratch_remove(folder);
+}
+
+/* ---- a search ---- */
+
+/* Begins with the likely best, each once and not the default, before what was known; all times are expected. */
+static void a_search_begins_with_it(void **state) {
+    (void)state;
+    char key[256];
+    const size_t fast = CONFIGS_LEARNT / 2;
+    tri_predictor *predictor = learnt(configs.text[fast], 12);
+    const tri_problem asked = parse(key_at(key, sizeof key, 20));
+    for (size_t most = 1; most <= TRI_WARM_START_MOST; most++) {
+        tri_warm_start start = {0};
+        for (size_t i = 0; i < 5 && i < most; i++) { /* known: the fast one last */
+            start.points[i] = i == 4 ? fast : configs.count - 1 - i;
+            must(tri_strdup(&start.configs[i], configs.text[start.points[i]]));
+            start.count++;
+        }
+        must(tri_warm_start_predict(&start, predictor, &asked, &info, &configs, most));
+        assert_true(start.count <= most && start.predicted >= 1 && start.predicted <= start.count);
+        assert_int_equal(start.points[0], fast);
+        assert_true(start.prior_count >= CONFIGS_LEARNT / 2);
+        for (size_t i = 0; i < start.count; i++) {
+            assert_string_equal(start.configs[i], configs.text[start.points[i]]);
+            assert_int_not_equal(start.points[i], configs.default_index);
+            for (size_t j = 0; j < i; j++)
+                assert_int_not_equal(start.points[i], start.points[j]);
+        }
+        tri_warm_start_free(&start);
+    }
+    tri_predictor_free(predictor);
 }
 
 /* ---- limits ---- */
@@ -380,6 +412,7 @@ int main(void) {
         cmocka_unit_test(a_few_problems_say_nothing),
         cmocka_unit_test(nonsense_is_left_out),
         cmocka_unit_test(a_fit_is_kept),
+        cmocka_unit_test(a_search_begins_with_it),
         cmocka_unit_test(the_work_has_a_limit),
         cmocka_unit_test(shipped_times_answer),
         cmocka_unit_test(a_sister_is_answered),

@@ -354,8 +354,9 @@ static json_t *json_known(const tri_warm_start *known) {
         json_array_append_new(donors, json_pack("{s:s, s:f}", "problem", known->donors[i].key, "distance",
                                                 known->donors[i].distance));
     if (known->count > 0)
-        return json_pack("{s:s, s:s?, s:o, s:o}", "layer", known->layer, "device_name", known->device_name,
-                         "configs", configs, "donors", donors);
+        return json_pack("{s:s, s:s?, s:o, s:o, s:I}", "layer", known->layer, "device_name",
+                         known->device_name, "configs", configs, "donors", donors, "predicted",
+                         (json_int_t)known->predicted);
     json_decref(configs);
     json_decref(donors);
     return json_null();
