@@ -27,15 +27,18 @@ constexpr int kThreadsSlow = 8;
 static_assert(kBlockM >= 1 && kBlockK >= 1, "blocks are not empty");
 static_assert(kAct >= 0 && kAct <= 3, "unknown activation");
 
-/* grid: (ceil(m / rows), ceil(n / cols)), rows x cols = 8 x 32 row-major C, 32 x 8 column-major. */
+/* grid: (ceil(m / rows), ceil(n / cols)), rows x cols = 8 x 32 row-major C, 32 x 8 column-major; tiles of columns beyond 65535
+ * lie in its third dimension. The last of so many may lie beyond 2^31 columns: unsigned. */
 extern "C" __global__ void __launch_bounds__(kThreadsFast * kThreadsSlow)
     triage_kernel(const __grid_constant__ tri_bsr_gemm_core args)
 {
     int fast = threadIdx.x % kThreadsFast, slow = threadIdx.x / kThreadsFast;
+    unsigned tile = blockIdx.y + blockIdx.z * gridDim.y;
+    unsigned column = kCLayout == 0 ? tile * kThreadsFast + fast : tile * kThreadsSlow + slow;
     int row = kCLayout == 0 ? blockIdx.x * kThreadsSlow + slow : blockIdx.x * kThreadsFast + fast;
-    int col = kCLayout == 0 ? blockIdx.y * kThreadsFast + fast : blockIdx.y * kThreadsSlow + slow;
-    if (row >= args.block_rows * kBlockM || col >= args.n)
+    if (row >= args.block_rows * kBlockM || column >= unsigned(args.n))
         return;
+    int col = column;
 
     const in_t *values = static_cast<const in_t *>(args.values);
     const in_t *b = static_cast<const in_t *>(args.b);

@@ -186,6 +186,36 @@ static void reads_the_launch_geometry(void **state) {
     tri_space_free(space);
 }
 
+/* A grid has at most 65535 tiles in its second and in its third dimension: 2,097,120 columns are not the end. */
+static void many_columns_have_a_plain_kernel(void **state) {
+    (void)state;
+    tri_space *space = NULL;
+    tri_device_info info = device_of("sm_90a");
+    assert_int_equal(tri_space_open(&space, &tri_op_bsr_gemm, &(tri_space_options){0}), TRIAGE_OK);
+    static const int64_t columns[] = {31, 2097120, 2097121, 100000001, INT32_MAX - 7};
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
+        for (int layout = 0; layout < 2; layout++) {
+            tri_problem problem = problem_of(TRIAGE_F16, 32, columns[i]);
+            tri_candidate made;
+            tri_configs configs;
+            bsr_of(&problem)->c_layout = layout ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR;
+            bsr_of(&problem)->ldb = (columns[i] + 7) / 8 * 8;
+            bsr_of(&problem)->ldc = layout ? 8192 : bsr_of(&problem)->ldb;
+            if (tri_space_reference(&made, space, &problem, &info) != TRIAGE_OK)
+                fail_msg("%lld columns: %s", (long long)columns[i], triage_last_error());
+            const uint32_t *grid = made.launch.grid;
+            const int64_t tiles = (int64_t)grid[1] * grid[2], width = layout ? 8 : 32;
+            assert_true(grid[1] <= 65535 && grid[2] <= 65535);
+            assert_true(tiles * width >= columns[i] && tiles * width < INT64_C(1) << 32); /* unsigned in the kernel */
+            tri_candidate_free(&made);
+            if (tri_space_enumerate(&configs, space, &problem, &info) != TRIAGE_OK)
+                fail_msg("%lld columns: %s", (long long)columns[i], triage_last_error());
+            assert_true(configs.count > 0);
+            tri_configs_free(&configs);
+        }
+    tri_space_free(space);
+}
+
 static void makes_the_reference(void **state) {
     (void)state;
     tri_space *space = open_space(SPACES "small.lua");
@@ -747,6 +777,7 @@ int main(void) {
         cmocka_unit_test(makes_a_candidate),
         cmocka_unit_test(reads_the_launch_geometry),
         cmocka_unit_test(makes_the_reference),
+        cmocka_unit_test(many_columns_have_a_plain_kernel),
         cmocka_unit_test(refuses_other_configurations),
         cmocka_unit_test(names_the_violated_constraint),
         cmocka_unit_test(contains_what_misbehaves),

@@ -13,7 +13,9 @@ local reference = {
          if p.c_layout == "col" then
             rows, cols = cols, rows
          end
-         return { grid = { ceil_div(p.m, rows), ceil_div(p.n, cols) }, block = { 256 } }
+         local tiles = ceil_div(p.n, cols)
+         local second = math.min(tiles, 65535)
+         return { grid = { ceil_div(p.m, rows), second, ceil_div(tiles, second) }, block = { 256 } }
       end,
    },
    host = {
