@@ -330,7 +330,7 @@ typedef struct triage_attention_desc {
     triage_dtype
         in_type; /* of Q, K, V: f16, bf16, e4m3; f32 on the host device and on the plain CUDA kernel */
     triage_dtype out_type;        /* of O: f16 or bf16; f32 for f32 */
-    int64_t batch;                /* sequences, 1 .. 2^31-1 */
+    int64_t batch;                /* sequences, 0 .. 2^31-1; 0: calls are TRIAGE_OK and do nothing */
     int64_t heads_q, heads_kv;    /* heads_q a multiple of heads_kv */
     int64_t max_q, max_k;         /* rows of the longest sequence, 0 .. 2^31-1 */
     int32_t head_dim, head_dim_v; /* of Q and K; of V and O; 1 .. 256 */

@@ -202,6 +202,32 @@ static void no_row_at_all(void **state) {
     attention_free(&c);
 }
 
+/* A batch of 0: no list is read, no tensor needs to be there, nothing is planned or written; all else is checked. */
+static void no_sequence_at_all(void **state) {
+    (void)state;
+    attention_case c;
+    triage_attention *attention;
+    attention_make(&c, "attention f32 f32 causal m=5 n=5 k=64 v=64 heads=2/1 batch=2 lse");
+    triage_attention_desc desc = desc_of(&c.problem, &c.inputs.args);
+    desc.batch = 0;
+    desc.mask_rows = desc.mask_cols = 16;
+    desc.lists_per_sequence = 1;
+    desc.full = (triage_block_lists){(const int32_t[1]){0}, (const int32_t[1]){0}};
+    ok(triage_attention_create(&attention, context, &desc));
+    const triage_attention_call call = TRIAGE_ATTENTION_CALL_INIT;
+    ok(triage_attention_prepare(attention, &call, NULL));
+    ok(triage_attention_run(attention, &call, NULL));
+    triage_attention_free(attention);
+    desc = desc_of(&c.problem, &c.inputs.args);
+    desc.batch = 0;
+    desc.head_dim = 0;
+    assert_int_equal(triage_attention_create(&attention, context, &desc), TRIAGE_E_INVALID);
+    desc = desc_of(&c.problem, &c.inputs.args);
+    desc.batch = -1;
+    assert_int_equal(triage_attention_create(&attention, context, &desc), TRIAGE_E_INVALID);
+    attention_free(&c);
+}
+
 /* ---- what a first call leaves ---- */
 
 static size_t plans_of(const triage_attention *attention) {
@@ -334,6 +360,7 @@ int main(void) {
         cmocka_unit_test(lists_on_the_device_may_change),
         cmocka_unit_test(alone_as_in_a_batch),
         cmocka_unit_test(no_row_at_all),
+        cmocka_unit_test(no_sequence_at_all),
         cmocka_unit_test(strides_of_0_and_odd_addresses),
         cmocka_unit_test(a_prepared_call_plans_nothing),
         cmocka_unit_test(descriptions_that_are_refused),

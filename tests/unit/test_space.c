@@ -206,7 +206,8 @@ static void many_columns_have_a_plain_kernel(void **state) {
             const uint32_t *grid = made.launch.grid;
             const int64_t tiles = (int64_t)grid[1] * grid[2], width = layout ? 8 : 32;
             assert_true(grid[1] <= 65535 && grid[2] <= 65535);
-            assert_true(tiles * width >= columns[i] && tiles * width < INT64_C(1) << 32); /* unsigned in the kernel */
+            assert_true(tiles * width >= columns[i] &&
+                        tiles * width < INT64_C(1) << 32); /* unsigned in the kernel */
             tri_candidate_free(&made);
             if (tri_space_enumerate(&configs, space, &problem, &info) != TRIAGE_OK)
                 fail_msg("%lld columns: %s", (long long)columns[i], triage_last_error());

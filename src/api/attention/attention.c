@@ -151,13 +151,16 @@ triage_status triage_attention_create(triage_attention **out, triage_context *co
     made->context = context;
     TRI_TRY(tri_caller_open(&made->caller, &tri_attention_calls, context, made));
     made->problem = problem_of(desc);
+    made->no_sequence = desc->batch == 0;
+    if (made->no_sequence) /* all else is checked as ever */
+        made->problem.batch = 1;
     TRI_TRY(tri_attention_check(&made->problem));
     set_fixed(made, desc);
     made->device_lists = desc->mask_rows && desc->lists_memory == TRIAGE_MEMORY_DEVICE;
     if (made->device_lists)
         tri_fingerprint_even(&made->problem.mask.fingerprint, desc->density);
     tri_attention_complete(&made->problem);
-    if (desc->mask_rows && !made->device_lists)
+    if (desc->mask_rows && !made->device_lists && !made->no_sequence)
         TRI_TRY(take_host_lists(made, desc));
     *out = made;
     made = NULL;

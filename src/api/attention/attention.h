@@ -16,6 +16,7 @@ struct triage_attention {
     tri_attention_problem problem; /* alignment and expanded are those of a call */
     tri_attention_args fixed; /* what calls have in common, lists of the host's with their device addresses */
     bool device_lists;
+    bool no_sequence;     /* desc.batch is 0: the problem is that of one, and calls do nothing */
     tri_address owned[5]; /* the host's lists on the device */
     size_t owned_count;
     _Atomic(tri_attention_selector *) selector; /* NULL until blocks are selected */

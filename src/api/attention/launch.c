@@ -129,7 +129,7 @@ static triage_status check_all(const triage_attention *attention, const triage_a
 
 /* No row, nothing to do. */
 static bool is_empty(const triage_attention *attention, const triage_attention_call *call) {
-    return attention->problem.sq == 0 ||
+    return attention->no_sequence || attention->problem.sq == 0 ||
            (attention->problem.lengths == TRI_LENGTHS_OFFSETS && call->version && call->rows_q == 0);
 }
 

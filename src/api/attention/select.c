@@ -55,7 +55,9 @@ triage_status triage_attention_select_bytes(size_t *out, const triage_attention 
     if (!out)
         return tri_fail(TRIAGE_E_INVALID, "out is NULL");
     triage_status status = check_attention(attention);
-    if (status == TRIAGE_OK)
+    if (status == TRIAGE_OK && attention->no_sequence)
+        *out = 0;
+    else if (status == TRIAGE_OK)
         *out = (floats_of_q(&attention->problem) + floats_of_k(&attention->problem)) * sizeof(float);
     return status;
 }
@@ -261,6 +263,8 @@ triage_status triage_attention_select(const triage_attention *attention, const t
                                       const triage_selection *selection, void *stream) {
     tri_attention_selector *selector = NULL;
     triage_status status;
+    if (attention && attention->no_sequence)
+        return check_attention(attention);
     TRI_TRY(prepare(&selector, attention, call, selection, stream));
     if (attention->problem.sq == 0)
         goto done;
@@ -300,6 +304,8 @@ triage_status triage_attention_select_run(const triage_attention *attention,
                                           const triage_attention_call *call,
                                           const triage_selection *selection, void *stream) {
     triage_status status;
+    if (attention && attention->no_sequence)
+        return check_attention(attention);
     TRI_TRY(check_both(attention, call, selection));
     const triage_attention_call listed = with_lists(call, selection);
     TRI_TRY(triage_attention_select(attention, &listed, selection, stream));
@@ -313,6 +319,8 @@ triage_status triage_attention_select_prepare(const triage_attention *attention,
                                               const triage_selection *selection, void *stream) {
     tri_attention_selector *selector = NULL;
     triage_status status;
+    if (attention && attention->no_sequence)
+        return check_attention(attention);
     TRI_TRY(check_both(attention, call, selection));
     const triage_attention_call listed = with_lists(call, selection);
     TRI_TRY(prepare(&selector, attention, &listed, selection, stream));
