@@ -17,8 +17,8 @@
  * The pipeline does not drain between tiles: the first S of a tile is issued together with the last product of
  * the tile before, which is then divided by its sums and stored (wgmma_store.cuh).
  *
- * kUnder 1: the exponentials run under P(j-1) V(j-1), what is left of the step behind it. 0: only the maximum does,
- * and exponentials, rescale and packing mix.
+ * kUnder 4: the exponentials run under P(j-1) V(j-1), what is left of the step behind it. 0: only the maximum does,
+ * and exponentials, rescale and packing mix; 1 to 3: so many quarters run under it, and the others mix.
  * kPingPong 1: the warpgroups issue their products in turn. 2, 3: they do their softmax (its exponentials) in turn,
  * so that one's runs under the others' products and does not slow theirs.
  *
@@ -55,10 +55,12 @@ constexpr int kTileN = {{tile_n}};      // keys of a step
 constexpr int kStages = {{stages}};     // slots of the K ring, and of the V ring
 constexpr int kQSlots = {{q_slots}};    // slots of the Q ring: 1 or 2
 constexpr int kPingPong = {{ping_pong}}; // the warpgroups take turns: 1 to issue products, 2 at the softmax, 3 at its exponentials; 0: no
+constexpr int kApart = {{apart}};       // 1: a tile's first product comes behind the last one of the tile before, not beside it
 constexpr int kOrder = {{order}};       // of the tiles: see locate
 constexpr int kDynamic = {{dynamic}};   // 1: a CTA takes the next tile when it is ready (workspace: 2 zeros)
 constexpr int kPBuffers = {{p_buffers}}; // 2: P is packed under the last product, for more registers
-constexpr int kUnder = {{under}};       // 1: the exponentials run under P V of the step before; 0: behind it
+constexpr int kUnder = {{under}};       // quarters of the exponentials that run under P V of the step before; 0: none, and the
+                                        // compiler may take some
 constexpr int kSkip = {{skip}};         // log2 of the growth up to which a row keeps its maximum; -1: O is always rescaled
 constexpr int kStoreTma = {{store_tma}}; // 1: O goes out through its tile's Q slot; 0: from registers
 constexpr int kLeft = {{left}};         // 1: a window bounded at the left
@@ -93,6 +95,8 @@ static_assert(kD % 8 == 0 && kDv % 8 == 0 && kD <= 256 && kDv <= 256, "rows of w
 static_assert(kTileM % 64 == 0 && kConsumers >= 1 && kConsumers <= 3, "1 to 3 consumer warpgroups");
 static_assert(kTileN % 16 == 0 && kTileN <= 256, "one product wide");
 static_assert(kStages >= 2 && kQSlots >= 1 && kQSlots <= 2, "the next K comes before the last V");
+static_assert(!kApart || kQSlots == 1, "Q of the next tile is not there earlier");
+static_assert(kPBuffers == 1 || kUnder == 4, "P is packed under a product only where all exponentials are");
 static_assert(kConsumers > 1 || !kPingPong, "turns need two");
 static_assert(kBlockM % kTileM == 0 && kTileN % kUnit == 0 && kBlockN % kUnit == 0 && kUnit % 16 == 0,
               "a tile has one list, a step whole runs");
@@ -296,6 +300,7 @@ struct consumer_t {
         wgmma_fence_registers(s);
         wgmma_fence();
         issue_scores(s, count % kQSlots, k_ring.slot, wg);
+        if constexpr (kMaskM > 0) next = read_field(sync().gathered[k_ring.slot].next);
     }
     __device__ __forceinline__ void start_values(unsigned (&a)[kTileN / 4])
     {
@@ -318,10 +323,8 @@ struct consumer_t {
         if constexpr (kSoftcap) cap_scores(s, cap); // before the mask: it makes -1 of -inf
         bool last = step == steps - 1;
         if constexpr (kMaskM > 0) {
-            const gathered_t &gathered = sync().gathered[k_ring.slot];
-            next = read_field(gathered.next);
             last = next == kNextNone;
-            if constexpr (cut) apply_gathered(args, s, limits, gathered, block_row);
+            if constexpr (cut) apply_gathered(args, s, limits, sync().gathered[k_ring.slot], block_row);
         }
         release(&sync().k_empty[k_ring.slot]);
         k_ring.advance();
@@ -378,22 +381,22 @@ struct consumer_t {
         wgmma_wait<1>();
         end_scores<cut>(step);
         begin_turn<2>();
-        raise_maximum<cut>(s, rows, rescale, base, scale);
+        const bool moved = raise_maximum<cut>(s, rows, rescale, base, scale);
         begin_turn<3>();
-        if constexpr (kUnder) {
-            exponentiate(s, rows, base, scale);
+        if constexpr (kUnder > 0) {
+            exponentiate<0, kUnder>(s, rows, base, scale);
             if constexpr (from != to) {
                 pack_p(p[to], s);
                 wgmma_keep_registers(p[to]);
             }
             pin_after(rows.sum[0] + rows.sum[1]);
-            end_turns();
+            if constexpr (kUnder == 4) end_turns();
         }
         end_values(p[from]);
-        between(rescale);
-        if constexpr (!kUnder) exponentiate(s, rows, base, scale);
-        if constexpr (!kUnder || from == to) pack_p(p[to], s);
-        if constexpr (!kUnder) {
+        between(moved, rescale);
+        exponentiate<kUnder, 4>(s, rows, base, scale);
+        if constexpr (from == to) pack_p(p[to], s);
+        if constexpr (kUnder < 4) {
             if constexpr (kPingPong >= 2) pin_after(rows.sum[0] + rows.sum[1]);
             end_turns();
         }
@@ -401,7 +404,9 @@ struct consumer_t {
     template <bool cut, int from, int to>
     __device__ __forceinline__ void next_step(int step)
     {
-        do_step<cut, from, to>(step, [&](const float(&rescale)[2]) { rescale_sums(o, rescale); });
+        do_step<cut, from, to>(step, [&](bool moved, const float(&rescale)[2]) {
+            rescale_sums(o, moved, rescale);
+        });
     }
     /* The first step of the first tile: nothing to multiply with V yet. */
     __device__ __forceinline__ void first_step()
@@ -414,34 +419,59 @@ struct consumer_t {
         begin_turn<2>();
         begin_turn<3>();
         raise_maximum<true>(s, rows, rescale, base, scale);
-        exponentiate(s, rows, base, scale);
+        exponentiate<0, 4>(s, rows, base, scale);
         pack_p(p[0], s);
         end_turns();
         v_valid = k_valid;
     }
     /* The first step of the next tile beside the last product of this one, which is stored. */
+    template <int from>
     __device__ __forceinline__ void seam()
     {
         const rows_t done = rows;
         rows = rows_t();
-        do_step<true, 0, 0>(0, [&](const float(&)[2]) {
+        do_step<true, from, 0>(0, [&](bool, const float(&)[2]) {
             store(done);
         });
         fresh = true;
         v_valid = k_valid;
     }
-    __device__ __forceinline__ void rest_of_tile()
+    /* The last product of a tile alone, and what becomes of it. */
+    template <int from>
+    __device__ __forceinline__ void drain()
     {
-        if constexpr (kMaskM > 0) {
+        start_values(p[from]);
+        end_store();
+        end_values(p[from]);
+        store(rows);
+        rows = rows_t();
+        fresh = true;
+    }
+    /* Returns which P the last step has left. */
+    __device__ __forceinline__ bool rest_of_gathered()
+    {
 #pragma unroll 1
-            while (next != kNextNone) {
-                if (next == kNextFree)
-                    next_step<false, 0, 0>(0);
-                else
-                    next_step<true, 0, 0>(0);
+        while (next != kNextNone) {
+            if (next == kNextCut) {
+                next_step<true, 0, 0>(0);
+                continue;
             }
-            return;
+            next_step<false, 0, kPBuffers - 1>(0);
+            if constexpr (kPBuffers > 1) {
+                if (next == kNextFree)
+                    next_step<false, kPBuffers - 1, 0>(0);
+                else if (next == kNextCut)
+                    next_step<true, kPBuffers - 1, 0>(0);
+                else
+                    return true;
+            }
         }
+        return false;
+    }
+    /* Returns which P the last step has left. */
+    __device__ __forceinline__ bool rest_of_tile()
+    {
+        if constexpr (kMaskM > 0) return rest_of_gathered();
         int step = 1;
 #pragma unroll 1
         for (; step < masked; ++step) next_step<true, 0, 0>(step);
@@ -458,25 +488,49 @@ struct consumer_t {
 #pragma unroll 1
             for (; step < steps; ++step) next_step<true, 0, 0>(step);
         }
+        return false;
     }
-    __device__ __forceinline__ void run()
+    /* With one slot of Q the next tile's first product has to wait for Q, and this tile's last one need not. */
+    __device__ __forceinline__ void run_apart()
+    {
+        while (take_tile()) {
+            first_step();
+            const bool other = rest_of_tile();
+            ++count;
+            if (kPBuffers > 1 && kMaskM > 0 && other)
+                drain<kPBuffers - 1>();
+            else
+                drain<0>();
+        }
+    }
+    __device__ __forceinline__ void run_joined()
     {
         if (!take_tile()) return;
-        if (wg == kConsumers - 1) end_turn<kPingPong>(); // the first turn is warpgroup 0's
         first_step();
-        rest_of_tile();
+        bool other = rest_of_tile();
         for (;;) {
             ++count;
             end_store(); // a tile of one step has not done it, and the next Q may wait for it
             if (!take_tile()) break;
-            seam();
-            rest_of_tile();
+            if (kPBuffers > 1 && kMaskM > 0 && other)
+                seam<kPBuffers - 1>();
+            else
+                seam<0>();
+            other = rest_of_tile();
         }
-        start_values(p[0]);
+        if (kPBuffers > 1 && kMaskM > 0 && other)
+            drain<kPBuffers - 1>();
+        else
+            drain<0>();
         end_store();
-        end_values(p[0]);
-        store(rows);
-        end_store();
+    }
+    __device__ __forceinline__ void run()
+    {
+        if (wg == kConsumers - 1) end_turn<kPingPong>(); // the first turn is warpgroup 0's
+        if constexpr (kApart)
+            run_apart();
+        else
+            run_joined();
     }
 };
 

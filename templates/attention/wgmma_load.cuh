@@ -71,14 +71,16 @@ __device__ __forceinline__ void load_runs(unsigned char *slot, const void *map, 
         load_rows<slabs, kUnit, kTileN>(slot + lane * kUnit * 128, map, bar, key, at.head, at.batch, policy);
 }
 
-/* The steps of a tile with a block mask. v_key, v_at: the V that is still to come. */
-template <class masked_args>
+/* The steps of a tile with a block mask. v_key, v_at: the V that is still to come. behind_first: what is brought behind
+ * the first of them. */
+template <class masked_args, class behind_first_t>
 __device__ __forceinline__ void produce_gathered(const masked_args &args, const tile_t &tile, ring_t<kStages> &k_ring,
                                                  ring_t<kStages> &v_ring, int &v_key, block_t &v_at, block_t at,
-                                                 unsigned long long policy)
+                                                 unsigned long long policy, behind_first_t behind_first)
 {
     lists_t<masked_args> lists(args, tile);
     int key, entry, next_key, next_entry;
+    bool first = true;
     lists.gather(key, entry);
     for (int next = kNextFree; next != kNextNone; key = next_key, entry = next_entry) {
         next = lists.gather(next_key, next_entry);
@@ -99,6 +101,8 @@ __device__ __forceinline__ void produce_gathered(const masked_args &args, const 
         }
         v_key = key;
         v_at = at;
+        if (kApart && first) behind_first();
+        first = false;
     }
 }
 
@@ -115,19 +119,20 @@ __device__ __forceinline__ void produce(const args_t &args)
     int late_key = 0;          // ... with a block mask: this lane's run of it
     int count = 0; // tiles so far
     tile_t tile;
-    for (;;) {
-        const bool more = tiles.get(tile);
+    const auto bring_q = [&] {
         mbarrier_wait(&sync().q_empty[q_ring.slot], q_ring.parity ^ 1);
-        if (!more) break;
         if (one) {
             sync().tiles[count % kTileSlots] = tile;
             load_q(args, q_ring.slot, tile, once);
         }
         q_ring.advance();
         ++count;
+    };
+    while (tiles.get(tile)) {
+        if constexpr (!kApart) bring_q(); // else behind what the tile before still waits for
         block_t at = {0, tile.head / group, tile.batch};
         if constexpr (kMaskM > 0) {
-            produce_gathered(args, tile, k_ring, v_ring, late_key, late, at, often);
+            produce_gathered(args, tile, k_ring, v_ring, late_key, late, at, often, bring_q);
             continue;
         }
         const int k_row = kOffsets ? args.cu_k[tile.batch] : 0;
@@ -136,6 +141,7 @@ __device__ __forceinline__ void produce(const args_t &args)
             load_k(args, k_ring, at, one, often);
             if (late.row >= 0) load_v(args, v_ring, late, one, often);
             late = at;
+            if (kApart && s == 0) bring_q();
         }
     }
     if (late.row >= 0) {
@@ -146,6 +152,7 @@ __device__ __forceinline__ void produce(const args_t &args)
             load_v(args, v_ring, late, one, often);
         }
     }
+    mbarrier_wait(&sync().q_empty[q_ring.slot], q_ring.parity ^ 1);
     if (one) {
         sync().tiles[count % kTileSlots].steps = -1;
         mbarrier_arrive(&sync().q_full[q_ring.slot]);

@@ -77,32 +77,45 @@ __device__ __forceinline__ void apply_gathered(const masked_args &args, float (&
     }
 }
 
-/* The rows' new maxima, and what their sums so far are to be multiplied with. base: what is subtracted from the
- * scores: the maximum, but 0 where it is -inf, which it can be only where the mask cuts. */
+/* The rows' new maxima, and what their sums so far are to be multiplied with; false: with nothing, in this warp. base:
+ * what is subtracted from the scores: the maximum, but 0 where it is -inf, which it can be only where the mask cuts.
+ * Where no lane has a score that moves its row's maximum, as nearly always with kSkip, the rows' lanes need not ask each
+ * other. */
 template <bool cut>
-__device__ __forceinline__ void raise_maximum(const float (&s)[kTileN / 2], rows_t &rows, float (&rescale)[2],
+__device__ __forceinline__ bool raise_maximum(const float (&s)[kTileN / 2], rows_t &rows, float (&rescale)[2],
                                               float (&base)[2], float scale)
 {
     float top[4] = {s[0], s[1], s[2], s[3]};
 #pragma unroll
     for (int i = 4; i < kTileN / 2; ++i) top[i % 4] = fmaxf(top[i % 4], s[i]);
+    const float own[2] = {fmaxf(top[0], top[1]) * scale, fmaxf(top[2], top[3]) * scale};
+    bool moved = true;
+    if constexpr (kSkip > 0)
+        moved = __any_sync(0xffffffffu, own[0] > rows.maximum[0] + kSkip || own[1] > rows.maximum[1] + kSkip);
+    if (moved) {
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-        float maximum = fmaxf(rows.maximum[r], quad_max(fmaxf(top[2 * r], top[2 * r + 1])) * scale);
-        if (kSkip > 0 && maximum - rows.maximum[r] <= kSkip) maximum = rows.maximum[r];
-        base[r] = cut && maximum == minus_infinity() ? 0.0f : maximum;
-        rescale[r] = exp2_fast(rows.maximum[r] - base[r]);
-        rows.maximum[r] = maximum;
-        rows.sum[r] *= rescale[r];
+        for (int r = 0; r < 2; ++r) {
+            float maximum = fmaxf(rows.maximum[r], quad_max(own[r]));
+            if (kSkip > 0 && maximum - rows.maximum[r] <= kSkip) maximum = rows.maximum[r];
+            rescale[r] = exp2_fast(rows.maximum[r] - (cut && maximum == minus_infinity() ? 0.0f : maximum));
+            rows.maximum[r] = maximum;
+            rows.sum[r] *= rescale[r];
+        }
     }
+#pragma unroll
+    for (int r = 0; r < 2; ++r)
+        base[r] = cut && rows.maximum[r] == minus_infinity() ? 0.0f : rows.maximum[r];
+    return moved;
 }
 
-/* s -> exponentials, added to the sums. */
+/* Quarters of s -> exponentials, added to the sums. */
+template <int from, int to>
 __device__ __forceinline__ void exponentiate(float (&s)[kTileN / 2], rows_t &rows, const float (&base)[2],
                                              float scale)
 {
+    constexpr int kColumns = kTileN / 8; // of 8 keys, 4 sums each
 #pragma unroll
-    for (int i = 0; i < kTileN / 2; ++i) {
+    for (int i = kColumns * from / 4 * 4; i < kColumns * to / 4 * 4; ++i) {
         const int r = i / 2 % 2;
         s[i] = exp2_fast(fmaf(s[i], scale, -base[r]));
         rows.sum[r] += s[i];
@@ -122,9 +135,10 @@ __device__ __forceinline__ void pack_p(unsigned (&p)[kTileN / 4], const float (&
     for (int i = 0; i < kTileN / 4; ++i) p[i] = pack2<in_t>(s[2 * i], s[2 * i + 1]);
 }
 
-__device__ __forceinline__ void rescale_sums(float (&o)[kDvWide / 2], const float (&rescale)[2])
+__device__ __forceinline__ void rescale_sums(float (&o)[kDvWide / 2], bool moved, const float (&rescale)[2])
 {
-    if (kSkip >= 0 && !__any_sync(0xffffffffu, rescale[0] != 1.0f || rescale[1] != 1.0f)) return;
+    if constexpr (kSkip == 0) moved = __any_sync(0xffffffffu, rescale[0] != 1.0f || rescale[1] != 1.0f);
+    if (!moved) return;
 #pragma unroll
     for (int i = 0; i < kDvWide / 2; ++i) o[i] *= rescale[i / 2 % 2];
 }

@@ -69,7 +69,7 @@ end
 
 local function default(tile_m, tile_n, stages, q_slots, ping_pong, under, p_buffers, skip, order, dynamic)
    return { tile_m = tile_m, tile_n = tile_n, stages = stages, q_slots = q_slots, ping_pong = ping_pong, under = under,
-            p_buffers = p_buffers, skip = skip, store_tma = 0, order = order, dynamic = dynamic }
+            p_buffers = p_buffers, apart = 0, skip = skip, store_tma = 0, order = order, dynamic = dynamic }
 end
 
 return triage.kernel {
@@ -83,8 +83,9 @@ return triage.kernel {
       { "stages", { 2, 3 } },                      -- slots of the rings of K and V
       { "q_slots", { 1, 2 } },                     -- 2: the next tile's Q comes early
       { "ping_pong", { 0, 1, 2 } },                -- the warpgroups take turns: 1 to issue products, 2 at the softmax
-      { "under", { 0, 1 } },                       -- 1: exponentials under the last P V, 0: behind it
+      { "under", { 0, 2, 4 } },                    -- quarters of the exponentials under the last P V, the others behind it
       { "p_buffers", { 1, 2 } },                   -- 2: P is packed under it too
+      { "apart", { 0, 1 } },                       -- 1: a tile's first product comes behind the last one of the tile before
       { "skip", { -1, 0, 8 } },                    -- log2 of the growth that leaves a row's maximum; -1: O always rescaled
       { "store_tma", { 0, 1 } },                   -- 1: O goes out through the slot of its tile's Q
       { "order", { 0, 1 } },                       -- 1: the longest tiles first, section by section
@@ -118,8 +119,11 @@ return triage.kernel {
          return fits(p, c, c.q_slots) and smem(p, c) <= d.smem_bytes_max
       end },
       { "turns need two warpgroups", function(_, c) return (c.ping_pong == 0) == (c.tile_m == 64) end },
-      { "P is packed under a product only where the exponentials are, and all steps are of one kind", function(p, c)
-         return c.p_buffers == 1 or c.under == 1 and p.mask_m == 0
+      { "P is packed under a product only where all the exponentials are", function(_, c)
+         return c.p_buffers == 1 or c.under == 4
+      end },
+      { "a tile begins apart from the one before only where it waits for Q", function(_, c)
+         return c.apart == 0 or c.q_slots == 1
       end },
       { "O goes through Q's slot only where the next Q has another, and no rows follow the last", function(p, c)
          return c.store_tma == 0 or c.q_slots == 2 and slabs(p.dv) <= slabs(p.d) and p.lengths == "dense"
@@ -137,6 +141,9 @@ return triage.kernel {
       end },
       { "O is always rescaled where exponentials come behind the product, only on need where they run under it",
          function(_, c) return (c.under == 0) == (c.skip == -1) end },
+      { "half of the exponentials under the product only where maxima rarely move", function(_, c)
+         return c.under ~= 2 or c.skip == 8
+      end },
       { "a tile is not mostly past the last query", function(p, c) return c.tile_m <= 128 or c.tile_m < 2 * p.sq end },
    },
    params = function(p, c)
@@ -148,6 +155,7 @@ return triage.kernel {
          { "ping_pong", c.ping_pong },
          { "under", c.under },
          { "p_buffers", c.p_buffers },
+         { "apart", c.apart },
          { "skip", c.skip },
          { "store_tma", c.store_tma },
          { "order", c.order },
@@ -176,20 +184,20 @@ return triage.kernel {
       default(192, 128, 2, 2, 1, 0, 1, -1, 0, 0),
       default(192, 128, 2, 2, 1, 0, 1, -1, 1, 1),
       default(128, 128, 2, 2, 1, 0, 1, -1, 0, 0),
-      default(128, 128, 2, 2, 1, 1, 2, 0, 1, 1),
-      default(128, 128, 2, 1, 1, 1, 1, 0, 0, 0),
-      default(128, 128, 2, 1, 1, 1, 1, 0, 1, 1),
-      default(128, 112, 2, 1, 1, 1, 1, 0, 0, 0),
-      default(128, 112, 2, 1, 1, 1, 1, 0, 1, 1),
-      default(128, 80, 2, 1, 1, 1, 1, 0, 0, 0),
-      default(128, 80, 2, 1, 1, 1, 1, 0, 1, 1),
+      default(128, 128, 2, 2, 1, 4, 2, 0, 1, 1),
+      default(128, 128, 2, 1, 1, 4, 1, 0, 0, 0),
+      default(128, 128, 2, 1, 1, 4, 1, 0, 1, 1),
+      default(128, 112, 2, 1, 1, 4, 1, 0, 0, 0),
+      default(128, 112, 2, 1, 1, 4, 1, 0, 1, 1),
+      default(128, 80, 2, 1, 1, 4, 1, 0, 0, 0),
+      default(128, 80, 2, 1, 1, 4, 1, 0, 1, 1),
       -- block masks of 128 rows
       default(128, 128, 2, 2, 2, 0, 1, -1, 0, 1),
       default(128, 128, 2, 2, 2, 0, 1, -1, 1, 1),
       default(128, 128, 2, 1, 2, 0, 1, -1, 0, 1),
       default(128, 128, 2, 1, 2, 0, 1, -1, 1, 1),
-      default(128, 64, 2, 1, 1, 1, 1, 0, 0, 1),
-      default(128, 64, 2, 1, 1, 1, 1, 0, 1, 1),
+      default(128, 64, 2, 1, 1, 4, 1, 0, 0, 1),
+      default(128, 64, 2, 1, 1, 4, 1, 0, 1, 1),
       -- ... of 64
       default(64, 128, 2, 2, 0, 0, 1, -1, 0, 1),
       default(64, 128, 2, 2, 0, 0, 1, -1, 1, 1),
