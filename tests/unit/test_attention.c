@@ -399,10 +399,68 @@ static void near_problems_are_near(void **state) {
     assert_true(tri_attention_distance_squares(d, &a, &b) && d[3] > 0 && d[0] == 0);
     b = a, b.d = 32;
     assert_false(tri_attention_distance_squares(d, &a, &b));
-    b = a, b.band = TRI_BAND_CAUSAL;
+    b = a, b.in_type = b.out_type = a.in_type == TRIAGE_F32 ? TRIAGE_F16 : TRIAGE_F32;
     assert_false(tri_attention_distance_squares(d, &a, &b));
-    b = a, b.sq = 0, b.sk = 0;
+    b = a, b.band = TRI_BAND_CAUSAL;
+    assert_true(tri_attention_distance_squares(d, &a, &b) && d[3] == 1);
+    a.in_type = a.out_type = TRIAGE_F16;
+    b = a, b.in_type = b.out_type = TRIAGE_BF16;
+    assert_true(tri_attention_distance_squares(d, &a, &b) && d[3] < 0.03);
+    b = a, b.sk = 0;
     assert_true(tri_attention_distance_squares(d, &a, &b) && isfinite(d[0]));
+}
+
+/* A step of decoding and a prompt lend each other nothing; caches, pages and dense keys do for a step. */
+static void steps_and_prompts_are_no_kin(void **state) {
+    (void)state;
+    tri_attention_problem step = plain(1, 4096), prompt = plain(4096, 4096), cache = step;
+    double d[TRI_DISTANCE_PARTS];
+    assert_false(tri_attention_distance_squares(d, &step, &prompt));
+    step.sq = 16, prompt.sq = 17;
+    assert_false(tri_attention_distance_squares(d, &step, &prompt));
+    cache.lengths = TRI_LENGTHS_CACHE;
+    assert_true(tri_attention_distance_squares(d, &step, &cache) && d[3] == 0.25);
+    cache.page_size = 64;
+    assert_true(tri_attention_distance_squares(d, &step, &cache) && d[3] == 0.5);
+    cache.sq = prompt.sq;
+    assert_false(tri_attention_distance_squares(d, &prompt, &cache));
+}
+
+static bool has_family(const tri_problem *of, const char *wanted) {
+    tri_problem kin[TRI_KIN_MAX];
+    const size_t count = tri_op_attention.kin(kin, of);
+    bool has = false;
+    for (size_t i = 0; i < count; i++) {
+        char *key = NULL, *family = NULL;
+        assert_int_equal(tri_problem_key(&key, &kin[i]), TRIAGE_OK);
+        assert_int_equal(tri_problem_family(&family, key), TRIAGE_OK);
+        assert_true(isfinite(tri_problem_distance(of, &kin[i])) && tri_problem_distance(of, &kin[i]) > 0);
+        has = has || strcmp(family, wanted) == 0;
+        free(family);
+        free(key);
+    }
+    return has;
+}
+
+static void kin_have_keys(void **state) {
+    (void)state;
+    tri_problem of;
+    const char *const decode =
+        "attention bf16 bf16 causal paged m=1 n=4096 k=128 v=128 heads=32/8 batch=64 page=16";
+    const char *const window =
+        "attention f16 f16 window softcap m=4096 n=4096 k=64 v=64 heads=8/8 batch=1 window=512,0";
+    assert_int_equal(tri_problem_parse(&of, decode), TRIAGE_OK);
+    assert_true(has_family(&of, "attention f16 f16 causal paged") &&
+                has_family(&of, "attention bf16 bf16 causal") &&
+                has_family(&of, "attention bf16 bf16 causal cache") &&
+                has_family(&of, "attention bf16 bf16 full paged"));
+    assert_false(has_family(&of, "attention bf16 bf16 causal paged") ||
+                 has_family(&of, "attention bf16 bf16 causal varlen"));
+    assert_int_equal(tri_problem_parse(&of, window), TRIAGE_OK);
+    assert_true(has_family(&of, "attention f16 f16 causal softcap") &&
+                has_family(&of, "attention bf16 bf16 window softcap") &&
+                has_family(&of, "attention f16 f16 window"));
+    assert_false(has_family(&of, "attention f16 f16 window softcap cache"));
 }
 
 int main(void) {
@@ -420,6 +478,8 @@ int main(void) {
         cmocka_unit_test(a_row_is_what_it_is_by_hand),
         cmocka_unit_test(no_row_sees_what_stands_behind_an_end),
         cmocka_unit_test(near_problems_are_near),
+        cmocka_unit_test(steps_and_prompts_are_no_kin),
+        cmocka_unit_test(kin_have_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,6 +131,8 @@ double tri_attention_bytes(const tri_attention_problem *problem);
  * the window; pattern that of the lists; the last one lse, splits and the size of pages. */
 bool tri_attention_distance_squares(double out[TRI_DISTANCE_PARTS], const tri_attention_problem *a,
                                     const tri_attention_problem *b);
+/* tri_operation.kin: f16 and bf16, the bands, a soft cap or none; of few queries also dense, cache and pages. */
+size_t tri_attention_kin(tri_problem out[TRI_KIN_MAX], const tri_problem *problem);
 
 const char *tri_attention_band_name(tri_attention_band band); /* "full" "causal" "causal-top-left" "window" */
 
