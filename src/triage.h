@@ -283,6 +283,36 @@ TRIAGE_API triage_status triage_bsr_gemm_choice(triage_choice *out, triage_conte
                                                 const triage_bsr_matrix *a, const triage_dense *b,
                                                 const triage_dense *c, const triage_epilogue *epilogue);
 
+/* ---- the sampled product ------------------------------------------------------------------------
+ *
+ * D = alpha Y X^T + beta D on the stored blocks of A's pattern, and nothing beside: the gradient of A's values in
+ * C = A B, with Y the gradient of C and X = B. Y is m x n and X k x n for A of m x k; D is [nnzb][block_rows][block_cols] of
+ * d_type, f32, f16 or bf16, in the order of A's blocks, device memory, 16-byte aligned. A's own values are not read and not
+ * written; D may be their memory. Y and X have A's type, f32, f16 or bf16, each a layout of its own, at least 1 column, and do not
+ * overlap D. For the linear layer Y = X W^T both are the transposed views: of the gradient, tokens x out and row-major,
+ * {data, out, tokens, ld, type, TRIAGE_COL_MAJOR}, and of x likewise.
+ *
+ * Enqueued on the caller's stream (host device: done on return). If beta is 0, D is not read. A pattern without blocks is a product
+ * of nothing: TRIAGE_OK. The kernel is chosen as that of triage_bsr_gemm. The first call of a kind (n, layouts, types, alignments)
+ * may compile and synchronises; later ones compile nothing, allocate nothing, read no database and take no lock, and can be
+ * captured in a CUDA graph; a first one inside a capture is TRIAGE_E_CAPTURE. A kernel with a workspace serves one stream: the first
+ * call on another one is a first call again. The same call gives the same bits. Thread-safe.
+ * TRIAGE_E_INVALID, _UNSUPPORTED, _COMPILE, _DEVICE, _MEMORY, _CAPTURE. */
+TRIAGE_API triage_status triage_bsr_sddmm(triage_context *context, float alpha, const triage_dense *y,
+                                          const triage_dense *x, float beta, const triage_bsr_matrix *a,
+                                          void *d, triage_dtype d_type, void *stream);
+
+/* Makes all ready for such a call on this stream, and launches nothing. */
+TRIAGE_API triage_status triage_bsr_sddmm_prepare(triage_context *context, float alpha, const triage_dense *y,
+                                                  const triage_dense *x, float beta,
+                                                  const triage_bsr_matrix *a, void *d, triage_dtype d_type,
+                                                  void *stream);
+
+/* As triage_bsr_gemm_choice; no dense product is compared. */
+TRIAGE_API triage_status triage_bsr_sddmm_choice(triage_choice *out, triage_context *context,
+                                                 const triage_dense *y, const triage_dense *x,
+                                                 const triage_bsr_matrix *a, void *d, triage_dtype d_type);
+
 /* ---- attention --------------------------------------------------------------------------------
  *
  * O = softmax(scale Q K^T + mask) V, for each sequence and q head; KV head g serves the q heads g * n .. g * n + n - 1,

@@ -27,11 +27,13 @@ only "the environment" '\bgetenv ?\(' '^src/cli/'
 only "a table of options beside the one (cli/common/options.h)" '#include <argp.h>|argp_parse' '^src/cli/common/'
 only "exit" '[^_a-z.](exit|abort) ?\(' '^src/(cli|measure)/'
 
-# What is one operation's own stays in its rooms; the public header has them all.
+# What is one operation's own stays in its rooms; the public header has them all. (bsr_sddmm's matrix and options are
+# bsr_gemm's.)
 words() {
     only "a word of $1" "tri_(op_|cli_op_)?$2|triage_$2|\"$1[\" ]|op/$1/" "$3|^src/triage.h"
 }
-words bsr_gemm bsr '^src/(op|api)/bsr_gemm/|^src/cli/(bench/bsr_gemm/|common/op_bsr_gemm)'
+words bsr_gemm bsr '^src/(op|api)/bsr_(gemm|sddmm)/|^src/cli/(bench/bsr_gemm/|common/op_bsr_(gemm|sddmm))'
+words bsr_sddmm sddmm '^src/(op|api)/bsr_sddmm/|^src/api/bsr_gemm/(bsr_gemm.h|matrix.c)|^src/cli/common/op_bsr_sddmm'
 words attention attention '^src/(op|api)/attention/|^src/cli/(bench/attention/|common/op_attention)'
 
 # Includes go down: a room sees those before it in this list, and itself. An operation may see what op may, and op none.
@@ -56,7 +58,7 @@ for from in $rooms; do
         fi
     done
 done
-found=$(grep -nE '^#include "(op/(bsr_gemm|attention)|bsr_gemm|attention)/' src/op/*.[ch] || true)
+found=$(grep -nE '^#include "(op/(bsr_gemm|bsr_sddmm|attention)|bsr_gemm|bsr_sddmm|attention)/' src/op/*.[ch] || true)
 [ -z "$found" ] || { echo "src/op names an operation:" && echo "$found" && bad=1; }
 
 # A file is read top to bottom, a function at a glance, and a name means one thing.

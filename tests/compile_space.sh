@@ -3,7 +3,7 @@
 # shared memory of its architecture. The other architectures have the candidates of sm_100a or fewer: of each block size a
 # dozen of theirs, drawn the same each time.
 #
-# Attention has a few of each kind of problem: its kernels take NVRTC ten times as long.
+# Attention and bsr_sddmm have a few of each kind of problem: attention's kernels take NVRTC ten times as long.
 #
 #   sh tests/compile_space.sh --all    all of theirs, too
 set -eu
@@ -79,6 +79,14 @@ for on_target in sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a; do
     attend "$on_target" 2,16,16,4096,4096,128 --dtype bf16 --mask causal $many
     attend "$on_target" 2,32,32,4096,4096,64 --dtype f16 $many
     attend "$on_target" 64,32,8,1,4096,128 --dtype bf16 --lengths cache $many
+done
+for block in 16 64; do # the gradient's product, in both layouts
+    for target in sm_80 sm_90a sm_100a sm_120a; do
+        compile_for "$target" --op bsr_sddmm --shape 4096,4096,4096 --sparsity 0.9 --block "$block" --dtype f16 $few
+    done
+done
+for target in sm_86 sm_89 sm_90a; do
+    compile_for "$target" --op bsr_sddmm --shape 4096,4096,4096 --sparsity 0.9 --block 128 --dtype bf16 --layout col $one
 done
 attend sm_90a 2,8,8,4096,4096,256 --dtype bf16 $few
 for options in "--mask window:1024,0" "--softcap 30" "--lengths varlen --mask causal" "--dtype e4m3" \

@@ -154,6 +154,14 @@ struct alignas(16) float4 {
 };
 
 static void __syncthreads() { cta::of_block.wait(cta::threads); }
+static void __threadfence() {}
+static int atomicAdd(int *at, int value)
+{
+    int before = *at;
+    *at += value;
+    return before;
+}
+template <typename T> static T __ldcg(const T *at) { return *at; }
 static void __syncwarp() { cta::of_warp[cta::running / 32].wait(32); }
 template <typename T> static T __shfl_sync(unsigned, T value, int lane) { return cta::of_lane(value, lane); }
 template <typename T> static T __shfl_xor_sync(unsigned, T value, int mask)
@@ -203,17 +211,22 @@ float room[1 << 16]; // dynamic shared memory, by the one name that kernels give
 
 static ARGS launched;
 
-extern "C" void cta_launch(const void *args, unsigned ctas, unsigned block, unsigned smem_bytes)
+extern "C" void cta_launch_2d(const void *args, unsigned columns, unsigned rows, unsigned block, unsigned smem_bytes)
 {
     if (smem_bytes > sizeof room)
         abort();
     memset(room, 0xff, sizeof room); // NaN
     memcpy(&launched, args, sizeof launched);
     cta::threads = block;
-    cta::grid = {ctas, 1, 1};
+    cta::grid = {columns, rows, 1};
     cta::body = [] { triage_kernel(launched); };
-    for (unsigned i = 0; i < ctas; i++) {
-        cta::block = {i, 0, 0};
+    for (unsigned i = 0; i < columns * rows; i++) {
+        cta::block = {i % columns, i / columns, 0};
         cta::run_block();
     }
+}
+
+extern "C" void cta_launch(const void *args, unsigned ctas, unsigned block, unsigned smem_bytes)
+{
+    cta_launch_2d(args, ctas, 1, block, smem_bytes);
 }

@@ -13,6 +13,7 @@
 typedef struct emulated {
     void *library;
     void (*launch)(const void *args, unsigned ctas, unsigned block, unsigned smem_bytes);
+    void (*launch_2d)(const void *args, unsigned columns, unsigned rows, unsigned block, unsigned smem_bytes);
 } emulated;
 
 static inline bool emulated_compiler(void) {
@@ -41,7 +42,9 @@ static inline emulated emulated_open(const char *folder, const tri_source *sourc
     e.library = dlopen(command, RTLD_NOW | RTLD_LOCAL);
     if (e.library)
         *(void **)&e.launch = dlsym(e.library, "cta_launch");
-    if (!e.launch) {
+    if (e.launch)
+        *(void **)&e.launch_2d = dlsym(e.library, "cta_launch_2d");
+    if (!e.launch_2d) {
         fprintf(stderr, "%s\n", dlerror());
         abort();
     }

@@ -15,7 +15,8 @@ typedef struct tri_matrix_schedule {
 
 struct triage_bsr_matrix {
     triage_context *context;
-    tri_caller caller; /* of its products */
+    tri_caller caller;  /* of its products */
+    tri_caller sampled; /* of the sampled products with its pattern: api/bsr_sddmm */
     triage_dtype dtype;
     int64_t rows, cols;
     int32_t block_rows, block_cols; /* elements, as in triage_bsr_desc */
@@ -25,6 +26,7 @@ struct triage_bsr_matrix {
     tri_address values;
     bool owns_values;
     tri_matrix_schedule *schedules; /* under caller.lock */
+    struct tri_matrix_tiles *tiles; /* under sampled.lock: api/bsr_sddmm */
 };
 
 /* The schedule for a kernel's panels, made and uploaded on the first request. Under caller.lock; the matrix's. */
@@ -48,7 +50,9 @@ typedef struct tri_bsr_served_call {
     tri_bsr_gemm_args args;
 } tri_bsr_served_call;
 
-extern const tri_call_type tri_bsr_gemm_calls;
+extern const tri_call_type tri_bsr_gemm_calls, tri_sddmm_calls;
+/* Of the sampled products: in api/bsr_sddmm. */
+void tri_sddmm_tiles_release(triage_bsr_matrix *matrix);
 
 /* What the caller calls the operands: "a", "b", "c", or "w", "x", "y". */
 typedef struct tri_bsr_operand_names {

@@ -116,6 +116,7 @@ triage_status triage_bsr_matrix_create(triage_bsr_matrix **out, triage_context *
     matrix->block_rows = desc->block_rows;
     matrix->block_cols = desc->block_cols;
     TRI_TRY(tri_caller_open(&matrix->caller, &tri_bsr_gemm_calls, context, matrix));
+    TRI_TRY(tri_caller_open(&matrix->sampled, &tri_sddmm_calls, context, matrix));
     TRI_TRY(copy_pattern(matrix, desc));
     TRI_TRY(upload_matrix(matrix, desc));
     *out = matrix;
@@ -156,7 +157,9 @@ void triage_bsr_matrix_free(triage_bsr_matrix *matrix) {
     if (!matrix)
         return;
     tri_caller_close(&matrix->caller);
+    tri_caller_close(&matrix->sampled);
     free_schedules(matrix);
+    tri_sddmm_tiles_release(matrix);
     tri_device_release(matrix->context->device, matrix->row_ptr);
     tri_device_release(matrix->context->device, matrix->col_idx);
     if (matrix->owns_values)

@@ -1,0 +1,19 @@
+-- bsr_sddmm: D = alpha Y X^T + beta D on the stored blocks of a block-sparse matrix only.
+--
+-- One file a kernel. Each takes its parameters from the block at the top of its template; what is fixed by the problem
+-- (types, layouts, blocks) comes from shared() of common.lua, what is searched comes from the axes. A constraint's name is
+-- what a user reads when nothing is legal. Kernels stand in order of preference: the first legal default is what runs
+-- before anything is tuned. p: see bsr_sddmm/common.lua; c, d: see tuner/triage.lua.
+
+local plain = require "bsr_sddmm.reference"
+
+return triage.space {
+   op = "bsr_sddmm",
+   reference = plain.reference,
+   kernels = {
+      require "bsr_sddmm.wgmma",
+      require "bsr_sddmm.mma",
+      plain.plain,
+      require "bsr_sddmm.host",
+   },
+}
