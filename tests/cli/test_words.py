@@ -115,7 +115,7 @@ def main():
     refuse('unknown command "lsit"; did you mean list?', "triage_db", "lsit")
     refuse('unknown command "frobnicate": not one of list, show,', "triage_db", "frobnicate")
     refuse("--dtype bf61 is not one of f16, bf16, f32, e4m3; did you mean bf16?", "triage_tune", "--dtype", "bf61")
-    refuse("--op atention is not one of bsr_gemm, attention; did you mean attention?", "triage_tune", "--op", "atention")
+    refuse("--op atention is not one of bsr_gemm, attention, bsr_sddmm; did you mean attention?", "triage_tune", "--op", "atention")
     # what a problem needs comes before the rest
     text = ask("triage_tune", "--help")
     expect(0 < text.index("--shape=") < text.index("--dtype=") < text.index("--mask=") < text.index("--device="), text)
