@@ -321,6 +321,8 @@ void tri_found_free(tri_found *found) {
     free(found->donor);
     free(found->device);
     free(found->device_name);
+    for (size_t i = 0; i < TRI_RIVALS; i++)
+        free(found->rivals[i]);
     *found = (tri_found){0};
 }
 
@@ -392,8 +394,13 @@ static triage_status find_predicted(tri_found *out, bool *taken, const inquiry *
     tri_predictions made;
     TRI_TRY(tri_space_enumerate(&configs, asked->setting.space, asked->problem, asked->setting.info));
     TRI_TRY(tri_predict(&made, predictor, asked->problem, asked->setting.info, &configs));
-    for (size_t i = 0; i < made.count && !*taken; i++)
-        TRI_TRY(try_prediction(out, taken, asked, configs.text[made.items[i].point], &made.items[i]));
+    size_t at = 0, rivals = 0;
+    for (; at < made.count && !*taken; at++)
+        TRI_TRY(try_prediction(out, taken, asked, configs.text[made.items[at].point], &made.items[at]));
+    for (; at < made.count && rivals < TRI_RIVALS; at++, rivals++) {
+        out->rival_ns[rivals] = made.items[at].ns;
+        TRI_TRY(tri_strdup(&out->rivals[rivals], configs.text[made.items[at].point]));
+    }
 done:
     tri_configs_free(&configs);
     return status;

@@ -6,6 +6,8 @@
 #include "render/render.h"
 #include "store/store.h"
 
+#define TRI_RIVALS 2
+
 typedef struct tri_found {
     triage_source source;
     tri_candidate candidate; /* legal for the asked problem */
@@ -15,7 +17,10 @@ typedef struct tri_found {
         *device_name; /* nearest: of another device that the donor was measured on; NULL: on this one */
     double distance, median_ns, expected_loss;
     tri_prediction predicted; /* of a predicted one */
-    bool is_claim;            /* of a stranger, that nobody here has checked: docs/trust.md */
+    char *rivals
+        [TRI_RIVALS]; /* beside it, the next likely configurations: legal, not rendered yet; then NULL */
+    double rival_ns[TRI_RIVALS];
+    bool is_claim; /* of a stranger, that nobody here has checked: docs/trust.md */
 } tri_found;
 void tri_found_free(tri_found *found);
 

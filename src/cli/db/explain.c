@@ -171,6 +171,14 @@ static json_t *prediction_json(const tri_explanation *e) {
                      p->cost.guess_ns, "terms_ns", terms);
 }
 
+static json_t *next_likely_json(const tri_found *found) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < TRI_RIVALS && found->rivals[i]; i++)
+        json_array_append_new(
+            list, json_pack("{s:s, s:f}", "config", found->rivals[i], "expected_ns", found->rival_ns[i]));
+    return list;
+}
+
 static triage_status print_json(const tri_explanation *e, const tri_device_info *info) {
     json_t *document = tri_cli_json_new("explain");
     const tri_rival *donor = used_donor(e);
@@ -181,6 +189,7 @@ static triage_status print_json(const tri_explanation *e, const tri_device_info 
     json_object_set_new(document, "config", json_string(e->found.candidate.config));
     json_object_set_new(document, "median_ns", json_real(e->found.median_ns));
     json_object_set_new(document, "prediction", prediction_json(e));
+    json_object_set_new(document, "rivals", next_likely_json(&e->found));
     json_object_set_new(document, "donor", donor ? json_string(donor->problem) : json_null());
     json_object_set_new(document, "donor_device",
                         e->found.device
