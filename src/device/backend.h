@@ -25,6 +25,7 @@ typedef struct tri_device_backend {
     triage_status (*synchronize)(tri_device *device);
     bool (*capturing)(tri_device *device, void *stream); /* NULL: it has no graphs */
     triage_status (*circumstances)(char **out, tri_device *device);
+    void (*settle)(tri_device *device); /* NULL: nothing to do */
     /* kernels */
     triage_status (*load)(tri_kernel **out, tri_device *device, const tri_image *image,
                           const tri_launch *launch);

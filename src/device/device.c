@@ -59,6 +59,11 @@ triage_status tri_device_circumstances(char **out, tri_device *device) {
     return device->backend->circumstances(out, device);
 }
 
+void tri_device_settle(tri_device *device) {
+    if (device->backend->settle)
+        device->backend->settle(device);
+}
+
 /* ---- memory ---- */
 
 triage_status tri_device_alloc(tri_device *device, tri_address *out, size_t bytes) {

@@ -227,5 +227,7 @@ void tri_device_unbind(tri_device *device);
 /* What cannot be keyed but explains a time: JSON object text, owned by the caller: driver, runtime, clocks
  * seen, throttle reasons, power cap, MIG, MPS, other processes (through NVML when it can be found). */
 triage_status tri_device_circumstances(char **out, tri_device *device);
+/* Has what kernels will use do what it does only once, before this process is confined. */
+void tri_device_settle(tri_device *device);
 
 #endif

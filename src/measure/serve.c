@@ -131,6 +131,7 @@ static triage_status lock_in(server *s, const tri_source *reference, const char 
     if (strcmp(info->backend, "host") != 0 || s->locked_in || !cache)
         return TRIAGE_OK;
     TRI_TRY(tri_compile(&image, info->target, reference, cache));
+    tri_device_settle(s->device);
     s->locked_in = true;
     tri_confine_environment();
     tri_confine_files((const char *const[]){cache, NULL}, NULL);

@@ -108,6 +108,7 @@ const tri_device_backend tri_host_backend = {
     .flush = tri_host_flush,
     .synchronize = synchronize,
     .circumstances = circumstances,
+    .settle = tri_host_settle,
     .load = tri_host_load,
     .unload = tri_host_unload,
     .launch = tri_host_launch,

@@ -13,6 +13,8 @@ typedef struct tri_host_device {
 } tri_host_device;
 
 triage_status tri_host_describe(tri_device_info *out);
+/* See openmp.c. */
+void tri_host_settle(tri_device *device);
 /* By /proc/self/cgroup and what is below /sys/fs/cgroup, of either version; 0: no limit, or none that can be read. */
 double tri_host_cpu_quota(const char *groups, const char *root);
 
