@@ -85,7 +85,7 @@ typedef struct triage_context_options {
     const char *data_dir;   /* templates/ and tuner/ read from here; NULL: those built in */
     const char *space_path; /* a space file of your own; NULL: the operation's built-in one */
     triage_log_fn log;      /* NULL: silent */
-    void *log_user;
+    void *log_user;         /* given to log */
     const char
         *local_db_path; /* version 2. With a postgresql:// db_path: the file that is kept in step with that
                                 * server; NULL: .local/share/triage/triage.db in the user's home folder, which
@@ -160,15 +160,15 @@ typedef enum triage_memory { TRIAGE_MEMORY_HOST = 0, TRIAGE_MEMORY_DEVICE = 1 } 
  * row_ptr [rows/block_rows + 1], col_idx [nnzb] ascending and unique within a block row,
  * values [nnzb][block_rows][block_cols] of dtype. */
 typedef struct triage_bsr_desc {
-    uint32_t version; /* TRIAGE_BSR_DESC_VERSION */
-    triage_dtype dtype;
+    uint32_t version;               /* TRIAGE_BSR_DESC_VERSION */
+    triage_dtype dtype;             /* of the values */
     int64_t rows, cols;             /* elements; multiples of the block; 1 .. 2^31-1 */
     int32_t block_rows, block_cols; /* elements; 1 .. 1024 */
     int64_t nnzb;                   /* stored blocks; 0 .. 2^31-1 */
     triage_memory memory;           /* where the three arrays are */
-    const int32_t *row_ptr;
-    const int32_t *col_idx;
-    const void *values; /* device: 16-byte aligned */
+    const int32_t *row_ptr;         /* [rows/block_rows + 1] */
+    const int32_t *col_idx;         /* [nnzb] */
+    const void *values;             /* device: 16-byte aligned */
 } triage_bsr_desc;
 
 #define TRIAGE_BSR_DESC_VERSION 1u
@@ -198,15 +198,15 @@ typedef struct triage_dense {
     void *data; /* 16-byte aligned */
     int64_t rows, cols,
         ld; /* cols may be 0, then data may be NULL. ld: at least the length of a row (column), at most 2^31-1 */
-    triage_dtype dtype;
-    triage_layout layout;
+    triage_dtype dtype;   /* of the elements */
+    triage_layout layout; /* which of rows and columns lie next to one another */
 } triage_dense;
 
 /* Optional parts of a product; pass NULL for none. */
 typedef struct triage_epilogue {
-    uint32_t version; /* TRIAGE_EPILOGUE_VERSION */
-    const void *bias; /* [rows of C] in C's type, device memory, or NULL */
-    triage_activation activation;
+    uint32_t version;             /* TRIAGE_EPILOGUE_VERSION */
+    const void *bias;             /* [rows of C] in C's type, device memory, or NULL */
+    triage_activation activation; /* after the bias */
     /* e4m3 only, device memory, 4-byte aligned; what A and B are multiplied with. NULL: 1. The numbers are read
      * when the kernel runs, so they may be computed on the stream before it. */
     const float *scale_a;  /* [1], or [nnzb] in the order of the blocks if scale_a_per_block */
@@ -257,10 +257,10 @@ typedef enum triage_source {
 /* What a call with the same arguments runs. Callers with version 1 get the fields up to expected_loss, as
  * before; the rest came with version 2. */
 typedef struct triage_choice {
-    uint32_t version; /* TRIAGE_CHOICE_VERSION, or 1 */
-    triage_source source;
-    char kernel[64];  /* e.g. "wgmma" */
-    char config[512]; /* e.g. "wgmma tile_n=256 stages=4" */
+    uint32_t version;     /* TRIAGE_CHOICE_VERSION, or 1 */
+    triage_source source; /* where the kernel is known from */
+    char kernel[64];      /* e.g. "wgmma" */
+    char config[512];     /* e.g. "wgmma tile_n=256 stages=4" */
     /* nearest: the problem that it was tuned for, then " on " and the device's key if it was another device of this
      * architecture; else "". A key that does not fit ends in "..." before the device */
     char donor[256];
@@ -355,6 +355,7 @@ typedef struct triage_block_lists {
 
 #define TRIAGE_OPEN (-1) /* a side of a window */
 
+/* What stays from call to call: types, sizes, the kind of mask. */
 typedef struct triage_attention_desc {
     uint32_t version; /* TRIAGE_ATTENTION_DESC_VERSION */
     triage_dtype
@@ -364,12 +365,12 @@ typedef struct triage_attention_desc {
     int64_t heads_q, heads_kv;    /* heads_q a multiple of heads_kv */
     int64_t max_q, max_k;         /* rows of the longest sequence, 0 .. 2^31-1 */
     int32_t head_dim, head_dim_v; /* of Q and K; of V and O; 1 .. 256 */
-    triage_mask mask;
-    int32_t left, right; /* TRIAGE_MASK_WINDOW: keys beside a query's own place, or TRIAGE_OPEN */
-    float scale;         /* above 0; 0: 1 / sqrt(head_dim) */
-    float softcap;       /* above 0: score = softcap * tanh(score / softcap); 0: none */
-    int32_t lse;         /* not 0: calls want the log-sum-exp */
-    triage_lengths lengths;
+    triage_mask mask;             /* by the places of query and key */
+    int32_t left, right;          /* TRIAGE_MASK_WINDOW: keys beside a query's own place, or TRIAGE_OPEN */
+    float scale;                  /* above 0; 0: 1 / sqrt(head_dim) */
+    float softcap;                /* above 0: score = softcap * tanh(score / softcap); 0: none */
+    int32_t lse;                  /* not 0: calls want the log-sum-exp */
+    triage_lengths lengths;       /* how long sequences are */
     int32_t page_size; /* TRIAGE_LENGTHS_CACHE: keys of a page, 1 or more; 0: the cache is contiguous */
     int32_t
         splits; /* 1 .. 256: a row's keys are cut in so many pieces by its own length alone, and its kernel is
@@ -415,13 +416,14 @@ typedef struct triage_tensor {
 typedef struct triage_device_lists {
     const int32_t *count; /* [rows] */
     const int32_t *cols;  /* [rows][capacity] */
-    int64_t capacity;
+    int64_t capacity;     /* entries of a row */
 } triage_device_lists;
 
+/* The tensors of one call, with lengths, pages and device lists where the attention has them. */
 typedef struct triage_attention_call {
-    uint32_t version;  /* TRIAGE_ATTENTION_CALL_VERSION */
-    uint32_t reserved; /* 0 */
-    triage_tensor q, k, v, o;
+    uint32_t version;                         /* TRIAGE_ATTENTION_CALL_VERSION */
+    uint32_t reserved;                        /* 0 */
+    triage_tensor q, k, v, o;                 /* Q, K, V of in_type, O of out_type */
     triage_tensor lse;                        /* float; with desc.lse */
     const float *scale_q, *scale_k, *scale_v; /* e4m3: [batch][heads_kv], not negative, or NULL: 1 */
     const int32_t *cu_q, *cu_k; /* TRIAGE_LENGTHS_OFFSETS: [batch + 1], from 0 up to rows_q, rows_k */
@@ -468,14 +470,15 @@ TRIAGE_API triage_status triage_attention_choice(triage_choice *out, const triag
  *
  * The attention has mask_rows, mask_cols, lists_memory DEVICE, lists for each sequence, of q or KV heads, and dense
  * lengths; its density is best set to about top / KV blocks. */
+/* Where the lists of triage_attention_select go. */
 typedef struct triage_selection {
     uint32_t version; /* TRIAGE_SELECTION_VERSION */
     int32_t
         top; /* 1 .. capacity, and at least the blocks of a row's diagonal: 1 where mask_rows is mask_cols and
                        * max_k - max_q a multiple of it, else up to mask_rows / mask_cols + 1 */
-    int32_t *count; /* [rows], written. Device memory, as are all pointers */
-    int32_t *cols;  /* [rows][capacity], written: the first count[row] of each row */
-    int64_t capacity;
+    int32_t *count;   /* [rows], written. Device memory, as are all pointers */
+    int32_t *cols;    /* [rows][capacity], written: the first count[row] of each row */
+    int64_t capacity; /* entries of a row */
     void *
         workspace; /* triage_attention_select_bytes() of them, 4-byte aligned; one launch at a time uses it */
 } triage_selection;

@@ -2,7 +2,7 @@
 # Builds with warnings as errors and runs every test that this machine can run.
 #
 #   sh tests/run.sh            everything
-#   sh tests/run.sh NAME...    only those steps: format rooms tables build tidy unit postgres asan unit-asan
+#   sh tests/run.sh NAME...    only those steps: format rooms tables reference build tidy unit postgres asan unit-asan
 #                              compile sanitize install torch wheel
 #
 # Each step installs what it needs and is missing. GPU tests say "skipped: no CUDA device" when there is none. A step
@@ -80,6 +80,14 @@ check_tables() {
     python3 docs/tables.py --check
 }
 
+# The reference of the C API: what the header does not say, or says wrong, is an error.
+check_reference() {
+    need_packages python3 doxygen
+    mkdir -p build
+    doxygen docs/Doxyfile
+    echo "$(ls build/reference/*.html | wc -l) files"
+}
+
 # build PRESET
 build() {
     need_packages $build_packages libcmocka-dev libpq-dev
@@ -131,6 +139,7 @@ check_torch() {
     export PYTHONPATH="$PWD/python" TRIAGE_KERNELS_LIB="$PWD/build/lib" OMP_WAIT_POLICY=passive
     "$torch_python" -W ignore -m unittest discover tests/torch
     "$torch_python" -W ignore examples/llama_validation.py
+    "$torch_python" tests/docs/test_docs.py build --python
 }
 
 # The wheel compiles the library once more: by hand, or where its build changes.
@@ -144,6 +153,7 @@ check_wheel() {
 step format check_format
 step rooms sh tests/check_rooms.sh
 step tables check_tables
+step reference check_reference
 step build build default
 step tidy check_tidy
 step unit run_tests build

@@ -43,14 +43,22 @@ static void label(FILE *out, double x, double y, const char *anchor, const char 
     fputs("</text>", out);
 }
 
+static int powers(const scale *s, double base) {
+    return (int)(log(s->high / s->low) / log(base) + 0.5);
+}
+
 static void grid_lines(FILE *out, const scale *x, const scale *y, double x_base, double y_base) {
     char text[24];
-    for (double v = x->low; v <= x->high * 1.001; v *= x_base) {
+    for (int i = 0; i <= powers(x, x_base); i++) {
+        const double v = x->low * pow(x_base, i);
         fprintf(out, "<path d=\"M%.1f %dV%d\" stroke=\"#d1d9e0\"/>", place(x, v), TOP, BOTTOM);
         snprintf(text, sizeof text, "%g", v);
         label(out, place(x, v), BOTTOM + 18, "middle", text);
     }
-    for (double v = y->low; v <= y->high * 1.001; v *= y_base) {
+    for (int i = 0; i <= powers(y, y_base); i++) {
+        const double v = y->low * pow(y_base, i);
+        if (v > y->high * 1.001)
+            break;
         fprintf(out, "<path d=\"M%d %.1fH%d\" stroke=\"#d1d9e0\"/>", LEFT, place(y, v), RIGHT);
         snprintf(text, sizeof text, "%g", v);
         label(out, LEFT - 4, place(y, v) + 4, "end", text);
