@@ -101,14 +101,21 @@ done:
     return status;
 }
 
+triage_status tri_refuse_capture(const triage_context *context, void *stream, const char *what,
+                                 const char *prepare_first) {
+    if (!tri_device_is_capturing(context->device, stream))
+        return TRIAGE_OK;
+    return tri_fail(TRIAGE_E_CAPTURE, "a first %s cannot be captured in a graph: call %s before", what,
+                    prepare_first);
+}
+
 triage_status tri_plan_make(tri_plan **out, tri_caller *caller, const tri_call_kind *kind, void *stream) {
     const tri_problem *chosen_by = kind->chosen_by ? kind->chosen_by : &kind->problem;
     const tri_loaded *loaded = NULL;
     *out = NULL;
-    if (tri_device_is_capturing(caller->context->device, stream))
-        return tri_fail(TRIAGE_E_CAPTURE, "a first call cannot be captured in a graph: call %s before",
-                        caller->type->prepare_first);
-    triage_status status = tri_loaded_for(&loaded, caller->context, &kind->problem, chosen_by, kind->variant);
+    triage_status status = tri_refuse_capture(caller->context, stream, "call", caller->type->prepare_first);
+    if (status == TRIAGE_OK)
+        status = tri_loaded_for(&loaded, caller->context, &kind->problem, chosen_by, kind->variant);
     if (status != TRIAGE_OK)
         return status;
     pthread_mutex_lock(&caller->lock);

@@ -115,6 +115,11 @@ typedef struct tri_call_kind {
     uint64_t variant;             /* as tri_loaded_for takes it */
 } tri_call_kind;
 
+/* TRIAGE_E_CAPTURE while the stream is captured, which is left as it was. what: "call"; prepare_first: the public function that
+ * makes all ready before. */
+triage_status tri_refuse_capture(const triage_context *context, void *stream, const char *what,
+                                 const char *prepare_first);
+
 /* The published plan, or NULL. Lock-free. */
 tri_plan *tri_plan_find(const tri_caller *caller, uint64_t key, const void *stream);
 /* Makes and publishes the plan, unless another thread has just done so. Compiles, allocates, synchronises.

@@ -1,4 +1,4 @@
-/* Element types: names, sizes, single values; and the names of layouts and activations. */
+/* Element types: names, sizes, single values; and the names of layouts. */
 #include "base/dtype.h"
 #include "base/convert.h"
 
@@ -6,7 +6,6 @@
 
 static const char *const dtype_names[] = {"f32", "f16", "bf16", "e4m3"};
 static const char *const layout_names[] = {"row", "col"};
-static const char *const activation_names[] = {"none", "relu", "gelu", "silu"};
 
 #define NAME_OF(names, value)                                                                                \
     ((unsigned)(value) < sizeof(names) / sizeof(names)[0] ? (names)[(unsigned)(value)] : "?")
@@ -17,10 +16,6 @@ const char *tri_dtype_name(triage_dtype dtype) {
 
 const char *tri_layout_name(triage_layout layout) {
     return NAME_OF(layout_names, layout);
-}
-
-const char *tri_activation_name(triage_activation activation) {
-    return NAME_OF(activation_names, activation);
 }
 
 triage_status tri_dtype_parse(triage_dtype *out, const char *name) {

@@ -199,9 +199,10 @@ static triage_status selector_of(tri_attention_selector **out, const triage_atte
     *out = atomic_load_explicit(&attention->selector, memory_order_acquire);
     if (*out)
         return TRIAGE_OK;
-    if (tri_device_is_capturing(attention->context->device, (void *)stream))
-        return tri_fail(TRIAGE_E_CAPTURE, "a first selection cannot be captured in a graph: call "
-                                          "triage_attention_select_prepare before");
+    status = tri_refuse_capture(attention->context, (void *)stream, "selection",
+                                "triage_attention_select_prepare");
+    if (status != TRIAGE_OK)
+        return status;
     pthread_mutex_lock(&attention->selector_lock);
     *out = atomic_load_explicit(&attention->selector, memory_order_relaxed);
     if (!*out)

@@ -107,14 +107,9 @@ static triage_status parse_epilogue(tri_bsr_problem *out, const tri_cli_problem_
     out->bias = bias && strcmp(bias, "yes") == 0;
     if (bias && !out->bias && strcmp(bias, "no") != 0)
         return tri_cli_usage("--bias %.32s is not one of yes, no", bias);
-    for (int i = TRIAGE_ACT_NONE; activation && i <= TRIAGE_ACT_SILU; i++) {
-        if (strcmp(activation, tri_activation_name((triage_activation)i)) == 0) {
-            out->activation = (triage_activation)i;
-            return TRIAGE_OK;
-        }
-    }
-    return activation ? tri_cli_usage("--activation %.32s is not one of none, relu, gelu, silu", activation)
-                      : TRIAGE_OK;
+    return !activation || tri_activation_find(&out->activation, activation)
+               ? TRIAGE_OK
+               : tri_cli_usage("--activation %.32s is not one of none, relu, gelu, silu", activation);
 }
 
 static triage_status check_combination(const tri_cli_problem_options *options) {

@@ -126,6 +126,9 @@ double tri_attention_flops(const tri_attention_problem *problem);
 double tri_attention_dense_flops(const tri_attention_problem *problem); /* as if every query saw every key */
 /* The fewest bytes that must move: Q read and O written once, K and V once for each KV head, and the lists. */
 double tri_attention_bytes(const tri_attention_problem *problem);
+/* The table's. */
+void tri_attention_least_work(tri_least_work *out, const tri_problem *problem);
+double tri_attention_host_bytes(const tri_problem *problem);
 
 /* tri_operation.distance_squares: shape is sq, sk, d, heads and batch; sparsity the density of the blocks and the width of
  * the window; pattern that of the lists; the last one lse, splits and the size of pages. */

@@ -51,27 +51,6 @@ static double bytes(const tri_problem *problem) {
     return tri_attention_bytes(tri_attention(problem));
 }
 
-/* Which pairs lists leave is not in the key: then only what must be written and read counts. */
-static void least_work(tri_least_work *out, const tri_problem *of) {
-    const tri_attention_problem *p = tri_attention(of);
-    double queries = (double)p->queries * (double)p->heads_q, keys = (double)p->keys * (double)p->heads_kv;
-    double in = (double)tri_dtype_size(p->in_type);
-    bool lists = p->mask.rows > 0, window = p->band == TRI_BAND_WINDOW;
-    *out = (tri_least_work){.dtype = p->in_type,
-                            .flops = lists ? 0 : tri_attention_flops(p),
-                            .input_bytes =
-                                queries * p->d * in + (lists || window ? 0 : keys * (p->d + p->dv) * in),
-                            .output_bytes = queries * p->dv * (double)tri_dtype_size(p->out_type)};
-}
-
-/* Inputs, and the results of the plain kernel, of the candidate and of its first run. */
-static double host_bytes(const tri_problem *of) {
-    const tri_attention_problem *p = tri_attention(of);
-    double o = (double)p->queries * (double)p->heads_q * p->dv * (double)tri_dtype_size(p->out_type);
-    double bits = p->mask.bits ? tri_attention_bytes(p) / 8 : 0;
-    return tri_attention_bytes(p) + (double)(2 + tri_attention_cases(p)) * o + bits;
-}
-
 /* ---- what a space sees ---- */
 
 static const char *lengths_name(const tri_attention_problem *p) {
@@ -152,8 +131,8 @@ const tri_operation tri_op_attention = {
     .flops = flops,
     .dense_flops = dense_flops,
     .bytes = bytes,
-    .least_work = least_work,
-    .host_bytes = host_bytes,
+    .least_work = tri_attention_least_work,
+    .host_bytes = tri_attention_host_bytes,
     .fields = fields,
     .launch_fields = launch_fields,
     .maps = {{"map_q", 3, 4}, {"map_k", 3, 4}, {"map_v", 3, 4}, {"map_o", 3, 4}},

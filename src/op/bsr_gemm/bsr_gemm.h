@@ -62,6 +62,10 @@ int64_t tri_bsr_blocks(const tri_bsr_problem *problem); /* stored or not */
 size_t tri_bsr_scales(const tri_problem *problem);
 
 /* The table's, in problem.c. */
+/* "none", "relu", ...; "?" for what is none of them. False: there is none of that name. */
+const char *tri_activation_name(triage_activation activation);
+bool tri_activation_find(triage_activation *out, const char *name);
+
 double tri_bsr_flops(const tri_problem *problem);       /* 2 nnzb block_m block_k n */
 double tri_bsr_dense_flops(const tri_problem *problem); /* 2 m n k */
 /* A's values and indices once, the rows of B that are used (all), C written. */

@@ -52,12 +52,9 @@ static triage_status parse_layout(triage_layout *out, const char *word) {
 }
 
 static triage_status parse_activation(triage_activation *out, const char *word) {
-    for (int i = TRIAGE_ACT_NONE; i <= TRIAGE_ACT_SILU; i++)
-        if (strcmp(word, tri_activation_name((triage_activation)i)) == 0) {
-            *out = (triage_activation)i;
-            return TRIAGE_OK;
-        }
-    return tri_fail(TRIAGE_E_DATA, "problem key: '%s' is not an activation", word);
+    return tri_activation_find(out, word)
+               ? TRIAGE_OK
+               : tri_fail(TRIAGE_E_DATA, "problem key: '%s' is not an activation", word);
 }
 
 static triage_status parse_field(int64_t *out, char **rest, const char *name) {
