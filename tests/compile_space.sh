@@ -80,13 +80,10 @@ for on_target in sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a; do
     attend "$on_target" 2,32,32,4096,4096,64 --dtype f16 $many
     attend "$on_target" 64,32,8,1,4096,128 --dtype bf16 --lengths cache $many
 done
-for block in 16 64; do # the gradient's product, in both layouts
-    for target in sm_80 sm_90a sm_100a sm_120a; do
-        compile_for "$target" --op bsr_sddmm --shape 4096,4096,4096 --sparsity 0.9 --block "$block" --dtype f16 $few
-    done
-done
-for target in sm_86 sm_89 sm_90a; do
-    compile_for "$target" --op bsr_sddmm --shape 4096,4096,4096 --sparsity 0.9 --block 128 --dtype bf16 --layout col $one
+for of in sm_80:16:row sm_86:128:col sm_89:64:row sm_90a:32:row sm_90a:128:col sm_100a:16:col sm_120a:64:col; do
+    target=${of%%:*} block=${of#*:} layout=${of##*:} # the gradient of the weight
+    compile_for "$target" --op bsr_sddmm --shape 4096,4096,4096 --sparsity 0.9 --block "${block%:*}" --layout "$layout" \
+        --dtype f16 $one
 done
 attend sm_90a 2,8,8,4096,4096,256 --dtype bf16 $few
 for options in "--mask window:1024,0" "--softcap 30" "--lengths varlen --mask causal" "--dtype e4m3" \

@@ -419,6 +419,72 @@ void op_bsr_mm(torch_cell *stack, uint64_t arguments, uint64_t results) {
     finish(&p, stack, done, true);
 }
 
+/* ---- the gradient of the values ---- */
+
+typedef struct sampled {
+    matrix_operands m;
+    operand grad, x, d; /* d: the result */
+} sampled;
+
+static bool check_sampled(const sampled *s) {
+    return require_dim(&s->x, 1, MOST_DIMS) && require_dim(&s->grad, 1, MOST_DIMS) &&
+           check_matrix(&s->m, &s->x) && require_device(&s->grad, &s->x) &&
+           require_type(&s->x, s->m.values.type, ", the type of values") &&
+           require_type(&s->grad, s->m.values.type, ", the type of values") &&
+           require_size(&s->x, s->x.dim - 1, s->m.cols, "the columns of the matrix") &&
+           require_size(&s->grad, s->grad.dim - 1, rows_of(&s->m), "the rows of the matrix");
+}
+
+static bool launch_sampled(const sampled *s) {
+    triage_dense x, grad;
+    void *stream = NULL;
+    if (!rows_as_matrix(&x, &s->x) || !rows_as_matrix(&grad, &s->grad) || !stream_of(&stream, &s->x))
+        return false;
+    if (x.rows != grad.rows)
+        return fail("x has %" PRId64 " rows; must be %" PRId64 ", the rows of the gradient", x.rows,
+                    grad.rows);
+    const triage_dense right = transposed(&x), left = transposed(&grad);
+    triage_context *context = context_of(&s->x);
+    kept *of = context ? matrix_of(context, &s->m) : NULL;
+    if (!of)
+        return false;
+    const matrix *w = of->value;
+    bool done =
+        succeeded(triage_bsr_sddmm(context, 1, &left, &right, 0, w->handle, s->d.data, right.dtype, stream));
+    kept_give_back(&matrices, of);
+    return done;
+}
+
+/* Without blocks there is nothing to compute; without rows the callers have zeros (triage wants one row at least). */
+static bool run_sampled(sampled *s) {
+    const int64_t *sizes = s->m.values.sizes;
+    const int64_t strides[] = {sizes[1] * sizes[2], sizes[2], 1};
+    if (!operand_make(&s->d, "the result", &s->x, s->x.type, 3, sizes, strides))
+        return false;
+    return operand_count(&s->d) == 0 || launch_sampled(s);
+}
+
+/* (grad, x, row_ptr, col_idx, values, cols) -> the stored blocks of grad^T x */
+void op_bsr_sddmm(torch_cell *stack, uint64_t arguments, uint64_t results) {
+    sampled s = {0};
+    (void)arguments, (void)results;
+    forget_failure();
+    bool done = operand_take(&s.grad, "grad", stack[0]);
+    done = operand_take(&s.x, "x", stack[1]) && done;
+    done = take_matrix_operands(&s.m, stack + 2) && done;
+    done = done && check_sampled(&s) && run_sampled(&s);
+    if (done) {
+        stack[0] = (torch_cell)(uintptr_t)s.d.handle;
+        s.d.handle = NULL;
+    }
+    release_matrix_operands(&s.m);
+    operand_release(&s.grad);
+    operand_release(&s.x);
+    operand_release(&s.d);
+    if (!done)
+        throw_failure();
+}
+
 static float as_factor(torch_cell cell) {
     double number;
     memcpy(&number, &cell, sizeof number);

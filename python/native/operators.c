@@ -26,6 +26,7 @@ static const struct {
      ", Tensor b, Tensor? bias, str activation, Tensor? a_scale, Tensor? b_scale, float alpha, "
      "float beta, Tensor(a!) out) -> ()",
      op_bsr_mm_out},
+    {"bsr_sddmm", "bsr_sddmm(Tensor grad, Tensor x, " MATRIX ") -> Tensor", op_bsr_sddmm},
     {"attention", "attention(" QKV ", " MASK ") -> (Tensor, Tensor)", op_attention},
     {"attention_varlen",
      "attention_varlen(" QKV ", Tensor cu_q, Tensor cu_k, int max_q, int max_k, " MASK

@@ -1,15 +1,15 @@
 """What torch knows of the operators beside their kernels: fake ones for tracing, gradients, autocast.
 
-torch.ops.triage has bsr_linear, bsr_mm, bsr_mm_out, and for their gradients bsr_linear_grad_x (the transposed product) and
-bsr_sddmm (the product of two dense matrices, on the stored blocks only). The last two are made of what is there: the first of
-triage's own product with a transposed copy of the matrix, the second of torch.bmm on the blocks that it gathers.
+torch.ops.triage has bsr_linear, bsr_mm, bsr_mm_out, and for their gradients bsr_sddmm (the product of two dense matrices, on the
+stored blocks only) and bsr_linear_grad_x (the transposed product). The last is made of what is there: of triage's own product
+with a transposed copy of the matrix.
 """
 from typing import Any, Callable, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from ._matrix import block_rows, transpose_pattern
+from ._matrix import transpose_pattern
 from ._native import TriageError
 
 ops = torch.ops.triage
@@ -89,28 +89,11 @@ def _(grad, row_ptr, col_idx, values, cols):
     return grad.new_empty((*grad.shape[:-1], cols))
 
 
-GATHERED_BYTES = 64 << 20  # of the blocks that bsr_sddmm multiplies at a time
-
-
-@torch.library.custom_op("triage::bsr_sddmm", mutates_args=())
-def bsr_sddmm(a: Tensor, b: Tensor, row_ptr: Tensor, col_idx: Tensor, block_rows_: int, block_cols: int) -> Tensor:
-    """The stored blocks of a^T b, for a [tokens, rows] and b [tokens, cols]: [blocks, block_rows_, block_cols]."""
-    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
-    tokens, nnzb = a.shape[0], col_idx.numel()
-    left = a.reshape(tokens, -1, block_rows_).permute(1, 2, 0)
-    right = b.reshape(tokens, -1, block_cols).permute(1, 0, 2)
-    rows, cols = block_rows(row_ptr), col_idx.long()
-    out = a.new_zeros(nnzb, block_rows_, block_cols)
-    step = max(1, GATHERED_BYTES // max(1, tokens * (block_rows_ + block_cols) * a.element_size()))
-    for at in range(0, nnzb if tokens else 0, step):
-        part = slice(at, min(at + step, nnzb))
-        torch.bmm(left[rows[part]], right[cols[part]], out=out[part])
-    return out
-
-
-@bsr_sddmm.register_fake
-def _(a, b, row_ptr, col_idx, block_rows_, block_cols):
-    return a.new_empty(col_idx.shape[0], block_rows_, block_cols)
+@torch.library.register_fake("triage::bsr_sddmm")
+def _(grad, x, row_ptr, col_idx, values, cols):
+    _check_fake(row_ptr, col_idx, values)
+    torch._check(x.shape[-1] == cols, lambda: f"triage: x has {x.shape[-1]} columns; must be {cols}")
+    return torch.empty_like(values, memory_format=torch.contiguous_format)
 
 
 # ---- gradients ----
@@ -131,6 +114,13 @@ def _setup(ctx, x, row_ptr, col_idx, values, cols, bias, activation, scales) -> 
     ctx.cols, ctx.activation = cols, activation
 
 
+def _values_gradient(grad: Tensor, x: Tensor, row_ptr: Tensor, col_idx: Tensor, values: Tensor, cols: int) -> Tensor:
+    """A sum over no tokens is 0."""
+    if x.numel() == 0:
+        return torch.zeros_like(values)
+    return ops.bsr_sddmm.default(grad, x.contiguous(), row_ptr, col_idx, values, cols)
+
+
 def _gradients(ctx, grad: Tensor, x: Tensor, saved: Tuple[Any, ...]) -> Tuple[Optional[Tensor], Optional[Tensor], Optional[Tensor]]:
     """Of x [..., cols], of values, of bias, for grad [..., rows]."""
     row_ptr, col_idx, values, bias = saved
@@ -140,7 +130,7 @@ def _gradients(ctx, grad: Tensor, x: Tensor, saved: Tuple[Any, ...]) -> Tuple[Op
     grad = _before_activation(ctx, grad, lambda: ops.bsr_linear.default(x, row_ptr, col_idx, values, ctx.cols, bias))
     grad = grad.to(values.dtype).contiguous()
     grad_x = ops.bsr_linear_grad_x(grad, row_ptr, col_idx, values, ctx.cols) if needs_x else None
-    grad_values = (ops.bsr_sddmm(grad, x, row_ptr, col_idx, values.shape[1], values.shape[2]) if needs_values else None)
+    grad_values = _values_gradient(grad, x, row_ptr, col_idx, values, ctx.cols) if needs_values else None
     grad_bias = grad.reshape(-1, grad.shape[-1]).sum(0) if needs_bias else None
     return grad_x, grad_values, grad_bias
 
@@ -175,6 +165,11 @@ def _backward_mm(ctx, grad):
     return None, None, grad_values, None, None if grad_x is None else grad_x.t(), grad_bias, None, None, None, None
 
 
+def _no_second(ctx, grad):
+    raise TriageError("a second derivative is asked of a product; triage has first ones only")
+
+
+torch.library.register_autograd("triage::bsr_sddmm", _no_second)
 torch.library.register_autograd("triage::bsr_linear", _backward_linear, setup_context=_setup_linear)
 torch.library.register_autograd("triage::bsr_mm", _backward_mm, setup_context=_setup_mm)
 

@@ -166,7 +166,7 @@ class Tracing(Case):
         torch.library.opcheck(ops.bsr_mm.default, (row_ptr, col_idx, values, cols, tokens(64, 4), bias))
         flat = tokens(3, 32)
         torch.library.opcheck(ops.bsr_linear_grad_x.default, (flat, row_ptr, col_idx, values.detach(), cols))
-        torch.library.opcheck(ops.bsr_sddmm.default, (flat, x.detach(), row_ptr, col_idx, 16, 16))
+        torch.library.opcheck(ops.bsr_sddmm.default, (flat, x.detach(), row_ptr, col_idx, values.detach(), cols))
 
     def test_compile(self):
         w = matrix()
