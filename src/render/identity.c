@@ -17,40 +17,61 @@
 
 typedef struct view {
     tri_text tokens;
-    bool shows_layout;
+    bool shows_layout, shows_spaces;
 } view;
 
-/* Each token with its kind before it and a NUL, which no token has, after it. */
-static triage_status see(view *out, const char *text) {
+/* Each token with its kind before it and a NUL, which no token has, after it; with_spaces: and a blank before that where
+ * there is white space. */
+static triage_status see(view *out, const char *text, bool with_spaces) {
     triage_status status = TRIAGE_OK;
     tri_token_reader reader = {.at = text};
     for (;;) {
         TRI_TRY(tri_token_next(&reader));
         if (reader.kind == TRI_TOKEN_END)
             break;
-        const char kind = (char)('0' + reader.kind);
-        TRI_TRY(tri_text_append(&out->tokens, &kind, 1));
+        const char head[] = {' ', (char)('0' + reader.kind)};
+        const size_t skip = !(with_spaces && reader.spaced);
+        TRI_TRY(tri_text_append(&out->tokens, head + skip, sizeof head - skip));
         TRI_TRY(tri_text_append(&out->tokens, reader.token.data, reader.token.size + 1));
     }
     out->shows_layout = reader.shows_layout;
+    out->shows_spaces = reader.shows_spaces;
 done:
     tri_text_free(&reader.token);
     return status;
 }
 
+/* A text whose tokens show where it has white space is seen with it. */
+static triage_status see_all(view *views, const char *const *texts, size_t count) {
+    triage_status status = TRIAGE_OK;
+    bool shows_spaces = false;
+    for (size_t i = 0; i < count; i++) {
+        TRI_TRY(see(&views[i], texts[i], false));
+        shows_spaces = shows_spaces || views[i].shows_spaces;
+    }
+    for (size_t i = 0; i < count && shows_spaces; i++) {
+        tri_text_free(&views[i].tokens);
+        views[i].tokens = (tri_text)TRI_TEXT_INIT;
+        TRI_TRY(see(&views[i], texts[i], true));
+        views[i].shows_spaces = true;
+    }
+done:
+    return status;
+}
+
 static triage_status see_same(bool *same, const char *a, const char *b) {
     triage_status status = TRIAGE_OK;
-    view first = {0}, second = {0};
+    view views[2] = {0};
     *same = strcmp(a, b) == 0;
     if (*same)
         return TRIAGE_OK;
-    TRI_TRY(see(&first, a));
-    TRI_TRY(see(&second, b));
-    *same = !first.shows_layout && !second.shows_layout && first.tokens.size == second.tokens.size &&
-            (first.tokens.size == 0 || memcmp(first.tokens.data, second.tokens.data, first.tokens.size) == 0);
+    TRI_TRY(see_all(views, (const char *const[]){a, b}, 2));
+    const tri_text *first = &views[0].tokens, *second = &views[1].tokens;
+    *same = !views[0].shows_layout && !views[1].shows_layout && first->size == second->size &&
+            (first->size == 0 || memcmp(first->data, second->data, first->size) == 0);
 done:
-    tri_text_free(&first.tokens);
-    tri_text_free(&second.tokens);
+    tri_text_free(&views[0].tokens);
+    tri_text_free(&views[1].tokens);
     return status;
 }
 
@@ -128,28 +149,36 @@ done:
     return status;
 }
 
-/* A source that sees its own layout is its text. */
+/* A source that sees its own layout is its text; one that sees its spaces is its tokens with them. */
 static triage_status hash_tokens(char out[TRI_HASH_SIZE], const tri_source *source, const char *target) {
     triage_status status = TRIAGE_OK;
-    tri_piece *texts = NULL;
+    const size_t count = 1 + source->include_count;
+    tri_piece *pieces = NULL;
+    const char **texts = NULL;
     view *views = NULL;
     bool shows_layout = false;
-    TRI_TRY(tri_calloc(&texts, 1 + source->include_count, sizeof *texts));
-    TRI_TRY(tri_calloc(&views, 1 + source->include_count, sizeof *views));
-    for (size_t i = 0; i <= source->include_count; i++) {
-        TRI_TRY(see(&views[i], text_of(source, i)));
-        texts[i] = (tri_piece){views[i].tokens.data, views[i].tokens.size};
+    TRI_TRY(tri_calloc(&pieces, count, sizeof *pieces));
+    TRI_TRY(tri_calloc(&texts, count, sizeof *texts));
+    TRI_TRY(tri_calloc(&views, count, sizeof *views));
+    for (size_t i = 0; i < count; i++)
+        texts[i] = text_of(source, i);
+    TRI_TRY(see_all(views, texts, count));
+    for (size_t i = 0; i < count; i++) {
+        pieces[i] = (tri_piece){views[i].tokens.data, views[i].tokens.size};
         shows_layout = shows_layout || views[i].shows_layout;
     }
     if (shows_layout)
         TRI_TRY(hash_texts(out, "triage kernel 2, text", source, target));
+    else if (views[0].shows_spaces)
+        TRI_TRY(hash_source(out, "triage kernel 2, tokens and spaces", source, pieces, target));
     else
-        TRI_TRY(hash_source(out, "triage kernel 2, tokens", source, texts, target));
+        TRI_TRY(hash_source(out, "triage kernel 2, tokens", source, pieces, target));
 done:
-    for (size_t i = 0; views && i <= source->include_count; i++)
+    for (size_t i = 0; views && i < count; i++)
         tri_text_free(&views[i].tokens);
     free(views);
     free(texts);
+    free(pieces);
     return status;
 }
 

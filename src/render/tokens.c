@@ -228,8 +228,8 @@ static void note(tri_token_reader *r) {
     static const char *const includes[] = {"include", "include_next", "import", "embed", NULL};
     static const char *const layout[] = {"__LINE__", "__builtin_LINE", "source_location", NULL};
     const char *token = r->token.data;
-    r->shows_layout = r->shows_layout || ((*token == '_' || *token == 's') && is_one_of(token, layout)) ||
-                      (r->defines && is_hash(token));
+    r->shows_layout = r->shows_layout || ((*token == '_' || *token == 's') && is_one_of(token, layout));
+    r->shows_spaces = r->shows_spaces || (r->defines && is_hash(token));
     if (r->expected == TRI_WORD_DIRECTIVE) {
         r->defines = strcmp(token, "define") == 0;
         r->expected = r->defines                   ? TRI_WORD_MACRO
@@ -242,7 +242,7 @@ static void note(tri_token_reader *r) {
 
 static void end_directive(tri_token_reader *r) {
     r->kind = TRI_TOKEN_LINE_END;
-    r->in_directive = r->within_line = r->defines = false;
+    r->in_directive = r->within_line = r->defines = r->spaced = false; /* blanks at a line's end are none */
     r->expected = TRI_WORD_ANY;
 }
 
@@ -251,7 +251,10 @@ triage_status tri_token_next(tri_token_reader *r) {
     const bool parameters = r->expected == TRI_WORD_AFTER_MACRO && peek(r) == '(';
     r->token.size = 0;
     TRI_TRY(tri_text_append(&r->token, "", 0)); /* never NULL */
+    (void)peek(r);                              /* joined lines have nothing between them */
+    const char *const before = r->at;
     skip_space(r);
+    r->spaced = r->at != before || !r->within_line;
     if (r->in_directive && (!peek(r) || peek(r) == '\n')) {
         end_directive(r);
         goto done;

@@ -22,8 +22,10 @@ typedef struct tri_token_reader {
     const char *at; /* what is not read yet; borrowed */
     tri_text token; /* the last one, NUL-terminated; empty at an end */
     tri_token_kind kind;
-    /* The program can see how its text is laid out: it names __LINE__, or makes a string of tokens (#x). */
-    bool shows_layout;
+    bool spaced; /* white space, a comment or a line's beginning is before the token */
+    /* The program can see how its text is laid out: it names __LINE__; or where it has white space: it makes a string of
+     * tokens (#x), in which any white space is one blank. */
+    bool shows_layout, shows_spaces;
     /* private: what the place in the text means for the next token */
     bool within_line, in_directive;
     enum { TRI_WORD_ANY, TRI_WORD_DIRECTIVE, TRI_WORD_MACRO, TRI_WORD_AFTER_MACRO, TRI_WORD_HEADER } expected;

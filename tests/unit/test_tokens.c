@@ -7,7 +7,7 @@
 #include "render/tokens.h"
 
 /* The tokens joined by '|'; a directive's # is "[#]", its end "[end]", a macro's parenthesis "[(]". */
-static char *spell(const char *text, bool *shows_layout) {
+static char *spell(const char *text, tri_token_reader *end) {
     tri_token_reader reader = {.at = text};
     tri_text out = TRI_TEXT_INIT;
     must(tri_text_append(&out, "", 0));
@@ -22,9 +22,9 @@ static char *spell(const char *text, bool *shows_layout) {
         else
             must(tri_text_format(&out, reader.kind == TRI_TOKEN_CODE ? "%s" : "[%s]", reader.token.data));
     }
-    if (shows_layout)
-        *shows_layout = reader.shows_layout;
     tri_text_free(&reader.token);
+    if (end)
+        *end = reader;
     return out.data;
 }
 
@@ -110,17 +110,38 @@ static void layout(void **state) {
     (void)state;
     static const struct {
         const char *text;
-        bool shows;
+        bool layout, spaces;
     } cases[] = {
-        {"int x = 1;", false},         {"#define f(x) a##x\n", false},  {"#define f(x) #x\n", true},
-        {"int x = __LINE__;", true},   {"#define f(x) g(# x)\n", true}, {"// __LINE__\n", false},
-        {"\"__LINE__\" \"#\"", false}, {"#pragma once\n", false},       {"#define f(x) %:x\n", true},
+        {"int x = 1;", false, false},
+        {"#define f(x) a##x\n", false, false},
+        {"#define f(x) #x\n", false, true},
+        {"int x = __LINE__;", true, false},
+        {"#define f(x) g(# x)\n", false, true},
+        {"// __LINE__\n", false, false},
+        {"\"__LINE__\" \"#\"", false, false},
+        {"#pragma once\n", false, false},
+        {"#define f(x) %:x\n__LINE__", true, true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        bool shows;
-        free(spell(cases[i].text, &shows));
-        if (shows != cases[i].shows)
+        tri_token_reader end;
+        free(spell(cases[i].text, &end));
+        if (end.shows_layout != cases[i].layout || end.shows_spaces != cases[i].spaces)
             fail_msg("%s", cases[i].text);
+    }
+}
+
+/* What a string of tokens shows: white space or none, however much, a comment or a line's end among it. */
+static void spaces(void **state) {
+    (void)state;
+    static const char *const texts[] = {"a b+c", "a  b+c", "\t a /* x */b+c // y", "\n\na\nb+\\\nc"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        static const bool spaced[] = {true, true, false, false};
+        tri_token_reader reader = {.at = texts[i]};
+        for (size_t t = 0; t < sizeof spaced; t++) {
+            must(tri_token_next(&reader));
+            assert_int_equal(reader.spaced, spaced[t]);
+        }
+        tri_text_free(&reader.token);
     }
 }
 
@@ -157,9 +178,9 @@ static void anything_ends(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(code),           cmocka_unit_test(comments),      cmocka_unit_test(literals),
-        cmocka_unit_test(raw_strings),    cmocka_unit_test(directives),    cmocka_unit_test(layout),
-        cmocka_unit_test(the_end_is_one), cmocka_unit_test(anything_ends),
+        cmocka_unit_test(code),        cmocka_unit_test(comments),       cmocka_unit_test(literals),
+        cmocka_unit_test(raw_strings), cmocka_unit_test(directives),     cmocka_unit_test(layout),
+        cmocka_unit_test(spaces),      cmocka_unit_test(the_end_is_one), cmocka_unit_test(anything_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,24 +180,26 @@ return triage.kernel {
    end,
    spill_limit = 64, -- bytes: scalars from around the loop, where S, P and O fill the registers
    default = {
-      -- measured best on an H200: heads of up to 64; up to 128; wider ones
+      -- measured best on an H200 (docs/results/2026-12-01-h200-attention-tuned.json): heads of up to 64; up to 128; of 192; wider ones
       default(192, 128, 2, 2, 1, 0, 1, -1, 0, 0),
       default(192, 128, 2, 2, 1, 0, 1, -1, 1, 1),
-      default(128, 128, 2, 2, 1, 0, 1, -1, 0, 0),
-      default(128, 128, 2, 2, 1, 4, 2, 0, 1, 1),
-      default(128, 128, 2, 1, 1, 4, 1, 0, 0, 0),
-      default(128, 128, 2, 1, 1, 4, 1, 0, 1, 1),
+      default(128, 128, 2, 2, 1, 2, 1, 8, 0, 0),
+      default(128, 128, 2, 2, 1, 2, 1, 8, 1, 1),
+      default(128, 128, 2, 1, 1, 2, 1, 8, 0, 0),
+      default(128, 128, 2, 1, 1, 2, 1, 8, 1, 1),
+      default(128, 64, 2, 1, 1, 2, 1, 8, 0, 0),
+      default(128, 64, 2, 1, 1, 2, 1, 8, 1, 1),
       default(128, 112, 2, 1, 1, 4, 1, 0, 0, 0),
       default(128, 112, 2, 1, 1, 4, 1, 0, 1, 1),
       default(128, 80, 2, 1, 1, 4, 1, 0, 0, 0),
       default(128, 80, 2, 1, 1, 4, 1, 0, 1, 1),
       -- block masks of 128 rows
-      default(128, 128, 2, 2, 2, 0, 1, -1, 0, 1),
-      default(128, 128, 2, 2, 2, 0, 1, -1, 1, 1),
-      default(128, 128, 2, 1, 2, 0, 1, -1, 0, 1),
-      default(128, 128, 2, 1, 2, 0, 1, -1, 1, 1),
-      default(128, 64, 2, 1, 1, 4, 1, 0, 0, 1),
-      default(128, 64, 2, 1, 1, 4, 1, 0, 1, 1),
+      default(128, 128, 2, 2, 1, 2, 1, 8, 0, 1),
+      default(128, 128, 2, 2, 1, 2, 1, 8, 1, 1),
+      default(128, 128, 2, 1, 1, 2, 1, 8, 0, 1),
+      default(128, 128, 2, 1, 1, 2, 1, 8, 1, 1),
+      default(128, 64, 2, 1, 1, 2, 1, 8, 0, 1),
+      default(128, 64, 2, 1, 1, 2, 1, 8, 1, 1),
       -- ... of 64
       default(64, 128, 2, 2, 0, 0, 1, -1, 0, 1),
       default(64, 128, 2, 2, 0, 0, 1, -1, 1, 1),
