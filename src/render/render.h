@@ -10,8 +10,9 @@
 triage_status tri_render(tri_source *out, const tri_candidate *candidate, const char *data_dir);
 
 /* The kernel's name in all evidence: a hash of what the compiler sees, that is the tokens of the text and of every
- * header that it reaches, options and target. Comments and white space do not count, unless the source can see them
- * (__LINE__, #x). "" where memory is short. */
+ * header that it reaches, options and target. Comments and white space do not count; where a macro makes a
+ * string of tokens (#x), whether there is white space between two does, and where a source can name its lines (__LINE__)
+ * its whole text does. "" where memory is short. */
 void tri_source_hash(char out[TRI_HASH_SIZE], const tri_source *source, const char *target);
 
 /* Everything in one text (headers first, as #line-marked sections), for --emit: what it prints compiles
