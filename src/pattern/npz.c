@@ -222,6 +222,10 @@ static triage_status read_sizes(tri_pattern *out, const matrix *m, const archive
             return tri_fail(TRIAGE_E_DATA, "%s: %" PRId64 " is no multiple of the block's %" PRId64, of->path,
                             sizes[i], block[i]);
     }
+    if (format_is(&m->format, "bsr")) {
+        out->file_block_rows = block[0];
+        out->file_block_cols = block[1];
+    }
     out->block_rows = sizes[0] / block[0];
     out->block_cols = sizes[1] / block[1];
     out->nnzb = (int64_t)m->indices.count;

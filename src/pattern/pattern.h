@@ -10,6 +10,8 @@ typedef struct tri_pattern {
     int64_t nnzb;
     int32_t *row_ptr; /* [block_rows + 1] */
     int32_t *col_idx; /* [nnzb], ascending within a row */
+    int64_t file_block_rows,
+        file_block_cols; /* elements of a block, where it was read from a file that says so; else 0 */
 } tri_pattern;
 
 /* Seeded random columns, the same count in every block row as evenly as nnzb =

@@ -143,11 +143,27 @@ static void a_run_says_what_the_database_knows_better(void **state) {
     free(winner);
 }
 
+/* scipy's BSR: 3 x 2 elements a block (tests/data/patterns/bsr.npz). */
+static void a_file_of_blocks_says_their_size(void **state) {
+    (void)state;
+    const char *file = TRI_SOURCE_DIR "/tests/data/patterns/bsr.npz";
+    char arguments[400];
+    snprintf(arguments, sizeof arguments, "--pattern %s --n 16 --target host --dry-run", file);
+    outcome taken = expect(0, "triage_tune", arguments);
+    drop(&taken);
+    snprintf(arguments, sizeof arguments, "--pattern %s --n 16 --block 64 --target host --dry-run", file);
+    outcome refused = expect(64, "triage_tune", arguments);
+    assert_non_null(strstr(refused.err, "has blocks of "));
+    assert_non_null(strstr(refused.err, "--block is 64x64"));
+    drop(&refused);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(list_takes_the_filters_of_a_problem),
         cmocka_unit_test(show_says_what_a_key_means),
         cmocka_unit_test(tables_fit),
+        cmocka_unit_test(a_file_of_blocks_says_their_size),
         cmocka_unit_test(a_run_says_what_the_database_knows_better),
     };
     return cmocka_run_group_tests(tests, make_home, remove_scratch);

@@ -86,8 +86,9 @@ typedef struct tri_ceilings {
 } tri_ceilings;
 
 /* The rate of the device's library at a large dense product of these types (0: there is none), and of a walk through
- * memory far larger than its cache. */
-triage_status tri_ceilings_measure(tri_ceilings *out, tri_device *device, const tri_problem *problem);
+ * memory far larger than its cache. TRIAGE_E_INTERRUPTED once the flag is set. */
+triage_status tri_ceilings_measure(tri_ceilings *out, tri_device *device, const tri_problem *problem,
+                                   volatile const int *interrupted);
 
 typedef struct tri_limit {
     double flops_per_s, bytes_per_s; /* the ceilings; 0: not known */

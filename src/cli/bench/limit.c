@@ -1,6 +1,7 @@
 /* The least time that a device needs for a problem: its bytes at the memory's rate, or its operations at the tensor
  * cores' rate, whichever is longer. Both rates are upper bounds from what NVIDIA documents and the driver tells,
  * unless the user states others, or has them measured. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "check/fill.h"
@@ -49,6 +50,7 @@ void tri_limit_of(tri_limit *out, const tri_problem *problem, const tri_device_i
 #define GPU_CUBE 8192
 #define HOST_CUBE 2048
 #define TIMINGS 8
+#define WARM_UPS 2
 
 typedef struct walk {
     tri_device *device;
@@ -60,28 +62,33 @@ static triage_status walk_memory(void *state, void *stream) {
     return tri_device_flush(self->device, self->bytes, stream);
 }
 
-/* The least of a few, after two that warm up. */
-static triage_status least_ns(double *out, tri_kernel *kernel, const void *args) {
-    double ns[TIMINGS];
+/* The least of a few, after two that warm up; one by one, so that an interruption waits for one at most. */
+static triage_status least_ns(double *out, tri_kernel *kernel, const void *args,
+                              volatile const int *interrupted) {
+    double ns = 0;
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_kernel_time(kernel, args, 0, 1, ns, 2));
-    TRI_TRY(tri_kernel_time(kernel, args, 0, 1, ns, TIMINGS));
-    *out = ns[0];
-    for (int i = 1; i < TIMINGS; i++)
-        *out = ns[i] < *out ? ns[i] : *out;
+    *out = HUGE_VAL;
+    for (int i = -WARM_UPS; i < TIMINGS; i++) {
+        if (*interrupted)
+            TRI_TRY(tri_fail(TRIAGE_E_INTERRUPTED, "interrupted while the device's ceilings were measured"));
+        TRI_TRY(tri_kernel_time(kernel, args, 0, 1, &ns, 1));
+        if (i >= 0)
+            *out = fmin(*out, ns);
+    }
 done:
     return status;
 }
 
 /* A GPU reads its memory in such a walk; the host writes it, and so reads and writes. */
-static triage_status measure_memory(double *bytes_per_s, tri_device *device) {
+static triage_status measure_memory(double *bytes_per_s, tri_device *device,
+                                    volatile const int *interrupted) {
     const bool gpu = tri_device_describe(device)->cc != 0;
     walk self = {device, gpu ? GPU_WALK : HOST_WALK};
     tri_kernel *kernel = NULL;
     double ns = 0;
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_call_load(&kernel, device, walk_memory, &self));
-    TRI_TRY(least_ns(&ns, kernel, NULL));
+    TRI_TRY(least_ns(&ns, kernel, NULL, interrupted));
     *bytes_per_s = (gpu ? 1 : 2) * (double)self.bytes / ns * 1e9;
 done:
     tri_kernel_unload(kernel);
@@ -102,7 +109,7 @@ done:
 }
 
 static triage_status measure_cube(double *flops_per_s, tri_device *device, tri_kernel *kernel,
-                                  triage_dtype dtype, int64_t side) {
+                                  triage_dtype dtype, int64_t side, volatile const int *interrupted) {
     tri_address arrays[3] = {0};
     double ns = 0;
     triage_status status = TRIAGE_OK;
@@ -115,7 +122,7 @@ static triage_status measure_cube(double *flops_per_s, tri_device *device, tri_k
                                 side,
                                 1,
                                 0};
-    TRI_TRY(least_ns(&ns, kernel, &args));
+    TRI_TRY(least_ns(&ns, kernel, &args, interrupted));
     *flops_per_s = 2.0 * (double)side * (double)side * (double)side / ns * 1e9;
 done:
     for (int i = 0; i < 3; i++)
@@ -124,7 +131,8 @@ done:
 }
 
 /* No library, or none with this type: no rate, which is no failure. */
-static triage_status measure_arithmetic(double *flops_per_s, tri_device *device, triage_dtype dtype) {
+static triage_status measure_arithmetic(double *flops_per_s, tri_device *device, triage_dtype dtype,
+                                        volatile const int *interrupted) {
     const int64_t side = tri_device_describe(device)->cc ? GPU_CUBE : HOST_CUBE;
     const tri_gemm cube = {dtype, dtype, TRIAGE_ROW_MAJOR, TRIAGE_ROW_MAJOR, side, side, side};
     tri_kernel *kernel = NULL;
@@ -133,18 +141,19 @@ static triage_status measure_arithmetic(double *flops_per_s, tri_device *device,
     if (status == TRIAGE_E_NOT_FOUND || status == TRIAGE_E_UNSUPPORTED)
         return TRIAGE_OK;
     if (status == TRIAGE_OK)
-        status = measure_cube(flops_per_s, device, kernel, dtype, side);
+        status = measure_cube(flops_per_s, device, kernel, dtype, side, interrupted);
     tri_kernel_unload(kernel);
     return status;
 }
 
-triage_status tri_ceilings_measure(tri_ceilings *out, tri_device *device, const tri_problem *problem) {
+triage_status tri_ceilings_measure(tri_ceilings *out, tri_device *device, const tri_problem *problem,
+                                   volatile const int *interrupted) {
     tri_least_work work;
     triage_status status = TRIAGE_OK;
     *out = (tri_ceilings){.source = "measured"};
     problem->op->least_work(&work, problem);
-    TRI_TRY(measure_memory(&out->bytes_per_s, device));
-    TRI_TRY(measure_arithmetic(&out->flops_per_s, device, work.dtype));
+    TRI_TRY(measure_memory(&out->bytes_per_s, device, interrupted));
+    TRI_TRY(measure_arithmetic(&out->flops_per_s, device, work.dtype, interrupted));
 done:
     return status;
 }

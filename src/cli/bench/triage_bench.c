@@ -292,9 +292,9 @@ done:
 /* ---- the run ---- */
 
 static triage_status choose_ceilings(tri_ceilings *ceilings, const options *o, const triage_context *context,
-                                     const tri_problem *problem) {
+                                     const tri_problem *problem, volatile const int *interrupted) {
     const bool wanted = o->ceilings ? strcmp(o->ceilings, "measured") == 0 : o->plot != NULL;
-    return wanted ? tri_ceilings_measure(ceilings, context->device, problem) : TRIAGE_OK;
+    return wanted ? tri_ceilings_measure(ceilings, context->device, problem, interrupted) : TRIAGE_OK;
 }
 
 static triage_status run(size_t *slower, const options *o, tri_cli_problem *asked, tri_ceilings ceilings,
@@ -321,7 +321,7 @@ static triage_status run(size_t *slower, const options *o, tri_cli_problem *aske
     TRI_TRY(tri_arena_open(&arena, context, &asked->problem, tri_cli_pattern(asked), o->shared.problem.seed,
                            o->shared.warm));
     TRI_TRY(hold_contest(contestants, count, &arena, o, samples, interrupted));
-    TRI_TRY(choose_ceilings(&ceilings, o, context, &arena.problem));
+    TRI_TRY(choose_ceilings(&ceilings, o, context, &arena.problem, interrupted));
     tri_limit_of(&limit, &arena.problem, tri_device_describe(context->device), &ceilings);
     const tri_contest_report report = {contestants,    count, &arena, &limit, o->shared.problem.seed,
                                        !o->shared.warm};

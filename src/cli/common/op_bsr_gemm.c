@@ -158,6 +158,26 @@ done:
     return status;
 }
 
+/* A file of BSR has blocks of its own: they are meant where --block is not given, and nothing else may be. */
+static triage_status take_file_block(tri_bsr_problem *problem, const tri_pattern *pattern,
+                                     const tri_cli_problem_options *options) {
+    const char *block = tri_cli_given(options, "block");
+    if (!pattern->file_block_rows)
+        return TRIAGE_OK;
+    if (!block && pattern->file_block_rows <= BLOCK_MAX && pattern->file_block_cols <= BLOCK_MAX) {
+        problem->block_m = (int32_t)pattern->file_block_rows;
+        problem->block_k = (int32_t)pattern->file_block_cols;
+        return TRIAGE_OK;
+    }
+    if (problem->block_m == pattern->file_block_rows && problem->block_k == pattern->file_block_cols)
+        return TRIAGE_OK;
+    return tri_cli_usage(
+        "--pattern %.200s has blocks of %lldx%lld, --block is %dx%d (at most %d): leave it out, or give "
+        "the file's",
+        tri_cli_given(options, "pattern"), (long long)pattern->file_block_rows,
+        (long long)pattern->file_block_cols, problem->block_m, problem->block_k, BLOCK_MAX);
+}
+
 static triage_status read_pattern(tri_cli_problem *out, const tri_cli_problem_options *options) {
     tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
     triage_status status = TRIAGE_OK;
@@ -165,6 +185,7 @@ static triage_status read_pattern(tri_cli_problem *out, const tri_cli_problem_op
     status = tri_cli_read_pattern(&out->pattern, tri_cli_given(options, "pattern"));
     if (status != TRIAGE_OK)
         goto done;
+    TRI_TRY(take_file_block(problem, &out->pattern, options));
     problem->m = out->pattern.block_rows * problem->block_m;
     problem->k = out->pattern.block_cols * problem->block_k;
     if (problem->m > EXTENT_MAX || problem->k > EXTENT_MAX)
