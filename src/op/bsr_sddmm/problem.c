@@ -1,8 +1,7 @@
-/* A problem's ranges, costs, and how far two are apart. */
+/* Which problems there are: the ranges of each part. */
 #include "op/bsr_sddmm/bsr_sddmm.h"
 
 #include <inttypes.h>
-#include <math.h>
 
 #define SIZE_LIMIT INT64_C(2147483647)
 #define PRODUCT_LIMIT (INT64_C(1) << 62)
@@ -63,71 +62,4 @@ triage_status tri_sddmm_check(const tri_problem *of) {
     TRI_TRY(check_range("nnzb", p->nnzb, 1, blocks < SIZE_LIMIT ? blocks : SIZE_LIMIT));
 done:
     return status;
-}
-
-/* ---- cost ---- */
-
-double tri_sddmm_flops(const tri_problem *of) {
-    const tri_sddmm_problem *p = tri_sddmm(of);
-    return 2.0 * (double)p->nnzb * p->block_m * p->block_k * (double)p->n;
-}
-
-double tri_sddmm_dense_flops(const tri_problem *of) {
-    const tri_sddmm_problem *p = tri_sddmm(of);
-    return 2.0 * (double)p->m * (double)p->n * (double)p->k;
-}
-
-double tri_sddmm_bytes(const tri_problem *of) {
-    const tri_sddmm_problem *p = tri_sddmm(of);
-    const double in = (double)tri_dtype_size(p->in_type), out = (double)tri_dtype_size(p->out_type);
-    const double indices = 4.0 * ((double)p->nnzb + (double)p->m / p->block_m + 1);
-    return ((double)p->m + (double)p->k) * (double)p->n * in + indices +
-           (double)p->nnzb * p->block_m * p->block_k * out;
-}
-
-/* The key has the density to two digits: the fewest blocks that it may stand for, which could all lie in as few rows and
- * columns as hold them. */
-void tri_sddmm_least_work(tri_least_work *out, const tri_problem *of) {
-    const tri_sddmm_problem *p = tri_sddmm(of);
-    const double in = (double)tri_dtype_size(p->in_type);
-    int64_t fewest, most;
-    tri_fingerprint_blocks(&fewest, &most, &p->fingerprint, tri_sddmm_blocks(p));
-    const double blocks = fewest > 0 ? (double)fewest : 1;
-    const double rows = ceil(blocks / ((double)p->k / p->block_k)),
-                 columns = ceil(blocks / ((double)p->m / p->block_m));
-    out->dtype = p->in_type;
-    out->flops = 2 * blocks * p->block_m * p->block_k * (double)p->n;
-    out->input_bytes = (rows * p->block_m + columns * p->block_k) * (double)p->n * in;
-    out->output_bytes = blocks * p->block_m * p->block_k * (double)tri_dtype_size(p->out_type);
-}
-
-/* What the bench keeps on the host: Y, X, and D five times (input, two expected results, two examined). */
-double tri_sddmm_host_bytes(const tri_problem *of) {
-    const tri_sddmm_problem *p = tri_sddmm(of);
-    return ((double)p->m + (double)p->k) * (double)p->n * (double)tri_dtype_size(p->in_type) +
-           5 * (double)p->nnzb * p->block_m * p->block_k * (double)tri_dtype_size(p->out_type);
-}
-
-/* ---- distance ---- */
-
-static double octaves_squared(double a, double b) {
-    const double octaves = log2(a / b);
-    return octaves * octaves;
-}
-
-static double apart_squared(int64_t a, int64_t b) {
-    const double apart = tri_size_coordinate((double)a) - tri_size_coordinate((double)b);
-    return apart * apart;
-}
-
-bool tri_sddmm_distance_squares(double out[TRI_DISTANCE_PARTS], const tri_problem *from,
-                                const tri_problem *to) {
-    const tri_sddmm_problem *a = tri_sddmm(from), *b = tri_sddmm(to);
-    const tri_fingerprint *p = &a->fingerprint, *q = &b->fingerprint;
-    const double overlap = (p->overlap_e1 - q->overlap_e1) / 5.0; /* none to all: two octaves */
-    out[0] = apart_squared(a->m, b->m) + apart_squared(a->n, b->n) + apart_squared(a->k, b->k);
-    out[1] = octaves_squared(p->density_e4 + 1.0, q->density_e4 + 1.0); /* + 1: it may be 0 */
-    out[2] = octaves_squared(p->imbalance_e1 + 1.0, q->imbalance_e1 + 1.0) / 4 + overlap * overlap;
-    return a->in_type == b->in_type && a->out_type == b->out_type && a->y_layout == b->y_layout &&
-           a->x_layout == b->x_layout && a->block_m == b->block_m && a->block_k == b->block_k;
 }
