@@ -262,6 +262,7 @@ static void weigh(tri_predictions *out, asking *x, const tri_problem *problem, c
         place(x->at, &item.cost, x->of, problem, config, info);
         item.spread = deviation(x, process_of(x->of, config));
         item.expected_loss = fmin(1, LOSS_OF_SPREAD * item.spread + (x->of->of_others ? LOSS_OF_OTHERS : 0));
+        item.is_of_others = x->of->of_others;
         if (item.spread <= SPREAD_MOST)
             out->items[kept++] = item;
     }

@@ -51,6 +51,7 @@ typedef struct tri_prediction {
     double ns, spread;    /* median, and the deviation of its logarithm */
     double expected_loss; /* the fraction of its time that tuning would save, 0 .. 1 */
     tri_cost cost;        /* what the guess is made of */
+    bool is_of_others;    /* by the times of other architectures */
 } tri_prediction;
 
 typedef struct tri_predictions {

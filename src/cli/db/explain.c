@@ -335,8 +335,9 @@ static void print_prediction(FILE *out, const tri_explanation *e, const tri_oper
 static void print_answer(FILE *out, const tri_explanation *e, const tri_device_info *info) {
     char time[TRI_CLI_NUMBER];
     const tri_rival *donor = used_donor(e);
-    const char *from = strcmp(e->layer, "own") == 0                 ? "own database"
-                       : strcmp(e->layer, "shipped") == 0           ? "shipped evidence"
+    const char *from = strcmp(e->layer, "own") == 0       ? "own database"
+                       : strcmp(e->layer, "shipped") == 0 ? "shipped evidence"
+                       : e->found.predicted.is_of_others  ? "what was measured on other architectures"
                        : e->found.source == TRIAGE_SOURCE_PREDICTED ? "what was measured of other problems"
                        : e->found.device                            ? "another device of this architecture"
                                          : "no evidence serves: the space's default";
