@@ -1,11 +1,7 @@
-/* Finding evidence: the filters of list and show, what is shipped, tables that fit, keys in words, and a run that finds less
- * than the database knows. */
+/* Finding evidence: the filters of list and show, what is shipped, tables that fit, and keys in words. */
 #include "support/program.h"
 
 #include <string.h>
-
-#include "store/store.h"
-#include "support/check.h"
 
 #define H200 "--shipped --device H200 "
 
@@ -100,49 +96,6 @@ static void tables_fit(void **state) {
     unsetenv("COLUMNS");
 }
 
-/* ---- a run that finds less ---- */
-
-/* The winner becomes much faster by decree; a run of one candidate, the default, is then told of it. */
-static void a_run_says_what_the_database_knows_better(void **state) {
-    (void)state;
-    tri_store *store = NULL;
-    char *winner = NULL;
-    const char *run =
-        "--device host --shape 64,64,64 --sparsity 0.5 --block 32 --db t.db --strategy exhaustive "
-        "--cold-start --budget ";
-    char arguments[300];
-    snprintf(arguments, sizeof arguments, "%s2", run);
-    outcome first = expect(0, "triage_tune", arguments);
-    assert_null(strstr(first.err, "the database knows a faster one"));
-    drop(&first);
-    outcome listed = expect(0, "triage_db", "export t.jsonl --db t.db");
-    drop(&listed);
-    char *text = slurp(scratch_path(folder, "t.jsonl"));
-    must(tri_store_open(&store, scratch_path(folder, "t.db"), TRI_STORE_WRITE));
-    char *line = strtok(text, "\n");
-    for (; line; line = strtok(NULL, "\n")) {
-        tri_measurement row = {0};
-        must(tri_measurement_from_json(&row, line));
-        if (row.outcome == TRI_RIGHT && strcmp(row.stage, "race") == 0 && !winner) {
-            must(tri_strdup(&winner, row.config));
-            free(row.config);
-            must(tri_strdup(&row.config, "host tile_n=1 a_kernel_of_tomorrow=1"));
-            row.median_ns = row.low_ns = row.high_ns = row.min_ns = 1;
-            must(tri_store_add(store, &row));
-        }
-        tri_measurement_clear(&row);
-    }
-    tri_store_close(store);
-    free(text);
-    assert_non_null(winner);
-    snprintf(arguments, sizeof arguments, "%s1", run);
-    outcome second = expect(0, "triage_tune", arguments);
-    assert_non_null(strstr(second.err, "the database knows a faster one than this run found: host tile_n=1 "
-                                       "a_kernel_of_tomorrow=1"));
-    drop(&second);
-    free(winner);
-}
-
 /* scipy's BSR: 3 x 2 elements a block (tests/data/patterns/bsr.npz). */
 static void a_file_of_blocks_says_their_size(void **state) {
     (void)state;
@@ -164,7 +117,6 @@ int main(void) {
         cmocka_unit_test(show_says_what_a_key_means),
         cmocka_unit_test(tables_fit),
         cmocka_unit_test(a_file_of_blocks_says_their_size),
-        cmocka_unit_test(a_run_says_what_the_database_knows_better),
     };
     return cmocka_run_group_tests(tests, make_home, remove_scratch);
 }
