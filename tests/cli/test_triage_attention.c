@@ -147,7 +147,9 @@ static void what_triage_db_says(void **state) {
            *near =
                said("triage_db", "explain --op attention --shape 1,4,2,80,80,32 --mask causal --device host "
                                  "--db t.db --json"),
-           *none = said("triage_db", "explain --op attention " SHAPE "--device host --db t.db --json");
+           *none =
+               said("triage_db", "explain --op attention --shape 2,4,2,1,70,32 --lengths cache --device host "
+                                 "--db t.db --json"); /* a step is no prompt */
     assert_string_equal(text_of(exact, "source"), "exact");
     assert_string_equal(text_of(near, "source"), "nearest");
     assert_string_equal(text_of(near, "donor"), CAUSAL);
