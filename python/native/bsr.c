@@ -436,7 +436,7 @@ static bool check_sampled(const sampled *s) {
 }
 
 static bool launch_sampled(const sampled *s) {
-    triage_dense x, grad;
+    triage_dense x = {0}, grad = {0};
     void *stream = NULL;
     if (!rows_as_matrix(&x, &s->x) || !rows_as_matrix(&grad, &s->grad) || !stream_of(&stream, &s->x))
         return false;
