@@ -133,8 +133,9 @@ WHERE p.key = :problem AND d.key = :device
 -- factor by which the best of the race was slower there than in its own search.
 --
 -- Busy. What was timed while other programs were on the device (more than one process in the row's circumstances) tells
--- little: a candidate speaks by its quiet rows if it has any, and who has none comes after all who have, among those
--- who have raced and among those who have not.
+-- little: a candidate speaks by its quiet races, else by its busy ones, and by searches (quiet ones first) only if it
+-- never raced; who has only busy rows comes after all who have quiet ones, among those who have raced and among those
+-- who have not.
 --
 -- Drift. A row disagrees with an older one of its candidate when it is slower beyond noise: their intervals lie
 -- apart, and its median is more than 2 % above (two runs on one machine differ by less). A newer search that

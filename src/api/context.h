@@ -25,6 +25,7 @@ struct triage_context {
     atomic_flag looked_at_cache;
     tri_pack *pack;       /* NULL: none that can be used */
     atomic_bool bad_pack; /* one of its kernels was damaged, or did not load: it is not asked again */
+    atomic_bool told_of_other_text; /* a pack's kernel was of other text than this library's */
     /* Held while a kernel is looked up, never while one is compiled, never by a call that finds its plan. Whoever takes it
      * keeps the lines of the log until it is given back: tri_context_lock, _unlock. */
     pthread_mutex_t lock;

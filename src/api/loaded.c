@@ -103,6 +103,15 @@ static triage_status load_unlocked(tri_loaded *loaded, triage_context *context) 
     return status;
 }
 
+static triage_status compile_within_limits(tri_loaded *loaded, triage_context *context) {
+    const tri_candidate *candidate = &loaded->found.candidate;
+    triage_status status = compile(&loaded->image, context, &loaded->found.rendered);
+    if (status == TRIAGE_OK && loaded->image->spill_bytes > candidate->spill_limit)
+        return tri_fail(TRIAGE_E_COMPILE, "%s spills %d bytes; must be at most %d", candidate->config,
+                        loaded->image->spill_bytes, candidate->spill_limit);
+    return status;
+}
+
 /* The pack's image of a text, which this driver does not take, makes way for the compiler's. Others may still look at it: it
  * stays until the context goes, and is found no more. */
 static triage_status compile_again(tri_loaded *loaded, triage_context *context) {
@@ -111,21 +120,17 @@ static triage_status compile_again(tri_loaded *loaded, triage_context *context) 
     tri_packed_distrust(context);
     tri_source_hash(hash, &loaded->found.rendered, tri_device_describe(context->device)->target);
     tri_shared_image *entry = find_compiled(context, hash);
-    if (entry && entry->image.from_pack)
+    if (entry && !entry->is_being_made && entry->image.from_pack)
         entry->source_hash[0] = '\0';
-    TRI_TRY(compile(&loaded->image, context, &loaded->found.rendered));
+    TRI_TRY(compile_within_limits(loaded, context));
     TRI_TRY(load_unlocked(loaded, context));
 done:
     return status;
 }
 
 static triage_status compile_and_load(tri_loaded *loaded, triage_context *context) {
-    const tri_candidate *candidate = &loaded->found.candidate;
     triage_status status = TRIAGE_OK;
-    TRI_TRY(compile(&loaded->image, context, &loaded->found.rendered));
-    if (loaded->image->spill_bytes > candidate->spill_limit)
-        return tri_fail(TRIAGE_E_COMPILE, "%s spills %d bytes; must be at most %d", candidate->config,
-                        loaded->image->spill_bytes, candidate->spill_limit);
+    TRI_TRY(compile_within_limits(loaded, context));
     status = load_unlocked(loaded, context);
     if (status != TRIAGE_OK && status != TRIAGE_E_MEMORY && loaded->image->from_pack)
         status = compile_again(loaded, context);

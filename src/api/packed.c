@@ -51,8 +51,15 @@ static bool is_miss(triage_status status, const tri_found *found, const tri_pack
 static triage_status take_answer(tri_found *found, bool *hit, const tri_pack_answer *answer,
                                  triage_context *context, tri_space *space, const tri_problem *problem) {
     triage_status status = render_answer(found, answer, context, space, problem);
-    if (is_miss(status, found, answer, tri_device_describe(context->device)))
+    if (is_miss(status, found, answer, tri_device_describe(context->device))) {
+        if (!atomic_exchange(&context->told_of_other_text, true))
+            tri_log_line(&context->log, TRIAGE_LOG_WARNING,
+                         "%s: \"%.200s\" was packed from other text than this library's: such kernels are "
+                         "looked up as "
+                         "without it",
+                         context->pack->path, answer->problem);
         return TRIAGE_OK;
+    }
     TRI_TRY(status);
     TRI_TRY(tri_strdup(&found->donor, answer->donor));
     if (answer->donor_device[0])

@@ -92,6 +92,9 @@ triage_status tri_pack_write(const tri_pack *pack, const char *path, const tri_s
     char *index = root ? json_dumps(root, JSON_COMPACT) : NULL;
     if (!index)
         TRI_TRY(tri_fail(TRIAGE_E_MEMORY, "out of memory for the index of a pack"));
+    if (json_array_size(json_object_get(root, "images")) != pack->image_count ||
+        json_array_size(json_object_get(root, "answers")) != pack->answer_count)
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "a part of the pack cannot be written as JSON"));
     tri_hash(hash, index, strlen(index));
     if (key)
         tri_sign(signature, key, index, strlen(index));

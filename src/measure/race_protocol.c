@@ -104,7 +104,7 @@ bool tri_race_is_decided(const double *const *ns, size_t entrants, size_t rounds
 
 static bool is_over(const tri_race_track *track, int heats, size_t rounds) {
     const double *ns[ENTRANTS_MOST];
-    if (heats >= TRI_HEATS_MOST || track->late(track->user))
+    if (heats >= TRI_HEATS_MOST || (rounds >= TRI_ROUNDS_LEAST && track->late(track->user)))
         return true;
     if (heats < TRI_HEATS_LEAST)
         return false;

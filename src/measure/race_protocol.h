@@ -13,6 +13,7 @@
 #include "measure/stats.h"
 
 #define TRI_HEATS_LEAST 6
+#define TRI_ROUNDS_LEAST 8 /* however late it is: of fewer samples there is no 95 % interval */
 #define TRI_HEATS_MOST 25
 
 typedef struct tri_race_track {

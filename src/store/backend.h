@@ -60,7 +60,7 @@ struct tri_store {
      * threads, and a row function may use the store that calls it. */
     pthread_mutex_t mutex;
     int64_t added;       /* in the open transaction */
-    bool has_standings;  /* schema 3 and later; of a server 4 */
+    bool has_standings;  /* schema 5 and later: those of before are by another ranking */
     bool has_farm;       /* a server of schema 3 and later */
     bool has_arrivals;   /* a file of schema 4 and later: it knows where its rows came from */
     bool is_newer;       /* of a version to come: read, never written */

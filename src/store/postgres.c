@@ -684,7 +684,8 @@ static triage_status prepare_schema(tri_store *store, tri_store_mode mode) {
     if (version == 0)
         TRI_TRY(tri_fail(TRIAGE_E_NOT_FOUND, "%s: has no tables of triage yet", store->path));
     store->has_farm = version >= 3;
-    store->has_standings = version >= 4; /* what else is read is in every version */
+    store->has_standings =
+        version >= 5; /* those of 4 are by another ranking; what else is read is in every version */
     store->is_newer = version > newest_version();
 done:
     return status;

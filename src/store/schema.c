@@ -322,7 +322,8 @@ triage_status tri_schema_prepare(tri_store *store, tri_access access) {
     if (access == TRI_ACCESS_WRITE || newer)
         version = newest_version();
     TRI_TRY(check_objects(store, version, newer));
-    store->has_standings = version >= 3;
+    store->has_standings =
+        version >= 5; /* those of before are by another ranking; the first writer makes them anew */
     store->has_arrivals = version >= 4;
     if (!store->has_arrivals)
         TRI_TRY(tri_sql_run(store, "no_arrivals"));

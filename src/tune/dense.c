@@ -24,7 +24,9 @@ static triage_status recall(tri_search *search, const char *key, const char *has
     if (status == TRIAGE_E_NOT_FOUND)
         return TRIAGE_OK;
     bool timed = status == TRIAGE_OK && row.median_ns > 0;
-    if (status == TRIAGE_OK && (!timed || row.cold_l2 == !search->options->warm)) {
+    const bool doubtful =
+        timed && tri_search_is_busy_time(&row) && !search->busy; /* taken again now that it is quiet */
+    if (status == TRIAGE_OK && !doubtful && (!timed || row.cold_l2 == !search->options->warm)) {
         search->dense.measured = search->dense.from_store = true;
         search->dense.evidence = row;
         row = (tri_measurement){0};

@@ -69,15 +69,18 @@ static size_t choose(tri_search_trial **out, tri_search_trial *const *all, size_
     return chosen;
 }
 
-/* Nothing to settle when the best was raced before and no finalist is new. */
+/* Nothing to settle when no finalist is new, nor was searched after the last race, as in a run that ended before its finals. */
 static bool worth_racing(tri_search_trial *const *finalists, size_t count) {
-    bool raced = false;
+    int64_t raced_ms = -1, searched_ms = -1; /* the newest of each */
     for (size_t i = 0; i < count; i++) {
-        if (!finalists[i]->row.from_store)
+        const tri_tune_row *row = &finalists[i]->row;
+        int64_t *newest = is_raced(finalists[i]) ? &raced_ms : &searched_ms;
+        if (!row->from_store)
             return true;
-        raced = raced || is_raced(finalists[i]);
+        if (row->evidence.measured_at_ms > *newest)
+            *newest = row->evidence.measured_at_ms;
     }
-    return count > 0 && !raced;
+    return searched_ms > raced_ms;
 }
 
 /* ---- running it ------------------------------------------------------------------------------------------- */

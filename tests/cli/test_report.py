@@ -63,7 +63,7 @@ function look(page) {
     const all = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
     out.labels += all.length;
     all.forEach(([a, x], i) => {
-      if (x.width && (x.left < edge.left - 1 || x.right > edge.right + 1)) out.cut.push(a);
+      if (x.width && (x.left < edge.left - 1 || x.right > edge.right + 1 || x.bottom > edge.bottom + 1)) out.cut.push(a);
       all.slice(i + 1).forEach(([b, y]) => {
         if (x.left < y.right - 1 && y.left < x.right - 1 && x.top < y.bottom - 2 && y.top < x.bottom - 2)
           out.overlaps.push(a + ' | ' + b); }); });

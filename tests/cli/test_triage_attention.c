@@ -109,6 +109,8 @@ static void lengths_and_caps(void **state) {
     refuse(64, SHAPE "--paged 16 --lengths varlen", "--paged goes with --lengths cache");
     refuse(64, SHAPE "--lengths ragged", "--lengths ragged is not one of dense, varlen, cache");
     refuse(64, SHAPE "--splits 257", "--splits: 257 is out of range; allowed 1 .. 256");
+    refuse(64, "--shape 2,4,2,1,40,32 --splits 4",
+           "--splits: its kernel is that of one sequence, whatever the batch: B of --shape is 2; must be 1");
     refuse(64, SHAPE "--lse maybe", "--lse maybe is not one of yes, no");
 }
 

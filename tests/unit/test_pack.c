@@ -236,7 +236,7 @@ static void another_machine_s_pack_is_a_miss(void **state) {
     expect_refusal("cuda:0", host_pack, NULL, "this device is sm_90a");
 }
 
-/* Other tokens of a template, another device: not this kernel, and nothing to complain of. */
+/* Other tokens of a template: not this kernel, said once. Another device: nothing to complain of. */
 static void another_text_is_a_miss(void **state) {
     static char code[] = "fake cubin of something else";
     const tri_image image = {.data = code, .size = sizeof code};
@@ -248,7 +248,7 @@ static void another_text_is_a_miss(void **state) {
     tri_pack_answer answer = pack->answers[0];
     char other[] = "00000000000000000000000000000000", elsewhere[] = "cuda sm_90a";
     answer.kernel = other;
-    expect_miss(write_pack("sm_90a", "nvrtc 13.0", &answer, &image, other), NULL);
+    expect_miss(write_pack("sm_90a", "nvrtc 13.0", &answer, &image, other), "was packed from other text");
     answer = pack->answers[0];
     answer.device = elsewhere;
     expect_miss(write_pack("sm_90a", "nvrtc 13.0", &answer, NULL, NULL), NULL);

@@ -72,6 +72,10 @@ static triage_status parse_lengths(tri_attention_problem *out, const tri_cli_pro
             tri_parse_int64(&splits, tri_cli_given(o, "splits"), 1, TRI_ATTENTION_SPLITS_MAX, "--splits"));
     if (tri_cli_given(o, "softcap"))
         TRI_TRY(tri_parse_double(&cap, tri_cli_given(o, "softcap"), 1e-6, 1e6, "--softcap"));
+    if (splits > 0 && out->batch != 1)
+        return tri_cli_usage("--splits: its kernel is that of one sequence, whatever the batch: B of --shape "
+                             "is %lld; must be 1",
+                             (long long)out->batch);
     out->lengths = (tri_attention_lengths)found;
     out->page_size = (int32_t)page;
     out->splits = (int32_t)splits;
@@ -312,7 +316,7 @@ static const struct argp_option options[] = {
      "dense (default); varlen: up to SQ and SK, found by offsets; cache: SK keys are the room of a KV cache",
      0},
     {"paged", 0, "SIZE", 0, "A KV cache in pages of SIZE keys, 1 to 2147483647", 0},
-    {"splits", 0, "N", 0, "Cut the keys of a row in N pieces whatever its batch, 1 to 256", 0},
+    {"splits", 0, "N", 0, "Cut the keys of a row in N pieces whatever its batch (so B is 1), 1 to 256", 0},
     {"lse", 0, "yes|no", 0, "The log-sum-exp of each row, too (default no)", 0},
     {0}};
 
@@ -322,18 +326,23 @@ static triage_status key_words(tri_text *out, const tri_cli_problem_options *giv
     const char *shape = tri_cli_given(given, "shape"), *mask = tri_cli_given(given, "mask");
     tri_attention_problem p = {0};
     triage_status status = TRIAGE_OK;
-    for (size_t i = 0; i < given->count; i++)
-        if (!strstr(" shape mask dtype ", given->texts[i].name))
+    for (size_t i = 0; i < given->count; i++) {
+        char word[40];
+        snprintf(word, sizeof word, " %s ", given->texts[i].name);
+        if (!strstr(" shape mask dtype ", word))
             TRI_TRY(tri_cli_usage("--%s is no filter of attention: --shape, --mask, --dtype are",
                                   given->texts[i].name));
+    }
     if (shape) {
         TRI_TRY(parse_shape(&p, shape));
         TRI_TRY(tri_text_format(out, " m=%lld n=%lld k=%d v=%d heads=%lld/%lld batch=%lld", (long long)p.sq,
                                 (long long)p.sk, p.d, p.dv, (long long)p.heads_q, (long long)p.heads_kv,
                                 (long long)p.batch));
     }
-    if (mask && (strchr(mask, '=') || strchr(mask, ',')))
-        TRI_TRY(tri_cli_usage("--mask %.40s: the word alone finds, e.g. causal, window", mask));
+    if (mask && strcmp(mask, "full") != 0 && strcmp(mask, "causal") != 0 &&
+        strcmp(mask, "causal-top-left") != 0 && strcmp(mask, "window") != 0)
+        TRI_TRY(tri_cli_usage(
+            "--mask %.40s is not one of full, causal, causal-top-left, window, the words that find", mask));
     if (mask)
         TRI_TRY(tri_text_format(out, " %s", mask));
 done:

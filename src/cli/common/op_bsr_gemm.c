@@ -294,7 +294,9 @@ static triage_status key_words(tri_text *out, const tri_cli_problem_options *opt
     triage_status status = TRIAGE_OK;
     for (size_t i = 0; i < options->count; i++) {
         const char *name = options->texts[i].name;
-        if (!strstr(" shape block dtype layout activation ", name))
+        char word[40];
+        snprintf(word, sizeof word, " %s ", name);
+        if (!strstr(" shape block dtype layout activation ", word))
             TRI_TRY(tri_cli_usage("--%s is no filter: --shape, --block, --dtype, --layout, --activation are",
                                   name));
     }

@@ -68,10 +68,26 @@ static void json(json_t *object, const tri_problem *problem) {
     json_object_set_new(object, "nnzb", json_integer(tri_sddmm(problem)->nnzb));
 }
 
+static triage_status key_words(tri_text *out, const tri_cli_problem_options *options) {
+    triage_status status = refuse_others(options);
+    return status == TRIAGE_OK ? tri_cli_op_bsr_gemm.key_words(out, options) : status;
+}
+
+static triage_status describe(tri_text *out, const tri_problem *of) {
+    const tri_sddmm_problem *p = tri_sddmm(of);
+    return tri_text_format(
+        out, "D = Y X^T on %lld stored blocks of %d x %d, Y %lld x %lld %s, X %lld x %lld %s, %s in, %s out",
+        (long long)p->nnzb, p->block_m, p->block_k, (long long)p->m, (long long)p->n, tri_layout_name(p->y_layout),
+        (long long)p->k, (long long)p->n, tri_layout_name(p->x_layout), tri_dtype_name(p->in_type),
+        tri_dtype_name(p->out_type));
+}
+
 const tri_cli_op tri_cli_op_bsr_sddmm = {.op = &tri_op_bsr_sddmm,
                                          .heading =
                                              "bsr_sddmm: D = Y (M x N) * X^T (N x K) on the stored blocks",
                                          .options = own_options,
                                          .make = make,
                                          .for_host = for_host,
-                                         .json = json};
+                                         .json = json,
+                                         .key_words = key_words,
+                                         .describe = describe};

@@ -56,13 +56,13 @@ static triage_status add_typical(tri_cli_devices *devices, const tri_cli_pack_op
     tri_device_info info;
     char *key = NULL;
     triage_status status = TRIAGE_OK;
-    if (o->device)
+    TRI_TRY(tri_device_info_of_target(&info, o->target));
+    TRI_TRY(tri_device_key(&key, &info));
+    if (o->device && (info.cc || (!strstr(key, o->device) && !strstr(info.name, o->device))))
         TRI_TRY(tri_fail(TRIAGE_E_DATA,
                          "--device %.200s: no device of %.24s with that in its name or key is known "
                          "(triage_db list)",
                          o->device, o->target));
-    TRI_TRY(tri_device_info_of_target(&info, o->target));
-    TRI_TRY(tri_device_key(&key, &info));
     TRI_TRY(tri_cli_devices_add(devices, key, info.name));
     if (info.cc)
         tri_log_line(log, TRIAGE_LOG_WARNING, "no evidence of a device of %s: the kernels are the defaults",

@@ -149,7 +149,7 @@ void tri_report_roofline(FILE *out, const tri_device_report *r) {
                 "%.0f GB/s.",
                 flops * 1e-3, bytes);
     fputs("</p>\n", out);
-    open_picture(out, BOTTOM + 84, "Roofline");
+    open_picture(out, BOTTOM + 99, "Roofline"); /* with room for four legends */
     grid_lines(out, &x, &y, 10, 10);
     label(out, (LEFT + RIGHT) / 2.0, BOTTOM + 33, "middle", "operations a byte");
     if (flops > 0 && bytes > 0)

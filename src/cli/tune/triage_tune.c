@@ -520,7 +520,7 @@ static triage_status say_if_faster(void *user, const tri_measurement *row) {
     return TRIAGE_OK;
 }
 
-/* A run with a budget may end with less than what is known: lookups go on answering with the faster one. */
+/* A run with a budget may end with less than what is known. */
 static void tell_of_faster(const options *o, const setup *s, tri_tune_result *result) {
     tri_store *store = NULL;
     if (!s->tune.db_path || o->shared.quiet || o->compile_only || result->count >= result->space_size)
