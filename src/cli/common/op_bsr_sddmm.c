@@ -77,9 +77,9 @@ static triage_status describe(tri_text *out, const tri_problem *of) {
     const tri_sddmm_problem *p = tri_sddmm(of);
     return tri_text_format(
         out, "D = Y X^T on %lld stored blocks of %d x %d, Y %lld x %lld %s, X %lld x %lld %s, %s in, %s out",
-        (long long)p->nnzb, p->block_m, p->block_k, (long long)p->m, (long long)p->n, tri_layout_name(p->y_layout),
-        (long long)p->k, (long long)p->n, tri_layout_name(p->x_layout), tri_dtype_name(p->in_type),
-        tri_dtype_name(p->out_type));
+        (long long)p->nnzb, p->block_m, p->block_k, (long long)p->m, (long long)p->n,
+        tri_layout_name(p->y_layout), (long long)p->k, (long long)p->n, tri_layout_name(p->x_layout),
+        tri_dtype_name(p->in_type), tri_dtype_name(p->out_type));
 }
 
 const tri_cli_op tri_cli_op_bsr_sddmm = {.op = &tri_op_bsr_sddmm,
