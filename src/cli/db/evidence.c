@@ -59,7 +59,7 @@ triage_status tri_cli_stores_shipped(tri_cli_stores *out, const char *data_dir) 
     for (size_t i = 0; i < known.devices.count; i++) {
         tri_device_info info;
         TRI_TRY(tri_device_parse(&info, known.devices.keys[i]));
-        TRI_TRY(tri_grow(&out->items, &out->capacity, out->count, sizeof *out->items, "databases"));
+        TRI_TRY(tri_grow(&out->items, &out->capacity, out->count, sizeof(tri_store *), "databases"));
         TRI_TRY(tri_pretuned_open(&out->items[out->count], &info, data_dir, &log));
         out->count += out->items[out->count] != NULL;
     }
