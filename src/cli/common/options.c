@@ -119,7 +119,8 @@ static void parse(const tri_cli_program *program, int argc, char **argv, tri_cli
     const struct argp_child children[] = {
         {&tri_cli_problem_argp, 0, program->problem, program->problem_last ? GROUP_LAST : GROUP_FIRST - 1},
         {0}};
-    const struct argp argp = {.options = built,
+    const bool has_options = built[0].name || built[0].doc; /* of an empty list argp never frees the help */
+    const struct argp argp = {.options = has_options ? built : NULL,
                               .parser = parse_one,
                               .args_doc = program->arguments,
                               .doc = program->doc,

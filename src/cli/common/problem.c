@@ -102,7 +102,8 @@ void tri_cli_problem_start(void) {
             own_options[i][count].key = KEY_FIRST + (int)(i * OPTIONS_MAX + count);
             count++;
         }
-        argps[i] = (struct argp){.options = own_options[i], .parser = parse_own};
+        /* glibc's argp never frees the help of an empty list */
+        argps[i] = (struct argp){.options = count ? own_options[i] : NULL, .parser = parse_own};
         children[i] = (struct argp_child){&argps[i], 0, ops[i]->heading, (int)i + 1};
     }
 }
