@@ -2,6 +2,8 @@
 #ifndef TRIAGE_API_BSR_GEMM_BSR_GEMM_H
 #define TRIAGE_API_BSR_GEMM_BSR_GEMM_H
 
+#include <string.h>
+
 #include "bsr_gemm/args.h"
 #include "api/call.h"
 #include "op/bsr_gemm/bsr_gemm.h"
@@ -66,5 +68,19 @@ typedef enum tri_bsr_empty_side { TRI_BSR_EMPTY_COLS, TRI_BSR_EMPTY_ROWS } tri_b
 triage_status tri_bsr_check_dense(const triage_dense *dense, const char *name, tri_bsr_empty_side side);
 triage_status tri_bsr_check_call(const triage_bsr_matrix *a, const tri_bsr_call *call,
                                  const tri_bsr_operand_names *names);
+
+/* ---- what served calls compare (api/call.h) ---- */
+
+/* Factors are compared by bits: -0 is not 0, and a NaN is itself. */
+static inline uint32_t tri_factor_bits(float factor) {
+    uint32_t bits;
+    memcpy(&bits, &factor, sizeof bits);
+    return bits;
+}
+
+static inline bool tri_dense_operand_same(const triage_dense *a, const triage_dense *b) {
+    return a->data == b->data && a->rows == b->rows && a->cols == b->cols && a->ld == b->ld &&
+           a->dtype == b->dtype && a->layout == b->layout;
+}
 
 #endif

@@ -57,18 +57,6 @@ static tri_call_kind kind_of(const triage_bsr_matrix *a, const tri_bsr_call *cal
 
 /* ---- calls that were served (api/call.h) ---- */
 
-/* Factors are compared by bits: -0 is not 0, and a NaN is itself. */
-static uint32_t bits_of(float factor) {
-    uint32_t bits;
-    memcpy(&bits, &factor, sizeof bits);
-    return bits;
-}
-
-static bool same_dense(const triage_dense *a, const triage_dense *b) {
-    return a->data == b->data && a->rows == b->rows && a->cols == b->cols && a->ld == b->ld &&
-           a->dtype == b->dtype && a->layout == b->layout;
-}
-
 static bool same_epilogue(const triage_epilogue *a, const triage_epilogue *b) {
     return a->version == b->version && a->bias == b->bias && a->activation == b->activation &&
            a->scale_a == b->scale_a && a->scale_b == b->scale_b &&
@@ -79,8 +67,9 @@ static bool same_epilogue(const triage_epilogue *a, const triage_epilogue *b) {
 static bool same_call(const tri_served_call *served, const void *passed) {
     const tri_bsr_served_call *known = (const tri_bsr_served_call *)served;
     const tri_bsr_call *call = passed;
-    return bits_of(known->alpha) == bits_of(call->alpha) && bits_of(known->beta) == bits_of(call->beta) &&
-           same_dense(&known->b, call->b) && same_dense(&known->c, call->c) &&
+    return tri_factor_bits(known->alpha) == tri_factor_bits(call->alpha) &&
+           tri_factor_bits(known->beta) == tri_factor_bits(call->beta) &&
+           tri_dense_operand_same(&known->b, call->b) && tri_dense_operand_same(&known->c, call->c) &&
            known->has_epilogue == (call->epilogue != NULL) &&
            (!call->epilogue || same_epilogue(&known->epilogue, call->epilogue));
 }
@@ -88,9 +77,10 @@ static bool same_call(const tri_served_call *served, const void *passed) {
 /* Of what calls differ in most; never 0. Fibonacci hashing: buffers lie at multiples of large powers of two. */
 static uint64_t tag_of(const void *passed) {
     const tri_bsr_call *call = passed;
-    uint64_t hash = (uint64_t)(uintptr_t)call->b->data * UINT64_C(0x9e3779b97f4a7c15) +
-                    (uint64_t)(uintptr_t)call->c->data * UINT64_C(0xd1b54a32d192ed03) +
-                    ((uint64_t)call->c->cols << 32 | bits_of(call->alpha)) * UINT64_C(0x8cb92ba72f3d8dd7);
+    uint64_t hash =
+        (uint64_t)(uintptr_t)call->b->data * UINT64_C(0x9e3779b97f4a7c15) +
+        (uint64_t)(uintptr_t)call->c->data * UINT64_C(0xd1b54a32d192ed03) +
+        ((uint64_t)call->c->cols << 32 | tri_factor_bits(call->alpha)) * UINT64_C(0x8cb92ba72f3d8dd7);
     return hash | 1;
 }
 

@@ -185,24 +185,13 @@ typedef struct served_call {
     tri_bsr_sddmm_args args;
 } served_call;
 
-/* Factors are compared by bits: -0 is not 0, and a NaN is itself. */
-static uint32_t bits_of(float factor) {
-    uint32_t bits;
-    memcpy(&bits, &factor, sizeof bits);
-    return bits;
-}
-
-static bool same_dense(const triage_dense *a, const triage_dense *b) {
-    return a->data == b->data && a->rows == b->rows && a->cols == b->cols && a->ld == b->ld &&
-           a->dtype == b->dtype && a->layout == b->layout;
-}
-
 static bool same_call(const tri_served_call *served, const void *passed) {
     const served_call *known = (const served_call *)served;
     const sddmm_call *call = passed;
-    return bits_of(known->alpha) == bits_of(call->alpha) && bits_of(known->beta) == bits_of(call->beta) &&
-           same_dense(&known->y, call->y) && same_dense(&known->x, call->x) && known->d == call->d &&
-           known->d_type == call->d_type;
+    return tri_factor_bits(known->alpha) == tri_factor_bits(call->alpha) &&
+           tri_factor_bits(known->beta) == tri_factor_bits(call->beta) &&
+           tri_dense_operand_same(&known->y, call->y) && tri_dense_operand_same(&known->x, call->x) &&
+           known->d == call->d && known->d_type == call->d_type;
 }
 
 /* Of what calls differ in most; never 0. */

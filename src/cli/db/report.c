@@ -140,17 +140,27 @@ done:
     return status;
 }
 
+/* Where the row belongs; *problem NULL: it is not asked for. */
+static triage_status place_of(tri_device_report **report, tri_report_problem **problem, reports *all,
+                              const tri_measurement *row) {
+    triage_status status = TRIAGE_OK;
+    if (!is_wanted(all, row->device, row->device_name) ||
+        !tri_cli_filter_passes(&all->options->filter, row->problem))
+        return TRIAGE_OK;
+    TRI_TRY(report_of(report, all, row->device, row->device_name));
+    TRI_TRY(problem_of(problem, *report, row->problem));
+done:
+    return status;
+}
+
 /* A tri_row_fn, over everything. */
 static triage_status note_row(void *user, const tri_measurement *row) {
     reports *all = user;
     tri_device_report *report = NULL;
     tri_report_problem *problem = NULL;
-    triage_status status = TRIAGE_OK;
-    if (!is_wanted(all, row->device, row->device_name) ||
-        !tri_cli_filter_passes(&all->options->filter, row->problem))
-        return TRIAGE_OK;
-    TRI_TRY(report_of(&report, all, row->device, row->device_name));
-    TRI_TRY(problem_of(&problem, report, row->problem));
+    triage_status status = place_of(&report, &problem, all, row);
+    if (status != TRIAGE_OK || !problem)
+        return status;
     report->measurements++;
     report->failures += !is_timed(row);
     if (!report->first_ms || row->measured_at_ms < report->first_ms)
@@ -167,12 +177,9 @@ static triage_status note_winner(void *user, const tri_measurement *row) {
     reports *all = user;
     tri_device_report *report = NULL;
     tri_report_problem *problem = NULL;
-    triage_status status = TRIAGE_OK;
-    if (!is_wanted(all, row->device, row->device_name) ||
-        !tri_cli_filter_passes(&all->options->filter, row->problem))
-        return TRIAGE_OK;
-    TRI_TRY(report_of(&report, all, row->device, row->device_name));
-    TRI_TRY(problem_of(&problem, report, row->problem));
+    triage_status status = place_of(&report, &problem, all, row);
+    if (status != TRIAGE_OK || !problem)
+        return status;
     if (problem->winner_ns > 0 && problem->winner_ns <= row->median_ns)
         return TRIAGE_OK;
     free(problem->winner);
