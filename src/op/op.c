@@ -2,6 +2,7 @@
 #include "op/op.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,4 +164,20 @@ double tri_config_axis(const char *config, const char *name, double absent) {
             return strtod(word + size + 1, NULL);
     }
     return absent;
+}
+
+/* ---- for the operations' own checks ---- */
+
+triage_status tri_check_range(const char *name, int64_t value, int64_t low, int64_t high) {
+    if (value >= low && value <= high)
+        return TRIAGE_OK;
+    return tri_fail(TRIAGE_E_INVALID, "%s is %" PRId64 "; allowed %" PRId64 " .. %" PRId64, name, value, low,
+                    high);
+}
+
+triage_status tri_check_divides(const char *name, int64_t size, const char *block_name, int64_t block) {
+    if (size % block == 0)
+        return TRIAGE_OK;
+    return tri_fail(TRIAGE_E_INVALID, "%s is %" PRId64 "; allowed multiples of %s, %" PRId64, name, size,
+                    block_name, block);
 }

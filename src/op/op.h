@@ -310,6 +310,12 @@ size_t tri_operation_index(const tri_operation *op);
 /* "bsr_gemm, attention", for messages. */
 const char *tri_operation_names(void);
 
+/* ---- for the operations' own checks ------------------------------------------------------------------------------ */
+
+/* TRIAGE_E_INVALID names what it is, its value, and low to high, or the block that must divide it. */
+triage_status tri_check_range(const char *name, int64_t value, int64_t low, int64_t high);
+triage_status tri_check_divides(const char *name, int64_t size, const char *block_name, int64_t block);
+
 /* ---- what every user of a problem calls: the operation's own, with what all share ------------------------------- */
 
 triage_status tri_problem_check(const tri_problem *problem);

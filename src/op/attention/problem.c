@@ -6,13 +6,6 @@
 
 #define SIZE_LIMIT INT64_C(2147483647)
 
-static triage_status check_range(const char *name, int64_t value, int64_t low, int64_t high) {
-    if (value >= low && value <= high)
-        return TRIAGE_OK;
-    return tri_fail(TRIAGE_E_INVALID, "%s is %" PRId64 "; allowed %" PRId64 " .. %" PRId64, name, value, low,
-                    high);
-}
-
 const char *tri_attention_band_name(tri_attention_band band) {
     static const char *const names[] = {"full", "causal", "causal-top-left", "window"};
     return (unsigned)band < sizeof names / sizeof names[0] ? names[band] : "?";
@@ -20,7 +13,7 @@ const char *tri_attention_band_name(tri_attention_band band) {
 
 static triage_status check_types(const tri_attention_problem *p) {
     triage_status status;
-    TRI_TRY(check_range("in_type", (int64_t)p->in_type, TRIAGE_F32, TRIAGE_E4M3));
+    TRI_TRY(tri_check_range("in_type", (int64_t)p->in_type, TRIAGE_F32, TRIAGE_E4M3));
     if ((unsigned)p->out_type > TRIAGE_BF16)
         TRI_TRY(tri_fail(TRIAGE_E_INVALID, "O of type %s; allowed f32, f16, bf16",
                          (unsigned)p->out_type <= TRIAGE_E4M3 ? tri_dtype_name(p->out_type) : "unknown"));
@@ -34,17 +27,17 @@ done:
 
 static triage_status check_sizes(const tri_attention_problem *p) {
     triage_status status;
-    TRI_TRY(check_range("batch", p->batch, 1, SIZE_LIMIT));
-    TRI_TRY(check_range("heads of Q", p->heads_q, 1, SIZE_LIMIT / p->batch));
-    TRI_TRY(check_range("heads of K and V", p->heads_kv, 1, p->heads_q));
+    TRI_TRY(tri_check_range("batch", p->batch, 1, SIZE_LIMIT));
+    TRI_TRY(tri_check_range("heads of Q", p->heads_q, 1, SIZE_LIMIT / p->batch));
+    TRI_TRY(tri_check_range("heads of K and V", p->heads_kv, 1, p->heads_q));
     if (p->heads_q % p->heads_kv != 0)
         TRI_TRY(tri_fail(TRIAGE_E_INVALID,
                          "%" PRId64 " heads of Q; allowed multiples of those of K and V, %" PRId64,
                          p->heads_q, p->heads_kv));
-    TRI_TRY(check_range("queries", p->sq, 0, SIZE_LIMIT));
-    TRI_TRY(check_range("keys", p->sk, 0, SIZE_LIMIT));
-    TRI_TRY(check_range("head dimension of Q and K", p->d, 1, TRI_ATTENTION_D_MAX));
-    TRI_TRY(check_range("head dimension of V", p->dv, 1, TRI_ATTENTION_D_MAX));
+    TRI_TRY(tri_check_range("queries", p->sq, 0, SIZE_LIMIT));
+    TRI_TRY(tri_check_range("keys", p->sk, 0, SIZE_LIMIT));
+    TRI_TRY(tri_check_range("head dimension of Q and K", p->d, 1, TRI_ATTENTION_D_MAX));
+    TRI_TRY(tri_check_range("head dimension of V", p->dv, 1, TRI_ATTENTION_D_MAX));
 done:
     return status;
 }
@@ -52,9 +45,9 @@ done:
 static triage_status check_band(const tri_attention_problem *p) {
     triage_status status;
     bool window = p->band == TRI_BAND_WINDOW;
-    TRI_TRY(check_range("mask", (int64_t)p->band, TRI_BAND_FULL, TRI_BAND_WINDOW));
-    TRI_TRY(check_range("left side of the window", p->left, window ? -1 : 0, window ? SIZE_LIMIT : 0));
-    TRI_TRY(check_range("right side of the window", p->right, window ? -1 : 0, window ? SIZE_LIMIT : 0));
+    TRI_TRY(tri_check_range("mask", (int64_t)p->band, TRI_BAND_FULL, TRI_BAND_WINDOW));
+    TRI_TRY(tri_check_range("left side of the window", p->left, window ? -1 : 0, window ? SIZE_LIMIT : 0));
+    TRI_TRY(tri_check_range("right side of the window", p->right, window ? -1 : 0, window ? SIZE_LIMIT : 0));
     if (window && p->left < 0 && p->right <= 0) /* one problem, one name */
         TRI_TRY(tri_fail(TRIAGE_E_INVALID, "a window open to the left%s; that is the mask %s",
                          p->right < 0 ? " and to the right" : " that ends with the query itself",
@@ -87,8 +80,9 @@ static triage_status check_mask(const tri_attention_problem *p) {
         TRI_TRY(tri_fail(TRIAGE_E_INVALID,
                          "mask blocks of %" PRId32 " x %" PRId32 "; allowed 16, 32, 64 and 128 each",
                          mask->rows, mask->cols));
-    TRI_TRY(check_range("heads of the lists", (int64_t)mask->heads, TRI_MASK_ALL_HEADS, TRI_MASK_Q_HEADS));
-    TRI_TRY(check_range("rows of lists", tri_attention_mask_rows(p), 0, SIZE_LIMIT - 1));
+    TRI_TRY(
+        tri_check_range("heads of the lists", (int64_t)mask->heads, TRI_MASK_ALL_HEADS, TRI_MASK_Q_HEADS));
+    TRI_TRY(tri_check_range("rows of lists", tri_attention_mask_rows(p), 0, SIZE_LIMIT - 1));
 done:
     return status;
 }
@@ -96,14 +90,14 @@ done:
 static triage_status check_lengths(const tri_attention_problem *p) {
     triage_status status;
     bool cache = p->lengths == TRI_LENGTHS_CACHE;
-    TRI_TRY(check_range("kind of lengths", (int64_t)p->lengths, TRI_LENGTHS_DENSE, TRI_LENGTHS_CACHE));
-    TRI_TRY(check_range("page size", p->page_size, 0, cache ? SIZE_LIMIT : 0));
-    TRI_TRY(check_range("splits", p->splits, 0, TRI_ATTENTION_SPLITS_MAX));
+    TRI_TRY(tri_check_range("kind of lengths", (int64_t)p->lengths, TRI_LENGTHS_DENSE, TRI_LENGTHS_CACHE));
+    TRI_TRY(tri_check_range("page size", p->page_size, 0, cache ? SIZE_LIMIT : 0));
+    TRI_TRY(tri_check_range("splits", p->splits, 0, TRI_ATTENTION_SPLITS_MAX));
     /* cumulative offsets are 32-bit */
     if (p->lengths == TRI_LENGTHS_OFFSETS) {
-        TRI_TRY(check_range("sequences of any length", p->batch, 1, TRI_VARLEN_BATCH_MAX));
-        TRI_TRY(check_range("queries of all sequences", p->sq * p->batch, 0, SIZE_LIMIT));
-        TRI_TRY(check_range("keys of all sequences", p->sk * p->batch, 0, SIZE_LIMIT));
+        TRI_TRY(tri_check_range("sequences of any length", p->batch, 1, TRI_VARLEN_BATCH_MAX));
+        TRI_TRY(tri_check_range("queries of all sequences", p->sq * p->batch, 0, SIZE_LIMIT));
+        TRI_TRY(tri_check_range("keys of all sequences", p->sk * p->batch, 0, SIZE_LIMIT));
     }
 done:
     return status;

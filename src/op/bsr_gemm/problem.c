@@ -1,33 +1,17 @@
 /* Which problems there are: the ranges of each part. */
 #include "op/bsr_gemm/bsr_gemm.h"
 
-#include <inttypes.h>
-
 #define SIZE_LIMIT INT64_C(2147483647)
 #define PRODUCT_LIMIT (INT64_C(1) << 62)
 
-static triage_status check_range(const char *name, int64_t value, int64_t low, int64_t high) {
-    if (value >= low && value <= high)
-        return TRIAGE_OK;
-    return tri_fail(TRIAGE_E_INVALID, "%s is %" PRId64 "; allowed %" PRId64 " .. %" PRId64, name, value, low,
-                    high);
-}
-
-static triage_status check_divides(const char *name, int64_t size, const char *block_name, int64_t block) {
-    if (size % block == 0)
-        return TRIAGE_OK;
-    return tri_fail(TRIAGE_E_INVALID, "%s is %" PRId64 "; allowed multiples of %s, %" PRId64, name, size,
-                    block_name, block);
-}
-
 static triage_status check_types(const tri_bsr_problem *problem) {
     triage_status status;
-    TRI_TRY(check_range("in_type", (int64_t)problem->in_type, TRIAGE_F32, TRIAGE_E4M3));
-    TRI_TRY(check_range("out_type", (int64_t)problem->out_type, TRIAGE_F32, TRIAGE_BF16));
-    TRI_TRY(check_range("b_layout", (int64_t)problem->b_layout, TRIAGE_ROW_MAJOR, TRIAGE_COL_MAJOR));
-    TRI_TRY(check_range("c_layout", (int64_t)problem->c_layout, TRIAGE_ROW_MAJOR, TRIAGE_COL_MAJOR));
-    TRI_TRY(check_range("activation", (int64_t)problem->activation, TRIAGE_ACT_NONE, TRIAGE_ACT_SILU));
-    TRI_TRY(check_range("scale_per_block", problem->scale_per_block, 0, problem->in_type == TRIAGE_E4M3));
+    TRI_TRY(tri_check_range("in_type", (int64_t)problem->in_type, TRIAGE_F32, TRIAGE_E4M3));
+    TRI_TRY(tri_check_range("out_type", (int64_t)problem->out_type, TRIAGE_F32, TRIAGE_BF16));
+    TRI_TRY(tri_check_range("b_layout", (int64_t)problem->b_layout, TRIAGE_ROW_MAJOR, TRIAGE_COL_MAJOR));
+    TRI_TRY(tri_check_range("c_layout", (int64_t)problem->c_layout, TRIAGE_ROW_MAJOR, TRIAGE_COL_MAJOR));
+    TRI_TRY(tri_check_range("activation", (int64_t)problem->activation, TRIAGE_ACT_NONE, TRIAGE_ACT_SILU));
+    TRI_TRY(tri_check_range("scale_per_block", problem->scale_per_block, 0, problem->in_type == TRIAGE_E4M3));
 done:
     return status;
 }
@@ -36,13 +20,13 @@ triage_status tri_bsr_check_identity(const tri_problem *of) {
     const tri_bsr_problem *problem = tri_bsr(of);
     triage_status status;
     TRI_TRY(check_types(problem));
-    TRI_TRY(check_range("m", problem->m, 1, SIZE_LIMIT));
-    TRI_TRY(check_range("n", problem->n, 1, SIZE_LIMIT));
-    TRI_TRY(check_range("k", problem->k, 1, SIZE_LIMIT));
-    TRI_TRY(check_range("block_m", problem->block_m, 1, 1024));
-    TRI_TRY(check_range("block_k", problem->block_k, 1, 1024));
-    TRI_TRY(check_divides("m", problem->m, "block_m", problem->block_m));
-    TRI_TRY(check_divides("k", problem->k, "block_k", problem->block_k));
+    TRI_TRY(tri_check_range("m", problem->m, 1, SIZE_LIMIT));
+    TRI_TRY(tri_check_range("n", problem->n, 1, SIZE_LIMIT));
+    TRI_TRY(tri_check_range("k", problem->k, 1, SIZE_LIMIT));
+    TRI_TRY(tri_check_range("block_m", problem->block_m, 1, 1024));
+    TRI_TRY(tri_check_range("block_k", problem->block_k, 1, 1024));
+    TRI_TRY(tri_check_divides("m", problem->m, "block_m", problem->block_m));
+    TRI_TRY(tri_check_divides("k", problem->k, "block_k", problem->block_k));
 done:
     return status;
 }
@@ -68,12 +52,12 @@ triage_status tri_bsr_check(const tri_problem *of) {
     int64_t b_lines = problem->b_layout == TRIAGE_ROW_MAJOR ? problem->k : problem->n;
     int64_t c_lines = problem->c_layout == TRIAGE_ROW_MAJOR ? problem->m : problem->n;
     int64_t blocks = tri_bsr_blocks(problem);
-    TRI_TRY(check_range("ldb", problem->ldb, tri_bsr_packed_ldb(problem), (PRODUCT_LIMIT - 1) / b_lines));
-    TRI_TRY(check_range("ldc", problem->ldc, tri_bsr_packed_ldc(problem), (PRODUCT_LIMIT - 1) / c_lines));
-    TRI_TRY(check_range("nnzb", problem->nnzb, 0, blocks < SIZE_LIMIT ? blocks : SIZE_LIMIT));
-    TRI_TRY(check_range("elements of A's blocks",
-                        problem->nnzb * ((int64_t)problem->block_m * problem->block_k), 0,
-                        PRODUCT_LIMIT - 1));
+    TRI_TRY(tri_check_range("ldb", problem->ldb, tri_bsr_packed_ldb(problem), (PRODUCT_LIMIT - 1) / b_lines));
+    TRI_TRY(tri_check_range("ldc", problem->ldc, tri_bsr_packed_ldc(problem), (PRODUCT_LIMIT - 1) / c_lines));
+    TRI_TRY(tri_check_range("nnzb", problem->nnzb, 0, blocks < SIZE_LIMIT ? blocks : SIZE_LIMIT));
+    TRI_TRY(tri_check_range("elements of A's blocks",
+                            problem->nnzb * ((int64_t)problem->block_m * problem->block_k), 0,
+                            PRODUCT_LIMIT - 1));
 done:
     return status;
 }
