@@ -2,7 +2,8 @@
 """triage's attention against its peers, in one process on the same tensors: verified, cold L2, interleaved.
 
     python3 python/bench/attention.py --db triage.db --out attention.json [--set grid,special,...] [--only REGEX]
-            [--peers fa4,cudnn,flash,flex] [--fa4-site DIR] [--samples 15] [--time-limit 540] [--commit HASH] [--dry-run]
+            [--peers fa4,cudnn,flash,flex] [--fa4-site DIR] [--samples 15] [--time-limit 540] [--commit HASH]
+            [--data-dir DIR] [--dry-run]
 
 The cases: python/bench/attention_cases.py, which also says (--check) what must hold of the results. triage runs what it was
 tuned for (triage_tune with the options that attention_cases.py --options prints, into the same --db). Peers: FlashAttention-4
@@ -392,7 +393,7 @@ def load(path):
 def measure(args, cases, peers):
     import clock
     import triage_kernels as tk
-    tk.configure(db_path=args.db, cache_dir=args.cache_dir or tk.DEFAULT_CACHE)
+    tk.configure(db_path=args.db, cache_dir=args.cache_dir or tk.DEFAULT_CACHE, data_dir=args.data_dir)
     rows, begin = load(args.out)["rows"], time.time()
     done = {row["name"] for row in rows}
     todo = [case for case in cases if case.name not in done]
@@ -429,6 +430,7 @@ def make_parser():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--db", help="the tuning database (default: none, what is shipped)")
     parser.add_argument("--cache-dir", help="compiled kernels of triage (default: that of the programs)")
+    parser.add_argument("--data-dir", metavar="DIR", help="templates/ and tuner/ of triage, for a space cut down to one kernel")
     parser.add_argument("--out", help="JSON file to write; what it has already is not measured again")
     parser.add_argument("--set", help=f"of {', '.join(attention_cases.SETS)} (default: all)")
     parser.add_argument("--only", default="", metavar="REGEX", help="cases whose name has this")
