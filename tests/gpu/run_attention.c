@@ -9,15 +9,15 @@
  *   --compile: no device; the candidates are compiled for TARGET (sm_90a) into the cache, and nothing is run.
  *
  * The last line is for scripts. Exit codes: 0 all is right, 1 not, 64 usage, 77 no device. */
-#include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "gpu/gate_keys.h"
 #include "measure/bench_private.h"
-#include "support/ones_bound.h"
-#include "render/render.h"
 #include "op/attention/attention.h"
+#include "render/render.h"
+#include "support/ones_bound.h"
 
 #define LISTS " density=5000 imbalance=10 overlap=5"
 
@@ -89,142 +89,6 @@ static const char *const keys[] = {
 };
 #define KEYS (sizeof keys / sizeof *keys)
 
-typedef struct options {
-    const char *device, *kernel, *text, *cache, *compile;
-    unsigned part, parts;
-    bool all, verbose;
-} options;
-
-static struct { size_t problems, right, wrong, without; } tally;
-
-static void must(triage_status status) {
-    if (status == TRIAGE_OK)
-        return;
-    fprintf(stderr, "run_attention: %s\n", triage_last_error());
-    exit(1);
-}
-
-/* ---- one problem ---- */
-
-typedef struct stand {
-    tri_device *device;
-    const tri_device_info *info;
-    tri_space *space;
-    tri_problem problem;
-    tri_pattern mask;
-} stand;
-
-static const tri_pattern *mask_of(const stand *s) {
-    return s->mask.row_ptr ? &s->mask : NULL;
-}
-
-static void make_problem(stand *s, const char *key) {
-    must(tri_problem_parse(&s->problem, key));
-    s->mask = (tri_pattern){0};
-    if (tri_problem_has_pattern(&s->problem))
-        must(tri_attention_mask_random(&s->mask, tri_attention(&s->problem), 0.5, 3));
-}
-
-static void say_wrong(const char *key, const char *config, const char *reason) {
-    printf("WRONG %s | %s | %s\n", key, config, reason);
-    fflush(stdout);
-    tally.wrong++;
-}
-
-/* Is the configuration asked for? The first of its kernel, or all. */
-static bool is_wanted(const options *o, const tri_configs *configs, size_t i) {
-    const char *text = configs->text[i];
-    size_t name = strcspn(text, " ");
-    if (o->kernel && (strlen(o->kernel) != name || strncmp(o->kernel, text, name) != 0))
-        return false;
-    for (size_t j = 0; j < i && !o->all; j++)
-        if (strncmp(configs->text[j], text, name + 1) == 0)
-            return false;
-    return true;
-}
-
-static void verify(stand *s, tri_bench *bench, const char *key, const char *config, bool verbose) {
-    tri_candidate candidate = {0};
-    tri_source source = {0};
-    tri_report report = {0};
-    tri_mounted mounted;
-    must(tri_space_candidate(&candidate, s->space, &s->problem, s->info, config));
-    must(tri_render(&source, &candidate, NULL));
-    bool right = tri_bench_mount(&mounted, bench, &(tri_trial){&source, &candidate.launch}, &report);
-    if (right) {
-        for (size_t i = 0; i < s->problem.op->case_count(&s->problem) && right; i++)
-            right = tri_bench_run_case(bench, &mounted, i, &report);
-        tri_bench_unmount(bench, &mounted);
-    }
-    if (!right)
-        say_wrong(key, config, report.reason);
-    tally.right += right;
-    if (verbose && right)
-        printf("right %s | %s | error %.2g of %.2g\n", key, config, report.row_error, report.row_error_limit);
-    tri_source_free(&source);
-    tri_candidate_free(&candidate);
-}
-
-static void run_key(stand *s, const options *o, const char *key) {
-    tri_configs configs = {0};
-    tri_candidate reference = {0};
-    tri_source source = {0};
-    tri_bench *bench = NULL;
-    make_problem(s, key);
-    if (tri_space_enumerate(&configs, s->space, &s->problem, s->info) != TRIAGE_OK) {
-        printf("no candidate for %s: %s\n", key, triage_last_error());
-        tally.without++;
-        goto done;
-    }
-    must(tri_space_reference(&reference, s->space, &s->problem, s->info));
-    must(tri_render(&source, &reference, NULL));
-    const tri_bench_setup setup = {.problem = &s->problem,
-                                   .pattern = mask_of(s),
-                                   .seed = 11,
-                                   .warm = true,
-                                   .cache_dir = o->cache,
-                                   .reference = {&source, &reference.launch}};
-    must(tri_bench_open(&bench, s->device, &setup));
-    for (size_t i = 0; i < configs.count; i++)
-        if (is_wanted(o, &configs, i))
-            verify(s, bench, key, configs.text[i], o->verbose);
-    tally.problems++;
-done:
-    tri_bench_close(bench);
-    tri_source_free(&source);
-    tri_candidate_free(&reference);
-    tri_configs_free(&configs);
-    tri_pattern_free(&s->mask);
-}
-
-/* ---- without a device ---- */
-
-static void compile(const stand *s, const options *o, const char *config) {
-    tri_candidate candidate = {0};
-    tri_source source = {0};
-    tri_image image = {0};
-    must(tri_space_candidate(&candidate, s->space, &s->problem, s->info, config));
-    must(tri_render(&source, &candidate, NULL));
-    must(tri_compile(&image, s->info->target, &source, o->cache));
-    tally.right++;
-    tri_image_free(&image);
-    tri_source_free(&source);
-    tri_candidate_free(&candidate);
-}
-
-static void compile_key(stand *s, const options *o, const char *key) {
-    tri_configs configs = {0};
-    make_problem(s, key);
-    if (tri_space_enumerate(&configs, s->space, &s->problem, s->info) != TRIAGE_OK)
-        tally.without++;
-    for (size_t i = 0; i < configs.count; i++)
-        if (is_wanted(o, &configs, i))
-            compile(s, o, configs.text[i]);
-    tally.problems++;
-    tri_configs_free(&configs);
-    tri_pattern_free(&s->mask);
-}
-
 /* ---- by hand: a kernel with its inputs on the device ---- */
 
 typedef struct rig {
@@ -238,20 +102,20 @@ typedef struct rig {
 
 static tri_address put(tri_device *device, const void *data, size_t bytes) {
     tri_address address = 0;
-    must(tri_device_alloc(device, &address, bytes ? bytes : 4));
+    gate_must(tri_device_alloc(device, &address, bytes ? bytes : 4));
     if (data && bytes)
-        must(tri_device_upload(device, address, data, bytes));
+        gate_must(tri_device_upload(device, address, data, bytes));
     return address;
 }
 
 /* ones: V is 1, and its scales. */
-static void open_rig(rig *r, const stand *s, const options *o, const char *config, bool ones) {
+static void open_rig(rig *r, const gate_stand *s, const gate_options *o, const char *config, bool ones) {
     const tri_attention_problem *p = tri_attention(&s->problem);
     tri_candidate candidate = {0};
     tri_source source = {0};
     tri_image image = {0};
     *r = (rig){0};
-    must(tri_attention_draw(&r->inputs, &s->problem, mask_of(s), 11, 0));
+    gate_must(tri_attention_draw(&r->inputs, &s->problem, gate_pattern(s), 11, 0));
     tri_input *v = &r->inputs.at[TRI_ATTENTION_V], *scale = &r->inputs.at[TRI_ATTENTION_SCALE_V];
     for (size_t i = 0; ones && i < v->bytes / tri_dtype_size(p->in_type); i++)
         tri_from_float(v->data, p->in_type, i, 1);
@@ -263,17 +127,17 @@ static void open_rig(rig *r, const stand *s, const options *o, const char *confi
     r->o_bytes = (size_t)(p->queries * p->heads_q * p->dv) * tri_dtype_size(p->out_type);
     r->o = put(s->device, NULL, r->o_bytes);
     r->got = malloc(r->o_bytes + 1);
-    must(tri_space_candidate(&candidate, s->space, &s->problem, s->info, config));
-    must(tri_render(&source, &candidate, NULL));
-    must(tri_compile(&image, s->info->target, &source, o->cache));
-    must(tri_kernel_load(&r->kernel, s->device, &image, &candidate.launch));
+    gate_must(tri_space_candidate(&candidate, s->space, &s->problem, &s->info, config));
+    gate_must(tri_render(&source, &candidate, NULL));
+    gate_must(tri_compile(&image, s->info.target, &source, o->cache));
+    gate_must(tri_kernel_load(&r->kernel, s->device, &image, &candidate.launch));
     const tri_binding binding = {.device = s->device,
                                  .launch = &candidate.launch,
                                  .problem = &s->problem,
                                  .inputs = &r->inputs,
                                  .results = {r->o},
                                  .workspace = tri_kernel_workspace(r->kernel)};
-    must(s->problem.op->arguments(&r->args, &binding));
+    gate_must(s->problem.op->arguments(&r->args, &binding));
     tri_image_free(&image);
     tri_source_free(&source);
     tri_candidate_free(&candidate);
@@ -289,10 +153,10 @@ static void close_rig(rig *r, tri_device *device) {
 }
 
 static void launch_rig(rig *r, tri_device *device) {
-    must(tri_device_fill(device, r->o, 0xffffffffu, r->o_bytes / 4, NULL));
-    must(tri_kernel_launch(r->kernel, &r->args, NULL));
-    must(tri_device_synchronize(device));
-    must(tri_device_download(device, r->got, r->o, r->o_bytes));
+    gate_must(tri_device_fill(device, r->o, 0xffffffffu, r->o_bytes / 4, NULL));
+    gate_must(tri_kernel_launch(r->kernel, &r->args, NULL));
+    gate_must(tri_device_synchronize(device));
+    gate_must(tri_device_download(device, r->got, r->o, r->o_bytes));
 }
 
 /* The rig's arguments with the inputs' addresses on the host. */
@@ -315,7 +179,7 @@ static bool is_one(const rig *r, const tri_attention_problem *p, size_t element)
 }
 
 /* O is 1, and 20 launches leave the same bits. */
-static void check_ones(stand *s, const options *o, const char *key, const char *config) {
+static void check_ones(gate_stand *s, const gate_options *o, const char *key, const char *config) {
     const tri_attention_problem *p = tri_attention(&s->problem);
     char reason[120] = "";
     rig r;
@@ -334,14 +198,14 @@ static void check_ones(stand *s, const options *o, const char *key, const char *
             snprintf(reason, sizeof reason, "launch %d leaves other bits than the first", repeat + 1);
     }
     if (reason[0])
-        say_wrong(key, config, reason);
-    tally.right += !reason[0];
+        gate_wrong(key, config, reason);
+    gate_counts.right += !reason[0];
     free(first);
     close_rig(&r, s->device);
 }
 
 /* A sequence of 64 by itself, with the same splits: the same bits. */
-static void check_alone(stand *s, const options *o, const char *key, const char *config) {
+static void check_alone(gate_stand *s, const gate_options *o, const char *key, const char *config) {
     const tri_attention_problem *p = tri_attention(&s->problem);
     size_t in = tri_dtype_size(p->in_type),
            row = (size_t)(p->sq * p->heads_q * p->dv) * tri_dtype_size(p->out_type);
@@ -362,38 +226,41 @@ static void check_alone(stand *s, const options *o, const char *key, const char 
         differ += memcmp(r.got, together + (size_t)b * row, row) != 0;
     }
     if (differ)
-        say_wrong(key, config, "a sequence alone leaves other bits than in its batch");
-    tally.right += !differ;
+        gate_wrong(key, config, "a sequence alone leaves other bits than in its batch");
+    gate_counts.right += !differ;
     free(together);
     close_rig(&r, s->device);
 }
 
-typedef void (*check_fn)(stand *s, const options *o, const char *key, const char *config);
+typedef void (*check_fn)(gate_stand *s, const gate_options *o, const char *key, const char *config);
 
 /* without: a kernel whose maps say where a batch begins cannot be moved by its addresses. */
-static void run_by_hand(stand *s, const options *o, const char *key, check_fn check, const char *without) {
+static void run_by_hand(gate_stand *s, const gate_options *o, const char *key, check_fn check,
+                        const char *without) {
     tri_configs configs = {0};
-    make_problem(s, key);
-    if (tri_space_enumerate(&configs, s->space, &s->problem, s->info) == TRIAGE_OK)
+    gate_problem(s, key);
+    if (tri_space_enumerate(&configs, s->space, &s->problem, &s->info) == TRIAGE_OK)
         for (size_t i = 0; i < configs.count; i++)
-            if (is_wanted(o, &configs, i) &&
+            if (gate_wants(o, &configs, i) &&
                 !(without && strncmp(configs.text[i], without, strlen(without)) == 0))
                 check(s, o, key, configs.text[i]);
     tri_configs_free(&configs);
-    tri_pattern_free(&s->mask);
+    tri_pattern_free(&s->pattern);
 }
 
 /* ---- all ---- */
 
-static void run_all(stand *s, const options *o) {
+static triage_status random_mask(tri_pattern *out, const tri_problem *problem) {
+    return tri_attention_mask_random(out, tri_attention(problem), 0.5, 3);
+}
+
+static void run_all(gate_stand *s, const gate_options *o) {
     static const char *const ones[] = {
         "attention f16 f16 full m=130 n=65537 k=64 v=64 heads=1/1 batch=1",
         "attention bf16 bf16 full m=130 n=65537 k=128 v=128 heads=1/1 batch=1",
         "attention e4m3 bf16 full m=130 n=65537 k=128 v=128 heads=1/1 batch=1",
         "attention bf16 bf16 full cache m=1 n=65537 k=128 v=128 heads=8/1 batch=1"};
-    for (size_t i = 0; i < KEYS; i++)
-        if (i % o->parts == o->part && (!o->text || strstr(keys[i], o->text)))
-            (o->compile ? compile_key : run_key)(s, o, keys[i]);
+    gate_keys(s, o, &tri_op_attention, keys, KEYS);
     if (o->text || o->part != 0 || o->compile)
         return;
     for (size_t i = 0; i < sizeof ones / sizeof *ones; i++)
@@ -402,53 +269,17 @@ static void run_all(stand *s, const options *o) {
                 check_alone, "wgmma");
 }
 
-static bool read_options(options *o, int argc, char **argv) {
-    static const struct option known[] = {
-        {"device", 1, 0, 'd'},  {"all", 0, 0, 'a'},     {"kernel", 1, 0, 'k'},
-        {"part", 1, 0, 'p'},    {"keys", 1, 0, 't'},    {"cache", 1, 0, 'c'},
-        {"verbose", 0, 0, 'v'}, {"compile", 1, 0, 'x'}, {0}};
-    unsigned part = 1, parts = 1;
-    *o = (options){.device = "cuda"};
-    for (int c; (c = getopt_long(argc, argv, "", known, NULL)) >= 0;) {
-        if (c == '?' ||
-            (c == 'p' && (sscanf(optarg, "%u/%u", &part, &parts) != 2 || part < 1 || part > parts)))
-            return false;
-        o->device = c == 'd' ? optarg : o->device;
-        o->kernel = c == 'k' ? optarg : o->kernel;
-        o->text = c == 't' ? optarg : o->text;
-        o->cache = c == 'c' ? optarg : o->cache;
-        o->compile = c == 'x' ? optarg : o->compile;
-        o->all |= c == 'a';
-        o->verbose |= c == 'v';
-    }
-    o->part = part - 1;
-    o->parts = parts;
-    return optind == argc;
-}
-
 int main(int argc, char **argv) {
-    options o;
-    stand s = {0};
-    if (!read_options(&o, argc, argv)) {
-        fprintf(
-            stderr,
-            "usage: run_attention [--device cuda|host] [--all] [--kernel NAME] [--part I/N] [--keys TEXT] "
-            "[--cache DIR] [--verbose] [--compile TARGET]\n");
+    gate_options o;
+    gate_stand s = {.pattern_of = random_mask};
+    if (!gate_read_options(&o, argc, argv)) {
+        fprintf(stderr, "usage: run_attention " GATE_USAGE "\n");
         return 64;
     }
-    tri_device_info info;
-    if (o.compile)
-        must(tri_device_info_of_target(&info, o.compile));
-    else if (tri_device_open(&s.device, o.device, false) != TRIAGE_OK) {
-        printf("skipped: %s\n", triage_last_error());
-        return 77;
-    }
-    s.info = o.compile ? &info : tri_device_describe(s.device);
-    must(tri_space_open(&s.space, &tri_op_attention, &(tri_space_options){0}));
+    int code = gate_open(&s, &o);
+    if (code != 0)
+        return code;
     run_all(&s, &o);
-    printf("run_attention: problems=%zu right=%zu wrong=%zu without=%zu\n", tally.problems, tally.right,
-           tally.wrong, tally.without);
-    tri_space_free(s.space);
-    tri_device_close(s.device);
-    return tally.wrong ? 1 : 0;
+    gate_close(&s);
+    return gate_end("run_attention");
 }
