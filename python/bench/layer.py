@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A decoder layer, and a training step of one linear layer: block-sparse by triage against dense by cuBLAS and cuDNN.
 
-    python python/bench/layer.py --out layer.json [--tokens 65536] [--blocks 128,64] [--db FILE] [--tune SECONDS] [--commit HASH]
+    python python/bench/layer.py --out layer.json [--tokens 65536] [--blocks 128,64] [--only layers|training] [--db FILE]
+                                 [--tune SECONDS] [--commit HASH]
 
 The layer has the sizes of Qwen2.5-7B (hidden 3584, 28 heads, 4 KV heads of 128, MLP 18944), random weights, one sequence,
 causal. Projections, MLP and attention are 90 % block-sparse: random blocks of the weights stay, and of the blocks before the
@@ -227,13 +228,21 @@ def main():
     parser.add_argument("--blocks", default="128,64")
     parser.add_argument("--db", type=pathlib.Path, default=pathlib.Path("layer.db"))
     parser.add_argument("--tune", type=float, default=0, help="seconds of tuning for each size of blocks (default 0)")
+    parser.add_argument("--only", choices=("layers", "training"), help="one of the two (default both)")
     parser.add_argument("--commit", default="unknown")
     args = parser.parse_args()
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = True  # cuBLAS's fastest
     record = {"commit": args.commit, "device": torch.cuda.get_device_name(), "torch": torch.__version__,
               "cuda": torch.version.cuda, "driver": subprocess.run(
-                  ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True, text=True).stdout.strip(),
-              "layers": [decoder_layer(args, int(block)) for block in args.blocks.split(",")], "training": training_step()}
+                  ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True, text=True).stdout.strip()}
+    if args.only != "layers":
+        tk.configure(db_path=args.db)
+        record["training"] = training_step()
+    if args.only != "training":
+        record["layers"] = []
+        for block in args.blocks.split(","):
+            record["layers"].append(decoder_layer(args, int(block)))
+            args.out.write_text(json.dumps(record, indent=1) + "\n")  # so far: a time limit may come
     args.out.write_text(json.dumps(record, indent=1) + "\n")
     return 0
 

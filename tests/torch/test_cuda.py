@@ -1,8 +1,12 @@
 """triage_kernels on a GPU: results, gradients, tracing, graphs, streams, what is refused (the context lives on), and leaks.
 
-    python tests/torch/test_cuda.py     skipped without a GPU
+    python tests/torch/test_cuda.py              skipped without a GPU
+    python tests/torch/test_cuda.py --jobs 12    each test in a process of its own, so many at once: most of the time is compiling
 """
+import concurrent.futures
 import gc
+import subprocess
+import sys
 import unittest
 
 import torch
@@ -255,5 +259,31 @@ class Refusals(Case):
         self.assertLessEqual(free - torch.cuda.mem_get_info()[0], 32 << 20)
 
 
+def run_apart(name):
+    """(name, exit code, what it said)."""
+    done = subprocess.run([sys.executable, "-W", "ignore", __file__, name], capture_output=True, text=True)
+    return name, done.returncode, done.stderr
+
+
+def run_jobs(jobs):
+    """Those that count the device's memory come last and alone. Returns how many failed."""
+    cases = [test.id().split(".", 1)[1] for suite in unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
+             for test in suite]
+    alone = [name for name in cases if name.endswith("leave_nothing")]
+    failed = 0
+
+    def say(name, code, text):
+        print(f"{'FAILED' if code else 'ok'} {name}" + (f"\n{text}" if code else ""), flush=True)
+        return code != 0
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        results = [pool.submit(run_apart, name) for name in cases if name not in alone]
+        failed += sum(say(*done.result()) for done in concurrent.futures.as_completed(results))
+    failed += sum(say(*run_apart(name)) for name in alone)
+    print(f"{len(cases) - failed} of {len(cases)} passed")
+    return failed
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--jobs"]:
+        sys.exit(1 if run_jobs(int(sys.argv[2])) else 0)
     unittest.main()
