@@ -50,7 +50,8 @@ triage_status tri_grow(void *items_pointer, size_t *capacity, size_t count, size
 
 /* Reads a regular file of at most limit bytes (0: 256 MiB). *out is NUL-terminated and owned by the caller. */
 triage_status tri_file_read(char **out, size_t *size, const char *path, size_t limit);
-/* Writes to a temporary beside path, fsyncs, renames: readers see the old file or the new, whole. */
+/* Writes to a temporary beside path, fsyncs, renames: readers see the old file or the new, whole. What is no regular file is
+ * written to. */
 triage_status tri_file_write_atomic(const char *path, const void *data, size_t size, unsigned mode);
 /* mkdir -p with mode 0700 for what it makes. */
 triage_status tri_make_dirs(const char *path);

@@ -114,10 +114,29 @@ static triage_status fill_temporary(int fd, const char *path, const void *data, 
     return status;
 }
 
+/* A device or a pipe (/dev/null, /dev/stdout) is written to: a rename would put a file in its place. A pipe that nobody reads is
+ * no reason to wait. */
+static triage_status write_through(const char *path, const void *data, size_t size) {
+    const int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0 || fcntl(fd, F_SETFL, 0) != 0) {
+        const triage_status failed = fail_errno(path, "write");
+        if (fd >= 0)
+            close(fd);
+        return failed;
+    }
+    triage_status status = write_all(fd, path, data, size);
+    if (close(fd) != 0 && status == TRIAGE_OK)
+        status = fail_errno(path, "write");
+    return status;
+}
+
 triage_status tri_file_write_atomic(const char *path, const void *data, size_t size, unsigned mode) {
     triage_status status;
     char *temporary = NULL;
     bool made = false;
+    struct stat old;
+    if (stat(path, &old) == 0 && !S_ISREG(old.st_mode) && !S_ISDIR(old.st_mode))
+        return write_through(path, data, size);
     TRI_TRY(tri_format(&temporary, "%s.XXXXXX", path));
     int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0) {

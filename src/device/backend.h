@@ -43,6 +43,7 @@ typedef struct tri_device_backend {
     triage_status (*call_load)(tri_kernel **out, tri_device *device, tri_call_fn call, void *state);
     triage_status (*bind)(tri_device *device); /* NULL, both: nothing to do */
     void (*unbind)(tri_device *device);
+    triage_status (*show)(tri_device *device, bool on); /* NULL: nobody looks at it */
 } tri_device_backend;
 
 extern const tri_device_backend tri_host_backend;

@@ -212,3 +212,7 @@ void tri_device_unbind(tri_device *device) {
     if (device->backend->unbind)
         device->backend->unbind(device);
 }
+
+triage_status tri_device_show(tri_device *device, bool on) {
+    return device->backend->show ? device->backend->show(device, on) : TRIAGE_OK;
+}

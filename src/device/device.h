@@ -223,6 +223,8 @@ triage_status tri_call_load(tri_kernel **out, tri_device *device, tri_call_fn ca
  * it: one after the other, like brackets. Nothing on the host. */
 triage_status tri_device_bind(tri_device *device);
 void tri_device_unbind(tri_device *device);
+/* From on to off a profiler that waits for it looks at what is launched (ncu --profile-from-start off). */
+triage_status tri_device_show(tri_device *device, bool on);
 
 /* What cannot be keyed but explains a time: JSON object text, owned by the caller: driver, runtime, clocks
  * seen, throttle reasons, power cap, MIG, MPS, other processes (through NVML when it can be found). */

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "op/bsr_gemm/bsr_gemm.h"
@@ -191,8 +192,39 @@ static void files_have_what_was_measured(void **state) {
     free(markdown);
     free(svg);
     assert_int_equal(bench(text, sizeof text, PROBLEM "--export-csv /no/such/folder/a.csv"), 74);
-    assert_int_equal(bench(text, sizeof text, PROBLEM "--plot a.png"), 64);
-    assert_non_null(strstr(text, "--plot a.png is not FILE.svg"));
+    assert_int_equal(bench(text, sizeof text, PROBLEM "--plot a.jpg"), 64);
+    assert_non_null(strstr(text, "--plot a.jpg is neither FILE.svg nor FILE.png"));
+    assert_int_equal(bench(text, sizeof text, PROBLEM "--plot -"), 64);
+    assert_int_equal(bench(text, sizeof text, PROBLEM "--compare /etc/passwd --export-csv /etc/passwd"), 64);
+    assert_non_null(strstr(text, "/etc/passwd is read here"));
+    scratch_remove(folder);
+}
+
+/* By a program of others: a stand-in that says what it was asked for; without it one line says what would do. */
+static void a_png_is_made_of_the_drawing(void **state) {
+    (void)state;
+    char folder[64], text[65536], arguments[256], path[128];
+    scratch_make(folder);
+    snprintf(arguments, sizeof arguments, PROBLEM "--plot %s/a.png", folder);
+    const char *before = getenv("PATH");
+    char *kept = strdup(before ? before : "/usr/bin:/bin");
+    snprintf(path, sizeof path, "%s/rsvg-convert", folder);
+    FILE *file = fopen(path, "w");
+    fputs("#!/bin/sh\n[ \"$1 $2 $3\" = '--zoom 2 --output' ] && grep -c '</svg>' \"$5\" >\"$4\"\n", file);
+    fclose(file);
+    chmod(path, 0755);
+    snprintf(path, sizeof path, "%s:/usr/bin:/bin", folder);
+    setenv("PATH", path, 1);
+    assert_int_equal(bench(text, sizeof text, arguments), 0);
+    snprintf(path, sizeof path, "%s/a.png", folder);
+    char *made = read_whole(path);
+    assert_string_equal(made, "1\n");
+    free(made);
+    setenv("PATH", "/nowhere", 1);
+    assert_int_equal(bench(text, sizeof text, arguments), 64);
+    assert_non_null(strstr(text, "needs rsvg-convert (Debian's package librsvg2-bin)"));
+    setenv("PATH", kept, 1);
+    free(kept);
     scratch_remove(folder);
 }
 
@@ -264,6 +296,7 @@ int main(void) {
         cmocka_unit_test(json_has_the_limit),
         cmocka_unit_test(bad_ceilings_are_refused),
         cmocka_unit_test(files_have_what_was_measured),
+        cmocka_unit_test(a_png_is_made_of_the_drawing),
         cmocka_unit_test(slower_than_before_is_said),
         cmocka_unit_test(attention_is_measured),
     };

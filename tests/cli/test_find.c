@@ -1,7 +1,11 @@
-/* Finding evidence: the filters of list and show, what is shipped, tables that fit, and keys in words. */
+/* Finding evidence: the filters of list and show, what is shipped, tables that fit, keys in words, and a run that finds less
+ * than the database knows. */
 #include "support/program.h"
 
 #include <string.h>
+
+#include "store/store.h"
+#include "support/check.h"
 
 #define H200 "--shipped --device H200 "
 
@@ -96,6 +100,90 @@ static void tables_fit(void **state) {
     unsetenv("COLUMNS");
 }
 
+/* ---- a run that finds less ---- */
+
+/* A kernel of tomorrow, measured here: a million times as fast as that row's. Its source is its own, as its configuration is:
+ * by its source a row is judged, and another's would make it that one's. */
+static void add_faster(const char *like) {
+    tri_store *store = NULL;
+    tri_measurement row = {0};
+    must(tri_measurement_from_json(&row, like));
+    free(row.config);
+    free(row.source_hash);
+    must(tri_strdup(&row.config, "host tile_n=1 a_kernel_of_tomorrow=1"));
+    must(tri_strdup(&row.source_hash, "0123456789abcdef0123456789abcdef"));
+    row.median_ns = row.low_ns = row.high_ns = row.min_ns = 1;
+    must(tri_store_open(&store, scratch_path(folder, "t.db"), TRI_STORE_WRITE));
+    must(tri_store_add(store, &row));
+    tri_store_close(store);
+    tri_measurement_clear(&row);
+}
+
+static void a_run_says_what_the_database_knows_better(void **state) {
+    (void)state;
+    static const char *const run =
+        "--device host --shape 64,64,64 --sparsity 0.5 --block 32 --db t.db --strategy exhaustive "
+        "--cold-start --budget 2";
+    outcome first = expect(0, "triage_tune", run);
+    assert_null(strstr(first.err, "the database knows a faster one"));
+    outcome rows = expect(0, "triage_db", "export - --db t.db");
+    char *raced = strstr(rows.out, "\"stage\":\"race\"");
+    assert_non_null(raced);
+    while (raced > rows.out && raced[-1] != '\n')
+        raced--;
+    raced[strcspn(raced, "\n")] = '\0';
+    add_faster(raced);
+    outcome second = expect(0, "triage_tune", run);
+    assert_non_null(strstr(second.err, "the database knows a faster one than this run found: host tile_n=1 "
+                                       "a_kernel_of_tomorrow=1, 1.00 ns instead of "));
+    char quiet[256];
+    snprintf(quiet, sizeof quiet, "%s --quiet", run);
+    outcome third = expect(0, "triage_tune", quiet);
+    assert_string_equal(third.err, "");
+    drop(&first), drop(&rows), drop(&second), drop(&third);
+}
+
+/* ---- "-" and files that are read ---- */
+
+static void an_output_is_a_pipe_or_a_file_of_its_own(void **state) {
+    (void)state;
+    struct stat file;
+    outcome written = expect(0, "triage_db", "report --shipped --html page.html");
+    outcome piped = expect(0, "triage_db", "report --shipped --html -");
+    assert_true(strncmp(piped.out, "<!doctype html>", 15) == 0 && strstr(piped.out, "</html>"));
+    assert_int_not_equal(stat(scratch_path(folder, "-"), &file), 0);
+    assert_int_equal(stat(scratch_path(folder, "page.html"), &file), 0);
+    assert_int_equal(strlen(piped.out), file.st_size);
+    drop(&written), drop(&piped);
+    FILE *shapes = fopen(scratch_path(folder, "shapes.csv"), "w");
+    fputs("m,n,k,sparsity,block\n64,64,64,0.5,32\n", shapes);
+    fclose(shapes);
+    const char *pack = "pack --target host --shapes shapes.csv -o ";
+    char arguments[256];
+    snprintf(arguments, sizeof arguments, "%s-", pack);
+    outcome o = expect(0, "triage_db", arguments);
+    assert_true(strncmp(o.out, "TRIPACK 1 ", 10) == 0);
+    assert_non_null(strstr(o.err, "1 kernels"));
+    drop(&o);
+    static const struct {
+        const char *to, *said;
+        int code;
+    } bad[] = {{"shapes.csv", "shapes.csv is read here: it cannot be written, too", 64},
+               {"./shapes.csv", "is read here", 64},
+               {"no/such/x.tripack", "cannot be written", 74},
+               {". ", "it is a folder", 74},
+               {"- --json", "leave out --json", 64}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(arguments, sizeof arguments, "%s%s", pack, bad[i].to);
+        o = expect(bad[i].code, "triage_db", arguments);
+        assert_non_null(strstr(o.err, bad[i].said));
+        drop(&o);
+    }
+    char *text = slurp(scratch_path(folder, "shapes.csv"));
+    assert_true(strncmp(text, "m,n,k", 5) == 0);
+    free(text);
+}
+
 /* scipy's BSR: 3 x 2 elements a block (tests/data/patterns/bsr.npz). */
 static void a_file_of_blocks_says_their_size(void **state) {
     (void)state;
@@ -117,6 +205,8 @@ int main(void) {
         cmocka_unit_test(show_says_what_a_key_means),
         cmocka_unit_test(tables_fit),
         cmocka_unit_test(a_file_of_blocks_says_their_size),
+        cmocka_unit_test(a_run_says_what_the_database_knows_better),
+        cmocka_unit_test(an_output_is_a_pipe_or_a_file_of_its_own),
     };
     return cmocka_run_group_tests(tests, make_home, remove_scratch);
 }

@@ -377,6 +377,16 @@ static CUresult f_event_elapsed(float *out, CUevent start, CUevent end) {
     *out = 0.5f;
     return CUDA_SUCCESS;
 }
+static CUresult f_profiler_start(void) {
+    expect_context();
+    STEP("cuProfilerStart");
+    return CUDA_SUCCESS;
+}
+static CUresult f_profiler_stop(void) {
+    expect_context();
+    STEP("cuProfilerStop");
+    return CUDA_SUCCESS;
+}
 static CUresult f_capture_begin(CUstream stream, CUstreamCaptureMode mode) {
     expect_context();
     expect_kind(NUMBER(stream), kStream);

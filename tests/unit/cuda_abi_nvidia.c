@@ -1,5 +1,8 @@
 /* The same facts by NVIDIA's headers, compiled where those are installed. The compiler compares the prototypes. */
 #include <cuda.h>
+#if __has_include(<cudaProfiler.h>)
+#include <cudaProfiler.h>
+#endif
 #include <nvrtc.h>
 
 #include <stddef.h>

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -194,6 +195,13 @@ static void file_failures(void **state) {
     const char *fifo = scratch_path(folder, "fifo");
     assert_int_equal(mkfifo(fifo, 0600), 0);
     assert_int_equal(tri_file_read(&text, NULL, fifo, 0), TRIAGE_E_IO); /* and does not hang */
+    assert_int_equal(tri_file_write_atomic(fifo, "x", 1, 0600), TRIAGE_E_IO);
+    const int reader = open(fifo, O_RDONLY | O_NONBLOCK);
+    char byte = 0;
+    assert_int_equal(tri_file_write_atomic(fifo, "x", 1, 0600), TRIAGE_OK); /* and it is still a pipe */
+    assert_int_equal(read(reader, &byte, 1), 1);
+    assert_int_equal(byte, 'x');
+    close(reader);
     unlink(fifo);
     assert_int_equal(tri_file_write_atomic(scratch_path(folder, "no/file"), "x", 1, 0600), TRIAGE_E_IO);
     const char *inner = scratch_path(folder, "taken");

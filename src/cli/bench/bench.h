@@ -5,6 +5,7 @@
 #define TRIAGE_CLI_BENCH_H
 
 #include "api/context.h"
+#include "cli/bench/profile.h"
 #include "cli/common/common.h"
 #include "measure/bench.h"
 
@@ -107,6 +108,7 @@ typedef struct tri_contest_report {
     size_t count;
     const tri_arena *arena;
     const tri_limit *limit;
+    const tri_profile *profile; /* no launches: not asked for */
     uint64_t seed;
     bool cold;
 } tri_contest_report;
@@ -122,7 +124,9 @@ triage_status tri_contest_json(json_t **out, const tri_contest_report *report);
 /* Files for others; TRIAGE_E_IO. */
 triage_status tri_contest_export_csv(const char *path, const tri_contest_report *report);
 triage_status tri_contest_export_markdown(const char *path, const tri_contest_report *report);
-triage_status tri_contest_plot_svg(const char *path, const tri_contest_report *report);
+/* FILE.svg or FILE.png; the check, beforehand, is for usage. */
+triage_status tri_contest_plot_check(const char *path);
+triage_status tri_contest_plot(const char *path, const tri_contest_report *report);
 /* Against the document of an earlier run; *slower: contestants whose interval lies above the old one.
  * TRIAGE_E_DATA: no such document, or of another problem or device. */
 triage_status tri_contest_compare(size_t *slower, const char *path, const json_t *now);

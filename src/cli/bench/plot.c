@@ -1,11 +1,14 @@
-/* A picture of a contest as SVG: on the left the roofline with each contestant on it, on the right their times, each with
+/* A picture of a contest as SVG, or as PNG by way of it: on the left the roofline with each contestant on it, on the right their times, each with
  * the 95 % interval of its median. All sizes are in pixels of a 960 x 480 drawing. */
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/scratch.h"
 #include "cli/bench/bench.h"
+#include "measure/process_group.h"
 
 enum {
     kWidth = 960,
@@ -211,7 +214,7 @@ static void draw(FILE *file, const tri_contest_report *r, const char *key) {
     fputs("</svg>\n", file);
 }
 
-triage_status tri_contest_plot_svg(const char *path, const tri_contest_report *report) {
+static triage_status write_svg(const char *path, const tri_contest_report *report) {
     char *key = NULL;
     FILE *file = NULL;
     triage_status status = tri_problem_key(&key, &report->arena->problem);
@@ -225,5 +228,55 @@ triage_status tri_contest_plot_svg(const char *path, const tri_contest_report *r
     if (file && fclose(file) != 0 && status == TRIAGE_OK)
         status = tri_fail(TRIAGE_E_IO, "%s cannot be written: %s", path, strerror(errno));
     free(key);
+    return status;
+}
+
+/* ---- the same in pixels, which a program of others makes of it ---- */
+
+static const char converter[] = "rsvg-convert";
+
+static bool is_png(const char *path) {
+    const size_t size = strlen(path);
+    return size > 4 && strcmp(path + size - 4, ".png") == 0;
+}
+
+triage_status tri_contest_plot_check(const char *path) {
+    char found[PATH_MAX];
+    const size_t size = strlen(path);
+    if (is_png(path) && !tri_cli_find_program(found, sizeof found, converter))
+        return tri_cli_usage("--plot %.200s needs %s (Debian's package librsvg2-bin), which is not in $PATH; "
+                             "FILE.svg needs nothing",
+                             path, converter);
+    return is_png(path) || (size > 4 && strcmp(path + size - 4, ".svg") == 0)
+               ? TRIAGE_OK
+               : tri_cli_usage("--plot %.200s is neither FILE.svg nor FILE.png", path);
+}
+
+static triage_status convert(const char *to, const char *from) {
+    char program[PATH_MAX];
+    if (!tri_cli_find_program(program, sizeof program, converter))
+        return tri_contest_plot_check(to);
+    const char *const words[] = {program, "--zoom", "2", "--output", to, from, NULL};
+    tri_group_member member = {.argv = (char *const *)(uintptr_t)words};
+    triage_status status = tri_process_group_run(&member, 1, program, NULL);
+    if (status == TRIAGE_OK && member.code != 0)
+        status = tri_fail(TRIAGE_E_IO, "%s cannot be written: %s ended with %d", to, converter, member.code);
+    tri_process_group_clear(&member, 1);
+    return status;
+}
+
+triage_status tri_contest_plot(const char *path, const tri_contest_report *report) {
+    tri_scratch scratch = {.fd = -1};
+    char *svg = NULL;
+    triage_status status = TRIAGE_OK;
+    if (!is_png(path))
+        return write_svg(path, report);
+    TRI_TRY(tri_scratch_open(&scratch));
+    TRI_TRY(tri_path_join(&svg, scratch.path, "plot.svg"));
+    TRI_TRY(write_svg(svg, report));
+    TRI_TRY(convert(path, svg));
+done:
+    tri_scratch_close(&scratch);
+    free(svg);
     return status;
 }

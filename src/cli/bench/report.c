@@ -131,6 +131,7 @@ triage_status tri_contest_print(const tri_contest_report *r, bool no_color) {
     if (any != sparse)
         print_ratio(self, any, "peer, dense ones included");
     print_limit(self, r->limit);
+    tri_profile_print(r->profile);
 done:
     tri_cli_table_free(table);
     free(key);
@@ -223,6 +224,8 @@ triage_status tri_contest_json(json_t **out, const tri_contest_report *r) {
     set_ratio(document, "against_best_sparse", self, best_peer(contestants, count, false));
     set_ratio(document, "against_best", self, best_peer(contestants, count, true));
     json_object_set_new(document, "limit", limit_json(r->limit, self));
+    if (r->profile->count > 0)
+        json_object_set_new(document, "profile", tri_profile_json(r->profile));
     *out = document;
 done:
     free(device_key);

@@ -1,10 +1,12 @@
 /* triage_bench: how fast the kernel is that an application would get, next to what else can be installed. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/bench/bench.h"
 #include "cli/common/fleet.h"
 #include "cli/common/libraries.h"
+#include "cli/common/output.h"
 #include "cli/common/problem.h"
 #include "cli/common/progress.h"
 #include "cli/common/shared.h"
@@ -12,6 +14,7 @@
 typedef struct options {
     tri_cli_shared shared; /* first */
     const char *against, *ceilings, *samples, *plot, *markdown, *csv, *compare;
+    bool profile;
 } options;
 
 /* ---- the command line ---- */
@@ -30,6 +33,11 @@ static const tri_cli_line run_lines[] = {
     TEXT("compare", "OLD.json", compare,
          "Say what got slower since this --json of an earlier run, beyond the intervals of both: exit code "
          "1"),
+    TRI_CLI_FLAG(
+        "profile", 0, options, profile,
+        "Also what limits triage's kernel: of the tensor cores, the L2 cache, device memory and shared "
+        "memory how much is used, and how often no warp can go on; by Nsight Compute (ncu), where "
+        "that is installed"),
     TEXT("samples", "N", samples, "Interleaved rounds, 6 to 1000 (default 30)"),
     TRI_CLI_WARM,
     TRI_CLI_DEVICE(""),
@@ -42,8 +50,10 @@ static const tri_cli_line file_lines[] = {
     TRI_CLI_DB(": the default file, brought up to date from that server first"),
     TRI_CLI_OWN_SPACE,
     TRI_CLI_DATA_DIR("Read"),
-    TEXT("plot", "FILE.svg", plot,
-         "Draw the roofline of the device with each contestant on it, and their times with intervals"),
+    TEXT("plot", "FILE.svg|FILE.png", plot,
+         "Draw the roofline of the device with each contestant on it, and their times with intervals; a PNG "
+         "by "
+         "rsvg-convert, where that is installed"),
     TEXT("export-markdown", "FILE", markdown, "The table for a page"),
     TEXT("export-csv", "FILE", csv, "The table for a program"),
     TRI_CLI_JSON,
@@ -256,6 +266,21 @@ static triage_status hold_contest(tri_contestant *contestants, size_t count, con
     return status;
 }
 
+/* One call that a profiler sees, of --profile or another: ncu --profile-from-start off, nsys -c cudaProfilerApi. */
+static triage_status show_profiler(const tri_contestant *triage, tri_device *device) {
+    triage_status status = TRIAGE_OK;
+    if (triage->result != TRI_VERIFIED)
+        return TRIAGE_OK;
+    TRI_TRY(tri_device_show(device, true));
+    status = triage->type->run(triage->state, NULL);
+    if (status == TRIAGE_OK)
+        status = tri_device_synchronize(device);
+    const triage_status ended = tri_device_show(device, false);
+    status = status == TRIAGE_OK ? ended : status;
+done:
+    return status;
+}
+
 /* ---- what is left of it ---- */
 
 static triage_status export_files(const options *o, const tri_contest_report *report) {
@@ -265,7 +290,7 @@ static triage_status export_files(const options *o, const tri_contest_report *re
     if (o->csv)
         TRI_TRY(tri_contest_export_csv(o->csv, report));
     if (o->plot)
-        TRI_TRY(tri_contest_plot_svg(o->plot, report));
+        TRI_TRY(tri_contest_plot(o->plot, report));
 done:
     return status;
 }
@@ -298,7 +323,7 @@ static triage_status choose_ceilings(tri_ceilings *ceilings, const options *o, c
 }
 
 static triage_status run(size_t *slower, const options *o, tri_cli_problem *asked, tri_ceilings ceilings,
-                         int samples) {
+                         int samples, const tri_profile *profile) {
     triage_status status = TRIAGE_OK;
     triage_context *context = NULL;
     tri_contestant contestants[TRI_RACE_MAX];
@@ -321,11 +346,13 @@ static triage_status run(size_t *slower, const options *o, tri_cli_problem *aske
     TRI_TRY(tri_arena_open(&arena, context, &asked->problem, tri_cli_pattern(asked), o->shared.problem.seed,
                            o->shared.warm));
     TRI_TRY(hold_contest(contestants, count, &arena, o, samples, interrupted));
+    TRI_TRY(show_profiler(&contestants[0], context->device));
     TRI_TRY(choose_ceilings(&ceilings, o, context, &arena.problem, interrupted));
     tri_limit_of(&limit, &arena.problem, tri_device_describe(context->device), &ceilings);
-    const tri_contest_report report = {contestants,    count, &arena, &limit, o->shared.problem.seed,
+    const tri_contest_report report = {contestants,    count, &arena, &limit, profile, o->shared.problem.seed,
                                        !o->shared.warm};
-    TRI_TRY(show(slower, o, &report));
+    if (!tri_profile_is_taken())
+        TRI_TRY(show(slower, o, &report));
     if (contestants[0].result != TRI_VERIFIED)
         status = tri_fail(TRIAGE_E_WRONG, "triage: %.200s", contestants[0].reason);
 done:
@@ -339,13 +366,44 @@ done:
     return status;
 }
 
-static triage_status check_plot(const char *path) {
-    const size_t size = path ? strlen(path) : 0;
-    return !path || (size > 4 && strcmp(path + size - 4, ".svg") == 0)
-               ? TRIAGE_OK
-               : tri_cli_usage(
-                     "--plot %.60s is not FILE.svg (rsvg-convert FILE.svg -o FILE.png makes a PNG of it)",
-                     path);
+/* Before the contest: this process must not have the device, nor its lock, while the other one does. */
+static triage_status take_profile(tri_profile *out, const options *o, char *const *argv) {
+    const char *device = o->shared.device ? o->shared.device : "auto";
+    const bool none =
+        strcmp(device, "host") == 0 || (strcmp(device, "auto") == 0 && access("/dev/nvidiactl", F_OK) != 0);
+    *out = (tri_profile){.count = 0};
+    if (!o->profile)
+        return TRIAGE_OK;
+    if (none)
+        return tri_fail(TRIAGE_E_NO_DEVICE, "--profile needs a GPU: Nsight Compute looks at no CPU");
+    return tri_profile_take(out, argv, !o->shared.warm, tri_cli_catch_interrupts());
+}
+
+/* Under the profiler: triage alone, and nothing is left of it. */
+static void be_profiled(options *o) {
+    o->against = "none";
+    o->samples = "6";
+    o->ceilings = o->plot = o->markdown = o->csv = o->compare = NULL;
+    o->profile = false;
+    o->shared.quiet = true;
+}
+
+/* Found before a minute is spent on measuring. */
+static triage_status check_files(const options *o) {
+    const char *const paths[] = {o->plot, o->markdown, o->csv};
+    const char *const read[] = {o->compare, o->shared.db, o->shared.space,
+                                tri_cli_given(&o->shared.problem, "pattern")};
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (paths[i] && tri_cli_is_stdout(paths[i]))
+            TRI_TRY(tri_cli_usage(
+                "--plot and --export-...: the table goes to the standard output; a file is wanted"));
+        else if (paths[i])
+            TRI_TRY(tri_cli_check_output(paths[i], read, sizeof read / sizeof *read));
+    if (o->plot)
+        TRI_TRY(tri_contest_plot_check(o->plot));
+done:
+    return status;
 }
 
 int main(int argc, char **argv) {
@@ -353,23 +411,27 @@ int main(int argc, char **argv) {
     options o = {0};
     tri_cli_problem asked = {0};
     tri_ceilings ceilings = {0};
+    tri_profile profile;
     int64_t samples = 30;
     size_t slower = 0;
     tri_cli_start();
     tri_cli_look_below_pythons();
     tri_cli_parse(&program, argc, argv, &o.shared);
+    if (tri_profile_is_taken())
+        be_profiled(&o);
     if (o.samples)
         TRI_TRY(tri_parse_int64(&samples, o.samples, 6, TRI_SAMPLES_MAX, "--samples"));
     TRI_TRY(tri_cli_parse_seed(&o.shared.problem.seed, o.shared.seed));
     TRI_TRY(tri_cli_check_device(o.shared.device, false));
     TRI_TRY(check_against(o.against));
-    TRI_TRY(check_plot(o.plot));
+    TRI_TRY(check_files(&o));
     if (o.ceilings && strcmp(o.ceilings, "measured") != 0)
         TRI_TRY(parse_ceilings(&ceilings, o.ceilings));
     TRI_TRY(tri_cli_problem_make(&asked, &o.shared.problem));
     if (tri_cli_given(&o.shared.problem, "bias") || tri_cli_given(&o.shared.problem, "activation"))
         TRI_TRY(tri_cli_usage("--bias and --activation: its peers do not compute them, so nothing compares"));
-    status = run(&slower, &o, &asked, ceilings, (int)samples);
+    TRI_TRY(take_profile(&profile, &o, argv));
+    status = run(&slower, &o, &asked, ceilings, (int)samples, &profile);
 done:
     tri_cli_problem_free(&asked);
     return tri_cli_finish(status == TRIAGE_OK && slower > 0 ? EXIT_FAILURE : tri_cli_report(status));

@@ -31,6 +31,9 @@ void tri_cli_start(void);
  * tri_cli_start does it, too. */
 void tri_cli_honour_environment(void);
 
+/* The first program of that name in $PATH, whose relative folders are not looked into. */
+bool tri_cli_find_program(char *out, size_t limit, const char *name);
+
 /* Last call of main: `return tri_cli_finish(code);`. Flushes stdout; a write that failed is 74. */
 int tri_cli_finish(int code);
 

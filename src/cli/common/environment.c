@@ -8,12 +8,11 @@
 
 #include "device/device.h"
 
-/* The first program of that name in $PATH, whose relative folders are not looked into. */
-static bool find_in_path(char out[PATH_MAX], const char *name) {
+bool tri_cli_find_program(char *out, size_t limit, const char *name) {
     for (const char *at = getenv("PATH"); at && *at;) {
         const size_t size = strcspn(at, ":");
-        const int length = snprintf(out, PATH_MAX, "%.*s/%s", (int)size, at, name);
-        if (at[0] == '/' && length < PATH_MAX && access(out, X_OK) == 0)
+        const int length = snprintf(out, limit, "%.*s/%s", (int)size, at, name);
+        if (at[0] == '/' && length < (int)limit && access(out, X_OK) == 0)
             return true;
         at += size + (at[size] == ':');
     }
@@ -36,14 +35,14 @@ static void choose_compiler(void) {
     const char *asked = getenv("CC");
     char path[PATH_MAX];
     if (asked && *asked && strcspn(asked, " \t") == strlen(asked)) {
-        if (asked[0] == '/' ? access(asked, X_OK) == 0 : find_in_path(path, asked)) {
+        if (asked[0] == '/' ? access(asked, X_OK) == 0 : tri_cli_find_program(path, sizeof path, asked)) {
             choose(asked[0] == '/' ? asked : path);
             return;
         }
         tri_cli_error("CC=%s is no program: looking for another compiler", asked);
     }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (find_in_path(path, names[i])) {
+        if (tri_cli_find_program(path, sizeof path, names[i])) {
             choose(path);
             return;
         }

@@ -6,7 +6,9 @@
 #include "cli/common/common.h"
 #include "cli/common/devices.h"
 #include "cli/common/fleet.h"
+#include "cli/common/output.h"
 #include "cli/common/shared.h"
+#include "cli/db/pipes.h"
 #include "device/pack.h"
 #include "evidence/explain.h"
 #include "evidence/pretuned.h"
@@ -219,6 +221,27 @@ done:
 
 /* ---- the whole ---- */
 
+/* The files that are read: the list, the database, and the patterns of the list. */
+static triage_status check_output(const tri_cli_pack_options *o, const tri_cli_specs *specs) {
+    const char *const inputs[] = {o->shapes, o->db};
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_cli_check_output(o->output, inputs, sizeof inputs / sizeof *inputs));
+    for (size_t i = 0; i < specs->count && status == TRIAGE_OK; i++) {
+        json_t *texts = json_loads(specs->specs[i], 0, NULL);
+        const char *const pattern[] = {json_string_value(json_object_get(texts, "pattern"))};
+        status = tri_cli_check_output(o->output, pattern, 1);
+        json_decref(texts);
+    }
+done:
+    return status;
+}
+
+/* A tri_write_fn. */
+static triage_status write_pack(void *user, const char *path) {
+    const packing *p = user;
+    return tri_pack_write(p->pack, path, p->options->key);
+}
+
 static triage_status print_packed(const packing *p, size_t shapes, size_t devices) {
     char size[TRI_CLI_NUMBER];
     if (p->options->json) {
@@ -233,12 +256,13 @@ static triage_status print_packed(const packing *p, size_t shapes, size_t device
         json_object_set_new(document, "kernel_bytes", json_integer((json_int_t)p->pack->bytes.size));
         return tri_cli_json_print(document);
     }
-    printf("%s: %zu kernels (%s) by %s, for %zu shapes on %zu devices of %s\n"
-           "answers: %zu tuned, %zu predicted, %zu of near problems, %zu defaults\n",
-           p->options->output, p->pack->image_count, tri_cli_bytes(size, (int64_t)p->pack->bytes.size),
-           p->pack->compiler, shapes, devices, p->pack->target, p->by_source[TRIAGE_SOURCE_EXACT],
-           p->by_source[TRIAGE_SOURCE_PREDICTED], p->by_source[TRIAGE_SOURCE_NEAREST],
-           p->by_source[TRIAGE_SOURCE_DEFAULT]);
+    fprintf(tri_cli_is_stdout(p->options->output) ? stderr : stdout,
+            "%s: %zu kernels (%s) by %s, for %zu shapes on %zu devices of %s\n"
+            "answers: %zu tuned, %zu predicted, %zu of near problems, %zu defaults\n",
+            tri_cli_is_stdout(p->options->output) ? "the pack" : p->options->output, p->pack->image_count,
+            tri_cli_bytes(size, (int64_t)p->pack->bytes.size), p->pack->compiler, shapes, devices,
+            p->pack->target, p->by_source[TRIAGE_SOURCE_EXACT], p->by_source[TRIAGE_SOURCE_PREDICTED],
+            p->by_source[TRIAGE_SOURCE_NEAREST], p->by_source[TRIAGE_SOURCE_DEFAULT]);
     return TRIAGE_OK;
 }
 
@@ -288,16 +312,19 @@ triage_status tri_cli_pack(const tri_cli_pack_options *o) {
                               !o->target   ? "--target is not given"
                               : !o->shapes ? "--shapes is not given"
                                            : "-o is not given"));
+    if (o->json && tri_cli_is_stdout(o->output))
+        TRI_TRY(tri_cli_usage("-o - writes the pack alone: leave out --json"));
     tri_device_info any;
     TRI_TRY(tri_device_info_of_target(&any, o->target));
     TRI_TRY(tri_cli_read_shapes(&specs, o->shapes));
+    TRI_TRY(check_output(o, &specs));
     TRI_TRY(tri_cli_choose_cache(&p.cache, o->cache));
     TRI_TRY(open_own(&p.own, o->db));
     TRI_TRY(find_devices(&devices, &p));
     TRI_TRY(start_pack(&p, &devices));
     for (size_t i = 0; i < devices.count; i++)
         TRI_TRY(add_device(&p, devices.keys[i], devices.names[i], &specs));
-    TRI_TRY(tri_pack_write(p.pack, o->output, o->key));
+    TRI_TRY(tri_cli_write_by(o->output, write_pack, &p));
     TRI_TRY(print_packed(&p, specs.count, devices.count));
 done:
     for (size_t i = 0; i < TRI_OPERATIONS_MAX; i++)

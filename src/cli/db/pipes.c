@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/scratch.h"
+#include "cli/common/output.h"
 
 static triage_status copy(FILE *to, FILE *from, const char *name) {
     char part[65536];
@@ -18,23 +19,25 @@ static triage_status copy(FILE *to, FILE *from, const char *name) {
                                            : TRIAGE_OK;
 }
 
-triage_status tri_cli_export_to_stdout(int64_t *rows, tri_store *store) {
+triage_status tri_cli_write_by(const char *path, tri_write_fn write, void *user) {
     triage_status status = TRIAGE_OK;
     tri_scratch scratch = {.fd = -1};
-    char *path = NULL;
-    FILE *file = NULL;
+    char *file = NULL;
+    FILE *written = NULL;
+    if (!tri_cli_is_stdout(path))
+        return write(user, path);
     TRI_TRY(tri_scratch_open(&scratch));
-    TRI_TRY(tri_path_join(&path, scratch.path, "export.jsonl"));
-    TRI_TRY(tri_store_export(rows, store, path));
-    file = fopen(path, "r");
-    if (!file)
-        TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: %s", path, strerror(errno)));
-    TRI_TRY(copy(stdout, file, "the standard output"));
+    TRI_TRY(tri_path_join(&file, scratch.path, "output"));
+    TRI_TRY(write(user, file));
+    written = fopen(file, "r");
+    if (!written)
+        TRI_TRY(tri_fail(TRIAGE_E_IO, "%s: %s", file, strerror(errno)));
+    TRI_TRY(copy(stdout, written, "the standard output"));
 done:
-    if (file)
-        fclose(file);
+    if (written)
+        fclose(written);
     tri_scratch_close(&scratch);
-    free(path);
+    free(file);
     return status;
 }
 

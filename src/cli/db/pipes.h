@@ -1,11 +1,13 @@
-/* "-" in the place of a file of measurements. */
+/* "-" in the place of a file. */
 #ifndef TRIAGE_CLI_DB_PIPES_H
 #define TRIAGE_CLI_DB_PIPES_H
 
-#include "store/store.h"
+#include "base/base.h"
 
-/* As tri_store_export, to stdout: nothing is written there unless all could be read. */
-triage_status tri_cli_export_to_stdout(int64_t *rows, tri_store *store);
+/* Writes the file of that name, whole or not at all. */
+typedef triage_status (*tri_write_fn)(void *user, const char *path);
+/* Has it written; for "-" to stdout: nothing comes there unless all could be made. */
+triage_status tri_cli_write_by(const char *path, tri_write_fn write, void *user);
 
 /* All of stdin, kept in memory; *path (owned by the caller) names it for tri_store_import until *fd is closed. */
 triage_status tri_cli_keep_stdin(char **path, int *fd);

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "cli/common/common.h"
+#include "cli/common/output.h"
+#include "cli/db/pipes.h"
 #include "op/dense.h"
 
 typedef struct reports {
@@ -287,23 +289,34 @@ done:
     return status;
 }
 
+typedef struct page {
+    char *text;
+    size_t size;
+} page;
+
+/* A tri_write_fn. */
+static triage_status write_page(void *user, const char *path) {
+    const page *p = user;
+    return tri_file_write_atomic(path, p->text, p->size, 0644);
+}
+
 triage_status tri_cli_report_page(const tri_cli_stores *stores, const char *html,
                                   const tri_cli_evidence_options *options) {
     reports all = {.options = options};
-    char *page = NULL;
-    size_t size = 0;
+    page made = {0};
     triage_status status = TRIAGE_OK;
     TRI_TRY(gather(&all, stores));
-    FILE *out = open_memstream(&page, &size);
+    FILE *out = open_memstream(&made.text, &made.size);
     if (!out)
         TRI_TRY(tri_fail(TRIAGE_E_MEMORY, "out of memory for a page"));
     tri_report_page(out, all.items, all.count);
     if (fclose(out) != 0)
         TRI_TRY(tri_fail(TRIAGE_E_MEMORY, "out of memory for a page"));
-    TRI_TRY(tri_file_write_atomic(html, page, size, 0644));
-    printf("%s: %zu bytes, %zu device%s\n", html, size, all.count, all.count == 1 ? "" : "s");
+    TRI_TRY(tri_cli_write_by(html, write_page, &made));
+    if (!tri_cli_is_stdout(html))
+        printf("%s: %zu bytes, %zu device%s\n", html, made.size, all.count, all.count == 1 ? "" : "s");
 done:
-    free(page);
+    free(made.text);
     free_reports(&all);
     return status;
 }

@@ -13,6 +13,7 @@
 #include "cli/db/pipes.h"
 #include "cli/db/report.h"
 #include "cli/common/fleet.h"
+#include "cli/common/output.h"
 #include "cli/common/shared.h"
 
 /* ---- the command line --------------------------------------------------------------------------------- */
@@ -77,8 +78,9 @@ static const tri_cli_line lines[] = {
         "target", "ARCH", target,
         "pack: the architecture to compile for: sm_80, sm_86, sm_89, sm_90a, sm_100a, sm_120a, or host, this "
         "CPU"),
-    TEXT("html", "FILE.html", html, "report: the page to write"),
-    {"output", "FILE", "pack: the file to write, e.g. model.tripack", offsetof(options, output), 'o'},
+    TEXT("html", "FILE.html", html, "report: the page to write; - is the standard output"),
+    {"output", "FILE", "pack: the file to write, e.g. model.tripack; - is the standard output",
+     offsetof(options, output), 'o'},
     {0}};
 
 static const tri_cli_group groups[] = {{NULL, lines}, {0}};
@@ -186,7 +188,8 @@ static triage_status run_report(const options *o) {
     tri_cli_evidence_options evidence = {0};
     triage_status status = TRIAGE_OK;
     if (!o->html)
-        TRI_TRY(tri_cli_usage("report needs --html FILE.html"));
+        TRI_TRY(tri_cli_usage("report needs --html FILE.html, or --html - for the standard output"));
+    TRI_TRY(tri_cli_check_output(o->html, &o->shared.db, 1));
     TRI_TRY(evidence_options(&evidence, o));
     TRI_TRY(open_stores(&stores, o));
     TRI_TRY(tri_cli_report_page(&stores, o->html, &evidence));
@@ -288,29 +291,39 @@ done:
     return status;
 }
 
+typedef struct exported {
+    tri_store *store;
+    int64_t rows;
+} exported;
+
+/* A tri_write_fn. */
+static triage_status write_export(void *user, const char *path) {
+    exported *e = user;
+    return tri_store_export(&e->rows, e->store, path);
+}
+
 static triage_status run_export(const options *o) {
-    tri_store *store = NULL;
-    int64_t rows = 0;
+    const char *to = o->shared.arguments[1];
+    exported e = {0};
     triage_status status = TRIAGE_OK;
-    const bool to_stdout = strcmp(o->shared.arguments[1], "-") == 0;
-    TRI_TRY(open_db(&store, o, TRI_STORE_READ));
+    const bool to_stdout = tri_cli_is_stdout(to);
+    TRI_TRY(tri_cli_check_output(to, &o->shared.db, 1));
+    TRI_TRY(open_db(&e.store, o, TRI_STORE_READ));
     if (to_stdout && (o->sign || o->shared.json))
         TRI_TRY(tri_cli_usage("export - writes the measurements alone: leave out %s",
                               o->sign ? "--sign" : "--json"));
-    TRI_TRY(o->sign     ? export_signed(&rows, store, o)
-            : to_stdout ? tri_cli_export_to_stdout(&rows, store)
-                        : tri_store_export(&rows, store, o->shared.arguments[1]));
+    TRI_TRY(o->sign ? export_signed(&e.rows, e.store, o) : tri_cli_write_by(to, write_export, &e));
     if (to_stdout) {
-        fprintf(stderr, "triage_db: %" PRId64 " measurements written\n", rows);
+        fprintf(stderr, "triage_db: %" PRId64 " measurements written\n", e.rows);
     } else if (o->shared.json) {
         json_t *document = tri_cli_json_new("export");
-        json_object_set_new(document, "measurements", json_integer(rows));
+        json_object_set_new(document, "measurements", json_integer(e.rows));
         TRI_TRY(tri_cli_json_print(document));
     } else {
-        printf("%" PRId64 " measurements written to %s\n", rows, o->shared.arguments[1]);
+        printf("%" PRId64 " measurements written to %s\n", e.rows, to);
     }
 done:
-    tri_store_close(store);
+    tri_store_close(e.store);
     return status;
 }
 

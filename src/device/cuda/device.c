@@ -244,6 +244,12 @@ static void unbind_context(tri_device *device) {
     cuda(device)->driver->context_pop(&popped);
 }
 
+static triage_status show(tri_device *device, bool on) {
+    if (on)
+        RETURN_IN_CONTEXT(cuda(device), "cuProfilerStart", profiler_start());
+    RETURN_IN_CONTEXT(cuda(device), "cuProfilerStop", profiler_stop());
+}
+
 const tri_device_backend tri_cuda_backend = {
     .name = "cuda",
     .set_tools = tri_nvrtc_set_tools,
@@ -272,4 +278,5 @@ const tri_device_backend tri_cuda_backend = {
     .call_load = tri_cuda_call_load,
     .bind = bind_context,
     .unbind = unbind_context,
+    .show = show,
 };

@@ -578,6 +578,16 @@ static CUresult f_event_elapsed(float *out, CUevent start_event, CUevent end) {
     return is(start_event, kEvent) && is(end, kEvent) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
+static CUresult f_profiler_start(void) {
+    BEGIN(profiler_start, true);
+    return CUDA_SUCCESS;
+}
+
+static CUresult f_profiler_stop(void) {
+    BEGIN(profiler_stop, true);
+    return CUDA_SUCCESS;
+}
+
 static CUresult f_capture_begin(CUstream stream, CUstreamCaptureMode mode) {
     (void)mode;
     BEGIN(capture_begin, true);
