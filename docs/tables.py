@@ -300,22 +300,34 @@ def attention_part():
             attention_table(name, document), attention_verdict(attention_rows(document))]
 
 
-def attention_tuned_part():
-    """What triage_tune found by itself after the contest above: no peers in that run."""
-    files = sorted((ROOT / "docs/results").glob("*-attention-tuned.json"))
-    if not files:
+def attention_other_rows(document):
+    """Masks of blocks, steps of decoding, 8-bit floats, sequences of many lengths, long ones."""
+    return [row for row in document["rows"] if row["triage"] and row.get("set") in ("blocks", "decode", "fp8", "varlen", "long")]
+
+
+def attention_other_cells(row, peers):
+    """Useful TFLOP/s, or of a step of decoding the TB/s of K and V that it reads."""
+    def rate(timing):
+        return f"{row['kv_bytes'] / timing['median_ns'] / 1e3:.2f} TB/s" if row["sq"] == 1 else f"{timing['useful_tflops']:.0f}"
+
+    best = f"{attention_ratio(row):.2f}" if row["peers"] else "-"
+    return [f"**{rate(row['triage'][0])}**"] + [rate(row["peers"][peer]) if peer in row["peers"] else "-" for peer in peers] + [best]
+
+
+def attention_other_part():
+    """The newest run of the cases that the first table has not."""
+    found = newest("attention against peers", attention_other_rows)
+    if not found:
         return []
-    document = json.loads(files[-1].read_text())
-    rate = {case["name"]: f"**{case['tflops']:.0f}**" for case in document["cases"] if case["stage"] == "race"}
-    sizes = (512, 2048, 8192, 16384)
-    lines = ["| head, mask | " + " | ".join(map(str, sizes)) + " |", "|---|" + "---:|" * len(sizes)]
-    for head in (64, 128, 256):
-        for mask in ("full", "causal"):
-            lines.append(f"| {head}, {mask} | " + " | ".join(rate.pop(f"d{head} S{size} {mask}", "-") for size in sizes) + " |")
-    others = "; ".join(f"{name} {value}" for name, value in rate.items())
-    return [f"Since then, by `triage_tune` alone, in a run without peers, so not to be compared with the lines above as if in one ({document['device']}, "
-            f"{document['date']}, commit `{document['commit']}`, [{files[-1].name}](docs/results/{files[-1].name})); 16384 tokens, batch × heads as above, by rows:\n",
-            "\n".join(lines) + "\n", f"Also: {others}. Masks of blocks leave out 90 %.\n"]
+    name, document = found
+    rows = attention_other_rows(document)
+    peers = {name: title for name, title in ATTENTION_PEERS.items() if any(name in row["peers"] for row in rows)}
+    lines = ["| | triage | " + " | ".join([*peers.values(), "best peer's time / triage's"]) + " |",
+             "|---|" + "---:|" * (len(peers) + 2)]
+    lines += [f"| {row['name']} | " + " | ".join(attention_other_cells(row, peers)) + " |" for row in rows]
+    return ["Masks of blocks (rows × columns of a block; random, 90 % left out, unless it says otherwise), steps of decoding (batch, keys, heads of Q/KV; TB/s of K and V "
+            "read), 8-bit floats, sequences of many lengths and long ones; `-`: refused, or not a case of that library's:\n",
+            origin(name, document) + ":\n", "\n".join(lines) + "\n"]
 
 
 def make_readme():
@@ -335,7 +347,7 @@ def make_readme():
     if charts.newest():
         parts.append("From which sparsity on block-sparse is faster than dense, 4096 × 4096 × 4096:\n\n"
                      "![time of dense cuBLAS over the time of triage, by sparsity](docs/results/crossover.svg)\n")
-    return "\n".join([head] + parts + attention_part() + attention_tuned_part())
+    return "\n".join([head] + parts + attention_part() + attention_other_part())
 
 
 def filled(path, body):
