@@ -40,6 +40,7 @@ static triage_status await(tri_event *out, tri_search *search) {
     triage_status status = TRIAGE_OK;
     do {
         tri_event_clear(out);
+        tri_search_show(search, "timing the dense product", NULL);
         status = tri_workers_wait(out, search->workers, 1, WAIT_MS);
     } while (status == TRIAGE_OK && out->kind == TRI_EVENT_NONE && !tri_search_stopped(search));
     if (out->leaving || out->kind == TRI_EVENT_DIED || out->kind == TRI_EVENT_TIMED_OUT)

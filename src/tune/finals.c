@@ -90,6 +90,7 @@ triage_status tri_search_make_ready(tri_search *search) {
     triage_status status = TRIAGE_OK;
     while (search->measurer != TRI_MEASURER_READY && !tri_search_stopped(search)) {
         TRI_TRY(tri_search_feed_measurer(search, true));
+        tri_search_show(search, NULL, NULL);
         TRI_TRY(tri_workers_wait(&event, search->workers, 1, WAIT_MS));
         if (event.kind != TRI_EVENT_NONE)
             TRI_TRY(tri_search_starting(search, &event));
@@ -160,6 +161,7 @@ static triage_status race_once(tri_search *search, tri_search_trial **finalists,
     TRI_TRY(send_race(search, finalists, *count));
     while (!tri_search_stopped(search)) {
         tri_event_clear(&event);
+        tri_search_show(search, "racing the best", finalists[running]->row.config);
         TRI_TRY(tri_workers_wait(&event, search->workers, 1, WAIT_MS));
         if (event.kind == TRI_EVENT_RACING && event.racing < *count)
             running = event.racing;

@@ -22,8 +22,7 @@ bool tri_search_is_host(const tri_search *search) {
     return search->info.cc == 0;
 }
 
-/* Without what was spent on waiting for our turn. */
-static double seconds_used(const tri_search *search) {
+double tri_search_seconds_used(const tri_search *search) {
     const int64_t now = tri_now_ns(), since = search->lock.taken ? 0 : search->lock.waits_since_ns,
                   waits = since ? now - since : 0;
     return (double)(now - search->start_ns - search->waited_ns - waits) / 1e9;
@@ -33,7 +32,7 @@ bool tri_search_stopped(tri_search *search) {
     const tri_tune_options *options = search->options;
     if (options->interrupted && *options->interrupted)
         search->interrupted = true;
-    if (options->time_limit_s > 0 && seconds_used(search) > options->time_limit_s)
+    if (options->time_limit_s > 0 && tri_search_seconds_used(search) > options->time_limit_s)
         search->out_of_time = true;
     if (options->overtaken && *options->overtaken)
         search->out_of_time = true;
@@ -447,6 +446,7 @@ triage_status tri_search_run(tri_search *search) {
         TRI_TRY(feed_measurer(search));
         if (search->done_count == search->trial_count)
             break;
+        tri_search_show(search, NULL, NULL);
         TRI_TRY(step(search));
     }
 done:
@@ -474,6 +474,7 @@ triage_status tri_search_compile_reference(tri_search *search) {
                                search->cache_dir, COMPILE_LIMIT_S));
     while (event.kind == TRI_EVENT_NONE && !tri_search_stopped(search)) {
         tri_event_clear(&event);
+        tri_search_show(search, "compiling the plain kernel", NULL);
         TRI_TRY(tri_workers_wait(&event, search->workers, search->worker_count, WAIT_MS));
     }
     if (event.kind == TRI_EVENT_COMPILED && event.compiled.status == TRIAGE_OK)

@@ -109,6 +109,13 @@ void tri_search_drop_worker(tri_search *search, size_t worker);
 double tri_search_candidate_limit(const tri_search *search);
 bool tri_search_is_host(const tri_search *search);
 
+/* Without what was spent on waiting for our turn. */
+double tri_search_seconds_used(const tri_search *search);
+
+/* ---- moment.c ---- */
+/* Tells who watches. doing NULL: what the search does; config: the candidate that is raced, else NULL. */
+void tri_search_show(const tri_search *search, const char *doing, const char *config);
+
 /* ---- trouble.c ---- */
 /* The machine has ended what was done for this trial (NULL: for none yet): it goes back to state `again` after a pause, and
  * is left out after some tries; give_up: at once. message: what happened. A status when the machine has done nothing else

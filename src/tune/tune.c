@@ -116,6 +116,7 @@ static triage_status find_device(tri_search *search) {
         return TRIAGE_OK;
     TRI_TRY(tri_search_feed_measurer(search, false));
     while (search->measurer == TRI_MEASURER_OPENING && !tri_search_stopped(search)) {
+        tri_search_show(search, NULL, NULL);
         TRI_TRY(tri_workers_wait(&event, search->workers, 1, 200));
         if (event.kind != TRI_EVENT_NONE)
             TRI_TRY(tri_search_starting(search, &event));

@@ -8,6 +8,16 @@
 #include "evidence/warm_start.h"
 #include "store/store.h"
 
+/* What a run does now. Texts live as long as the call that brings them. */
+typedef struct tri_tune_moment {
+    const char *doing;           /* "timing", "racing the best", ...; NULL: nothing but what is compiled */
+    const char *config;          /* the candidate that it is done with; NULL: none, or not one alone */
+    size_t compiling;            /* candidates, at the same time */
+    const char *compiled_config; /* one of them; NULL: none */
+    double left_s;               /* of the time limit; < 0: there is none */
+} tri_tune_moment;
+typedef void (*tri_tune_watch_fn)(void *user, const tri_tune_moment *moment);
+
 typedef struct tri_tune_options {
     const char *device; /* "auto", "cuda:N", "host" */
     const char *target; /* compile_only: the architecture; else NULL */
@@ -40,6 +50,8 @@ typedef struct tri_tune_options {
         lock_dir; /* wait for our turn on the device (measure/device_lock.h); NULL: time whatever others do */
     tri_device_patience patience; /* for it */
     const tri_log *log;           /* told when we wait; NULL: nobody */
+    tri_tune_watch_fn watch;      /* told what goes on, some times a second; NULL: nobody */
+    void *watch_user;
 } tri_tune_options;
 
 /* One candidate's line in the table. Strings borrowed until the result is freed. */

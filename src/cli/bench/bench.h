@@ -119,7 +119,8 @@ const char *tri_contest_result_name(
 /* Useful, of the problem's flops. */
 double tri_contestant_tflops(const tri_contestant *contestant, const tri_problem *problem);
 
-triage_status tri_contest_print(const tri_contest_report *report, bool no_color);
+/* width: of the window; 0: as wide as it gets. */
+triage_status tri_contest_print(const tri_contest_report *report, bool no_color, size_t width);
 triage_status tri_contest_json(json_t **out, const tri_contest_report *report);
 /* Files for others; TRIAGE_E_IO. */
 triage_status tri_contest_export_csv(const char *path, const tri_contest_report *report);

@@ -55,25 +55,61 @@ static double spread_percent(const tri_contestant *c) {
 
 /* ---- the table ---- */
 
-static triage_status add_row(tri_cli_table *table, const tri_contestant *c, const tri_arena *arena,
-                             double reference_ns) {
+#define NARROW 150 /* columns of a window that has no room for all */
+
+static const tri_cli_column columns[] = {
+    {"", false},
+    {"ms", true},
+    {"+-", true},
+    {"useful TFLOP/s", true},
+    {"dense-equivalent", true},
+    {"time / triage", true},
+    {"row error", true},
+    {"result", false},
+    {"", false},
+};
+static const tri_cli_column narrow_columns[] = {
+    {"", false},         {"ms", true},      {"+-", true}, {"useful TFLOP/s", true}, {"time / triage", true},
+    {"row error", true}, {"result", false},
+};
+
+static bool is_narrow(size_t width) {
+    return width > 0 && width < NARROW;
+}
+
+static const char *words_of(const tri_contestant *c) {
+    return c->reason[0] ? c->reason : c->detail;
+}
+
+/* What was measured of it. */
+static triage_status add_numbers(tri_cli_table *table, const tri_contestant *c, const tri_arena *arena,
+                                 double reference_ns, bool narrow) {
     triage_status status = TRIAGE_OK;
-    bool shown = tri_contestant_has_number(c);
+    TRI_TRY(tri_cli_table_cell(table, "%.4f", c->timing.median_ns / 1e6));
+    TRI_TRY(tri_cli_table_cell(table, "%.1f %%", spread_percent(c)));
+    TRI_TRY(tri_cli_table_cell(table, "%.4g", tflops(tri_problem_flops(&arena->problem), c)));
+    if (!narrow)
+        TRI_TRY(tri_cli_table_cell(table, "%.4g", tflops(tri_problem_dense_flops(&arena->problem), c)));
+    TRI_TRY(reference_ns > 0 ? tri_cli_table_cell(table, "%.2f", c->timing.median_ns / reference_ns)
+                             : tri_cli_table_cell(table, "-"));
+    TRI_TRY(tri_cli_table_cell(table, "%.2e", c->row_error));
+done:
+    return status;
+}
+
+static triage_status add_row(tri_cli_table *table, const tri_contestant *c, const tri_arena *arena,
+                             double reference_ns, bool narrow) {
+    triage_status status = TRIAGE_OK;
+    const bool shown = tri_contestant_has_number(c);
     TRI_TRY(tri_cli_table_row(table, is_self(c) ? TRI_STYLE_BOLD : shown ? TRI_STYLE_NONE : TRI_STYLE_DIM));
     TRI_TRY(tri_cli_table_cell(table, "%s", c->type->name));
-    if (shown) {
-        TRI_TRY(tri_cli_table_cell(table, "%.4f", c->timing.median_ns / 1e6));
-        TRI_TRY(tri_cli_table_cell(table, "%.1f %%", spread_percent(c)));
-        TRI_TRY(tri_cli_table_cell(table, "%.4g", tflops(tri_problem_flops(&arena->problem), c)));
-        TRI_TRY(tri_cli_table_cell(table, "%.4g", tflops(tri_problem_dense_flops(&arena->problem), c)));
-        TRI_TRY(reference_ns > 0 ? tri_cli_table_cell(table, "%.2f", c->timing.median_ns / reference_ns)
-                                 : tri_cli_table_cell(table, "-"));
-    }
-    for (int i = 0; i < 5 && !shown; i++)
+    if (shown)
+        TRI_TRY(add_numbers(table, c, arena, reference_ns, narrow));
+    for (int i = 0; i < (narrow ? 5 : 6) && !shown; i++)
         TRI_TRY(tri_cli_table_cell(table, "-"));
-    TRI_TRY(shown ? tri_cli_table_cell(table, "%.2e", c->row_error) : tri_cli_table_cell(table, "-"));
     TRI_TRY(tri_cli_table_cell(table, "%s", tri_contest_result_name(c->result)));
-    TRI_TRY(tri_cli_table_cell(table, "%s", c->reason[0] ? c->reason : c->detail));
+    if (!narrow)
+        TRI_TRY(tri_cli_table_cell(table, "%s", words_of(c)));
 done:
     return status;
 }
@@ -84,56 +120,65 @@ static void print_ratio(const tri_contestant *self, const tri_contestant *peer, 
                peer->timing.median_ns / self->timing.median_ns, what, peer->type->name);
 }
 
-static void print_limit(const tri_contestant *self, const tri_limit *limit) {
-    if (limit->ns <= 0) {
-        printf("limit: the ceilings of this device are not known (--ceilings states them)\n");
-        return;
-    }
-    printf("limit: %.4f ms by %s, at %.4g TFLOP/s and %.3g TB/s (%s ceilings)", limit->ns / 1e6,
-           strcmp(limit->bound, "memory") == 0 ? "memory" : "arithmetic", limit->flops_per_s / 1e12,
-           limit->bytes_per_s / 1e12, limit->source);
+static void print_limit(const tri_contestant *self, const tri_limit *limit, size_t width) {
+    char line[512], reached[64] = "";
     if (self)
-        printf("; triage reaches %.1f %% of it", 100 * limit->ns / self->timing.median_ns);
-    printf("\n");
+        snprintf(reached, sizeof reached, "; triage reaches %.1f %% of it",
+                 100 * limit->ns / self->timing.median_ns);
+    if (limit->ns <= 0)
+        snprintf(line, sizeof line,
+                 "limit: the ceilings of this device are not known (--ceilings states them)");
+    else
+        snprintf(line, sizeof line, "limit: %.4f ms by %s, at %.4g TFLOP/s and %.3g TB/s (%s ceilings)%s",
+                 limit->ns / 1e6, strcmp(limit->bound, "memory") == 0 ? "memory" : "arithmetic",
+                 limit->flops_per_s / 1e12, limit->bytes_per_s / 1e12, limit->source, reached);
+    tri_cli_print_within(stdout, line, 4, width);
 }
 
-triage_status tri_contest_print(const tri_contest_report *r, bool no_color) {
-    const tri_contestant *contestants = r->contestants;
-    const size_t count = r->count;
-    const tri_arena *arena = r->arena;
-    static const tri_cli_column columns[] = {
-        {"", false},
-        {"ms", true},
-        {"+-", true},
-        {"useful TFLOP/s", true},
-        {"dense-equivalent", true},
-        {"time / triage", true},
-        {"row error", true},
-        {"result", false},
-        {"", false},
-    };
-    triage_status status = TRIAGE_OK;
+/* What a narrow table has no room for. */
+static void print_words(const tri_contest_report *r, size_t width) {
+    char line[600];
+    for (size_t i = 0; i < r->count; i++) {
+        snprintf(line, sizeof line, "%s: %s", r->contestants[i].type->name, words_of(&r->contestants[i]));
+        tri_cli_print_within(stdout, line, 4, width);
+    }
+}
+
+static triage_status print_table(const tri_contest_report *r, const tri_contestant *self, bool no_color,
+                                 size_t width) {
+    const bool narrow = is_narrow(width);
     tri_cli_table *table = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(narrow ? tri_cli_table_new(&table, narrow_columns, sizeof narrow_columns / sizeof *narrow_columns)
+                   : tri_cli_table_new(&table, columns, sizeof columns / sizeof *columns));
+    for (size_t i = 0; i < r->count; i++)
+        TRI_TRY(add_row(table, &r->contestants[i], r->arena, self ? self->timing.median_ns : 0, narrow));
+    tri_cli_table_print_within(table, stdout, tri_cli_color(stdout, no_color), width);
+    if (narrow)
+        print_words(r, width);
+done:
+    tri_cli_table_free(table);
+    return status;
+}
+
+triage_status tri_contest_print(const tri_contest_report *r, bool no_color, size_t width) {
+    const tri_contestant *self = tri_contestant_has_number(&r->contestants[0]) ? &r->contestants[0] : NULL,
+                         *sparse = best_peer(r->contestants, r->count, false),
+                         *any = best_peer(r->contestants, r->count, true);
     char *key = NULL;
-    const tri_contestant *self = tri_contestant_has_number(&contestants[0]) ? &contestants[0] : NULL;
-    double reference_ns = self ? self->timing.median_ns : 0;
-    TRI_TRY(tri_problem_key(&key, &arena->problem));
-    TRI_TRY(tri_cli_table_new(&table, columns, sizeof columns / sizeof *columns));
-    for (size_t i = 0; i < count; i++)
-        TRI_TRY(add_row(table, &contestants[i], arena, reference_ns));
-    printf("%s\n%s\n", triage_context_device_name(arena->context), key);
-    tri_cli_table_print(table, stdout, tri_cli_color(stdout, no_color));
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_problem_key(&key, &r->arena->problem));
+    printf("%s\n", triage_context_device_name(r->arena->context));
+    tri_cli_print_within(stdout, key, 4, width);
+    TRI_TRY(print_table(r, self, no_color, width));
     printf("error bound of the gate: row error at most %.2e (twice the plain kernel's)\n",
-           error_limit(contestants, count));
-    const tri_contestant *sparse = best_peer(contestants, count, false),
-                         *any = best_peer(contestants, count, true);
+           error_limit(r->contestants, r->count));
     print_ratio(self, sparse, "sparse peer");
     if (any != sparse)
         print_ratio(self, any, "peer, dense ones included");
-    print_limit(self, r->limit);
+    print_limit(self, r->limit, width);
     tri_profile_print(r->profile);
 done:
-    tri_cli_table_free(table);
     free(key);
     return status;
 }

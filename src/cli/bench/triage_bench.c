@@ -58,6 +58,7 @@ static const tri_cli_line file_lines[] = {
     TEXT("export-csv", "FILE", csv, "The table for a program"),
     TRI_CLI_JSON,
     TRI_CLI_QUIET,
+    TRI_CLI_WIDE,
     TRI_CLI_NO_COLOR,
     {0}};
 
@@ -248,17 +249,22 @@ typedef struct watcher {
     volatile const int *interrupted;
     tri_cli_progress progress;
     size_t rounds;
+    char names[256]; /* who takes part */
 } watcher;
 
 static bool watch(void *user, int round) {
     watcher *self = user;
-    tri_cli_progress_draw(&self->progress, (size_t)round, self->rounds, "");
+    tri_cli_progress_draw(&self->progress,
+                          &(tri_cli_progress_view){(size_t)round, self->rounds, -1, "", self->names});
     return !*self->interrupted;
 }
 
 static triage_status hold_contest(tri_contestant *contestants, size_t count, const tri_arena *arena,
                                   const options *o, int samples, volatile const int *interrupted) {
-    watcher self = {.interrupted = interrupted, .rounds = (size_t)samples};
+    watcher self = {.interrupted = interrupted, .rounds = (size_t)samples, .names = "racing"};
+    for (size_t i = 0; i < count; i++)
+        snprintf(self.names + strlen(self.names), sizeof self.names - strlen(self.names), "%s %s",
+                 i ? "," : "", contestants[i].type->name);
     tri_cli_progress_start(&self.progress, o->shared.quiet);
     triage_status status =
         tri_contest(contestants, count, arena, samples, o->shared.problem.seed, watch, &self);
@@ -302,7 +308,7 @@ static triage_status show(size_t *slower, const options *o, const tri_contest_re
     TRI_TRY(tri_contest_json(&document, report));
     TRI_TRY(export_files(o, report));
     if (!o->shared.json)
-        TRI_TRY(tri_contest_print(report, o->shared.no_color));
+        TRI_TRY(tri_contest_print(report, o->shared.no_color, tri_cli_width(o->shared.wide)));
     if (o->compare)
         TRI_TRY(tri_contest_compare(slower, o->compare, document));
     if (o->shared.json) {

@@ -1,5 +1,7 @@
 #include "cli/common/common.h"
 
+#include "cli/common/progress.h"
+
 #include <argp.h>
 #include <errno.h>
 #include <signal.h>
@@ -61,6 +63,7 @@ void tri_cli_error(const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments); /* NOLINT(clang-analyzer-valist.Uninitialized): it is */
     va_end(arguments);
+    tri_cli_progress_hide();
     fprintf(stderr, "%s: %s\n", program_invocation_short_name, line); /* one write: lines stay whole */
 }
 
@@ -260,6 +263,11 @@ size_t tri_cli_width(bool wide) {
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         return size.ws_col;
     return columns && tri_parse_int64(&given, columns, 1, 10000, "COLUMNS") == TRIAGE_OK ? (size_t)given : 0;
+}
+
+size_t tri_cli_height(void) {
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_row : 0;
 }
 
 static bool is_same_everywhere(const tri_cli_table *table, size_t column) {

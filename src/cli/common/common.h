@@ -94,6 +94,8 @@ void tri_cli_table_print_within(const tri_cli_table *table, FILE *stream, bool c
 void tri_cli_print_within(FILE *stream, const char *text, size_t indent, size_t width);
 /* Columns of the terminal on stdout, or of $COLUMNS; 0: neither, or wide. */
 size_t tri_cli_width(bool wide);
+/* Lines of the terminal on stdout; 0: it is none. */
+size_t tri_cli_height(void);
 
 /* ---- numbers for people, three significant digits and a unit ---- */
 #define TRI_CLI_NUMBER 24

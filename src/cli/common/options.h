@@ -15,7 +15,7 @@ enum { TRI_CLI_OPTIONS_MAX = 128 };
 typedef struct tri_cli_shared {
     tri_cli_problem_options problem;
     const char *device, *wait, *seed, *space, *data_dir, *cache_dir, *db, *server;
-    bool warm, dry_run, json, quiet, no_color;
+    bool warm, dry_run, json, quiet, no_color, wide;
     const char *typed[TRI_CLI_OPTIONS_MAX]; /* names of the options that were, those of a problem apart */
     size_t typed_count;
     char *const *arguments; /* what is no option */

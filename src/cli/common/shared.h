@@ -36,6 +36,9 @@
 #define TRI_CLI_JSON                                                                                         \
     TRI_CLI_FLAG("json", 0, tri_cli_shared, json, "JSON on stdout; times in nanoseconds, sizes in bytes")
 #define TRI_CLI_QUIET TRI_CLI_FLAG("quiet", 'q', tri_cli_shared, quiet, "No talk and no progress on stderr")
+#define TRI_CLI_WIDE                                                                                         \
+    TRI_CLI_FLAG("wide", 0, tri_cli_shared, wide,                                                            \
+                 "Tables as wide as they need (default: as the terminal, or $COLUMNS)")
 #define TRI_CLI_NO_COLOR TRI_CLI_FLAG("no-color", 0, tri_cli_shared, no_color, "No colour (also: NO_COLOR)")
 
 /* ---- what they mean ---- */

@@ -21,7 +21,7 @@
 typedef struct options {
     tri_cli_shared shared; /* first; its first argument is the command */
     const char *max_age, *max_size, *shapes, *device_class, *key, *trust, *target, *output, *html;
-    bool loss, retry, sign, shipped, wide;
+    bool loss, retry, sign, shipped;
 } options;
 
 #define TEXT(name, arg, member, help) TRI_CLI_TEXT(name, arg, options, member, help)
@@ -61,8 +61,8 @@ static const tri_cli_line lines[] = {
          "leaving each out once"),
     TRI_CLI_SEED("explain: of the pattern"),
     FLAG("shipped", shipped, "list, show, report: what comes with triage, instead of your database"),
-    FLAG("wide", wide,
-         "list, show, explain: tables as wide as they need (default: as the terminal, or $COLUMNS)"),
+    TRI_CLI_FLAG("wide", 0, tri_cli_shared, wide,
+                 "list, show, explain: tables as wide as they need (default: as the terminal, or $COLUMNS)"),
     FLAG("retry", retry,
          "enqueue: instead of --shapes, queue again what failed (with --device-class: of that class)"),
     FLAG("sign", sign,
@@ -115,7 +115,7 @@ static triage_status evidence_options(tri_cli_evidence_options *out, const optio
     *out = (tri_cli_evidence_options){.device = o->shared.device,
                                       .json = o->shared.json,
                                       .color = tri_cli_color(stdout, o->shared.no_color),
-                                      .width = tri_cli_width(o->wide)};
+                                      .width = tri_cli_width(o->shared.wide)};
     return tri_cli_filter_make(&out->filter, &o->shared.problem);
 }
 
@@ -496,7 +496,7 @@ static triage_status run_explain(const options *o) {
                                        .loss = o->loss,
                                        .json = o->shared.json,
                                        .color = tri_cli_color(stdout, o->shared.no_color),
-                                       .width = tri_cli_width(o->wide)};
+                                       .width = tri_cli_width(o->shared.wide)};
     TRI_TRY(tri_cli_parse_seed(&explain.problem.seed, o->shared.seed));
     TRI_TRY(tri_cli_explain(&explain));
 done:

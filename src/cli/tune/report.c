@@ -1,6 +1,7 @@
 #include "cli/tune/report.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #define ROWS_SHOWN 20
 #define RATE 32
 #define WIDE_PERCENT 2.0
+#define NARROW 150 /* columns of a window that has no room for all */
 
 static bool is_timed(const tri_tune_row *row) {
     return !row->compiled && (row->evidence.outcome == TRI_RIGHT || row->evidence.outcome == TRI_SLOW);
@@ -51,7 +53,40 @@ void tri_cli_tune_line(char *out, size_t size, const tri_problem *problem, const
         snprintf(out, size, "%s: %s", tri_outcome_name(m->outcome), m->reason);
 }
 
+/* A line of text, in the next ones where it is longer than the window. */
+static void say(const tri_cli_tune_view *view, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(const tri_cli_tune_view *view, const char *format, ...) {
+    char line[4096];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    tri_cli_print_within(stdout, line, 4, view->width);
+}
+
 /* ---- tables ------------------------------------------------------------------------------------------- */
+
+/* A narrow window has the columns that decide; --wide, --json and a wide one have the rest, too. */
+static bool is_narrow(const tri_cli_tune_view *view) {
+    return view->width > 0 && view->width < NARROW;
+}
+
+/* Of a timed row, of a candidate's or the dense product's: from the median on. */
+static triage_status add_times_cells(tri_cli_table *table, const tri_cli_tune_view *view,
+                                     const tri_measurement *m) {
+    char time[TRI_CLI_NUMBER], useful[RATE], dense[RATE];
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_cli_table_cell(table, "%s", tri_cli_time(time, m->median_ns)));
+    TRI_TRY(tri_cli_table_cell(table, "%.1f %%", half_width_percent(m)));
+    TRI_TRY(tri_cli_table_cell(table, "%s", rate(useful, tri_problem_flops(view->problem), m->median_ns)));
+    if (is_narrow(view))
+        return TRIAGE_OK;
+    TRI_TRY(
+        tri_cli_table_cell(table, "%s", rate(dense, tri_problem_dense_flops(view->problem), m->median_ns)));
+    TRI_TRY(tri_cli_table_cell(table, "%.1e of %.1e", m->row_error, m->row_error_limit));
+done:
+    return status;
+}
 
 static size_t shown_rows(const tri_cli_tune_view *view) {
     const tri_tune_result *result = view->result;
@@ -65,7 +100,6 @@ static size_t shown_rows(const tri_cli_tune_view *view) {
 static triage_status measured_row(tri_cli_table *table, const tri_cli_tune_view *view, size_t i) {
     const tri_tune_row *row = &view->result->rows[i];
     const tri_measurement *m = &row->evidence;
-    char time[TRI_CLI_NUMBER], useful[RATE], dense[RATE];
     bool slow = m->outcome == TRI_SLOW;
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_cli_table_row(table, i < view->result->tie_set ? TRI_STYLE_GOOD
@@ -73,12 +107,7 @@ static triage_status measured_row(tri_cli_table *table, const tri_cli_tune_view 
                                                                : TRI_STYLE_NONE));
     TRI_TRY(tri_cli_table_cell(table, "%zu", i + 1));
     TRI_TRY(tri_cli_table_cell(table, "%s", m->config));
-    TRI_TRY(tri_cli_table_cell(table, "%s", tri_cli_time(time, m->median_ns)));
-    TRI_TRY(tri_cli_table_cell(table, "%.1f %%", half_width_percent(m)));
-    TRI_TRY(tri_cli_table_cell(table, "%s", rate(useful, tri_problem_flops(view->problem), m->median_ns)));
-    TRI_TRY(
-        tri_cli_table_cell(table, "%s", rate(dense, tri_problem_dense_flops(view->problem), m->median_ns)));
-    TRI_TRY(tri_cli_table_cell(table, "%.1e of %.1e", m->row_error, m->row_error_limit));
+    TRI_TRY(add_times_cells(table, view, m));
     TRI_TRY(tri_cli_table_cell(table, "%s%s%s%s", slow ? "slow" : m->stage, row->from_store ? ", known" : "",
                                is_busy(m) ? ", busy" : "", is_wide(m) ? ", wide" : ""));
 done:
@@ -94,16 +123,11 @@ static bool dense_is_timed(const tri_tune_dense *dense) {
 static triage_status dense_row(tri_cli_table *table, const tri_cli_tune_view *view) {
     const tri_tune_dense *dense = &view->result->dense;
     const tri_measurement *m = &dense->evidence;
-    char time[TRI_CLI_NUMBER], useful[RATE], all[RATE];
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_cli_table_row(table, TRI_STYLE_DIM));
     TRI_TRY(tri_cli_table_cell(table, "-"));
     TRI_TRY(tri_cli_table_cell(table, "dense %s", m->compiler));
-    TRI_TRY(tri_cli_table_cell(table, "%s", tri_cli_time(time, m->median_ns)));
-    TRI_TRY(tri_cli_table_cell(table, "%.1f %%", half_width_percent(m)));
-    TRI_TRY(tri_cli_table_cell(table, "%s", rate(useful, tri_problem_flops(view->problem), m->median_ns)));
-    TRI_TRY(tri_cli_table_cell(table, "%s", rate(all, tri_problem_dense_flops(view->problem), m->median_ns)));
-    TRI_TRY(tri_cli_table_cell(table, "%.1e of %.1e", m->row_error, m->row_error_limit));
+    TRI_TRY(add_times_cells(table, view, m));
     TRI_TRY(tri_cli_table_cell(table, "dense%s", dense->from_store ? ", known" : ""));
 done:
     return status;
@@ -121,25 +145,26 @@ static void print_dense(const tri_cli_tune_view *view) {
     const tri_tune_dense *dense = &result->dense;
     const tri_measurement *m = &dense->evidence;
     const tri_measurement *winner = result->winner >= 0 ? &result->rows[result->winner].evidence : NULL;
-    char time[TRI_CLI_NUMBER];
+    char time[TRI_CLI_NUMBER], beside[128] = "";
     if (dense->reason[0])
-        printf("dense: not measured (%s)\n", dense->reason);
+        say(view, "dense: not measured (%s)\n", dense->reason);
     if (!dense->measured)
         return;
     if (!dense_is_timed(dense)) {
-        printf("dense %s: %s: %s\n", m->compiler, tri_outcome_name(m->outcome), m->reason);
+        say(view, "dense %s: %s: %s\n", m->compiler, tri_outcome_name(m->outcome), m->reason);
         return;
     }
-    printf("dense %s: %s +-%.1f %%", m->compiler, tri_cli_time(time, m->median_ns), half_width_percent(m));
-    if (!winner)
-        printf("\n");
-    else if (strcmp(dense_standing(m, winner), "tie") == 0)
-        printf(": as fast as the winner, within noise\n");
-    else if (m->median_ns < winner->median_ns)
-        printf(": faster than this block-sparse kernel by %.3g times at this density\n",
-               winner->median_ns / m->median_ns);
-    else
-        printf(": the winner is %.3g times as fast\n", m->median_ns / winner->median_ns);
+    if (winner && strcmp(dense_standing(m, winner), "tie") == 0)
+        snprintf(beside, sizeof beside, ": as fast as the winner, within noise");
+    else if (winner && m->median_ns < winner->median_ns)
+        snprintf(beside, sizeof beside,
+                 ": faster than this block-sparse kernel by %.3g times at this density",
+                 winner->median_ns / m->median_ns);
+    else if (winner)
+        snprintf(beside, sizeof beside, ": the winner is %.3g times as fast",
+                 m->median_ns / winner->median_ns);
+    say(view, "dense %s: %s +-%.1f %%%s\n", m->compiler, tri_cli_time(time, m->median_ns),
+        half_width_percent(m), beside);
 }
 
 static triage_status compiled_row(tri_cli_table *table, const tri_cli_tune_view *view, size_t i) {
@@ -160,20 +185,32 @@ done:
     return status;
 }
 
+/* What the window has room for: a row takes two lines in a narrow one, and other lines follow. */
+static size_t rows_wanted(const tri_cli_tune_view *view) {
+    enum { OTHERS = 12, LEAST = 5 };
+    const size_t room = view->height > OTHERS ? (view->height - OTHERS) / (is_narrow(view) ? 2 : 1) : 0;
+    const size_t rows = room < LEAST ? LEAST : room;
+    return view->height == 0 || rows > ROWS_SHOWN ? ROWS_SHOWN : rows;
+}
+
 static triage_status print_rows(const tri_cli_tune_view *view) {
     static const tri_cli_column measured[] = {
         {"rank", true},   {"config", false},          {"median", true},         {"+-", true},
         {"useful", true}, {"dense-equivalent", true}, {"error of limit", true}, {"from", false}};
+    static const tri_cli_column narrow[] = {{"rank", true}, {"config", false}, {"median", true},
+                                            {"+-", true},   {"useful", true},  {"from", false}};
     static const tri_cli_column compiled[] = {{"config", false},
                                               {"registers", true},
                                               {"spilled B", true},
                                               {"shared memory", true},
                                               {"compile", true}};
     tri_cli_table *table = NULL;
-    size_t count = shown_rows(view), limit = view->verbose || view->compile_only ? count : ROWS_SHOWN;
+    size_t count = shown_rows(view), limit = view->verbose || view->compile_only ? count : rows_wanted(view);
     triage_status status = TRIAGE_OK;
     if (view->compile_only)
         TRI_TRY(tri_cli_table_new(&table, compiled, sizeof compiled / sizeof compiled[0]));
+    else if (is_narrow(view))
+        TRI_TRY(tri_cli_table_new(&table, narrow, sizeof narrow / sizeof narrow[0]));
     else
         TRI_TRY(tri_cli_table_new(&table, measured, sizeof measured / sizeof measured[0]));
     bool dense = !view->compile_only && dense_is_timed(&view->result->dense); /* still to come */
@@ -187,9 +224,9 @@ static triage_status print_rows(const tri_cli_tune_view *view) {
     if (dense)
         TRI_TRY(dense_row(table, view));
     if (count > 0)
-        tri_cli_table_print(table, stdout, view->color);
+        tri_cli_table_print_within(table, stdout, view->color, view->width);
     if (count > limit)
-        printf("... and %zu more that were right (--verbose shows all)\n", count - limit);
+        say(view, "... and %zu more that were right (--verbose shows all)\n", count - limit);
 done:
     tri_cli_table_free(table);
     return status;
@@ -218,8 +255,8 @@ static void print_failures(const tri_cli_tune_view *view) {
             same++;
         }
         if (first)
-            printf("%zu %s: %s (%s%s)\n", same, tri_outcome_name(row->evidence.outcome), row->evidence.reason,
-                   row->evidence.config, same > 1 ? ", ..." : "");
+            say(view, "%zu %s: %s (%s%s)\n", same, tri_outcome_name(row->evidence.outcome),
+                row->evidence.reason, row->evidence.config, same > 1 ? ", ..." : "");
     }
 }
 
@@ -230,13 +267,14 @@ static void print_doubts(const tri_cli_tune_view *view) {
     for (size_t i = 0; i < result->count; i++)
         wide += is_timed(&result->rows[i]) && is_wide(&result->rows[i].evidence);
     if (wide > 0)
-        printf("wide: %zu times are known to no better than +-%.0f %%: the device was noisy\n", wide,
-               WIDE_PERCENT);
+        say(view, "wide: %zu times are known to no better than +-%.0f %%: the device was noisy\n", wide,
+            WIDE_PERCENT);
     if (result->busy > 0)
-        printf("busy: %zu times were taken while other programs were on the device; they rank below quiet "
-               "ones, and "
-               "the next run that finds it quiet takes them again\n",
-               result->busy);
+        say(view,
+            "busy: %zu times were taken while other programs were on the device; they rank below quiet "
+            "ones, and "
+            "the next run that finds it quiet takes them again\n",
+            result->busy);
 }
 
 static void print_winner(const tri_cli_tune_view *view) {
@@ -246,34 +284,34 @@ static void print_winner(const tri_cli_tune_view *view) {
         return;
     const tri_tune_row *winner = &result->rows[result->winner];
     tri_cli_tune_line(line, sizeof line, view->problem, winner);
-    printf("winner: %s  %s\n", winner->evidence.config, line);
+    say(view, "winner: %s  %s\n", winner->evidence.config, line);
     if (result->tie_set > 1)
-        printf("within noise of it: %zu more\n", result->tie_set - 1);
+        say(view, "within noise of it: %zu more\n", result->tie_set - 1);
 }
 
 triage_status tri_cli_tune_print(const tri_cli_tune_view *view) {
     const tri_tune_result *result = view->result;
     triage_status status = TRIAGE_OK;
-    printf("%s\n%s (%s)\n", result->problem_key, result->device.name, result->device.target);
+    say(view, "%s\n%s (%s)\n", result->problem_key, result->device.name, result->device.target);
     TRI_TRY(print_rows(view));
     print_failures(view);
     if (result->left_out > 0)
-        printf("%zu not judged, for trouble of this machine: %s\n", result->left_out, result->trouble);
+        say(view, "%zu not judged, for trouble of this machine: %s\n", result->left_out, result->trouble);
     if (!view->compile_only)
         print_doubts(view);
     print_winner(view);
     print_dense(view);
     if (result->answered_from_store && !view->compile_only)
-        printf("all %zu candidates were known: answered from the database in %.1f s\n", result->count,
-               result->elapsed_s);
+        say(view, "all %zu candidates were known: answered from the database in %.1f s\n", result->count,
+            result->elapsed_s);
     else
-        printf("%zu of %zu configurations in %.1f s (strategy %s, compiling %.1f s)%s%s\n", result->count,
-               result->space_size, result->elapsed_s, result->strategy, result->compile_s,
-               result->interrupted   ? ", interrupted"
-               : result->out_of_time ? ", time limit reached"
-               : result->ended[0]    ? ", ended: "
-                                     : "",
-               result->interrupted || result->out_of_time ? "" : result->ended);
+        say(view, "%zu of %zu configurations in %.1f s (strategy %s, compiling %.1f s)%s%s\n", result->count,
+            result->space_size, result->elapsed_s, result->strategy, result->compile_s,
+            result->interrupted   ? ", interrupted"
+            : result->out_of_time ? ", time limit reached"
+            : result->ended[0]    ? ", ended: "
+                                  : "",
+            result->interrupted || result->out_of_time ? "" : result->ended);
 done:
     return status;
 }

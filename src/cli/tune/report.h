@@ -10,6 +10,7 @@ typedef struct tri_cli_tune_view {
     bool compile_only;
     bool verbose; /* every row, not only the best */
     bool color;
+    size_t width, height; /* of the window; 0: as wide, as high as it gets */
     uint64_t seed;
     const char *db_path; /* NULL: nothing was stored */
 } tri_cli_tune_view;

@@ -71,6 +71,7 @@ static const tri_cli_line file_lines[] = {
     TRI_CLI_QUIET,
     TRI_CLI_FLAG("verbose", 'v', options, verbose,
                  "A line on stderr for each candidate; every row in the table"),
+    TRI_CLI_WIDE,
     TRI_CLI_NO_COLOR,
     {0}};
 
@@ -428,23 +429,44 @@ typedef struct talk {
     const tri_problem *problem;
     bool verbose;
     double best_ns;
+    size_t done, total;
 } talk;
 
+static void draw(talk *t, double limit_s, const char *now) {
+    char time[TRI_CLI_NUMBER], note[64] = "";
+    if (t->best_ns > 0)
+        snprintf(note, sizeof note, "best %s", tri_cli_time(time, t->best_ns));
+    tri_cli_progress_draw(&t->progress, &(tri_cli_progress_view){t->done, t->total, limit_s, note, now});
+}
+
+/* A tri_tune_progress_fn. */
 static void on_progress(void *user, size_t done, size_t total, const tri_tune_row *row) {
     talk *t = user;
-    char line[700], time[TRI_CLI_NUMBER], note[64] = "";
+    char line[700];
+    t->done = done;
+    t->total = total;
+    if (row && !row->compiled && row->evidence.outcome == TRI_RIGHT &&
+        (t->best_ns == 0 || row->evidence.median_ns < t->best_ns))
+        t->best_ns = row->evidence.median_ns;
     if (row && t->verbose) {
         tri_cli_tune_line(line, sizeof line, t->problem, row);
         tri_cli_progress_clear(&t->progress);
         fprintf(stderr, "%zu/%zu %s  %s%s\n", done, total, row->config, line,
                 row->from_store ? "  (known)" : "");
     }
-    if (row && !row->compiled && row->evidence.outcome == TRI_RIGHT &&
-        (t->best_ns == 0 || row->evidence.median_ns < t->best_ns))
-        t->best_ns = row->evidence.median_ns;
-    if (t->best_ns > 0)
-        snprintf(note, sizeof note, "best %s", tri_cli_time(time, t->best_ns));
-    tri_cli_progress_draw(&t->progress, done, total, note);
+}
+
+/* A tri_tune_watch_fn. */
+static void on_moment(void *user, const tri_tune_moment *moment) {
+    char now[512] = "", compiling[256] = "";
+    if (moment->compiling == 1)
+        snprintf(compiling, sizeof compiling, "compiling %s", moment->compiled_config);
+    else if (moment->compiling > 1)
+        snprintf(compiling, sizeof compiling, "compiling %zu: %s, ...", moment->compiling,
+                 moment->compiled_config);
+    snprintf(now, sizeof now, "%s%s%s%s%s", moment->doing ? moment->doing : "", moment->config ? ": " : "",
+             moment->config ? moment->config : "", moment->doing && moment->compiling ? "; " : "", compiling);
+    draw(user, moment->left_s, now);
 }
 
 /* The type that fits the device, when none was asked for: only then the device is needed beforehand. */
@@ -542,7 +564,9 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     if (!o->compile_only)
         TRI_TRY(tri_cli_problem_fits(&problem->problem));
     TRI_TRY(start_sync(&sync, &gate, o, s, &log));
-    tri_cli_progress_start(&t.progress, o->shared.quiet || o->verbose);
+    tri_cli_progress_start(&t.progress, o->shared.quiet);
+    s->tune.watch = on_moment;
+    s->tune.watch_user = &t;
     status = tri_tune_run(&result, &problem->problem, tri_cli_pattern(problem), &s->tune, on_progress, &t);
     tri_cli_progress_clear(&t.progress);
     if (!result.problem_key) /* it never came to a result */
@@ -554,6 +578,8 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
                               .compile_only = o->compile_only,
                               .verbose = o->verbose,
                               .color = tri_cli_color(stdout, o->shared.no_color),
+                              .width = tri_cli_width(o->shared.wide),
+                              .height = o->shared.wide ? 0 : tri_cli_height(),
                               .seed = s->tune.seed,
                               .db_path = s->tune.db_path};
     printed = o->shared.json ? tri_cli_tune_json(&view) : tri_cli_tune_print(&view);
