@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "space/codes.h"
 #include "space/likeness_fit.h"
 
 #define NOISE 0.01          /* variance of a score, that of all scores being 1 */
@@ -11,7 +12,7 @@
 #define FRESH 4000          /* of the pool of a larger space, for the points that come into it later */
 #define TRUST 0.7           /* of what is inherited, before the first result: this much of it is expected, */
 #define DISTRUST 0.5        /* give or take this (a standard deviation) */
-#define BLOCK 1024          /* columns at a time: what is summed up stays in the first cache */
+#define BLOCK 256           /* columns at a time: what is summed up stays in the first cache */
 
 struct tri_surrogate {
     const tri_configs *configs;
@@ -20,9 +21,10 @@ struct tri_surrogate {
     /* the pool, by slot */
     size_t slots, settled; /* the first `settled` never leave */
     size_t next_fresh;
-    int32_t *coordinates; /* [configs->axes][slots] */
-    size_t *point_at;     /* [slots] */
-    bool *asked;          /* [slots] */
+    tri_codes codes;
+    int32_t *kernel;  /* [slots] */
+    size_t *point_at; /* [slots] */
+    bool *asked;      /* [slots] */
     float *variance, *mean, *trend;
     int32_t *slot_of; /* [configs->count], -1: not in the pool */
     /* the rows */
@@ -35,8 +37,6 @@ struct tri_surrogate {
     size_t heir_count;
     size_t heirs[TRI_SURROGATE_ROWS];
     double heir_weights[TRI_SURROGATE_ROWS];
-    /* a row being made */
-    float *apart; /* by 1 + value index of one axis: its distance from the new row's point */
 };
 
 static const int32_t *coordinates_of(const tri_surrogate *s, size_t point) {
@@ -70,9 +70,8 @@ static double covariance(const tri_surrogate *s, size_t slot, size_t other) {
 }
 
 static void place(tri_surrogate *s, size_t slot, size_t point) {
-    const int32_t *row = coordinates_of(s, point);
-    for (size_t j = 0; j < s->configs->axes; j++)
-        s->coordinates[j * s->slots + slot] = row[j];
+    s->kernel[slot] = coordinates_of(s, point)[0];
+    tri_codes_place(&s->codes, slot, coordinates_of(s, point));
     s->point_at[slot] = point;
     s->slot_of[point] = (int32_t)slot;
     s->asked[slot] = false;
@@ -150,13 +149,6 @@ done:
 
 /* ---- opening ---- */
 
-static size_t longest_axis(const tri_likeness *likeness) {
-    size_t most = 1;
-    for (size_t i = 0; i < likeness->kernels * likeness->axes; i++)
-        most = likeness->axis[i].count > most ? likeness->axis[i].count : most;
-    return most;
-}
-
 triage_status tri_surrogate_open(tri_surrogate **out, const tri_configs *configs, tri_random *random) {
     triage_status status = TRIAGE_OK;
     tri_surrogate *s = NULL;
@@ -166,8 +158,8 @@ triage_status tri_surrogate_open(tri_surrogate **out, const tri_configs *configs
     s->slots = configs->count < TRI_SURROGATE_POOL ? configs->count : TRI_SURROGATE_POOL;
     s->settled = s->slots == configs->count ? s->slots : s->slots - FRESH;
     TRI_TRY(tri_likeness_open(&s->likeness, configs));
-    TRI_TRY(tri_calloc(&s->apart, longest_axis(&s->likeness) + 1, sizeof *s->apart));
-    TRI_TRY(tri_calloc(&s->coordinates, s->slots * configs->axes, sizeof *s->coordinates));
+    TRI_TRY(tri_codes_open(&s->codes, &s->likeness, s->slots));
+    TRI_TRY(tri_calloc(&s->kernel, s->slots, sizeof *s->kernel));
     TRI_TRY(tri_calloc(&s->point_at, s->slots, sizeof *s->point_at));
     TRI_TRY(tri_calloc(&s->asked, s->slots, sizeof *s->asked));
     TRI_TRY(tri_calloc(&s->variance, s->slots, sizeof *s->variance));
@@ -188,9 +180,9 @@ void tri_surrogate_free(tri_surrogate *s) {
         return;
     for (size_t i = 0; i < TRI_SURROGATE_ROWS; i++)
         free(s->rows[i]);
-    free(s->apart);
     tri_likeness_free(&s->likeness);
-    free(s->coordinates);
+    tri_codes_free(&s->codes);
+    free(s->kernel);
     free(s->point_at);
     free(s->asked);
     free(s->variance);
@@ -202,40 +194,46 @@ void tri_surrogate_free(tri_surrogate *s) {
 
 /* ---- rows ---- */
 
-/* out[j] = first[j] + sum of weights[i] * rows[i][j], in blocks, four rows at a time. */
-static void combine(float *restrict out, float *const *rows, const float *weights, size_t count,
-                    size_t size) {
-    for (size_t begin = 0; begin < size; begin += BLOCK) {
-        const size_t end = begin + BLOCK < size ? begin + BLOCK : size;
-        size_t i = 0;
-        for (; i + 4 <= count; i += 4) {
-            const float *a = rows[i], *b = rows[i + 1], *c = rows[i + 2], *d = rows[i + 3];
-            const float wa = weights[i], wb = weights[i + 1], wc = weights[i + 2], wd = weights[i + 3];
-            for (size_t j = begin; j < end; j++)
-                out[j] += wa * a[j] + wb * b[j] + wc * c[j] + wd * d[j];
-        }
-        for (; i < count; i++)
-            for (size_t j = begin; j < end; j++)
-                out[j] += weights[i] * rows[i][j];
+static size_t end_of_block(const tri_surrogate *s, size_t begin) {
+    return begin + BLOCK < s->slots ? begin + BLOCK : s->slots;
+}
+
+/* out[j] += the sum of weights[i] * rows[i][j], eight rows at a time: out is read and written as seldom. */
+static void combine(float *restrict out, float *const *rows, const float *weights, size_t count, size_t begin,
+                    size_t end) {
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        const float *a = rows[i], *b = rows[i + 1], *c = rows[i + 2], *d = rows[i + 3];
+        const float *e = rows[i + 4], *f = rows[i + 5], *g = rows[i + 6], *h = rows[i + 7], *w = weights + i;
+        for (size_t j = begin; j < end; j++)
+            out[j] += ((w[0] * a[j] + w[1] * b[j]) + (w[2] * c[j] + w[3] * d[j])) +
+                      ((w[4] * e[j] + w[5] * f[j]) + (w[6] * g[j] + w[7] * h[j]));
     }
+    for (; i < count; i++)
+        for (size_t j = begin; j < end; j++)
+            out[j] += weights[i] * rows[i][j];
 }
 
 /* The covariance of one point with the whole pool. */
 static void covariances(tri_surrogate *s, float *restrict out, size_t slot) {
-    const int32_t *row = coordinates_of(s, s->point_at[slot]), *kernel = s->coordinates;
-    const float scale = (float)(DISTRUST * DISTRUST) * s->trend[slot];
-    memset(out, 0, s->slots * sizeof *out);
-    for (size_t axis = 0; axis < s->likeness.axes && row[axis + 1] >= 0; axis++) {
-        const tri_likeness_axis *of = tri_likeness_axis_of(&s->likeness, row[0], axis);
-        const int32_t *at = s->coordinates + (axis + 1) * s->slots;
-        float *apart = s->apart + 1; /* [-1]: other kernels may lack the axis, and are left out below */
-        for (size_t v = 0; v < of->count; v++)
-            apart[v] = (float)(of->weight * tri_likeness_apart(of, row[axis + 1], (int32_t)v));
-        for (size_t j = 0; j < s->slots; j++)
-            out[j] += apart[at[j]];
-    }
+    const int32_t *row = coordinates_of(s, s->point_at[slot]), *kernel = s->kernel;
+    const float scale = (float)(DISTRUST * DISTRUST) * s->trend[slot], *trend = s->trend;
+    tri_codes_distances(out, &s->codes, &s->likeness, row);
     for (size_t j = 0; j < s->slots; j++)
-        out[j] = (kernel[j] == row[0] ? tri_likeness_of_distance(out[j]) : 0) + scale * s->trend[j];
+        out[j] = tri_likeness_of_distance(out[j]);
+    for (size_t j = 0; j < s->slots; j++)
+        out[j] = (kernel[j] == row[0] ? out[j] : 0) + scale * trend[j];
+}
+
+/* Row n of some columns, from its covariances; weights: minus its part of the factor. */
+static void solve(tri_surrogate *s, size_t n, const float *weights, size_t begin, size_t end) {
+    const float inverse = (float)(1 / s->diagonal[n]);
+    float *restrict row = s->rows[n], *restrict variance = s->variance;
+    combine(row, s->rows, weights, n, begin, end);
+    for (size_t j = begin; j < end; j++) {
+        row[j] *= inverse;
+        variance[j] -= row[j] * row[j];
+    }
 }
 
 static triage_status add_row(tri_surrogate *s, size_t slot) {
@@ -245,20 +243,15 @@ static triage_status add_row(tri_surrogate *s, size_t slot) {
     triage_status status = TRIAGE_OK;
     if (!s->rows[n])
         TRI_TRY(tri_calloc(&s->rows[n], s->slots, sizeof(float)));
-    float *row = s->rows[n];
     for (size_t i = 0; i < n; i++) {
         weights[i] = -s->rows[i][slot];
         rest -= (double)weights[i] * (double)weights[i];
     }
     s->diagonal[n] = sqrt(rest > LEAST_VARIANCE ? rest : LEAST_VARIANCE);
-    covariances(s, row, slot);
-    combine(row, s->rows, weights, n, s->slots);
-    const float inverse = (float)(1 / s->diagonal[n]);
-    for (size_t j = 0; j < s->slots; j++) {
-        row[j] *= inverse;
-        s->variance[j] -= row[j] * row[j];
-    }
     s->slot_of_row[n] = slot;
+    covariances(s, s->rows[n], slot);
+    for (size_t begin = 0; begin < s->slots; begin += BLOCK)
+        solve(s, n, weights, begin, end_of_block(s, begin));
     s->count++;
 done:
     return status;
@@ -321,7 +314,8 @@ void tri_surrogate_believe(tri_surrogate *s, const double *scores) {
     }
     for (size_t j = 0; j < s->slots; j++)
         s->mean[j] = (float)TRUST * s->trend[j];
-    combine(s->mean, s->rows, weights, s->told, s->slots);
+    for (size_t begin = 0; begin < s->slots; begin += BLOCK)
+        combine(s->mean, s->rows, weights, s->told, begin, end_of_block(s, begin));
 }
 
 /* ---- choosing ---- */
@@ -384,15 +378,40 @@ bool tri_surrogate_at(tri_belief *out, const tri_surrogate *s, size_t point) {
 
 /* ---- rows made anew ---- */
 
+/* Minus the Cholesky factor of the rows' covariance, and its diagonal. */
+static void factorise(tri_surrogate *s, float *factor) {
+    for (size_t i = 0; i < s->count; i++) {
+        const size_t slot = s->slot_of_row[i];
+        float *row = factor + i * TRI_SURROGATE_ROWS;
+        double rest = (double)first_variance(s, slot) + NOISE;
+        for (size_t k = 0; k < i; k++) {
+            const float *before = factor + k * TRI_SURROGATE_ROWS;
+            double sum = covariance(s, s->slot_of_row[k], slot);
+            for (size_t m = 0; m < k; m++)
+                sum -= (double)row[m] * (double)before[m];
+            row[k] = (float)(-sum / s->diagonal[k]);
+            rest -= (double)row[k] * (double)row[k];
+        }
+        s->diagonal[i] = sqrt(rest > LEAST_VARIANCE ? rest : LEAST_VARIANCE);
+    }
+}
+
+/* All rows of a block of columns, then the next block: it stays in a cache, where row after row would read the whole
+ * table from memory for each. */
 static triage_status remake_rows(tri_surrogate *s) {
-    const size_t count = s->count;
+    float *factor = NULL;
     triage_status status = TRIAGE_OK;
-    s->count = 0;
+    TRI_TRY(tri_calloc(&factor, s->count * TRI_SURROGATE_ROWS + 1, sizeof *factor));
+    factorise(s, factor);
     for (size_t j = 0; j < s->slots; j++)
         s->variance[j] = first_variance(s, j);
-    for (size_t i = 0; i < count; i++)
-        TRI_TRY(add_row(s, s->slot_of_row[i]));
+    for (size_t i = 0; i < s->count; i++)
+        covariances(s, s->rows[i], s->slot_of_row[i]);
+    for (size_t begin = 0; begin < s->slots; begin += BLOCK)
+        for (size_t i = 0; i < s->count; i++)
+            solve(s, i, factor + i * TRI_SURROGATE_ROWS, begin, end_of_block(s, begin));
 done:
+    free(factor);
     return status;
 }
 

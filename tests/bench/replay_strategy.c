@@ -13,7 +13,7 @@
 
 typedef struct options {
     const char *strategy, *space, *prior, *data_dir;
-    int64_t seeds, ahead, limit, budget, prior_budget;
+    int64_t first_seed, seeds, ahead, limit, budget, prior_budget;
     double within, stop_gain;
     bool json;
     triage_status status; /* of the numbers */
@@ -22,7 +22,8 @@ typedef struct options {
 static const struct argp_option argp_options[] = {
     {"strategy", 's', "NAME", 0, "exhaustive, random, local, model, or a .lua file (default model)", 0},
     {"space", 'f', "FILE.csv", 0, "The recorded space; - is stdin", 0},
-    {"seeds", 'n', "N", 0, "Runs, with the seeds 1 .. N, up to 100000 (default 100)", 0},
+    {"seeds", 'n', "N", 0, "Runs, one a seed, up to 100000 (default 100)", 0},
+    {"first-seed", 'F', "N", 0, "Of the first run; the others' follow (default 1)", 0},
     {"ahead", 'a', "K", 0, "Candidates under way at most, 1 to 10000 (default 1)", 0},
     {"within", 'w', "PERCENT", 0, "Of the optimum, 0 to 1000 (default 5)", 0},
     {"limit", 'l', "N", 0, "Evaluations after which a run counts as not there (default: the whole space)", 0},
@@ -58,6 +59,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
         break;
     case 'n':
         parse_number(o, &o->seeds, argument, 1, 100000, "--seeds");
+        break;
+    case 'F':
+        parse_number(o, &o->first_seed, argument, 1, 1000000, "--first-seed");
         break;
     case 'a':
         parse_number(o, &o->ahead, argument, 1, 10000, "--ahead");
@@ -144,7 +148,8 @@ done:
 /* ---- the runs ---- */
 
 static triage_status run_seed(results *out, const options *o, const replay *data, const replay *elsewhere,
-                              int64_t seed) {
+                              int64_t index) {
+    const int64_t seed = o->first_seed + index;
     tri_strategy_options here = {.data_dir = o->data_dir,
                                  .seed = (uint64_t)seed,
                                  .budget = (size_t)o->budget,
@@ -163,9 +168,9 @@ static triage_status run_seed(results *out, const options *o, const replay *data
     while (at < run.count &&
            !(data->median_ns[run.proposals[at]] >= 0 && data->median_ns[run.proposals[at]] <= good_ns))
         at++;
-    out->evaluations[seed - 1] = at < run.count ? (double)at + 1 : INFINITY;
-    out->loss[seed - 1] = run.best_ns / data->best_ns - 1;
-    out->asked[seed - 1] = (double)run.count;
+    out->evaluations[index] = at < run.count ? (double)at + 1 : INFINITY;
+    out->loss[index] = run.best_ns / data->best_ns - 1;
+    out->asked[index] = (double)run.count;
     out->under_way += run.under_way / (double)o->seeds;
     out->slowest_ms = run.slowest_ms > out->slowest_ms ? run.slowest_ms : out->slowest_ms;
 done:
@@ -179,8 +184,8 @@ static triage_status run_all(results *out, const options *o, const replay *data,
     TRI_TRY(tri_calloc(&out->evaluations, (size_t)o->seeds, sizeof(double)));
     TRI_TRY(tri_calloc(&out->loss, (size_t)o->seeds, sizeof(double)));
     TRI_TRY(tri_calloc(&out->asked, (size_t)o->seeds, sizeof(double)));
-    for (int64_t seed = 1; seed <= o->seeds; seed++)
-        TRI_TRY(run_seed(out, o, data, elsewhere, seed));
+    for (int64_t i = 0; i < o->seeds; i++)
+        TRI_TRY(run_seed(out, o, data, elsewhere, i));
     qsort(out->evaluations, (size_t)o->seeds, sizeof(double), by_number);
     qsort(out->loss, (size_t)o->seeds, sizeof(double), by_number);
     qsort(out->asked, (size_t)o->seeds, sizeof(double), by_number);
@@ -258,7 +263,8 @@ done:
 }
 
 int main(int argc, char **argv) {
-    options o = {.strategy = "model", .seeds = 100, .ahead = 1, .within = 5, .prior_budget = 150};
+    options o = {
+        .strategy = "model", .first_seed = 1, .seeds = 100, .ahead = 1, .within = 5, .prior_budget = 150};
     argp_err_exit_status = 64;
     argp_parse(&parser, argc, argv, 0, NULL, &o);
     if (o.status != TRIAGE_OK) {

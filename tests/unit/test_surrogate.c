@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "space/codes.h"
 #include "space/likeness_fit.h"
 #include "space/surrogate.h"
 
@@ -111,6 +112,21 @@ static tri_belief textbook(const world *w, const tri_likeness *likeness, size_t 
     return (tri_belief){mean, sqrt(variance)};
 }
 
+/* scores: in the order of telling. */
+static void assert_as_in_the_textbook(const world *w, const tri_likeness *likeness, const size_t *order,
+                                      const double *scores, size_t told) {
+    size_t points[ROWS];
+    for (size_t i = 0; i < told; i++)
+        points[i] = asked[order[i]];
+    for (size_t point = 0; point < COUNT; point++) {
+        const tri_belief wanted = textbook(w, likeness, point, points, scores, told);
+        tri_belief is;
+        assert_true(tri_surrogate_at(&is, w->s, point));
+        assert_true(fabs(is.mean - wanted.mean) < 1e-4);
+        assert_true(fabs(is.deviation - wanted.deviation) < 1e-3);
+    }
+}
+
 /* Told in any order, some not at all: the mean is of those told, the deviation of all that are asked. */
 static void believes_what_the_textbook_says(void **state) {
     static const size_t orders[][ROWS] = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11},
@@ -118,28 +134,40 @@ static void believes_what_the_textbook_says(void **state) {
     const size_t tolds[] = {ROWS, 7};
     for (size_t c = 0; c < 4; c++) {
         world *w = *state;
-        const size_t *order = orders[c / 2], told = tolds[c % 2];
-        size_t points[ROWS];
         double scores[ROWS];
         tri_likeness likeness;
         tri_surrogate_free(w->s);
         w->s = NULL;
         assert_int_equal(tri_surrogate_open(&w->s, &w->configs, &w->random), TRIAGE_OK);
         assert_int_equal(tri_likeness_open(&likeness, &w->configs), TRIAGE_OK);
-        learn_in_order(w->s, order, told);
-        for (size_t i = 0; i < told; i++) {
-            points[i] = asked[order[i]];
-            scores[i] = score[order[i]];
-        }
-        for (size_t point = 0; point < COUNT; point++) {
-            const tri_belief wanted = textbook(w, &likeness, point, points, scores, told);
-            tri_belief is;
-            assert_true(tri_surrogate_at(&is, w->s, point));
-            assert_true(fabs(is.mean - wanted.mean) < 1e-4);
-            assert_true(fabs(is.deviation - wanted.deviation) < 1e-3);
-        }
+        learn_in_order(w->s, orders[c / 2], tolds[c % 2]);
+        for (size_t i = 0; i < ROWS; i++)
+            scores[i] = score[orders[c / 2][i]];
+        assert_as_in_the_textbook(w, &likeness, orders[c / 2], scores, tolds[c % 2]);
         tri_likeness_free(&likeness);
     }
+}
+
+/* After the axes are weighed anew, all rows are as if they had been so from the start. */
+static void makes_its_rows_anew(void **state) {
+    static const size_t order[ROWS] = {11, 4, 2, 0, 9, 1, 10, 3, 8, 7, 5, 6};
+    world *w = *state;
+    const size_t told = ROWS - 2;
+    double scores[ROWS];
+    tri_likeness likeness;
+    tri_likeness_fit of = {.count = told, .noise = 0.01};
+    for (size_t i = 0; i < told; i++) {
+        of.points[i] = w->coordinates + 4 * asked[order[i]];
+        of.scores[i] = scores[i] = of.points[i][2] % 2 ? 1 : -1; /* one axis decides */
+    }
+    assert_int_equal(tri_likeness_open(&likeness, &w->configs), TRIAGE_OK);
+    assert_int_equal(tri_likeness_fit_weights(&likeness, &of), TRIAGE_OK);
+    assert_true(tri_likeness_axis_of(&likeness, 0, 1)->weight > 1);
+    learn_in_order(w->s, order, told);
+    assert_int_equal(tri_surrogate_fit(w->s, scores), TRIAGE_OK);
+    tri_surrogate_believe(w->s, scores);
+    assert_as_in_the_textbook(w, &likeness, order, scores, told);
+    tri_likeness_free(&likeness);
 }
 
 /* ---- choosing ---- */
@@ -197,6 +225,52 @@ static void likeness_knows_factors_and_names(void **state) {
     tri_likeness_free(&likeness);
 }
 
+#define WIDE_AXES 5
+#define WIDE_COUNT 300
+
+/* Axes of 12 values and one that only the first kernel has: more than one group. */
+static void codes_say_the_distances(void **state) {
+    (void)state;
+    int32_t coordinates[WIDE_COUNT][1 + WIDE_AXES];
+    float squared[WIDE_COUNT];
+    tri_random random;
+    tri_likeness likeness;
+    tri_codes codes;
+    tri_random_seed(&random, 3);
+    for (size_t i = 0; i < WIDE_COUNT; i++) {
+        coordinates[i][0] = i % 3 == 0;
+        for (size_t j = 1; j <= WIDE_AXES; j++)
+            coordinates[i][j] = (int32_t)tri_random_below(&random, 12);
+        if (i % 3 == 0)
+            coordinates[i][WIDE_AXES] = -1;
+    }
+    const tri_configs configs = {.count = WIDE_COUNT, .coordinates = coordinates[0], .axes = 1 + WIDE_AXES};
+    assert_int_equal(tri_likeness_open(&likeness, &configs), TRIAGE_OK);
+    tri_likeness_axis_of(&likeness, 0, 1)->weight = 3;
+    assert_int_equal(tri_codes_open(&codes, &likeness, WIDE_COUNT), TRIAGE_OK);
+    assert_in_range(codes.groups, 2, WIDE_AXES);
+    for (size_t i = 0; i < WIDE_COUNT; i++)
+        tri_codes_place(&codes, i, coordinates[i]);
+    for (size_t i = 0; i < 6; i++) {
+        tri_codes_distances(squared, &codes, &likeness, coordinates[i]);
+        for (size_t j = 0; j < WIDE_COUNT; j++)
+            if (coordinates[j][0] == coordinates[i][0])
+                assert_true(fabsf(tri_likeness_of_distance(squared[j]) -
+                                  tri_likeness_of(&likeness, coordinates[i], coordinates[j])) < 1e-5F);
+    }
+    tri_codes_free(&codes);
+    tri_likeness_free(&likeness);
+}
+
+/* Matern 5/2 as the textbook has it. */
+static void likeness_falls_with_distance(void **state) {
+    (void)state;
+    for (double squared = 0; squared < 60; squared += 0.01) {
+        const double r = sqrt(5 * squared), wanted = (1 + r + r * r / 3) * exp(-r);
+        assert_true(fabs((double)tri_likeness_of_distance((float)squared) - wanted) < 3e-5);
+    }
+}
+
 /* Scores that one axis decides: the others come to weigh less than it. */
 static void weighs_what_matters(void **state) {
     world *w = *state;
@@ -241,6 +315,9 @@ static void inherits_an_expectation(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(believes_what_the_textbook_says, setup, teardown),
+        cmocka_unit_test_setup_teardown(makes_its_rows_anew, setup, teardown),
+        cmocka_unit_test(codes_say_the_distances),
+        cmocka_unit_test(likeness_falls_with_distance),
         cmocka_unit_test_setup_teardown(chooses_by_its_rule_and_never_what_is_asked, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_what_it_was_not_asked, setup, teardown),
         cmocka_unit_test_setup_teardown(likeness_knows_factors_and_names, setup, teardown),
