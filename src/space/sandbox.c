@@ -381,6 +381,7 @@ triage_status tri_sandbox_open(tri_sandbox **out, int64_t instruction_limit, int
             tri_fail(TRIAGE_E_MEMORY, "a Lua state does not fit in %zu KiB", sandbox->memory_limit >> 10);
         goto done;
     }
+    lua_gc(sandbox->lua, LUA_GCINC, 1000, 0, 0); /* what is loaded stays: collect rarely, or at the limit */
     TRI_TRY(tri_sandbox_call(sandbox, open_libraries, NULL, "lua"));
     lua_sethook(sandbox->lua, on_count, LUA_MASKCOUNT, HOOK_STEP);
     *out = sandbox;

@@ -58,6 +58,9 @@ PROBE = """
 const pages = %s, widths = [400, 1200], answers = {};
 function look(page) {
   const out = {wide: page.documentElement.scrollWidth, labels: 0, overlaps: [], cut: []};
+  for (const cell of page.querySelectorAll('.grid td')) {  // every number of a grid can be seen without scrolling
+    const x = cell.getBoundingClientRect(), box = cell.closest('.box').getBoundingClientRect();
+    if (x.width && x.right > box.right + 1) out.cut.push(cell.textContent); }
   for (const svg of page.querySelectorAll('svg')) {
     const edge = svg.getBoundingClientRect();
     const all = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);

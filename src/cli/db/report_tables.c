@@ -99,14 +99,16 @@ static double value_at(const tri_device_report *r, const char *heading, const ch
     return most;
 }
 
-/* From white to the mark's blue; the number is there in any case. */
-static void print_cell(FILE *out, double value, double most) {
+/* From white to the mark's blue; the number is there in any case, and of which column it is, for a narrow window. */
+static void print_cell(FILE *out, const char *column, double value, double most) {
     const double t = most > 0 ? value / most : 0;
     if (value <= 0) {
         fputs("<td class=\"h\"></td>", out);
         return;
     }
-    fprintf(out, "<td class=\"h\" style=\"background:#%02x%02x%02x;color:%s\">", (int)(255 - 255 * t),
+    fputs("<td class=\"h\" data-column=\"", out);
+    tri_report_text(out, column);
+    fprintf(out, "\" style=\"background:#%02x%02x%02x;color:%s\">", (int)(255 - 255 * t),
             (int)(255 - 141 * t), (int)(255 - 77 * t), t > 0.6 ? "#fff" : "#1b1f24");
     fprintf(out,
             value < 0.1  ? "%.1g</td>"
@@ -124,19 +126,19 @@ static void print_grid(FILE *out, const tri_device_report *r, const char *headin
         return;
     fputs("<h4>", out);
     tri_report_text(out, heading);
-    fputs("</h4>\n<div class=\"box\"><table><tr><th></th>", out);
+    fputs("</h4>\n<div class=\"box\"><table class=\"grid\"><thead><tr><th></th>", out);
     for (size_t j = 0; j < g.column_count; j++) {
         fputs("<th class=\"h\">", out);
         tri_report_text(out, g.columns[j].column);
         fputs("</th>", out);
     }
-    fputs("</tr>\n", out);
+    fputs("</tr></thead>\n", out);
     for (size_t i = 0; i < g.row_count; i++) {
         fputs("<tr><td class=\"l\">", out);
         tri_report_text(out, g.rows[i].row);
         fputs("</td>", out);
         for (size_t j = 0; j < g.column_count; j++)
-            print_cell(out, value_at(r, heading, g.rows[i].row, g.columns[j].column, value), g.most);
+            print_cell(out, g.columns[j].column, value_at(r, heading, g.rows[i].row, g.columns[j].column, value), g.most);
         fputs("</tr>\n", out);
     }
     fputs("</table></div>\n", out);
@@ -269,7 +271,7 @@ static void print_axis_value(FILE *out, const axis_value *v, const axis_value *b
     const bool new_axis = !before || before->axis != v->axis || strncmp(before->text, v->text, v->axis) != 0;
     const size_t kernel = strcspn(v->text, " ");
     fputs("<tr><td class=\"s\">", out);
-    if (new_axis && (!before || strncmp(before->text, v->text, kernel + 1) != 0))
+    if (new_axis) /* on paper the kernel's first line may be a page before */
         print_part(out, v->text, kernel);
     fputs("</td><td class=\"s\">", out);
     print_part(out, v->text + kernel + 1, new_axis ? v->axis - kernel - 1 : 0);
@@ -283,9 +285,9 @@ static void print_axis_value(FILE *out, const axis_value *v, const axis_value *b
 }
 
 static void print_axes(FILE *out, const axis_value *values, size_t count) {
-    fputs("<div class=\"box\"><table><tr><th>kernel</th><th>axis</th><th>value</th><th "
+    fputs("<div class=\"box\"><table><thead><tr><th>kernel</th><th>axis</th><th>value</th><th "
           "class=\"n\">slower</th><th></th>"
-          "<th class=\"n\">problems</th><th class=\"n\">winners</th></tr>\n",
+          "<th class=\"n\">problems</th><th class=\"n\">winners</th></tr></thead>\n",
           out);
     for (size_t i = 0; i < count; i++)
         print_axis_value(out, &values[i], i ? &values[i - 1] : NULL);
