@@ -138,7 +138,8 @@ static void print_grid(FILE *out, const tri_device_report *r, const char *headin
         tri_report_text(out, g.rows[i].row);
         fputs("</td>", out);
         for (size_t j = 0; j < g.column_count; j++)
-            print_cell(out, g.columns[j].column, value_at(r, heading, g.rows[i].row, g.columns[j].column, value), g.most);
+            print_cell(out, g.columns[j].column,
+                       value_at(r, heading, g.rows[i].row, g.columns[j].column, value), g.most);
         fputs("</tr>\n", out);
     }
     fputs("</table></div>\n", out);
