@@ -332,21 +332,26 @@ SELECT d.key, (SELECT o.device_name FROM measurement m JOIN origin o ON o.id = m
                WHERE m.device = d.id ORDER BY m.row DESC LIMIT 1)
 FROM device d ORDER BY d.key;
 
--- Of the best tier, and a time that was taken while the device was quiet, as in "ranking".
+-- Of the best tier, as in "ranking": a time of after the last failure, the newest that was taken while the device was
+-- quiet, else the newest; else that failure.
 -- name: known
-SELECT e.*, coalesce(s.tier, 2) FROM candidate c
-JOIN measurement m ON m.candidate = c.id
-JOIN evidence e ON e.id = m.id
-LEFT JOIN arrival a ON a.row = m.row LEFT JOIN source s ON s.id = a.source
-WHERE c.source_hash = :source_hash
-  AND m.problem = (SELECT id FROM problem WHERE key = :problem)
-  AND m.device = (SELECT id FROM device WHERE key = :device)
-  AND (:compiler IS NULL OR e.compiler = :compiler
-       OR substr(:compiler, 1, length(e.compiler) + 1) = e.compiler || ' ') -- as it was written before it had a hash
-ORDER BY coalesce(s.tier, 2),
-         m.outcome IN ('right', 'slow') AND (m.circumstances GLOB '*processes":[2-9]*'
-                                             OR m.circumstances GLOB '*processes":[1-9][0-9]*'),
-         iif(s.tier = 0, m.row, m.measured_at_ms) DESC, m.stage, m.id
+WITH told AS (
+    SELECT m.id, m.stage, m.outcome IN ('right', 'slow') AS is_timed, coalesce(s.tier, 2) AS tier,
+           iif(s.tier = 0, m.row, m.measured_at_ms) AS at,
+           m.circumstances GLOB '*processes":[2-9]*' OR m.circumstances GLOB '*processes":[1-9][0-9]*' AS is_busy
+    FROM candidate c JOIN measurement m ON m.candidate = c.id JOIN origin o ON o.id = m.origin
+    LEFT JOIN arrival a ON a.row = m.row LEFT JOIN source s ON s.id = a.source
+    WHERE c.source_hash = :source_hash
+      AND m.problem = (SELECT id FROM problem WHERE key = :problem)
+      AND m.device = (SELECT id FROM device WHERE key = :device)
+      AND (:compiler IS NULL OR o.compiler = :compiler
+           OR substr(:compiler, 1, length(o.compiler) + 1) = o.compiler || ' ') -- as it was written before it had a hash
+), failed AS (
+    SELECT tier, max(at) AS at FROM told WHERE NOT is_timed GROUP BY tier
+)
+SELECT e.*, told.tier FROM told CROSS JOIN evidence e ON e.id = told.id LEFT JOIN failed ON failed.tier = told.tier
+ORDER BY told.tier, told.is_timed AND told.at > coalesce(failed.at, -1) DESC, told.is_timed AND told.is_busy,
+         told.at DESC, told.is_timed, told.stage, told.id
 LIMIT 1;
 
 -- name: origin_of

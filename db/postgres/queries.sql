@@ -217,15 +217,19 @@ SELECT d.key, (SELECT o.device_name FROM measurement m JOIN origin o ON o.id = m
 FROM device d ORDER BY d.key;
 
 -- name: known
-SELECT e.* FROM candidate c
-JOIN measurement m ON m.candidate = c.id
-JOIN evidence e ON e.id = m.id
-WHERE c.source_hash = :source_hash
-  AND m.problem = (SELECT id FROM problem WHERE key = :problem)
-  AND m.device = (SELECT id FROM device WHERE key = :device)
-  AND (:compiler::text IS NULL OR e.compiler = :compiler
-       OR left(:compiler, length(e.compiler) + 1) = e.compiler || ' ')
-ORDER BY m.outcome IN ('right', 'slow') AND m.circumstances ~ 'processes":([2-9]|[1-9][0-9])', m.measured_at_ms DESC, m.stage, m.id
+WITH told AS (
+    SELECT m.seq, m.id, m.stage, m.outcome IN ('right', 'slow') AS is_timed, m.measured_at_ms AS at,
+           m.circumstances ~ 'processes":([2-9]|[1-9][0-9])' AS is_busy
+    FROM candidate c JOIN measurement m ON m.candidate = c.id JOIN origin o ON o.id = m.origin
+    WHERE c.source_hash = :source_hash
+      AND m.problem = (SELECT id FROM problem WHERE key = :problem)
+      AND m.device = (SELECT id FROM device WHERE key = :device)
+      AND (:compiler::text IS NULL OR o.compiler = :compiler
+           OR left(:compiler, length(o.compiler) + 1) = o.compiler || ' ')
+)
+SELECT e.* FROM told JOIN evidence e ON e.seq = told.seq
+ORDER BY told.is_timed AND told.at > coalesce((SELECT max(at) FROM told WHERE NOT is_timed), -1) DESC,
+         told.is_timed AND told.is_busy, told.at DESC, told.is_timed, told.stage, told.id
 LIMIT 1;
 
 -- name: evidence_of_problem
