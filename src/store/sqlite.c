@@ -1,5 +1,6 @@
 #include "store/sqlite.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdlib.h>
@@ -8,6 +9,15 @@
 #include <unistd.h>
 
 /* ---- errors ---- */
+
+/* SQLite takes a read that the disk refused for a damaged file: the last error of the file, or of its journal, tells. */
+static bool is_refused(sqlite3 *db, int which) {
+    sqlite3_file *file = NULL;
+    int error = 0;
+    return sqlite3_file_control(db, "main", which, &file) == SQLITE_OK && file && file->pMethods &&
+           file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error) == SQLITE_OK &&
+           (error == EIO || error == ENXIO);
+}
 
 triage_status tri_sql_error(const tri_store *store, int code) {
     const char *path = store->path;
@@ -19,6 +29,9 @@ triage_status tri_sql_error(const tri_store *store, int code) {
     case SQLITE_NOTADB:
         return tri_fail(TRIAGE_E_DATA, "%s: not a database", path);
     case SQLITE_CORRUPT:
+        if (is_refused(store->db, SQLITE_FCNTL_FILE_POINTER) ||
+            is_refused(store->db, SQLITE_FCNTL_JOURNAL_POINTER))
+            return tri_fail(TRIAGE_E_IO, "%s: it cannot be read: disk I/O error", path);
         return tri_fail(TRIAGE_E_DATA, "%s: the database is damaged (%s)", path, sqlite3_errmsg(store->db));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
