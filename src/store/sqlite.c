@@ -174,12 +174,41 @@ static triage_status make_parent(const char *path) {
     return status;
 }
 
+/* The end of a journal may name the journal of several databases, which SQLite deletes once this one is played back: whatever
+ * file that is. Ours never do. */
+static bool names_another_file(const char *journal) {
+    static const unsigned char magic[8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+    unsigned char end[16]; /* the name's size, its checksum, the magic number */
+    const int fd = open(journal, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+    const bool names = size > (off_t)sizeof end &&
+                       pread(fd, end, sizeof end, size - (off_t)sizeof end) == (ssize_t)sizeof end &&
+                       memcmp(end + 8, magic, sizeof magic) == 0;
+    if (fd >= 0)
+        close(fd);
+    return names;
+}
+
+static triage_status check_journal(const char *path) {
+    triage_status status = TRIAGE_OK;
+    char *real = realpath(path, NULL), *journal = NULL;
+    TRI_TRY(tri_format(&journal, "%s-journal", real ? real : path));
+    if (names_another_file(journal))
+        TRI_TRY(
+            tri_fail(TRIAGE_E_DATA, "%s: it names another file, which no journal of triage does", journal));
+done:
+    free(journal);
+    free(real);
+    return status;
+}
+
 static triage_status check_file(const char *path, tri_access access) {
     struct stat info;
     if (!path[0])
         return tri_fail(TRIAGE_E_INVALID, "the database's path is empty");
     if (stat(path, &info) == 0)
-        return S_ISREG(info.st_mode) ? TRIAGE_OK : tri_fail(TRIAGE_E_DATA, "%s: not a regular file", path);
+        return S_ISREG(info.st_mode) ? check_journal(path)
+                                     : tri_fail(TRIAGE_E_DATA, "%s: not a regular file", path);
     if (access == TRI_ACCESS_WRITE)
         return make_parent(path);
     return tri_fail(TRIAGE_E_NOT_FOUND, "%s: no such database", path);

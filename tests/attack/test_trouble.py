@@ -3,7 +3,7 @@ file operations fail one after the other, whose compilers are killed. Whatever h
 stored, no folder is left, and the next run is right.
 
     test_trouble.py BIN FAILING_DISK.so [--kills 3] [--sizes 3] [--operations 3] [--compilers 2]
-    test_trouble.py BIN FAILING_DISK.so --whole [--workers 1]     200, 20, each of a tune and of a first one, 40
+    test_trouble.py BIN FAILING_DISK.so --whole [--workers 1]     200, 20, each, 40
 
 One JSON line for each kind of trouble, what failed before it on stderr. Exit code 1: something did.
 """
@@ -60,7 +60,7 @@ class Machine:
         self.database = self.home / "t.db"
         self.counter = self.home / "counter"
         (self.home / "tmp").mkdir()
-        self.run_right(set())
+        self.run_right(set(), 3)
         shutil.copy(self.database, self.home / "known.db")
 
     def start(self, *options, **environment):
@@ -86,10 +86,11 @@ class Machine:
     def left(self):
         return sorted(path.name for path in (self.home / "tmp").iterdir())
 
-    def run_right(self, before):
-        """The run after: right, with every row that was there, and nothing left of the one before."""
+    def run_right(self, before, budget=4):
+        """The run after, which has one more to measure than is known: right, with every row that was there, and nothing
+        left of the one before."""
         need(before <= self.ids(), "rows are lost")
-        run = self.start("--budget", 3)
+        run = self.start("--budget", budget)
         out, err = run.communicate()
         need(run.returncode == 0, f"the next run ends with {run.returncode}: {err}")
         need(json.loads(out)["winner"], "the next run has no winner")
@@ -243,7 +244,9 @@ def operations():
     machine = machines.get()
     counts = {is_first: machine.count_operations(is_first) for is_first in (False, True)}
     machines.put(machine)
-    each = [(number, is_first) for is_first in (False, True) for number in range(1, counts[is_first] + 20)]
+    # What a first tune does more, it does in the beginning: it makes the database.
+    last = {False: counts[False], True: counts[True] - counts[False] + 100}
+    each = [(number, is_first) for is_first in (False, True) for number in range(1, last[is_first] + 20)]
     return each if asked.operations == 0 else random.Random(asked.seed).sample(each, asked.operations)
 
 

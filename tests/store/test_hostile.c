@@ -4,6 +4,8 @@
 #include "store/said.h"
 #include "store/sqlite_file.h"
 
+#include <sys/stat.h>
+
 #include "store/sqlite.h"
 
 /* ---- hostile SQLite files ---- */
@@ -180,6 +182,55 @@ static void test_journals_beside_it(void **state) {
         free(before);
         free(after);
     }
+}
+
+static void put_big_endian(unsigned char *to, uint32_t number) {
+    for (int i = 0; i < 4; i++)
+        to[i] = (unsigned char)(number >> (24 - 8 * i));
+}
+
+/* A journal that has nothing to play back, and names a file as the journal of several databases: SQLite deletes that then. */
+static void write_journal_that_names(const char *journal, const char *victim, size_t database_size) {
+    static const unsigned char magic[8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+    enum { SECTOR = 512, PAGE = 4096 };
+    unsigned char bytes[2 * SECTOR] = {0};
+    const size_t size = strlen(victim);
+    uint32_t sum = 0;
+    memcpy(bytes, magic, sizeof magic);
+    put_big_endian(bytes + 16, (uint32_t)(database_size / PAGE));
+    put_big_endian(bytes + 20, SECTOR);
+    put_big_endian(bytes + 24, PAGE);
+    unsigned char *end = bytes + SECTOR;
+    put_big_endian(end, 0x40000000 / PAGE + 1);
+    memcpy(end + 4, victim, size);
+    for (size_t i = 0; i < size; i++)
+        sum += (uint32_t)(signed char)victim[i];
+    put_big_endian(end + 4 + size, (uint32_t)size);
+    put_big_endian(end + 8 + size, sum);
+    memcpy(end + 12 + size, magic, sizeof magic);
+    assert_ok(tri_file_write_atomic(journal, bytes, SECTOR + 20 + size, 0600));
+}
+
+static void test_journals_that_name_a_file(void **state) {
+    (void)state;
+    static const tri_store_mode modes[] = {TRI_STORE_READ, TRI_STORE_WRITE};
+    char victim[200], journal[200];
+    struct stat info;
+    snprintf(victim, sizeof victim, "%s", in_folder("victim"));
+    snprintf(journal, sizeof journal, "%s", in_folder("super.db-journal"));
+    tri_store_close(open_store("super.db", TRI_STORE_WRITE));
+    sql("super.db", "PRAGMA journal_mode = DELETE");
+    assert_ok(tri_file_write_atomic(victim, "theirs", 6, 0600));
+    assert_int_equal(stat(in_folder("super.db"), &info), 0);
+    for (size_t i = 0; i < 2; i++) {
+        tri_store *store = NULL;
+        write_journal_that_names(journal, victim, (size_t)info.st_size);
+        assert_fails(TRIAGE_E_DATA, "names another file",
+                     tri_store_open(&store, in_folder("super.db"), modes[i]));
+        assert_int_equal(access(victim, F_OK), 0);
+    }
+    sql("super.db", "SELECT count(*) FROM sqlite_schema"); /* it is a way, when nobody looks */
+    assert_int_equal(access(victim, F_OK), -1);
 }
 
 /* What the files' names could mean to SQLite or the system beside a file. */
@@ -476,6 +527,7 @@ int main(void) {
         cmocka_unit_test(test_disguised_tables),
         cmocka_unit_test(test_virtual_tables),
         cmocka_unit_test(test_journals_beside_it),
+        cmocka_unit_test(test_journals_that_name_a_file),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_connections_are_hardened),
         cmocka_unit_test(test_generated_columns),
