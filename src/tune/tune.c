@@ -114,8 +114,8 @@ static triage_status find_device(tri_search *search) {
         return tri_device_info_of_target(&search->info, search->options->target);
     if (search->options->compile_only)
         return TRIAGE_OK;
-    TRI_TRY(tri_search_feed_measurer(search, false));
-    while (search->measurer == TRI_MEASURER_OPENING && !tri_search_stopped(search)) {
+    while (search->measurer != TRI_MEASURER_OPENED && !tri_search_stopped(search)) {
+        TRI_TRY(tri_search_feed_measurer(search, false)); /* again, where the machine was in trouble */
         tri_search_show(search, NULL, NULL);
         TRI_TRY(tri_workers_wait(&event, search->workers, 1, 200));
         if (event.kind != TRI_EVENT_NONE)
@@ -124,7 +124,7 @@ static triage_status find_device(tri_search *search) {
     }
     if (search->interrupted)
         status = tri_fail(TRIAGE_E_INTERRUPTED, "interrupted before anything was measured");
-    else if (search->measurer == TRI_MEASURER_OPENING)
+    else if (search->measurer != TRI_MEASURER_OPENED)
         status = tri_fail(TRIAGE_E_TIMEOUT, "the time limit of %g s passed before the device was open",
                           search->options->time_limit_s);
 done:

@@ -27,7 +27,8 @@ int tri_cli_exit_code(triage_status status);
 void tri_cli_start(void);
 
 /* What the environment says of tools and folders: temporary files go to $TMPDIR; the C compiler is $CC where that is
- * one word (a path, or a name in $PATH), else the first of cc, gcc and clang in $PATH.
+ * one word (a path, or a name in $PATH), else the first of cc, gcc and clang in $PATH. A missing stdin, stdout or stderr is
+ * /dev/null, and no signal that we count on stays ignored.
  * tri_cli_start does it, too. */
 void tri_cli_honour_environment(void);
 

@@ -1,7 +1,9 @@
-/* Tools and folders that the environment names. */
+/* What we start with: tools and folders that the environment names, files and signals of our parent's. */
 #include "cli/common/common.h"
 
+#include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,7 +50,25 @@ static void choose_compiler(void) {
         }
 }
 
+/* Files that we open are not to be taken for one of these three. */
+static void fill_standard_files(void) {
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Children are waited for, a limit of the size of files is an error of the write, whatever our parent ignores. */
+static void settle_signals(void) {
+    signal(SIGCHLD, SIG_DFL);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
 void tri_cli_honour_environment(void) {
+    fill_standard_files();
+    settle_signals();
     tri_set_temporary_folder(getenv("TMPDIR"));
     choose_compiler();
 }

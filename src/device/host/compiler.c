@@ -4,6 +4,7 @@
 #include "base/scratch.h"
 #include "device/host/host.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -16,6 +17,7 @@
 
 #define GUARD_WORDS 3
 #define EXIT_CANNOT_RUN 127
+#define EXIT_UNHEARD (-1)
 
 /* ---- a child process ---- */
 
@@ -29,7 +31,35 @@ static triage_status guard_words(char **out, bool *found) {
     return status == TRIAGE_E_NOT_FOUND ? TRIAGE_OK : status;
 }
 
-/* Runs argv in folder with both outputs to folder/log; *exit_code is its own, or 128 + signal. */
+/* Signals as in a program that was just started, whatever the application has made of them: a compiler waits for its own
+ * children, too. */
+static int reset_signals(posix_spawnattr_t *attributes) {
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    int error = posix_spawnattr_setsigmask(attributes, &none);
+    if (!error)
+        error = posix_spawnattr_setsigdefault(attributes, &all);
+    if (!error)
+        error = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    return error;
+}
+
+static int spawn(pid_t *child, const posix_spawn_file_actions_t *actions, char *const argv[],
+                 char *const environment[]) {
+    posix_spawnattr_t attributes;
+    int error = posix_spawnattr_init(&attributes);
+    if (error)
+        return error;
+    error = reset_signals(&attributes);
+    if (!error)
+        error = posix_spawn(child, argv[0], actions, &attributes, argv, environment);
+    posix_spawnattr_destroy(&attributes);
+    return error;
+}
+
+/* Runs argv in folder with both outputs to folder/log; *exit_code is its own, or 128 + signal, or EXIT_UNHEARD where the
+ * application ignores SIGCHLD, or has waited for all children: it has ended. */
 static triage_status run_in(int *exit_code, const char *folder, char *const argv[]) {
     char temp[4200];
     snprintf(temp, sizeof temp, "TMPDIR=%s", folder);
@@ -47,12 +77,16 @@ static triage_status run_in(int *exit_code, const char *folder, char *const argv
     if (!error)
         error = posix_spawn_file_actions_adddup2(&actions, 1, 2);
     if (!error)
-        error = posix_spawn(&child, argv[0], &actions, NULL, argv, environment);
+        error = spawn(&child, &actions, argv, environment);
     posix_spawn_file_actions_destroy(&actions);
     if (error)
         return tri_fail(error == EAGAIN || error == ENOMEM ? TRIAGE_E_MEMORY : TRIAGE_E_NO_DEVICE,
                         "starting %s: %s", argv[0], strerror(error));
     while (waitpid(child, &state, 0) < 0) {
+        if (errno == ECHILD) {
+            *exit_code = EXIT_UNHEARD;
+            return TRIAGE_OK;
+        }
         if (errno != EINTR)
             return tri_fail(TRIAGE_E_IO, "waiting for %s: %s", argv[0], strerror(errno));
     }
@@ -91,6 +125,8 @@ static triage_status read_version(char *out, size_t size, const char *path) {
     TRI_TRY(read_log(&log, scratch.path));
     const char *clang = strstr(log, "clang version ");
     tri_log_first_line(first, sizeof first, log, "");
+    if (exit_code == EXIT_UNHEARD)
+        exit_code = 0;
     if (exit_code > 128 || (exit_code == 0 && !first[0])) { /* ended, or nowhere to write to */
         status = tri_fail(TRIAGE_E_IO, "%s --version ended with %d and no version", path, exit_code);
     } else if (exit_code != 0) {
@@ -255,6 +291,21 @@ static triage_status judge(int exit_code, const char *path, const char *name, co
                     line[0] ? line : "without a word");
 }
 
+/* What the linker writes last is there. */
+static bool is_whole(const char *object, size_t size) {
+    Elf64_Ehdr head;
+    if (size < sizeof head)
+        return false;
+    memcpy(&head, object, sizeof head);
+    return memcmp(head.e_ident, ELFMAG, SELFMAG) == 0 && head.e_shoff > 0 && head.e_shoff <= size &&
+           (size - head.e_shoff) / sizeof(Elf64_Shdr) >= head.e_shnum;
+}
+
+/* Of a compiler whose end nobody has told: it removes what it could not finish. */
+static triage_status judge_by_object(const char *path, const char *name, const tri_image *image) {
+    return is_whole(image->data, image->size) ? TRIAGE_OK : judge(1, path, name, image->log);
+}
+
 triage_status tri_host_compile(tri_image *out, const char *target, const tri_source *source) {
     triage_status status = TRIAGE_OK;
     tri_scratch scratch = {.fd = -1};
@@ -268,9 +319,14 @@ triage_status tri_host_compile(tri_image *out, const char *target, const tri_sou
         TRI_TRY(write_below(scratch.path, source->includes[i].name, source->includes[i].text));
     TRI_TRY(run_compiler(&exit_code, scratch.path, path, target, source));
     TRI_TRY(read_log(&out->log, scratch.path));
-    TRI_TRY(judge(exit_code, path, source->name, out->log));
     TRI_TRY(tri_path_join(&object, scratch.path, "kernel.so"));
+    if (exit_code == EXIT_UNHEARD && access(object, R_OK) != 0)
+        exit_code = 1;
+    if (exit_code != EXIT_UNHEARD)
+        TRI_TRY(judge(exit_code, path, source->name, out->log));
     TRI_TRY(tri_file_read((char **)&out->data, &out->size, object, 0));
+    if (exit_code == EXIT_UNHEARD)
+        TRI_TRY(judge_by_object(path, source->name, out));
 done:
     free(object);
     tri_scratch_close(&scratch);
