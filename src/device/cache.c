@@ -27,9 +27,10 @@ enum { kEntryVersion = 2, kSecretBytes = 32 };
 
 /* ---- folders ---- */
 
-static triage_status check_folder(const char *path) {
+/* Of the cache itself a link may lead elsewhere, not of what is below: a locked-in process could not follow it. */
+static triage_status check_folder(const char *path, int (*look)(const char *, struct stat *)) {
     struct stat info;
-    if (stat(path, &info) != 0)
+    if (look(path, &info) != 0)
         return tri_fail(TRIAGE_E_IO, "kernel cache %s: %s", path, strerror(errno));
     if (!S_ISDIR(info.st_mode))
         return tri_fail(TRIAGE_E_IO, "kernel cache %s is not a folder; it is not used", path);
@@ -44,6 +45,16 @@ static triage_status check_folder(const char *path) {
     return TRIAGE_OK;
 }
 
+/* Whatever stands in the place of an entry or of its folder, in a folder that is ours alone, makes way. */
+static void put_aside(const char *path, mode_t wanted) {
+    struct stat info;
+    char *aside = NULL;
+    if (lstat(path, &info) == 0 && (info.st_mode & S_IFMT) != wanted &&
+        tri_format(&aside, "%s.%ld.aside", path, (long)getpid()) == TRIAGE_OK)
+        (void)!rename(path, aside);
+    free(aside);
+}
+
 /* Makes and checks the folder of key's entry and every folder of ours above it. *out: the entry's path. */
 static triage_status entry_path(char **out, const char *cache_dir, const char *key) {
     triage_status status = TRIAGE_OK;
@@ -51,10 +62,12 @@ static triage_status entry_path(char **out, const char *cache_dir, const char *k
     *out = NULL;
     TRI_TRY(tri_path_join(&kernels, cache_dir, "kernels"));
     TRI_TRY(tri_format(&folder, "%s/%.2s", kernels, key));
+    TRI_TRY(tri_make_dirs(kernels));
+    TRI_TRY(check_folder(cache_dir, stat));
+    TRI_TRY(check_folder(kernels, lstat));
+    put_aside(folder, S_IFDIR);
     TRI_TRY(tri_make_dirs(folder));
-    TRI_TRY(check_folder(cache_dir));
-    TRI_TRY(check_folder(kernels));
-    TRI_TRY(check_folder(folder));
+    TRI_TRY(check_folder(folder, lstat));
     TRI_TRY(tri_format(out, "%s/%s.bin", folder, key));
 done:
     free(kernels);
@@ -217,6 +230,7 @@ triage_status tri_cache_write(const tri_image *image, const char *cache_dir, con
     memcpy(bytes, &header, sizeof header);
     memcpy(bytes + sizeof header, image->data, image->size);
     memcpy(bytes + sizeof header + image->size, image->log, log_size);
+    put_aside(path, S_IFREG);
     TRI_TRY(tri_file_write_atomic(path, bytes, size, 0600));
 done:
     free(bytes);

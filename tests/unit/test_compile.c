@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -502,6 +503,57 @@ static void test_unsafe_caches_are_not_used(void **state) {
     expect_refused("/proc/no/such/folder", &source, "/proc/no");
 }
 
+/* What stands where an entry, or its folder, is to be. */
+static void test_obstacles_make_way(void **state) {
+    (void)state;
+    char cache[128], path[512];
+    tri_source source = source_of("x.c", "int x;\n");
+    new_cache(cache);
+    compile_cached(cache, &source, false);
+    assert_int_equal(find_entry(cache), 1);
+    assert_int_equal(unlink(entry), 0);
+    snprintf(path, sizeof path, "%.400s/in_it", entry);
+    assert_int_equal(tri_make_dirs(path), TRIAGE_OK);
+    compile_cached(cache, &source, false);
+    compile_cached(cache, &source, true);
+
+    char *slash = strrchr(entry, '/');
+    assert_int_equal(unlink(entry), 0);
+    *slash = '\0';
+    snprintf(path, sizeof path, "%.400s.old", entry);
+    assert_int_equal(rename(entry, path), 0);
+    assert_int_equal(tri_file_write_atomic(entry, "a file", 6, 0600), TRIAGE_OK);
+    compile_cached(cache, &source, false);
+    compile_cached(cache, &source, true);
+}
+
+static void test_links_below_a_cache_are_not_followed(void **state) {
+    (void)state;
+    char cache[128], elsewhere[128], link[256];
+    tri_source source = source_of("x.c", "int x;\n");
+    new_cache(cache);
+    new_cache(elsewhere);
+    assert_int_equal(tri_make_dirs(cache), TRIAGE_OK);
+    assert_int_equal(tri_make_dirs(elsewhere), TRIAGE_OK);
+    snprintf(link, sizeof link, "%s/kernels", cache);
+    assert_int_equal(symlink(elsewhere, link), 0);
+    expect_refused(cache, &source, "is not a folder");
+    assert_int_equal(find_entry(elsewhere), 0);
+}
+
+/* In an application that does not hear of its children's ends, or whose own code waits for all of them. */
+static void test_ends_that_nobody_hears_of(void **state) {
+    (void)state;
+    tri_image image;
+    tri_source source = source_of("x.c", "int x;\n"), wrong = source_of("x.c", "int int;\n");
+    signal(SIGCHLD, SIG_IGN);
+    assert_int_equal(tri_compile(&image, host_target(), &source, NULL), TRIAGE_OK);
+    assert_memory_equal(image.data, "\177ELF", 4);
+    tri_image_free(&image);
+    assert_int_equal(tri_compile(&image, host_target(), &wrong, NULL), TRIAGE_E_COMPILE);
+    signal(SIGCHLD, SIG_DFL);
+}
+
 static void test_failed_compile_is_not_kept(void **state) {
     (void)state;
     char cache[128];
@@ -559,6 +611,9 @@ int main(void) {
         cmocka_unit_test(test_cache_remakes_damage),
         cmocka_unit_test(test_cache_runs_nobody_elses_code),
         cmocka_unit_test(test_unsafe_caches_are_not_used),
+        cmocka_unit_test(test_obstacles_make_way),
+        cmocka_unit_test(test_links_below_a_cache_are_not_followed),
+        cmocka_unit_test(test_ends_that_nobody_hears_of),
         cmocka_unit_test(test_failed_compile_is_not_kept),
         cmocka_unit_test(test_cuda_figures_survive_the_cache),
     };
