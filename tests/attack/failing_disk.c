@@ -78,18 +78,30 @@ static bool fails_on(int fd, const char *what) {
 
 /* ---- opening ---- */
 
-#define OPEN(name, flags_before, ...)                                                                        \
-    {                                                                                                        \
+/* The mode, which is there with O_CREAT alone. */
+#define MODE(mode, flags)                                                                                    \
+    mode_t mode = 0;                                                                                         \
+    if ((flags)&O_CREAT) {                                                                                   \
         va_list rest;                                                                                        \
-        va_start(rest, flags_before);                                                                        \
-        const mode_t mode = flags_before & O_CREAT ? va_arg(rest, mode_t) : 0;                  \
+        va_start(rest, flags);                                                                               \
+        mode = va_arg(rest, mode_t);                                                                         \
         va_end(rest);                                                                                        \
-        return fails(__func__) ? -1 : REAL(name)(__VA_ARGS__, mode);                                                  \
     }
 
-int open(const char *path, int flags, ...) OPEN(open, flags, path, flags)
-int open64(const char *path, int flags, ...) OPEN(open64, flags, path, flags)
-int openat(int at, const char *path, int flags, ...) OPEN(openat, flags, at, path, flags)
+int open(const char *path, int flags, ...) {
+    MODE(mode, flags)
+    return fails(__func__) ? -1 : REAL(open)(path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...) {
+    MODE(mode, flags)
+    return fails(__func__) ? -1 : REAL(open64)(path, flags, mode);
+}
+
+int openat(int at, const char *path, int flags, ...) {
+    MODE(mode, flags)
+    return fails(__func__) ? -1 : REAL(openat)(at, path, flags, mode);
+}
 
 FILE *fopen(const char *path, const char *mode) {
     return fails(__func__) ? NULL : REAL(fopen)(path, mode);
