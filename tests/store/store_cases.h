@@ -234,7 +234,8 @@ static void test_busy_rows_rank_below_quiet_ones(void **state) {
     add(store, wrong); /* a wrong result is wrong, busy or not */
     expect_ranking(store, "b c ");
     expect_known(store, "a", 0);
-    add(store, timed("a", 41, "race", BUSY, 8)); /* right again, if busy: neither the failure nor what was before it */
+    add(store, timed("a", 41, "race", BUSY,
+                     8)); /* right again, if busy: neither the failure nor what was before it */
     expect_ranking(store, "b a c ");
     expect_known(store, "a", 41);
     tri_store_close(store);
