@@ -223,6 +223,12 @@ ORDER BY s.is_right DESC, s.is_claim, s.is_raced DESC, s.is_busy,
          AND s.low_ns <= best.high_ns AND best.low_ns <= s.high_ns DESC, s.score, c.config, c.source_hash, c.kernel
 LIMIT coalesce(:limit, -1);
 
+-- Whether there is a row of the pair at all: cheaper to ask than the ranking of none.
+-- name: is_measured
+SELECT 1 FROM measurement
+WHERE problem = (SELECT id FROM problem WHERE key = :problem) AND device = (SELECT id FROM device WHERE key = :device)
+LIMIT 1;
+
 -- No row where the standing is not known.
 -- name: standing
 SELECT j.value FROM standing s CROSS JOIN json_each(s.ranking) j

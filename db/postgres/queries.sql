@@ -113,6 +113,12 @@ SELECT e.*, r.older, r.older_score FROM (SELECT * FROM ranked ORDER BY place LIM
 CROSS JOIN LATERAL (SELECT * FROM evidence WHERE seq = r.seq) e ORDER BY r.place;
 
 -- No row where the standing is not known.
+-- Whether there is a row of the pair at all: cheaper to ask than the ranking of none.
+-- name: is_measured
+SELECT 1 FROM measurement
+WHERE problem = (SELECT id FROM problem WHERE key = :problem) AND device = (SELECT id FROM device WHERE key = :device)
+LIMIT 1;
+
 -- name: standing
 SELECT e.* FROM standing s
 CROSS JOIN LATERAL unnest(s.ranking[1 : least(:limit::bigint, 2147483647)::integer]) WITH ORDINALITY AS r (seq, place)

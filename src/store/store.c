@@ -154,6 +154,18 @@ done:
     return status;
 }
 
+static triage_status is_measured(bool *out, tri_store *store, const char *problem, const char *device) {
+    triage_status status = TRIAGE_OK;
+    tri_query *sql = NULL;
+    TRI_TRY(store->backend->take(&sql, store, "is_measured"));
+    TRI_TRY(store->backend->bind_text(store, sql, ":problem", problem));
+    TRI_TRY(store->backend->bind_text(store, sql, ":device", device));
+    TRI_TRY(store->backend->step(out, store, sql));
+done:
+    store->backend->give(store, sql);
+    return status;
+}
+
 /* What is not known, cannot be read, or has no candidate, is ranked. */
 triage_status tri_store_best(tri_store *store, const char *problem, const char *device, int64_t count,
                              tri_row_fn fn, void *user) {
@@ -164,6 +176,9 @@ triage_status tri_store_best(tri_store *store, const char *problem, const char *
     const bool damaged = status == TRIAGE_E_DB || status == TRIAGE_E_DATA;
     if (rows > 0 || (status != TRIAGE_OK && !damaged))
         return status;
+    bool measured = true;
+    if (status == TRIAGE_OK && is_measured(&measured, store, problem, device) == TRIAGE_OK && !measured)
+        return TRIAGE_OK;
     return rank_by(&rows, store, "ranking", problem, device, count, fn, user);
 }
 
