@@ -75,7 +75,7 @@ typedef struct triage_context triage_context;
 
 /* Every pointer may be NULL for its default; strings are copied. */
 typedef struct triage_context_options {
-    uint32_t version;    /* TRIAGE_CONTEXT_OPTIONS_VERSION; 1 and 2 are taken, too: without what came later */
+    uint32_t version;    /* TRIAGE_CONTEXT_OPTIONS_VERSION; 1 to 3 are taken, too: without what came later */
     const char *device;  /* "auto" (default), "cuda", "cuda:N" or "host"; "auto" and "cuda" take the CUDA
                                * context current in the calling thread, else the primary one of device 0;
                                * "cuda:N" takes the primary one of device N */
@@ -103,11 +103,14 @@ typedef struct triage_context_options {
                              * folder, and where cache_dir is NULL, .cache/triage there: those of the programs, unless
                              * XDG_DATA_HOME or XDG_CACHE_HOME says otherwise. 0: a NULL is none */
     int32_t reserved; /* 0 */
+    double
+        first_call_ms; /* version 4. What a first call of a product that nobody tuned may spend, beside compiling, to race
+                             * the three likeliest kernels on its own operands; 0 (default): nothing. See triage_bsr_gemm */
 } triage_context_options;
 
-#define TRIAGE_CONTEXT_OPTIONS_VERSION 3u
+#define TRIAGE_CONTEXT_OPTIONS_VERSION 4u
 #define TRIAGE_CONTEXT_OPTIONS_INIT                                                                          \
-    { TRIAGE_CONTEXT_OPTIONS_VERSION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { TRIAGE_CONTEXT_OPTIONS_VERSION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Opens a context: finds the device, opens the database read-only if it exists. options may be NULL.
  * A context may be used from any number of threads. The log callback may call anything but triage_context_free; it is called
@@ -226,6 +229,13 @@ typedef struct triage_epilogue {
  * The kernel is the one tuned for this GPU and problem, else the nearest tuned one, else the space's
  * default: triage_bsr_gemm_choice() tells which. The first call for a problem may compile (seconds);
  * later ones do no compile, no allocation, no database access and take no lock.
+ *
+ * With options.first_call_ms a first call (or _prepare, or _choice, whichever comes first) of a problem that nobody tuned waits for
+ * the device, and races the three likeliest kernels on these operands: into memory of its own, C is not read and not written.
+ * Each result is held against a plain kernel and float64, before and after it is timed, with and without beta. The fastest runs
+ * from then on and is EXACT; the times go into the database of db_path, which is made if need be. It compiles up to three
+ * kernels more. Where the time would not suffice (large results), operands tell nothing (all zeros, not finite), memory is
+ * short or nothing else is known, what was found stands, and the log says so.
  * Thread-safe. TRIAGE_E_INVALID, _UNSUPPORTED, _COMPILE, _DEVICE, _MEMORY. */
 TRIAGE_API triage_status triage_bsr_gemm(triage_context *context, float alpha, const triage_bsr_matrix *a,
                                          const triage_dense *b, float beta, const triage_dense *c,

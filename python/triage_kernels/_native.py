@@ -3,7 +3,7 @@ import atexit
 import ctypes
 import os
 import pathlib
-from typing import Dict, Union
+from typing import Any, Dict, Union
 
 import torch
 
@@ -20,7 +20,7 @@ folder = pathlib.Path(os.environ.get("TRIAGE_KERNELS_LIB") or pathlib.Path(__fil
 def _load() -> ctypes.CDLL:
     library = ctypes.CDLL(str(folder / "libtriage_torch.so"))
     library.triage_torch_register.restype = ctypes.c_char_p
-    library.triage_torch_configure.argtypes = [ctypes.c_char_p] * 5
+    library.triage_torch_configure.argtypes = [ctypes.c_char_p] * 5 + [ctypes.c_double]
     library.triage_torch_context.restype = ctypes.c_void_p
     library.triage_torch_forget.argtypes = [ctypes.c_void_p] * 2
     library.triage_torch_matrices.restype = ctypes.c_uint64
@@ -47,21 +47,23 @@ DEFAULT_DB = os.path.join(_home("XDG_DATA_HOME", ".local/share"), "triage.db")
 DEFAULT_CACHE = _home("XDG_CACHE_HOME", ".cache")
 
 
-settings: Dict[str, Path] = {}  # what configure was given last
+settings: Dict[str, Any] = {}  # what configure was given last
 
 
 def configure(db_path: Path = DEFAULT_DB, cache_dir: Path = DEFAULT_CACHE, data_dir: Path = None, space_path: Path = None,
-              local_db_path: Path = None) -> None:
+              local_db_path: Path = None, first_call_ms: float = 0) -> None:
     """What triage works with from here on; contexts that are open are closed, and no call may be under way.
 
     db_path: the tuning database, a file or postgresql://...; by default that of the programs; None: none, so that only what
     is shipped counts. cache_dir: compiled kernels; by default that of the programs; None: none is kept on disk.
-    data_dir, space_path, local_db_path: as in triage_context_options.
+    data_dir, space_path, local_db_path: as in triage_context_options. first_call_ms: what a first product of its kind that nobody
+    tuned may spend, beside compiling, to race the three likeliest kernels on its own tensors; db_path remembers the result.
     """
     settings.update(db_path=db_path, cache_dir=cache_dir, data_dir=data_dir, space_path=space_path,
-                    local_db_path=local_db_path)
-    given = [None if path is None else os.fsencode(path) for path in settings.values()]
-    if library.triage_torch_configure(*given) != 0:
+                    local_db_path=local_db_path, first_call_ms=first_call_ms)
+    paths = (db_path, cache_dir, data_dir, space_path, local_db_path)
+    given = [None if path is None else os.fsencode(path) for path in paths]
+    if library.triage_torch_configure(*given, first_call_ms) != 0:
         raise MemoryError("triage_kernels.configure")
 
 

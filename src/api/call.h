@@ -82,6 +82,8 @@ typedef struct tri_call_type {
     bool (*same)(const tri_served_call *served, const void *call);
     /* The argument block of a call that is filled in, tensor maps included. */
     triage_status (*arguments)(tri_served_call *made, const tri_caller *caller);
+    /* Where a call's operands are, for a first call to race on; NULL: first calls do not race. */
+    tri_operands_fn operands;
     /* What a plan needs on the device beside its kernel: plan->prepared. Under caller->lock. NULL: nothing. */
     triage_status (*prepare)(tri_plan *plan, tri_caller *caller);
 } tri_call_type;
@@ -113,6 +115,7 @@ typedef struct tri_call_kind {
     tri_problem problem;
     const tri_problem *chosen_by; /* whose winner the kernel is; NULL: the problem's own */
     uint64_t variant;             /* as tri_loaded_for takes it */
+    const void *call;             /* what is passed, for tri_call_type.operands */
 } tri_call_kind;
 
 /* TRIAGE_E_CAPTURE while the stream is captured, which is left as it was. what: "call"; prepare_first: the public function that

@@ -9,6 +9,8 @@
 #include "evidence/pretuned.h"
 #include "api/context.h"
 
+#define FIRST_CALL_MS_MOST 600000
+
 /* What a caller of an older version does not know of is NULL. */
 static triage_status read_options(triage_context_options *out, const triage_context_options *given) {
     *out = (triage_context_options)TRIAGE_CONTEXT_OPTIONS_INIT;
@@ -17,9 +19,13 @@ static triage_status read_options(triage_context_options *out, const triage_cont
                         "options.version is %u; must be 1 .. %u (TRIAGE_CONTEXT_OPTIONS_INIT)",
                         given->version, TRIAGE_CONTEXT_OPTIONS_VERSION);
     static const size_t known[] = {0, offsetof(triage_context_options, local_db_path),
-                                   offsetof(triage_context_options, pack_path), sizeof *out};
+                                   offsetof(triage_context_options, pack_path),
+                                   offsetof(triage_context_options, first_call_ms), sizeof *out};
     if (given)
         memcpy(out, given, known[given->version]);
+    if (!(out->first_call_ms >= 0 && out->first_call_ms <= FIRST_CALL_MS_MOST))
+        return tri_fail(TRIAGE_E_INVALID, "options.first_call_ms is %g; must be 0 .. %d", out->first_call_ms,
+                        FIRST_CALL_MS_MOST);
     if (out->pack_trust && !tri_is_public_key(out->pack_trust))
         return tri_fail(TRIAGE_E_INVALID,
                         "options.pack_trust '%.70s' is not a key of 64 hex digits (triage_db key)",
@@ -35,11 +41,16 @@ static triage_status copy_text(char **out, const char *text) {
 static triage_status open_file(triage_context *context, const char *path) {
     if (tri_store_is_on_network(path))
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, TRI_NETWORK_ADVICE, path);
-    triage_status status = tri_store_open(&context->store, path, TRI_STORE_READ);
+    triage_status status = TRIAGE_OK;
+    if (!context->own_path)
+        TRI_TRY(tri_strdup(&context->own_path, path));
+    status = tri_store_open(&context->store, path, TRI_STORE_READ);
     if (status != TRIAGE_E_NOT_FOUND)
         return status;
     tri_log_line(&context->log, TRIAGE_LOG_INFO, "no database at %s: using default kernels", path);
-    return TRIAGE_OK;
+    status = TRIAGE_OK;
+done:
+    return status;
 }
 
 /* Where the programs keep theirs, as far as that can be known without the environment. option: what to give instead. */
@@ -88,6 +99,20 @@ static void forget_predictors(triage_context *context) {
     }
 }
 
+triage_status tri_context_remember(triage_context *context, tri_measurement *row) {
+    tri_store *store = NULL;
+    triage_status status = TRIAGE_OK;
+    if (!context->own_path)
+        return TRIAGE_OK;
+    TRI_TRY(tri_make_parent(context->own_path));
+    TRI_TRY(tri_store_open(&store, context->own_path, TRI_STORE_WRITE));
+    atomic_store(&context->has_own_file, true);
+    TRI_TRY(tri_store_add(store, row));
+done:
+    tri_store_close(store);
+    return status;
+}
+
 void tri_context_lock(triage_context *context) {
     tri_log_keep();
     pthread_mutex_lock(&context->lock);
@@ -99,9 +124,10 @@ void tri_context_unlock(triage_context *context) {
 }
 
 void tri_context_find_store(triage_context *context) {
-    if (context->store || !context->local_path)
+    const char *path = atomic_load(&context->has_own_file) ? context->own_path : context->local_path;
+    if (context->store || !path)
         return;
-    triage_status status = tri_store_open(&context->store, context->local_path, TRI_STORE_READ);
+    triage_status status = tri_store_open(&context->store, path, TRI_STORE_READ);
     if (status != TRIAGE_OK && status != TRIAGE_E_NOT_FOUND)
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: doing without it", triage_last_error());
     if (!context->store)
@@ -177,6 +203,8 @@ triage_status triage_context_open(triage_context **out, const triage_context_opt
     TRI_TRY(tri_calloc(&context, 1, sizeof *context));
     pthread_mutex_init(&context->lock, NULL);
     pthread_cond_init(&context->made, NULL);
+    pthread_mutex_init(&context->race_lock, NULL);
+    context->first_call_ms = options->first_call_ms;
     context->log = (tri_log){options->log, options->log_user};
     TRI_TRY(choose_cache(context, options));
     TRI_TRY(copy_text(&context->data_dir, options->data_dir));
@@ -208,6 +236,8 @@ void triage_context_free(triage_context *context) {
     (void)tri_sync_thread_free(context->sync, NULL);
     pthread_cond_destroy(&context->made);
     pthread_mutex_destroy(&context->lock);
+    pthread_mutex_destroy(&context->race_lock);
+    free(context->own_path);
     free(context->local_path);
     free(context->cache_dir);
     free(context->data_dir);

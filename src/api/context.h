@@ -21,6 +21,9 @@ typedef struct tri_shared_image tri_shared_image;
 struct triage_context {
     tri_device *device;
     char *cache_dir, *data_dir; /* NULL: none, the built-in ones */
+    double first_call_ms;       /* what a first call may race for; 0: not at all */
+    pthread_mutex_t
+        race_lock; /* one race at a time on the device; lock may be taken inside, never the other way round */
     tri_log log;
     atomic_flag looked_at_cache;
     tri_pack *pack;       /* NULL: none that can be used */
@@ -32,6 +35,8 @@ struct triage_context {
     pthread_cond_t made;                   /* a kernel, or it failed: what is_being_made has changed */
     tri_space *spaces[TRI_OPERATIONS_MAX]; /* by operation, once asked; under lock, as are all below */
     tri_store *store;                      /* NULL: no database */
+    char *own_path;                        /* of the file that store is, or would be; NULL: none */
+    atomic_bool has_own_file;              /* a first call has written to it */
     char *local_path;      /* with a server: the file that store is, once it is there; NULL: none */
     tri_sync_thread *sync; /* with a server: keeps that file in step with it */
     tri_store *pretuned;   /* shipped evidence for this device, once asked; NULL: none */
@@ -49,8 +54,11 @@ void tri_context_lock(triage_context *context);
 /* Then tells what was logged meanwhile. */
 void tri_context_unlock(triage_context *context);
 
-/* The local file of a server, if it has come to be since the context was opened. Under context->lock. */
+/* The local file of a server, or the own one, if it has come to be since the context was opened. Under context->lock. */
 void tri_context_find_store(triage_context *context);
+
+/* Adds a row of evidence to the own database file, which is made if need be; none: it is forgotten. Without any lock. */
+triage_status tri_context_remember(triage_context *context, tri_measurement *row);
 
 /* Shipped evidence for the context's device, opened when it is first asked for. Borrowed; NULL: nothing. Under
  * context->lock. */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/loaded.h"
+#include "api/first_call.h"
 #include "api/packed.h"
 #include "evidence/pretuned.h"
 
@@ -57,7 +57,7 @@ static void drop_compiled(triage_context *context, tri_shared_image *entry) {
     free(entry);
 }
 
-static triage_status compile(const tri_image **out, triage_context *context, const tri_source *source) {
+triage_status tri_loaded_compile(const tri_image **out, triage_context *context, const tri_source *source) {
     triage_status status = TRIAGE_OK;
     char hash[TRI_HASH_SIZE];
     tri_source_hash(hash, source, tri_device_describe(context->device)->target);
@@ -105,7 +105,7 @@ static triage_status load_unlocked(tri_loaded *loaded, triage_context *context) 
 
 static triage_status compile_within_limits(tri_loaded *loaded, triage_context *context) {
     const tri_candidate *candidate = &loaded->found.candidate;
-    triage_status status = compile(&loaded->image, context, &loaded->found.rendered);
+    triage_status status = tri_loaded_compile(&loaded->image, context, &loaded->found.rendered);
     if (status == TRIAGE_OK && loaded->image->spill_bytes > candidate->spill_limit)
         return tri_fail(TRIAGE_E_COMPILE, "%s spills %d bytes; must be at most %d", candidate->config,
                         loaded->image->spill_bytes, candidate->spill_limit);
@@ -245,12 +245,15 @@ done:
 
 /* A kernel that was proven elsewhere may still fail here (another compiler, a problem that is only near): then
  * the space's default takes its place. */
-static triage_status find_and_load(tri_loaded *loaded, triage_context *context, const tri_problem *problem) {
+static triage_status find_and_load(tri_loaded *loaded, triage_context *context, const tri_problem *problem,
+                                   const tri_first_call *first) {
     const tri_device_info *info = tri_device_describe(context->device);
     tri_space *space = NULL;
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_context_space(&space, context, problem->op));
     TRI_TRY(look_up(&loaded->found, context, space, problem, info));
+    if (first)
+        TRI_TRY(tri_first_call_race(&loaded->found, context, space, problem, first));
     status = compile_and_load(loaded, context);
     if (status != TRIAGE_OK && loaded->found.source != TRIAGE_SOURCE_DEFAULT) {
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s does not load here, using the default: %s",
@@ -303,7 +306,7 @@ static void drop_loaded(triage_context *context, tri_loaded *loaded) {
 
 /* Takes the key. */
 static triage_status make(tri_loaded **out, triage_context *context, char *key, const tri_problem *problem,
-                          const tri_problem *chosen_by, uint64_t variant) {
+                          const tri_problem *chosen_by, uint64_t variant, const tri_first_call *first) {
     tri_loaded *made = NULL;
     triage_status status = tri_calloc(&made, 1, sizeof *made);
     if (status != TRIAGE_OK) {
@@ -313,7 +316,7 @@ static triage_status make(tri_loaded **out, triage_context *context, char *key, 
     *made =
         (tri_loaded){.next = context->loaded, .is_being_made = true, .problem_key = key, .variant = variant};
     context->loaded = made;
-    status = find_and_load(made, context, chosen_by);
+    status = find_and_load(made, context, chosen_by, chosen_by == problem ? first : NULL);
     if (status == TRIAGE_OK && chosen_by != problem)
         status = fit(made, context, problem);
     made->is_being_made = false;
@@ -326,7 +329,7 @@ static triage_status make(tri_loaded **out, triage_context *context, char *key, 
 }
 
 triage_status tri_loaded_for(const tri_loaded **out, triage_context *context, const tri_problem *problem,
-                             const tri_problem *chosen_by, uint64_t variant) {
+                             const tri_problem *chosen_by, uint64_t variant, const tri_first_call *first) {
     char *key = NULL;
     triage_status status = tri_problem_key(&key, problem);
     if (status != TRIAGE_OK)
@@ -340,7 +343,7 @@ triage_status tri_loaded_for(const tri_loaded **out, triage_context *context, co
     if (entry)
         free(key);
     else
-        status = make(&entry, context, key, problem, chosen_by, variant);
+        status = make(&entry, context, key, problem, chosen_by, variant, first);
     tri_context_unlock(context);
     *out = entry;
     return status;

@@ -55,6 +55,8 @@ triage_status tri_file_read(char **out, size_t *size, const char *path, size_t l
 triage_status tri_file_write_atomic(const char *path, const void *data, size_t size, unsigned mode);
 /* mkdir -p with mode 0700 for what it makes. */
 triage_status tri_make_dirs(const char *path);
+/* The same for the folder that a file is to be in. */
+triage_status tri_make_parent(const char *path);
 /* The folder for what is thrown away again: /tmp, unless a program set another (an absolute path of a folder, else it
  * is not taken) before it started threads. */
 void tri_set_temporary_folder(const char *path);

@@ -185,6 +185,18 @@ triage_status tri_make_dirs(const char *path) {
     return status;
 }
 
+triage_status tri_make_parent(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *folder = NULL;
+    if (!slash || slash == path)
+        return TRIAGE_OK;
+    triage_status status = tri_format(&folder, "%.*s", (int)(slash - path), path);
+    if (status == TRIAGE_OK)
+        status = tri_make_dirs(folder);
+    free(folder);
+    return status;
+}
+
 triage_status tri_path_join(char **out, const char *a, const char *b) {
     size_t size = strlen(a);
     bool bare = size == 0 || a[size - 1] == '/';

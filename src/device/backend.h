@@ -22,6 +22,7 @@ typedef struct tri_device_backend {
     triage_status (*download)(tri_device *device, void *to, tri_address from, size_t bytes);
     triage_status (*fill)(tri_device *device, tri_address to, uint32_t word, size_t words, void *stream);
     triage_status (*flush)(tri_device *device, size_t bytes, void *stream);
+    void (*flush_end)(tri_device *device);
     triage_status (*synchronize)(tri_device *device);
     bool (*capturing)(tri_device *device, void *stream); /* NULL: it has no graphs */
     triage_status (*circumstances)(char **out, tri_device *device);

@@ -88,6 +88,10 @@ triage_status tri_device_fill(tri_device *device, tri_address to, uint32_t word,
     return words ? device->backend->fill(device, to, word, words, stream) : TRIAGE_OK;
 }
 
+void tri_device_flush_end(tri_device *device) {
+    device->backend->flush_end(device);
+}
+
 triage_status tri_device_flush(tri_device *device, size_t bytes, void *stream) {
     return bytes ? device->backend->flush(device, bytes, stream) : TRIAGE_OK;
 }

@@ -153,6 +153,8 @@ triage_status tri_device_fill(tri_device *device, tri_address to, uint32_t word,
  * its size. Cuda: enqueued; they are read, so that the cache is clean and no later kernel writes back what is not
  * its own. Host: done on return; they are written, by every thread of the pool. */
 triage_status tri_device_flush(tri_device *device, size_t bytes, void *stream);
+/* Gives that memory back; the next flush takes it anew. */
+void tri_device_flush_end(tri_device *device);
 triage_status tri_device_synchronize(tri_device *device);
 /* Is what is enqueued on the stream captured in a graph? Then nothing may be allocated, loaded or waited for. */
 bool tri_device_is_capturing(tri_device *device, void *stream);

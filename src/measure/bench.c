@@ -27,14 +27,18 @@ done:
     return status;
 }
 
-static triage_status make_inputs(tri_bench *bench) {
+static triage_status make_inputs(tri_bench *bench, const tri_inputs *given) {
     triage_status status = TRIAGE_OK;
     for (size_t i = 0; i < bench->case_count; i++) {
         tri_inputs *inputs = &bench->inputs[i];
-        TRI_TRY(bench->op->draw(inputs, &bench->problem, bench->pattern, bench->seed, i));
+        if (!given)
+            TRI_TRY(bench->op->draw(inputs, &bench->problem, bench->pattern, bench->seed, i));
+        else if (i == 0)
+            TRI_TRY(tri_bench_take_given(bench, given));
         if (i > 0)
             share_inputs(inputs, &bench->inputs[0]);
-        TRI_TRY(place_inputs(bench, inputs));
+        if (!given)
+            TRI_TRY(place_inputs(bench, inputs));
     }
 done:
     return status;
@@ -108,9 +112,12 @@ bool tri_bench_mount(tri_mounted *out, tri_bench *bench, const tri_trial *trial,
     tri_outcome outcome = TRI_NOT_COMPILED;
     triage_status status = TRIAGE_OK;
     *out = (tri_mounted){0};
-    TRI_TRY(tri_compile(&image, tri_device_describe(bench->device)->target, trial->source, bench->cache_dir));
+    if (!trial->image)
+        TRI_TRY(
+            tri_compile(&image, tri_device_describe(bench->device)->target, trial->source, bench->cache_dir));
     outcome = TRI_LAUNCH_FAILED;
-    TRI_TRY(tri_kernel_load(&out->kernel, bench->device, &image, trial->launch));
+    TRI_TRY(
+        tri_kernel_load(&out->kernel, bench->device, trial->image ? trial->image : &image, trial->launch));
     if (bench->op->prepare)
         TRI_TRY(bench->op->prepare(&out->prepared, bench->device, trial->launch, &bench->problem,
                                    bench->pattern));
@@ -155,7 +162,7 @@ done:
 }
 
 static triage_status mount_plain(tri_mounted *out, tri_bench *bench) {
-    tri_trial trial = {&bench->reference, &bench->reference_launch};
+    tri_trial trial = {&bench->reference, &bench->reference_launch, bench->reference_image};
     tri_report report = {0};
     if (tri_bench_mount(out, bench, &trial, &report))
         return TRIAGE_OK;
@@ -204,8 +211,13 @@ static triage_status make_cases(tri_bench *bench) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_checked_rows(&bench->rows, &bench->row_count, &bench->problem, bench->pattern, bench->seed));
     TRI_TRY(mount_plain(&plain, bench));
-    for (size_t i = 0; i < bench->case_count; i++)
+    for (size_t i = 0; i < bench->case_count; i++) {
         TRI_TRY(make_case(bench, &plain, i));
+        if (i == 0 && bench->has_given) {
+            TRI_TRY(tri_bench_check_given(bench));
+            TRI_TRY(tri_bench_fill_before(bench));
+        }
+    }
 done:
     tri_bench_unmount(bench, &plain);
     return status;
@@ -250,7 +262,7 @@ done:
 
 /* Twice the cache leaves nothing of it; more only costs time. A CPU's last level may be shared by a rack of
  * neighbours and far larger than any use: there the private caches are what is emptied for certain. */
-static int64_t flush_size(const tri_device_info *info, int64_t asked) {
+int64_t tri_bench_flush_size(const tri_device_info *info, int64_t asked) {
     const int64_t fewest = (int64_t)32 << 20, least = asked > fewest ? asked : fewest,
                   most = (int64_t)(info->cc ? 256 : 64) << 20;
     int64_t wanted = info->l2_bytes > 0 ? 2 * info->l2_bytes : most;
@@ -269,13 +281,15 @@ triage_status tri_bench_open(tri_bench **out, tri_device *device, const tri_benc
     bench->pattern = setup->pattern;
     bench->seed = setup->seed;
     bench->warm = setup->warm;
-    bench->flush_bytes = setup->warm ? 0 : flush_size(tri_device_describe(device), setup->flush_bytes);
+    bench->flush_bytes =
+        setup->warm ? 0 : tri_bench_flush_size(tri_device_describe(device), setup->flush_bytes);
     bench->sampling_limit_ns = (int64_t)(1e9 * (setup->sampling_limit_s > 0 ? setup->sampling_limit_s : 1.5));
     bench->reference_launch = *setup->reference.launch;
+    bench->reference_image = setup->reference.image;
     if (setup->cache_dir)
         TRI_TRY(tri_strdup(&bench->cache_dir, setup->cache_dir));
     TRI_TRY(copy_source(&bench->reference, setup->reference.source));
-    TRI_TRY(make_inputs(bench));
+    TRI_TRY(make_inputs(bench, setup->given));
     TRI_TRY(make_results(bench));
     TRI_TRY(make_cases(bench));
     *out = bench;
@@ -287,7 +301,7 @@ done:
 
 static void free_inputs(tri_bench *bench, size_t case_index) {
     tri_inputs *inputs = &bench->inputs[case_index];
-    for (size_t i = 0; i < TRI_INPUTS_MAX; i++)
+    for (size_t i = 0; i < TRI_INPUTS_MAX && !bench->has_given; i++)
         if (case_index == 0 || inputs->at[i].address != bench->inputs[0].at[i].address)
             tri_device_release(bench->device, inputs->at[i].address);
     tri_inputs_free(inputs);

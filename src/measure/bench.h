@@ -18,6 +18,7 @@
 typedef struct tri_trial {
     const tri_source *source;
     const tri_launch *launch;
+    const tri_image *image; /* compiled from it; NULL: the bench compiles it */
 } tri_trial;
 
 /* What became of it. */
@@ -33,6 +34,9 @@ typedef struct tri_report {
     bool rough;    /* of a guest of a race that is not right: see tri_race_rules */
 } tri_report;
 
+/* What goes with a row of evidence: what the device says of itself, and how it was launched; JSON. device NULL: it is lost. */
+triage_status tri_report_circumstances(char **out, tri_device *device, const tri_report *report);
+
 typedef struct tri_bench tri_bench;
 
 typedef struct tri_bench_setup {
@@ -45,12 +49,20 @@ typedef struct tri_bench_setup {
     const char *cache_dir;   /* of compiled kernels, or NULL */
     const char *lock_dir;    /* of the worker that makes the bench: see device_lock.h; NULL: no turns */
     tri_trial reference;     /* the plain kernel */
+    /* A caller's operands in place of drawn ones: of each input of case 0 its address and bytes, and its data where the host
+     * has that already. They are read and left alone. NULL: drawn. */
+    const tri_inputs *given;
 } tri_bench_setup;
 
-/* Draws the inputs, runs the plain kernel, computes the float64 rows and the yardstick. Fails when the
- * plain kernel cannot be run or is itself wrong. The device is borrowed. */
+/* Draws the inputs, or takes those that are given (bench_given.c), runs the plain kernel, computes the float64 rows and the
+ * yardstick. Fails when the plain kernel cannot be run or is itself wrong, and with TRIAGE_E_DATA where given operands tell
+ * right from wrong too badly. The device is borrowed. */
 triage_status tri_bench_open(tri_bench **out, tri_device *device, const tri_bench_setup *setup);
 void tri_bench_close(tri_bench *bench);
+/* Of a race of so many on given operands, about and at the least: bringing operands and results to the host, the plain kernel,
+ * emptied caches. */
+double tri_bench_race_ms(const tri_device_info *info, const tri_problem *problem, const tri_inputs *given,
+                         size_t entrants);
 
 /* Milliseconds of one launch of the plain kernel, roughly: a scale for deadlines. */
 double tri_bench_plain_ms(const tri_bench *bench);
@@ -91,6 +103,9 @@ typedef struct tri_race_rules {
     /* Others than our candidates take part. Whoever fails is out and the rest goes on, as long as the device does; who is
      * not right is timed all the same where the result is only rough (tri_verdict_is_rough), and marked. */
     bool has_guests;
+    /* Of tri_now_ns, with a fixed number: whoever would enter after it does not (TRI_TIMED_OUT, troubled), and no round is begun
+     * but the first three; 0: none. */
+    int64_t deadline_ns;
     tri_racing_fn racing; /* NULL: nobody is told */
     tri_round_fn next;    /* NULL: nobody is asked */
     void *user;           /* of both */

@@ -40,12 +40,14 @@ struct tri_bench {
     size_t case_count, result_count;
     tri_inputs
         inputs[TRI_CASES_MAX]; /* what a later case shares with case 0 is borrowed there, its address too */
+    bool has_given;            /* case 0's inputs are a caller's: not to be released, nor moved */
     tri_result results[TRI_VIEWS_MAX];
     unsigned char *guard;
     int64_t *rows;
     size_t row_count;
     tri_source reference; /* the plain kernel, kept to check the inputs with */
     tri_launch reference_launch;
+    const tri_image *reference_image; /* NULL: compiled when it is mounted */
     double plain_ms;
     tri_address spacer; /* of bench_move.c */
     size_t moves;
@@ -70,6 +72,14 @@ triage_status tri_bench_aim(tri_mounted *mounted, const tri_bench *bench, const 
 /* Puts inputs and results elsewhere, as far as there is room for both places, and makes case 0 ready: whoever is mounted
  * is to be aimed anew. */
 triage_status tri_bench_move(tri_bench *bench);
+/* Takes operands that are on the device (bench_given.c): brings to the host what it has not. */
+triage_status tri_bench_take_given(tri_bench *bench, const tri_inputs *given);
+/* Bytes that go through the cache before a launch; asked: at least so many. */
+int64_t tri_bench_flush_size(const tri_device_info *info, int64_t asked);
+/* After case 0 of given operands: what a later case finds in a result is what the plain kernel left of that one. */
+triage_status tri_bench_fill_before(tri_bench *bench);
+/* TRIAGE_E_DATA: these operands would let wrong results pass. */
+triage_status tri_bench_check_given(const tri_bench *bench);
 /* Room for each case's argument block. */
 triage_status tri_bench_args_alloc(tri_mounted *out, const tri_bench *bench, size_t bytes);
 bool tri_bench_run_case(tri_bench *bench, tri_mounted *mounted, size_t index, tri_report *report);

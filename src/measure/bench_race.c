@@ -66,10 +66,21 @@ static bool mount(race *r, size_t index, const tri_entrant *entrant) {
     return status == TRIAGE_OK;
 }
 
+static bool is_too_late(const race *r, tri_report *report) {
+    if (!r->rules->deadline_ns || tri_now_ns() <= r->rules->deadline_ns)
+        return false;
+    report->outcome = TRI_TIMED_OUT;
+    report->troubled = true;
+    snprintf(report->reason, sizeof report->reason, "no time was left");
+    return true;
+}
+
 /* False: it does not take part. */
 static bool enter(race *r, size_t index, const tri_entrant *entrant) {
     tri_report *report = &r->reports[index];
     *report = (tri_report){.batch = 1};
+    if (is_too_late(r, report))
+        return false;
     announce(r, index);
     if (mount(r, index, entrant) && tri_bench_run_case(r->bench, &r->mounted[index], 0, report))
         return true;
@@ -113,6 +124,7 @@ static bool run_round(race *r, double *total_ns) {
 
 /* As many as were asked for, in one place: guests know no other. The last round is the one whose results are looked at. */
 static triage_status run_fixed(race *r) {
+    enum { kAtLeast = 3 };
     double total = 0;
     for (int i = 0; i < TRI_WARM_UP; i++)
         if (!run_round(r, &total))
@@ -120,6 +132,8 @@ static triage_status run_fixed(race *r) {
     for (int rounds = 0; rounds < r->rules->rounds - 1; rounds++) {
         if (r->rules->next && !r->rules->next(r->rules->user, rounds))
             return tri_fail(TRIAGE_E_INTERRUPTED, "interrupted in round %d of a race", rounds + 1);
+        if (r->rules->deadline_ns && rounds >= kAtLeast && tri_now_ns() > r->rules->deadline_ns)
+            break;
         if (!run_round(r, NULL))
             return TRIAGE_OK;
     }

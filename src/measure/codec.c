@@ -337,3 +337,23 @@ triage_status tri_pattern_from_fd(tri_pattern *out, int fd) {
     munmap((void *)(uintptr_t)head, size);
     return status;
 }
+
+/* ---- circumstances ---- */
+
+triage_status tri_report_circumstances(char **out, tri_device *device, const tri_report *report) {
+    char *text = NULL;
+    json_t *object = NULL;
+    if (device && tri_device_circumstances(&text, device) == TRIAGE_OK)
+        object = json_loads(text, 0, NULL);
+    free(text);
+    if (!json_is_object(object)) {
+        json_decref(object);
+        object = json_object();
+    }
+    json_object_set_new(object, "launch", json_string(report->batch > 1 ? "graph" : "single"));
+    json_object_set_new(object, "batch", json_integer(report->batch));
+    json_object_set_new(object, "l2", json_string(report->timing.cold_l2 ? "cold" : "warm"));
+    *out = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(object);
+    return *out ? TRIAGE_OK : tri_fail(TRIAGE_E_MEMORY, "out of memory for circumstances");
+}

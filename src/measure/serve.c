@@ -182,23 +182,11 @@ done:
 
 /* ---- measure, race ------------------------------------------------------------------------------------------ */
 
-/* What the device says of itself, and how we launched. */
 static json_t *circumstances(server *s, const tri_report *report) {
-    char *text = NULL, *whole = NULL;
-    json_t *object = NULL;
-    if (!report->lost && tri_device_circumstances(&text, s->device) == TRIAGE_OK)
-        object = json_loads(text, 0, NULL);
-    if (!json_is_object(object)) {
-        json_decref(object);
-        object = json_object();
-    }
-    json_object_set_new(object, "launch", json_string(report->batch > 1 ? "graph" : "single"));
-    json_object_set_new(object, "batch", json_integer(report->batch));
-    json_object_set_new(object, "l2", json_string(report->timing.cold_l2 ? "cold" : "warm"));
-    whole = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
-    json_t *result = whole ? json_string(whole) : NULL;
-    json_decref(object);
-    free(whole);
+    char *text = NULL;
+    if (tri_report_circumstances(&text, report->lost ? NULL : s->device, report) != TRIAGE_OK)
+        return NULL;
+    json_t *result = json_string(text);
     free(text);
     return result;
 }
@@ -224,7 +212,8 @@ static triage_status do_measure(server *s, const json_t *job) {
     TRI_TRY(s->bench ? TRIAGE_OK : tri_fail(TRIAGE_E_INVALID, "measure before setup"));
     TRI_TRY(tri_json_read(job, "{s:o, s:F}", "trial", &trial_json, "best", &best));
     TRI_TRY(read_trial(&trial, trial_json));
-    TRI_TRY(tri_bench_measure(&report, s->bench, &(tri_trial){&trial.source, &trial.launch}, best));
+    TRI_TRY(tri_bench_measure(&report, s->bench,
+                              &(tri_trial){.source = &trial.source, .launch = &trial.launch}, best));
     status = answer_reports(s, "measured", &report, 1);
 done:
     tri_borrowed_source_free(&trial.source);
@@ -275,7 +264,7 @@ static triage_status do_race(server *s, const json_t *job) {
                 : tri_fail(TRIAGE_E_DATA, "a race of %zu: 1 to %d", json_array_size(list), TRI_RACE_MAX));
     for (; count < json_array_size(list); count++) {
         TRI_TRY(read_trial(&copies[count], json_array_get(list, count)));
-        trials[count] = (tri_trial){&copies[count].source, &copies[count].launch};
+        trials[count] = (tri_trial){.source = &copies[count].source, .launch = &copies[count].launch};
         entrants[count].trial = &trials[count];
     }
     const tri_race_rules rules = {.seed = strtoull(seed, NULL, 10), .racing = announce, .user = s};

@@ -44,19 +44,6 @@ triage_status tri_search_fill(tri_measurement *out, const tri_search *search, co
     return fill_texts(out, search, subject, report->reason, circumstances);
 }
 
-/* The folder of a database that is only now worth making. */
-static triage_status make_folder(const char *path) {
-    const char *slash = strrchr(path, '/');
-    char *folder = NULL;
-    if (!slash || slash == path)
-        return TRIAGE_OK;
-    triage_status status = tri_format(&folder, "%.*s", (int)(slash - path), path);
-    if (status == TRIAGE_OK)
-        status = tri_make_dirs(folder);
-    free(folder);
-    return status;
-}
-
 bool tri_search_keeps_nothing(const tri_search *search) {
     return search->options->compile_only && !search->options->for_device;
 }
@@ -77,7 +64,7 @@ triage_status tri_search_store(tri_search *search, tri_measurement *row) {
     if (!search->store && !path)
         return TRIAGE_OK;
     if (!search->store) {
-        TRI_TRY(make_folder(path));
+        TRI_TRY(tri_make_parent(path));
         TRI_TRY(tri_store_open(&search->own_store, path, TRI_STORE_WRITE));
         search->store = search->own_store;
     }

@@ -104,7 +104,7 @@ done:
 static triage_status send_race(tri_search *search, tri_search_trial *const *finalists, size_t count) {
     tri_trial trials[TRI_RACE_MAX];
     for (size_t i = 0; i < count; i++)
-        trials[i] = (tri_trial){&finalists[i]->source, &finalists[i]->candidate.launch};
+        trials[i] = (tri_trial){.source = &finalists[i]->source, .launch = &finalists[i]->candidate.launch};
     search->measurer = TRI_MEASURER_BUSY;
     return tri_worker_race(search->workers[0], trials, count, search->options->seed,
                            10 + (double)(count + 1) * tri_search_candidate_limit(search));

@@ -340,7 +340,8 @@ static triage_status feed_measurer(tri_search *search) {
         trial->state = TRI_TRIAL_MEASURING;
         trial->worker = 0;
         search->measurer = TRI_MEASURER_BUSY;
-        return tri_worker_measure(search->workers[0], &(tri_trial){&trial->source, &trial->candidate.launch},
+        return tri_worker_measure(search->workers[0],
+                                  &(tri_trial){.source = &trial->source, .launch = &trial->candidate.launch},
                                   search->best_median_ns, tri_search_candidate_limit(search));
     }
     return TRIAGE_OK;

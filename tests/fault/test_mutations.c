@@ -157,7 +157,7 @@ static void test_bf16(void **state) {
 
 static tri_outcome against(world *w, double best_median_ns, int64_t *samples) {
     tri_report report;
-    const tri_trial trial = {&w->source, &w->candidate.launch};
+    const tri_trial trial = {.source = &w->source, .launch = &w->candidate.launch};
     must(tri_bench_measure(&report, w->bench, &trial, best_median_ns));
     *samples = report.timing.samples;
     return report.outcome;

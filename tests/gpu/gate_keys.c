@@ -103,7 +103,8 @@ static void verify(gate_stand *s, tri_bench *bench, const char *key, const char 
     tri_mounted mounted;
     gate_must(tri_space_candidate(&candidate, s->space, &s->problem, &s->info, config));
     gate_must(tri_render(&source, &candidate, NULL));
-    bool right = tri_bench_mount(&mounted, bench, &(tri_trial){&source, &candidate.launch}, &report);
+    bool right = tri_bench_mount(&mounted, bench,
+                                 &(tri_trial){.source = &source, .launch = &candidate.launch}, &report);
     if (right) {
         for (size_t i = 0; i < s->problem.op->case_count(&s->problem) && right; i++)
             right = tri_bench_run_case(bench, &mounted, i, &report);

@@ -184,7 +184,8 @@ static void run(session *s, place *p, const tri_candidate *candidate, const tri_
     size_t launches = s->t.launches;
     int64_t start = tri_now_ns();
     log_begin(s, p, hash, candidate->config);
-    bool right = tri_bench_mount(&mounted, p->bench, &(tri_trial){source, &candidate->launch}, &report);
+    bool right = tri_bench_mount(&mounted, p->bench,
+                                 &(tri_trial){.source = source, .launch = &candidate->launch}, &report);
     bool is_mounted = right;
     for (size_t i = p->bench->case_count; i-- > 0 && right;) {
         s->t.launches++;

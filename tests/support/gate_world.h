@@ -132,7 +132,7 @@ static tri_outcome measure(tri_report *report, world *w, const tri_source *sourc
     broken.text = mutate(source->text, how);
     if (!broken.text)
         fail_msg("%s: the template no longer has: %s", how->name, how->find ? how->find : "");
-    must(tri_bench_measure(report, w->bench, &(tri_trial){&broken, launch}, 0));
+    must(tri_bench_measure(report, w->bench, &(tri_trial){.source = &broken, .launch = launch}, 0));
     free(broken.text);
     return report->outcome;
 }

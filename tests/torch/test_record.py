@@ -38,6 +38,25 @@ class Recording(unittest.TestCase):
         self.assertEqual([s.source for s in again], ["exact", "exact"])
         self.assertEqual(tk.tune(again), [])
 
+    def test_a_first_call_races_and_is_remembered(self):
+        torch.manual_seed(0)
+        w = tk.BlockSparseLinear.from_linear(nn.Linear(64, 64), block=16, sparsity=0.5).matrix
+        path = pathlib.Path(self.folder.name) / "t.db"
+        with tk.record() as shapes:
+            tk.bsr_mm(w, torch.randn(64, 24))
+        tk.tune(shapes, budget=3)  # what is raced below is known from this near problem
+        b, out = torch.randn(64, 40), torch.empty(64, 40)
+        tk.configure(db_path=path, first_call_ms=60000)
+        tk.bsr_mm(w, b, out=out)
+        self.assertTrue(torch.allclose(out, w.to_dense() @ b, atol=1e-4))
+        self.assertEqual(tk.choice(w, b, out)["source"], "exact")
+        tk.configure(db_path=path)
+        self.assertEqual(tk.choice(w, b, out)["source"], "exact")
+        tk.configure(db_path=path, first_call_ms=-1)
+        with self.assertRaises(tk.TriageError) as caught:
+            tk.bsr_mm(w, b)
+        self.assertIn("first_call_ms", str(caught.exception))
+
     def test_refusals(self):
         tk.configure(db_path=None)
         with self.assertRaises(tk.TriageError) as caught:

@@ -156,7 +156,7 @@ static void candidates_and_guests_race_together(void **state) {
     double samples[2][8] = {{0}};
     tri_report reports[2];
     player guest = {.misdeed = HONEST};
-    const tri_trial trial = {&w.source, &w.candidate.launch};
+    const tri_trial trial = {.source = &w.source, .launch = &w.candidate.launch};
     const tri_entrant entrants[2] = {{.trial = &trial}, {.call = play, .state = &guest}};
     const tri_race_rules rules = {.rounds = 8, .has_guests = true, .samples_ns = &samples[0][0]};
     must(tri_bench_race(reports, bench, entrants, 2, &rules));
@@ -185,7 +185,7 @@ static void bad_rounds_are_refused(void **state) {
 static void the_operands_move_between_heats(void **state) {
     (void)state;
     tri_report reports[2];
-    const tri_trial trial = {&w.source, &w.candidate.launch};
+    const tri_trial trial = {.source = &w.source, .launch = &w.candidate.launch};
     const tri_entrant entrants[2] = {{.trial = &trial}, {.trial = &trial}};
     const tri_address before = tri_bench_binding(bench, 0).results[0];
     const tri_inputs first = *tri_bench_binding(bench, 0).inputs;

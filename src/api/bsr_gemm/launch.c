@@ -52,7 +52,8 @@ static tri_call_kind kind_of(const triage_bsr_matrix *a, const tri_bsr_call *cal
     const uint64_t key = key_of(&problem);
     return (tri_call_kind){.key = key,
                            .problem = tri_bsr_problem_of(problem),
-                           .variant = key ^ (uint64_t)problem.nnzb * UINT64_C(0x9e3779b97f4a7c15)};
+                           .variant = key ^ (uint64_t)problem.nnzb * UINT64_C(0x9e3779b97f4a7c15),
+                           .call = call};
 }
 
 /* ---- calls that were served (api/call.h) ---- */
@@ -110,6 +111,44 @@ static triage_status make_arguments(tri_served_call *made, const tri_caller *cal
                              call->beta);
 }
 
+/* As many bytes as are the caller's: behind the last line its leading dimension may go on into what is not. */
+static tri_input given(const void *data, int64_t lines, int64_t ld, int64_t length, triage_dtype dtype) {
+    return (tri_input){.address = address(data),
+                       .bytes = (size_t)((lines - 1) * ld + length) * tri_dtype_size(dtype)};
+}
+
+/* A tri_operands_fn. */
+static triage_status find_operands(tri_inputs *out, const tri_pattern **pattern, const void *handle,
+                                   const void *passed) {
+    const triage_bsr_matrix *a = handle;
+    const tri_bsr_call *call = passed;
+    const triage_dense *b = call->b;
+    const triage_epilogue *epilogue = call->epilogue;
+    const int64_t block = (int64_t)a->block_rows * a->block_cols;
+    const bool is_row_major = b->layout == TRIAGE_ROW_MAJOR;
+    tri_input *at = out->at;
+    if (!b->data || !call->c->data || a->pattern.nnzb == 0)
+        return tri_fail(TRIAGE_E_DATA, "there is nothing to multiply");
+    at[TRI_BSR_VALUES] = given((const void *)(uintptr_t)a->values, a->pattern.nnzb, block, block, a->dtype);
+    at[TRI_BSR_ROW_PTR] = (tri_input){.data = a->pattern.row_ptr,
+                                      .bytes = (size_t)(a->pattern.block_rows + 1) * sizeof(int32_t),
+                                      .address = a->row_ptr};
+    at[TRI_BSR_COL_IDX] = (tri_input){.data = a->pattern.col_idx,
+                                      .bytes = (size_t)a->pattern.nnzb * sizeof(int32_t),
+                                      .address = a->col_idx};
+    at[TRI_BSR_B] =
+        given(b->data, is_row_major ? b->rows : b->cols, b->ld, is_row_major ? b->cols : b->rows, b->dtype);
+    if (epilogue && epilogue->bias)
+        at[TRI_BSR_BIAS] = given(epilogue->bias, 1, 0, a->rows, call->c->dtype);
+    if (epilogue && epilogue->scale_a)
+        at[TRI_BSR_SCALE_A] =
+            given(epilogue->scale_a, 1, 0, epilogue->scale_a_per_block ? a->pattern.nnzb : 1, TRIAGE_F32);
+    if (epilogue && epilogue->scale_b)
+        at[TRI_BSR_SCALE_B] = given(epilogue->scale_b, 1, 0, 1, TRIAGE_F32);
+    *pattern = &a->pattern;
+    return TRIAGE_OK;
+}
+
 static triage_status prepare_schedule(tri_plan *plan, tri_caller *caller) {
     const tri_device_schedule *schedule = NULL;
     triage_status status = tri_bsr_matrix_schedule(&schedule, caller->handle, plan->launch);
@@ -123,6 +162,7 @@ const tri_call_type tri_bsr_gemm_calls = {.prepare_first = "triage_bsr_gemm_prep
                                           .tag = tag_of,
                                           .same = same_call,
                                           .arguments = make_arguments,
+                                          .operands = find_operands,
                                           .prepare = prepare_schedule};
 
 /* ---- calls ---- */

@@ -22,7 +22,7 @@ static triage_status open_bench(tri_arena *arena, uint64_t seed, bool warm) {
     TRI_TRY(tri_context_space(&space, context, arena->problem.op));
     TRI_TRY(tri_space_reference(&plain, space, &arena->problem, info));
     TRI_TRY(tri_render(&source, &plain, context->data_dir));
-    setup.reference = (tri_trial){&source, &plain.launch};
+    setup.reference = (tri_trial){.source = &source, .launch = &plain.launch};
     TRI_TRY(tri_bench_open(&arena->bench, context->device, &setup));
 done:
     tri_source_free(&source);

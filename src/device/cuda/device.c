@@ -265,6 +265,7 @@ const tri_device_backend tri_cuda_backend = {
     .download = download,
     .fill = fill,
     .flush = tri_cuda_flush,
+    .flush_end = tri_cuda_flush_end,
     .synchronize = synchronize,
     .capturing = capturing,
     .circumstances = tri_cuda_circumstances,

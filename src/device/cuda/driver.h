@@ -76,6 +76,7 @@ void tri_cuda_unload(tri_kernel *kernel);
 triage_status tri_cuda_launch(tri_kernel *kernel, const void *args, void *stream);
 /* flush.c: see tri_device_flush. */
 triage_status tri_cuda_flush(tri_device *device, size_t bytes, void *stream);
+void tri_cuda_flush_end(tri_device *device);
 void tri_cuda_flush_free(tri_cuda_device *device);
 triage_status tri_cuda_time(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
                             int count);

@@ -66,4 +66,15 @@ void tri_cuda_flush_free(tri_cuda_device *device) {
         tri_cuda_unload(device->sweep);
     if (device->flush)
         device->driver->memory_free(device->flush);
+    device->sweep = NULL;
+    device->flush = 0;
+    device->flush_bytes = 0;
+}
+
+void tri_cuda_flush_end(tri_device *base) {
+    tri_cuda_device *device = (tri_cuda_device *)base;
+    bool pushed = false;
+    if (tri_cuda_enter(device, &pushed) == TRIAGE_OK)
+        tri_cuda_flush_free(device);
+    tri_cuda_leave(device, pushed);
 }

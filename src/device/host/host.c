@@ -106,6 +106,7 @@ const tri_device_backend tri_host_backend = {
     .download = download,
     .fill = fill,
     .flush = tri_host_flush,
+    .flush_end = tri_host_flush_end,
     .synchronize = synchronize,
     .circumstances = circumstances,
     .settle = tri_host_settle,

@@ -44,6 +44,7 @@ triage_status tri_host_call_load(tri_kernel **out, tri_device *device, tri_call_
 void tri_host_unload(tri_kernel *kernel);
 triage_status tri_host_launch(tri_kernel *kernel, const void *args, void *stream);
 triage_status tri_host_flush(tri_device *device, size_t bytes, void *stream);
+void tri_host_flush_end(tri_device *device);
 triage_status tri_host_time(tri_kernel *kernel, const void *args, int64_t flush_bytes, int batch, double *ns,
                             int count);
 

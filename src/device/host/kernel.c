@@ -148,6 +148,13 @@ static triage_status grow_flush(tri_host_device *device, int64_t bytes) {
     return status;
 }
 
+void tri_host_flush_end(tri_device *base) {
+    tri_host_device *device = (tri_host_device *)base;
+    free(device->flush);
+    device->flush = NULL;
+    device->flush_bytes = 0;
+}
+
 triage_status tri_host_flush(tri_device *base, size_t bytes, void *stream) {
     tri_host_device *device = (tri_host_device *)base;
     (void)stream;
