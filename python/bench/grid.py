@@ -4,12 +4,15 @@
     python3 python/bench/grid.py --db grid.db --out part1.json --time-limit 540 [--set cubes,layers,dlmc,crossover]
             [--block 16,32,64,128] [--part 1/2] [--layer-sparsity 0.9,0.8] [--patterns tests/data/dlmc/*.smtx]
             [--done EARLIER.json ...] [--dry-run]
+    python3 python/bench/grid.py --set few --spread 1 --compile-ahead 3 --tune-largest 6e7 --no-cusparse --db few.db ...
     python3 python/bench/grid.py --merge part1.json part2.json --out docs/results/NAME.json
 
 Sets: cubes (M = N = K of 2048, 4096, 16384 at sparsity 0.5 to 0.98) and layers (C = W X, W of M out-features x K
 in-features, N tokens) against torch's Triton kernel tuned over its whole grid, cuSPARSE and dense cuBLAS; dlmc
 (really pruned layers, each nonzero one block) against a random pattern with as many blocks, dealt evenly to the
-rows; crossover (4096^3, sparsity 0 to 0.99) against dense cuBLAS alone.
+rows; crossover (4096^3, sparsity 0 to 0.99) against dense cuBLAS alone; few (four layers, N from 32 to 2048, three
+sparsities, every block that divides: 450 cases) against the peers of cubes. With --spread the cases come in such an order that
+a run that ends early has measured a fair sample.
 
 Each case: its pattern goes to triage_tune as a file (--jobs compilers, one database), then python/bench/compare.py's
 contest runs here. A C of more than --tune-largest elements is tuned last and with --large-budget candidates: the
@@ -49,9 +52,12 @@ def specs_of(args):
         found += {"cubes": lambda: cases.cubes(blocks),
                   "layers": lambda: cases.layers(blocks, cases.numbers("--layer-sparsity", args.layer_sparsity, float)),
                   "dlmc": lambda: cases.dlmc([b for b in blocks if b <= 32], args.patterns, args.pattern_n),
-                  "crossover": lambda: cases.crossover(blocks, args.crossover_size)}[name]()
+                  "crossover": lambda: cases.crossover(blocks, args.crossover_size),
+                  "few": lambda: cases.few(blocks)}[name]()
     # What is large looks at what is tuned of the smaller ones: it comes last.
     found.sort(key=lambda spec: spec.m * spec.n > args.tune_largest)
+    if args.spread is not None:
+        found = cases.spread(found, args.spread)
     try:
         found = [spec for spec in found if re.search(args.only, spec.key)]
     except re.error as error:
@@ -132,16 +138,19 @@ class Bench:
         self.factory = triton_bsr.Factory(args.jobs) if triton else None  # before the GPU is touched
         import compare
         self.compare = compare
-        if self.factory:
+        self.compiled = 0  # of specs
+        self.specs = specs
+        if self.factory and not args.compile_ahead:
             self._compile(specs)
         self.watch = compare.Stopwatch()
         self.failures = []
 
     def _compile(self, specs):
-        """Both classes of arguments for every block and width, all at once: the processes are never idle."""
+        """For every block and width, all at once: the processes are never idle."""
+        import triton_bsr
         jobs, start = [], time.time()
         for spec in specs:
-            for of_class in ((True, False), (False, False)) if spec.with_peers else ():
+            for of_class in triton_bsr.classes_of(spec) if spec.with_peers else ():
                 jobs += self.factory.jobs_for(spec.block, spec.n, self.dtype_name, of_class)
         count = self.factory.compile(jobs)
         failed = sum(not isinstance(made, int) for made in self.factory.done.values())
@@ -160,10 +169,16 @@ class Bench:
         return compare.Case((spec.m, spec.n, spec.k), spec.block, compare.DTYPES[self.args.dtype], self.args.seed,
                             pattern, spec.sparsity)
 
+    def make_ready(self, at):
+        """Compiles for the case and those after it, unless that is done."""
+        if self.factory and self.args.compile_ahead and at >= self.compiled:
+            self.compiled = at + self.args.compile_ahead
+            self._compile(self.specs[at:self.compiled])
+
     def _contest_args(self, spec):
         full = spec.with_peers
         return argparse.Namespace(**dict(vars(self.args), tune_triton=full, no_triton=self.args.no_triton or not full,
-                                         cusparse=full and not self.args.no_cusparse, no_dense=False,
+                                         cusparse=full and (not self.args.no_cusparse or spec.n % 16 != 0), no_dense=False,
                                          no_untuned=True))
 
     def run(self, spec):
@@ -222,12 +237,13 @@ def measure(args, specs):
         document.update(failures=failures, measuring_seconds=spent + time.time() - here)
         cases.write_json(args.out, document)
 
-    for spec in todo:
+    for at, spec in enumerate(todo):
         expected = 1.2 * cost_of(spec, args)
         if args.time_limit and time.time() - begin + expected > args.time_limit:
             print(f"stopped before {spec.key}: it takes about {expected:.0f} s", flush=True)
             break
         try:
+            bench.make_ready(at)
             rows.append(bench.run(spec))
         except Exception as error:  # the next case may do better; a failure is in the record and in the verdict
             reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
@@ -285,11 +301,14 @@ def parser():
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     made.add_argument("--out", help="JSON file; what it has already is not measured again")
     made.add_argument("--db", help="the tuning database, made if need be")
-    made.add_argument("--set", default="cubes,layers", help="of cubes, layers, dlmc, crossover (default cubes,layers)")
+    made.add_argument("--set", default="cubes,layers", help="of cubes, layers, dlmc, crossover, few (default cubes,layers)")
     made.add_argument("--block", default="16,32,64,128")
     made.add_argument("--only", default="", metavar="REGEX", help="cases whose name, as --dry-run lists it, has this")
     made.add_argument("--part", default="1/1", help="I/N: the I-th of N parts of about equal duration, by block if that "
                       "makes them so")
+    made.add_argument("--spread", type=int, metavar="SEED", help="in such an order that any first part is a fair sample")
+    made.add_argument("--compile-ahead", type=int, default=0, metavar="N", help="Triton kernels are compiled for so many "
+                      "cases at a time (default: for all)")
     made.add_argument("--layer-sparsity", default="0.9", help="of layers (default 0.9)")
     made.add_argument("--patterns", nargs="+", metavar="FILE.smtx", help="of dlmc (default: tests/data/dlmc)",
                       default=sorted(map(str, (cases.ROOT / "tests/data/dlmc").glob("*.smtx"))))
@@ -313,7 +332,8 @@ def parser():
     made.add_argument("--seed", type=int, default=1, help="of the pattern and the inputs (default 1)")
     made.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes that compile")
     made.add_argument("--no-triton", action="store_true", help="no Triton kernel at all")
-    made.add_argument("--no-cusparse", action="store_true", help="not cuSPARSE")
+    made.add_argument("--no-cusparse", action="store_true", help="not cuSPARSE, unless N is one that "
+                      "torch's Triton kernel does not take")
     made.add_argument("--official-tuner", nargs="?", const="all", metavar="BLOCKS",
                       help="torch's own tuner as well (1 to 2 minutes a case), for these block sizes only")
     made.add_argument("--commit", default="unknown", help="of the checkout, for the record")

@@ -83,6 +83,16 @@ def argument_class(nnzb, block_rows):
     return nnzb % 16 == 0, (block_rows + 1) % 16 == 0
 
 
+def classes_of(spec):
+    """Those that a search of a case with evenly dealt blocks may ask for: its own, and those of the part that is screened."""
+    rows, cols = spec.m // spec.block, spec.k // spec.block
+    nnzb = round((1 - spec.sparsity) * rows * cols)
+    found = {argument_class(nnzb, rows)}
+    if 2.0 * nnzb * spec.block ** 2 * spec.n > SLICE_FLOP:
+        found |= {(True, False), (False, False)}
+    return sorted(found)
+
+
 # ---- compiling, in processes that never touch a GPU ---------------------------------------------------
 
 

@@ -185,8 +185,15 @@ def summarise(results, left):
         "saving_mean": statistics.fmean(savings) if savings else None,
         "expected_saving_mean": statistics.fmean(expected) if expected else None,
         "expected_of": len(expected),
+        "loss_after_first_call": losses_of([r["first_loss"] for r in judged if r.get("first_loss") is not None]),
+        "first_call_ms": max((r.get("first_call_ms", 0) for r in results), default=0),
         "tried_mean": statistics.fmean(r["tried"] for r in judged) if judged else None,
     }
+
+
+def expects_well(s, factor):
+    found, expected = s["saving_mean"], s["expected_saving_mean"]
+    return found is not None and expected is not None and found / factor <= expected <= found * factor
 
 
 def percent(value):
@@ -205,6 +212,15 @@ def print_line(r):
         f"{r['tune_s']:.0f} s)",
         flush=True,
     )
+
+
+def print_table(s):
+    """As docs/search.md has it."""
+    print("| | median | 90th percentile | worst |\n|---|---|---|---|")
+    rows = [("the likeliest", s["loss"]), ("the best of the three likeliest", s["loss_of_three_raced"])]
+    for name, loss in rows + [(f"after a first call of {s['first_call_ms']:.0f} ms", s["loss_after_first_call"])]:
+        if loss:
+            print(f"| {name} | {percent(loss['median'])} | {percent(loss['p90'])} | {percent(loss['worst'])} |")
 
 
 def print_summary(s):
@@ -227,6 +243,7 @@ def read_options():
     parser.add_argument("--limit", type=float, default=240)
     parser.add_argument("--tune-limit", type=float, default=20)
     parser.add_argument("--budget", type=int, default=0)
+    parser.add_argument("--expected", type=float, default=0, metavar="FACTOR")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--device", choices=["cuda", "host"], default="cuda")
     parser.error = lambda message: (print(f"untuned.sh: {message}", file=sys.stderr), sys.exit(USAGE))
@@ -275,7 +292,11 @@ def main():
     results = [known[i] for i in sorted(known) if i < args.shapes]
     summary = summarise(results, args.shapes - len(results))
     (args.out / "untuned.json").write_text(json.dumps({"schema": 1, "summary": summary, "shapes": results}, indent=1))
+    print_table(summary)
     print_summary(summary)
+    if args.expected and not expects_well(summary, args.expected):
+        print(f"what was expected is not within a factor of {args.expected:g} of what was found", file=sys.stderr)
+        failed += 1
     bad = failed or summary["wrong"] or any(r["state"].startswith("the lookup's kernel is") for r in results)
     return WRONG if bad else LEFT if summary["left"] else 0
 
