@@ -186,6 +186,45 @@ done:
     return status;
 }
 
+/* <a/b.h> or "a/b.h". */
+static bool is_plain_header(const char *token) {
+    const size_t size = strlen(token);
+    const char close = token[0] == '<' ? '>' : '"';
+    return size > 2 && (token[0] == '<' || token[0] == '"') && token[size - 1] == close &&
+           stays_below(token + 1, size - 2);
+}
+
+/* Of a text from elsewhere: a compiler that is not confined (NVRTC) opens whatever file a directive names, and says in its
+ * errors what is in it. So a header has a plain name, and no macro's; and no directive is disguised by trigraphs. */
+static triage_status check_includes(const char *text, const char *file) {
+    static const char *const opening[] = {"include", "include_next", "import", "embed"};
+    triage_status status = TRIAGE_OK;
+    tri_token_reader reader = {.at = text};
+    bool opens = false;
+    if (strstr(text, "?\?=") || strstr(text, "?\?/"))
+        return tri_fail(TRIAGE_E_DATA, "%s: has a trigraph", file);
+    do {
+        const bool begins = reader.kind == TRI_TOKEN_DIRECTIVE;
+        TRI_TRY(tri_token_next(&reader));
+        if (opens && !is_plain_header(reader.token.data))
+            TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s:%d: #include %.80s is not a plain path below %s", file,
+                             line_of(text, reader.at), reader.token.data, ROOT));
+        opens = false;
+        for (size_t i = 0; begins && i < sizeof opening / sizeof *opening; i++)
+            opens = opens || strcmp(reader.token.data, opening[i]) == 0;
+    } while (reader.kind != TRI_TOKEN_END);
+done:
+    tri_text_free(&reader.token);
+    return status;
+}
+
+static triage_status check_all_includes(const tri_source *source) {
+    triage_status status = check_includes(source->text, source->name);
+    for (size_t i = 0; i < source->include_count && status == TRIAGE_OK; i++)
+        status = check_includes(source->includes[i].text, source->includes[i].name);
+    return status;
+}
+
 static int by_name(const void *a, const void *b) {
     return strcmp(((const tri_include *)a)->name, ((const tri_include *)b)->name);
 }
@@ -288,6 +327,8 @@ triage_status tri_render(tri_source *out, const tri_candidate *candidate, const 
     TRI_TRY(tri_strdup(&source.name, candidate->template_name));
     TRI_TRY(render_template(&source.text, candidate, data_dir, ""));
     TRI_TRY(gather_headers(&source, data_dir));
+    if (data_dir)
+        TRI_TRY(check_all_includes(&source));
     TRI_TRY(copy_options(&source, candidate));
     TRI_TRY(find_old_name(&source, candidate));
     *out = source;

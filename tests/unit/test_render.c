@@ -183,6 +183,20 @@ static void keeps_includes_below_templates(void **state) {
         {"#include \"\"\n", "templates/t.cu:1: #include \"\" is not a plain path"},
         {"#include \".hidden\"\n", "is not a plain path"},
         {"int a;\n\n#include \"lib/none.h\"\n", "templates/t.cu:3: there is no header templates/lib/none.h"},
+        {"\n#include </etc/passwd>\n", "templates/t.cu:2: #include </etc/passwd> is not a plain path"},
+        {"#include <../../../etc/passwd>\n", "is not a plain path"},
+        {"%:include </etc/passwd>\n", "is not a plain path"},
+        {"%:\\\ninclude </etc/passwd>\n", "is not a plain path"},
+        {"#/* \n */include/**/</etc/passwd>\n", "is not a plain path"},
+        {"#inc\\\nlude </etc/passwd>\n", "is not a plain path"},
+        {"#include_next </etc/passwd>\n", "is not a plain path"},
+        {"#import </etc/passwd>\n", "is not a plain path"},
+        {"char c[] = {\n#embed </etc/passwd>\n};\n",
+         "templates/t.cu:2: #include </etc/passwd> is not a plain path"},
+        {"#define FILE </etc/passwd>\n#include FILE\n",
+         "templates/t.cu:2: #include FILE is not a plain path"},
+        {"?\?=include </etc/passwd>\n", "templates/t.cu: has a trigraph"},
+        {"#inc?\?/\nlude </etc/passwd>\n", "templates/t.cu: has a trigraph"},
     };
     put("secret.h", "int secret;\n");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -198,6 +212,14 @@ static void keeps_includes_below_templates(void **state) {
     tri_source source;
     assert_int_equal(tri_render(&source, &candidate, folder), TRIAGE_E_DATA);
     assert_message("templates/lib/c.h:2: there is no header templates/lib/none.h");
+    put("templates/lib/c.h", "int c;\n#include </etc/passwd>\n");
+    assert_int_equal(tri_render(&source, &candidate, folder), TRIAGE_E_DATA);
+    assert_message("lib/c.h:2: #include </etc/passwd> is not a plain path");
+    put("templates/lib/c.h", "int c;\n");
+    put("templates/t.cu", "#include <cuda_fp16.h>\n#include <sys/mman.h>\n/* #include </etc/passwd> */\n"
+                          "const char *s = \"\\n#include </etc/passwd>\";\n");
+    assert_int_equal(tri_render(&source, &candidate, folder), TRIAGE_OK);
+    tri_source_free(&source);
 }
 
 /* ---- flattening ---- */

@@ -28,10 +28,10 @@ static int read_secret(void) {
     return open("FOLDER/secret.h", O_RDONLY) >= 0 || open("/etc/shadow", O_RDONLY) >= 0;
 }
 
-#if {{with_secret}}
-#include <FOLDER/secret.h>
+#if {{with_secret}} /* a header's path would not be rendered (unit/test_render) */
+__asm__(".pushsection .rodata\nsecret: .incbin \"FOLDER/secret.h\"\n.popsection");
 static int include_secret(void) {
-    return SECRET;
+    return 1;
 }
 #else
 static int include_secret(void) {
