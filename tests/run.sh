@@ -107,6 +107,7 @@ check_tidy() {
         --extra-arg="-resource-dir=${headers%/include}"
 }
 
+# Twice as many at once as there are cores: many wait for processes, locks and times, and none asserts a time.
 run_tests() {
     need_packages python3 gnuplot-nox g++
     need_nvrtc || true
@@ -114,7 +115,7 @@ run_tests() {
     # OpenMP threads that spin would starve each other where tests share two cores.
     env OMP_WAIT_POLICY=passive ASAN_OPTIONS=protect_shadow_gap=0:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
         ${nvrtc_folder:+"LD_LIBRARY_PATH=$nvrtc_folder"} \
-        ctest --test-dir "$1" --output-on-failure --no-tests=error -j "$jobs"
+        ctest --test-dir "$1" --output-on-failure --no-tests=error -j "$((2 * jobs))"
 }
 
 # Everything that needs a server, on one of its own. The package is tried for; without it the step is skipped.
@@ -122,7 +123,7 @@ check_postgres() {
     (need_packages python3 iproute2 postgresql) || echo "the package postgresql cannot be installed"
     need_nvrtc || true
     env ${nvrtc_folder:+"LD_LIBRARY_PATH=$nvrtc_folder"} sh tests/support/postgres.sh \
-        ctest --test-dir build --output-on-failure --no-tests=error -j "$jobs" -R 'postgres|fleet'
+        ctest --test-dir build --output-on-failure --no-tests=error -j "$((2 * jobs))" -R 'postgres|fleet'
 }
 
 # Every candidate compiles for every architecture; pip's NVRTC is found as in a virtual environment of a user's.
