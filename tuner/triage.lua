@@ -8,6 +8,7 @@
 --                   in_type out_type ("f32" "f16" "bf16" "e4m3"), in_size out_size (bytes),
 --                   scale ("none"; of e4m3 "tensor": args.scale_a is one number, "block": one a stored block),
 --                   b_layout c_layout ("row" "col"), activation ("none" "relu" "gelu" "silu"), bias,
+--                   transposed (A's blocks are stored as those of its transpose),
 --                   density (0..1), imbalance (longest / mean block row), overlap (0..1)
 --   c  the config   one field an axis
 --   d  the device   target backend cc sm_count smem_bytes_max l2_bytes memory_bytes clock_khz

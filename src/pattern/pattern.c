@@ -8,6 +8,30 @@
 
 #define INDEX_LIMIT INT64_C(2147483647)
 
+triage_status tri_pattern_transpose(tri_pattern *out, const tri_pattern *from) {
+    tri_pattern made = {.block_rows = from->block_cols, .block_cols = from->block_rows, .nnzb = from->nnzb};
+    triage_status status = TRIAGE_OK;
+    int32_t *next = NULL; /* [block_cols of from]: where its next block goes */
+    TRI_TRY(tri_calloc(&made.row_ptr, (size_t)from->block_cols + 1, sizeof *made.row_ptr));
+    TRI_TRY(tri_calloc(&made.col_idx, from->nnzb > 0 ? (size_t)from->nnzb : 1, sizeof *made.col_idx));
+    TRI_TRY(tri_calloc(&next, (size_t)from->block_cols, sizeof *next));
+    for (int64_t i = 0; i < from->nnzb; i++)
+        made.row_ptr[from->col_idx[i] + 1]++;
+    for (int64_t row = 0; row < made.block_rows; row++) {
+        next[row] = made.row_ptr[row];
+        made.row_ptr[row + 1] += made.row_ptr[row];
+    }
+    for (int64_t row = 0; row < from->block_rows; row++)
+        for (int32_t i = from->row_ptr[row]; i < from->row_ptr[row + 1]; i++)
+            made.col_idx[next[from->col_idx[i]]++] = (int32_t)row;
+    *out = made;
+    made = (tri_pattern){0};
+done:
+    free(next);
+    tri_pattern_free(&made);
+    return status;
+}
+
 void tri_pattern_free(tri_pattern *pattern) {
     if (!pattern)
         return;

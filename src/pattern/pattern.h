@@ -25,6 +25,8 @@ triage_status tri_pattern_read(tri_pattern *out, const char *path);
 /* Copies and checks arrays from a caller. TRIAGE_E_DATA names the row and index at fault. */
 triage_status tri_pattern_copy(tri_pattern *out, int64_t block_rows, int64_t block_cols, int64_t nnzb,
                                const int32_t *row_ptr, const int32_t *col_idx);
+/* The pattern of the transposed matrix. */
+triage_status tri_pattern_transpose(tri_pattern *out, const tri_pattern *from);
 void tri_pattern_free(tri_pattern *pattern);
 
 /* A pattern in three numbers, quantised so that patterns of one kind share them. */

@@ -40,25 +40,72 @@ static size_t find_param(const tri_candidate *candidate, const char *name, size_
     return candidate->param_count;
 }
 
+/* A text while its placeholders are replaced. */
+typedef struct filling {
+    tri_text *out;
+    const tri_candidate *candidate;
+    bool *used; /* which parameters were met */
+    const char *text;
+    size_t section, section_size; /* within one: where its name is in text; 0: outside */
+    bool leaves_out;              /* ... one whose text is left out */
+} filling;
+
+static triage_status copy(filling *of, const char *from, size_t size) {
+    return of->leaves_out ? TRIAGE_OK : tri_text_append(of->out, from, size);
+}
+
+static triage_status fill_name(filling *of, const char *name, size_t size) {
+    const tri_candidate *candidate = of->candidate;
+    const size_t i = find_param(candidate, name, size);
+    if (i < candidate->param_count)
+        of->used[i] = true;
+    if (of->leaves_out)
+        return TRIAGE_OK;
+    if (i == candidate->param_count)
+        return tri_fail(TRIAGE_E_DATA, "%s:%d: no parameter for the placeholder {{%.*s}}",
+                        candidate->template_name, line_of(of->text, name), (int)size, name);
+    return tri_text_append(of->out, candidate->params[i].value, strlen(candidate->params[i].value));
+}
+
+/* {{#name}} begins what only a kernel with that parameter, other than 0, has, {{^name}} what only one without, and {{/name}}
+ * ends it; sections do not nest. mark: the character before the name. */
+static triage_status turn_section(filling *of, char mark, const char *name, size_t size) {
+    const tri_candidate *candidate = of->candidate;
+    const bool ends = mark == '/';
+    if (ends != (of->section > 0) ||
+        (ends && (of->section_size != size || memcmp(of->text + of->section, name, size) != 0)))
+        return tri_fail(TRIAGE_E_DATA, "%s:%d: {{%c%.*s}} where %s", candidate->template_name,
+                        line_of(of->text, name), mark, (int)size, name,
+                        of->section > 0 ? "another section is open" : "no section is open");
+    of->section = ends ? 0 : (size_t)(name - of->text);
+    of->section_size = size;
+    const size_t i = find_param(candidate, name, size);
+    const bool is_set = i < candidate->param_count && strcmp(candidate->params[i].value, "0") != 0;
+    if (i < candidate->param_count)
+        of->used[i] = true;
+    of->leaves_out = !ends && is_set == (mark == '^');
+    return TRIAGE_OK;
+}
+
 /* Copies text with its placeholders replaced; marks in used[] which parameters were. */
 static triage_status substitute(tri_text *out, const char *text, const tri_candidate *candidate, bool *used) {
     triage_status status = TRIAGE_OK;
+    filling of = {.out = out, .candidate = candidate, .used = used, .text = text};
     const char *from = text;
     for (const char *at = strstr(text, "{{"); at; at = strstr(from, "{{")) {
-        place here = {candidate->template_name, line_of(text, at)};
-        size_t size = placeholder_name(at + 2);
+        const bool marked = at[2] == '#' || at[2] == '^' || at[2] == '/';
+        const char *name = at + 2 + marked;
+        size_t size = placeholder_name(name);
         if (size == 0)
-            return tri_fail(TRIAGE_E_DATA, "%s:%d: '{{' does not begin a placeholder {{name}}", here.file,
-                            here.line);
-        size_t i = find_param(candidate, at + 2, size);
-        if (i == candidate->param_count)
-            return tri_fail(TRIAGE_E_DATA, "%s:%d: no parameter for the placeholder {{%.*s}}", here.file,
-                            here.line, (int)size, at + 2);
-        TRI_TRY(tri_text_append(out, from, (size_t)(at - from)));
-        TRI_TRY(tri_text_append(out, candidate->params[i].value, strlen(candidate->params[i].value)));
-        used[i] = true;
-        from = at + 2 + size + 2;
+            return tri_fail(TRIAGE_E_DATA, "%s:%d: '{{' does not begin a placeholder {{name}}",
+                            candidate->template_name, line_of(text, at));
+        TRI_TRY(copy(&of, from, (size_t)(at - from)));
+        TRI_TRY(marked ? turn_section(&of, at[2], name, size) : fill_name(&of, name, size));
+        from = name + size + 2;
     }
+    if (of.section > 0)
+        return tri_fail(TRIAGE_E_DATA, "%s:%d: the section {{%.*s}} has no end", candidate->template_name,
+                        line_of(text, text + of.section), (int)of.section_size, text + of.section);
     TRI_TRY(tri_text_append(out, from, strlen(from)));
 done:
     return status;

@@ -4,7 +4,8 @@
 
 #include "space/space.h"
 
-/* Replaces {{name}} and gathers the headers reached by #include "..." (below templates/, nothing else).
+/* Replaces {{name}}, keeps or leaves out what is between {{#name}} or {{^name}} and {{/name}} (a kernel with that parameter, other
+ * than 0, or without), and gathers the headers reached by #include "..." (below templates/, nothing else).
  * TRIAGE_E_DATA names file and line of a placeholder without a parameter, a parameter without a placeholder,
  * a missing header, or unbalanced braces. out is freed with tri_source_free. */
 triage_status tri_render(tri_source *out, const tri_candidate *candidate, const char *data_dir);

@@ -64,7 +64,7 @@ typedef struct tri_panel {
 #define TRI_BSR_GEMM_CORE                                                                                    \
     const void *values;          /* [nnzb][block_m][block_k]                              */                 \
     const int *row_ptr;          /* [block_rows + 1]                                      */                 \
-    const int *col_idx;          /* [nnzb], ascending within a block row                  */                 \
+    const int *col_idx;          /* [nnzb], ascending within a block row; see transposed.h */                \
     const tri_block_row *rows;   /* [block_rows], each once: the order of work            */                 \
     const tri_panel *panels;     /* NULL without panels                                   */                 \
     const tri_panel_step *steps; /* of all panels                                         */                 \

@@ -1,6 +1,6 @@
 /* bsr_gemm on the CPU: C = act(alpha * A * B + beta * C + bias) with OpenMP and vector registers.
  *
- *   A   BSR, blocks kBlockM x kBlockK row-major        any block; f32, f16, bf16
+ *   A   BSR, blocks kBlockM x kBlockK row-major        any block; f32, f16, bf16; or stored as its transpose
  *   B   k x n, row-major or column-major, any ldb
  *   C   m x n, row-major or column-major, any ldc      sums in float32
  *
@@ -30,6 +30,9 @@
  */
 #include "lib/host.h"
 #include "bsr_gemm/args.h"
+{{#transposed}}
+#include "bsr_gemm/transposed.h"
+{{/transposed}}
 #include <omp.h>
 #include <stdbool.h>
 
@@ -54,7 +57,12 @@ enum {
     kLanes = kVecBytes / 4,
     kVecs = kTileN / kLanes,
     kInPlace = !kPack && kBLayout == 0 && _Generic((in_t){0}, float: 1, default: 0),
+{{^transposed}}
     kConvertA = _Generic((in_t){0}, float: 0, default: 1),
+{{/transposed}}
+{{#transposed}}
+    kConvertA = 1, /* and turned */
+{{/transposed}}
 };
 typedef float vec __attribute__((vector_size(kVecBytes), aligned(4), may_alias));
 
@@ -94,6 +102,18 @@ static void pack_col_major(float *to, const tri_bsr_gemm_args *args, int col0, i
 
 /* ---- multiply ---- */
 
+{{#transposed}}
+/* kTileM rows of a block as floats, [kTileM][kBlockK], of columns of the stored one. */
+static inline const float *strip_of(float *room, const tri_bsr_gemm_args *args, tri_transposed_block block, int inner_row)
+{
+    const in_t *a = (const in_t *)args->values + (long long)block.place * (kBlockM * kBlockK) + inner_row;
+    for (int k = 0; k < kBlockK; k++)
+        for (int r = 0; r < kTileM; r++)
+            room[r * kBlockK + k] = to_float(a[k * kBlockM + r]);
+    return room;
+}
+{{/transposed}}
+{{^transposed}}
 /* One strip of a block as floats, [kTileM][kBlockK]: in place, or converted into room. */
 static inline const float *strip_of(float *room, const tri_bsr_gemm_args *args, long long row)
 {
@@ -106,6 +126,7 @@ static inline const float *strip_of(float *room, const tri_bsr_gemm_args *args, 
     return room;
 }
 
+{{/transposed}}
 /* tile = the product of kTileM rows, from inner_row of the block row, with the panel b. */
 static inline void multiply_strip(vec tile[kTileM][kVecs], const tri_bsr_gemm_args *args, int block_row,
                                   int inner_row, const float *b, long long ldb)
@@ -114,8 +135,15 @@ static inline void multiply_strip(vec tile[kTileM][kVecs], const tri_bsr_gemm_ar
     vec acc[kTileM][kVecs];
     memset(acc, 0, sizeof acc);
     for (int i = args->row_ptr[block_row]; i < args->row_ptr[block_row + 1]; i++) {
+{{^transposed}}
         const float *a = strip_of(room, args, (long long)i * kBlockM + inner_row);
         const float *rows = b + (long long)args->col_idx[i] * kBlockK * ldb;
+{{/transposed}}
+{{#transposed}}
+        tri_transposed_block block = ((const tri_transposed_block *)(const void *)args->col_idx)[i];
+        const float *a = strip_of(room, args, block, inner_row);
+        const float *rows = b + (long long)block.col * kBlockK * ldb;
+{{/transposed}}
 #pragma GCC unroll kUnroll
         for (int k = 0; k < kBlockK; k++) {
             const vec *bk = (const vec *)(rows + k * ldb);

@@ -1,6 +1,6 @@
 /* bsr_gemm for small blocks: C = act(alpha * A * B + beta * C + bias), sm_90 (TMA, mma.sync).
  *
- *   A   BSR, square blocks of 16 or 32, row-major, 16-bit
+ *   A   BSR, square blocks of 16 or 32, row-major, 16-bit; transposed: stored as its transpose (transposed.h)
  *   B   k x n, row-major or column-major; base 16-byte aligned, ldb a multiple of 8
  *   C   m x n, row-major or column-major, any n >= 1, any ldc
  *
@@ -18,7 +18,8 @@
  *                                             cp.async keep kAhead blocks of each row ahead
  *                                           b fragments (ldmatrix) ──► mma ──► acc
  *
- * The blocks of a block row are contiguous in A: each warp reads its own stream of them, and only it.
+ * The blocks of a block row are contiguous in A (transposed: they lie anywhere): each warp reads its own stream of them, and
+ * only it.
  * Warps drift apart by up to the depth of the ring, which evens out their random loads. The grid is
  * persistent: the producer fills the ring for the next tile while consumers store the last one.
  *
@@ -38,6 +39,9 @@
  * is at c ^ r % 8. Rows of an A block are 32 or 64 bytes, swizzled likewise (lib/tile.cuh).
  */
 #include "bsr_gemm/args.h"
+{{#transposed}}
+#include "bsr_gemm/transposed.h"
+{{/transposed}}
 #include "lib/store.cuh"
 #include "lib/prefetch.cuh"
 #include "lib/ptx.cuh"
@@ -194,6 +198,70 @@ __device__ __forceinline__ slot_blocks blocks_of(const slot_row &mine, unsigned 
     return blocks;
 }
 
+{{#transposed}}
+/* As below, but the blocks of a row of A lie anywhere: each one's place is read a block before it is copied. */
+struct stream_a {
+    int left;  /* blocks not yet multiplied */
+    int jump;  /* from one to the next */
+    int next;  /* index of the one that is copied next */
+    int place; /* its block */
+};
+
+__device__ __forceinline__ int place_of(const tri_bsr_gemm_core_b &args, int index)
+{
+    return reinterpret_cast<const tri_transposed_block *>(args.col_idx)[index].place;
+}
+
+__device__ __forceinline__ void copy_block_a(const tri_bsr_gemm_core_b &args, int place, int left, unsigned ring_to)
+{
+    unsigned to = ring_to + (left & (kAhead - 1)) * kBlockBytes;
+    const char *from = static_cast<const char *>(args.values) + (long long)place * kBlockBytes + threadIdx.x % 32 * 16;
+#pragma unroll
+    for (int i = 0; i < kBlockBytes / 512; i++)
+        cp_async_16(to + i * 512, from + i * 512, 16);
+}
+
+/* The next block of a stream into the slot of the one that has just been multiplied. */
+__device__ __forceinline__ void copy_next_a(const tri_bsr_gemm_core_b &args, stream_a &stream, unsigned ring_to)
+{
+    copy_block_a(args, stream.place, stream.left, ring_to);
+    stream.next += kPieces ? stream.jump : 1;
+    if (stream.left > kAhead + 1)
+        stream.place = place_of(args, stream.next);
+}
+
+/* Starts the streams of a tile: kAhead groups of copies per slot. first_slot: of this warp. Lane i reads the place of a
+ * row's i-th block. */
+__device__ __forceinline__ void start_streams(const tri_bsr_gemm_core_b &args, stream_a (&streams)[kRows],
+                                              const slot_row &mine, int first_slot, unsigned ring_to, int lane)
+{
+    unsigned pieces = pieces_of(mine.row);
+    int places[kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; r++) {
+        slot_blocks blocks = blocks_of(mine, pieces, first_slot + r);
+        streams[r].left = blocks.count;
+        streams[r].jump = blocks.jump;
+        streams[r].next = blocks.first + kAhead * blocks.jump;
+        places[r] = lane < min(blocks.count, kAhead + 1) ? place_of(args, blocks.first + lane * blocks.jump) : 0;
+    }
+#pragma unroll
+    for (int i = 0; i < kAhead; i++) {
+#pragma unroll
+        for (int r = 0; r < kRows; r++) {
+            int place = __shfl_sync(0xffffffffu, places[r], i);
+            if (streams[r].left > i)
+                copy_block_a(args, place, streams[r].left - i + kAhead, ring_to + r * kAhead * kBlockBytes);
+            cp_async_commit();
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < kRows; r++)
+        streams[r].place = __shfl_sync(0xffffffffu, places[r], kAhead);
+}
+{{/transposed}}
+
+{{^transposed}}
 /* Reads the blocks of one block row, kAhead at a time under way. The block that has `left` blocks
  * from itself to the end of its row lies in slot left % kAhead. */
 struct stream_a {
@@ -235,6 +303,7 @@ __device__ __forceinline__ void start_streams(stream_a (&streams)[kRows], const 
     }
 }
 
+{{/transposed}}
 /* This lane's copies of a stage; column: its step's (kGather), else the group's first. */
 __device__ __forceinline__ void load_stage(const tri_bsr_gemm_core_b &args, unsigned char *stage,
                                            unsigned long long *full, int column, int col, int lane,
@@ -310,7 +379,7 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_core_b &args, unsigne
 
 /* acc += A block * B rows for the next block of a stream, whose slot is then filled again.
  * from, to: what this lane reads and writes of the first slot of the row's ring. */
-__device__ __forceinline__ void multiply_block(float (&acc)[kHalves][kNTiles][4], stream_a &stream,
+__device__ __forceinline__ void multiply_block({{#transposed}}const tri_bsr_gemm_core_b &args, {{/transposed}}float (&acc)[kHalves][kNTiles][4], stream_a &stream,
                                                unsigned from, unsigned to, unsigned b_address,
                                                unsigned b_flip)
 {
@@ -324,11 +393,21 @@ __device__ __forceinline__ void multiply_block(float (&acc)[kHalves][kNTiles][4]
         unsigned a[kHalves][4];
 #pragma unroll
         for (int mt = 0; mt < kHalves; mt++)
+{{^transposed}}
             ldmatrix_x4(a[mt], (a_address ^ kt << 5) + mt * 16 * kBlock * 2);
+{{/transposed}}
+{{#transposed}}
+            ldmatrix_x4_trans(a[mt], (a_address ^ mt << 5) + kt * 16 * kBlock * 2);
+{{/transposed}}
         if (kt == kHalves - 1) {
             __syncwarp(); /* every lane has read the slot */
             if (stream.left > kAhead)
+{{^transposed}}
                 copy_block_a(stream, stream.left, to);
+{{/transposed}}
+{{#transposed}}
+                copy_next_a(args, stream, to);
+{{/transposed}}
             cp_async_commit();
         }
 #pragma unroll
@@ -402,7 +481,13 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, unsigne
     int lane = threadIdx.x % 32, warp = warp_uniform(threadIdx.x / 32), first_slot = warp * kRows;
     unsigned b_lane = ring + lane_offset_b<kBLayout, kBoxStride, 8>(lane, 0);
     constexpr int kChunks = kBlock / 8;
+{{^transposed}}
     unsigned a_warp = smem_u32(ring_a) + warp * kRingABytes, a_from = a_warp + lane_offset_a<kChunks>(lane, 0);
+{{/transposed}}
+{{#transposed}}
+    unsigned a_warp = smem_u32(ring_a) + warp * kRingABytes;
+    unsigned a_from = a_warp + swizzled<kChunks>(lane / 16 * 8 + lane % 8, lane / 8 % 2); /* k, m */
+{{/transposed}}
     unsigned a_to = a_warp + swizzled<kChunks>(lane / kChunks, lane % kChunks);
 
     int slot = 0, round = 0, unit = unit_of(args, 0), coming = unit_of(args, 1);
@@ -411,7 +496,12 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, unsigne
     slot_row work = {-1, 0, 0}; /* of this lane's slot */
     if (is_unit(unit, units)) {
         work = fetch_slot(args, locate(unit, units, units_m).panel, lane);
+{{^transposed}}
         start_streams(streams, work, first_slot, args.values, a_to, lane);
+{{/transposed}}
+{{#transposed}}
+        start_streams(args, streams, work, first_slot, a_to, lane);
+{{/transposed}}
     }
     while (is_unit(unit, units)) {
         tile_position tile = locate(unit, units, units_m);
@@ -447,7 +537,7 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, unsigne
                         b_address = b_slot + s * kBlock / 64 * kBoxStride;
                         b_flip = s * kBlock % 64 / 8;
                     }
-                    multiply_block(acc[r], streams[r], a_from + r * kAhead * kBlockBytes,
+                    multiply_block({{#transposed}}args, {{/transposed}}acc[r], streams[r], a_from + r * kAhead * kBlockBytes,
                                    a_to + r * kAhead * kBlockBytes, b_address, b_flip);
                 }
             }
@@ -476,7 +566,12 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_core_b &args, unsigne
         /* store: A and B of the next tile arrive meanwhile */
         if (is_unit(unit, units)) {
             work = fetch_slot(args, locate(unit, units, units_m).panel, lane);
+{{^transposed}}
             start_streams(streams, work, first_slot, args.values, a_to, lane);
+{{/transposed}}
+{{#transposed}}
+            start_streams(args, streams, work, first_slot, a_to, lane);
+{{/transposed}}
         }
         output_view<out_t> out = make_output_view<out_t>(args);
 #pragma unroll

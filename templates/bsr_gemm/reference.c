@@ -1,6 +1,6 @@
 /* bsr_gemm on the CPU, the yardstick: C = act(alpha * A * B + beta * C + bias), element by element.
  *
- *   A   BSR, blocks kBlockM x kBlockK row-major        any block; f32, f16, bf16, e4m3
+ *   A   BSR, blocks kBlockM x kBlockK row-major        any block; f32, f16, bf16, e4m3; or stored as its transpose
  *   B   k x n, row-major or column-major, any ldb
  *   C   m x n, row-major or column-major, any ldc
  *
@@ -19,6 +19,9 @@
  */
 #include "lib/host_fp8.h"
 #include "bsr_gemm/args.h"
+{{#transposed}}
+#include "bsr_gemm/transposed.h"
+{{/transposed}}
 
 typedef {{in_type}} in_t;   // A and B: float, f16_t, bf16_t, e4m3_t
 typedef {{out_type}} out_t; // C and bias: float, f16_t, bf16_t
@@ -43,12 +46,19 @@ static void sum_strip(float *acc, const tri_bsr_gemm_args *args, int row, int co
     for (int j = 0; j < kStrip; j++)
         acc[j] = part[j] = 0.0f;
     for (int i = args->row_ptr[block_row]; i < args->row_ptr[block_row + 1]; i++) {
+{{^transposed}}
         const in_t *a = values + ((long long)i * kBlockM + inner_row) * kBlockK;
         long long k0 = (long long)args->col_idx[i] * kBlockK;
+{{/transposed}}
+{{#transposed}}
+        tri_transposed_block block = ((const tri_transposed_block *)(const void *)args->col_idx)[i];
+        const in_t *a = values + (long long)block.place * (kBlockM * kBlockK) + inner_row;
+        long long k0 = (long long)block.col * kBlockK;
+{{/transposed}}
         for (int k = 0; k < kBlockK; k++) {
             const in_t *at = b + (kBLayout == 0 ? (k0 + k) * args->ldb + col0 : col0 * args->ldb + k0 + k);
             for (int j = 0; j < cols; j++)
-                sum[j] += to_float(a[k]) * to_float(at[kBLayout == 0 ? j : j * args->ldb]);
+                sum[j] += to_float(a[k{{#transposed}} * kBlockM{{/transposed}}]) * to_float(at[kBLayout == 0 ? j : j * args->ldb]);
         }
         for (int j = 0; kScalePerBlock && j < kStrip; j++) {
             acc[j] += (args->scale_a ? args->scale_a[i] : 1.0f) * part[j];

@@ -1,6 +1,6 @@
 /* bsr_gemm, the yardstick: C = act(alpha * A * B + beta * C + bias) with one thread per element.
  *
- *   A   BSR, blocks kBlockM x kBlockK row-major        any block, any type
+ *   A   BSR, blocks kBlockM x kBlockK row-major        any block, any type; or stored as its transpose
  *   B   k x n, row-major or column-major, any ldb
  *   C   m x n, row-major or column-major, any ldc
  *
@@ -10,6 +10,9 @@
  *   thread (row, col):  for each block of the block row:  for each k:  acc += a * b
  */
 #include "bsr_gemm/args.h"
+{{#transposed}}
+#include "bsr_gemm/transposed.h"
+{{/transposed}}
 #include "lib/store.cuh"
 
 using in_t = {{in_type}};                            // A and B: float, __half, __nv_bfloat16, fp8
@@ -45,12 +48,19 @@ extern "C" __global__ void __launch_bounds__(kThreadsFast * kThreadsSlow)
     int block_row = row / kBlockM, inner_row = row % kBlockM;
     float acc = 0.0f;
     for (int i = args.row_ptr[block_row]; i < args.row_ptr[block_row + 1]; i++) {
+{{^transposed}}
         const in_t *a = values + ((long long)i * kBlockM + inner_row) * kBlockK;
         long long k0 = (long long)args.col_idx[i] * kBlockK;
+{{/transposed}}
+{{#transposed}}
+        tri_transposed_block block = reinterpret_cast<const tri_transposed_block *>(args.col_idx)[i];
+        const in_t *a = values + (long long)block.place * (kBlockM * kBlockK) + inner_row;
+        long long k0 = (long long)block.col * kBlockK;
+{{/transposed}}
         float sum = kScalePerBlock ? 0.0f : acc;
         for (int k = 0; k < kBlockK; k++) {
             long long at = kBLayout == 0 ? (k0 + k) * args.ldb + col : col * args.ldb + k0 + k;
-            sum = fmaf(to_float(a[k]), to_float(b[at]), sum);
+            sum = fmaf(to_float(a[k{{#transposed}} * kBlockM{{/transposed}}]), to_float(b[at]), sum);
         }
         acc = kScalePerBlock ? fmaf(args.scale_a ? args.scale_a[i] : 1.0f, sum, acc) : sum;
     }

@@ -31,12 +31,17 @@
  * not wait for each other. A cluster holds kClusterN tiles
  * side by side in N; each CTA loads its part of the A block and multicasts it to all.
  *
+ * transposed: A is stored as its transpose (transposed.h), 16-bit and kShare 1. Its blocks are fetched as they lie and read
+ * MN-major; which one comes next is read beside the column.
+ *
  * Shared operand layouts (rows as TMA writes them, see lib/wgmma.cuh):
  *   A   [share][block_m][step_k]      K-major
+ *       [block_m / 64][step_k][64]    transposed: MN-major slabs
  *   B   [tile_n / 64][step_k][64]     row-major B: MN-major slabs
  *       [tile_n][step_k]              column-major B: K-major
  * Tensor maps, fastest dimension first:
  *   map_a  {block_k, nnzb * block_m}           box {step_k, block_m / cluster_n}
+ *          {block_m, nnzb * block_k}           box {64, step_k / cluster_n}     transposed
  *   map_b  b_rank 3: {64, k, ceil(n / 64)}     box {64, step_k, tile_n / 64}    row-major B
  *          b_rank 2: {n, k}                    box {64, step_k}                 row-major B
  *          b_rank 2: {k, n}                    box {step_k, min(tile_n, 256)}   column-major B
@@ -49,11 +54,17 @@
 #include <cuda_fp8.h>
 
 #include "bsr_gemm/args.h"
+{{#transposed}}
+#include "bsr_gemm/transposed.h"
+{{/transposed}}
 #include "lib/epilogue.cuh"
 #include "lib/ptx.cuh"
 #include "lib/store.cuh"
 #include "lib/tma.cuh"
 #include "lib/wgmma.cuh"
+{{#transposed}}
+#include "lib/wgmma_major.cuh"
+{{/transposed}}
 
 using in_t = {{in_type}};                   // A and B: __half, __nv_bfloat16, __nv_fp8_e4m3
 using out_t = {{out_type}};                 // C and bias: __half, __nv_bfloat16
@@ -100,6 +111,10 @@ constexpr int kConsumerRegs = kSpareRegs < 240 ? kSpareRegs : 240;
 static_assert(sizeof(out_t) == 2, "a 16-bit result");
 static_assert(kInBytes == 2 || kBLayout == 1, "wgmma reads e4m3 along k only");
 static_assert(kBlockM == 64 || kBlockM == 128, "one or two warpgroups high");
+{{#transposed}}
+static_assert(kInBytes == 2 && kShare == 1 && kPromote == 0, "16-bit, and each row by itself");
+static_assert(kStepK / kClusterN % 8 == 0, "parts of A keep the swizzle");
+{{/transposed}}
 static_assert(kShare == 1 || (kShare == 2 && kBlockM == 64), "a pair is two warpgroups high");
 static_assert(kOrder == 0 || kRaster == 1, "the host's order knows no bands");
 static_assert(!kScalePerBlock || kPromote, "a block with a scale of its own is summed apart");
@@ -204,6 +219,9 @@ struct raster_t {
 /* A block column, and which of the tile's rows have a block there. */
 struct step_t {
     int col, rows;
+{{#transposed}}
+    int place; // of its block
+{{/transposed}}
 };
 
 /* The block rows of a tile, and what leads to their blocks. */
@@ -242,16 +260,26 @@ __device__ __forceinline__ work_t find_rows(const tri_bsr_gemm_args &args, int p
 __device__ __forceinline__ step_t step_at(const tri_bsr_gemm_args &args, int i, int end)
 {
     if (i >= end) return {0, 0};
+{{#transposed}}
+    const tri_transposed_block block = reinterpret_cast<const tri_transposed_block *>(args.col_idx)[i];
+    return {block.col, 1, block.place};
+{{/transposed}}
+{{^transposed}}
     if constexpr (kShare == 1) return {args.col_idx[i], 1};
     const tri_panel_step step = args.steps[i];
     return {step.col, static_cast<int>(step.rows)};
+{{/transposed}}
 }
 
 /* What that lane has. Called in branches, not on a choice of two, which would wait for both. */
 __device__ __forceinline__ step_t from_lane(const step_t &step, int lane)
 {
     return {__shfl_sync(0xffffffffu, step.col, lane),
-            kShare == 1 ? 1 : __shfl_sync(0xffffffffu, step.rows, lane)};
+            kShare == 1 ? 1 : __shfl_sync(0xffffffffu, step.rows, lane)
+{{#transposed}}
+            , __shfl_sync(0xffffffffu, step.place, lane)
+{{/transposed}}
+            };
 }
 
 __device__ __forceinline__ void load_stage(const tri_bsr_gemm_args &args, int slot,
@@ -265,6 +293,19 @@ __device__ __forceinline__ void load_stage(const tri_bsr_gemm_args &args, int sl
     for (int r = 0; r < kShare; ++r) {
         unsigned char *to = stage_a(slot) + r * kBlockBytes;
         if (kShare > 1 && !(rows >> r & 1)) continue;
+{{#transposed}}
+        constexpr int kPart = kStepK / kClusterN; // k that this CTA brings to all
+        to += rank * kPart * 128;
+#pragma unroll
+        for (int m = 0; m < kBlockM; m += 64, to += kStepK * 128) {
+            const int line = block[r] * kBlockK + k_in_block + rank * kPart;
+            if constexpr (kClusterN == 1)
+                tma_load_2d(to, &args.map_a, full, m, line);
+            else
+                tma_load_2d_multicast(to, &args.map_a, full, m, line, (1 << kClusterN) - 1);
+        }
+{{/transposed}}
+{{^transposed}}
         if constexpr (kClusterN == 1) {
             tma_load_2d(to, &args.map_a, full, k_in_block, block[r] * kBlockM);
         } else {
@@ -272,6 +313,7 @@ __device__ __forceinline__ void load_stage(const tri_bsr_gemm_args &args, int sl
             tma_load_2d_multicast(to + rank * kPart * kKWidth, &args.map_a, full, k_in_block,
                                   block[r] * kBlockM + rank * kPart, (1 << kClusterN) - 1);
         }
+{{/transposed}}
     }
 #pragma unroll
     for (int n = 0; n < kTileN; n += kBBox) {
@@ -335,7 +377,13 @@ __device__ __forceinline__ void produce(const tri_bsr_gemm_args &args)
                                     : step_at(args, work1.begin + lane, work1.end);
             const int count = min(32, work.end - first);
             for (int i = 0; i < count; ++i) {
+{{^transposed}}
                 const step_t step = first == work.begin && i < kEarly ? from_lane(work.early, i) : from_lane(steps, i);
+{{/transposed}}
+{{#transposed}}
+                const step_t step = from_lane(steps, i);
+                work.block[0] = step.place;
+{{/transposed}}
                 const int k0 = step.col * kBlockK, rows = step.rows;
                 for (int k = 0; k < kBlockK; k += kStepK) {
                     mbarrier_wait(&sync().empty[ring.slot], ring.parity ^ 1);
@@ -379,8 +427,15 @@ __device__ __forceinline__ void multiply_stage(float (&sum)[kWgN / 2], int slot,
                                                int wg_n, bool keep)
 {
     constexpr int kBK16 = kBLayout == 0 ? 2048 : 32; // bytes from one k16 (k32) of B to the next
+{{^transposed}}
     const unsigned long long a =
         wgmma_desc<kKWidth>(stage_a(slot) + wg_m * 64 * kKWidth, 0, 8 * kKWidth);
+{{/transposed}}
+{{#transposed}}
+    constexpr int kAK16 = 2048; // bytes from one k16 of A to the next
+    const unsigned long long a =
+        wgmma_desc<128>(stage_a(slot) + wg_m * kStepK * 128, kStepK * 128, 1024);
+{{/transposed}}
     const unsigned long long b =
         kBLayout == 0
             ? wgmma_desc<128>(stage_b(slot) + wg_n * kWgN / 64 * kBSlabBytes, kBSlabBytes, 1024)
@@ -388,8 +443,14 @@ __device__ __forceinline__ void multiply_stage(float (&sum)[kWgN / 2], int slot,
 #pragma unroll
     for (int i = 0; i < depth * kInBytes / 32; ++i) {
         const int k = k0 * kInBytes / 32 + i;
+{{^transposed}}
         wgmma<in_t, kWgN, kBLayout == 0>::mma(sum, wgmma_desc_advance(a, k * 32),
                                               wgmma_desc_advance(b, k * kBK16), keep || i > 0);
+{{/transposed}}
+{{#transposed}}
+        wgmma_major<in_t, kWgN, 1, kBLayout == 0>::mma(sum, wgmma_desc_advance(a, k * kAK16),
+                                                       wgmma_desc_advance(b, k * kBK16));
+{{/transposed}}
     }
 }
 

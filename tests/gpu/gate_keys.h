@@ -26,8 +26,8 @@ typedef struct gate_stand {
     tri_space *space;
     tri_problem problem;
     tri_pattern pattern; /* where the problem has one */
-    /* draws it: the same every time */
-    triage_status (*pattern_of)(tri_pattern *out, const tri_problem *problem);
+    /* draws it, the same every time; the problem gets its number of blocks */
+    triage_status (*pattern_of)(tri_pattern *out, tri_problem *problem);
 } gate_stand;
 
 extern struct gate_tally { size_t problems, right, wrong, without; } gate_counts;

@@ -250,7 +250,7 @@ static void run_by_hand(gate_stand *s, const gate_options *o, const char *key, c
 
 /* ---- all ---- */
 
-static triage_status random_mask(tri_pattern *out, const tri_problem *problem) {
+static triage_status random_mask(tri_pattern *out, tri_problem *problem) {
     return tri_attention_mask_random(out, tri_attention(problem), 0.5, 3);
 }
 

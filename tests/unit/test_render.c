@@ -104,6 +104,12 @@ static void names_file_and_line_of_a_fault(void **state) {
         {"{{{tile_n}}}{{in_type}}", "templates/t.cu:1: '{{'"},
         {"{{tile_n\n}}{{in_type}}", "templates/t.cu:1: '{{'"},
         {"{{", "templates/t.cu:1: '{{'"},
+        {"{{tile_n}}{{in_type}}\n{{#a}}\n{{/b}}", "templates/t.cu:3: {{/b}} where another section is open"},
+        {"{{tile_n}}{{in_type}}\n{{#a}}{{^b}}", "templates/t.cu:2: {{^b}} where another section is open"},
+        {"{{tile_n}}{{in_type}}\n{{/a}}", "templates/t.cu:2: {{/a}} where no section is open"},
+        {"{{tile_n}}{{in_type}}\n{{#a}}", "templates/t.cu:2: the section {{a}} has no end"},
+        {"{{tile_n}}{{in_type}}{{# a}}", "templates/t.cu:1: '{{'"},
+        {"{{#tile_n}}{{tile_k}}{{/tile_n}}{{in_type}}", "no parameter for the placeholder {{tile_k}}"},
     };
     tri_candidate candidate = candidate_of(two_params, 2);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -144,6 +150,25 @@ static void replaces_once_only(void **state) {
     assert_int_equal(tri_render(&source, &candidate, folder), TRIAGE_OK);
     assert_string_equal(source.text, "{{b}} x");
     tri_source_free(&source);
+}
+
+/* A section is kept where its parameter is there and not 0; the parameter counts as met then, and in what is left out. */
+static void keeps_and_leaves_out_sections(void **state) {
+    (void)state;
+    static const struct {
+        const char *value, *text; /* NULL: there is no such parameter */
+    } cases[] = {{"1", "a1x8 c"}, {"yes", "a1xyes c"}, {"0", "a1 b c"}, {NULL, "a1 b c"}};
+    put("templates/t.cu", "a{{n}}{{#turned}}x{{wide}}{{/turned}}{{^turned}} b{{/turned}} c");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tri_param params[] = {{(char *)"n", (char *)"1"},
+                              {(char *)"wide", (char *)(i == 1 ? "yes" : "8")},
+                              {(char *)"turned", (char *)cases[i].value}};
+        tri_candidate candidate = candidate_of(params, cases[i].value ? 3 : 2);
+        tri_source source;
+        assert_int_equal(tri_render(&source, &candidate, folder), TRIAGE_OK);
+        assert_string_equal(source.text, cases[i].text);
+        tri_source_free(&source);
+    }
 }
 
 /* ---- includes ---- */
@@ -395,6 +420,7 @@ static void renders_every_candidate_that_ships(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replaces_every_placeholder),
+        cmocka_unit_test(keeps_and_leaves_out_sections),
         cmocka_unit_test(names_file_and_line_of_a_fault),
         cmocka_unit_test(refuses_a_parameter_given_twice),
         cmocka_unit_test(refuses_a_missing_template),

@@ -18,6 +18,7 @@ return triage.space {
       require "bsr_gemm.wmma",
       require "bsr_gemm.skinny",
       require "bsr_gemm.split",
+      require "bsr_gemm.plain",
       host.host,
       host.host_fp8,
    },

@@ -22,6 +22,10 @@ static const struct argp_option own_options[] =
      {"scale", 0, "tensor|block", 0,
       "With e4m3: A has one scale (default), or one for each stored block; B has one", 2},
      {"layout", 0, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 2},
+     {"transposed", 0, "yes|no", OPTION_ARG_OPTIONAL,
+      "The product C (K x N) = A^T B (M x N) with the blocks of A as they are: with --layout col the "
+      "gradient of X (default no)",
+      2},
      {"bias", 0, "yes|no", OPTION_ARG_OPTIONAL, "Add a number for each row of C (default no)", 2},
      {"activation", 0, "none|relu|gelu|silu", 0, "Of what is stored in C (default none)", 2},
      {0}};
@@ -198,6 +202,28 @@ done:
 
 /* ---- the problem -------------------------------------------------------------------------------------- */
 
+/* The options are of the stored matrix, the problem's sizes of what multiplies B. */
+static triage_status transpose(tri_cli_problem *out, const char *text) {
+    tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
+    const tri_bsr_problem stored = *problem;
+    tri_pattern turned;
+    if (!text || strcmp(text, "no") == 0)
+        return TRIAGE_OK;
+    if (strcmp(text, "yes") != 0)
+        return tri_cli_usage("--transposed %.32s is not one of yes, no", text);
+    if (problem->in_type == TRIAGE_E4M3)
+        return tri_cli_usage("--transposed goes with f32, f16 and bf16: e4m3 has no gradients");
+    triage_status status = tri_pattern_transpose(&turned, &out->pattern);
+    if (status != TRIAGE_OK)
+        return status;
+    tri_pattern_free(&out->pattern);
+    out->pattern = turned;
+    problem->a_transposed = true;
+    problem->m = stored.k, problem->k = stored.m;
+    problem->block_m = stored.block_k, problem->block_k = stored.block_m;
+    return TRIAGE_OK;
+}
+
 static triage_status make(tri_cli_problem *out, const tri_cli_problem_options *options) {
     tri_bsr_problem *problem = tri_bsr_edit(&out->problem);
     triage_status status = TRIAGE_OK;
@@ -210,6 +236,7 @@ static triage_status make(tri_cli_problem *out, const tri_cli_problem_options *o
         TRI_TRY(read_pattern(out, options));
     else
         TRI_TRY(make_random(out, options));
+    TRI_TRY(transpose(out, tri_cli_given(options, "transposed")));
     problem->ldb = tri_bsr_packed_ldb(problem);
     problem->ldc = tri_bsr_packed_ldc(problem);
     problem->nnzb = out->pattern.nnzb;
@@ -229,9 +256,9 @@ static void json(json_t *object, const tri_problem *problem) {
 
 /* One that another operation has, in a file of both, must not be passed over. */
 static triage_status check_members(json_t *texts) {
-    static const char *const known[] = {"op",      "m",        "n",     "k",         "shape",
-                                        "pattern", "sparsity", "block", "dtype",     "out_dtype",
-                                        "layout",  "seed",     "bias",  "activation"};
+    static const char *const known[] = {"op",      "m",        "n",     "k",          "shape",
+                                        "pattern", "sparsity", "block", "dtype",      "out_dtype",
+                                        "layout",  "seed",     "bias",  "activation", "transposed"};
     const char *member;
     json_t *value;
     json_object_foreach(texts, member, value) {
@@ -266,10 +293,17 @@ static triage_status shape_of_job(json_t *texts) {
 static triage_status from_job(tri_cli_problem_options *out, json_t *texts) {
     static const struct {
         const char *member, *option;
-    } members[] = {
-        {"sparsity", "sparsity"}, {"block", "block"}, {"dtype", "dtype"}, {"out_dtype", "out-dtype"},
-        {"layout", "layout"},     {"shape", "shape"}, {"bias", "bias"},   {"activation", "activation"},
-        {"pattern", "pattern"},   {"n", "n"}};
+    } members[] = {{"sparsity", "sparsity"},
+                   {"block", "block"},
+                   {"dtype", "dtype"},
+                   {"out_dtype", "out-dtype"},
+                   {"layout", "layout"},
+                   {"shape", "shape"},
+                   {"bias", "bias"},
+                   {"activation", "activation"},
+                   {"pattern", "pattern"},
+                   {"n", "n"},
+                   {"transposed", "transposed"}};
     triage_status status = TRIAGE_OK;
     TRI_TRY(check_members(texts));
     TRI_TRY(shape_of_job(texts));
@@ -332,6 +366,8 @@ static triage_status describe(tri_text *out, const tri_problem *of) {
     TRI_TRY(tri_text_format(out, "; %s in, %s out, B %s-major, C %s-major", tri_dtype_name(p->in_type),
                             tri_dtype_name(p->out_type), tri_layout_name(p->b_layout),
                             tri_layout_name(p->c_layout)));
+    if (p->a_transposed)
+        TRI_TRY(tri_text_format(out, "; A is stored as its transpose"));
     if (p->scale_per_block)
         TRI_TRY(tri_text_format(out, "; a scale for each block"));
     if (p->bias || p->activation != TRIAGE_ACT_NONE)

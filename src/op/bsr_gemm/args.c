@@ -11,10 +11,12 @@ static const void *pointer(tri_address address) {
 static triage_status make_maps(tri_bsr_gemm_args *out, tri_device *device, const tri_launch *launch,
                                const tri_bsr_problem *p, const tri_bsr_buffers *buffers) {
     triage_status status = TRIAGE_OK;
+    const int64_t width = p->a_transposed ? p->block_m : p->block_k,
+                  height = p->a_transposed ? p->block_k : p->block_m; /* of a stored block */
     bool b_row = p->b_layout == TRIAGE_ROW_MAJOR, c_row = p->c_layout == TRIAGE_ROW_MAJOR;
     if (p->nnzb > 0)
         TRI_TRY(tri_tensor_map_make(&out->map_a, device, &launch->maps[TRI_BSR_MAP_A], p->in_type,
-                                    buffers->values, p->block_k, p->nnzb * p->block_m, p->block_k));
+                                    buffers->values, width, p->nnzb * height, width));
     TRI_TRY(tri_tensor_map_make(&out->map_b, device, &launch->maps[TRI_BSR_MAP_B], p->in_type, buffers->b,
                                 b_row ? p->n : p->k, b_row ? p->k : p->n, p->ldb));
     TRI_TRY(tri_tensor_map_make(&out->map_c, device, &launch->maps[TRI_BSR_MAP_C], p->out_type, buffers->c,
@@ -30,7 +32,7 @@ triage_status tri_bsr_args_make(struct tri_bsr_gemm_args *out, tri_device *devic
     memset(out, 0, sizeof *out);
     out->values = pointer(buffers->values);
     out->row_ptr = pointer(buffers->row_ptr);
-    out->col_idx = pointer(buffers->col_idx);
+    out->col_idx = pointer(problem->a_transposed ? buffers->blocks : buffers->col_idx);
     out->rows = pointer(buffers->schedule.rows);
     out->panels = pointer(buffers->schedule.panels);
     out->steps = pointer(buffers->schedule.steps);
@@ -65,7 +67,8 @@ triage_status tri_bsr_arguments(void *out, const tri_binding *binding) {
                                .bias = inputs[TRI_BSR_BIAS].address,
                                .scale_a = inputs[TRI_BSR_SCALE_A].address,
                                .scale_b = inputs[TRI_BSR_SCALE_B].address,
-                               .workspace = binding->workspace};
+                               .workspace = binding->workspace,
+                               .blocks = inputs[TRI_BSR_BLOCKS].address};
     float alpha, beta;
     if (schedule)
         buffers.schedule = *schedule;

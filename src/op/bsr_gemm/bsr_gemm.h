@@ -6,6 +6,7 @@
 
 #include "base/dtype.h"
 #include "bsr_gemm/args.h"
+#include "bsr_gemm/transposed.h"
 #include "check/fill.h"
 #include "op/bsr_gemm/schedule/schedule.h"
 #include "op/op.h"
@@ -17,6 +18,7 @@ extern const tri_operation tri_op_bsr_gemm;
 typedef struct TRI_IN_PLACE tri_bsr_problem {
     triage_dtype in_type;  /* of A and B */
     triage_dtype out_type; /* of C and bias */
+    bool a_transposed;     /* A's blocks are stored as those of its transpose; all else here is of A itself */
     bool scale_per_block;  /* e4m3: each stored block of A has a scale, else A has one; false for others */
     triage_layout b_layout, c_layout;
     triage_activation activation;
@@ -50,7 +52,8 @@ triage_status tri_bsr_check_identity(const tri_problem *problem);
 
 /* The identity, e.g.
  * "bsr_gemm f16 f16 row row none nobias m=8192 n=8192 k=8192 block=64x64 density=1000 imbalance=10 overlap=1".
- * The first type is "e4m3-block" where A has a scale for each block: other kernels, hence another problem. */
+ * The first type is "e4m3-block" where A has a scale for each block: other kernels, hence another problem. Before m=, and only
+ * there, stands "transposed" where A is. */
 triage_status tri_bsr_key(char **out, const tri_problem *problem);
 /* What the key does not hold is filled in: ldb and ldc packed, nnzb what the density stands for. */
 triage_status tri_bsr_parse(tri_problem *out, const char *key);
@@ -117,7 +120,8 @@ enum {
     TRI_BSR_C_IN, /* what C holds before the second case */
     TRI_BSR_BIAS,
     TRI_BSR_SCALE_A,
-    TRI_BSR_SCALE_B
+    TRI_BSR_SCALE_B,
+    TRI_BSR_BLOCKS /* tri_transposed_block[nnzb] of a transposed A */
 };
 
 /* The table's, in inputs.c. */
@@ -133,12 +137,16 @@ size_t tri_bsr_telling_rows(int64_t out[TRI_TELLING_ROWS], const tri_problem *pr
                             const tri_pattern *pattern, tri_random *random);
 double tri_bsr_host_bytes(const tri_problem *problem);
 
+/* Where a transposed A has its blocks: [nnzb], freed by the caller. pattern: A's own. */
+triage_status tri_bsr_transposed_blocks(tri_transposed_block **out, const tri_pattern *pattern);
+
 /* Everything host-side about one run of a problem. Borrowed pointers. c_in may be NULL when beta == 0. */
 typedef struct tri_bsr_operands {
     const tri_problem *problem;
     const tri_pattern *pattern;
     const void *values, *b, *c_in, *bias; /* in_type, in_type, out_type, out_type */
     const float *scale_a, *scale_b; /* e4m3: [1], or [nnzb] if problem->scale_per_block, and [1]; NULL: 1 */
+    const tri_transposed_block *blocks; /* of a transposed A */
     double alpha, beta;
 } tri_bsr_operands;
 /* Row `row` of C (n values) in float64. */
@@ -158,6 +166,7 @@ void tri_device_schedule_release(tri_device *device, tri_device_schedule *placed
 
 typedef struct tri_bsr_buffers { /* addresses on the device; 0 for absent optional ones */
     tri_address values, row_ptr, col_idx, b, c, bias, scale_a, scale_b, workspace;
+    tri_address blocks; /* of a transposed A, in the place of col_idx */
     tri_device_schedule schedule;
 } tri_bsr_buffers;
 /* Fills args (tensor maps included) for one launch. The only place that knows the argument block's fields. */

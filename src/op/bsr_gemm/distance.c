@@ -4,7 +4,7 @@
 #include <math.h>
 
 static bool can_serve(const tri_bsr_problem *a, const tri_bsr_problem *b) {
-    return a->in_type == b->in_type && a->out_type == b->out_type &&
+    return a->in_type == b->in_type && a->out_type == b->out_type && a->a_transposed == b->a_transposed &&
            a->scale_per_block == b->scale_per_block && a->block_m == b->block_m && a->block_k == b->block_k;
 }
 

@@ -36,6 +36,28 @@ done:
     return status;
 }
 
+/* A's pattern row by row meets the blocks of each of its columns in the order in which they are stored. */
+triage_status tri_bsr_transposed_blocks(tri_transposed_block **out, const tri_pattern *pattern) {
+    triage_status status = TRIAGE_OK;
+    tri_pattern stored = {0};
+    TRI_TRY(tri_pattern_transpose(&stored, pattern));
+    TRI_TRY(tri_calloc(out, pattern->nnzb > 0 ? (size_t)pattern->nnzb : 1, sizeof **out));
+    for (int64_t i = 0; i < pattern->nnzb; i++)
+        (*out)[i] = (tri_transposed_block){pattern->col_idx[i], stored.row_ptr[pattern->col_idx[i]]++};
+done:
+    tri_pattern_free(&stored);
+    return status;
+}
+
+static triage_status add_blocks(tri_inputs *out, const tri_pattern *pattern) {
+    tri_transposed_block *blocks = NULL;
+    triage_status status = tri_bsr_transposed_blocks(&blocks, pattern);
+    if (status == TRIAGE_OK)
+        out->at[TRI_BSR_BLOCKS] =
+            (tri_input){.data = blocks, .bytes = (size_t)pattern->nnzb * sizeof *blocks};
+    return status;
+}
+
 static tri_input borrowed(void *data, size_t bytes) {
     return (tri_input){.data = data, .bytes = bytes, .borrowed = true};
 }
@@ -58,6 +80,8 @@ triage_status tri_bsr_draw(tri_inputs *out, const tri_problem *of, const tri_pat
         TRI_TRY(draw_scales(out, of, &random));
     out->at[TRI_BSR_ROW_PTR] =
         borrowed(pattern->row_ptr, ((size_t)pattern->block_rows + 1) * sizeof *pattern->row_ptr);
+    if (problem->a_transposed)
+        TRI_TRY(add_blocks(out, pattern));
     out->at[TRI_BSR_COL_IDX] = borrowed(pattern->col_idx, (size_t)pattern->nnzb * sizeof *pattern->col_idx);
 done:
     return status;

@@ -8,6 +8,7 @@
 #define KEY_LIMIT 512
 
 #define E4M3_BLOCK "e4m3-block" /* in_type's word where each block of A has a scale */
+#define TRANSPOSED "transposed"
 
 triage_status tri_bsr_key(char **out, const tri_problem *of) {
     const tri_bsr_problem *problem = tri_bsr(of);
@@ -16,13 +17,14 @@ triage_status tri_bsr_key(char **out, const tri_problem *of) {
     if (status != TRIAGE_OK)
         return status;
     return tri_format(out,
-                      "bsr_gemm %s %s %s %s %s %s m=%" PRId64 " n=%" PRId64 " k=%" PRId64 " block=%" PRId32
+                      "bsr_gemm %s %s %s %s %s %s%s m=%" PRId64 " n=%" PRId64 " k=%" PRId64 " block=%" PRId32
                       "x%" PRId32 " density=%" PRId32 " imbalance=%" PRId32 " overlap=%" PRId32,
                       problem->scale_per_block ? E4M3_BLOCK : tri_dtype_name(problem->in_type),
                       tri_dtype_name(problem->out_type), tri_layout_name(problem->b_layout),
                       tri_layout_name(problem->c_layout), tri_activation_name(problem->activation),
-                      problem->bias ? "bias" : "nobias", problem->m, problem->n, problem->k, problem->block_m,
-                      problem->block_k, problem->fingerprint.density_e4, problem->fingerprint.imbalance_e1,
+                      problem->bias ? "bias" : "nobias", problem->a_transposed ? " " TRANSPOSED : "",
+                      problem->m, problem->n, problem->k, problem->block_m, problem->block_k,
+                      problem->fingerprint.density_e4, problem->fingerprint.imbalance_e1,
                       problem->fingerprint.overlap_e1);
 }
 
@@ -72,6 +74,9 @@ static triage_status parse_words(tri_bsr_problem *problem, char **rest) {
     TRI_TRY(parse_activation(&problem->activation, next_word(rest, ' ')));
     problem->bias = strncmp(*rest, "bias", 4) == 0;
     TRI_TRY(expect(next_word(rest, ' '), problem->bias ? "bias" : "nobias"));
+    problem->a_transposed = strncmp(*rest, TRANSPOSED " ", sizeof TRANSPOSED) == 0;
+    if (problem->a_transposed)
+        next_word(rest, ' ');
 done:
     return status;
 }

@@ -50,6 +50,7 @@ static void fields(const tri_problem *of, tri_property_fn fn, void *user) {
     tri_property_text(fn, user, "c_layout", tri_layout_name(problem->c_layout));
     tri_property_text(fn, user, "activation", tri_activation_name(problem->activation));
     tri_property_flag(fn, user, "bias", problem->bias);
+    tri_property_flag(fn, user, "transposed", problem->a_transposed);
 }
 
 /* The key has the density to two digits, and a constraint may ask for the number of blocks: the fewest and the most that

@@ -11,6 +11,8 @@ static triage_status check_types(const tri_bsr_problem *problem) {
     TRI_TRY(tri_check_range("b_layout", (int64_t)problem->b_layout, TRIAGE_ROW_MAJOR, TRIAGE_COL_MAJOR));
     TRI_TRY(tri_check_range("c_layout", (int64_t)problem->c_layout, TRIAGE_ROW_MAJOR, TRIAGE_COL_MAJOR));
     TRI_TRY(tri_check_range("activation", (int64_t)problem->activation, TRIAGE_ACT_NONE, TRIAGE_ACT_SILU));
+    TRI_TRY(tri_check_range("a_transposed of such a type", problem->a_transposed, 0,
+                            problem->in_type != TRIAGE_E4M3));
     TRI_TRY(tri_check_range("scale_per_block", problem->scale_per_block, 0, problem->in_type == TRIAGE_E4M3));
 done:
     return status;

@@ -5,7 +5,8 @@
 
 #include <math.h>
 
-#define CHUNK 1024            /* columns at a time: out's part stays in the first-level cache */
+#define CHUNK 1024 /* columns at a time: out's part stays in the first-level cache */
+#define BLOCK_MAX 1024
 #define PARALLEL_WORK 1 << 16 /* products; less is not worth waking threads for */
 
 /* For each type: out[j] += a * b[j], and the dot product of a block row with a piece of B's column. */
@@ -15,11 +16,11 @@
         for (int j = 0; j < count; j++)                                                                      \
             out[j] += a * (double)tri_float_of_##suffix(b[j]);                                               \
     }                                                                                                        \
-    static double dot_##suffix(const void *values, size_t a_at, const void *from, size_t b_at, int count) {  \
-        const type *a = (const type *)values + a_at, *b = (const type *)from + b_at;                         \
+    static double dot_##suffix(const double *a, const void *from, size_t b_at, int count) {                  \
+        const type *b = (const type *)from + b_at;                                                           \
         double sum = 0;                                                                                      \
         _Pragma("omp simd reduction(+ : sum)") for (int k = 0; k < count; k++) sum +=                        \
-            (double)tri_float_of_##suffix(a[k]) * (double)tri_float_of_##suffix(b[k]);                       \
+            a[k] * (double)tri_float_of_##suffix(b[k]);                                                      \
         return sum;                                                                                          \
     }
 
@@ -29,7 +30,7 @@ DEFINE_LOOPS(bf16, uint16_t)
 DEFINE_LOOPS(e4m3, uint8_t)
 
 typedef void (*axpy_fn)(double *restrict, double, const void *, size_t, int);
-typedef double (*dot_fn)(const void *, size_t, const void *, size_t, int);
+typedef double (*dot_fn)(const double *, const void *, size_t, int);
 static const axpy_fn axpy_of[] = {axpy_f32, axpy_f16, axpy_bf16, axpy_e4m3};
 static const dot_fn dot_of[] = {dot_f32, dot_f16, dot_bf16, dot_e4m3};
 
@@ -40,10 +41,14 @@ static double block_scale(const tri_bsr_operands *operands, int32_t block) {
     return b * operands->scale_a[tri_bsr(operands->problem)->scale_per_block ? block : 0];
 }
 
-/* Where the block's part of the row begins in values. */
-static size_t block_at(const tri_bsr_problem *problem, int32_t block, int64_t row) {
-    int64_t line = (int64_t)block * problem->block_m + row % problem->block_m;
-    return (size_t)(line * problem->block_k);
+/* The block's part of the row as float64: of a transposed A it is a column of the stored block. */
+static void row_of_block(double *out, const tri_bsr_operands *operands, int32_t block, int64_t row) {
+    const tri_bsr_problem *p = tri_bsr(operands->problem);
+    const int64_t inner = row % p->block_m, place = p->a_transposed ? operands->blocks[block].place : block;
+    const int64_t first = place * p->block_m * p->block_k + (p->a_transposed ? inner : inner * p->block_k),
+                  step = p->a_transposed ? p->block_m : 1;
+    for (int64_t k = 0; k < p->block_k; k++)
+        out[k] = (double)tri_to_float(operands->values, p->in_type, (size_t)(first + k * step));
 }
 
 static void sum_row_major(double *out, const tri_bsr_operands *operands, int64_t row, int64_t col,
@@ -52,14 +57,13 @@ static void sum_row_major(double *out, const tri_bsr_operands *operands, int64_t
     const tri_pattern *pattern = operands->pattern;
     int64_t block_row = row / problem->block_m;
     for (int32_t i = pattern->row_ptr[block_row]; i < pattern->row_ptr[block_row + 1]; i++) {
-        size_t at = block_at(problem, i, row);
+        double a[BLOCK_MAX];
+        row_of_block(a, operands, i, row);
         size_t k0 = (size_t)pattern->col_idx[i] * (size_t)problem->block_k;
         double scale = block_scale(operands, i);
-        for (size_t k = 0; k < (size_t)problem->block_k; k++) {
-            double a = scale * (double)tri_to_float(operands->values, problem->in_type, at + k);
-            axpy_of[problem->in_type](out, a, operands->b, (k0 + k) * (size_t)problem->ldb + (size_t)col,
-                                      count);
-        }
+        for (size_t k = 0; k < (size_t)problem->block_k; k++)
+            axpy_of[problem->in_type](out, scale * a[k], operands->b,
+                                      (k0 + k) * (size_t)problem->ldb + (size_t)col, count);
     }
 }
 
@@ -69,11 +73,12 @@ static void sum_col_major(double *out, const tri_bsr_operands *operands, int64_t
     const tri_pattern *pattern = operands->pattern;
     int64_t block_row = row / problem->block_m;
     for (int32_t i = pattern->row_ptr[block_row]; i < pattern->row_ptr[block_row + 1]; i++) {
-        size_t at = block_at(problem, i, row);
+        double a[BLOCK_MAX];
+        row_of_block(a, operands, i, row);
         size_t k0 = (size_t)pattern->col_idx[i] * (size_t)problem->block_k;
         double scale = block_scale(operands, i);
         for (int j = 0; j < count; j++)
-            out[j] += scale * dot_of[problem->in_type](operands->values, at, operands->b,
+            out[j] += scale * dot_of[problem->in_type](a, operands->b,
                                                        (size_t)(col + j) * (size_t)problem->ldb + k0,
                                                        problem->block_k);
     }
@@ -136,6 +141,7 @@ void tri_bsr_reference_row(double *const out[TRI_VIEWS_MAX], const tri_operands 
                                   .bias = inputs[TRI_BSR_BIAS].data,
                                   .scale_a = inputs[TRI_BSR_SCALE_A].data,
                                   .scale_b = inputs[TRI_BSR_SCALE_B].data,
+                                  .blocks = inputs[TRI_BSR_BLOCKS].data,
                                   .alpha = alpha,
                                   .beta = beta};
     tri_reference_row(out[0], &own, row);

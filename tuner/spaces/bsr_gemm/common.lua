@@ -20,8 +20,14 @@ local function shared(p, types, more)
    for _, param in ipairs(more) do
       table.insert(list, param)
    end
+   if p.transposed then -- a parameter only there: a kernel's text without it is as it was before there was one
+      table.insert(list, { "transposed", 1 })
+   end
    return list
 end
+
+-- A constraint of the kernels that do not read blocks transposed.
+local as_stored = { "A as it is stored, not transposed", function(p) return not p.transposed end }
 
 -- e4m3: has scale_a one number (0) or one for each block (1)?
 local function scale_per_block(p)
@@ -83,6 +89,7 @@ return {
    layout = layout,
    act = act,
    shared = shared,
+   as_stored = as_stored,
    scale_per_block = scale_per_block,
    ceil_div = ceil_div,
    is_half = is_half,

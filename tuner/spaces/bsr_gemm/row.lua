@@ -47,6 +47,7 @@ local row = triage.kernel {
       { "ctas_per_sm", { 1, 2, 4 } },
    },
    constraints = {
+      common.as_stored,
       { "f16 or bf16 inputs", is_half },
       { "blocks of 16 or 32 rows and 16, 32 or a multiple of 64 columns", function(p)
          return (p.block_m == 16 or p.block_m == 32) and (p.block_k == 16 or p.block_k == 32 or p.block_k % 64 == 0)

@@ -82,6 +82,7 @@ local skinny = triage.kernel {
       { "stages_b", { 1, 2, 3, 4 } },       -- ... and of B
    },
    constraints = {
+      common.as_stored,
       { "f16 or bf16 inputs", function(p) return is_half(p) end },
       { "blocks are multiples of 16", function(p) return p.block_m % 16 == 0 and p.block_k % 16 == 0 end },
       { "at most 64 columns", function(p) return p.n <= 64 end },

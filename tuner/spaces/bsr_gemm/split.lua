@@ -53,6 +53,7 @@ return triage.kernel {
       { "ctas_per_sm", { 1, 2, 3 } },
    },
    constraints = {
+      common.as_stored,
       { "f16 or bf16 inputs", is_half },
       { "blocks are multiples of 64", function(p) return p.block_m % 64 == 0 and p.block_k % 64 == 0 end },
       { "rows of B are multiples of 16 bytes", tma_reads_b },

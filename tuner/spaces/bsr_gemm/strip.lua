@@ -65,6 +65,7 @@ local strip = triage.kernel {
       { "order", { 0, 1 } },                  -- of the CTAs: rows first, columns first
    },
    constraints = {
+      common.as_stored,
       { "f16 or bf16 inputs", is_half },
       { "a grid has at most 65535 tiles in its second dimension", function(p, c)
          return (c.order == 0 and ceil_div(p.n, c.tile_n) or p.m // c.tile_m) <= 65535

@@ -52,6 +52,14 @@ local function wgmma_map_b(p, c)
    return map_of_slabs(slab_rank(p), c.step_k, c.tile_n)
 end
 
+-- A stage's part of a block as it is stored; each CTA of a cluster brings some of it.
+local function wgmma_map_a(p, c)
+   if p.transposed then
+      return { rank = 2, box = { 64, c.step_k // c.cluster_n }, swizzle = 128, l2_promotion = 256 }
+   end
+   return { rank = 2, box = { c.step_k, p.block_m // c.cluster_n }, swizzle = c.step_k * p.in_size, l2_promotion = 256 }
+end
+
 local wgmma = triage.kernel {
    name = "wgmma",
    template = "templates/bsr_gemm/wgmma.cu",
@@ -83,7 +91,7 @@ local wgmma = triage.kernel {
          return bytes == 64 or bytes == 128
       end },
       { "only two rows of 64 share B", function(p, c)
-         return c.share == 1 or (p.block_m == 64 and is_half(p) and p.block_rows > 1)
+         return c.share == 1 or (p.block_m == 64 and is_half(p) and p.block_rows > 1 and not p.transposed)
       end },
       { "parts are summed apart only for e4m3, and there where each block has a scale", function(p, c)
          return is_half(p) and c.promote == 0 or p.in_type == "e4m3" and (c.promote > 0 or p.scale ~= "block")
@@ -189,8 +197,7 @@ local wgmma = triage.kernel {
          block = { 128 * (wgmma_consumers(p, c) + 1) },
          cluster = { c.cluster_n },
          smem_bytes = wgmma_smem(p, c, c.stages),
-         map_a = { rank = 2, box = { c.step_k, p.block_m // c.cluster_n }, swizzle = c.step_k * p.in_size,
-                   l2_promotion = 256 },
+         map_a = wgmma_map_a(p, c),
          map_b = wgmma_map_b(p, c),
          map_c = { rank = 2, box = { 64, 64 }, swizzle = 128 },
          panel_rows = (c.share > 1 or c.order == 1) and c.share or 0,

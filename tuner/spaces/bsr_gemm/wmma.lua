@@ -55,6 +55,7 @@ local wmma = triage.kernel {
       { "warps_n", { 1, 2, 4, 8 } },     -- warps along tile_n
    },
    constraints = {
+      common.as_stored,
       { "f16 or bf16 inputs, or column-major e4m3 with even rows where the chip has it", function(p, c, d)
          return is_half(p) or (p.in_type == "e4m3" and p.b_layout == "col" and p.ldb % 2 == 0 and d.cc >= 89)
       end },
