@@ -194,6 +194,15 @@ TRIAGE_API void triage_bsr_matrix_free(triage_bsr_matrix *matrix);
  * TRIAGE_E_INVALID, _DEVICE. */
 TRIAGE_API triage_status triage_bsr_matrix_set_values(triage_bsr_matrix *matrix, const void *values);
 
+/* The transpose of a matrix, cols x rows, of the same stored blocks: no second copy of the values, and what is written into
+ * them, or set, counts for both. For products only: triage_bsr_gemm with it is C = act(alpha A^T B + beta C + bias), and
+ * triage_bsr_linear with that of W is dX = dY W, the gradient of a layer's input; other kernels than those of A, tuned for
+ * themselves. It is a's own: made on the first request, which transposes the pattern on the host and copies that to the device
+ * (not while a stream is captured), the same one on every later one, and freed with a, by nobody else. f32, f16, bf16.
+ * Thread-safe. TRIAGE_E_INVALID, _UNSUPPORTED, _DEVICE, _MEMORY. */
+TRIAGE_API triage_status triage_bsr_matrix_transposed(const triage_bsr_matrix **out,
+                                                      const triage_bsr_matrix *a);
+
 /* ---- products --------------------------------------------------------------------------------- */
 
 /* A dense matrix in device memory. ld: elements from one row (row-major) or column to the next. */

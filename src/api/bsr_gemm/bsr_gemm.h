@@ -27,8 +27,12 @@ struct triage_bsr_matrix {
     tri_address row_ptr, col_idx; /* ours */
     tri_address values;
     bool owns_values;
-    tri_matrix_schedule *schedules; /* under caller.lock */
-    struct tri_matrix_tiles *tiles; /* under sampled.lock: api/bsr_sddmm */
+    const triage_bsr_matrix *stored; /* of a transpose: whose blocks it has; else NULL */
+    tri_address blocks;              /* of a transpose: tri_transposed_block[nnzb] */
+    pthread_mutex_t transposing;
+    _Atomic(triage_bsr_matrix *) transposed; /* made on request, under that; then it stays */
+    tri_matrix_schedule *schedules;          /* under caller.lock */
+    struct tri_matrix_tiles *tiles;          /* under sampled.lock: api/bsr_sddmm */
 };
 
 /* The schedule for a kernel's panels, made and uploaded on the first request. Under caller.lock; the matrix's. */

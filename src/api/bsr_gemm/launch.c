@@ -34,6 +34,7 @@ static tri_call_kind kind_of(const triage_bsr_matrix *a, const tri_bsr_call *cal
     const tri_bsr_problem problem = {
         .in_type = a->dtype,
         .out_type = c->dtype,
+        .a_transposed = a->stored != NULL,
         .scale_per_block = epilogue && epilogue->scale_a_per_block, /* refused before unless e4m3 */
         .b_layout = b->layout,
         .c_layout = c->layout,
@@ -99,6 +100,7 @@ static triage_status make_arguments(tri_served_call *made, const tri_caller *cal
     tri_bsr_edit(&problem)->ldc = call->c.ld;
     const tri_bsr_buffers buffers = {.row_ptr = a->row_ptr,
                                      .col_idx = a->col_idx,
+                                     .blocks = a->blocks,
                                      .values = a->values,
                                      .schedule = *(const tri_device_schedule *)plan->prepared,
                                      .workspace = tri_kernel_workspace(plan->kernel),

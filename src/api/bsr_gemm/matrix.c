@@ -1,4 +1,4 @@
-/* Block-sparse matrices: the pattern is checked on the host and kept there, and copied to the device. */
+/* Block-sparse matrices: the pattern is checked on the host and kept there, and copied to the device; and their transposes. */
 #include <stdlib.h>
 
 #include "api/bsr_gemm/bsr_gemm.h"
@@ -97,6 +97,46 @@ done:
     return status;
 }
 
+static void free_schedules(triage_bsr_matrix *matrix) {
+    tri_device *device = matrix->context->device;
+    while (matrix->schedules) {
+        tri_matrix_schedule *schedule = matrix->schedules;
+        matrix->schedules = schedule->next;
+        tri_device_schedule_release(device, &schedule->device);
+        free(schedule);
+    }
+}
+
+static void release(triage_bsr_matrix *matrix) {
+    if (!matrix)
+        return;
+    release(atomic_load_explicit(&matrix->transposed, memory_order_relaxed));
+    tri_caller_close(&matrix->caller);
+    tri_caller_close(&matrix->sampled);
+    free_schedules(matrix);
+    tri_sddmm_tiles_release(matrix);
+    tri_device_release(matrix->context->device, matrix->row_ptr);
+    tri_device_release(matrix->context->device, matrix->col_idx);
+    tri_device_release(matrix->context->device, matrix->blocks);
+    if (matrix->owns_values)
+        tri_device_release(matrix->context->device, matrix->values);
+    tri_pattern_free(&matrix->pattern);
+    pthread_mutex_destroy(&matrix->transposing);
+    free(matrix);
+}
+
+void triage_bsr_matrix_free(triage_bsr_matrix *matrix) {
+    if (matrix && !matrix->stored) /* a transpose is freed with the one that it was made of */
+        release(matrix);
+}
+
+static triage_status allocate(triage_bsr_matrix **out) {
+    triage_status status = tri_calloc(out, 1, sizeof **out);
+    if (status == TRIAGE_OK)
+        pthread_mutex_init(&(*out)->transposing, NULL);
+    return status;
+}
+
 triage_status triage_bsr_matrix_create(triage_bsr_matrix **out, triage_context *context,
                                        const triage_bsr_desc *desc) {
     triage_status status = TRIAGE_OK;
@@ -108,7 +148,7 @@ triage_status triage_bsr_matrix_create(triage_bsr_matrix **out, triage_context *
         return tri_fail(TRIAGE_E_INVALID, "%s is NULL", context ? "desc" : "context");
     TRI_TRY(check_desc(desc));
     TRI_TRY(check_arrays(desc));
-    TRI_TRY(tri_calloc(&matrix, 1, sizeof *matrix));
+    TRI_TRY(allocate(&matrix));
     matrix->context = context;
     matrix->dtype = desc->dtype;
     matrix->rows = desc->rows;
@@ -122,13 +162,79 @@ triage_status triage_bsr_matrix_create(triage_bsr_matrix **out, triage_context *
     *out = matrix;
     matrix = NULL;
 done:
-    triage_bsr_matrix_free(matrix);
+    release(matrix);
     return status;
 }
+
+/* ---- transposes ---- */
+
+static triage_status upload_transpose(triage_bsr_matrix *matrix) {
+    const tri_pattern *pattern = &matrix->pattern;
+    tri_transposed_block *blocks = NULL;
+    triage_status status = TRIAGE_OK;
+    tri_device *device = matrix->context->device;
+    TRI_TRY(tri_bsr_transposed_blocks(&blocks, pattern));
+    TRI_TRY(upload_new(&matrix->row_ptr, device, pattern->row_ptr,
+                       (size_t)(pattern->block_rows + 1) * sizeof(int32_t), sizeof(int32_t)));
+    TRI_TRY(
+        upload_new(&matrix->blocks, device, blocks, (size_t)pattern->nnzb * sizeof *blocks, sizeof *blocks));
+    TRI_TRY(tri_device_synchronize(device));
+done:
+    free(blocks);
+    return status;
+}
+
+static triage_status make_transpose(triage_bsr_matrix **out, const triage_bsr_matrix *a) {
+    triage_bsr_matrix *matrix = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(allocate(&matrix));
+    matrix->context = a->context;
+    matrix->stored = a;
+    matrix->dtype = a->dtype;
+    matrix->rows = a->cols, matrix->cols = a->rows;
+    matrix->block_rows = a->block_cols, matrix->block_cols = a->block_rows;
+    matrix->values = a->values;
+    TRI_TRY(tri_caller_open(&matrix->caller, &tri_bsr_gemm_calls, a->context, matrix));
+    TRI_TRY(tri_caller_open(&matrix->sampled, &tri_sddmm_calls, a->context, matrix)); /* which refuses */
+    TRI_TRY(tri_pattern_transpose(&matrix->pattern, &a->pattern));
+    tri_fingerprint_of(&matrix->fingerprint, &matrix->pattern);
+    TRI_TRY(upload_transpose(matrix));
+    *out = matrix;
+    matrix = NULL;
+done:
+    release(matrix);
+    return status;
+}
+
+triage_status triage_bsr_matrix_transposed(const triage_bsr_matrix **out, const triage_bsr_matrix *a) {
+    triage_bsr_matrix *own = (triage_bsr_matrix *)a, *made = NULL; /* const for the caller: it is a cache */
+    triage_status status = TRIAGE_OK;
+    if (!out || !a)
+        return tri_fail(TRIAGE_E_INVALID, "%s is NULL", out ? "a" : "out");
+    *out = a->stored ? a->stored : atomic_load_explicit(&own->transposed, memory_order_acquire);
+    if (*out)
+        return TRIAGE_OK;
+    if (a->dtype == TRIAGE_E4M3)
+        return tri_fail(TRIAGE_E_UNSUPPORTED, "a is e4m3; a transpose is of f32, f16 or bf16");
+    pthread_mutex_lock(&own->transposing);
+    made = atomic_load_explicit(&own->transposed, memory_order_relaxed);
+    if (!made)
+        status = make_transpose(&made, a);
+    if (status == TRIAGE_OK)
+        atomic_store_explicit(&own->transposed, made, memory_order_release);
+    pthread_mutex_unlock(&own->transposing);
+    *out = made;
+    return status;
+}
+
+/* ---- values ---- */
 
 triage_status triage_bsr_matrix_set_values(triage_bsr_matrix *matrix, const void *values) {
     if (!matrix || (!values && matrix->pattern.nnzb > 0))
         return tri_fail(TRIAGE_E_INVALID, "%s is NULL", matrix ? "values" : "matrix");
+    if (matrix->stored)
+        return tri_fail(TRIAGE_E_INVALID,
+                        "matrix is a transpose; values are set of the one that it was made of");
     if (matrix->pattern.nnzb == 0)
         return TRIAGE_OK;
     if (matrix->owns_values) {
@@ -140,32 +246,12 @@ triage_status triage_bsr_matrix_set_values(triage_bsr_matrix *matrix, const void
         return tri_fail(TRIAGE_E_INVALID, "values is %p; must be 16-byte aligned", values);
     matrix->values = (tri_address)(uintptr_t)values;
     tri_calls_forget(&matrix->caller); /* their argument blocks have the old address */
-    return TRIAGE_OK;
-}
-
-static void free_schedules(triage_bsr_matrix *matrix) {
-    tri_device *device = matrix->context->device;
-    while (matrix->schedules) {
-        tri_matrix_schedule *schedule = matrix->schedules;
-        matrix->schedules = schedule->next;
-        tri_device_schedule_release(device, &schedule->device);
-        free(schedule);
+    triage_bsr_matrix *transposed = atomic_load_explicit(&matrix->transposed, memory_order_acquire);
+    if (transposed) {
+        transposed->values = matrix->values;
+        tri_calls_forget(&transposed->caller);
     }
-}
-
-void triage_bsr_matrix_free(triage_bsr_matrix *matrix) {
-    if (!matrix)
-        return;
-    tri_caller_close(&matrix->caller);
-    tri_caller_close(&matrix->sampled);
-    free_schedules(matrix);
-    tri_sddmm_tiles_release(matrix);
-    tri_device_release(matrix->context->device, matrix->row_ptr);
-    tri_device_release(matrix->context->device, matrix->col_idx);
-    if (matrix->owns_values)
-        tri_device_release(matrix->context->device, matrix->values);
-    tri_pattern_free(&matrix->pattern);
-    free(matrix);
+    return TRIAGE_OK;
 }
 
 static bool same_shape(const tri_panel_shape *a, const tri_panel_shape *b) {

@@ -78,6 +78,8 @@ static triage_status check_call(const triage_context *context, const triage_bsr_
         return tri_fail(TRIAGE_E_INVALID, "%s is NULL", context ? "a" : "context");
     if (a->context != context)
         return tri_fail(TRIAGE_E_INVALID, "a was made with another context");
+    if (a->stored)
+        return tri_fail(TRIAGE_E_INVALID, "a is a transpose; must be the matrix that it was made of");
     if (a->dtype > TRIAGE_BF16)
         return tri_fail(TRIAGE_E_INVALID, "a is %s; must be f32, f16 or bf16", tri_dtype_name(a->dtype));
     TRI_TRY(check_dense(y, "y", a->rows, "rows", a->dtype));
