@@ -96,7 +96,7 @@ static inline void tri_property_flag(tri_property_fn fn, void *user, const char 
 /* ---- how far two problems are apart ------------------------------------------------------------------------------ */
 
 #define TRI_DISTANCE_PARTS 4
-#define TRI_KIN_MAX 32
+#define TRI_KIN_MAX 64
 
 /* Of a size as a lookup counts it, in octaves: up to 2048 a doubling is 1, beyond a quarter, since a size that fills
  * the chip only repeats what happens. Every operation measures its three sizes so: lookups search by them. */
