@@ -150,6 +150,10 @@ TRIAGE_API triage_status triage_device_upload(triage_context *context, void *to_
 TRIAGE_API triage_status triage_device_download(triage_context *context, void *to_host,
                                                 const void *from_device, size_t bytes);
 
+/* 1 while what is enqueued on the stream is captured in a CUDA graph, else 0: first calls are refused then (TRIAGE_E_CAPTURE), and
+ * what waits or allocates, a matrix that is made, would break the capture. */
+TRIAGE_API int triage_stream_is_capturing(const triage_context *context, void *stream);
+
 /* Waits until everything enqueued is done; TRIAGE_E_DEVICE if something of it failed. */
 TRIAGE_API triage_status triage_device_synchronize(triage_context *context);
 

@@ -27,8 +27,9 @@ typedef struct matrix_key {
 typedef struct matrix {
     triage_bsr_matrix *handle;
     torch_tensor row_ptr, col_idx;
-    pthread_mutex_t lock; /* from setting the values to the launch */
-    const void *values;   /* those set last, borrowed for the launch */
+    const triage_bsr_matrix *transpose; /* the handle's, once it was asked for */
+    pthread_mutex_t lock;               /* from setting the values to the launch */
+    const void *values;                 /* those set last, borrowed for the launch */
 } matrix;
 
 static void free_matrix(void *memory) {
@@ -133,8 +134,14 @@ static bool make_matrix(matrix **out, triage_context *context, const matrix_oper
     return false;
 }
 
+/* What waits for the device would break the capture of a graph. */
+static bool refuse_capture(const triage_context *context, void *stream) {
+    return !triage_stream_is_capturing(context, stream) ||
+           fail("a first call with a pattern inside a graph capture: make one like it before");
+}
+
 /* The kept matrix of these tensors, given back by the caller; NULL: failed. */
-static kept *matrix_of(triage_context *context, const matrix_operands *m) {
+static kept *matrix_of(triage_context *context, const matrix_operands *m, void *stream) {
     triage_dtype dtype;
     matrix *made = NULL;
     matrix_key key;
@@ -147,7 +154,7 @@ static kept *matrix_of(triage_context *context, const matrix_operands *m) {
     key.block[0] = (int32_t)m->values.sizes[1], key.block[1] = (int32_t)m->values.sizes[2];
     key.dtype = dtype;
     kept *found = kept_take(&matrices, &key, sizeof key);
-    if (found || !make_matrix(&made, context, m, dtype))
+    if (found || !refuse_capture(context, stream) || !make_matrix(&made, context, m, dtype))
         return found;
     found = kept_put(&matrices, &key, sizeof key, made);
     if (!found)
@@ -285,12 +292,13 @@ static bool check_epilogue(triage_epilogue *out, const epilogue_operands *e, con
     return true;
 }
 
-/* ---- the two products ---- */
+/* ---- the products ---- */
 
 typedef struct product {
     matrix_operands m;
     operand x, y; /* the dense operand and the result */
     epilogue_operands e;
+    bool transposed; /* the matrix is */
     float alpha, beta;
     triage_dense in, out;
     triage_choice *choice; /* not NULL: nothing is launched, what would be is described */
@@ -303,6 +311,29 @@ static bool use_values(matrix *w, const matrix_operands *m) {
     return true;
 }
 
+/* The handle that multiplies. Under the matrix's lock. */
+static bool handle_of(const triage_bsr_matrix **out, matrix *w, const product *p, triage_context *context,
+                      void *stream) {
+    *out = w->handle;
+    if (!p->transposed)
+        return true;
+    if (!w->transpose && (!refuse_capture(context, stream) ||
+                          !succeeded(triage_bsr_matrix_transposed(&w->transpose, w->handle))))
+        return false;
+    *out = w->transpose;
+    return true;
+}
+
+static bool enqueue(const product *p, matrix *w, triage_context *context, const triage_epilogue *epilogue,
+                    void *stream) {
+    const triage_bsr_matrix *handle = NULL;
+    if (!use_values(w, &p->m) || !handle_of(&handle, w, p, context, stream))
+        return false;
+    return succeeded(
+        p->choice ? triage_bsr_gemm_choice(p->choice, context, handle, &p->in, &p->out, epilogue)
+                  : triage_bsr_gemm(context, p->alpha, handle, &p->in, p->beta, &p->out, epilogue, stream));
+}
+
 static bool launch(const product *p) {
     triage_epilogue epilogue;
     void *stream = NULL;
@@ -313,16 +344,12 @@ static bool launch(const product *p) {
         !check_epilogue(&epilogue, &p->e, &p->m, &p->x, &p->y) || !stream_of(&stream, &p->x))
         return false;
     triage_context *context = context_of(&p->x);
-    kept *of = context ? matrix_of(context, &p->m) : NULL;
+    kept *of = context ? matrix_of(context, &p->m, stream) : NULL;
     if (!of)
         return false;
     matrix *w = of->value;
     pthread_mutex_lock(&w->lock);
-    bool done =
-        use_values(w, &p->m) && succeeded(p->choice ? triage_bsr_gemm_choice(p->choice, context, w->handle,
-                                                                             &p->in, &p->out, &epilogue)
-                                                    : triage_bsr_gemm(context, p->alpha, w->handle, &p->in,
-                                                                      p->beta, &p->out, &epilogue, stream));
+    bool done = enqueue(p, w, context, &epilogue, stream);
     pthread_mutex_unlock(&w->lock);
     kept_give_back(&matrices, of);
     return done;
@@ -345,14 +372,16 @@ static triage_dense transposed(const triage_dense *of) {
 
 #define MOST_DIMS 16
 
+/* y = x W^T, or x W: as many dimensions, the last one as long as the matrix is high or wide. */
 static bool run_linear(product *p, int32_t type) {
     int64_t sizes[MOST_DIMS], strides[MOST_DIMS], step = 1;
     triage_dense x, y;
     if (!require_dim(&p->x, 1, MOST_DIMS) || !check_matrix(&p->m, &p->x) ||
-        !require_size(&p->x, p->x.dim - 1, p->m.cols, "the columns of the matrix"))
+        !require_size(&p->x, p->x.dim - 1, p->transposed ? rows_of(&p->m) : p->m.cols,
+                      p->transposed ? "the rows of the matrix" : "the columns of the matrix"))
         return false;
     for (int64_t i = p->x.dim; i-- > 0; step *= sizes[i]) {
-        sizes[i] = i == p->x.dim - 1 ? rows_of(&p->m) : p->x.sizes[i];
+        sizes[i] = i < p->x.dim - 1 ? p->x.sizes[i] : p->transposed ? p->m.cols : rows_of(&p->m);
         strides[i] = step > 0 ? step : 1;
     }
     if (!operand_make(&p->y, "the result", &p->x, type, p->x.dim, sizes, strides))
@@ -390,6 +419,16 @@ void op_bsr_linear(torch_cell *stack, uint64_t arguments, uint64_t results) {
     done = take_epilogue(&p.e, stack + 5, scales) && done;
     done = result_type(&type, stack[9], &p.x) && done;
     finish(&p, stack, done && run_linear(&p, type), true);
+}
+
+/* (grad, row_ptr, col_idx, values, cols) -> grad W, the gradient of x */
+void op_bsr_linear_transposed(torch_cell *stack, uint64_t arguments, uint64_t results) {
+    product p = {.alpha = 1, .transposed = true};
+    (void)arguments, (void)results;
+    forget_failure();
+    bool done = operand_take(&p.x, "grad", stack[0]);
+    done = take_matrix_operands(&p.m, stack + 1) && done;
+    finish(&p, stack, done && run_linear(&p, p.x.type), true);
 }
 
 static bool check_mm(product *p) {
@@ -445,7 +484,7 @@ static bool launch_sampled(const sampled *s) {
                     grad.rows);
     const triage_dense right = transposed(&x), left = transposed(&grad);
     triage_context *context = context_of(&s->x);
-    kept *of = context ? matrix_of(context, &s->m) : NULL;
+    kept *of = context ? matrix_of(context, &s->m, stream) : NULL;
     if (!of)
         return false;
     const matrix *w = of->value;

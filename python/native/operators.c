@@ -26,6 +26,8 @@ static const struct {
      ", Tensor b, Tensor? bias, str activation, Tensor? a_scale, Tensor? b_scale, float alpha, "
      "float beta, Tensor(a!) out) -> ()",
      op_bsr_mm_out},
+    {"bsr_linear_transposed", "bsr_linear_transposed(Tensor grad, " MATRIX ") -> Tensor",
+     op_bsr_linear_transposed},
     {"bsr_sddmm", "bsr_sddmm(Tensor grad, Tensor x, " MATRIX ") -> Tensor", op_bsr_sddmm},
     {"attention", "attention(" QKV ", " MASK ") -> (Tensor, Tensor)", op_attention},
     {"attention_varlen",

@@ -1,8 +1,8 @@
 """What torch knows of the operators beside their kernels: fake ones for tracing, gradients, autocast.
 
 torch.ops.triage has bsr_linear, bsr_mm, bsr_mm_out, and for their gradients bsr_sddmm (the product of two dense matrices, on the
-stored blocks only) and bsr_linear_grad_x (the transposed product). The last is made of what is there: of triage's own product
-with a transposed copy of the matrix.
+stored blocks only) and bsr_linear_transposed (with the transpose of the same stored blocks). Where triage's kernels for that are
+slow, on other GPUs than sm_90 and for other blocks than theirs, bsr_linear_grad_x makes a transposed copy of the matrix instead.
 """
 from typing import Any, Callable, Optional, Tuple
 
@@ -76,9 +76,15 @@ def _(row_ptr, col_idx, values, cols, b, bias, activation, a_scale, b_scale, alp
 
 # ---- the two products of a gradient ----
 
+@torch.library.register_fake("triage::bsr_linear_transposed")
+def _(grad, row_ptr, col_idx, values, cols):
+    _check_fake(row_ptr, col_idx, values)
+    return grad.new_empty((*grad.shape[:-1], cols))
+
+
 @torch.library.custom_op("triage::bsr_linear_grad_x", mutates_args=())
 def bsr_linear_grad_x(grad: Tensor, row_ptr: Tensor, col_idx: Tensor, values: Tensor, cols: int) -> Tensor:
-    """grad [..., rows] times the matrix: [..., cols]."""
+    """grad [..., rows] times the matrix: [..., cols], by a transposed copy of the matrix."""
     pointers, rows, order = transpose_pattern(row_ptr, col_idx, cols // values.shape[2])
     transposed = values.index_select(0, order).transpose(1, 2).contiguous()
     return ops.bsr_linear.default(grad.contiguous(), pointers, rows, transposed, (row_ptr.numel() - 1) * values.shape[1])
@@ -87,6 +93,20 @@ def bsr_linear_grad_x(grad: Tensor, row_ptr: Tensor, col_idx: Tensor, values: Te
 @bsr_linear_grad_x.register_fake
 def _(grad, row_ptr, col_idx, values, cols):
     return grad.new_empty((*grad.shape[:-1], cols))
+
+
+def _reads_transposed(values: Tensor) -> bool:
+    """Does triage have a fast kernel for the blocks as they are stored? Its plain one takes all; a copy is faster then."""
+    if values.device.type != "cuda":
+        return True
+    rows, cols = values.shape[1:]
+    fits = rows == cols in (16, 32) or (cols in (64, 128) and rows % 32 == 0)
+    return fits and values.dtype != torch.float32 and torch.cuda.get_device_capability(values.device) == (9, 0)
+
+
+def _x_gradient(grad: Tensor, row_ptr: Tensor, col_idx: Tensor, values: Tensor, cols: int) -> Tensor:
+    op = ops.bsr_linear_transposed if _reads_transposed(values) else ops.bsr_linear_grad_x
+    return op.default(grad, row_ptr, col_idx, values, cols)
 
 
 @torch.library.register_fake("triage::bsr_sddmm")
@@ -129,7 +149,7 @@ def _gradients(ctx, grad: Tensor, x: Tensor, saved: Tuple[Any, ...]) -> Tuple[Op
         raise TriageError("values is float8_e4m3fn; gradients are for float32, float16 and bfloat16")
     grad = _before_activation(ctx, grad, lambda: ops.bsr_linear.default(x, row_ptr, col_idx, values, ctx.cols, bias))
     grad = grad.to(values.dtype).contiguous()
-    grad_x = ops.bsr_linear_grad_x(grad, row_ptr, col_idx, values, ctx.cols) if needs_x else None
+    grad_x = _x_gradient(grad, row_ptr, col_idx, values, ctx.cols) if needs_x else None
     grad_values = _values_gradient(grad, x, row_ptr, col_idx, values, ctx.cols) if needs_values else None
     grad_bias = grad.reshape(-1, grad.shape[-1]).sum(0) if needs_bias else None
     return grad_x, grad_values, grad_bias
@@ -170,6 +190,7 @@ def _no_second(ctx, grad):
 
 
 torch.library.register_autograd("triage::bsr_sddmm", _no_second)
+torch.library.register_autograd("triage::bsr_linear_transposed", _no_second)
 torch.library.register_autograd("triage::bsr_linear", _backward_linear, setup_context=_setup_linear)
 torch.library.register_autograd("triage::bsr_mm", _backward_mm, setup_context=_setup_mm)
 

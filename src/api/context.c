@@ -297,6 +297,10 @@ triage_status triage_device_download(triage_context *context, void *to_host, con
     return tri_device_download(context->device, to_host, (tri_address)(uintptr_t)from_device, bytes);
 }
 
+int triage_stream_is_capturing(const triage_context *context, void *stream) {
+    return context && tri_device_is_capturing(context->device, stream);
+}
+
 triage_status triage_device_synchronize(triage_context *context) {
     return context ? tri_device_synchronize(context->device) : tri_fail(TRIAGE_E_INVALID, "context is NULL");
 }

@@ -39,12 +39,12 @@ C_AROUND = """
 void die(const char *text);
 void around(int64_t nnzb, int32_t *row_ptr, int32_t *col_idx, void *values, void *b_data, void *c_data, void *stream,
             triage_context *known, triage_context_options *given, triage_tensor q, triage_tensor k, triage_tensor v,
-            triage_tensor o, int64_t tokens, void *dy_data, void *x_data, void *dw_values, const triage_bsr_matrix *w);
+            triage_tensor o, int64_t tokens, void *dy_data, void *x_data, void *dw_values, void *dx_data, const triage_bsr_matrix *w);
 void around(int64_t nnzb, int32_t *row_ptr, int32_t *col_idx, void *values, void *b_data, void *c_data, void *stream,
             triage_context *known, triage_context_options *given, triage_tensor q, triage_tensor k, triage_tensor v,
-            triage_tensor o, int64_t tokens, void *dy_data, void *x_data, void *dw_values, const triage_bsr_matrix *w) {
+            triage_tensor o, int64_t tokens, void *dy_data, void *x_data, void *dw_values, void *dx_data, const triage_bsr_matrix *w) {
     (void)nnzb, (void)row_ptr, (void)col_idx, (void)values, (void)b_data, (void)c_data, (void)stream, (void)known;
-    (void)tokens, (void)dy_data, (void)x_data, (void)dw_values, (void)w, (void)given, (void)q, (void)k, (void)v, (void)o;
+    (void)tokens, (void)dy_data, (void)x_data, (void)dw_values, (void)dx_data, (void)w, (void)given, (void)q, (void)k, (void)v, (void)o;
     %s
     { %s }
 }

@@ -93,6 +93,16 @@ class Products(Case):
         tk.bsr_mm(w, draw(384, 24), alpha=0.5, beta=2, out=out)
         self.close(out, 0.5 * w.to_dense().double() @ draw(384, 24).double() + 2)
 
+    def test_transposed(self):
+        for dtype in HALVES:
+            for block in ((16, 16), (32, 32), (64, 64), (128, 128), (32, 64), (48, 48)):
+                w = matrix(block[0] * 9, block[1] * 7, block, dtype)
+                for tokens in (1, 40, 264):
+                    grad = draw(tokens, block[0] * 9, dtype=dtype)
+                    for op in (ops.bsr_linear_transposed, ops.bsr_linear_grad_x):
+                        got = op.default(grad, w.row_ptr, w.col_idx, w.values, w.cols)
+                        self.close(got, grad.double() @ w.to_dense().double())
+
     def test_gradients(self):
         w = matrix(dtype=torch.bfloat16)
         x, bias = draw(7, 384, dtype=torch.bfloat16).requires_grad_(), draw(256, dtype=torch.bfloat16).requires_grad_()
@@ -183,10 +193,14 @@ class Tracing(Case):
 
     def test_graphs(self):
         w, x, q = matrix(), draw(40, 384), draw(2, 4, 130, 64)
+        side = torch.cuda.Stream()
+        torch.cuda.synchronize()
         with torch.no_grad():
-            tk.linear(x, w), tk.attention(q, q, q, causal=True)  # makes ready
+            with torch.cuda.stream(side):
+                tk.linear(x, w), tk.attention(q, q, q, causal=True)  # makes ready, for that stream
+            torch.cuda.synchronize()
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=side):
                 y, o = tk.linear(x, w), tk.attention(q, q, q, causal=True)
             for seed in (5, 6):
                 x.copy_(draw(40, 384, seed=seed))
@@ -223,7 +237,7 @@ class Refusals(Case):
     def test_by_name_and_the_context_lives_on(self):
         w, x, bias = matrix(), draw(4, 384), draw(256)
         self.refused(("x ", "stride 0"), tk.linear, x[:1].expand(4, 384), w)
-        self.refused("x is on cpu", tk.linear, x.cpu(), w)
+        self.refused(("values is on cuda", "must be on cpu, where x is"), tk.linear, x.cpu(), w)
         self.refused(("bias is on cpu",), tk.linear, x, w, bias.cpu())
         self.refused(("bias is bfloat16", "float16"), tk.linear, x, w, bias.bfloat16())
         self.refused(("bias ", "strides"), tk.linear, x, w, draw(512)[::2])

@@ -154,6 +154,33 @@ class Gradients(Case):
         self.assertEqual((x.grad.dtype, w.values.grad.dtype), (torch.float32, torch.float32))
 
 
+class Transposed(Case):
+    def test_both_ways(self):
+        for block in ((16, 16), (32, 8), (3, 5)):
+            w = matrix(96, 160 if block[1] != 5 else 45, block, torch.float32)
+            for sizes in ((96,), (7, 96), (2, 0, 96), (2, 3, 96)):
+                grad = tokens(*sizes)
+                for op in (ops.bsr_linear_transposed, ops.bsr_linear_grad_x):
+                    self.near(op.default(grad, w.row_ptr, w.col_idx, w.values, w.cols), grad @ w.to_dense())
+
+    def test_new_values_count(self):
+        w, grad = matrix(), tokens(5, 96)
+        arguments = (grad, w.row_ptr, w.col_idx, w.values, w.cols)
+        ops.bsr_linear_transposed.default(*arguments)
+        w.values.mul_(3)
+        self.near(ops.bsr_linear_transposed.default(*arguments), grad @ w.to_dense())
+        other = torch.randn_like(w.values)
+        got = ops.bsr_linear_transposed.default(grad, w.row_ptr, w.col_idx, other, w.cols)
+        self.near(got, grad @ tk.BsrMatrix(w.row_ptr, w.col_idx, other, w.cols).to_dense())
+
+    def test_refusals(self):
+        w = matrix()
+        with self.assertRaisesRegex(RuntimeError, "grad is 160 long in dimension 1|grad .*160.*96"):
+            ops.bsr_linear_transposed.default(tokens(3, 160), w.row_ptr, w.col_idx, w.values, w.cols)
+        with self.assertRaisesRegex(RuntimeError, "grad .*stride"):
+            ops.bsr_linear_transposed.default(tokens(1, 96).expand(4, 96), w.row_ptr, w.col_idx, w.values, w.cols)
+
+
 class Tracing(Case):
     def arguments(self, **options):
         w = matrix(32, 64, (16, 16))
@@ -166,6 +193,7 @@ class Tracing(Case):
         torch.library.opcheck(ops.bsr_mm.default, (row_ptr, col_idx, values, cols, tokens(64, 4), bias))
         flat = tokens(3, 32)
         torch.library.opcheck(ops.bsr_linear_grad_x.default, (flat, row_ptr, col_idx, values.detach(), cols))
+        torch.library.opcheck(ops.bsr_linear_transposed.default, (flat, row_ptr, col_idx, values.detach(), cols))
         torch.library.opcheck(ops.bsr_sddmm.default, (flat, x.detach(), row_ptr, col_idx, values.detach(), cols))
 
     def test_compile(self):
