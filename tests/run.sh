@@ -5,7 +5,7 @@
 #   sh tests/run.sh NAME...    only those steps: format rooms tables reference build tidy unit postgres asan unit-asan
 #                              compile sanitize install torch wheel
 #
-# Each step installs what it needs and is missing. GPU tests say "skipped: no CUDA device" when there is none. A step
+# Each step installs what it needs and is missing, and builds where it stands on a build that is not there. GPU tests say "skipped: no CUDA device" when there is none. A step
 # that found nothing to look at fails.
 set -eu
 cd "$(dirname "$0")/.."
@@ -95,9 +95,15 @@ build() {
     cmake --preset "$1" -DTRIAGE_TESTS=ON >/dev/null && cmake --build --preset "$1" -j "$jobs"
 }
 
+# need_build PRESET FOLDER
+need_build() {
+    [ -e "$2/bin/triage_tune" ] || build "$1"
+}
+
 # Every warning of .clang-tidy is an error. PyPI's clang-tidy comes without clang's own headers (stddef.h, omp.h): those
 # of the distribution's clang do.
 check_tidy() {
+    need_build default build
     need_wheels clang-tidy==14.0.6
     need_packages libomp-dev
     version=$(dpkg-query -W -f '${Depends}' libomp-dev | tr -dc '0-9 ' | cut -d ' ' -f 1)
@@ -107,19 +113,22 @@ check_tidy() {
         --extra-arg="-resource-dir=${headers%/include}"
 }
 
-# Twice as many at once as there are cores: many wait for processes, locks and times, and none asserts a time.
+# run_tests PRESET FOLDER: twice as many at once as there are cores: many wait for processes, locks and times, and none asserts a
+# time.
 run_tests() {
+    need_build "$1" "$2"
     need_packages python3 gnuplot-nox g++
     need_nvrtc || true
     # The sanitizers keep their own signal stack and shadow; CUDA reserves address space that ASan would refuse.
     # OpenMP threads that spin would starve each other where tests share two cores.
     env OMP_WAIT_POLICY=passive ASAN_OPTIONS=protect_shadow_gap=0:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
         ${nvrtc_folder:+"LD_LIBRARY_PATH=$nvrtc_folder"} \
-        ctest --test-dir "$1" --output-on-failure --no-tests=error -j "$((2 * jobs))"
+        ctest --test-dir "$2" --output-on-failure --no-tests=error -j "$((2 * jobs))"
 }
 
 # Everything that needs a server, on one of its own. The package is tried for; without it the step is skipped.
 check_postgres() {
+    need_build default build
     (need_packages python3 iproute2 postgresql) || echo "the package postgresql cannot be installed"
     need_nvrtc || true
     env ${nvrtc_folder:+"LD_LIBRARY_PATH=$nvrtc_folder"} sh tests/support/postgres.sh \
@@ -128,6 +137,7 @@ check_postgres() {
 
 # Every candidate compiles for every architecture; pip's NVRTC is found as in a virtual environment of a user's.
 check_compile() {
+    need_build default build
     need_nvrtc
     env ${nvrtc_folder:+"VIRTUAL_ENV=$tools"} sh tests/compile_space.sh
 }
@@ -136,11 +146,17 @@ check_compile() {
 # it out: PyPI's torch is a download of 0.5 GB.
 check_torch() {
     [ "${TRIAGE_TORCH_TESTS:-1}" != 0 ] || { echo "skipped: TRIAGE_TORCH_TESTS is 0" && return 77; }
+    need_build default build
     need_torch || { echo "skipped: torch cannot be had from PyPI" && return 77; }
     export PYTHONPATH="$PWD/python" TRIAGE_KERNELS_LIB="$PWD/build/lib" OMP_WAIT_POLICY=passive
     "$torch_python" -W ignore -m unittest discover tests/torch
     "$torch_python" -W ignore examples/llama_validation.py
     "$torch_python" tests/docs/test_docs.py build --python
+}
+
+check_install() {
+    need_build default build
+    sh tests/install.sh
 }
 
 # The wheel compiles the library once more: by hand, or where its build changes.
@@ -157,13 +173,13 @@ step tables check_tables
 step reference check_reference
 step build build default
 step tidy check_tidy
-step unit run_tests build
+step unit run_tests default build
 step postgres check_postgres
 step asan build asan
-step unit-asan run_tests build-asan
+step unit-asan run_tests asan build-asan
 step compile check_compile
 step sanitize sh tests/gpu/sanitize.sh --out "$log/sanitize-out"
-step install sh tests/install.sh
+step install check_install
 step torch check_torch
 step wheel check_wheel
 
