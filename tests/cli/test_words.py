@@ -116,6 +116,13 @@ def main():
     refuse('unknown command "frobnicate": not one of list, show,', "triage_db", "frobnicate")
     refuse("--dtype bf61 is not one of f16, bf16, f32, e4m3; did you mean bf16?", "triage_tune", "--dtype", "bf61")
     refuse("--op atention is not one of bsr_gemm, attention, bsr_sddmm; did you mean attention?", "triage_tune", "--op", "atention")
+    refuse("--op attn is not one of bsr_gemm, attention, bsr_sddmm; did you mean attention?", "triage_tune", "--op", "attn")
+    refuse("two of them joined by +; did you mean causal?", "triage_tune", "--op", "attention", "--shape", "1,2,2,32,32,16",
+           "--mask", "cauzal")
+    refuse("has 6 numbers: M,N,K are wanted, each 1 to 2147483647 (of another operation: --op)", "triage_tune", "--shape",
+           "1,2,2,32,32,16")
+    refuse("--against cublass is not one of cublas, cusparse, openblas, none; did you mean cublas?", "triage_bench",
+           "--shape", "64,64,64", "--sparsity", "0.5", "--against", "cublass")
     # what a problem needs comes before the rest
     text = ask("triage_tune", "--help")
     expect(0 < text.index("--shape=") < text.index("--dtype=") < text.index("--mask=") < text.index("--device="), text)

@@ -102,12 +102,20 @@ static bool is_family(const char *word, size_t size) {
     return size == 4 && strncmp(word, "none", 4) == 0;
 }
 
+static triage_status refuse_family(const char *word, size_t size) {
+    static const char *const families[] = {"cublas", "cusparse", "openblas", "none"};
+    char typed[64];
+    snprintf(typed, sizeof typed, "%.*s", (int)size, word);
+    const char *nearest = tri_cli_nearest(typed, families, sizeof families / sizeof *families);
+    return tri_cli_usage("--against %s is not one of cublas, cusparse, openblas, none%s%s%s", typed,
+                         nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+}
+
 static triage_status check_against(const char *list) {
     for (const char *word = list; word;) {
         size_t size = strcspn(word, ",");
         if (!is_family(word, size))
-            return tri_cli_usage("--against %.*s is not one of cublas, cusparse, openblas, none", (int)size,
-                                 word);
+            return refuse_family(word, size);
         word = word[size] ? word + size + 1 : NULL;
     }
     return TRIAGE_OK;

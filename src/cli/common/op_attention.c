@@ -6,6 +6,7 @@
 #include "op/attention/attention.h"
 
 #include "cli/common/common.h"
+#include "cli/common/options.h"
 #include "cli/common/problem.h"
 
 #define EXTENT_MAX 2147483647
@@ -125,12 +126,15 @@ static int find_band(const char *word) {
 }
 
 static triage_status parse_band(tri_attention_problem *out, lists *so_far, char *word) {
+    static const char *const words[] = {"full",       "causal",      "causal-top-left",
+                                        "window:L,R", "blocks:FILE", "random-blocks:S"};
     const int band = find_band(word);
+    const char *nearest = band < 0 ? tri_cli_nearest(word, words, sizeof words / sizeof *words) : NULL;
     if (band < 0)
         return tri_cli_usage(
             "--mask %.64s is not one of full, causal, causal-top-left, window:L,R, blocks:FILE, "
-            "random-blocks:S, or two of them joined by +",
-            word);
+            "random-blocks:S, or two of them joined by +%s%s%s",
+            word, nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
     if (so_far->band)
         return tri_cli_usage(
             "--mask has %.64s beside another of full, causal, causal-top-left, window:L,R: one of "

@@ -14,7 +14,7 @@ static const struct argp_option own_options[] =
      {"shape", 0, "M,N,K", 0, "Rows and columns, each 1 to 2147483647; the block divides M and K", 1},
      {"sparsity", 0, "S", 0, "Share of A's blocks that are not stored, 0 to 1: a seeded random pattern", 1},
      {"pattern", 0, "FILE", 0,
-      "A .smtx or .mtx file instead of --shape and --sparsity: each nonzero is one block", 1},
+      "A .smtx, .mtx or scipy's .npz file instead of --shape and --sparsity: each nonzero is one block", 1},
      {"n", 0, "N", 0, "With --pattern: columns of B and C, 1 to 2147483647", 1},
      {"block", 0, "B|BMxBK", 0, "Elements of a block, B x B or BM x BK, each 1 to 1024 (default 64)", 2},
      {"dtype", 0, "f16|bf16|f32|e4m3", 0, "Type of A and B (default f16 on cuda, f32 on host)", 2},
@@ -38,8 +38,10 @@ static triage_status parse_shape(tri_bsr_problem *out, const char *text) {
     size_t found = 0;
     triage_status status = tri_cli_parse_list(v, 3, &found, text, tri_cli_separator(text), EXTENT_MAX, names);
     if (status == TRIAGE_OK && found != 3)
-        status = tri_cli_usage("--shape %.64s has %zu numbers: M,N,K are wanted, each 1 to %d", text, found,
-                               EXTENT_MAX);
+        status = tri_cli_usage(
+            "--shape %.64s has %zu numbers: M,N,K are wanted, each 1 to %d (of another operation: "
+            "--op)",
+            text, found, EXTENT_MAX);
     out->m = v[0];
     out->n = v[1];
     out->k = v[2];
@@ -128,7 +130,11 @@ static triage_status check_combination(const tri_cli_problem_options *options) {
         return tri_cli_usage("--n goes with --pattern; --shape M,N,K has its own N");
     if (!tri_cli_given(options, "shape"))
         return tri_cli_usage("a problem is wanted: --shape M,N,K --sparsity S, or --pattern FILE --n N");
-    return tri_cli_given(options, "sparsity") ? TRIAGE_OK : tri_cli_usage("--shape needs --sparsity, 0 to 1");
+    if (tri_cli_given(options, "sparsity"))
+        return TRIAGE_OK;
+    tri_bsr_problem any; /* that of another operation is told first */
+    const triage_status status = parse_shape(&any, tri_cli_given(options, "shape"));
+    return status == TRIAGE_OK ? tri_cli_usage("--shape needs --sparsity, 0 to 1") : status;
 }
 
 /* ---- the pattern -------------------------------------------------------------------------------------- */

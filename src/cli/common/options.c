@@ -173,6 +173,16 @@ static size_t distance(const char *a, const char *b) {
     return rows[m % 3][n];
 }
 
+/* "attn" is short for "attention": the same beginning, and letters of it in their order. */
+static bool is_short_for(const char *typed, const char *word) {
+    const size_t size = strlen(typed);
+    if (size < 3 || typed[0] != word[0])
+        return false;
+    for (; *typed && word; typed++)
+        word = strchr(word, *typed) ? strchr(word, *typed) + 1 : NULL;
+    return word != NULL;
+}
+
 const char *tri_cli_nearest(const char *typed, const char *const *words, size_t count) {
     const char *nearest = NULL;
     size_t least = strlen(typed) / 3 + 1; /* a third of it may be wrong */
@@ -183,6 +193,8 @@ const char *tri_cli_nearest(const char *typed, const char *const *words, size_t 
             nearest = words[i];
         }
     }
+    for (size_t i = 0; i < count && !nearest; i++)
+        nearest = is_short_for(typed, words[i]) ? words[i] : NULL;
     return nearest;
 }
 

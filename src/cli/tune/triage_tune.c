@@ -13,6 +13,8 @@
 #include "cli/tune/fleet_worker.h"
 #include "store/sync_thread.h"
 
+#define LARGE_FLOPS 1e11
+
 typedef struct options {
     tri_cli_shared shared; /* first */
     const char *target, *strategy, *budget, *stop_gain, *time_limit, *jobs, *emit, *lease;
@@ -82,18 +84,19 @@ static const tri_cli_program program = {
     .about = "find the fastest right kernel for a problem, and remember it",
     .problem = "The problem",
     .groups = groups,
-    .doc =
-        "Finds the fastest kernel for a block-sparse product on this machine: every candidate is compiled, "
-        "proved right against float64, timed, and stored. So is the dense product of cuBLAS (OpenBLAS on the "
-        "CPU) where it is installed: the table says where that is faster.\v"
-        "Example: triage_tune --shape 8192,8192,8192 --sparsity 0.9 --block 64\n\n"
-        "Environment: XDG_DATA_HOME, XDG_CACHE_HOME (compiled kernels), NO_COLOR; TRIAGE_LOCK_DIR, the "
-        "folder "
-        "(default /tmp) where runs on one device wait for each other; VIRTUAL_ENV and PATH, for a cuBLAS "
-        "that "
-        "only pip has installed.\n\n"
-        "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 no candidate was "
-        "right, 74 input/output, 130 interrupted with results kept."};
+    .doc = "Finds the fastest kernel for a block-sparse product or attention on this machine: every "
+           "candidate is "
+           "compiled, proved right against float64, timed, and stored. So is the dense product of cuBLAS "
+           "(OpenBLAS "
+           "on the CPU) where it is installed: the table says where that is faster.\v"
+           "Example: triage_tune --shape 8192,8192,8192 --sparsity 0.9 --block 64\n\n"
+           "Environment: XDG_DATA_HOME, XDG_CACHE_HOME (compiled kernels), NO_COLOR; TRIAGE_LOCK_DIR, the "
+           "folder "
+           "(default /tmp) where runs on one device wait for each other; VIRTUAL_ENV and PATH, for a cuBLAS "
+           "that "
+           "only pip has installed.\n\n"
+           "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 no candidate was "
+           "right, 74 input/output, 130 interrupted with results kept."};
 
 /* ---- from texts to what they mean --------------------------------------------------------------------------- */
 
@@ -515,13 +518,29 @@ static void end_sync(tri_sync_thread *sync, const options *o) {
                       (long long)moved.received);
 }
 
+/* Does it run on the CPU, as far as can be told without opening a device? */
+static bool is_for_host(const setup *s) {
+    return strcmp(s->tune.device, "host") == 0 ||
+           (strcmp(s->tune.device, "auto") == 0 && access("/dev/nvidiactl", F_OK) != 0);
+}
+
+/* What a GPU does in milliseconds takes a CPU minutes, the plain kernel of the check first of all: sizes of README. */
+static void warn_if_large(const options *o, const setup *s, const tri_problem *problem) {
+    const double flops = tri_problem_flops(problem);
+    if (o->shared.quiet || o->compile_only || !is_for_host(s) || flops < LARGE_FLOPS)
+        return;
+    fprintf(stderr,
+            "triage_tune: %.3g TFLOP are much for a CPU: the check and each candidate may take minutes; "
+            "smaller sizes "
+            "show the same (Ctrl-C ends it)\n",
+            flops / 1e12);
+}
+
 /* On the CPU whatever else runs there is in every time. */
 static void warn_if_busy(const options *o, const setup *s) {
     double load = 0;
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    const bool host = strcmp(s->tune.device, "host") == 0 ||
-                      (strcmp(s->tune.device, "auto") == 0 && access("/dev/nvidiactl", F_OK) != 0);
-    if (o->shared.quiet || o->compile_only || !host || getloadavg(&load, 1) != 1 ||
+    if (o->shared.quiet || o->compile_only || !is_for_host(s) || getloadavg(&load, 1) != 1 ||
         load < 0.5 * (double)cores)
         return;
     fprintf(stderr, "triage_tune: this machine is busy (load %.1f on %ld cores): times may be too long\n",
@@ -564,6 +583,7 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
     if (!o->compile_only)
         TRI_TRY(tri_cli_problem_fits(&problem->problem));
     TRI_TRY(start_sync(&sync, &gate, o, s, &log));
+    warn_if_large(o, s, &problem->problem);
     tri_cli_progress_start(&t.progress, o->shared.quiet);
     s->tune.watch = on_moment;
     s->tune.watch_user = &t;
