@@ -173,7 +173,7 @@ static size_t distance(const char *a, const char *b) {
     return rows[m % 3][n];
 }
 
-/* "attn" is short for "attention": the same beginning, and letters of it in their order. */
+/* "sprsty" is short for "sparsity": the same beginning, and letters of it in their order. */
 static bool is_short_for(const char *typed, const char *word) {
     const size_t size = strlen(typed);
     if (size < 3 || typed[0] != word[0])
