@@ -394,12 +394,11 @@ static triage_status find_predicted(tri_found *out, bool *taken, const inquiry *
     tri_predictions made;
     TRI_TRY(tri_space_enumerate(&configs, asked->setting.space, asked->problem, asked->setting.info));
     TRI_TRY(tri_predict(&made, predictor, asked->problem, asked->setting.info, &configs));
-    size_t at = 0, rivals = 0;
-    for (; at < made.count && !*taken; at++)
+    for (size_t at = 0; at < made.count && !*taken; at++)
         TRI_TRY(try_prediction(out, taken, asked, configs.text[made.items[at].point], &made.items[at]));
-    for (; at < made.count && rivals < TRI_RIVALS; at++, rivals++) {
-        out->rival_ns[rivals] = made.items[at].ns;
-        TRI_TRY(tri_strdup(&out->rivals[rivals], configs.text[made.items[at].point]));
+    for (size_t i = 0; i < made.rival_count; i++) {
+        out->rival_ns[i] = made.rivals[i].ns;
+        TRI_TRY(tri_strdup(&out->rivals[i], configs.text[made.rivals[i].point]));
     }
 done:
     tri_configs_free(&configs);

@@ -6,8 +6,6 @@
 #include "render/render.h"
 #include "store/store.h"
 
-#define TRI_RIVALS 2
-
 typedef struct tri_found {
     triage_source source;
     tri_candidate candidate; /* legal for the asked problem */
@@ -18,7 +16,7 @@ typedef struct tri_found {
     double distance, median_ns, expected_loss;
     tri_prediction predicted; /* of a predicted one */
     char *rivals
-        [TRI_RIVALS]; /* beside it, the next likely configurations: legal, not rendered yet; then NULL */
+        [TRI_RIVALS]; /* beside it, what a race would try (predict.h): legal, not rendered yet; then NULL */
     double rival_ns[TRI_RIVALS];
     bool is_claim; /* of a stranger, that nobody here has checked: docs/trust.md */
 } tri_found;

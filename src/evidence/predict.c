@@ -176,10 +176,22 @@ bool tri_predictor_speaks(const tri_predictor *p) {
 
 /* ---- asking ---- */
 
+#define POOL 12 /* of the best by their means, whose deviations are asked */
+
+/* One of them. */
+typedef struct weighed {
+    tri_prediction item;
+    const tri_predict_process *kernel;
+    tri_predict_point at;
+    double known[TRI_PREDICTOR_PIVOTS], open[TRI_PREDICTOR_PIVOTS]; /* of what pivots tell, and leave */
+} weighed;
+
 typedef struct asking {
     const tri_predictor *of;
     tri_predict_point at;
-    double covariances[TRI_PREDICTOR_PIVOTS], other[TRI_PREDICTOR_PIVOTS];
+    double covariances[TRI_PREDICTOR_PIVOTS];
+    weighed pool[POOL];
+    size_t count;
     int64_t work;
 } asking;
 
@@ -194,28 +206,43 @@ static double mean(asking *x, const tri_predict_process *kernel) {
     return sum + tri_predict_dot(x->covariances, kernel->weights, kernel->pivots);
 }
 
-/* What the pivots leave open, and what the times leave open of them. */
-static double deviation(asking *x, const tri_predict_process *kernel) {
-    const size_t count = kernel->pivots;
+/* What two share that is not known: the pivots leave something open, and the times leave something open of them. */
+static double covariance_of(const weighed *a, const weighed *b) {
+    const size_t count = a->kernel->pivots;
+    if (a->kernel != b->kernel)
+        return 0;
+    return tri_predict_covariance(a->at, b->at) - tri_predict_dot(a->known, b->known, count) +
+           tri_predict_dot(a->open, b->open, count);
+}
+
+static void weigh_one(asking *x, weighed *w) {
+    const size_t count = w->kernel->pivots;
     for (size_t i = 0; i < count; i++)
-        x->covariances[i] = tri_predict_covariance(x->at, kernel->at[i]);
-    tri_predict_solve(x->covariances, kernel->l, count);
-    const double rest =
-        tri_predict_covariance(x->at, x->at) - tri_predict_dot(x->covariances, x->covariances, count);
-    memcpy(x->other, x->covariances, count * sizeof *x->other);
-    tri_predict_solve(x->other, kernel->c, count);
+        w->known[i] = tri_predict_covariance(w->at, w->kernel->at[i]);
+    tri_predict_solve(w->known, w->kernel->l, count);
+    memcpy(w->open, w->known, count * sizeof *w->open);
+    tri_predict_solve(w->open, w->kernel->c, count);
+    w->item.spread = sqrt(fmax(0, covariance_of(w, w)));
+    w->item.expected_loss =
+        fmin(1, LOSS_OF_SPREAD * w->item.spread + (x->of->of_others ? LOSS_OF_OTHERS : 0));
+    w->item.is_of_others = x->of->of_others;
     x->work += (int64_t)(count * (2 * TRI_FEATURES_MAX + count + 2));
-    return sqrt(fmax(0, rest) + tri_predict_dot(x->other, x->other, count));
 }
 
 /* Keeps the most promising, the best first. */
-static void insert(tri_predictions *out, const tri_prediction *item) {
-    size_t at = out->count < TRI_PREDICTIONS_MOST ? out->count++ : TRI_PREDICTIONS_MOST;
-    for (; at > 0 && item->ns < out->items[at - 1].ns; at--)
-        if (at < TRI_PREDICTIONS_MOST)
-            out->items[at] = out->items[at - 1];
-    if (at < TRI_PREDICTIONS_MOST)
-        out->items[at] = *item;
+static void insert(asking *x, const tri_prediction *item, const tri_predict_process *kernel) {
+    size_t at = x->count < POOL ? x->count++ : POOL;
+    for (; at > 0 && item->ns < x->pool[at - 1].item.ns; at--)
+        if (at < POOL) {
+            x->pool[at].item = x->pool[at - 1].item;
+            x->pool[at].kernel = x->pool[at - 1].kernel;
+            memcpy(x->pool[at].at, x->pool[at - 1].at, sizeof x->at);
+        }
+    if (at == POOL)
+        return;
+    x->pool[at].item = *item;
+    x->pool[at].kernel = kernel;
+    memcpy(x->pool[at].at, x->at, sizeof x->at);
 }
 
 static double caution(const tri_prediction *item) {
@@ -223,7 +250,7 @@ static double caution(const tri_prediction *item) {
 }
 
 static int by_caution(const void *left, const void *right) {
-    const tri_prediction *a = left, *b = right;
+    const tri_prediction *a = &((const weighed *)left)->item, *b = &((const weighed *)right)->item;
     const double x = caution(a), y = caution(b);
     if (x != y)
         return x < y ? -1 : 1;
@@ -235,40 +262,48 @@ static const tri_predict_process *process_of(const tri_predictor *p, const char 
     return at < p->kernel_count && p->kernels[at].pivots > 0 ? &p->kernels[at] : NULL;
 }
 
-/* As good as this an answer must be to be among the first TRI_LIKELIEST of those weighed so far. */
-static double bar(const tri_predictions *out, size_t kept) {
-    double best[TRI_LIKELIEST];
-    size_t count = 0;
-    for (size_t i = 0; i < kept; i++) {
-        size_t at = count < TRI_LIKELIEST ? count++ : TRI_LIKELIEST;
-        const double mine = caution(&out->items[i]);
-        for (; at > 0 && mine < best[at - 1]; at--)
-            if (at < TRI_LIKELIEST)
-                best[at] = best[at - 1];
-        if (at < TRI_LIKELIEST)
-            best[at] = mine;
+static void weigh(tri_predictions *out, asking *x) {
+    size_t kept = 0;
+    for (size_t i = 0; i < x->count; i++) {
+        weigh_one(x, &x->pool[i]);
+        if (x->pool[i].item.spread > SPREAD_MOST)
+            continue;
+        if (kept != i)
+            x->pool[kept] = x->pool[i];
+        kept++;
     }
-    return count == TRI_LIKELIEST ? best[TRI_LIKELIEST - 1] : INFINITY;
+    x->count = kept;
+    if (kept > 1)
+        qsort(x->pool, kept, sizeof *x->pool, by_caution);
+    for (size_t i = 0; i < kept && i < TRI_PREDICTIONS_MOST; i++)
+        out->items[out->count++] = x->pool[i].item;
 }
 
-/* Deviations, which are most of the work, are asked of those only that the means prefer, and no more where no deviation could
- * bring one among the likeliest. */
-static void weigh(tri_predictions *out, asking *x, const tri_problem *problem, const tri_device_info *info,
-                  const tri_configs *configs) {
-    size_t kept = 0;
-    for (size_t i = 0; i < out->count && log(out->items[i].ns) <= bar(out, kept); i++) {
-        tri_prediction item = out->items[i];
-        const char *config = configs->text[item.point];
-        place(x->at, &item.cost, x->of, problem, config, info);
-        item.spread = deviation(x, process_of(x->of, config));
-        item.expected_loss = fmin(1, LOSS_OF_SPREAD * item.spread + (x->of->of_others ? LOSS_OF_OTHERS : 0));
-        item.is_of_others = x->of->of_others;
-        if (item.spread <= SPREAD_MOST)
-            out->items[kept++] = item;
+/* By how much b is faster than a in the mean over what is not known, where it is faster: of the logarithms. */
+static double gain(const weighed *a, const weighed *b) {
+    const double less = log(a->item.ns) - log(b->item.ns);
+    const double spread =
+        sqrt(fmax(1e-12, covariance_of(a, a) + covariance_of(b, b) - 2 * covariance_of(a, b)));
+    const double z = less / spread;
+    return less * 0.5 * erfc(-z * 0.70710678118654752) + spread * 0.39894228040143268 * exp(-0.5 * z * z);
+}
+
+/* Each next one is that which promises most beside those that are chosen, whichever of them is the hardest to beat. */
+static void choose_rivals(tri_predictions *out, const asking *x) {
+    size_t chosen[1 + TRI_RIVALS] = {0}, count = x->count > 0;
+    while (count > 0 && count <= TRI_RIVALS && count < x->count) {
+        double most = -INFINITY;
+        for (size_t i = 1; i < x->count; i++) {
+            double least = INFINITY;
+            for (size_t c = 0; c < count; c++)
+                least = fmin(least, chosen[c] == i ? -INFINITY : gain(&x->pool[chosen[c]], &x->pool[i]));
+            if (least > most) {
+                most = least;
+                chosen[count] = i;
+            }
+        }
+        out->rivals[out->rival_count++] = x->pool[chosen[count++]].item;
     }
-    out->count = kept;
-    if (kept > 1)
-        qsort(out->items, kept, sizeof *out->items, by_caution);
 }
 
 /* Of one configuration; 0: nothing can be told. */
@@ -309,9 +344,10 @@ triage_status tri_predict(tri_predictions *out, const tri_predictor *p, const tr
         tri_prediction item = {.point = i};
         item.ns = expect(&item.cost, x, problem, configs->text[i], info);
         if (item.ns > 0)
-            insert(out, &item);
+            insert(x, &item, process_of(p, configs->text[i]));
     }
-    weigh(out, x, problem, info, configs);
+    weigh(out, x);
+    choose_rivals(out, x);
     out->work = x->work;
 done:
     free(x);

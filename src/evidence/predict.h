@@ -16,6 +16,7 @@
 #define TRI_PREDICTOR_PIVOTS 256
 #define TRI_PREDICTOR_KERNELS 16 /* of more names the others are not learnt */
 #define TRI_PREDICTIONS_MOST 8
+#define TRI_RIVALS 2
 #define TRI_LIKELIEST 4 /* so many of the first of a list are in their right order */
 
 typedef struct tri_predictor tri_predictor;
@@ -57,6 +58,10 @@ typedef struct tri_prediction {
 typedef struct tri_predictions {
     tri_prediction items[TRI_PREDICTIONS_MOST]; /* the likely best first */
     size_t count;
+    /* What a race is to hold against the first: not the next likely ones, which mostly are its like and right or wrong with it, but
+     * those by which the best of all gains most. */
+    tri_prediction rivals[TRI_RIVALS];
+    size_t rival_count;
     int64_t work; /* multiply-adds, about */
 } tri_predictions;
 

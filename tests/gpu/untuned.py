@@ -77,6 +77,10 @@ def options_of(shape, seed, folder):
 # ---- one shape ----
 
 
+def cache_of(args):
+    return pathlib.Path(os.environ["XDG_CACHE_HOME"]) / "triage"
+
+
 class Failed(Exception):
     pass
 
@@ -91,14 +95,18 @@ def run(command, limit):
     return done.stdout
 
 
-def rows_of(args, database, problem, folder):
-    """What the tune stored of the problem: by configuration and stage."""
-    path = folder / "rows.jsonl"
+def export(args, database, folder, name):
+    path = folder / name
     run([args.tool("triage_db"), "export", str(path), "--db", str(database)], 60)
-    rows = {}
     with (folder / "evidence.jsonl").open("a") as out:
         out.write(path.read_text())
-    for line in path.read_text().splitlines():
+    return path.read_text()
+
+
+def rows_of(args, database, problem, folder):
+    """What the tune stored of the problem: by configuration and stage."""
+    rows = {}
+    for line in export(args, database, folder, "rows.jsonl").splitlines():
         row = json.loads(line)
         if row["problem"] == problem:
             rows.setdefault(row["config"], {})[row["stage"]] = row
@@ -140,6 +148,30 @@ def judge(shape, answer, tuned, rows):
     return result
 
 
+def pattern_of(shape, seed, folder):
+    return str(folder / f"pattern-{seed}-{shape['index']}.smtx") if shape["uneven"] else f"{1 - shape['density']:.4f}"
+
+
+def call_first(args, shape, result, rows, folder):
+    """A first call that may race, in a database of its own, judged by the times of the tune."""
+    database = folder / "first.db"
+    database.unlink(missing_ok=True)
+    command = [args.tool("bench_first_call"), args.device, str(database), str(cache_of(args)), str(args.first_call_ms),
+               result["problem"], pattern_of(shape, args.seed, folder)]
+    started = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    said = json.loads(done.stdout) if done.stdout else {}
+    found = dict(result, first_call_ms=args.first_call_ms, first_call_s=time.monotonic() - started,
+                 first_said=done.stderr.strip().splitlines()[-1:], first_config=said.get("config"),
+                 first_raced=said.get("source") == "exact", first_wrong=done.returncode == 1)
+    if not done.returncode and result["state"] == "judged":
+        _, ours, best = compare(rows, said["config"], result["winner"])
+        found["first_loss"] = ours / best - 1 if ours else None
+    if database.exists():
+        export(args, database, folder, "first.jsonl")
+    return found
+
+
 def try_shape(args, shape, folder, deadline):
     options = [*options_of(shape, args.seed, folder), "--device", args.device]
     database, empty = folder / "tune.db", folder / "empty.db"
@@ -152,7 +184,9 @@ def try_shape(args, shape, folder, deadline):
     tune += ["--time-limit", str(args.tune_limit), "--jobs", str(args.jobs)]
     tune += ["--budget", str(args.budget)] if args.budget else []
     tuned = json.loads(run(tune, max(30, deadline - time.monotonic() + 30)))
-    return judge(shape, answer, tuned, rows_of(args, database, answer["problem"], folder))
+    rows = rows_of(args, database, answer["problem"], folder)
+    result = judge(shape, answer, tuned, rows)
+    return call_first(args, shape, result, rows, folder) if args.first_call_ms else result
 
 
 # ---- all ----
@@ -178,7 +212,8 @@ def summarise(results, left):
         "shapes": len(results),
         "judged": len(judged),
         "left": left,
-        "wrong": sum(len(r.get("wrong", [])) for r in results),
+        "wrong": sum(len(r.get("wrong", [])) + bool(r.get("first_wrong")) for r in results),
+        "first_calls_raced": sum(bool(r.get("first_raced")) for r in results),
         "sources": {s: sum(r.get("source") == s for r in results) for s in sorted({r.get("source") or "" for r in results})},
         "loss": losses_of([r["loss"] for r in judged]),
         "loss_of_three_raced": losses_of(raced) if any("rivals" in r for r in results) or raced else None,
@@ -200,6 +235,12 @@ def percent(value):
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
+def first_of(r):
+    if "first_call_ms" not in r:
+        return ""
+    return f", after a first call {percent(r.get('first_loss'))}" + ("" if r["first_raced"] else " (no race)")
+
+
 def print_line(r):
     name = f"{r['m']}x{r['n']}x{r['k']} b={r['block']} d={r['density']:.3f} {r['dtype']} {r['layout']}"
     name += f" {r['activation'] or ''}{' uneven' if r['uneven'] else ''}"
@@ -208,7 +249,7 @@ def print_line(r):
         return
     print(
         f"{r['index']:3}  {name:58} {r['source']:9}  {r['lookup_ns'] / 1e3:8.2f} us, tuned {r['tuned_ns'] / 1e3:8.2f}: loss "
-        f"{percent(r['loss']):>7}, saving expected {percent(r['expected_saving']):>7}  ({r['tried']} of {r['space']} tried, "
+        f"{percent(r['loss']):>7}{first_of(r)}, saving expected {percent(r['expected_saving']):>7}  ({r['tried']} of {r['space']} tried, "
         f"{r['tune_s']:.0f} s)",
         flush=True,
     )
@@ -243,6 +284,7 @@ def read_options():
     parser.add_argument("--limit", type=float, default=240)
     parser.add_argument("--tune-limit", type=float, default=20)
     parser.add_argument("--budget", type=int, default=0)
+    parser.add_argument("--first-call-ms", type=float, default=0)
     parser.add_argument("--expected", type=float, default=0, metavar="FACTOR")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--device", choices=["cuda", "host"], default="cuda")

@@ -260,7 +260,12 @@ static void shipped_times_answer(void **state) {
         assert_string_equal(found.candidate.config, legal.text[made.items[0].point]);
         assert_true(found.expected_loss >= 0 && found.expected_loss <= 1 && found.median_ns > 1000);
         assert_non_null(strstr(found.rendered.text, "triage_kernel"));
-        assert_string_equal(found.rivals[0], legal.text[made.items[1].point]);
+        assert_int_equal(made.rival_count, TRI_RIVALS);
+        for (size_t r = 0; r < TRI_RIVALS; r++) {
+            assert_string_equal(found.rivals[r], legal.text[made.rivals[r].point]);
+            assert_true(made.rivals[r].point != made.items[0].point &&
+                        made.rivals[r].point != made.rivals[1 - r].point);
+        }
         tri_found_free(&found);
         tri_configs_free(&legal);
     }
