@@ -192,7 +192,7 @@ static triage_status look_ahead(tri_found *found, triage_context *context, tri_s
     if (!context->asked_predictor[at])
         TRI_TRY(learn(context, problem->op, info));
     TRI_TRY(tri_lookup_predicted(found, context->predictors[at], context->store, space, problem, info,
-                                 context->data_dir));
+                                 context->data_dir, context->first_call_ms > 0));
 done:
     return status;
 }

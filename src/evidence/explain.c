@@ -284,7 +284,7 @@ static triage_status look_up(tri_explanation *out, tri_store *own, tri_store *sh
             out->layer = "elsewhere";
     }
     TRI_TRY(tri_lookup_predicted(&out->found, predictor, own, setting->space, problem, setting->info,
-                                 setting->data_dir));
+                                 setting->data_dir, true));
     if (out->found.source == TRIAGE_SOURCE_PREDICTED)
         out->layer = "predictor";
 done:

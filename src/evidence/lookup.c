@@ -388,12 +388,12 @@ done:
 
 /* The first of the predictor's list that may run. */
 static triage_status find_predicted(tri_found *out, bool *taken, const inquiry *asked,
-                                    const tri_predictor *predictor) {
+                                    const tri_predictor *predictor, bool with_rivals) {
     triage_status status = TRIAGE_OK;
     tri_configs configs = {0};
     tri_predictions made;
     TRI_TRY(tri_space_enumerate(&configs, asked->setting.space, asked->problem, asked->setting.info));
-    TRI_TRY(tri_predict(&made, predictor, asked->problem, asked->setting.info, &configs));
+    TRI_TRY(tri_predict(&made, predictor, asked->problem, asked->setting.info, &configs, with_rivals));
     for (size_t at = 0; at < made.count && !*taken; at++)
         TRI_TRY(try_prediction(out, taken, asked, configs.text[made.items[at].point], &made.items[at]));
     for (size_t i = 0; i < made.rival_count; i++) {
@@ -407,7 +407,7 @@ done:
 
 triage_status tri_lookup_predicted(tri_found *found, const tri_predictor *predictor, tri_store *store,
                                    tri_space *space, const tri_problem *problem, const tri_device_info *info,
-                                   const char *data_dir) {
+                                   const char *data_dir, bool with_rivals) {
     triage_status status = TRIAGE_OK;
     inquiry asked = {.store = store, .setting = {space, info, data_dir}, .problem = problem};
     tri_found other = {0};
@@ -416,7 +416,7 @@ triage_status tri_lookup_predicted(tri_found *found, const tri_predictor *predic
         return TRIAGE_OK;
     TRI_TRY(tri_problem_key(&asked.key, problem));
     TRI_TRY(tri_device_key(&asked.device_key, info));
-    TRI_TRY(find_predicted(&other, &taken, &asked, predictor));
+    TRI_TRY(find_predicted(&other, &taken, &asked, predictor, with_rivals));
     if (taken) {
         tri_found_free(found);
         *found = other;

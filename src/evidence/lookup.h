@@ -37,10 +37,10 @@ triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *sp
 bool tri_lookup_is_open(const tri_found *found);
 
 /* If it may: the configuration that the predictor expects most of, which has not failed here (store: where that may be
- * known; NULL: nowhere). predictor NULL: nothing changes. */
+ * known; NULL: nowhere); with_rivals: and found->rivals. predictor NULL: nothing changes. */
 triage_status tri_lookup_predicted(tri_found *found, const tri_predictor *predictor, tri_store *store,
                                    tri_space *space, const tri_problem *problem, const tri_device_info *info,
-                                   const char *data_dir);
+                                   const char *data_dir, bool with_rivals);
 
 /* In place of a default: what the store knows of the asked problem on another device, or of the nearest one there. It
  * counts as the nearest also where the problem is the same, and what it costs is not known. */

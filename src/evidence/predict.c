@@ -262,9 +262,29 @@ static const tri_predict_process *process_of(const tri_predictor *p, const char 
     return at < p->kernel_count && p->kernels[at].pivots > 0 ? &p->kernels[at] : NULL;
 }
 
-static void weigh(tri_predictions *out, asking *x) {
+/* As good as this an answer must be to be among the first TRI_LIKELIEST of those weighed so far. */
+static double bar(const asking *x, size_t kept) {
+    double best[TRI_LIKELIEST];
+    size_t count = 0;
+    for (size_t i = 0; i < kept; i++) {
+        size_t at = count < TRI_LIKELIEST ? count++ : TRI_LIKELIEST;
+        const double mine = caution(&x->pool[i].item);
+        for (; at > 0 && mine < best[at - 1]; at--)
+            if (at < TRI_LIKELIEST)
+                best[at] = best[at - 1];
+        if (at < TRI_LIKELIEST)
+            best[at] = mine;
+    }
+    return count == TRI_LIKELIEST ? best[TRI_LIKELIEST - 1] : INFINITY;
+}
+
+/* Deviations, which are most of the work, are asked of those only that the means prefer, and without rivals no more where no
+ * deviation could bring one among the likeliest. */
+static void weigh(tri_predictions *out, asking *x, bool with_rivals) {
+    const size_t most = with_rivals ? POOL : TRI_PREDICTIONS_MOST;
     size_t kept = 0;
-    for (size_t i = 0; i < x->count; i++) {
+    for (size_t i = 0; i < x->count && i < most && (with_rivals || log(x->pool[i].item.ns) <= bar(x, kept));
+         i++) {
         weigh_one(x, &x->pool[i]);
         if (x->pool[i].item.spread > SPREAD_MOST)
             continue;
@@ -332,7 +352,7 @@ triage_status tri_predict_all(double *ns, const tri_predictor *p, const tri_prob
 }
 
 triage_status tri_predict(tri_predictions *out, const tri_predictor *p, const tri_problem *problem,
-                          const tri_device_info *info, const tri_configs *configs) {
+                          const tri_device_info *info, const tri_configs *configs, bool with_rivals) {
     asking *x = NULL;
     triage_status status = TRIAGE_OK;
     *out = (tri_predictions){0};
@@ -346,8 +366,9 @@ triage_status tri_predict(tri_predictions *out, const tri_predictor *p, const tr
         if (item.ns > 0)
             insert(x, &item, process_of(p, configs->text[i]));
     }
-    weigh(out, x);
-    choose_rivals(out, x);
+    weigh(out, x, with_rivals);
+    if (with_rivals)
+        choose_rivals(out, x);
     out->work = x->work;
 done:
     free(x);

@@ -58,7 +58,7 @@ typedef struct tri_prediction {
 typedef struct tri_predictions {
     tri_prediction items[TRI_PREDICTIONS_MOST]; /* the likely best first */
     size_t count;
-    /* What a race is to hold against the first: not the next likely ones, which mostly are its like and right or wrong with it, but
+    /* If asked for: what a race is to hold against the first: not the next likely ones, which mostly are its like and right or wrong with it, but
      * those by which the best of all gains most. */
     tri_prediction rivals[TRI_RIVALS];
     size_t rival_count;
@@ -71,6 +71,6 @@ triage_status tri_predict_all(double *ns, const tri_predictor *predictor, const 
 
 /* count 0: none can be told of. */
 triage_status tri_predict(tri_predictions *out, const tri_predictor *predictor, const tri_problem *problem,
-                          const tri_device_info *info, const tri_configs *configs);
+                          const tri_device_info *info, const tri_configs *configs, bool with_rivals);
 
 #endif

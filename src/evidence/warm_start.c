@@ -172,7 +172,7 @@ triage_status tri_warm_start_predict(tri_warm_start *start, const tri_predictor 
     if (!predictor)
         return TRIAGE_OK;
     most = most < TRI_WARM_START_MOST ? most : TRI_WARM_START_MOST;
-    TRI_TRY(tri_predict(&made, predictor, problem, info, configs));
+    TRI_TRY(tri_predict(&made, predictor, problem, info, configs, false));
     for (size_t i = 0; i < made.count && start->predicted < most; i++) {
         const size_t point = made.items[i].point;
         if (point == configs->default_index)

@@ -151,9 +151,10 @@ static triage_status leave_out(outcome *out, const timings *all, size_t from, si
         best = fmin(best, all->items[i].ns);
     }
     start = now_ns();
-    TRI_TRY(tri_predict(&made, p, &problem, &all->items[from].info, &configs));
+    TRI_TRY(tri_predict(&made, p, &problem, &all->items[from].info, &configs, false));
     out->seconds_ask = seconds_since(start);
     out->work = made.work;
+    TRI_TRY(tri_predict(&made, p, &problem, &all->items[from].info, &configs, true));
     TRI_TRY(count_tried(out, p, &problem, &all->items[from], &configs, best));
     if (made.count == 0)
         goto done;

@@ -73,7 +73,7 @@ static void what_is_faster_than_the_guess_is_learnt(void **state) {
     tri_predictor *predictor = learnt(configs.text[at], 12);
     const tri_problem asked = parse(key_at(key, sizeof key, 20));
     tri_predictions made;
-    must(tri_predict(&made, predictor, &asked, &info, &configs));
+    must(tri_predict(&made, predictor, &asked, &info, &configs, false));
     assert_true(made.count > 1);
     assert_int_equal(made.items[0].point, at);
     assert_true(fabs(made.items[0].ns / (0.33 * made.items[0].cost.guess_ns) - 1) < 0.15);
@@ -88,7 +88,7 @@ static void a_few_problems_say_nothing(void **state) {
     const tri_problem asked = parse(key_at(key, sizeof key, 20));
     tri_predictions made;
     assert_false(tri_predictor_speaks(predictor));
-    must(tri_predict(&made, predictor, &asked, &info, &configs));
+    must(tri_predict(&made, predictor, &asked, &info, &configs, false));
     assert_int_equal(made.count, 0);
     tri_predictor_free(predictor);
 }
@@ -123,8 +123,8 @@ static void assert_same(const tri_predictor *a, const tri_predictor *b) {
     char key[256];
     tri_predictions from_a, from_b;
     const tri_problem asked = parse(key_at(key, sizeof key, 20));
-    must(tri_predict(&from_a, a, &asked, &info, &configs));
-    must(tri_predict(&from_b, b, &asked, &info, &configs));
+    must(tri_predict(&from_a, a, &asked, &info, &configs, false));
+    must(tri_predict(&from_b, b, &asked, &info, &configs, false));
     assert_true(from_a.count > 0 && from_a.count == from_b.count);
     for (size_t i = 0; i < from_a.count; i++) {
         assert_int_equal(from_a.items[i].point, from_b.items[i].point);
@@ -252,23 +252,43 @@ static void shipped_times_answer(void **state) {
         tri_configs legal;
         tri_predictions made;
         must(tri_space_enumerate(&legal, space, &problem, &device));
-        must(tri_predict(&made, predictor, &problem, &device, &legal));
+        must(tri_predict(&made, predictor, &problem, &device, &legal, false));
         assert_true(made.count > 0 && (double)made.work < WORK_MOST);
         must(tri_lookup(&found, NULL, space, &problem, &device, NULL));
-        must(tri_lookup_predicted(&found, predictor, NULL, space, &problem, &device, NULL));
+        must(tri_lookup_predicted(&found, predictor, NULL, space, &problem, &device, NULL, false));
         assert_int_equal(found.source, TRIAGE_SOURCE_PREDICTED);
         assert_string_equal(found.candidate.config, legal.text[made.items[0].point]);
         assert_true(found.expected_loss >= 0 && found.expected_loss <= 1 && found.median_ns > 1000);
         assert_non_null(strstr(found.rendered.text, "triage_kernel"));
-        assert_int_equal(made.rival_count, TRI_RIVALS);
-        for (size_t r = 0; r < TRI_RIVALS; r++) {
-            assert_string_equal(found.rivals[r], legal.text[made.rivals[r].point]);
-            assert_true(made.rivals[r].point != made.items[0].point &&
-                        made.rivals[r].point != made.rivals[1 - r].point);
-        }
+        assert_null(found.rivals[0]); /* nobody asked */
         tri_found_free(&found);
         tri_configs_free(&legal);
     }
+    tri_predictor_free(predictor);
+}
+
+/* Who is to race the likeliest: others, and not only its next of kin, which are wrong where it is wrong. */
+static void rivals_are_others(void **state) {
+    (void)state;
+    const tri_device_info device = h200();
+    tri_predictor *predictor = taught(NULL, &device);
+    size_t of_another_kernel = 0;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const tri_problem problem = parse(shapes[i]);
+        tri_found found;
+        must(tri_lookup(&found, NULL, space, &problem, &device, NULL));
+        must(tri_lookup_predicted(&found, predictor, NULL, space, &problem, &device, NULL, true));
+        const char *first = found.candidate.config;
+        assert_non_null(found.rivals[1]);
+        assert_string_not_equal(found.rivals[0], found.rivals[1]);
+        for (size_t r = 0; r < TRI_RIVALS; r++) {
+            assert_string_not_equal(found.rivals[r], first);
+            assert_true(found.rival_ns[r] > 1000);
+            of_another_kernel += strncmp(found.rivals[r], first, strcspn(first, " ")) != 0;
+        }
+        tri_found_free(&found);
+    }
+    assert_true(of_another_kernel > 0);
     tri_predictor_free(predictor);
 }
 
@@ -284,8 +304,8 @@ static void a_sister_is_answered(void **state) {
     tri_configs legal;
     assert_non_null(there);
     must(tri_space_enumerate(&legal, space, &problem, &device));
-    must(tri_predict(&fast, here, &problem, &device, &legal));
-    must(tri_predict(&slow, there, &problem, &sister, &legal));
+    must(tri_predict(&fast, here, &problem, &device, &legal, false));
+    must(tri_predict(&slow, there, &problem, &sister, &legal, false));
     assert_true(slow.count > 0 && slow.items[0].ns > fast.items[0].ns);
     tri_configs_free(&legal);
     tri_predictor_free(here);
@@ -303,7 +323,7 @@ static void another_architecture_costs_more(void **state) {
     tri_predictor *predictor = taught(NULL, &other);
     assert_non_null(predictor);
     must(tri_space_enumerate(&legal, space, &problem, &other));
-    must(tri_predict(&made, predictor, &problem, &other, &legal));
+    must(tri_predict(&made, predictor, &problem, &other, &legal, false));
     assert_true(made.count > 0 && made.items[0].expected_loss >= 0.09);
     tri_configs_free(&legal);
     tri_predictor_free(predictor);
@@ -358,7 +378,7 @@ static void a_measurement_comes_first(void **state) {
     add_to(store, &problem,
            (claim){.config = configs.text[0], .median_ns = 1e9}); /* slow, but it is measured */
     must(tri_lookup(&found, store, space, &problem, &info, NULL));
-    must(tri_lookup_predicted(&found, predictor, store, space, &problem, &info, NULL));
+    must(tri_lookup_predicted(&found, predictor, store, space, &problem, &info, NULL, false));
     assert_int_equal(found.source, TRIAGE_SOURCE_EXACT);
     assert_string_equal(found.candidate.config, configs.text[0]);
     tri_found_free(&found);
@@ -369,7 +389,7 @@ static char *predicted(tri_predictor *predictor, const tri_problem *problem) {
     tri_found found;
     char *config = NULL;
     must(tri_lookup(&found, store, space, problem, &info, NULL));
-    must(tri_lookup_predicted(&found, predictor, store, space, problem, &info, NULL));
+    must(tri_lookup_predicted(&found, predictor, store, space, problem, &info, NULL, false));
     assert_int_equal(found.source, TRIAGE_SOURCE_PREDICTED);
     must(tri_strdup(&config, found.candidate.config));
     tri_found_free(&found);
@@ -421,6 +441,7 @@ int main(void) {
         cmocka_unit_test(a_search_begins_with_it),
         cmocka_unit_test(the_work_has_a_limit),
         cmocka_unit_test(shipped_times_answer),
+        cmocka_unit_test(rivals_are_others),
         cmocka_unit_test(a_sister_is_answered),
         cmocka_unit_test(another_architecture_costs_more),
         cmocka_unit_test(damaged_files_are_named),
