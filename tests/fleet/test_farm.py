@@ -242,6 +242,29 @@ def test_attention(farm):
     print("6. attention: 3 jobs from a file, compiled ahead and timed", flush=True)
 
 
+def test_layers(farm):
+    """A layer with its epilogue: the job, the row and the lookup mean one problem, and another epilogue is another."""
+    farm.new_server("layers")
+    path = os.path.join(farm.home, "layers.csv")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("m,n,k,sparsity,block,dtype,layout,bias,activation\n"
+                   "64,24,64,0.5,16,f32,col,yes,silu\n64,24,64,0.5,16,f32,col,no,none\n")
+    need(farm.db("enqueue", "--shapes", path, "--server", farm.server)["added"] == 2)
+    worker = ("triage_tune", "--worker", "--db", farm.server, "--json", "--budget", 2, "--jobs", 1, "--device", "host")
+    need(json.loads(farm.finish(farm.start(*worker)).out)["done"] == 2, "not tuned")
+    listed = sorted(row["problem"].split(" m=")[0] for row in farm.db("list", "--db", farm.server)["winners"]
+                    if row["problem"].startswith("bsr_gemm"))
+    need(listed == ["bsr_gemm f32 f32 col col none nobias", "bsr_gemm f32 f32 col col silu bias"], listed)
+    local = os.path.join(farm.home, "layers.db")
+    farm.db("sync", "--db", local, "--server", farm.server)
+    shape = ("--shape", "64,24,64", "--sparsity", "0.5", "--block", 16, "--dtype", "f32", "--layout", "col", "--device", "host",
+             "--db", local)
+    for epilogue, source in ((("--bias", "--activation", "silu"), "exact"), ((), "exact"), (("--bias",), "nearest")):
+        told = farm.db("explain", *shape, *epilogue)
+        need(told["source"] == source, epilogue, told["source"], "is not", source)
+    print("7. layers: an epilogue in enqueue, in the key and in explain", flush=True)
+
+
 def test_sm_90a(farm):
     """With NVRTC: the real space, made to allow no spills, for a GPU that the server knows."""
     shutil.copy(os.path.join(ROOT, "tuner/spaces/bsr_gemm.lua"), os.path.join(farm.home, "strict.lua"))
@@ -295,11 +318,11 @@ def test_attention_sm_90a(farm):
     farm.finish(farm.start(*worker, home="cpu"))
     notes = farm.sql("SELECT state, note FROM triage.compilation ORDER BY job").splitlines()
     need([note.split(" ")[0:3] for note in notes] == [["done|0", "of", "2"]] * 2, notes)
-    print("7. attention for sm_90a: 4 candidates compiled ahead", flush=True)
+    print("8. attention for sm_90a: 4 candidates compiled ahead", flush=True)
 
 
 TESTS = (test_farm_saves_the_device, test_neither_waits_for_the_other, test_killed_compilers, test_failed_jobs_are_retried,
-         test_older_server, test_attention)
+         test_older_server, test_attention, test_layers)
 
 
 def main():
