@@ -46,6 +46,8 @@ void tri_predictor_free(tri_predictor *p) {
     for (size_t i = 0; i < p->kernel_count; i++)
         tri_predict_free_process(&p->kernels[i]);
     free(p->problems);
+    free(p->last_of);
+    free(p->before);
     free(p->last_key);
     free(p->samples);
     free(p);
@@ -83,7 +85,9 @@ static triage_status take_problem(uint64_t *at, tri_predictor *p, const char *ke
         }
     }
     TRI_TRY(tri_grow(&p->problems, &p->problem_capacity, p->problem_count, sizeof *p->problems, "problems"));
+    TRI_TRY(tri_grow(&p->last_of, &p->last_capacity, p->problem_count, sizeof *p->last_of, "problems"));
     TRI_TRY(tri_strdup(&p->problems[p->problem_count], key));
+    p->last_of[p->problem_count] = 0;
     *at = p->problem_count++;
 done:
     return status;
@@ -97,10 +101,10 @@ static uint64_t name_of(const char *config) {
 }
 
 static bool has_sample(const tri_predictor *p, const tri_predict_sample *item) {
-    for (size_t i = 0; i < p->count; i++)
-        if (p->samples[i].name == item->name && p->samples[i].problem == item->problem)
-            return true;
-    return false;
+    uint64_t at = p->last_of[item->problem];
+    while (at && p->samples[at - 1].name != item->name)
+        at = p->before[at - 1];
+    return at != 0;
 }
 
 /* In scales from the middle. False: nothing can be said of it. */
@@ -154,7 +158,10 @@ triage_status tri_predictor_add(tri_predictor *p, const char *key, const char *c
     if (has_sample(p, &item))
         goto done;
     TRI_TRY(tri_grow(&p->samples, &p->capacity, p->count, sizeof *p->samples, "times"));
+    TRI_TRY(tri_grow(&p->before, &p->before_capacity, p->count, sizeof *p->before, "times"));
+    p->before[p->count] = p->last_of[item.problem];
     p->samples[p->count++] = item;
+    p->last_of[item.problem] = p->count;
 done:
     return status;
 }

@@ -12,7 +12,7 @@
 #include "op/op.h"
 #include "space/space.h"
 
-#define TRI_PREDICTOR_SAMPLES 4096
+#define TRI_PREDICTOR_SAMPLES 8192
 #define TRI_PREDICTOR_PIVOTS 256
 #define TRI_PREDICTOR_KERNELS 16 /* of more names the others are not learnt */
 #define TRI_PREDICTIONS_MOST 8

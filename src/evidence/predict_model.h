@@ -48,6 +48,9 @@ struct tri_predictor {
     size_t count, capacity;
     char **problems; /* keys */
     size_t problem_count, problem_capacity;
+    /* While it is taught: 1 + the last sample of each problem, and of each sample the one of its problem before it; 0: none. */
+    uint64_t *last_of, *before;
+    size_t last_capacity, before_capacity;
     tri_predict_process kernels[TRI_PREDICTOR_KERNELS];
     size_t kernel_count;
     tri_problem last; /* that was added to: rows of one problem mostly come together */
