@@ -94,8 +94,7 @@ static bool is_right(const subject *s, double beta) {
         for (int64_t j = 0; j < p->n; j++) {
             const int64_t place_of = p->c_layout == TRIAGE_ROW_MAJOR ? at * p->ldc + j : j * p->ldc + at;
             const double value = (double)tri_to_float(s->got, p->out_type, (size_t)place_of);
-            right =
-                right && fabs(value - row[j]) <= unit * (fabs(row[j]) + sqrt(sum / (double)p->n) + 1e-30);
+            right = right && fabs(value - row[j]) <= unit * (fabs(row[j]) + sqrt(sum / (double)p->n) + 1e-30);
         }
     }
     free(row);
