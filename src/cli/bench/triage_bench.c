@@ -168,8 +168,8 @@ static void say_left_out(const options *o, bool host, const tri_problem *problem
         const tri_contestant_type *type = tri_contestant_types[i];
         if (type->family && listed(o->against, type->family) && !type->only_e4m3 &&
             (!runs_on(type, host) || !serves(type, problem)))
-            fprintf(stderr, "triage_bench: %s does not run %s: left out\n", type->name,
-                    runs_on(type, host) ? problem->op->name : "on this device");
+            tri_cli_error("%s does not run %s: left out", type->name,
+                          runs_on(type, host) ? problem->op->name : "on this device");
     }
 }
 
