@@ -186,6 +186,11 @@ __device__ __forceinline__ int read_field(const int &field)
 }
 
 #include "attention/wgmma_tiles.cuh"
+{{#sections}}
+constexpr int kSections = {{sections}}; // heads of a section, in those that fill half of L2
+static_assert(!kZeroTail && kOrder == 1, "sections of sequences of one length");
+#include "attention/wgmma_sections.cuh"
+{{/sections}}
 
 #include "attention/wgmma_load.cuh"
 

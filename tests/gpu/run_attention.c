@@ -72,6 +72,10 @@ static const char *const keys[] = {
     "attention bf16 bf16 causal cache m=1 n=3000 k=128 v=128 heads=8/2 batch=3 splits=4 lse",
     "attention e4m3 bf16 causal paged m=1 n=600 k=128 v=128 heads=32/8 batch=3 page=16 lse",
     /* block masks */
+    "attention e4m3 bf16 causal varlen m=300 n=300 k=128 v=128 heads=4/2 batch=17 lse",
+    "attention e4m3 f16 full cache m=40 n=290 k=192 v=128 heads=2/1 batch=5 lse",
+    "attention e4m3 bf16 window softcap m=300 n=333 k=80 v=80 heads=2/1 batch=2 window=130,5 lse",
+    "attention e4m3 bf16 causal m=900 n=1100 k=128 v=128 heads=4/2 batch=2 lse",
     "attention bf16 bf16 full blocks=128x128 m=600 n=700 k=128 v=128 heads=4/2 batch=2 lists=all" LISTS
     " lse",
     "attention bf16 bf16 full blocks=64x64 m=600 n=700 k=128 v=128 heads=4/2 batch=2 lists=kv" LISTS " lse",

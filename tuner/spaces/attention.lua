@@ -13,6 +13,7 @@ return triage.space {
    kernels = {
       require "attention.decode",
       require "attention.wgmma",
+      require "attention.wgmma_fp8",
       require "attention.mma",
       plain.plain,
       require "attention.host",

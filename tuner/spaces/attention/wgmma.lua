@@ -62,6 +62,11 @@ local function short_step(p)
    return p.dv <= 128 and p.d <= 128 and 128 or p.dv <= 192 and 112 or 64
 end
 
+-- Heads of 256 are worked on in larger sections of L2 (measured: docs/notebook.md).
+local function wide_sections(p)
+   return p.dv > 192 and p.lengths == "dense" and p.mask_m == 0
+end
+
 local function map(p, rows)
    local rank = map_rank(p)
    return { rank = rank, box = rank == 4 and { 64, rows, 1, 1 } or { 64, rows, 1 }, swizzle = 128, l2_promotion = 256 }
@@ -147,7 +152,7 @@ return triage.kernel {
       { "a tile is not mostly past the last query", function(p, c) return c.tile_m <= 128 or c.tile_m < 2 * p.sq end },
    },
    params = function(p, c)
-      return shared(p, cuda_type, with_mask(p, {
+      local list = {
          { "tile_m", c.tile_m },
          { "tile_n", c.tile_n },
          { "stages", c.stages },
@@ -163,7 +168,11 @@ return triage.kernel {
          { "ctas_per_sm", ctas_per_sm(c) },
          { "offsets", flag(p.lengths == "varlen") },
          { "lengths", flag(p.lengths == "cache") },
-      }))
+      }
+      if c.order == 1 and wide_sections(p) then
+         table.insert(list, { "sections", 4 })
+      end
+      return shared(p, cuda_type, with_mask(p, list))
    end,
    launch = function(p, c, d)
       return {

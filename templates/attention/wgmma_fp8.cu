@@ -1,0 +1,666 @@
+/* Attention forward with TMA and wgmma on e4m3 (sm_90a): O = softmax(scale * Q K^T + mask) V, see args.h.
+ *
+ *   Q, K, V   e4m3; bases and strides of batch, head and row are multiples of 16 bytes (TMA); 1 key or more
+ *   O         f16 or bf16, likewise; LSE in float32 on request
+ *
+ * A CTA owns tiles of kTileM queries of one head, one after another, and walks the keys of each in steps of kTileN,
+ * from right to left, as wgmma.cu does. What differs is that a product of 8-bit operands takes both K-major, so that V
+ * has to be turned, and that its sums keep 14 bits or so, so that those of a step move on to float32.
+ *
+ *   producer   warp 0: tile, Q, K and V by TMA             -> rings of Q, K, and of V as it lies
+ *   (4 warps)  all:    V [tile_n][dv] -> [dv][tile_n]      -> ring of V turned                      wgmma_turn.cuh
+ *   consumers  warpgroups of 64 queries; of step j
+ *     tensor   S(j) = Q K(j)^T; then T = P(j) V(j), with kSplit of the first half of the keys earlier
+ *     others   O += T, of the step before with kLate; mask, maximum, P(j) = 2^(S(j) - maximum + kWeightOffset), sums, O *= 2^(old - new maximum),
+ *              P(j) -> e4m3, in registers: A of the next product
+ *
+ * With the warpgroups' softmaxes in turn (kPingPong) one's products run under another's exponentials.
+ *
+ * Shared operand layouts (rows of 128 bytes as TMA writes them with its 128-byte swizzle, see lib/wgmma.cuh):
+ *   Q, K     [ceil(d / 128)][rows][128]          K-major A and B of S
+ *   V raw    [ceil(dv / 128)][tile_n][128]       as it lies
+ *   V turned [tile_n / kWidth][dv][kWidth]       K-major B of O, swizzled by its width
+ * The order of keys in a turned row, and of its rows, is that in which registers hold P and store O: see wgmma_turn.cuh.
+ * Tensor maps {d, rows, heads, batch} ({d, rows, heads} with offsets), swizzle 128:
+ *   map_q  box {128, 64}     map_k, map_v  box {128, kTileN}
+ * What lies behind d or the last row of the tensor arrives as zeros. Rows, and heads * batch * tiles, are below 2^29.
+ */
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_fp8.h>
+
+#include "attention/args.h"
+#include "lib/epilogue.cuh"
+#include "lib/fp8_pack.cuh"
+#include "lib/mma.cuh"
+#include "lib/ptx.cuh"
+#include "lib/softmax.cuh"
+#include "lib/store.cuh"
+#include "lib/tma_4d.cuh"
+#include "lib/vote.cuh"
+#include "lib/wgmma_shapes.cuh"
+
+using in_t = {{in_type}};               // Q, K, V: __nv_fp8_e4m3
+using out_t = {{out_type}};             // O: __half, __nv_bfloat16
+constexpr int kD = {{d}};               // of Q and K: a multiple of 16
+constexpr int kDv = {{dv}};             // of V and O: likewise
+constexpr int kTileM = {{tile_m}};      // queries of a tile: 64 a consumer warpgroup
+constexpr int kTileN = {{tile_n}};      // keys of a step: a multiple of 32
+constexpr int kStages = {{stages}};     // slots of the rings of K and of V turned
+constexpr int kPingPong = {{ping_pong}}; // 1: the warpgroups take turns at the softmax
+constexpr int kLate = {{late}};         // 1: O += T under the next step's scores; 0: at once, for fewer registers
+constexpr int kSplit = {{split}};       // 1: P V of the first half of a step's keys runs under the weights of the second
+constexpr int kSkip = {{skip}};         // log2 of the growth up to which a row keeps its maximum; -1: O is always rescaled
+constexpr int kLazy = {{lazy}};         // 1: steps that the mask does not cut look for no maximum, but see that no weight is too large
+constexpr int kOrder = {{order}};       // of the tiles: see locate
+constexpr int kDynamic = {{dynamic}};   // 1: a CTA takes the next tile when it is ready (workspace: 2 zeros)
+constexpr int kLeft = {{left}};         // 1: a window bounded at the left
+constexpr int kRight = {{right}};       // 1: ... at the right (causal)
+constexpr int kTopLeft = {{top_left}};  // 1: query 0 sees key 0, else the last query the last key
+constexpr int kSoftcap = {{softcap}};   // 1: scores are capped
+constexpr int kOffsets = {{offsets}};   // 1: sequences of their own lengths, one after another (cu_q, cu_k)
+constexpr int kLengths = {{lengths}};   // 1: len_q or len_k is there
+
+constexpr int kConsumers = kTileM / 64;          // warpgroups
+constexpr int kThreads = 128 * (kConsumers + 1); // the last warpgroup produces
+constexpr int kDSlabs = (kD + 127) / 128, kDvSlabs = (kDv + 127) / 128;
+constexpr int kDvWide = kDv;                     // columns of the product
+constexpr int kWidth = kTileN % 128 == 0 ? 128 : kTileN % 64 == 0 ? 64 : 32; // of a slab of V turned, in keys
+constexpr int kQSlots = 2, kRawSlots = 2;
+constexpr int kQBytes = kDSlabs * kTileM * 128, kKBytes = kDSlabs * kTileN * 128;
+constexpr int kRawBytes = kDvSlabs * kTileN * 128, kVBytes = (kDv * kTileN + 1023) / 1024 * 1024;
+constexpr int kFirstKeys = kSplit ? (kTileN > 128 ? 128 : 64) : 0; // of a step, whose P V is issued early
+constexpr bool kZeroTail = kOffsets || kLengths; // what follows the last key may be anything
+// Weights are up to 2^kOffset, and 2^kSkip times that: within 448, and small ones are not lost before 2^-9.
+constexpr int kWeightOffset = 8 - (kSkip > 0 ? kSkip : 0);
+// Registers: every thread is launched with as many; the producer warpgroup hands its own over.
+constexpr int kProducerRegs = kConsumers == 1 ? 56 : kConsumers == 2 ? 40 : 32;
+constexpr int kConsumerRegs = kConsumers == 1 ? 240 : kConsumers == 2 ? 232 : 160;
+constexpr int kTileSlots = 4; // a tile is stored up to two tiles later, and Q of the one after that may be under way
+constexpr float kLn2 = 0.69314718055994531f;
+constexpr float kMostWeight = 448.0f; // of e4m3
+// No block mask: a step is one run of keys.
+constexpr int kMaskM = 0, kBlockM = kTileM, kBlockN = kTileN, kUnit = kTileN, kUnits = 1;
+
+static_assert(sizeof(in_t) == 1 && sizeof(out_t) == 2, "8-bit inputs, 16-bit results");
+static_assert(kD % 16 == 0 && kDv % 16 == 0 && kD <= 256 && kDv <= 256, "rows of whole 16 bytes");
+static_assert(kTileM % 64 == 0 && kConsumers >= 1 && kConsumers <= 3, "1 to 3 consumer warpgroups");
+static_assert(kTileN % 32 == 0 && kTileN <= 256, "one product wide, whole products deep");
+static_assert(kStages >= 2 && kSkip < 8, "rings, and weights within e4m3");
+static_assert(kConsumers > 1 || !kPingPong, "turns need two");
+
+using args_t = tri_attention_core_maps;
+
+/* What the consumers have to know of a tile. Step s is block first - s of the keys. */
+struct tile_t {
+    int steps;     // at least 1; -1: no more tiles
+    int first;     // block of step 0
+    int masked;    // steps from 0 on that the right edge cuts (step 0 always counts as cut)
+    int free_end;  // steps from here on are cut by the left edge
+    int begin, end, begin_of_all, end_of_all; // keys that some row, that every row may see
+    int m0;        // first query, in its sequence
+    int q_len, k_len;
+    int q_row;     // of query 0, from the start of the tensor (offsets)
+    int head, batch;
+    float scale, scale_v; // of scores, in units of log2, and of O
+};
+
+struct gathered_t {
+    int key[kUnits], entry[kUnits], next;
+};
+[[maybe_unused]] constexpr int kNoKey = 1 << 30;
+enum { kNextFree, kNextCut, kNextNone };
+
+struct sync_t {
+    unsigned long long q_full[kQSlots], q_empty[kQSlots];
+    unsigned long long k_full[kStages], k_empty[kStages];
+    unsigned long long v_full[kStages], v_empty[kStages];
+    unsigned long long raw_full[kRawSlots], raw_empty[kRawSlots];
+    tile_t tiles[kTileSlots];
+    int valid[kRawSlots]; // keys of a slot that exist; kNoMore: it is none, and none follows
+};
+constexpr int kNoMore = -1;
+
+constexpr int kKOffset = kQSlots * kQBytes;
+constexpr int kRawOffset = kKOffset + kStages * kKBytes;
+constexpr int kVOffset = kRawOffset + kRawSlots * kRawBytes;
+constexpr int kSyncOffset = kVOffset + kStages * kVBytes;
+constexpr int kSharedBytes = kSyncOffset + sizeof(sync_t); // what the launch gives
+static_assert(kSharedBytes + 1024 <= 233472, "fits in an SM's shared memory");
+
+extern __shared__ __align__(1024) unsigned char shared[];
+
+__device__ __forceinline__ unsigned char *q_slot(int slot) { return shared + slot * kQBytes; }
+__device__ __forceinline__ unsigned char *k_slot(int slot) { return shared + kKOffset + slot * kKBytes; }
+__device__ __forceinline__ unsigned char *raw_slot(int slot) { return shared + kRawOffset + slot * kRawBytes; }
+__device__ __forceinline__ unsigned char *v_slot(int slot) { return shared + kVOffset + slot * kVBytes; }
+__device__ __forceinline__ sync_t &sync() { return *reinterpret_cast<sync_t *>(shared + kSyncOffset); }
+
+/* A position in a ring: the slot, and the parity of the phase in which it is used. */
+template <int slots>
+struct ring_t {
+    int slot = 0;
+    unsigned parity = 0;
+
+    __device__ __forceinline__ void advance()
+    {
+        if (++slot == slots) {
+            slot = 0;
+            parity ^= 1;
+        }
+    }
+};
+
+__device__ __forceinline__ int ceil_div(int a, int b) { return (a + b - 1) / b; }
+/* A bound of a window, small enough to be added to a row. */
+__device__ __forceinline__ int keys_ahead(int bound) { return min(bound, 1 << 29); }
+
+/* A number that the producer has written, for the whole warp: see wgmma.cu. */
+__device__ __forceinline__ int read_field(const int &field)
+{
+    int value = 0;
+    if (threadIdx.x % 32 == 0) value = field;
+    return warp_uniform(value);
+}
+__device__ __forceinline__ float read_field(const float &field)
+{
+    return __int_as_float(read_field(reinterpret_cast<const int &>(field)));
+}
+
+/* Each warp says for itself that it is through with a slot, or has filled one. */
+__device__ __forceinline__ void arrive(unsigned long long *bar)
+{
+    if (threadIdx.x % 32 == 0) mbarrier_arrive(bar);
+}
+
+#include "attention/wgmma_tiles.cuh"
+#include "attention/wgmma_turn.cuh"
+
+/* ---- load: warp 0 of the producer ---- */
+
+/* Rows of one head into a slot, 128 columns at a time. */
+template <int slabs, int slab_rows>
+__device__ __forceinline__ void load_rows(unsigned char *slot, const void *map, unsigned long long *bar, int row,
+                                          int head, int batch, unsigned long long policy)
+{
+#pragma unroll
+    for (int slab = 0; slab < slabs; ++slab) {
+        unsigned char *to = slot + slab * slab_rows * 128;
+        if constexpr (kOffsets)
+            tma_load_3d(to, map, bar, slab * 128, row, head, policy);
+        else
+            tma_load_4d(to, map, bar, slab * 128, row, head, batch, policy);
+    }
+}
+
+/* Warp 0 goes through the tiles and brings what they need; it turns a step's V when the next step is on its way. */
+struct producer_t {
+    const args_t &args;
+    const bool one = elect_one();
+    const unsigned long long once = l2_evict_first(), often = l2_evict_last();
+    const int group;
+    ring_t<kQSlots> q_ring;
+    ring_t<kStages> k_ring;
+    ring_t<kRawSlots> raw_ring;
+    turner_t turner;
+    int count = 0; // tiles so far
+    bool waiting = false; // a step's V is to be turned
+
+    __device__ __forceinline__ explicit producer_t(const args_t &a) : args(a), group(a.heads_q / a.heads_kv), turner(0)
+    {
+    }
+    /* -inf times 0 is no number, so that the scale is none. */
+    __device__ __forceinline__ void find_scales(tile_t &tile) const
+    {
+        const int at = tile.batch * args.heads_kv + tile.head / group;
+        tile.scale = args.scale_log2;
+        if (args.scale_q) tile.scale *= args.scale_q[at];
+        if (args.scale_k) tile.scale *= args.scale_k[at];
+        tile.scale = fmaxf(tile.scale, 1e-30f);
+        tile.scale_v = args.scale_v ? args.scale_v[at] : 1.0f;
+    }
+    __device__ __forceinline__ void load_q(tile_t &tile)
+    {
+        find_scales(tile);
+        mbarrier_wait(&sync().q_empty[q_ring.slot], q_ring.parity ^ 1);
+        if (one) {
+            unsigned long long *full = &sync().q_full[q_ring.slot];
+            sync().tiles[count % kTileSlots] = tile;
+            mbarrier_arrive_expect_tx(full, kQBytes);
+            for (int wg = 0; wg < kConsumers; ++wg)
+                load_rows<kDSlabs, kTileM>(q_slot(q_ring.slot) + wg * 64 * 128, &args.map_q, full,
+                                           tile.q_row + tile.m0 + wg * 64, tile.head, tile.batch, once);
+        }
+        q_ring.advance();
+        ++count;
+    }
+    __device__ __forceinline__ void load_k(int row, int head, int batch)
+    {
+        mbarrier_wait(&sync().k_empty[k_ring.slot], k_ring.parity ^ 1);
+        if (one) {
+            unsigned long long *full = &sync().k_full[k_ring.slot];
+            mbarrier_arrive_expect_tx(full, kKBytes);
+            load_rows<kDSlabs, kTileN>(k_slot(k_ring.slot), &args.map_k, full, row, head, batch, often);
+        }
+        k_ring.advance();
+    }
+    __device__ __forceinline__ void load_raw(int row, int head, int batch, int valid)
+    {
+        mbarrier_wait(&sync().raw_empty[raw_ring.slot], raw_ring.parity ^ 1);
+        if (one) {
+            unsigned long long *full = &sync().raw_full[raw_ring.slot];
+            sync().valid[raw_ring.slot] = valid;
+            if (valid == kNoMore) {
+                mbarrier_arrive(full);
+            } else {
+                mbarrier_arrive_expect_tx(full, kRawBytes);
+                load_rows<kDvSlabs, kTileN>(raw_slot(raw_ring.slot), &args.map_v, full, row, head, batch, often);
+            }
+        }
+        __syncwarp();
+        raw_ring.advance();
+    }
+    __device__ __forceinline__ void load_tile(tile_t &tile)
+    {
+        load_q(tile);
+        const int head = tile.head / group, k_row = kOffsets ? args.cu_k[tile.batch] : 0;
+        for (int s = 0; s < tile.steps; ++s) {
+            const int key = (tile.first - s) * kTileN;
+            load_k(k_row + key, head, tile.batch);
+            load_raw(k_row + key, head, tile.batch, tile.k_len - key);
+            if (waiting) turner.turn();
+            waiting = true;
+        }
+    }
+    __device__ __forceinline__ void run()
+    {
+        tiles_t tiles(args);
+        tile_t tile;
+        while (tiles.get(tile)) load_tile(tile);
+        load_raw(0, 0, 0, kNoMore);
+        if (waiting) turner.turn();
+        mbarrier_wait(&sync().q_empty[q_ring.slot], q_ring.parity ^ 1);
+        if (one) {
+            sync().tiles[count % kTileSlots].steps = -1;
+            mbarrier_arrive(&sync().q_full[q_ring.slot]);
+        }
+        tiles.leave();
+    }
+};
+
+/* ---- products ---- */
+
+/* s = Q K^T of this warpgroup's 64 queries. */
+__device__ __forceinline__ void issue_scores(float (&s)[kTileN / 2], int q, int k, int wg)
+{
+    const unsigned long long a = wgmma_desc<128>(q_slot(q) + wg * 64 * 128, 0, 1024);
+    const unsigned long long b = wgmma_desc<128>(k_slot(k), 0, 1024);
+#pragma unroll
+    for (int i = 0; i < (kD + 31) / 32; ++i)
+        wgmma_ss<in_t, kTileN, 0>::mma(s, wgmma_desc_advance(a, i / 4 * kTileM * 128 + i % 4 * 32),
+                                       wgmma_desc_advance(b, i / 4 * kTileN * 128 + i % 4 * 32), i > 0);
+    wgmma_commit();
+}
+
+/* t = P V of keys from .. to - 1, or more of it */
+template <int from, int to>
+__device__ __forceinline__ void issue_values(float (&t)[kDvWide / 2], const unsigned (&p)[kTileN / 8], int v)
+{
+    const unsigned long long b = wgmma_desc<kWidth>(v_slot(v), 0, 8 * kWidth);
+#pragma unroll
+    for (int i = from / 32; i < to / 32; ++i)
+        wgmma_rs<in_t, kDvWide, 0>::mma(
+            t, p + 4 * i, wgmma_desc_advance(b, i * 32 / kWidth * kDv * kWidth + i * 32 % kWidth), i > 0);
+    wgmma_commit();
+}
+
+#include "attention/wgmma_softmax.cuh"
+#include "attention/wgmma_store.cuh"
+
+/* Scores of keys from .. to - 1 -> weights, added to the sums. */
+template <int from, int to>
+__device__ __forceinline__ void weigh(float (&s)[kTileN / 2], rows_t &rows, const float (&base)[2], float scale)
+{
+#pragma unroll
+    for (int i = from / 2; i < to / 2; ++i) {
+        const int r = i / 2 % 2;
+        s[i] = exp2_fast(fmaf(s[i], scale, -base[r]));
+        rows.sum[r] += s[i];
+    }
+}
+
+/* As e4m3: sums of 32 columns are A of a k32 as they lie, for the order of keys that V has been turned into. */
+template <int from, int to>
+__device__ __forceinline__ void pack_weights(unsigned (&p)[kTileN / 8], const float (&s)[kTileN / 2])
+{
+#pragma unroll
+    for (int i = from / 8; i < to / 8; ++i) {
+        const int at = i / 2 * 8 + i % 2 * 2;
+        p[i] = pack4(s[at], s[at + 1], s[at + 4], s[at + 5]);
+    }
+}
+
+/* O from registers. Of 16 columns a lane has four side by side of a row; two lanes exchange halves of 32 columns, so
+ * that each has 16 bytes of one. */
+__device__ __forceinline__ void store_columns(const args_t &args, const float (&o)[kDvWide / 2],
+                                              const float (&inverse)[2], const place_t &place)
+{
+    const int q = threadIdx.x % 4, odd = q % 2;
+    out_t *out = static_cast<out_t *>(args.o) + place.batch * args.o_stride.batch + place.head * args.o_stride.head;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        const bool exists = place.row + r * 8 < place.end;
+        out_t *to = out + (place.at + r * 8) * args.o_stride.row;
+#pragma unroll
+        for (int i = 0; i < (kDv + 31) / 32; ++i) {
+            unsigned v[2][2];
+#pragma unroll
+            for (int t = 0; t < 2; ++t) {
+                const int j = (i * 16 + t * 8 + r * 2) % (kDvWide / 2); // a piece past the last one is not stored
+                v[t][0] = pack2<out_t>(o[j] * inverse[r], o[j + 4] * inverse[r]);
+                v[t][1] = pack2<out_t>(o[j + 1] * inverse[r], o[j + 5] * inverse[r]);
+            }
+            const unsigned low = __shfl_xor_sync(0xffffffffu, odd ? v[0][0] : v[1][0], 1);
+            const unsigned high = __shfl_xor_sync(0xffffffffu, odd ? v[0][1] : v[1][1], 1);
+            const int column = i * 32 + odd * 16 + q / 2 * 8;
+            if (exists && (kDv % 32 == 0 || column < kDv))
+                *reinterpret_cast<uint4 *>(to + column) = odd ? make_uint4(low, high, v[1][0], v[1][1])
+                                                              : make_uint4(v[0][0], v[0][1], low, high);
+        }
+    }
+}
+
+/* ---- compute and store ---- */
+
+/* A consumer warpgroup. S, P, T and O are in registers; the rings' positions are those of the next use. */
+struct consumer_t {
+    const args_t &args;
+    const int wg;
+    float scale = 0.0f, cap = 0.0f; // scores -> log2 units; soft cap: scores -> argument of tanh
+    float s[kTileN / 2], t[kDvWide / 2], o[kDvWide / 2];
+    unsigned p[kTileN / 8];
+    rows_t rows;
+    int count = 0;                      // tiles so far; the next one's slot
+    int steps, first, masked, free_end; // of this tile
+    limits_t limits;
+    int k_valid; // keys of this tile's step 0; kTileN or less: the rest of the block is none
+    ring_t<kStages> k_ring, v_ring;
+
+    __device__ __forceinline__ consumer_t(const args_t &a, int w) : args(a), wg(w)
+    {
+        clear();
+    }
+    __device__ __forceinline__ void clear()
+    {
+#pragma unroll
+        for (int i = 0; i < kDvWide / 2; ++i) o[i] = 0.0f;
+    }
+    __device__ __forceinline__ void begin_turn() const
+    {
+        if constexpr (kPingPong) named_barrier_sync(1 + wg, 256);
+    }
+    __device__ __forceinline__ void end_turn() const
+    {
+        if constexpr (kPingPong) named_barrier_arrive(1 + (wg + 1) % kConsumers, 256);
+    }
+    /* Waits for the next tile; false: there is none. */
+    __device__ __forceinline__ bool take_tile()
+    {
+        mbarrier_wait(&sync().q_full[count % kQSlots], count / kQSlots & 1);
+        const tile_t &tile = sync().tiles[count % kTileSlots];
+        steps = read_field(tile.steps);
+        if (steps < 0) return false;
+        first = read_field(tile.first);
+        masked = kRight ? read_field(tile.masked) : 1;
+        free_end = kLeft ? read_field(tile.free_end) : steps;
+        const int k_len = read_field(tile.k_len);
+        k_valid = k_len - first * kTileN;
+        limits = find_limits(args, read_field(tile.m0), read_field(tile.q_len), k_len, wg);
+        scale = read_field(tile.scale);
+        if constexpr (kSoftcap) {
+            cap = scale * kLn2 / args.softcap;
+            scale = args.softcap * 1.44269504f;
+        }
+        return true;
+    }
+    __device__ __forceinline__ void start_scores()
+    {
+        wgmma_fence_registers(s);
+        wgmma_fence();
+        issue_scores(s, count % kQSlots, k_ring.slot, wg);
+    }
+    __device__ __forceinline__ void end_scores()
+    {
+        wgmma_wait<0>();
+        wgmma_fence_registers(s);
+        if constexpr (kSoftcap) cap_scores(s, cap); // before the mask: it makes -1 of -inf
+    }
+    /* K, and after the last step Q, may be overwritten. */
+    __device__ __forceinline__ void release_scores(int step)
+    {
+        arrive(&sync().k_empty[k_ring.slot]);
+        k_ring.advance();
+        if (step == steps - 1) arrive(&sync().q_empty[count % kQSlots]);
+    }
+    /* T = P V, from its beginning or on */
+    template <int from, int to>
+    __device__ __forceinline__ void start_values()
+    {
+        wgmma_fence_registers(t);
+        wgmma_keep_registers(p);
+        wgmma_fence();
+        issue_values<from, to>(t, p, v_ring.slot);
+    }
+    __device__ __forceinline__ void wait_values()
+    {
+        wgmma_wait<0>();
+        wgmma_fence_registers(t);
+        wgmma_keep_registers(p);
+    }
+    __device__ __forceinline__ void add_values()
+    {
+#pragma unroll
+        for (int i = 0; i < kDvWide / 2; ++i) o[i] += t[i];
+    }
+    template <bool cut>
+    __device__ __forceinline__ bool raise(float (&rescale)[2], float (&base)[2])
+    {
+        const bool moved = raise_maximum<cut>(s, rows, rescale, base, scale);
+        base[0] -= kWeightOffset;
+        base[1] -= kWeightOffset;
+        return moved;
+    }
+    /* Are weights of keys from .. to - 1 of this lane too large for e4m3? Only where the sum of a row in the warp says that
+     * one may be it is looked for: e4m3 ends with 0x7e. */
+    template <int from, int to>
+    __device__ __forceinline__ bool too_large() const
+    {
+        if (!__any_sync(0xffffffffu, fmaxf(rows.sum[0], rows.sum[1]) > kMostWeight)) return false;
+        unsigned last = 0;
+#pragma unroll
+        for (int i = from / 8; i < to / 8; ++i) last |= p[i] + 0x02020202u;
+        return last & 0x80808080u;
+    }
+    /* Behind weights of a step that did not look for maxima: if it should have, the scores are computed again and the
+     * maxima rise. rows.sum is of this step alone so far, before: of those before it. */
+    __device__ __forceinline__ bool end_lazily(int step, bool large, const float (&before)[2], float (&rescale)[2])
+    {
+        bool moved = false;
+        if (!named_barrier_any(1 + kConsumers + wg, 128, large)) {
+            rows.sum[0] += before[0];
+            rows.sum[1] += before[1];
+        } else {
+            float base[2];
+            if constexpr (kSplit) wait_values();
+            rows.sum[0] = before[0];
+            rows.sum[1] = before[1];
+            start_scores();
+            end_scores();
+            moved = raise<false>(rescale, base);
+            weigh<0, kTileN>(s, rows, base, scale);
+            pack_weights<0, kTileN>(p, s);
+            if constexpr (kSplit) start_values<0, kFirstKeys>();
+        }
+        release_scores(step);
+        return moved;
+    }
+    /* Scores -> weights in p; with kSplit P V of the first of them has begun. */
+    template <bool cut>
+    __device__ __forceinline__ void make_weights(int step, float (&rescale)[2])
+    {
+        constexpr bool lazy = kLazy && !cut;
+        float base[2] = {rows.maximum[0] - kWeightOffset, rows.maximum[1] - kWeightOffset};
+        const float before[2] = {rows.sum[0], rows.sum[1]};
+        bool moved = false, large = false;
+        if constexpr (lazy)
+            rows.sum[0] = rows.sum[1] = 0.0f;
+        else
+            moved = raise<cut>(rescale, base);
+        if constexpr (kSplit) {
+            weigh<0, kFirstKeys>(s, rows, base, scale);
+            pack_weights<0, kFirstKeys>(p, s);
+            if constexpr (lazy) large = too_large<0, kFirstKeys>();
+            start_values<0, kFirstKeys>();
+        }
+        weigh<kFirstKeys, kTileN>(s, rows, base, scale);
+        if constexpr (!lazy) {
+            rescale_sums(o, moved, rescale);
+            pack_weights<kFirstKeys, kTileN>(p, s);
+        } else {
+            pack_weights<kFirstKeys, kTileN>(p, s);
+            moved = end_lazily(step, large || too_large<kFirstKeys, kTileN>(), before, rescale);
+            rescale_sums(o, moved, rescale);
+        }
+    }
+    /* Scores, weights, values. `meanwhile`: what is to be done with the sums up to the step before, under the scores. */
+    template <bool cut, class meanwhile_t>
+    __device__ __forceinline__ void do_step(int step, meanwhile_t meanwhile)
+    {
+        float rescale[2];
+        mbarrier_wait(&sync().k_full[k_ring.slot], k_ring.parity);
+        start_scores();
+        meanwhile();
+        end_scores();
+        if constexpr (!kLazy || cut) release_scores(step);
+        if constexpr (cut) {
+            if (kLeft || kRight || k_valid < kTileN) apply_mask(s, limits, first - step);
+        }
+        if constexpr (kSplit) mbarrier_wait(&sync().v_full[v_ring.slot], v_ring.parity);
+        begin_turn();
+        make_weights<cut>(step, rescale);
+        end_turn();
+        if constexpr (!kSplit) mbarrier_wait(&sync().v_full[v_ring.slot], v_ring.parity);
+        start_values<kFirstKeys, kTileN>();
+        wait_values();
+        arrive(&sync().v_empty[v_ring.slot]);
+        v_ring.advance();
+        if constexpr (!kLate) add_values();
+    }
+    template <bool cut>
+    __device__ __forceinline__ void next_step(int step)
+    {
+        do_step<cut>(step, [&] {
+            if constexpr (kLate) add_values();
+        });
+    }
+    /* The tile before this one. */
+    __device__ __forceinline__ void store(rows_t done)
+    {
+        const tile_t &tile = sync().tiles[(count - 1) % kTileSlots];
+        const float scale_v = read_field(tile.scale_v);
+        const place_t place = find_place(tile, wg);
+        float inverse[2];
+        done.maximum[0] -= kWeightOffset;
+        done.maximum[1] -= kWeightOffset;
+        finish_rows(args, done, place, inverse);
+        inverse[0] *= scale_v;
+        inverse[1] *= scale_v;
+        store_columns(args, o, inverse, place);
+        clear();
+    }
+    /* begun: there is a tile before this one, to be stored. */
+    __device__ __forceinline__ void first_step(bool begun)
+    {
+        const rows_t done = rows;
+        rows = rows_t();
+        do_step<true>(0, [&] {
+            if (begun) store(done);
+        });
+    }
+    __device__ __forceinline__ void rest_of_tile()
+    {
+        int step = 1;
+#pragma unroll 1
+        for (; step < masked; ++step) next_step<true>(step);
+#pragma unroll 1
+        for (; step < free_end; ++step) next_step<false>(step);
+        if constexpr (kLeft) {
+#pragma unroll 1
+            for (; step < steps; ++step) next_step<true>(step);
+        }
+        if constexpr (kLate) add_values(); // not beside the next tile's scores: ptxas would wait for these first
+    }
+    __device__ __forceinline__ void run()
+    {
+        if (wg == kConsumers - 1) end_turn(); // the first turn is warpgroup 0's
+        if (!take_tile()) return;
+        if constexpr (!kSplit) first_step(false); // apart from the others: for ptxas 13.0 the other way spills, with kSplit this one
+        for (;;) {
+            if constexpr (kSplit) first_step(count > 0);
+            rest_of_tile();
+            ++count;
+            if (!take_tile()) break;
+            if constexpr (!kSplit) first_step(true);
+        }
+        store(rows);
+    }
+};
+
+__device__ __forceinline__ void init_barriers()
+{
+    for (int i = 0; i < kQSlots; ++i) {
+        mbarrier_init(&sync().q_full[i], 1);
+        mbarrier_init(&sync().q_empty[i], kConsumers * 4);
+    }
+    for (int i = 0; i < kStages; ++i) {
+        mbarrier_init(&sync().k_full[i], 1);
+        mbarrier_init(&sync().k_empty[i], kConsumers * 4);
+        mbarrier_init(&sync().v_full[i], 4);
+        mbarrier_init(&sync().v_empty[i], kConsumers * 4);
+    }
+    for (int i = 0; i < kRawSlots; ++i) {
+        mbarrier_init(&sync().raw_full[i], 1);
+        mbarrier_init(&sync().raw_empty[i], 4);
+    }
+    mbarrier_init_fence();
+}
+
+/* grid: at most what is resident at once; kSharedBytes of shared memory. */
+extern "C" __global__ void __launch_bounds__(kThreads, 1)
+    triage_kernel(const __grid_constant__ args_t args)
+{
+    const int wg = warp_uniform(threadIdx.x / 128);
+    if (threadIdx.x == 0) {
+        init_barriers();
+        tma_prefetch_map(&args.map_q);
+        tma_prefetch_map(&args.map_k);
+        tma_prefetch_map(&args.map_v);
+    }
+    __syncthreads();
+    if (wg == kConsumers) {
+        setmaxnreg_dec<kProducerRegs>();
+        const int warp = warp_uniform(threadIdx.x / 32) % 4;
+        if (warp == 0) {
+            producer_t producer(args);
+            producer.run();
+        } else {
+            turner_t turner(warp);
+            while (turner.turn()) {
+            }
+        }
+    } else {
+        setmaxnreg_inc<kConsumerRegs>();
+        consumer_t consumer(args, wg);
+        consumer.run();
+    }
+}

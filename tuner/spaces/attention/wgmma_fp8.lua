@@ -1,0 +1,139 @@
+-- wgmma_fp8: TMA + wgmma on e4m3, warp-specialised, where there are enough queries for tiles of 128 or 192.
+
+local common = require "attention.common"
+local cuda_type, shared, flag, ceil_div = common.cuda_type, common.shared, common.flag, common.ceil_div
+local tma_reads, map_rank, SM_SMEM = common.tma_reads, common.map_rank, common.SM_SMEM
+
+local STAGES = 2 -- slots of the rings of K and of V turned; those of Q and of V as it lies are two
+
+local function consumers(c)
+   return c.tile_m // 64 -- warpgroups
+end
+
+local function slabs(d) -- of 128 columns
+   return ceil_div(d, 128)
+end
+
+-- bytes: rings of Q, K, V as it lies and V turned; barriers, four tiles, the keys of two slots
+local function smem(p, c)
+   local turned = ceil_div(p.dv * c.tile_n, 1024) * 1024
+   local sync = 16 * 2 + 32 * STAGES + 16 * 2 + 4 * 64 + 8
+   return 2 * slabs(p.d) * c.tile_m * 128 + STAGES * (slabs(p.d) * c.tile_n * 128 + turned) +
+          2 * slabs(p.dv) * c.tile_n * 128 + sync
+end
+
+-- Registers of a consumer's thread: O, and at a time S and P, or P and T, or with `late` S and T, or with `split` nearly all
+-- of S and T; and those that it gets.
+local function registers(p, c)
+   local o, s, weights = ceil_div(p.dv, 16) * 8, c.tile_n // 2, c.tile_n // 8
+   local both = o + (c.split == 1 and s // 2 or 0)
+   return c.late == 1 and o + math.max(s + o + 8, s + weights + 16) or o + math.max(s, both) + weights + 16
+end
+
+local function registers_given(c)
+   return c.tile_m == 128 and 232 or 160
+end
+
+local function tiles(p, c)
+   return p.batch * p.heads_q * ceil_div(p.sq, c.tile_m)
+end
+
+-- All queries see as many keys, unless a band or lengths say otherwise.
+local function even(p)
+   return p.left < 0 and p.right < 0 and p.lengths == "dense"
+end
+
+local function map(p, columns, rows)
+   local rank = map_rank(p)
+   return { rank = rank, box = rank == 4 and { columns, rows, 1, 1 } or { columns, rows, 1 }, swizzle = 128,
+            l2_promotion = 256 }
+end
+
+local function fits(p, c, d)
+   return registers(p, c) <= registers_given(c) and smem(p, c) + 1024 <= SM_SMEM and smem(p, c) <= d.smem_bytes_max
+end
+
+local function default(tile_m, tile_n, ping_pong, order, dynamic)
+   return { tile_m = tile_m, tile_n = tile_n, ping_pong = ping_pong, late = 0, split = 0, lazy = 0, order = order,
+            dynamic = dynamic }
+end
+
+return triage.kernel {
+   name = "wgmma_fp8",
+   template = "templates/attention/wgmma_fp8.cu",
+   targets = { "sm_90a" },
+   checked_against = "cuda",
+   axes = {
+      { "tile_m", { 128, 192 } },                 -- queries of a tile: 64 a consumer warpgroup
+      { "tile_n", { 96, 128, 192, 224 } },        -- keys of a step
+      { "ping_pong", { 0, 1 } },                  -- 1: the warpgroups take turns at the softmax
+      { "late", { 0, 1 } },                       -- 1: a step's P V is added to O under the scores of the next
+      { "split", { 0, 1 } },                      -- 1: P V of half of a step's keys runs under the weights of the others
+      { "lazy", { 0, 1 } },                       -- 1: maxima are looked for only where weights get too large
+      { "order", { 0, 1 } },                      -- 1: the longest tiles first, section by section
+      { "dynamic", { 0, 1 } },                    -- 1: a CTA takes its next tile when it is ready
+   },
+   constraints = {
+      { "e4m3", function(p) return p.in_type == "e4m3" end },
+      { "heads of up to 256, multiples of 16", function(p)
+         return p.d % 16 == 0 and p.dv % 16 == 0 and p.d <= 256 and p.dv <= 256
+      end },
+      { "rows of Q, K, V and O are multiples of 16 bytes, no stride is 0", tma_reads },
+      { "no pages", function(p) return p.page_size == 0 end },
+      { "no block mask", function(p) return p.mask_m == 0 end },
+      { "keys in one piece", function(p) return p.splits <= 1 end },
+      { "1 to 2^29 queries and keys", function(p)
+         return p.sq > 0 and p.sk > 0 and p.sq <= 1 << 29 and p.sk <= 1 << 29
+      end },
+      { "S, P and O leave a thread enough registers, and shared memory fits the SM", fits },
+      -- ptxas 13.0 spills hundreds of bytes
+      { "three warpgroups have no registers for more", function(_, c) return c.tile_m == 128 or c.split + c.lazy == 0 end },
+      { "P V is added late or begun early", function(_, c) return c.late + c.split <= 1 end },
+      { "tiles are dealt out longest first, when ready, where a band or lengths make them differ", function(p, c)
+         return c.order == flag(not even(p)) and c.dynamic == flag(not even(p))
+      end },
+      -- from here on: what is legal but not worth a try
+      { "steps as long as they can be, nearly", function(p, c, d)
+         local longer = { tile_m = c.tile_m, tile_n = c.tile_m == 128 and 192 or 128, late = 0, split = 0 }
+         return c.tile_n >= longer.tile_n or not fits(p, longer, d)
+      end },
+      { "a tile is not mostly past the last query", function(p, c) return c.tile_m == 128 or c.tile_m < 2 * p.sq end },
+   },
+   params = function(p, c)
+      return shared(p, cuda_type, {
+         { "tile_m", c.tile_m },
+         { "tile_n", c.tile_n },
+         { "stages", STAGES },
+         { "ping_pong", c.ping_pong },
+         { "late", c.late },
+         { "split", c.split },
+         { "skip", 4 },
+         { "lazy", c.lazy },
+         { "order", c.order },
+         { "dynamic", c.dynamic },
+         { "offsets", flag(p.lengths == "varlen") },
+         { "lengths", flag(p.lengths == "cache") },
+      })
+   end,
+   launch = function(p, c, d)
+      return {
+         grid = { math.max(1, math.min(tiles(p, c), d.sm_count)) },
+         block = { 128 * (consumers(c) + 1) },
+         smem_bytes = smem(p, c),
+         workspace_bytes = 8 * c.dynamic,
+         workspace_zero_bytes = 8 * c.dynamic,
+         map_q = map(p, 128, 64),
+         map_k = map(p, 128, c.tile_n),
+         map_v = map(p, 128, c.tile_n),
+         map_o = map(p, 64, 64),
+      }
+   end,
+   spill_limit = 64, -- bytes: scalars from around the loop, where S, P and O fill the registers
+   default = {
+      default(192, 128, 0, 1, 1), -- measured best on an H200: docs/notebook.md
+      default(128, 224, 1, 0, 0),
+      default(128, 224, 1, 1, 1),
+      default(128, 96, 1, 0, 0),
+      default(128, 96, 1, 1, 1),
+   },
+}
