@@ -89,7 +89,7 @@ class Terminal(unittest.TestCase):
         for columns in (80, 120):
             text = run(columns, "triage_tune", *PROBLEM, "--budget", "4", "--time-limit", "1000")
             for shown in (r"\[\.{24}\] 0/4  at most \d+ s left", r"\[#+\.+\] [123]/4  \d+ s left", r"4/4  best [\d.]+ [num]?s\r",
-                          "opening the device", "compiling (2: )?host tile", "timing: host tile", "racing the best: host tile"):
+                          "opening the device", r"compiling (\d+: )?host tile", "timing: host tile", "racing the best: host tile"):
                 self.assertTrue(re.search(shown, text), f"{shown} in\n{text}")
             lines = self.look(columns, text)
             self.assertTrue([line for line in lines if line.startswith("winner: host ")], lines)

@@ -55,10 +55,12 @@ void tri_cli_progress_draw(tri_cli_progress *progress, const tri_cli_progress_vi
     const int64_t now = tri_now_ns();
     size_t word = strcspn(view->now, ":0123456789"); /* what is done, without the candidate */
     word = word < sizeof progress->doing ? word : sizeof progress->doing - 1;
-    const bool news = strncmp(progress->doing, view->now, word) != 0 || progress->doing[word] != '\0';
+    const bool news = strncmp(progress->doing, view->now, word) != 0 || progress->doing[word] != '\0' ||
+                      progress->done != view->done;
     if (!progress->shown || (!news && now - progress->drawn_ns < REDRAW_NS))
         return;
     progress->drawn_ns = now;
+    progress->done = view->done;
     snprintf(progress->doing, sizeof progress->doing, "%.*s", (int)word, view->now);
     drawn = progress;
     const int width = (int)columns() - 1; /* a full line may wrap */

@@ -7,7 +7,8 @@
 typedef struct tri_cli_progress {
     bool shown; /* stderr is a terminal and nobody asked for quiet */
     int64_t start_ns, drawn_ns;
-    char doing[64]; /* as last drawn */
+    size_t done; /* as last drawn, like the next */
+    char doing[64];
 } tri_cli_progress;
 
 /* One picture of it. Lines that are longer than the terminal is wide are cut. */

@@ -106,12 +106,19 @@ static json_t *row_json(const tri_measurement *row) {
 
 /* ---- list ---- */
 
+#define NARROW 100 /* columns */
+
 typedef struct list_state {
     const tri_cli_evidence_options *options;
     tri_cli_table *table;
     json_t *winners;
     size_t count;
 } list_state;
+
+/* A small window has no room for when it was: show ID says it. */
+static bool is_narrow(const tri_cli_evidence_options *options) {
+    return options->width > 0 && options->width < NARROW;
+}
 
 static triage_status list_row(void *user, const tri_measurement *row) {
     list_state *list = user;
@@ -130,7 +137,8 @@ static triage_status list_row(void *user, const tri_measurement *row) {
     TRI_TRY(tri_cli_table_cell(list->table, "%s", row->device_name));
     TRI_TRY(tri_cli_table_cell(list->table, "%s", row->config));
     TRI_TRY(time_cells(list->table, row));
-    TRI_TRY(tri_cli_table_cell(list->table, "%s", tri_cli_when(when, row->measured_at_ms)));
+    if (!is_narrow(list->options))
+        TRI_TRY(tri_cli_table_cell(list->table, "%s", tri_cli_when(when, row->measured_at_ms)));
     TRI_TRY(tri_cli_table_cell(list->table, "%.8s", row->id));
 done:
     return status;
@@ -140,9 +148,13 @@ triage_status tri_cli_list(const tri_cli_stores *stores, const tri_cli_evidence_
     static const tri_cli_column columns[] = {
         {"problem", false}, {"device", false},         {"config", false},   {"median", true},
         {"+-", true},       {"~useful TFLOP/s", true}, {"measured", false}, {"id", false}};
+    static const tri_cli_column narrow[] = {{"problem", false}, {"device", false}, {"config", false},
+                                            {"median", true},   {"+-", true},      {"~useful TFLOP/s", true},
+                                            {"id", false}};
     triage_status status = TRIAGE_OK;
     list_state list = {.options = options, .winners = options->json ? json_array() : NULL};
-    TRI_TRY(tri_cli_table_new(&list.table, columns, sizeof columns / sizeof columns[0]));
+    TRI_TRY(is_narrow(options) ? tri_cli_table_new(&list.table, narrow, sizeof narrow / sizeof narrow[0])
+                               : tri_cli_table_new(&list.table, columns, sizeof columns / sizeof columns[0]));
     for (size_t i = 0; i < stores->count; i++)
         TRI_TRY(tri_store_winners(stores->items[i], NULL, options->filter.op ? options->filter.op : "",
                                   list_row, &list));
