@@ -141,15 +141,13 @@ def check(weights, mask, keep, block, x, angles):
 def time_of(call, samples=7):
     for _ in range(2):
         call()
-    ms = []
-    for _ in range(samples):
-        start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(samples + 1)]
+    events[0].record()
+    for event in events[1:]:
         call()
-        stop.record()
-        stop.synchronize()
-        ms.append(start.elapsed_time(stop))
-    return statistics.median(ms)
+        event.record()
+    torch.cuda.synchronize()
+    return statistics.median(before.elapsed_time(after) for before, after in zip(events, events[1:]))
 
 
 def pieces_of(side, x, angles):

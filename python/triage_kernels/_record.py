@@ -1,9 +1,9 @@
-"""Which products a model asks for, and tuning them."""
+"""Which products and attention a model asks for, and tuning them."""
 import contextlib
 import pathlib
 import subprocess
 import tempfile
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -34,12 +34,62 @@ class Shape(NamedTuple):
         return self.source == "exact"
 
 
+class AttentionShape(NamedTuple):
+    """One kind of attention; options: what triage_tune takes beside its shape (mask, lengths, soft cap)."""
+    batch: int
+    heads_q: int
+    heads_kv: int
+    queries: int
+    keys: int
+    head: int
+    head_v: int
+    dtype: torch.dtype
+    options: Tuple[str, ...]
+    device: torch.device
+
+    @property
+    def is_tuned(self) -> bool:
+        return False  # not asked
+
+
+def _mask_options(mask: str, left: int, right: int, scale: float, softcap: float, lse: bool) -> List[str]:
+    """scale: kernels take any."""
+    if mask == "window":
+        mask = "window:" + ",".join("-" if side < 0 else str(side) for side in (left, right))
+    return ["--mask", mask] + (["--softcap", str(softcap)] if softcap > 0 else []) + (["--lse"] if lse else [])
+
+
+def _note_attention(seen: Dict[Any, Any], op: Any, arguments: Tuple[Any, ...]) -> None:
+    """Dense, of a cache, and with a mask of blocks, which is tuned for random blocks of the same density. Sequences of many
+    lengths are not recorded: their lengths are on the device."""
+    ops = _operators.ops
+    q, k, v = arguments[:3]
+    batch, heads_q, queries, head = q.shape if q.dim() == 4 else (0, 0, 0, 0)
+    keys, options = k.shape[-2], []
+    if op is ops.attention.default:
+        options = _mask_options(*arguments[3:9])
+    elif op is ops.attention_kvcache.default:
+        pages, splits = arguments[4:6]
+        options = _mask_options(*arguments[6:12])
+        options += ["--lengths", "cache"] if pages is None else ["--paged", str(keys)]
+        keys = keys if pages is None else keys * pages.shape[1]
+        batch, options = (1, options + ["--splits", str(splits)]) if splits > 0 else (batch, options)
+    elif op is ops.sparse_attention.default and arguments[7] is None:
+        options = _mask_options(*arguments[11:17])
+        blocks = f"random-blocks:{max(0.0, 1 - arguments[10]):.4g}"
+        options[1] = blocks if options[1] == "full" else options[1] + "+" + blocks
+        options += ["--mask-block", "%dx%d" % tuple(arguments[8:10])]
+    if options and q.numel() and keys:
+        shape = AttentionShape(batch, heads_q, k.shape[1], queries, keys, head, v.shape[-1], q.dtype, tuple(options), q.device)
+        seen[shape] = shape
+
+
 def _key(row_ptr: Tensor, col_idx: Tensor, b: Tensor, out_dtype: Any, layout: str) -> Tuple[Any, ...]:
     return row_ptr.data_ptr(), col_idx.data_ptr(), b.shape[1], b.dtype, out_dtype, layout, b.device
 
 
-def _note(seen: Dict[Tuple[Any, ...], Shape], op: Any, arguments: Tuple[Any, ...]) -> None:
-    """Of bsr_linear and bsr_mm; a product whose B is column-major and C row-major has no option of triage_tune's."""
+def _note(seen: Dict[Any, Any], op: Any, arguments: Tuple[Any, ...]) -> None:
+    """Of bsr_linear, bsr_mm and attention; a product whose B is column-major and C row-major has no option of triage_tune's."""
     if op is _operators.ops.bsr_linear.default:
         x, row_ptr, col_idx, values, cols = arguments[:5]
         b, layout = x.detach().reshape(-1, x.shape[-1]).t(), "col"
@@ -49,6 +99,7 @@ def _note(seen: Dict[Tuple[Any, ...], Shape], op: Any, arguments: Tuple[Any, ...
         if b.stride(1) != 1 and b.shape[1] != 1:
             return
     else:
+        _note_attention(seen, op, arguments)
         return
     out_dtype = arguments[9] if len(arguments) > 9 else None
     out_dtype = out_dtype or (torch.bfloat16 if b.dtype == torch.float8_e4m3fn else b.dtype)
@@ -63,11 +114,12 @@ def _note(seen: Dict[Tuple[Any, ...], Shape], op: Any, arguments: Tuple[Any, ...
 
 
 @contextlib.contextmanager
-def record() -> Iterator[List[Shape]]:
-    """Notes the block-sparse products that are asked for inside, in all threads, each kind once; the list is filled at the
-    end. What runs in a compiled graph is not seen: record before torch.compile. Attention is not recorded yet."""
-    seen: Dict[Tuple[Any, ...], Shape] = {}
-    shapes: List[Shape] = []
+def record() -> Iterator[List[Union[Shape, AttentionShape]]]:
+    """Notes the block-sparse products and the attention that are asked for inside, in all threads, each kind once; the list is
+    filled at the end. What runs in a compiled graph is not seen: record before torch.compile. Sequences of many lengths
+    (attention_varlen) and masks with bits are not recorded."""
+    seen: Dict[Any, Any] = {}
+    shapes: List[Union[Shape, AttentionShape]] = []
     before = _operators.observer
     _operators.observer = lambda op, arguments: _note(seen, op, arguments)
     try:
@@ -83,14 +135,22 @@ def _write_pattern(path: pathlib.Path, shape: Shape) -> None:
                     + " ".join(map(str, row_ptr)) + "\n" + " ".join(map(str, col_idx)) + "\n")
 
 
-def _command(shape: Shape, pattern: pathlib.Path, db_path: str, limits: List[str]) -> List[str]:
+def _problem(shape: Union[Shape, AttentionShape], pattern: pathlib.Path) -> List[str]:
+    if isinstance(shape, AttentionShape):
+        return ["--op", "attention", "--shape", ",".join(map(str, shape[:7])), *shape.options]
+    _write_pattern(pattern, shape)
+    return ["--pattern", str(pattern), "--block", "%dx%d" % shape.block, "--n", str(shape.n), "--out-dtype",
+            _NAMES[shape.out_dtype], "--layout", shape.layout]
+
+
+def _command(shape: Union[Shape, AttentionShape], pattern: pathlib.Path, db_path: str, limits: List[str]) -> List[str]:
     device = "host" if shape.device.type == "cpu" else f"cuda:{shape.device.index or 0}"
-    return [str(_native.folder.parent / "bin" / "triage_tune"), "--pattern", str(pattern), "--block",
-            "%dx%d" % shape.block, "--n", str(shape.n), "--dtype", _NAMES[shape.dtype], "--out-dtype",
-            _NAMES[shape.out_dtype], "--layout", shape.layout, "--device", device, "--db", db_path, "--quiet", *limits]
+    return [str(_native.folder.parent / "bin" / "triage_tune"), *_problem(shape, pattern), "--dtype", _NAMES[shape.dtype],
+            "--device", device, "--db", db_path, "--quiet", *limits]
 
 
-def tune(shapes: List[Shape], time_limit: Optional[float] = None, budget: Optional[int] = None) -> List[Shape]:
+def tune(shapes: List[Union[Shape, AttentionShape]], time_limit: Optional[float] = None,
+         budget: Optional[int] = None) -> List[Union[Shape, AttentionShape]]:
     """Tunes those that are not tuned, by the program triage_tune, into the database that configure named; then its contexts
     are opened anew, so that the next call finds what was learnt. No call may be under way.
 
@@ -109,7 +169,6 @@ def tune(shapes: List[Shape], time_limit: Optional[float] = None, budget: Option
     with tempfile.TemporaryDirectory() as folder:
         for shape in missing:
             pattern = pathlib.Path(folder) / "pattern.smtx"
-            _write_pattern(pattern, shape)
             done = subprocess.run(_command(shape, pattern, db_path, limits), capture_output=True, text=True)
             if done.returncode != 0:
                 raise TriageError(f"triage_tune: exit {done.returncode}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")

@@ -57,6 +57,25 @@ class Recording(unittest.TestCase):
             tk.bsr_mm(w, b)
         self.assertIn("first_call_ms", str(caught.exception))
 
+    def test_attention(self):
+        q, k = torch.randn(2, 4, 9, 16), torch.randn(2, 2, 20, 16)
+        cache = torch.randn(2, 2, 24, 16)
+        with tk.record() as shapes:
+            for _ in range(2):
+                tk.attention(q, k, k, causal=True)
+            tk.attention(q.transpose(1, 2), k.transpose(1, 2), k.transpose(1, 2), layout="bshd", window=(3, None), softcap=2.0)
+            tk.attention_kvcache(q[:, :, :1], cache, cache, torch.tensor([3, 24], dtype=torch.int32))
+            count, cols = torch.full((1, 1, 2), 1, dtype=torch.int32), torch.zeros(1, 1, 2, 2, dtype=torch.int32)
+            tk.attention(torch.randn(1, 2, 32, 16), *torch.randn(2, 1, 2, 32, 16), block_mask=tk.BlockMask((16, 16), count, cols, density=0.5))
+        blocks = shapes.pop()
+        self.assertEqual(blocks.options, ("--mask", "random-blocks:0.5", "--mask-block", "16x16"))
+        tk.tune([blocks], budget=1)
+        self.assertEqual([s[:7] for s in shapes],
+                         [(2, 4, 2, 9, 20, 16, 16), (2, 4, 2, 9, 20, 16, 16), (2, 4, 2, 1, 24, 16, 16)])
+        self.assertEqual([s.options for s in shapes],
+                         [("--mask", "causal"), ("--mask", "window:3,-", "--softcap", "2.0"), ("--mask", "full", "--lengths", "cache")])
+        self.assertEqual(tk.tune(shapes, budget=1), shapes)
+
     def test_refusals(self):
         tk.configure(db_path=None)
         with self.assertRaises(tk.TriageError) as caught:
