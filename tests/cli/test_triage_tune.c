@@ -316,6 +316,30 @@ static void test_a_pattern(void **state) {
 }
 
 /* Both kinds of scale are problems of their own, verified and timed. */
+static void write_text(const char *name, const char *text) {
+    FILE *stream = fopen(scratch_path(folder, name), "w");
+    assert_non_null(stream);
+    fputs(text, stream);
+    assert_int_equal(fclose(stream), 0);
+}
+
+/* Each line of a file; what is wrong in one is known before the first is tuned. */
+static void test_from_a_file(void **state) {
+    (void)state;
+    refuse(64, "--from takes its problems from the file: leave out --shape", "--from f.csv --shape 64,64,64");
+    refuse(64, "--from tunes: leave out --dry-run", "--from f.csv --dry-run --device host");
+    write_text("f.csv", "m,n,k,sparsity,block,dtype\n64,8,64,0.5,16,f32\n64,16,64,0.5,nonsense,f32\n");
+    refuse(65, "f.csv, line 3", "--from f.csv --device host --db from.db");
+    write_text("f.csv", "m,n,k,sparsity,block,dtype\n64,8,64,0.5,16,f32\n64,16,64,0.5,16,f32\n");
+    outcome o = run_program("triage_tune", "--from f.csv --device host --db from.db --budget 1 --json");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.err, "2 of 2"));
+    const char *first = strstr(o.out, "m=64 n=8 k=64");
+    assert_non_null(first);
+    assert_non_null(strstr(first, "m=64 n=16 k=64"));
+    drop(&o);
+}
+
 static void test_e4m3(void **state) {
     (void)state;
     static const struct {
@@ -596,6 +620,7 @@ int main(void) {
         cmocka_unit_test(test_dense_beside_the_winner),
         cmocka_unit_test(test_what_is_known_nearby),
         cmocka_unit_test(test_a_pattern),
+        cmocka_unit_test(test_from_a_file),
         cmocka_unit_test(test_e4m3),
         cmocka_unit_test(test_compile_only),
         cmocka_unit_test(test_none_right),

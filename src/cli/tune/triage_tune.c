@@ -17,7 +17,7 @@
 
 typedef struct options {
     tri_cli_shared shared; /* first */
-    const char *target, *strategy, *budget, *stop_gain, *time_limit, *jobs, *emit, *lease;
+    const char *target, *strategy, *budget, *stop_gain, *time_limit, *jobs, *emit, *lease, *from;
     bool compile_only, cold_start, force, worker, stay, verbose;
 } options;
 
@@ -44,6 +44,10 @@ static const tri_cli_line run_lines[] = {
          "this, 0.01 to 50 (default: go on)"),
     TEXT("time-limit", "S", time_limit,
          "Stop after S seconds, up to 1e9, with what is known (default: none)"),
+    TEXT("from", "FILE.csv", from,
+         "Tune the problem of each line, one after the other: columns as of triage_db enqueue --shapes "
+         "(m,n,k,sparsity,block,dtype, "
+         "...); budget and time limit are of each, --json prints a document for each"),
     TRI_CLI_SEED("Of the pattern, the inputs and the strategy"),
     TEXT("jobs", "N", jobs, "Compilers at work at once, 1 to 256 (default: the cores)"),
     TRI_CLI_WARM,
@@ -618,6 +622,56 @@ done:
     return status;
 }
 
+/* ---- the problems of a file --------------------------------------------------------------------------------------- */
+
+static triage_status check_from(const options *o) {
+    const tri_cli_problem_options *p = &o->shared.problem;
+    if (!o->from)
+        return TRIAGE_OK;
+    if (p->given)
+        return tri_cli_usage("--from takes its problems from the file: leave out --%s", p->given);
+    if (o->worker || o->shared.dry_run || o->emit)
+        return tri_cli_usage("--from tunes: leave out %s", o->worker           ? "--worker"
+                                                           : o->shared.dry_run ? "--dry-run"
+                                                                               : "--emit");
+    return TRIAGE_OK;
+}
+
+static triage_status run_line(const options *o, setup *s, const char *spec) {
+    tri_cli_problem problem = {0};
+    tri_cli_problem_options given;
+    json_t *texts = NULL;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_cli_problem_of_job(&problem, &given, &texts, spec));
+    s->tune.seed = given.seed;
+    status = run(o, s, &problem);
+done:
+    tri_cli_problem_free(&problem);
+    json_decref(texts);
+    return status;
+}
+
+/* A problem that fails is told of, and the others are tuned; then the first failure is the run's. */
+static triage_status run_file(const options *o, setup *s) {
+    tri_cli_specs specs = {0};
+    triage_status status = TRIAGE_OK, first = TRIAGE_OK;
+    char message[512] = "";
+    TRI_TRY(tri_cli_read_shapes(&specs, o->from));
+    for (size_t i = 0; i < specs.count && status != TRIAGE_E_INTERRUPTED; i++) {
+        if (!o->shared.quiet)
+            tri_cli_error("%zu of %zu: %s", i + 1, specs.count, specs.specs[i]);
+        status = run_line(o, s, specs.specs[i]);
+        if (status == TRIAGE_OK || (first != TRIAGE_OK && status != TRIAGE_E_INTERRUPTED))
+            continue;
+        first = status;
+        snprintf(message, sizeof message, "problem %zu of %s: %s", i + 1, o->from, triage_last_error());
+    }
+    status = first == TRIAGE_OK ? TRIAGE_OK : tri_fail(first, "%s", message);
+done:
+    tri_cli_specs_free(&specs);
+    return status;
+}
+
 /* ---- the jobs of a fleet ------------------------------------------------------------------------------------------ */
 
 static triage_status work(const options *o, setup *s, char *const *argv) {
@@ -645,8 +699,9 @@ int main(int argc, char **argv) {
     tri_cli_start();
     tri_cli_parse(&program, argc, argv, &o.shared);
     TRI_TRY(make_setup(&s, &o));
-    if (o.worker) {
-        status = work(&o, &s, argv);
+    TRI_TRY(check_from(&o));
+    if (o.worker || o.from) {
+        status = o.worker ? work(&o, &s, argv) : run_file(&o, &s);
         goto done;
     }
     o.shared.problem.seed = s.tune.seed;
