@@ -204,19 +204,35 @@ def replay_count(row):
 
 def replay_title(row):
     title = f"`{row['strategy']}`" + (f", budget {row['budget']}" if row.get("budget") else "")
-    title += f", {row['prior'].removesuffix('.csv')} known" if row["prior"] else ""
+    title += ", costs" if row.get("costs") else ""
     if row["ahead"] > 1:
         title += f", {row['ahead']} at once"
     return title
 
 
 def replay_table(rows):
-    """One line a kind of run, one column a space."""
-    spaces = list(dict.fromkeys(row["space"] for row in rows))
-    lines = ["| | " + " | ".join(space.removesuffix(".csv") for space in spaces) + " |", "|---|" + "---|" * len(spaces)]
-    for title in dict.fromkeys(replay_title(row) for row in rows):
-        cells = {row["space"]: replay_count(row) for row in rows if replay_title(row) == title}
-        lines.append(f"| {title} | " + " | ".join(cells.get(space, "") for space in spaces) + " |")
+    """One line a space, one column a kind of run."""
+    titles = list(dict.fromkeys(replay_title(row) for row in rows))
+    lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
+    for space in dict.fromkeys(row["space"] for row in rows):
+        cells = {replay_title(row): replay_count(row) for row in rows if row["space"] == space}
+        lines.append(f"| {space.removesuffix('.csv')} | " + " | ".join(cells.get(title, "") for title in titles) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def prior_line(row):
+    return f"{row['space'].removesuffix('.csv')}, {row['prior'].removesuffix('.csv')} known: {replay_count(row)}"
+
+
+def cost_table(rows):
+    """What compiling took until it was there, for spaces with a run that is told of it."""
+    pairs = [(plain, told) for told in rows for plain in rows
+             if told.get("costs") and not plain.get("costs") and plain["space"] == told["space"]
+             and (plain["strategy"], plain["ahead"]) == (told["strategy"], told["ahead"])]
+    lines = ["| | candidates | told what compiling took | compiling, s | told, s |", "|---|---|---|---:|---:|"]
+    for plain, told in pairs:
+        lines.append(f"| {told['space'].removesuffix('.csv')} | {replay_count(plain)} | {replay_count(told)} "
+                     f"| {plain['compile_s_median']:.1f} | {told['compile_s_median']:.1f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -234,15 +250,21 @@ def make_search():
     if not found:
         return "Nothing is measured yet.\n"
     name, document = found
-    searches = [row for row in document["rows"] if "stop_gain_percent" not in row]
     stops = [row for row in document["rows"] if "stop_gain_percent" in row]
-    under_way = [row["under_way_mean"] for row in searches if row["ahead"] > 1]
-    slowest = max(row["slowest_proposal_ms"] for row in searches if row["strategy"] == "model")
+    priors = [row for row in document["rows"] if row["prior"]]
+    searches = [row for row in document["rows"] if "stop_gain_percent" not in row and not row["prior"]]
+    under_way = [row["under_way_mean"] for row in searches if row["ahead"] > 1 and row["configurations"] > 400]
+    slowest = max(row["slowest_proposal_ms"] for row in document["rows"] if row["strategy"] == "model")
+    first = searches[0].get("first_seed", 1)
     return "\n".join([
-        f"Commit `{document['commit'][:10]}`, {searches[0]['seeds']} seeds, [{name}](results/{name}):", "",
-        replay_table(searches),
+        f"Commit `{document['commit'][:10]}`, seeds {first} to {first + searches[0]['seeds'] - 1}, "
+        f"[{name}](results/{name}):", "",
+        replay_table([row for row in searches if not row.get("costs")]),
+        "What another device's search knows: " + "; ".join(prior_line(row) for row in priors) + ".", "",
         f"With 36 allowed at once, {min(under_way):.0f} to {max(under_way):.0f} were under way on average, by the strategy's "
         f"own choice. The slowest proposal of the model took {slowest:.0f} ms: one after which the axes are weighed anew.", "",
+        "Where a search waits for compilers, the strategy is told what compiling took (one at a time, medians of seconds):", "",
+        cost_table(searches),
         "Where `--stop-gain` ends it, one at a time (median / 90th percentile):", "", stop_table(stops)])
 
 

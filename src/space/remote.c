@@ -122,12 +122,13 @@ static triage_status next(int64_t *index, bool *waiting, tri_strategy *strategy)
     return status;
 }
 
-static triage_status tell(tri_strategy *strategy, int64_t index, double median_ns) {
+static triage_status tell(tri_strategy *strategy, int64_t index, const tri_strategy_result *result) {
     triage_status status = TRIAGE_OK;
     tri_packer payload = {0};
     tri_unpacker answer;
     tri_pack_integer(&payload, index);
-    tri_pack_number(&payload, median_ns);
+    tri_pack_number(&payload, result->median_ns);
+    tri_pack_number(&payload, result->compile_ms);
     TRI_TRY(tri_process_call(&answer, strategy->mind, TRI_FRAME_TELL, &payload, NULL));
     TRI_TRY(tri_unpack_end(&answer));
 done:

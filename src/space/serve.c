@@ -246,10 +246,12 @@ static triage_status next(server *s, tri_unpacker *from, tri_packer *out) {
 
 static triage_status tell(server *s, tri_unpacker *from, tri_packer *out) {
     const int64_t index = tri_unpack_integer(from, 0, INT64_MAX);
-    const double median_ns = tri_unpack_number(from);
+    tri_strategy_result result;
+    result.median_ns = tri_unpack_number(from);
+    result.compile_ms = tri_unpack_number(from);
     (void)out;
     const triage_status status = tri_unpack_end(from);
-    return status == TRIAGE_OK ? tri_strategy_tell(s->strategy, index, median_ns) : status;
+    return status == TRIAGE_OK ? tri_strategy_tell(s->strategy, index, &result) : status;
 }
 
 /* ---- the loop ---- */

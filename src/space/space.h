@@ -124,8 +124,11 @@ triage_status tri_strategy_open(tri_strategy **out, const char *name, const tri_
 /* The next configuration to try; -1: finished, or (with results outstanding) nothing to propose before some
  * result is told: *waiting tells which. */
 triage_status tri_strategy_next(int64_t *index, bool *waiting, tri_strategy *strategy);
-/* median_ns < 0: it failed. */
-triage_status tri_strategy_tell(tri_strategy *strategy, int64_t index, double median_ns);
+typedef struct tri_strategy_result {
+    double median_ns;  /* negative: it failed */
+    double compile_ms; /* what the next one like it would take; 0: nobody knows, or it does not matter */
+} tri_strategy_result;
+triage_status tri_strategy_tell(tri_strategy *strategy, int64_t index, const tri_strategy_result *result);
 /* Why it proposes no more although there is more; "": no reason of its own. */
 #define TRI_STRATEGY_REASON 160
 const char *tri_strategy_ended(const tri_strategy *strategy);

@@ -10,7 +10,8 @@
  *   options.prior       a list of { number, ns or false if it failed }: times of another device or a near problem
  *   options.stop_gain   end where less than this part of the best time is to be gained; 0: never
  *   next(self)          -> number | nil, waiting | nil, false, why it ends here (text)
- *   tell(self, number, median_ns)      median_ns is nil if it failed
+ *   tell(self, number, median_ns, compile_ms)      median_ns is nil if it failed; compile_ms is nil if nobody knows it, and
+ *                       while compiling is not what a search waits for
  *   triage.random(n)    1 .. n, from the seed
  *   triage.surrogate    a model of the space: surrogate_lua.c
  */
@@ -115,11 +116,11 @@ triage_status tri_strategy_next(int64_t *index, bool *waiting, tri_strategy *str
     return TRIAGE_OK;
 }
 
-triage_status tri_strategy_tell(tri_strategy *strategy, int64_t index, double median_ns) {
+triage_status tri_strategy_tell(tri_strategy *strategy, int64_t index, const tri_strategy_result *result) {
     if (index < 0 || (uint64_t)index >= strategy->count || strategy->state[index] != TRI_CONFIG_PROPOSED)
         return tri_fail(TRIAGE_E_INVALID, "a result is told for configuration %lld, which is not outstanding",
                         (long long)index);
-    const triage_status status = strategy->strategist->tell(strategy, index, median_ns);
+    const triage_status status = strategy->strategist->tell(strategy, index, result);
     if (status != TRIAGE_OK)
         return status;
     strategy->state[index] = TRI_CONFIG_TOLD;

@@ -9,7 +9,7 @@
 typedef struct tri_strategist {
     /* The configuration to try, or -1; its number is in range and not proposed yet. */
     triage_status (*next)(int64_t *index, bool *waiting, tri_strategy *strategy);
-    triage_status (*tell)(tri_strategy *strategy, int64_t index, double median_ns);
+    triage_status (*tell)(tri_strategy *strategy, int64_t index, const tri_strategy_result *result);
     void (*close)(tri_strategy *strategy);
 } tri_strategist;
 

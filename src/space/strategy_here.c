@@ -3,6 +3,7 @@
 #include "space/strategy.h"
 #include "space/surrogate_lua.h"
 
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,7 +158,7 @@ typedef struct step_job {
     tri_strategy *strategy;
     int64_t index; /* -1: none */
     bool waiting;
-    double median_ns;
+    tri_strategy_result result;
 } step_job;
 
 /* Pushes the method and its self. */
@@ -199,22 +200,27 @@ static triage_status next(int64_t *index, bool *waiting, tri_strategy *strategy)
     return status;
 }
 
+static void push_positive(lua_State *L, double number, double least) {
+    if (number >= least)
+        lua_pushnumber(L, number);
+    else
+        lua_pushnil(L);
+}
+
 static triage_status tell_in_lua(lua_State *L, void *user) {
     const step_job *job = user;
     push_method(L, "tell");
     tri_sandbox_at(L, -2);
     lua_pushinteger(L, job->index + 1);
-    if (job->median_ns >= 0)
-        lua_pushnumber(L, job->median_ns);
-    else
-        lua_pushnil(L);
-    lua_call(L, 3, 0);
+    push_positive(L, job->result.median_ns, 0);
+    push_positive(L, job->result.compile_ms, DBL_MIN);
+    lua_call(L, 4, 0);
     return TRIAGE_OK;
 }
 
-static triage_status tell(tri_strategy *strategy, int64_t index, double median_ns) {
+static triage_status tell(tri_strategy *strategy, int64_t index, const tri_strategy_result *result) {
     const mind *of = strategy->mind;
-    step_job job = {.strategy = strategy, .index = index, .median_ns = median_ns};
+    step_job job = {.strategy = strategy, .index = index, .result = *result};
     return tri_sandbox_call(of->sandbox, tell_in_lua, &job, strategy->file);
 }
 

@@ -12,6 +12,9 @@
 #define FRESH 4000          /* of the pool of a larger space, for the points that come into it later */
 #define TRUST 0.7           /* of what is inherited, before the first result: this much of it is expected, */
 #define DISTRUST 0.5        /* give or take this (a standard deviation) */
+#define RISK_IN_BOUND 1.0   /* deviations of a score that a sure failure is worse */
+#define COST_IN_BOUND 0.1   /* and one that takes e times as long to compile */
+#define COST_IN_GAIN 0.2    /* the power of the cost that a gain is divided by */
 #define BLOCK 256           /* columns at a time: what is summed up stays in the first cache */
 
 struct tri_surrogate {
@@ -26,7 +29,8 @@ struct tri_surrogate {
     size_t *point_at; /* [slots] */
     bool *asked;      /* [slots] */
     float *variance, *mean, *trend;
-    int32_t *slot_of; /* [configs->count], -1: not in the pool */
+    float *side[TRI_SIDES]; /* NULL: nothing is told of it */
+    int32_t *slot_of;       /* [configs->count], -1: not in the pool */
     /* the rows */
     size_t count, told;
     float *rows[TRI_SURROGATE_ROWS]; /* [slots] each, made when first wanted */
@@ -78,6 +82,9 @@ static void place(tri_surrogate *s, size_t slot, size_t point) {
     s->trend[slot] = trend_at(s, point);
     s->variance[slot] = first_variance(s, slot);
     s->mean[slot] = 0;
+    for (size_t i = 0; i < TRI_SIDES; i++)
+        if (s->side[i])
+            s->side[i][slot] = 0;
 }
 
 /* A new point's column of the table. */
@@ -188,6 +195,8 @@ void tri_surrogate_free(tri_surrogate *s) {
     free(s->variance);
     free(s->mean);
     free(s->trend);
+    for (size_t i = 0; i < TRI_SIDES; i++)
+        free(s->side[i]);
     free(s->slot_of);
     free(s);
 }
@@ -303,19 +312,44 @@ size_t tri_surrogate_told(const tri_surrogate *s) {
     return s->told;
 }
 
-void tri_surrogate_believe(tri_surrogate *s, const double *scores) {
-    float weights[TRI_SURROGATE_ROWS];
+/* values := L^-1 values, of the told rows. */
+static void solve_told(const tri_surrogate *s, double *values) {
     for (size_t i = 0; i < s->told; i++) {
-        double sum = scores[i] - TRUST * (double)s->trend[s->slot_of_row[i]];
         for (size_t k = 0; k < i; k++)
-            sum -= factor(s, i, k) * s->weights[k];
-        s->weights[i] = sum / s->diagonal[i];
-        weights[i] = (float)s->weights[i];
+            values[i] -= factor(s, i, k) * values[k];
+        values[i] /= s->diagonal[i];
     }
+}
+
+/* What these weights of the told rows come to, all over the pool. */
+static void add_told(const tri_surrogate *s, float *out, const double *weights) {
+    float as_floats[TRI_SURROGATE_ROWS];
+    for (size_t i = 0; i < s->told; i++)
+        as_floats[i] = (float)weights[i];
+    for (size_t begin = 0; begin < s->slots; begin += BLOCK)
+        combine(out, s->rows, as_floats, s->told, begin, end_of_block(s, begin));
+}
+
+void tri_surrogate_believe(tri_surrogate *s, const double *scores) {
+    for (size_t i = 0; i < s->told; i++)
+        s->weights[i] = scores[i] - TRUST * (double)s->trend[s->slot_of_row[i]];
+    solve_told(s, s->weights);
     for (size_t j = 0; j < s->slots; j++)
         s->mean[j] = (float)TRUST * s->trend[j];
-    for (size_t begin = 0; begin < s->slots; begin += BLOCK)
-        combine(s->mean, s->rows, weights, s->told, begin, end_of_block(s, begin));
+    add_told(s, s->mean, s->weights);
+}
+
+triage_status tri_surrogate_believe_side(tri_surrogate *s, tri_surrogate_side side, const double *values) {
+    double weights[TRI_SURROGATE_ROWS];
+    triage_status status = TRIAGE_OK;
+    if (!s->side[side])
+        TRI_TRY(tri_calloc(&s->side[side], s->slots, sizeof(float)));
+    memcpy(weights, values, s->told * sizeof *weights);
+    solve_told(s, weights);
+    memset(s->side[side], 0, s->slots * sizeof(float));
+    add_told(s, s->side[side], weights);
+done:
+    return status;
 }
 
 /* ---- choosing ---- */
@@ -339,11 +373,19 @@ static int64_t choose_least_known(tri_surrogate *s, double tries) {
     return chosen;
 }
 
+static double side_at(const tri_surrogate *s, tri_surrogate_side side, size_t slot) {
+    return s->side[side] ? (double)s->side[side][slot] : 0;
+}
+
 static double value_of(const tri_surrogate *s, size_t slot, tri_surrogate_rule rule, double weight) {
     const double mean = s->mean[slot], deviation = deviation_at(s, slot);
+    const double failure = side_at(s, TRI_SIDE_FAILURE, slot);
+    const double risk = failure < 0 ? 0 : failure > 1 ? 1 : failure, cost = side_at(s, TRI_SIDE_COST, slot);
     if (rule == TRI_CHOOSE_SPREAD)
         return deviation;
-    return rule == TRI_CHOOSE_BOUND ? weight * deviation - mean : expected_gain(mean, deviation, weight);
+    if (rule == TRI_CHOOSE_BOUND)
+        return weight * deviation - mean - RISK_IN_BOUND * risk - COST_IN_BOUND * cost;
+    return expected_gain(mean, deviation, weight) * (1 - risk) * exp(-COST_IN_GAIN * cost);
 }
 
 static int64_t choose_best(const tri_surrogate *s, tri_surrogate_rule rule, double weight) {
@@ -372,7 +414,9 @@ bool tri_surrogate_at(tri_belief *out, const tri_surrogate *s, size_t point) {
     if (point >= s->configs->count || s->slot_of[point] < 0)
         return false;
     const size_t slot = (size_t)s->slot_of[point];
-    *out = (tri_belief){s->mean[slot], deviation_at(s, slot)};
+    *out = (tri_belief){s->mean[slot],
+                        deviation_at(s, slot),
+                        {side_at(s, TRI_SIDE_FAILURE, slot), side_at(s, TRI_SIDE_COST, slot)}};
     return true;
 }
 
@@ -415,14 +459,30 @@ done:
     return status;
 }
 
+/* order: the indexes of the told rows with the lowest scores, `kept` of them. */
+static void find_best(size_t *order, const double *scores, size_t told, size_t kept) {
+    for (size_t i = 0; i < told; i++)
+        order[i] = i;
+    for (size_t i = 0; i < kept; i++) {
+        size_t best = i;
+        for (size_t j = i + 1; j < told; j++)
+            best = scores[order[j]] < scores[order[best]] ? j : best;
+        const size_t index = order[best];
+        order[best] = order[i];
+        order[i] = index;
+    }
+}
+
 triage_status tri_surrogate_fit(tri_surrogate *s, const double *scores) {
     tri_likeness_fit of = {.count = s->told < TRI_LIKENESS_FITTED ? s->told : TRI_LIKENESS_FITTED,
                            .noise = NOISE};
+    size_t order[TRI_SURROGATE_ROWS];
+    find_best(order, scores, s->told, of.count);
     for (size_t i = 0; i < of.count; i++) {
-        const double trend = s->trend[s->slot_of_row[i]];
-        of.points[i] = coordinates_of(s, s->point_at[s->slot_of_row[i]]);
-        of.scores[i] = scores[i] - TRUST * trend;
-        of.shares[i] = DISTRUST * trend;
+        const size_t slot = s->slot_of_row[order[i]];
+        of.points[i] = coordinates_of(s, s->point_at[slot]);
+        of.scores[i] = scores[order[i]] - TRUST * (double)s->trend[slot];
+        of.shares[i] = DISTRUST * (double)s->trend[slot];
     }
     const triage_status status = tri_likeness_fit_weights(&s->likeness, &of);
     return status == TRIAGE_OK ? remake_rows(s) : status;

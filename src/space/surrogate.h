@@ -35,7 +35,16 @@ size_t tri_surrogate_told(const tri_surrogate *s);
 /* The scores of the told rows, in the order of telling, low is good: sets the mean over the pool. */
 void tri_surrogate_believe(tri_surrogate *s, const double *scores);
 
-/* Weighs the axes anew, as makes the scores of the first rows told (64 at most) most likely: an axis that never
+/* What else the told rows say of the pool, by the same likeness: how likely a configuration fails, and what it costs to try
+ * it. Told likewise; nothing told: 0 everywhere. */
+typedef enum tri_surrogate_side {
+    TRI_SIDE_FAILURE, /* 1: it failed, 0: it did not */
+    TRI_SIDE_COST,    /* the logarithm of the cost, less the mean */
+    TRI_SIDES
+} tri_surrogate_side;
+triage_status tri_surrogate_believe_side(tri_surrogate *s, tri_surrogate_side side, const double *values);
+
+/* Weighs the axes anew, as makes the scores of the best rows told (64 at most) most likely: an axis that never
  * mattered weighs little. All rows are made anew. */
 triage_status tri_surrogate_fit(tri_surrogate *s, const double *scores);
 
@@ -52,12 +61,14 @@ typedef enum tri_surrogate_rule {
     TRI_CHOOSE_SPREAD /* of `weight` random ones that of which the least is known */
 } tri_surrogate_rule;
 
-/* The point of the pool, not asked, that the rule prefers; -1: none is left. *value: what the rule says of it. */
+/* The point of the pool, not asked, that the rule prefers; -1: none is left. *value: what the rule says of it. A point that
+ * is expected to fail or to be costly must promise more: a gain counts times the chance that it is one, over the cost. */
 int64_t tri_surrogate_choose(double *value, tri_surrogate *s, tri_surrogate_rule rule, double weight);
 
 /* Of a point in the pool. */
 typedef struct tri_belief {
     double mean, deviation;
+    double side[TRI_SIDES];
 } tri_belief;
 bool tri_surrogate_at(tri_belief *out, const tri_surrogate *s, size_t point);
 

@@ -1,15 +1,17 @@
 /* triage.surrogate, one a strategy; points are numbers 1 .. size:
  *
- *   rows               how many points it takes
+ *   rows, points       how many points it takes, and may choose from
  *   ask(point)         the point is asked: it is not chosen again
  *   tell(point)        its result is there
  *   believe(scores)    a list, one score a point told, in the order of telling; low is good
+ *   failures(list)     1 for a point told that failed, 0 for another: what is likely to fail is chosen less
+ *   costs(list)        the logarithm of what trying each took, less the mean: what is costly is chosen less
  *   fit(scores)        weighs the axes by them
  *   inherit()          what is believed now is what the next points are expected to be, and all rows are gone
  *   gather(point)      the points that differ from this one in one axis can be chosen, also in a very large space
  *   choose(rule, n)    -> point, what the rule says of it | nil: "bound": the least mean - n deviations; "gain": the
  *                      greatest expected gain on the score n; "spread": of n random ones that of which the least is known
- *   at(point)          -> mean, deviation | nil: not in the pool
+ *   at(point)          -> mean, deviation, chance to fail, logarithm of the cost | nil: not in the pool
  *
  * Every argument is checked here: tri_surrogate trusts its caller. */
 #include "space/surrogate_lua.h"
@@ -25,10 +27,13 @@ static tri_surrogate_lua *self(lua_State *L) {
     return of;
 }
 
+static size_t points(const tri_surrogate_lua *of) {
+    return of->configs->count < TRI_SURROGATE_POOL ? of->configs->count : TRI_SURROGATE_POOL;
+}
+
 /* So many passes over the pool. */
 static void charge(lua_State *L, const tri_surrogate_lua *of, size_t passes) {
-    const size_t pool = of->configs->count < TRI_SURROGATE_POOL ? of->configs->count : TRI_SURROGATE_POOL;
-    tri_sandbox_charge(L, (uint64_t)(pool * passes / NUMBERS_AN_INSTRUCTION) + 1);
+    tri_sandbox_charge(L, (uint64_t)(points(of) * passes / NUMBERS_AN_INSTRUCTION) + 1);
 }
 
 static size_t check_point(lua_State *L, const tri_surrogate_lua *of) {
@@ -74,6 +79,24 @@ static int believe(lua_State *L) {
     charge(L, of, told);
     tri_surrogate_believe(of->surrogate, scores);
     return 0;
+}
+
+static int believe_side(lua_State *L, tri_surrogate_side side) {
+    tri_surrogate_lua *of = self(L);
+    double values[TRI_SURROGATE_ROWS];
+    const size_t told = tri_surrogate_told(of->surrogate);
+    check_scores(L, values, told);
+    charge(L, of, told);
+    tri_sandbox_check(L, tri_surrogate_believe_side(of->surrogate, side, values));
+    return 0;
+}
+
+static int failures(lua_State *L) {
+    return believe_side(L, TRI_SIDE_FAILURE);
+}
+
+static int costs(lua_State *L) {
+    return believe_side(L, TRI_SIDE_COST);
 }
 
 static int fit(lua_State *L) {
@@ -126,16 +149,21 @@ static int at(lua_State *L) {
         return 0;
     lua_pushnumber(L, belief.mean);
     lua_pushnumber(L, belief.deviation);
-    return 2;
+    lua_pushnumber(L, belief.side[TRI_SIDE_FAILURE]);
+    lua_pushnumber(L, belief.side[TRI_SIDE_COST]);
+    return 4;
 }
 
 void tri_push_surrogate(lua_State *L, tri_surrogate_lua *of) {
-    static const luaL_Reg functions[] = {{"ask", ask},       {"tell", tell},       {"believe", believe},
-                                         {"fit", fit},       {"inherit", inherit}, {"gather", gather},
-                                         {"choose", choose}, {"at", at},           {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"ask", ask},       {"tell", tell}, {"believe", believe}, {"failures", failures},
+        {"costs", costs},   {"fit", fit},   {"inherit", inherit}, {"gather", gather},
+        {"choose", choose}, {"at", at},     {NULL, NULL}};
     lua_createtable(L, 0, (int)(sizeof functions / sizeof functions[0]));
     lua_pushlightuserdata(L, of);
     luaL_setfuncs(L, functions, 1);
     lua_pushinteger(L, TRI_SURROGATE_ROWS);
     lua_setfield(L, -2, "rows");
+    lua_pushinteger(L, (lua_Integer)points(of));
+    lua_setfield(L, -2, "points");
 }

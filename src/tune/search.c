@@ -82,10 +82,17 @@ static size_t total(const tri_search *search) {
 
 /* ---- proposals ------------------------------------------------------------------------------------------ */
 
+/* Does the device wait for compilers, on the whole, rather than they for it? */
+static bool compiling_is_slow(const tri_search *search) {
+    return search->options->compile_only || search->compile_ms / search->jobs > search->measure_ms;
+}
+
 static triage_status tell(tri_search *search, const tri_search_trial *trial) {
     const tri_measurement *row = &trial->row.evidence;
     bool timed = (row->outcome == TRI_RIGHT || row->outcome == TRI_SLOW) && !trial->row.compiled;
-    return tri_strategy_tell(search->strategy, trial->index, timed ? row->median_ns : -1);
+    const tri_strategy_result result = {timed ? row->median_ns : -1,
+                                        compiling_is_slow(search) ? trial->row.compile_ms : 0};
+    return tri_strategy_tell(search->strategy, trial->index, &result);
 }
 
 static triage_status finish(tri_search *search, tri_search_trial *trial) {
@@ -137,7 +144,7 @@ static triage_status add_proposal(tri_search *search, int64_t index) {
         return add_trial(search, index, true);
     earlier->proposed = true;
     if (earlier->state == TRI_TRIAL_LEFT_OUT)
-        return tri_strategy_tell(search->strategy, index, -1);
+        return tri_strategy_tell(search->strategy, index, &(tri_strategy_result){-1, 0});
     return earlier->state == TRI_TRIAL_DONE ? tell(search, earlier) : TRIAGE_OK;
 }
 
@@ -340,6 +347,7 @@ static triage_status feed_measurer(tri_search *search) {
         trial->state = TRI_TRIAL_MEASURING;
         trial->worker = 0;
         search->measurer = TRI_MEASURER_BUSY;
+        search->measure_start_ns = tri_now_ns();
         return tri_worker_measure(search->workers[0],
                                   &(tri_trial){.source = &trial->source, .launch = &trial->candidate.launch},
                                   search->best_median_ns, tri_search_candidate_limit(search));
@@ -401,6 +409,7 @@ static triage_status on_measurer(tri_search *search, const tri_event *event) {
         return tri_search_starting(search, event);
     bool gone = event->leaving || event->kind == TRI_EVENT_DIED || event->kind == TRI_EVENT_TIMED_OUT;
     search->measurer = TRI_MEASURER_READY;
+    search->measure_ms += (double)(tri_now_ns() - search->measure_start_ns) / 1e6;
     if (gone)
         tri_search_drop_worker(search, 0);
     if (event->kind == TRI_EVENT_MEASURED)

@@ -83,7 +83,8 @@ typedef struct tri_search {
     size_t measured_now;
     tri_tune_dense dense;
     double best_median_ns; /* 0: none yet */
-    double compile_ms;
+    double compile_ms, measure_ms; /* spent so far, of all compilers together */
+    int64_t measure_start_ns;
     int troubles; /* of the machine, since something last went well */
     bool told_of_trouble;
     bool busy, told_of_busy; /* other programs were on the device when its circumstances were last noted */

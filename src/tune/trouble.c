@@ -23,7 +23,8 @@ static triage_status leave_out(tri_search *search, tri_search_trial *trial) {
     trial->state = TRI_TRIAL_LEFT_OUT;
     search->done_count++;
     search->left_out_count++;
-    return trial->proposed ? tri_strategy_tell(search->strategy, trial->index, -1) : TRIAGE_OK;
+    return trial->proposed ? tri_strategy_tell(search->strategy, trial->index, &(tri_strategy_result){-1, 0})
+                           : TRIAGE_OK;
 }
 
 triage_status tri_search_trouble(tri_search *search, tri_search_trial *trial, tri_trial_state again,

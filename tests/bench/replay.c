@@ -12,7 +12,8 @@
 typedef struct columns {
     size_t axes; /* and the kernel's name, if there is one */
     bool has_kernels;
-    size_t first_time; /* the column; those after it are times, too */
+    size_t first_time;   /* the column; those after it are times, too */
+    size_t compile_time; /* the column; 0: there is none */
 } columns;
 
 typedef struct table {
@@ -34,7 +35,9 @@ static triage_status read_header(columns *out, char *line) {
     for (char *name; (name = strsep(&rest, ",")); at++) {
         if (is_time(name) && out->first_time == 0)
             out->first_time = at;
-        else if (!is_time(name) && strcmp(name, "compile_ms") != 0) {
+        else if (strcmp(name, "compile_ms") == 0)
+            out->compile_time = at;
+        else if (!is_time(name)) {
             if (out->axes != at)
                 return tri_fail(TRIAGE_E_DATA, "column %s stands behind the times: axes come first", name);
             out->has_kernels = out->has_kernels || (at == 0 && strcmp(name, "kernel") == 0);
@@ -70,7 +73,7 @@ static triage_status read_time(double *ns, char *rest, size_t row) {
     return TRIAGE_OK;
 }
 
-static triage_status read_row(table *t, double *ns, char *line) {
+static triage_status read_row(table *t, double *ns, double *compile_ms, char *line) {
     triage_status status = TRIAGE_OK;
     char *rest = line;
     for (size_t i = 0; i < t->columns.first_time; i++) {
@@ -79,6 +82,8 @@ static triage_status read_row(table *t, double *ns, char *line) {
             return tri_fail(TRIAGE_E_DATA, "row %zu has fewer cells than the header", t->rows + 2);
         if (i < t->columns.axes)
             TRI_TRY(tri_strdup(&t->cells[t->rows * t->columns.axes + i], cell));
+        else if (i == t->columns.compile_time)
+            *compile_ms = strtod(cell, NULL);
     }
     TRI_TRY(read_time(ns, rest, t->rows));
     t->rows++;
@@ -86,25 +91,33 @@ done:
     return status;
 }
 
-static triage_status grow(table *t, double **times) {
-    const size_t capacity = t->capacity ? 2 * t->capacity : 1024;
-    char **cells = NULL;
-    double *grown = NULL;
-    if (t->rows < t->capacity)
-        return TRIAGE_OK;
-    if ((cells = realloc(t->cells, capacity * t->columns.axes * sizeof *cells)))
-        t->cells = cells;
-    if ((grown = realloc(*times, capacity * sizeof *grown)))
-        *times = grown;
-    if (!cells || !grown)
+static triage_status grow_numbers(double **numbers, size_t capacity) {
+    double *grown = realloc(*numbers, capacity * sizeof *grown);
+    if (!grown)
         return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu rows", capacity);
-    memset(t->cells + t->capacity * t->columns.axes, 0,
-           (capacity - t->capacity) * t->columns.axes * sizeof *cells);
-    t->capacity = capacity;
+    *numbers = grown;
     return TRIAGE_OK;
 }
 
-static triage_status read_table(table *t, double **times, FILE *file) {
+static triage_status grow(table *t, double **times, double **compile_times) {
+    const size_t capacity = t->capacity ? 2 * t->capacity : 1024;
+    char **cells = NULL;
+    triage_status status = TRIAGE_OK;
+    if (t->rows < t->capacity)
+        return TRIAGE_OK;
+    TRI_TRY(grow_numbers(times, capacity));
+    TRI_TRY(grow_numbers(compile_times, capacity));
+    if (!(cells = realloc(t->cells, capacity * t->columns.axes * sizeof *cells)))
+        return tri_fail(TRIAGE_E_MEMORY, "out of memory for %zu rows", capacity);
+    t->cells = cells;
+    memset(t->cells + t->capacity * t->columns.axes, 0,
+           (capacity - t->capacity) * t->columns.axes * sizeof *cells);
+    t->capacity = capacity;
+done:
+    return status;
+}
+
+static triage_status read_table(table *t, double **times, double **compile_times, FILE *file) {
     triage_status status = TRIAGE_OK;
     char *line = NULL;
     size_t size = 0;
@@ -114,8 +127,9 @@ static triage_status read_table(table *t, double **times, FILE *file) {
             TRI_TRY(read_header(&t->columns, line));
             continue;
         }
-        TRI_TRY(grow(t, times));
-        TRI_TRY(read_row(t, &(*times)[t->rows], line));
+        TRI_TRY(grow(t, times, compile_times));
+        (*compile_times)[t->rows] = 0;
+        TRI_TRY(read_row(t, &(*times)[t->rows], &(*compile_times)[t->rows], line));
     }
     if (t->rows == 0)
         status = tri_fail(TRIAGE_E_DATA, "the recorded space has no rows: a header and a row are wanted");
@@ -265,7 +279,7 @@ triage_status replay_read(replay *out, FILE *file) {
     triage_status status = TRIAGE_OK;
     table t = {0};
     *out = (replay){.best_ns = -1};
-    TRI_TRY(read_table(&t, &out->median_ns, file));
+    TRI_TRY(read_table(&t, &out->median_ns, &out->compile_ms, file));
     TRI_TRY(index_table(&out->configs, &t));
     for (size_t i = 0; i < t.rows; i++)
         if (out->median_ns[i] > 0 && (out->best_ns < 0 || out->median_ns[i] < out->best_ns))
@@ -295,6 +309,7 @@ triage_status replay_open(replay *out, const char *path) {
 void replay_close(replay *data) {
     tri_configs_free(&data->configs);
     free(data->median_ns);
+    free(data->compile_ms);
     *data = (replay){0};
 }
 
@@ -315,7 +330,9 @@ typedef struct state {
 
 static triage_status tell_oldest(state *s) {
     const int64_t index = s->run->proposals[s->told++];
-    return tri_strategy_tell(s->strategy, index, s->data->median_ns[index]);
+    const double compile_ms = s->data->tells_costs ? s->data->compile_ms[index] : 0;
+    return tri_strategy_tell(s->strategy, index,
+                             &(tri_strategy_result){s->data->median_ns[index], compile_ms});
 }
 
 /* *proposed: -1 when there is none now. */

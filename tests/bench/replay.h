@@ -10,6 +10,8 @@ typedef struct replay {
     tri_configs configs; /* no texts; the default is the one in the middle */
     double *median_ns;   /* by configuration; negative: it failed */
     double best_ns;
+    double *compile_ms; /* by configuration; 0: not recorded */
+    bool tells_costs;   /* a strategy is told compile_ms, as by a search that waits for compilers */
 } replay;
 
 /* CSV with a header: a column `kernel` first, if there are several, one column an axis (empty: that kernel has no

@@ -15,7 +15,7 @@ typedef struct options {
     const char *strategy, *space, *prior, *data_dir;
     int64_t first_seed, seeds, ahead, limit, budget, prior_budget;
     double within, stop_gain;
-    bool json;
+    bool json, costs;
     triage_status status; /* of the numbers */
 } options;
 
@@ -33,6 +33,8 @@ static const struct argp_option argp_options[] = {
     {"prior", 'p', "FILE.csv", 0, "The same space of another device: a search there is what is known here",
      0},
     {"prior-budget", 'B', "N", 0, "Evaluations of that search (default 150)", 0},
+    {"costs", 'c', NULL, 0,
+     "Tell the strategy what compiling took, as a search does that waits for compilers", 0},
     {"data-dir", 'd', "DIR", 0, "Read tuner/ from here (default: the one built in)", 0},
     {"json", 'j', NULL, 0, "One JSON object instead of a line", 0},
     {0}};
@@ -87,6 +89,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state) {
     case 'd':
         o->data_dir = argument;
         break;
+    case 'c':
+        o->costs = true;
+        break;
     case 'j':
         o->json = true;
         break;
@@ -109,6 +114,7 @@ typedef struct results {
     double *evaluations; /* [seeds]: until it was there; infinite: it never was */
     double *loss;        /* [seeds]: the best found over the optimum, less 1 */
     double *asked;       /* [seeds]: evaluations of the whole run */
+    double *compile_s;   /* [seeds]: of what was asked until it was there, one after the other */
     double under_way, slowest_ms;
 } results;
 
@@ -169,6 +175,8 @@ static triage_status run_seed(results *out, const options *o, const replay *data
            !(data->median_ns[run.proposals[at]] >= 0 && data->median_ns[run.proposals[at]] <= good_ns))
         at++;
     out->evaluations[index] = at < run.count ? (double)at + 1 : INFINITY;
+    for (size_t i = 0; i <= at && i < run.count; i++)
+        out->compile_s[index] += data->compile_ms[run.proposals[i]] / 1e3;
     out->loss[index] = run.best_ns / data->best_ns - 1;
     out->asked[index] = (double)run.count;
     out->under_way += run.under_way / (double)o->seeds;
@@ -184,10 +192,12 @@ static triage_status run_all(results *out, const options *o, const replay *data,
     TRI_TRY(tri_calloc(&out->evaluations, (size_t)o->seeds, sizeof(double)));
     TRI_TRY(tri_calloc(&out->loss, (size_t)o->seeds, sizeof(double)));
     TRI_TRY(tri_calloc(&out->asked, (size_t)o->seeds, sizeof(double)));
+    TRI_TRY(tri_calloc(&out->compile_s, (size_t)o->seeds, sizeof(double)));
     for (int64_t i = 0; i < o->seeds; i++)
         TRI_TRY(run_seed(out, o, data, elsewhere, i));
     qsort(out->evaluations, (size_t)o->seeds, sizeof(double), by_number);
     qsort(out->loss, (size_t)o->seeds, sizeof(double), by_number);
+    qsort(out->compile_s, (size_t)o->seeds, sizeof(double), by_number);
     qsort(out->asked, (size_t)o->seeds, sizeof(double), by_number);
 done:
     return status;
@@ -205,12 +215,17 @@ static const char *base_name(const char *path) {
 }
 
 static void print_json(const results *r, const options *o, const replay *data) {
-    json_t *out = json_pack("{s:s, s:s, s:s?, s:i, s:f, s:I, s:I, s:f, s:f}", "strategy", o->strategy,
-                            "space", base_name(o->space), "prior", base_name(o->prior), "configurations",
-                            (int)data->configs.count, "within_percent", o->within, "seeds", o->seeds, "ahead",
-                            o->ahead, "under_way_mean", r->under_way, "slowest_proposal_ms", r->slowest_ms);
+    json_t *out = json_pack("{s:s, s:s, s:s?, s:i, s:f, s:b, s:I, s:I, s:I, s:f, s:f}", "strategy",
+                            o->strategy, "space", base_name(o->space), "prior", base_name(o->prior),
+                            "configurations", (int)data->configs.count, "within_percent", o->within, "costs",
+                            (int)o->costs, "first_seed", o->first_seed, "seeds", o->seeds, "ahead", o->ahead,
+                            "under_way_mean", r->under_way, "slowest_proposal_ms", r->slowest_ms);
     json_object_set_new(out, "evaluations_median", json_count(quantile(r->evaluations, o->seeds, 0.5)));
     json_object_set_new(out, "evaluations_p90", json_count(quantile(r->evaluations, o->seeds, 0.9)));
+    json_t *list = json_array();
+    for (int64_t i = 0; i < o->seeds; i++)
+        json_array_append_new(list, json_count(r->evaluations[i]));
+    json_object_set_new(out, "compile_s_median", json_real(quantile(r->compile_s, o->seeds, 0.5)));
     if (o->stop_gain > 0) {
         json_object_set_new(out, "stop_gain_percent", json_real(o->stop_gain));
         json_object_set_new(out, "asked_median", json_count(quantile(r->asked, o->seeds, 0.5)));
@@ -243,6 +258,7 @@ static triage_status run(const options *o) {
     results found = {0};
     triage_status status = TRIAGE_OK;
     TRI_TRY(replay_open(&data, o->space));
+    data.tells_costs = o->costs;
     if (o->prior)
         TRI_TRY(replay_open(&elsewhere, o->prior));
     if (o->prior && elsewhere.configs.count != data.configs.count)
@@ -257,6 +273,7 @@ done:
     free(found.evaluations);
     free(found.loss);
     free(found.asked);
+    free(found.compile_s);
     replay_close(&data);
     replay_close(&elsewhere);
     return status;

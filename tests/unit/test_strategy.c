@@ -115,11 +115,27 @@ static tri_configs of_two_columns(int32_t *coordinates, size_t count, size_t sta
 static void exhaustive_keeps_the_order_of_the_file(void **state) {
     (void)state;
     int32_t coordinates[] = {0, 0, 1, 0, 2, 0, 3, 0};
-    replay data = {of_two_columns(coordinates, 4, 2), (double[]){4, 3, 2, 1}, 1};
+    replay data = {
+        .configs = of_two_columns(coordinates, 4, 2), .median_ns = (double[]){4, 3, 2, 1}, .best_ns = 1};
     run out = run_strategy(&data, "exhaustive", 0, 0, 1);
     assert_int_equal(out.count, 4);
     assert_memory_equal(out.proposals, ((int64_t[]){2, 0, 1, 3}), 4 * sizeof(int64_t));
     replay_run_free(&out);
+}
+
+/* What compiling took, where a search says so and it is known: here of two of three, one of which failed. */
+static void tells_what_compiling_took(void **state) {
+    (void)state;
+    int32_t coordinates[] = {0, 0, 1, 0, 2, 0, 3, 0};
+    replay data = {
+        .configs = of_two_columns(coordinates, 4, 2), .median_ns = (double[]){4, -1, 2, 1}, .best_ns = 1};
+    data.compile_ms = (double[]){100, 20, 0, 3};
+    for (int told = 0; told < 2; told++) {
+        data.tells_costs = told;
+        run out = run_strategy(&data, STRATEGIES "costs.lua", 0, 0, 1);
+        assert_string_equal(out.ended, told ? "2 known, 120 ms" : "0 known, 0 ms");
+        replay_run_free(&out);
+    }
 }
 
 /* ---- what the local search is for ---- */
@@ -167,7 +183,9 @@ static void copes_with_tiny_spaces(void **state) {
     int32_t coordinates[] = {0, 0, 1, -1};
     for (size_t count = 1; count <= 2; count++)
         for (size_t i = 0; i < NAMES; i++) {
-            replay data = {of_two_columns(coordinates, count, count - 1), (double[]){-1, -1}, 1};
+            replay data = {.configs = of_two_columns(coordinates, count, count - 1),
+                           .median_ns = (double[]){-1, -1},
+                           .best_ns = 1};
             run out = run_strategy(&data, names[i], 1, 0, 3);
             assert_int_equal(out.count, count);
             assert_int_equal(out.proposals[0], count - 1);
@@ -242,8 +260,13 @@ static void the_model_copes_with_names_and_kernels(void **state) {
         memcpy(coordinates + 4 * i, (int32_t[]){kernel, a, b, -1}, 4 * sizeof *coordinates);
         ns[i] = 100 + 20 * kernel + (a == 7 ? 0 : 50) + (b == 13 ? 0 : 30);
     }
-    const replay data = {
-        {.count = COUNT, .coordinates = coordinates, .axes = 4, .scales = scales, .scale_count = 9}, ns, 100};
+    const replay data = {.configs = {.count = COUNT,
+                                     .coordinates = coordinates,
+                                     .axes = 4,
+                                     .scales = scales,
+                                     .scale_count = 9},
+                         .median_ns = ns,
+                         .best_ns = 100};
     const size_t model = evaluations(&data, "model", &plain, 1),
                  random = evaluations(&data, "random", &plain, 1);
     if (4 * model > random)
@@ -254,7 +277,8 @@ static void the_model_copes_with_names_and_kernels(void **state) {
 static void the_model_copes_with_a_very_large_space(void **state) {
     (void)state;
     enum { SIDE = 100, COUNT = SIDE * SIDE * SIDE };
-    replay data = {{.count = COUNT, .axes = 4}, calloc(COUNT, sizeof(double)), 100};
+    replay data = {
+        .configs = {.count = COUNT, .axes = 4}, .median_ns = calloc(COUNT, sizeof(double)), .best_ns = 100};
     data.configs.coordinates = calloc((size_t)COUNT * 4, sizeof(int32_t));
     assert_true(data.median_ns && data.configs.coordinates);
     for (int32_t i = 0; i < COUNT; i++) {
@@ -389,11 +413,11 @@ static void refuses_results_that_nobody_awaits(void **state) {
     int64_t index;
     bool waiting;
     assert_int_equal(tri_strategy_open(&strategy, "local", &data->configs, &plain), TRIAGE_OK);
-    assert_int_equal(tri_strategy_tell(strategy, 5, 1.0), TRIAGE_E_INVALID);
-    assert_int_equal(tri_strategy_tell(strategy, -1, 1.0), TRIAGE_E_INVALID);
+    assert_int_equal(tri_strategy_tell(strategy, 5, &(tri_strategy_result){1, 0}), TRIAGE_E_INVALID);
+    assert_int_equal(tri_strategy_tell(strategy, -1, &(tri_strategy_result){1, 0}), TRIAGE_E_INVALID);
     assert_int_equal(tri_strategy_next(&index, &waiting, strategy), TRIAGE_OK);
-    assert_int_equal(tri_strategy_tell(strategy, index, 1.0), TRIAGE_OK);
-    assert_int_equal(tri_strategy_tell(strategy, index, 1.0), TRIAGE_E_INVALID);
+    assert_int_equal(tri_strategy_tell(strategy, index, &(tri_strategy_result){1, 0}), TRIAGE_OK);
+    assert_int_equal(tri_strategy_tell(strategy, index, &(tri_strategy_result){1, 0}), TRIAGE_E_INVALID);
     tri_strategy_free(strategy);
 }
 
@@ -402,6 +426,7 @@ int main(void) {
         cmocka_unit_test(begins_with_the_default_and_covers_everything),
         cmocka_unit_test(stays_within_the_budget),
         cmocka_unit_test(repeats_itself_with_the_same_seed),
+        cmocka_unit_test(tells_what_compiling_took),
         cmocka_unit_test(exhaustive_keeps_the_order_of_the_file),
         cmocka_unit_test(local_finds_what_random_misses),
         cmocka_unit_test(copes_with_failures),

@@ -109,7 +109,7 @@ static tri_belief textbook(const world *w, const tri_likeness *likeness, size_t 
     solve(pulls, w, likeness, asked, ROWS);
     for (size_t i = 0; i < ROWS; i++)
         variance -= pulls[i] * covariance(w, likeness, asked[i], point);
-    return (tri_belief){mean, sqrt(variance)};
+    return (tri_belief){.mean = mean, .deviation = sqrt(variance)};
 }
 
 /* scores: in the order of telling. */
@@ -170,7 +170,56 @@ static void makes_its_rows_anew(void **state) {
     tri_likeness_free(&likeness);
 }
 
+/* Failures and costs go by the same likeness; the mean stays as it is. */
+static void believes_of_failures_and_costs_likewise(void **state) {
+    static const size_t order[ROWS] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    static const double failures[ROWS] = {0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 1};
+    world *w = *state;
+    tri_likeness likeness;
+    tri_belief is;
+    assert_int_equal(tri_likeness_open(&likeness, &w->configs), TRIAGE_OK);
+    learn_in_order(w->s, order, ROWS);
+    assert_true(tri_surrogate_at(&is, w->s, 20));
+    assert_true(is.side[TRI_SIDE_FAILURE] == 0 && is.side[TRI_SIDE_COST] == 0);
+    assert_int_equal(tri_surrogate_believe_side(w->s, TRI_SIDE_FAILURE, failures), TRIAGE_OK);
+    assert_int_equal(tri_surrogate_believe_side(w->s, TRI_SIDE_COST, score), TRIAGE_OK);
+    assert_as_in_the_textbook(w, &likeness, order, score, ROWS);
+    for (size_t point = 0; point < COUNT; point++) {
+        assert_true(tri_surrogate_at(&is, w->s, point));
+        assert_true(fabs(is.side[TRI_SIDE_FAILURE] -
+                         textbook(w, &likeness, point, asked, failures, ROWS).mean) < 1e-4);
+        assert_true(fabs(is.side[TRI_SIDE_COST] - is.mean) < 1e-4);
+    }
+    tri_likeness_free(&likeness);
+}
+
 /* ---- choosing ---- */
+
+/* Of two that are as good, the one that is not like a failure, and the cheaper one. */
+static void chooses_what_works_and_is_cheap(void **state) {
+    static const double equal[2] = {0, 0}, second[2] = {0, 1}, first[2] = {1, 0};
+    static const tri_surrogate_rule rules[] = {TRI_CHOOSE_BOUND, TRI_CHOOSE_GAIN};
+    for (size_t i = 0; i < 4; i++) {
+        const tri_surrogate_side side = i < 2 ? TRI_SIDE_FAILURE : TRI_SIDE_COST;
+        world *w = *state;
+        double value = 0;
+        tri_surrogate_free(w->s);
+        w->s = NULL;
+        assert_int_equal(tri_surrogate_open(&w->s, &w->configs, &w->random), TRIAGE_OK);
+        for (size_t j = 0; j < 2; j++) { /* one of each kernel */
+            assert_int_equal(tri_surrogate_ask(w->s, j * FIRST_KERNEL), TRIAGE_OK);
+            assert_int_equal(tri_surrogate_tell(w->s, j * FIRST_KERNEL), TRIAGE_OK);
+        }
+        tri_surrogate_believe(w->s, equal);
+        for (size_t bad = 0; bad < 2; bad++) {
+            assert_int_equal(tri_surrogate_believe_side(w->s, side, bad ? second : first), TRIAGE_OK);
+            const int64_t chosen = tri_surrogate_choose(&value, w->s, rules[i % 2], 0);
+            tri_belief is;
+            assert_true(tri_surrogate_at(&is, w->s, (size_t)chosen));
+            assert_true(is.side[side] < 0.5);
+        }
+    }
+}
 
 static void chooses_by_its_rule_and_never_what_is_asked(void **state) {
     world *w = *state;
@@ -318,6 +367,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(makes_its_rows_anew, setup, teardown),
         cmocka_unit_test(codes_say_the_distances),
         cmocka_unit_test(likeness_falls_with_distance),
+        cmocka_unit_test_setup_teardown(believes_of_failures_and_costs_likewise, setup, teardown),
+        cmocka_unit_test_setup_teardown(chooses_what_works_and_is_cheap, setup, teardown),
         cmocka_unit_test_setup_teardown(chooses_by_its_rule_and_never_what_is_asked, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_what_it_was_not_asked, setup, teardown),
         cmocka_unit_test_setup_teardown(likeness_knows_factors_and_names, setup, teardown),

@@ -17,8 +17,9 @@ local FIRST = 8 -- asked without a model
 local SPREAD = 20 -- of so many random points that of which the least is known: all would give the space's corners
 local BOUND = 2.5
 local GAIN_FROM, GAIN_EVERY = 60, 2
-local RESULTS_A_POINT = 3 -- FIRST are under way and one more for each so many results
-local FITS = { 16, 24, 36, 54 } -- results after which the axes are weighed: later they hardly change
+local RESULTS_A_POINT = 8 -- FIRST are under way and one more for each so many results
+local FITS = { 16, 24, 36, 54, 80, 120 } -- results after which the axes are weighed
+local FIT_WORK = 60e6 -- multiply-adds that this may take: a large space is not weighed so late
 local LEAST_PRIOR = 24 -- times: a few winners alone say nothing of what is slow
 local HORIZON = 20 -- candidates over which a gain must be expected, with stop_gain
 local PATIENCE = 60 -- results without such a gain, before that expectation is believed
@@ -71,6 +72,44 @@ local function scores_of(times)
    return standardise(scores)
 end
 
+-- A failure says nothing of how fast its neighbours are: it is given the mean of all, and is a 1 in a list of its own.
+-- -> scores, failures or nil if there are none
+local function scores_and_failures(times)
+   local good, at, failures = {}, {}, {}
+   for i, time in ipairs(times) do
+      failures[i] = time == math.huge and 1 or 0
+      if time < math.huge then
+         table.insert(good, time)
+         table.insert(at, i)
+      end
+   end
+   if #good == #times then
+      return scores_of(times), nil
+   end
+   local scores, of_good = {}, scores_of(good)
+   for i = 1, #times do
+      scores[i] = 0
+   end
+   for i, score in ipairs(of_good) do
+      scores[at[i]] = score
+   end
+   return scores, failures
+end
+
+-- The logarithms less their mean, of those that are known; an unknown one is that.
+local function costs_of(compile_times)
+   local logarithms, sum, count = {}, 0, 0
+   for i, time in ipairs(compile_times) do
+      logarithms[i] = time and math.log(time)
+      sum = sum + (logarithms[i] or 0)
+      count = count + (time and 1 or 0)
+   end
+   for i, logarithm in ipairs(logarithms) do
+      logarithms[i] = logarithm and logarithm - sum / count or 0
+   end
+   return logarithms, count
+end
+
 -- What is known elsewhere becomes the expectation here.
 local function inherit(prior)
    local times = {}
@@ -86,7 +125,7 @@ end
 return function(space, options)
    local first, at = { space.default }, 0 -- asked before anything else
    local asked, count, outstanding = {}, 0, 0
-   local told, times, scores = {}, {}, {} -- of the points that the model has as rows, in the order of telling
+   local told, times, compile_times, scores = {}, {}, {}, {} -- of the points that the model has as rows, in the order of telling
    local best -- index into told
    local is_row = {}
    local next_fit, is_stale = 1, true
@@ -134,12 +173,22 @@ return function(space, options)
          return
       end
       is_stale = false
-      scores = scores_of(times)
+      local failures
+      scores, failures = scores_and_failures(times)
       if next_fit <= #FITS and #told >= FITS[next_fit] then
-         model.fit(scores)
+         if count ^ 2 / 2 * model.points <= FIT_WORK then
+            model.fit(scores)
+         end
          next_fit = next_fit + 1
       end
       model.believe(scores)
+      if failures then
+         model.failures(failures)
+      end
+      local costs, known = costs_of(compile_times)
+      if known > #told / 2 then
+         model.costs(costs)
+      end
    end
 
    local function choose()
@@ -203,7 +252,7 @@ return function(space, options)
       return propose(choose() or draw())
    end
 
-   function strategy:tell(point, median_ns)
+   function strategy:tell(point, median_ns, compile_ms)
       outstanding = outstanding - 1
       if not is_row[point] then
          return
@@ -211,6 +260,7 @@ return function(space, options)
       model.tell(point)
       table.insert(told, point)
       table.insert(times, median_ns or math.huge)
+      table.insert(compile_times, compile_ms or false)
       is_stale = true
       if not best or times[#times] < times[best] then
          best = #times
