@@ -82,7 +82,7 @@ typedef struct tri_search {
     tri_search_trial **by_config; /* [configs.count], NULL: not proposed yet */
     size_t measured_now;
     tri_tune_dense dense;
-    double best_median_ns; /* 0: none yet */
+    double best_median_ns;         /* 0: none yet */
     double compile_ms, measure_ms; /* spent so far, of all compilers together */
     int64_t measure_start_ns;
     int troubles; /* of the machine, since something last went well */
