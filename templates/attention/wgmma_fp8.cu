@@ -471,11 +471,17 @@ struct consumer_t {
         return moved;
     }
     /* Are weights of keys from .. to - 1 of this lane too large for e4m3? Only where the sum of a row in the warp says that
-     * one may be it is looked for: e4m3 ends with 0x7e. */
+     * one may be it is looked for, among those that were packed and are no longer there in e4m3, which ends with 0x7e. */
     template <int from, int to>
     __device__ __forceinline__ bool too_large() const
     {
         if (!__any_sync(0xffffffffu, fmaxf(rows.sum[0], rows.sum[1]) > kMostWeight)) return false;
+        if constexpr (!kSplit) {
+            float most = s[0];
+#pragma unroll
+            for (int i = 1; i < kTileN / 2; ++i) most = fmaxf(most, s[i]);
+            return most > kMostWeight;
+        }
         unsigned last = 0;
 #pragma unroll
         for (int i = from / 8; i < to / 8; ++i) last |= p[i] + 0x02020202u;
@@ -498,8 +504,10 @@ struct consumer_t {
             end_scores();
             moved = raise<false>(rescale, base);
             weigh<0, kTileN>(s, rows, base, scale);
-            pack_weights<0, kTileN>(p, s);
-            if constexpr (kSplit) start_values<0, kFirstKeys>();
+            if constexpr (kSplit) {
+                pack_weights<0, kTileN>(p, s);
+                start_values<0, kFirstKeys>();
+            }
         }
         release_scores(step);
         return moved;
@@ -527,9 +535,10 @@ struct consumer_t {
             rescale_sums(o, moved, rescale);
             pack_weights<kFirstKeys, kTileN>(p, s);
         } else {
-            pack_weights<kFirstKeys, kTileN>(p, s);
+            if constexpr (kSplit) pack_weights<kFirstKeys, kTileN>(p, s);
             moved = end_lazily(step, large || too_large<kFirstKeys, kTileN>(), before, rescale);
             rescale_sums(o, moved, rescale);
+            if constexpr (!kSplit) pack_weights<0, kTileN>(p, s);
         }
     }
     /* Scores, weights, values. `meanwhile`: what is to be done with the sums up to the step before, under the scores. */
