@@ -61,7 +61,8 @@ constexpr int kDynamic = {{dynamic}};   // 1: a CTA takes the next tile when it 
 constexpr int kPBuffers = {{p_buffers}}; // 2: P is packed under the last product, for more registers
 constexpr int kUnder = {{under}};       // quarters of the exponentials that run under P V of the step before; 0: none, and the
                                         // compiler may take some
-constexpr int kSkip = {{skip}};         // log2 of the growth up to which a row keeps its maximum; -1: O is always rescaled
+constexpr int kSkip = {{skip}};         // log2 of the growth up to which a row keeps its maximum; -1: O is always rescaled. With the
+                                        // parameter late no maxima are looked for where no mask cuts (wgmma_late.cuh)
 constexpr int kStoreTma = {{store_tma}}; // 1: O goes out through its tile's Q slot; 0: from registers
 constexpr int kLeft = {{left}};         // 1: a window bounded at the left
 constexpr int kRight = {{right}};       // 1: ... at the right (causal)
@@ -241,6 +242,12 @@ __device__ __forceinline__ void zero_tail(int slot, int valid, int wg)
 #include "attention/wgmma_softmax.cuh"
 
 #include "attention/wgmma_store.cuh"
+{{#late}}
+
+#include "attention/wgmma_late.cuh"
+
+static_assert(kPBuffers == 1 && kUnder == 4 && kPingPong < 3, "P is packed when its row's sums have been looked at");
+{{/late}}
 
 /* ---- compute and store ---- */
 
@@ -406,9 +413,54 @@ struct consumer_t {
             end_turns();
         }
     }
+{{#late}}
+    /* A step whose maxima nobody looks for: see wgmma_late.cuh. K and Q stay until its sums have been seen. */
+    __device__ __forceinline__ void do_late_step(int step)
+    {
+        rows_t now; // its sums
+        float rescale[2] = {1.0f, 1.0f};
+        start_scores();
+        start_values(p[0]);
+        end_turn<1>();
+        end_store();
+        wgmma_wait<1>();
+        wgmma_fence_registers(s);
+        if constexpr (kSoftcap) cap_scores(s, cap);
+        begin_turn<2>();
+        exponentiate<0, 4>(s, now, rows.maximum, scale);
+        pin_after(now.sum[0] + now.sum[1]);
+        end_turns();
+        end_values(p[0]);
+        if (are_large(now.sum)) {
+            if (!shrink(s, now, rows, rescale)) {
+                float base[2];
+                redo_scores(s, q_slot(count % kQSlots), k_slot(k_ring.slot), wg);
+                if constexpr (kSoftcap) cap_scores(s, cap);
+                raise_maximum<true>(s, rows, rescale, base, scale);
+                now = rows_t();
+                exponentiate<0, 4>(s, now, base, scale);
+            }
+            rescale_sums(o, true, rescale);
+        }
+        release(&sync().k_empty[k_ring.slot]);
+        k_ring.advance();
+        if constexpr (!kStoreTma) {
+            if (kMaskM > 0 ? next == kNextNone : step == steps - 1) release(&sync().q_empty[count % kQSlots]);
+        }
+        rows.sum[0] += now.sum[0];
+        rows.sum[1] += now.sum[1];
+        pack_p(p[0], s);
+    }
+{{/late}}
     template <bool cut, int from, int to>
     __device__ __forceinline__ void next_step(int step)
     {
+{{#late}}
+        if constexpr (!cut) {
+            do_late_step(step);
+            return;
+        }
+{{/late}}
         do_step<cut, from, to>(step, [&](bool moved, const float(&rescale)[2]) {
             rescale_sums(o, moved, rescale);
         });

@@ -1,5 +1,5 @@
 /* attention's fixed cases on a device: every candidate of the space, or the first of each kernel, through the house's gate,
- * untimed (poisoned results, red zones, float64, all cases); then V = 1 at 65537 keys, 20 launches bit for bit the same, and
+ * untimed (poisoned results, red zones, float64, all cases); scores whose maximum comes late; then V = 1 at 65537 keys, 20 launches bit for bit the same, and
  * with fixed splits a sequence alone as in a batch of 64. What compute-sanitizer may watch, too.
  *
  *   run_attention [--device cuda|host] [--all] [--kernel NAME] [--part I/N] [--keys TEXT] [--cache DIR] [--verbose]
@@ -112,19 +112,46 @@ static tri_address put(tri_device *device, const void *data, size_t bytes) {
     return address;
 }
 
-/* ones: V is 1, and its scales. */
-static void open_rig(rig *r, const gate_stand *s, const gate_options *o, const char *config, bool ones) {
+typedef void (*edit_fn)(tri_inputs *inputs, const tri_attention_problem *p);
+
+/* V is 1, and its scales. */
+static void make_ones(tri_inputs *inputs, const tri_attention_problem *p) {
+    tri_input *v = &inputs->at[TRI_ATTENTION_V], *scale = &inputs->at[TRI_ATTENTION_SCALE_V];
+    for (size_t i = 0; i < v->bytes / tri_dtype_size(p->in_type); i++)
+        tri_from_float(v->data, p->in_type, i, 1);
+    for (size_t i = 0; i < scale->bytes / sizeof(float); i++)
+        ((float *)scale->data)[i] = 1;
+}
+
+/* By how much the scores of a query rise from the first key to the last. Kernels that let a maximum lag behind meet growth
+ * of less than they allow, of more, and of so much within one step that 2^x overflows, from either end. */
+static double rise_of(int64_t query) {
+    static const double rises[] = {0, 14, -14, 60, -60, 3000, -3000, 0};
+    return rises[query % 8];
+}
+
+/* Element 1 of a key says how far along it is (inputs.c). */
+static void make_jumps(tri_inputs *inputs, const tri_attention_problem *p) {
+    void *q = inputs->at[TRI_ATTENTION_Q].data;
+    for (int64_t row = 0; row < p->queries * p->heads_q; row++) {
+        size_t at = (size_t)(row * p->d);
+        for (size_t x = 0; x < (size_t)p->d; x++)
+            tri_from_float(q, p->in_type, at + x, tri_to_float(q, p->in_type, at + x) / 4);
+        tri_from_float(q, p->in_type, at, 0);
+        tri_from_float(q, p->in_type, at + 1, (float)(rise_of(row / p->heads_q) * sqrt(p->d)));
+    }
+}
+
+/* edit: of the inputs that were drawn; or NULL. */
+static void open_rig(rig *r, const gate_stand *s, const gate_options *o, const char *config, edit_fn edit) {
     const tri_attention_problem *p = tri_attention(&s->problem);
     tri_candidate candidate = {0};
     tri_source source = {0};
     tri_image image = {0};
     *r = (rig){0};
     gate_must(tri_attention_draw(&r->inputs, &s->problem, gate_pattern(s), 11, 0));
-    tri_input *v = &r->inputs.at[TRI_ATTENTION_V], *scale = &r->inputs.at[TRI_ATTENTION_SCALE_V];
-    for (size_t i = 0; ones && i < v->bytes / tri_dtype_size(p->in_type); i++)
-        tri_from_float(v->data, p->in_type, i, 1);
-    for (size_t i = 0; ones && i < scale->bytes / sizeof(float); i++)
-        ((float *)scale->data)[i] = 1;
+    if (edit)
+        edit(&r->inputs, p);
     for (size_t i = 0; i < TRI_INPUTS_MAX; i++)
         if (r->inputs.at[i].data)
             r->inputs.at[i].address = put(s->device, r->inputs.at[i].data, r->inputs.at[i].bytes);
@@ -187,7 +214,7 @@ static void check_ones(gate_stand *s, const gate_options *o, const char *key, co
     const tri_attention_problem *p = tri_attention(&s->problem);
     char reason[120] = "";
     rig r;
-    open_rig(&r, s, o, config, true);
+    open_rig(&r, s, o, config, make_ones);
     launch_rig(&r, s->device);
     unsigned char *first = malloc(r.o_bytes);
     memcpy(first, r.got, r.o_bytes);
@@ -208,6 +235,56 @@ static void check_ones(gate_stand *s, const gate_options *o, const char *key, co
     close_rig(&r, s->device);
 }
 
+/* What O may be off by: weights that err by a share e of themselves move it by 2 e of the largest value. Of e, one unit is that
+ * of the type that weights are rounded to; the rest comes from scores: products of up to `rise` are added up d / 16 times by adders
+ * that cut off below 2^-23, and a score is scaled and subtracted from in float32. */
+static double jump_bound(const tri_attention_problem *p, int64_t query, double largest, double expected) {
+    double u = p->in_type == TRIAGE_BF16 ? 0x1p-8 : 0x1p-11;
+    double e = u + (p->d / 16 + 6) * 0x1p-23 * (8 + fabs(rise_of(query)));
+    return 2 * e * largest + u * fabs(expected);
+}
+
+/* Is a row of the one sequence as float64 has it? */
+static bool is_row_right(const rig *r, const tri_attention_problem *p, const tri_attention_args *args,
+                         int64_t query, int head, double largest, double *worst) {
+    double o[TRI_ATTENTION_D_MAX], lse;
+    gate_must(tri_attention_reference_row(o, &lse, p, args, 0, head, query));
+    size_t at = (size_t)((query * p->heads_q + head) * p->dv);
+    *worst = 0;
+    for (int x = 0; x < p->dv; x++) {
+        double off = fabs((double)tri_to_float(r->got, p->out_type, at + (size_t)x) - o[x]);
+        double of_bound = off / jump_bound(p, query, largest, o[x]);
+        *worst = isfinite(of_bound) ? fmax(*worst, of_bound) : INFINITY;
+    }
+    return *worst <= 1;
+}
+
+/* Scores whose maximum is found late: 80 queries in a row, of all kinds, of each head. */
+static void check_jumps(gate_stand *s, const gate_options *o, const char *key, const char *config) {
+    const tri_attention_problem *p = tri_attention(&s->problem);
+    char reason[120] = "";
+    double largest = 0, worst;
+    rig r;
+    open_rig(&r, s, o, config, make_jumps);
+    launch_rig(&r, s->device);
+    const tri_input *at = r.inputs.at;
+    tri_attention_args args = on_host(&r);
+    args.full.ptr = at[TRI_ATTENTION_FULL_PTR].data, args.full.cols = at[TRI_ATTENTION_FULL_COLS].data;
+    for (size_t i = 0; i < (size_t)(p->keys * p->heads_kv * p->dv); i++)
+        largest = fmax(largest, fabs((double)tri_to_float(at[TRI_ATTENTION_V].data, p->in_type, i)));
+    for (int64_t i = 0; i < 80 * p->heads_q && !reason[0]; i++) {
+        const int64_t query = p->sq / 2 + i / p->heads_q;
+        const int head = (int)(i % p->heads_q);
+        if (!is_row_right(&r, p, &args, query, head, largest, &worst))
+            snprintf(reason, sizeof reason, "scores rise by %g: query %lld of head %d is off by %g bounds",
+                     rise_of(query), (long long)query, head, worst);
+    }
+    if (reason[0])
+        gate_wrong(key, config, reason);
+    gate_counts.right += !reason[0];
+    close_rig(&r, s->device);
+}
+
 /* A sequence of 64 by itself, with the same splits: the same bits. */
 static void check_alone(gate_stand *s, const gate_options *o, const char *key, const char *config) {
     const tri_attention_problem *p = tri_attention(&s->problem);
@@ -215,7 +292,7 @@ static void check_alone(gate_stand *s, const gate_options *o, const char *key, c
            row = (size_t)(p->sq * p->heads_q * p->dv) * tri_dtype_size(p->out_type);
     rig r;
     size_t differ = 0;
-    open_rig(&r, s, o, config, false);
+    open_rig(&r, s, o, config, NULL);
     launch_rig(&r, s->device);
     unsigned char *together = malloc(r.o_bytes);
     memcpy(together, r.got, r.o_bytes);
@@ -264,8 +341,20 @@ static void run_all(gate_stand *s, const gate_options *o) {
         "attention bf16 bf16 full m=130 n=65537 k=128 v=128 heads=1/1 batch=1",
         "attention e4m3 bf16 full m=130 n=65537 k=128 v=128 heads=1/1 batch=1",
         "attention bf16 bf16 full cache m=1 n=65537 k=128 v=128 heads=8/1 batch=1"};
+    static const char *const jumps[] = {
+        "attention bf16 bf16 full m=300 n=2000 k=128 v=128 heads=2/1 batch=1",
+        "attention f16 f16 full m=300 n=2000 k=64 v=64 heads=2/1 batch=1",
+        "attention f16 f16 causal m=1100 n=1100 k=128 v=128 heads=2/1 batch=1",
+        "attention bf16 bf16 full m=300 n=1500 k=256 v=256 heads=2/1 batch=1",
+        "attention f16 f16 full blocks=128x128 m=300 n=2000 k=128 v=128 heads=2/1 batch=1 lists=q" LISTS,
+        "attention bf16 bf16 full blocks=64x64 m=300 n=2000 k=128 v=128 heads=2/1 batch=1 lists=q" LISTS};
     gate_keys(s, o, &tri_op_attention, keys, KEYS);
-    if (o->text || o->part != 0 || o->compile)
+    if (o->compile)
+        return;
+    for (size_t i = 0; i < sizeof jumps / sizeof *jumps; i++)
+        if (i % o->parts == o->part && (!o->text || strstr(jumps[i], o->text)))
+            run_by_hand(s, o, jumps[i], check_jumps, NULL);
+    if (o->text || o->part != 0)
         return;
     for (size_t i = 0; i < sizeof ones / sizeof *ones; i++)
         run_by_hand(s, o, ones[i], check_ones, NULL);

@@ -88,10 +88,11 @@ return triage.kernel {
       { "stages", { 2, 3 } },                      -- slots of the rings of K and V
       { "q_slots", { 1, 2 } },                     -- 2: the next tile's Q comes early
       { "ping_pong", { 0, 1, 2 } },                -- the warpgroups take turns: 1 to issue products, 2 at the softmax
-      { "under", { 0, 2, 4 } },                    -- quarters of the exponentials under the last P V, the others behind it
+      { "under", { 4, 2, 0 } },                    -- quarters of the exponentials under the last P V, the others behind it
       { "p_buffers", { 1, 2 } },                   -- 2: P is packed under it too
       { "apart", { 0, 1 } },                       -- 1: a tile's first product comes behind the last one of the tile before
-      { "skip", { -1, 0, 8 } },                    -- log2 of the growth that leaves a row's maximum; -1: O always rescaled
+      { "skip", { 13, 8, 0, -1 } },                -- log2 of the growth that leaves a row's maximum; -1: O always rescaled; 13: only
+                                                   -- steps whose sums have grown by as much look for maxima
       { "store_tma", { 0, 1 } },                   -- 1: O goes out through the slot of its tile's Q
       { "order", { 0, 1 } },                       -- 1: the longest tiles first, section by section
       { "dynamic", { 0, 1 } },                     -- 1: a CTA takes its next tile when it is ready
@@ -146,6 +147,8 @@ return triage.kernel {
       end },
       { "O is always rescaled where exponentials come behind the product, only on need where they run under it",
          function(_, c) return (c.under == 0) == (c.skip == -1) end },
+      { "steps that do not look for maxima take all exponentials under the last product, and pack P behind it",
+         function(_, c) return c.skip < 13 or c.under == 4 and c.p_buffers == 1 and c.tile_n <= 128 end },
       { "half of the exponentials under the product only where maxima rarely move", function(_, c)
          return c.under ~= 2 or c.skip == 8
       end },
@@ -172,6 +175,9 @@ return triage.kernel {
       if c.order == 1 and wide_sections(p) then
          table.insert(list, { "sections", 4 })
       end
+      if c.skip == 13 then
+         table.insert(list, { "late", 1 })
+      end
       return shared(p, cuda_type, with_mask(p, list))
    end,
    launch = function(p, c, d)
@@ -189,13 +195,14 @@ return triage.kernel {
    end,
    spill_limit = 64, -- bytes: scalars from around the loop, where S, P and O fill the registers
    default = {
-      -- measured best on an H200 (docs/results/2026-12-01-h200-attention-tuned.json): heads of up to 64; up to 128; of 192; wider ones
-      default(192, 128, 2, 2, 1, 0, 1, -1, 0, 0),
-      default(192, 128, 2, 2, 1, 0, 1, -1, 1, 1),
-      default(128, 128, 2, 2, 1, 2, 1, 8, 0, 0),
-      default(128, 128, 2, 2, 1, 2, 1, 8, 1, 1),
-      default(128, 128, 2, 1, 1, 2, 1, 8, 0, 0),
-      default(128, 128, 2, 1, 1, 2, 1, 8, 1, 1),
+      -- measured best on an H200 (docs/results/2026-12-01-h200-attention-tuned.json, docs/notebook.md): heads of up to 64; up to 128;
+      -- of 192; wider ones
+      default(192, 128, 2, 2, 1, 4, 1, 13, 0, 0),
+      default(192, 128, 2, 2, 1, 4, 1, 13, 1, 1),
+      default(128, 128, 2, 2, 1, 4, 1, 13, 0, 0),
+      default(128, 128, 2, 2, 1, 4, 1, 13, 1, 1),
+      default(128, 128, 2, 1, 1, 4, 1, 13, 0, 0),
+      default(128, 128, 2, 1, 1, 4, 1, 13, 1, 1),
       default(128, 64, 2, 1, 1, 2, 1, 8, 0, 0),
       default(128, 64, 2, 1, 1, 2, 1, 8, 1, 1),
       default(128, 112, 2, 1, 1, 4, 1, 0, 0, 0),
@@ -203,10 +210,10 @@ return triage.kernel {
       default(128, 80, 2, 1, 1, 4, 1, 0, 0, 0),
       default(128, 80, 2, 1, 1, 4, 1, 0, 1, 1),
       -- block masks of 128 rows
-      default(128, 128, 2, 2, 1, 2, 1, 8, 0, 1),
-      default(128, 128, 2, 2, 1, 2, 1, 8, 1, 1),
-      default(128, 128, 2, 1, 1, 2, 1, 8, 0, 1),
-      default(128, 128, 2, 1, 1, 2, 1, 8, 1, 1),
+      default(128, 128, 2, 2, 1, 4, 1, 13, 0, 1),
+      default(128, 128, 2, 2, 1, 4, 1, 13, 1, 1),
+      default(128, 128, 2, 1, 1, 4, 1, 13, 0, 1),
+      default(128, 128, 2, 1, 1, 4, 1, 13, 1, 1),
       default(128, 64, 2, 1, 1, 2, 1, 8, 0, 1),
       default(128, 64, 2, 1, 1, 2, 1, 8, 1, 1),
       -- ... of 64
