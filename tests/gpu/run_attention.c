@@ -1,6 +1,7 @@
 /* attention's fixed cases on a device: every candidate of the space, or the first of each kernel, through the house's gate,
- * untimed (poisoned results, red zones, float64, all cases); scores whose maximum comes late; then V = 1 at 65537 keys, 20 launches bit for bit the same, and
- * with fixed splits a sequence alone as in a batch of 64. What compute-sanitizer may watch, too.
+ * untimed (poisoned results, red zones, float64, all cases); scores whose maximum comes late; then V = 1 at 65537 keys, 20
+ * launches bit for bit the same, and with fixed splits a sequence alone as in a batch of 64. What compute-sanitizer may
+ * watch, too.
  *
  *   run_attention [--device cuda|host] [--all] [--kernel NAME] [--part I/N] [--keys TEXT] [--cache DIR] [--verbose]
  *                 [--compile TARGET]
