@@ -41,7 +41,8 @@ struct tri_judge {
     size_t number_capacity;
     int32_t reads[TRI_AXES_MAX]; /* by the function that is being asked, in their order */
     size_t read_count;
-    uint32_t was_read; /* bits of axes */
+    const char *names[TRI_AXES_MAX]; /* where the name of an axis was found last: only compared */
+    uint32_t was_read;               /* bits of axes */
 };
 _Static_assert(TRI_AXES_MAX <= 32, "was_read has a bit for each axis");
 
@@ -77,11 +78,16 @@ void tri_judge_free(tri_judge *judge) {
 static int read_axis(lua_State *L) {
     tri_judge *judge = lua_touserdata(L, lua_upvalueindex(1));
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+    const size_t count = judge->kernel->axis_count;
     size_t axis = 0;
-    while (axis < judge->kernel->axis_count && strcmp(judge->kernel->axes[axis].name, name) != 0)
+    while (axis < count && judge->names[axis] != name) /* where Lua had that name before, mostly */
         axis++;
-    if (axis == judge->kernel->axis_count)
+    if (axis == count || strcmp(judge->kernel->axes[axis].name, name) != 0)
+        for (axis = 0; axis < count && strcmp(judge->kernel->axes[axis].name, name) != 0;)
+            axis++;
+    if (axis == count)
         return 0;
+    judge->names[axis] = name;
     if (!(judge->was_read >> axis & 1)) {
         judge->was_read |= UINT32_C(1) << axis;
         judge->reads[judge->read_count++] = (int32_t)axis;
@@ -169,10 +175,28 @@ static void add_point(lua_State *L, tri_judge *judge) {
     out->points[out->count++] = number;
 }
 
+/* Is it known already that the constraint fails? Nobody is asked. */
+static bool is_known_to_fail(const tri_judge *judge, open_constraint of) {
+    const node *here = &judge->nodes[of.at];
+    while (here->kind >= READS && (size_t)(here->kind - READS) < judge->assigned)
+        here = &judge->nodes[here->first + (uint32_t)judge->point[here->kind - READS]];
+    return here->kind == FAILS;
+}
+
+/* Does what is known exclude the point? Not by a constraint behind the furthest, since those before it are to be asked then. */
+static bool is_excluded(const tri_judge *judge, const open_constraint *from, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (from[i].constraint <= judge->out->furthest && is_known_to_fail(judge, from[i]))
+            return true;
+    return false;
+}
+
 /* What of `from` is open with one axis more. False: a constraint fails, whatever the axes behind have. */
 static bool narrow(lua_State *L, tri_judge *judge, size_t *count, open_constraint *to,
                    const open_constraint *from, size_t from_count) {
     *count = 0;
+    if (is_excluded(judge, from, from_count))
+        return false;
     for (size_t i = 0; i < from_count; i++) {
         open_constraint item = from[i];
         const int32_t kind = follow(L, judge, &item);
