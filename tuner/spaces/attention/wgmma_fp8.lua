@@ -99,6 +99,7 @@ return triage.kernel {
          local longer = { tile_m = c.tile_m, tile_n = c.tile_m == 128 and 192 or 128, late = 0, split = 0 }
          return c.tile_n >= longer.tile_n or not fits(p, longer, d)
       end },
+      { "the longest steps only in turns", function(_, c) return c.tile_n < 224 or c.ping_pong == 1 end },
       { "a tile is not mostly past the last query", function(p, c) return c.tile_m == 128 or c.tile_m < 2 * p.sq end },
    },
    params = function(p, c)
