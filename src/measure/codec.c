@@ -322,7 +322,9 @@ done:
 /* tri_pattern_copy checks the arrays; here only their extent. */
 triage_status tri_pattern_from_fd(tri_pattern *out, int fd) {
     struct stat about;
-    if (fstat(fd, &about) != 0 || about.st_size < (off_t)(3 * sizeof(int64_t)))
+    if (fstat(fd, &about) != 0)
+        return tri_fail(TRIAGE_E_IO, "cannot read the pattern: %s", strerror(errno));
+    if (about.st_size < (off_t)(3 * sizeof(int64_t)))
         return tri_fail(TRIAGE_E_DATA, "the worker got no pattern");
     size_t size = (size_t)about.st_size;
     const int64_t *head = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
