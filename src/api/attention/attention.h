@@ -29,6 +29,10 @@ extern const tri_call_type tri_attention_calls;
 triage_status tri_attention_check_desc(const triage_attention_desc *desc);
 triage_status tri_attention_check_call(const triage_attention *attention, const triage_attention_call *call);
 
+/* The host's lists of blocks (lists.c): checked, counted into the problem, and put on the device. TRIAGE_E_DATA names the list
+ * and the row. */
+triage_status tri_attention_take_lists(triage_attention *attention, const triage_attention_desc *desc);
+
 /* How far a call's addresses and strides are aligned, at most 16 bytes, and whether a stride is 0. */
 void tri_attention_call_kind(int32_t *alignment, bool *expanded, const triage_attention *attention,
                              const triage_attention_call *call);

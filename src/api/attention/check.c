@@ -1,4 +1,4 @@
-/* What a caller may pass: one line each, the value and what is allowed. */
+/* What a caller may pass: one line each, the value and what is allowed. What lists of blocks hold: lists.c. */
 #include "api/attention/attention.h"
 
 #include <math.h>
