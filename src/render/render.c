@@ -141,16 +141,19 @@ done:
 
 /* ---- includes ---- */
 
-/* If the line is #include "name": the name and its length; else NULL. */
-static const char *quoted_include(const char *line, size_t *size) {
+/* What an #include names, behind the word; NULL: the line is none. */
+static const char *include_of(const char *line) {
     line += strspn(line, " \t");
     if (*line++ != '#')
         return NULL;
     line += strspn(line, " \t");
-    if (strncmp(line, "include", 7) != 0)
-        return NULL;
-    line += 7 + strspn(line + 7, " \t");
-    if (*line != '"')
+    return strncmp(line, "include", 7) ? NULL : line + 7 + strspn(line + 7, " \t");
+}
+
+/* If the line is #include "name": the name and its length; else NULL. */
+static const char *quoted_include(const char *line, size_t *size) {
+    line = include_of(line);
+    if (!line || *line != '"')
         return NULL;
     *size = strcspn(line + 1, "\"\n");
     return line + 1;
@@ -392,18 +395,42 @@ static bool is_pragma_once(const char *line) {
     return !strncmp(line, "#pragma once", 12) && strchr("\r\n", line[12]);
 }
 
-/* Appends text without its quoted includes; an empty line stays in place of each, so lines keep numbers. */
-static triage_status append_without_includes(tri_text *out, const char *text, const char *name) {
+/* Where the includes at the top end: the first line behind one of them that is none and not empty; NULL: nowhere. */
+static const char *end_of_top(const char *text) {
+    bool seen = false;
+    for (const char *line = text; line; line = next_line(line)) {
+        bool include = include_of(line) != NULL, empty = line[strspn(line, " \t\r")] == '\n';
+        if (seen && !include && !empty)
+            return line;
+        seen |= include;
+    }
+    return NULL;
+}
+
+static triage_status append_header(tri_text *out, const tri_source *source, const tri_include *header,
+                                   bool *written);
+
+/* Appends text with the headers in their places that are not there yet. An empty line stays in place of an include, so lines
+ * keep numbers. */
+static triage_status append_text(tri_text *out, const tri_source *source, const char *text, const char *name,
+                                 bool *written) {
     triage_status status = TRIAGE_OK;
+    int number = 1;
     TRI_TRY(tri_text_format(out, "#line 1 \"%s\"\n", name));
-    for (const char *line = text, *next; line; line = next) {
+    for (const char *line = text, *next; line; line = next, number++) {
         size_t size = 0;
+        const char *included = quoted_include(line, &size);
+        const tri_include *header = included ? find_include(source, included, size) : NULL;
         next = next_line(line);
         size_t length = next ? (size_t)(next - line) : strlen(line);
-        if (quoted_include(line, &size) || is_pragma_once(line))
+        if (header && !written[header - source->includes]) {
+            TRI_TRY(append_header(out, source, header, written));
+            TRI_TRY(tri_text_format(out, "#line %d \"%s\"\n", number + 1, name));
+        } else if (included || is_pragma_once(line)) {
             TRI_TRY(tri_text_append(out, "\n", 1));
-        else
+        } else {
             TRI_TRY(tri_text_append(out, line, length));
+        }
     }
     if (out->size && out->data[out->size - 1] != '\n')
         TRI_TRY(tri_text_append(out, "\n", 1));
@@ -411,15 +438,12 @@ done:
     return status;
 }
 
-/* Appends a header after those that it includes. written marks what is there or under way: a header that
- * includes itself in a circle comes once. The depth is at most the number of headers. */
-static triage_status append_header(tri_text *out, const tri_source *source, const tri_include *header,
-                                   bool *written);
-
+/* The headers that text includes at its top. Those further down may need what stands above them. */
 static triage_status append_headers_of(tri_text *out, const tri_source *source, const char *text,
                                        bool *written) {
     triage_status status = TRIAGE_OK;
-    for (const char *line = text; line; line = next_line(line)) {
+    const char *end = end_of_top(text);
+    for (const char *line = text; line && line != end; line = next_line(line)) {
         size_t size = 0;
         const char *name = quoted_include(line, &size);
         const tri_include *header = name ? find_include(source, name, size) : NULL;
@@ -430,6 +454,8 @@ done:
     return status;
 }
 
+/* Appends a header after those that it includes. written marks what is there or under way: a header that
+ * includes itself in a circle comes once. The depth is at most the number of headers. */
 static triage_status append_header(tri_text *out, const tri_source *source, const tri_include *header,
                                    bool *written) {
     triage_status status = TRIAGE_OK;
@@ -439,7 +465,7 @@ static triage_status append_header(tri_text *out, const tri_source *source, cons
     written[header - source->includes] = true;
     TRI_TRY(append_headers_of(out, source, header->text, written));
     TRI_TRY(tri_format(&name, ROOT "%s", header->name));
-    TRI_TRY(append_without_includes(out, header->text, name));
+    TRI_TRY(append_text(out, source, header->text, name, written));
 done:
     free(name);
     return status;
@@ -451,7 +477,7 @@ triage_status tri_source_flatten(char **out, const tri_source *source) {
     bool *written = NULL;
     TRI_TRY(tri_calloc(&written, source->include_count + 1, sizeof *written));
     TRI_TRY(append_headers_of(&text, source, source->text, written));
-    TRI_TRY(append_without_includes(&text, source->text, source->name));
+    TRI_TRY(append_text(&text, source, source->text, source->name, written));
     *out = text.data;
     text = (tri_text)TRI_TEXT_INIT;
 done:

@@ -16,8 +16,8 @@ triage_status tri_render(tri_source *out, const tri_candidate *candidate, const 
  * its whole text does. "" where memory is short. */
 void tri_source_hash(char out[TRI_HASH_SIZE], const tri_source *source, const char *target);
 
-/* Everything in one text (headers first, as #line-marked sections), for --emit: what it prints compiles
- * by itself with nvcc or cc. */
+/* Everything in one text of #line-marked sections, those headers first that are included at the top, for --emit: what it
+ * prints compiles by itself with nvcc or cc. */
 triage_status tri_source_flatten(char **out, const tri_source *source);
 
 #endif

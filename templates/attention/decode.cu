@@ -36,7 +36,6 @@
 #include "lib/mma.cuh"
 #include "lib/ptx.cuh"
 #include "lib/softmax.cuh"
-#include "lib/stream.cuh"
 
 using in_t = {{in_type}};                   // Q, K, V: __half, __nv_bfloat16, __nv_fp8_e4m3
 using out_t = {{out_type}};                 // O: __half, __nv_bfloat16, float
@@ -66,6 +65,7 @@ using copy_t = copy_of<kCopyBytes>::type;
 template <bool fp8> struct operand_of { using type = in_t; };
 template <> struct operand_of<true> { using type = __half; };
 using mma_t = operand_of<kFp8>::type;       // e4m3 becomes f16 in registers
+using args_t = tri_attention_core;
 
 constexpr int kThreads = kWarps * 32;
 constexpr int kTileKeys = kWarps * kKeys;
@@ -95,6 +95,8 @@ static_assert(kCluster >= 1 && kCluster <= 8, "a portable cluster");
 static_assert(kCluster == 1 || kSlotFloats * 4 <= kStagesBytes, "a cluster's sums lie where keys were");
 static_assert(kD * kSize % kCopyBytes == 0 && kDv * kSize % kCopyBytes == 0, "whole copies");
 
+#include "attention/decode_rows.cuh"
+
 #include "attention/decode_pieces.cuh"
 
 /* ---- Q ----------------------------------------------------------------------------------------------- */
@@ -114,17 +116,17 @@ struct q_pieces {
     copy_t r[kQTurns];
 };
 
-__device__ __forceinline__ void fetch_q(q_pieces &to, const tri_attention_core &args, const piece &p)
+__device__ __forceinline__ void fetch_q(q_pieces &to, const args_t &args, const rows_of_unit &rows)
 {
-    int head0 = p.unit / q_tiles_of(args) * kGroup, row0 = p.unit % q_tiles_of(args) * kRows;
-    long long first = kOffsets && args.cu_q ? args.cu_q[p.batch] * args.q_stride.row : p.batch * args.q_stride.batch;
+    int head0 = rows.head * kGroup, row0 = rows.row0;
+    long long first = kOffsets && args.cu_q ? args.cu_q[rows.batch] * args.q_stride.row : rows.batch * args.q_stride.batch;
 #pragma unroll
     for (int turn = 0; turn < kQTurns; turn++) {
         int i = threadIdx.x + turn * kThreads, row = row0 + i / (kQPieces / kRows), piece = i % (kQPieces / kRows);
         const in_t *from = static_cast<const in_t *>(args.q) + first + (head0 + row % kGroup) * args.q_stride.head +
                            row / kGroup * args.q_stride.row;
         to.r[turn] = copy_t();
-        if (i < kQPieces && row / kGroup < p.seq.sq)
+        if (i < kQPieces && row / kGroup < rows.sq)
             to.r[turn] = __ldg(reinterpret_cast<const copy_t *>(from) + piece);
     }
 }
@@ -170,7 +172,7 @@ struct loader {
     int pages[(kKeys + 31) / 32]; /* of the step, lane l's those of keys l, l + 32, ...; kOnePage: all lanes' */
 };
 
-__device__ __forceinline__ void find_pages(loader &from, const tri_attention_core &args, int lane)
+__device__ __forceinline__ void find_pages(loader &from, const args_t &args, int lane)
 {
     if constexpr (kPageSize > 0) {
         const int *table = args.page_table + (long long)from.walk.now.batch * args.page_stride;
@@ -194,7 +196,7 @@ __device__ __forceinline__ long long origin(const tri_attention_stride &stride, 
 }
 
 /* Loads go on with the next piece; the products find it in `queue`. */
-__device__ __forceinline__ void start_piece(loader &from, const tri_attention_core &args, piece *queue, int warp,
+__device__ __forceinline__ void start_piece(loader &from, const args_t &args, piece *queue, int warp,
                                             int lane)
 {
     next_piece(from.walk, args);
@@ -256,7 +258,7 @@ __device__ __forceinline__ void load_rows(unsigned smem, const loader &from, con
 
 /* The next step is under way to `smem`; one group, also where there is none: the first time, which only finds the
  * first piece, and behind the last one. */
-__device__ __forceinline__ void load_step(loader &from, const tri_attention_core &args, unsigned smem, piece *queue,
+__device__ __forceinline__ void load_step(loader &from, const args_t &args, unsigned smem, piece *queue,
                                           int warp, int lane)
 {
     piece &p = from.walk.now;
@@ -286,49 +288,10 @@ template <int kColumns, int kPadded, int kPitch> __device__ __forceinline__ void
 
 /* ---- products ---------------------------------------------------------------------------------------- */
 
-/* What a warp has of a piece. Lane (g, q) = (lane / 4, lane % 4) holds rows 2q, 2q + 1 of each 8. */
-struct state {
-    float o[kPaddedDv / 16][kRowTiles][4]; /* columns g and g + 8 of 16; e4m3: 2g and 2g + 1 */
-    float m[kRowTiles][2];                 /* maximum, in units of log2, the same in all lanes of a row */
-    float l[kRowTiles][2];                 /* sum of this lane's keys */
-};
+/* Of the lane's ldmatrix row at `address`, which is that of its first 32 bytes. */
+__device__ __forceinline__ unsigned columns_at(unsigned address, int i) { return address + i * 32; }
 
-/* What a lane knows of its rows: the keys they see. */
-struct limits {
-    int begin[kRowTiles][2], end[kRowTiles][2];
-    int all_begin, all_end; /* keys that every row sees */
-};
-
-__device__ __forceinline__ limits limits_of(const tri_attention_core &args, const piece &p, int lane)
-{
-    limits see;
-    int row0 = p.unit % q_tiles_of(args) * kRows, last = min(p.seq.sq - 1, (row0 + kRows - 1) / kGroup);
-#pragma unroll
-    for (int n = 0; n < kRowTiles; n++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-            int i = (row0 + n * 8 + lane % 4 * 2 + e) / kGroup;
-            see.begin[n][e] = first_key(args, p.seq, i);
-            see.end[n][e] = end_key(args, p.seq, i);
-        }
-    see.all_begin = first_key(args, p.seq, last);
-    see.all_end = end_key(args, p.seq, row0 / kGroup);
-    return see;
-}
-
-__device__ __forceinline__ void clear(state &st)
-{
-#pragma unroll
-    for (int n = 0; n < kRowTiles; n++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            st.m[n][e % 2] = minus_infinity();
-            st.l[n][e % 2] = 0.0f;
-#pragma unroll
-            for (int t = 0; t < kPaddedDv / 16; t++)
-                st.o[t][n][e] = 0.0f;
-        }
-}
+#include "attention/decode_products.cuh"
 
 struct q_registers {
     unsigned r[kHoldQ ? kPaddedD / 16 : 1][kHoldQ ? kRowTiles : 1][2];
@@ -383,7 +346,7 @@ __device__ __forceinline__ void multiply_k(float (&s)[kKeyTiles][kRowTiles][4], 
         if constexpr (kFp8) {
 #pragma unroll
             for (int t = 0; t < kKeyTiles; t++)
-                ldmatrix_x4(raw[t], k_address + t * 16 * kPitchK + k2 * 32);
+                ldmatrix_x4(raw[t], columns_at(k_address + t * 16 * kPitchK, k2));
         }
 #pragma unroll
         for (int half = 0; half < 2; half++) {
@@ -398,11 +361,9 @@ __device__ __forceinline__ void multiply_k(float (&s)[kKeyTiles][kRowTiles][4], 
 #pragma unroll
             for (int t = 0; t < kKeyTiles; t++) {
                 if constexpr (kFp8) { /* raw: keys 0-7 and 8-15 of columns 0-15, then of 16-31 */
-                    unsigned low = raw[t][half * 2], high = raw[t][half * 2 + 1];
-                    a[t][0] = e4m3_to_f16(low), a[t][2] = e4m3_to_f16(low >> 16);
-                    a[t][1] = e4m3_to_f16(high), a[t][3] = e4m3_to_f16(high >> 16);
+                    unpack_k(a[t], raw[t][half * 2], raw[t][half * 2 + 1]);
                 } else {
-                    ldmatrix_x4(a[t], k_address + t * 16 * kPitchK + (k2 * 2 + half) * 32);
+                    ldmatrix_x4(a[t], columns_at(k_address + t * 16 * kPitchK, k2 * 2 + half));
                 }
             }
             multiply_columns(s, a, b);
@@ -410,168 +371,25 @@ __device__ __forceinline__ void multiply_k(float (&s)[kKeyTiles][kRowTiles][4], 
     }
 }
 
-/* Sixteen columns of V by 16 keys, as the rows and columns of an operand. e4m3: `raw` has, of 16 keys and 16
- * columns, columns 2g, 2g + 1 of two keys each. */
-__device__ __forceinline__ void unpack_v(unsigned (&a)[4], unsigned keys_0_7, unsigned keys_8_15)
-{
-    unsigned low = __byte_perm(keys_0_7, 0, 0x3120), high = __byte_perm(keys_8_15, 0, 0x3120);
-    a[0] = e4m3_to_f16(low), a[1] = e4m3_to_f16(low >> 16);
-    a[2] = e4m3_to_f16(high), a[3] = e4m3_to_f16(high >> 16);
-}
+/* ---- the end of a piece ------------------------------------------------------------------------------ */
 
-/* O' += V' P' for 16 keys. */
-__device__ __forceinline__ void multiply_v(state &st, const unsigned (&p)[kRowTiles][2], unsigned v_address)
-{
-    unsigned raw[4];
-#pragma unroll
-    for (int t = 0; t < kPaddedDv / 16; t++) {
-        unsigned a[4];
-        if constexpr (kFp8) {
-            if (t % 2 == 0)
-                ldmatrix_x4_trans(raw, v_address + t * 16);
-            unpack_v(a, raw[t % 2 * 2], raw[t % 2 * 2 + 1]);
-        } else {
-            ldmatrix_x4_trans(a, v_address + t * 32);
-        }
-#pragma unroll
-        for (int n = 0; n < kRowTiles; n++)
-            mma_m16n8k16(st.o[t][n], a, p[n][0], p[n][1], mma_t());
-    }
-}
-
-__device__ __forceinline__ unsigned pack(float low, float high, __half)
-{
-    __half2 both = __floats2half2_rn(low, high);
-    return *reinterpret_cast<unsigned *>(&both);
-}
-__device__ __forceinline__ unsigned pack(float low, float high, __nv_bfloat16)
-{
-    __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
-    return *reinterpret_cast<unsigned *>(&both);
-}
-
-/* Scores, with a soft cap in units of log2; those of keys that a row does not see are -inf. */
-__device__ __forceinline__ void mask_scores(float (&s)[kKeyTiles][kRowTiles][4], const tri_attention_core &args,
-                                            const limits &see, float scale, int key, int lane)
-{
-    bool whole = key >= see.all_begin && key + kKeys <= see.all_end;
-    if constexpr (kSoftcap) {
-        float inner = scale * 0.6931471805599453f / args.softcap, outer = args.softcap * 1.4426950408889634f;
-#pragma unroll
-        for (int t = 0; t < kKeyTiles; t++)
-#pragma unroll
-            for (int n = 0; n < kRowTiles; n++)
-#pragma unroll
-                for (int e = 0; e < 4; e++)
-                    s[t][n][e] = outer * tanh_exact(s[t][n][e] * inner);
-    }
-    if (whole)
-        return;
-#pragma unroll
-    for (int t = 0; t < kKeyTiles; t++)
-#pragma unroll
-        for (int n = 0; n < kRowTiles; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int at = key + t * 16 + lane / 4 + e / 2 * 8;
-                if (at < see.begin[n][e % 2] || at >= see.end[n][e % 2])
-                    s[t][n][e] = minus_infinity();
-            }
-}
-
-/* Over the lanes that hold a row: those of the same q. */
-__device__ __forceinline__ float row_max(float x)
-{
-    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 4));
-    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 8));
-    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 16));
-}
-__device__ __forceinline__ float row_sum(float x)
-{
-    x += __shfl_xor_sync(0xffffffffu, x, 4);
-    x += __shfl_xor_sync(0xffffffffu, x, 8);
-    return x + __shfl_xor_sync(0xffffffffu, x, 16);
-}
-
-/* 2^(m - to) for sums that belong to maximum m, -inf where there is nothing. */
-__device__ __forceinline__ float rescale_factor(float m, float to)
-{
-    return m == minus_infinity() ? 0.0f : exp2_fast(m - to);
-}
-
-/* The maxima, in units of log2, take in the step's scores, and the sums follow. What maximum * scale is rounded to is in
- * all weights and factors alike, and so in none. */
-__device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kKeyTiles][kRowTiles][4], float scale)
-{
-    float m[kRowTiles][2];
-    bool moved = false;
-#pragma unroll
-    for (int n = 0; n < kRowTiles; n++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-            float top = fmaxf(s[0][n][e], s[0][n][e + 2]);
-#pragma unroll
-            for (int t = 1; t < kKeyTiles; t++)
-                top = fmaxf(top, fmaxf(s[t][n][e], s[t][n][e + 2]));
-            m[n][e] = fmaxf(st.m[n][e], row_max(top) * scale);
-            moved |= m[n][e] > st.m[n][e];
-        }
-    if (!__any_sync(0xffffffffu, moved))
-        return;
-#pragma unroll
-    for (int n = 0; n < kRowTiles; n++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-            float factor = rescale_factor(st.m[n][e], m[n][e]);
-            st.m[n][e] = m[n][e];
-            st.l[n][e] *= factor;
-#pragma unroll
-            for (int t = 0; t < kPaddedDv / 16; t++)
-                st.o[t][n][e] *= factor, st.o[t][n][e + 2] *= factor;
-        }
-}
-
-/* P' of 16 keys: s becomes 2^(scale s - m), and the keys of a register's pair move from rows to columns. */
-__device__ __forceinline__ void weights(unsigned (&p)[kRowTiles][2], state &st, float (&s)[kRowTiles][4], float scale)
-{
-#pragma unroll
-    for (int n = 0; n < kRowTiles; n++) {
-        float m0 = st.m[n][0] == minus_infinity() ? 0.0f : st.m[n][0];
-        float m1 = st.m[n][1] == minus_infinity() ? 0.0f : st.m[n][1];
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            float low = exp2_fast(fmaf(s[n][half * 2], scale, -m0)),
-                  high = exp2_fast(fmaf(s[n][half * 2 + 1], scale, -m1));
-            st.l[n][0] += low;
-            st.l[n][1] += high;
-            p[n][half] = movmatrix_trans(pack(low, high, mma_t()));
-        }
-    }
-}
+__device__ __forceinline__ void join() { __syncthreads(); }
 
 #include "attention/decode_sums.cuh"
-
-/* Of e4m3 and of the problem: what scores are multiplied by, in units of log2. Not 0, for -inf times 0 is no number. */
-__device__ __forceinline__ float scale_of(const tri_attention_core &args, const piece &p)
-{
-    int at = p.batch * args.heads_kv + p.unit / q_tiles_of(args);
-    float scale = args.scale_log2 * (kFp8 && args.scale_q ? args.scale_q[at] : 1.0f) *
-                  (kFp8 && args.scale_k ? args.scale_k[at] : 1.0f);
-    return kFp8 ? fmaxf(scale, 1e-30f) : scale;
-}
 
 /* grid: CTAs of equal work, or kCluster for each (batch, KV head, q tile) in clusters; dynamic shared memory:
  * kStagesBytes + kQBytes + (kWarps * kRows * (kPitchO + 2) + 4) * 4 + kWarps * kQueue * sizeof(piece) bytes. */
 extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
-    triage_kernel(const __grid_constant__ tri_attention_core args)
+    triage_kernel(const __grid_constant__ args_t args)
 {
-    extern __shared__ __align__(16) unsigned char smem_raw[];
+    extern __shared__ __align__(16) float room[];
+    unsigned char *const smem_raw = reinterpret_cast<unsigned char *>(room);
     const int lane = threadIdx.x % 32, warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);
     mma_t *q_smem = reinterpret_cast<mma_t *>(smem_raw + kStagesBytes);
     partial_view view;
     view.o = reinterpret_cast<float *>(smem_raw + kStagesBytes + kQBytes);
-    view.ml = view.o + kWarps * kRows * kPitchO;
-    view.last = reinterpret_cast<int *>(view.ml + kWarps * kRows * 2);
+    view.ml = reinterpret_cast<float2 *>(view.o + kWarps * kRows * kPitchO);
+    view.last = reinterpret_cast<int *>(view.ml + kWarps * kRows);
     piece *queue = reinterpret_cast<piece *>(view.last + 4) + warp * kQueue;
 
     loader from;
@@ -597,6 +415,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     const unsigned q_address = mma_smem_address(q_smem) + lane % 8 * kPitchQ + lane / 8 * 16;
 
     piece p = {};
+    rows_of_unit rows = {};
     state st;
     q_registers q;
     limits see;
@@ -615,8 +434,9 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
                 fetch = false;
                 __syncwarp();
                 p = queue[taken % kQueue];
+                rows = rows_of(args, p);
                 if (kEarlyQ && p.at < from.walk.end)
-                    fetch_q(share, args, p);
+                    fetch_q(share, args, rows);
             }
             load_step(from, args, ring + refill * kStageBytes, queue, warp, lane);
             refill = ahead < 0 || refill + 1 == kStages ? 0 : refill + 1;
@@ -627,12 +447,12 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
             if (p.at >= from.walk.end)
                 break;
             if constexpr (!kEarlyQ)
-                fetch_q(share, args, p);
+                fetch_q(share, args, rows);
             place_q(q_smem, share);
             __syncthreads();
             hold_q(q, q_address);
-            see = limits_of(args, p, lane);
-            scale = scale_of(args, p);
+            see = limits_of(args, rows, lane);
+            scale = scale_of(args, rows);
             clear(st);
         }
         if (p.tile < p.tile_end) { /* always, but for CTAs of a cluster */
@@ -656,10 +476,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
         }
         if (p.tile >= p.tile_end) {
             if constexpr (kCluster > 1) {
-                finish_cluster(args, p, st, view, reinterpret_cast<float *>(smem_raw), warp, lane);
+                finish_cluster(args, rows, st, view, reinterpret_cast<float *>(smem_raw), true, warp, lane);
                 break;
             }
-            finish_piece(args, from.walk, p, st, view, warp, lane);
+            finish_piece(args, rows, parts_of(args, from.walk, p), st, view, true, warp, lane);
         }
     }
     cp_async_wait<0>();

@@ -1,5 +1,5 @@
-/* decode.cu, which keys a CTA does and in which order: included behind the constants that it uses (kGroup, kRows,
- * kTileKeys, kCluster, kLeft, kRight, kTopLeft, kOffsets, kLengths).
+/* decode.cu and decode_tma.cu, which keys a CTA does, in which order, and where its sums go. Included behind decode_rows.cuh and
+ * the constants that it uses (kTileKeys, kCluster, kOffsets, kLengths, kSlotFloats).
  */
 #ifndef TRIAGE_ATTENTION_DECODE_PIECES_CUH
 #define TRIAGE_ATTENTION_DECODE_PIECES_CUH
@@ -12,25 +12,7 @@ struct sequence {
     int first_tile, tiles;
 };
 
-__device__ __forceinline__ int key_offset(const sequence &s) { return kTopLeft ? 0 : s.sk - s.sq; }
-
-/* x + y without overflow, y from 0 up. */
-__device__ __forceinline__ int add_clamped(int x, int y)
-{
-    return x > 0x7fffffff - y ? 0x7fffffff : x + y;
-}
-
-/* Keys begin .. end - 1 are those that query i may see. */
-__device__ __forceinline__ int first_key(const tri_attention_core &args, const sequence &s, int i)
-{
-    return kLeft ? max(0, i + key_offset(s) - args.left) : 0;
-}
-__device__ __forceinline__ int end_key(const tri_attention_core &args, const sequence &s, int i)
-{
-    return kRight ? max(0, min(s.sk, add_clamped(i + key_offset(s) + 1, args.right))) : s.sk;
-}
-
-__device__ __forceinline__ sequence sequence_of(const tri_attention_core &args, int batch)
+__device__ __forceinline__ sequence sequence_of(const args_t &args, int batch)
 {
     sequence s = {args.sq, args.sk, 0, 0};
     if (kOffsets && args.cu_q)
@@ -41,7 +23,7 @@ __device__ __forceinline__ sequence sequence_of(const tri_attention_core &args, 
         s.sq = min(s.sq, args.len_q[batch]);
     if (kLengths && args.len_k)
         s.sk = min(s.sk, args.len_k[batch]);
-    int begin = first_key(args, s, 0), end = end_key(args, s, s.sq - 1);
+    int begin = first_key(args, s.sq, s.sk, 0), end = end_key(args, s.sq, s.sk, s.sq - 1);
     s.first_tile = begin < end ? begin / kTileKeys : 0;
     s.tiles = max(1, (end + kTileKeys - 1) / kTileKeys - s.first_tile);
     return s;
@@ -73,21 +55,14 @@ struct walker {
     }
 };
 
-__device__ __forceinline__ int q_tiles_of(const tri_attention_core &args)
-{
-    return (args.sq * kGroup + kRows - 1) / kRows;
-}
-
-__device__ __forceinline__ int units_of(const tri_attention_core &args) { return args.heads_kv * q_tiles_of(args); }
-
 /* Pieces of a unit where its own length alone cuts it; 0: runs of equal length. */
-__device__ __forceinline__ int splits_of(const tri_attention_core &args)
+__device__ __forceinline__ int splits_of(const args_t &args)
 {
     return kCluster > 1 ? kCluster : args.splits;
 }
 
 /* The tiles of the piece at p.at, whose unit is known. False: with fixed splits, it has none. */
-__device__ __forceinline__ bool set_tiles(piece &p, unsigned end, const tri_attention_core &args)
+__device__ __forceinline__ bool set_tiles(piece &p, unsigned end, const args_t &args)
 {
     int splits = splits_of(args), before = (int)(p.at - p.unit0), behind = p.seq.tiles;
     if (splits == 0) {
@@ -103,7 +78,7 @@ __device__ __forceinline__ bool set_tiles(piece &p, unsigned end, const tri_atte
 }
 
 /* On to the next piece, or to the first one after start_walk. */
-__device__ __forceinline__ void next_piece(walker &w, const tri_attention_core &args)
+__device__ __forceinline__ void next_piece(walker &w, const args_t &args)
 {
     piece &p = w.now;
     do {
@@ -129,7 +104,7 @@ __device__ __forceinline__ unsigned warp_sum(unsigned x)
 }
 
 /* Tiles of all sequences, by all lanes of a warp. */
-__device__ __forceinline__ unsigned count_tiles(const tri_attention_core &args, int lane)
+__device__ __forceinline__ unsigned count_tiles(const args_t &args, int lane)
 {
     unsigned total = 0;
     for (int b = lane; b < args.batch; b += 32)
@@ -138,7 +113,7 @@ __device__ __forceinline__ unsigned count_tiles(const tri_attention_core &args, 
 }
 
 /* Finds the unit at p.at where lengths differ: by all lanes of a warp, 32 sequences at a time. */
-__device__ __forceinline__ void find_unit(piece &p, const tri_attention_core &args, int lane)
+__device__ __forceinline__ void find_unit(piece &p, const args_t &args, int lane)
 {
     unsigned units = units_of(args), before = 0;
     for (int b0 = 0;; b0 += 32) {
@@ -164,7 +139,7 @@ __device__ __forceinline__ void find_unit(piece &p, const tri_attention_core &ar
 }
 
 /* Before the first piece. */
-__device__ __forceinline__ walker start_walk(const tri_attention_core &args, int lane)
+__device__ __forceinline__ walker start_walk(const args_t &args, int lane)
 {
     walker w;
     piece &p = w.now;
@@ -195,6 +170,50 @@ __device__ __forceinline__ walker start_walk(const tri_attention_core &args, int
     if (splits != 0)
         p.at--;
     return w;
+}
+
+__device__ __forceinline__ rows_of_unit rows_of(const args_t &args, const piece &p)
+{
+    return rows_of(args, p.batch, p.unit, p.seq.sq, p.seq.sk);
+}
+
+/* Where the pieces of a unit are. */
+struct parts {
+    int count, index; /* pieces of the unit; this one */
+    int *counter;     /* those that are stored; from 0 back to 0 */
+    float *slot0;     /* of piece 0; piece i > 0 is at later + i * step */
+    float *later;
+    int step; /* floats */
+};
+
+__device__ __forceinline__ float *slot_of(const parts &of, int i)
+{
+    return i == 0 ? of.slot0 : of.later + (long long)i * of.step;
+}
+
+__device__ __forceinline__ parts parts_of(const args_t &args, const walker &w, const piece &p)
+{
+    parts of;
+    int splits = splits_of(args), unit = p.batch * units_of(args) + p.unit;
+    long long slot = (long long)unit * splits, later = slot;
+    if (splits == 0) {
+        unsigned first = w.cta_of(p.unit0), last = w.cta_of(p.unit0 + p.seq.tiles - 1);
+        of.count = (int)(last - first + 1);
+        of.index = (int)(blockIdx.x - first);
+        later = 2 * first;
+        slot = later + (p.unit0 > w.run_begin(first) ? 1 : 0);
+    } else {
+        int length = (p.seq.tiles + splits - 1) / splits;
+        of.count = (p.seq.tiles + length - 1) / length;
+        of.index = (int)(p.at - p.unit0);
+    }
+    of.counter = static_cast<int *>(args.workspace) + unit;
+    float *slots = reinterpret_cast<float *>(static_cast<char *>(args.workspace) +
+                                             (args.batch * (long long)units_of(args) * 4 + 255) / 256 * 256);
+    of.step = splits == 0 ? 2 * kSlotFloats : kSlotFloats;
+    of.slot0 = slots + slot * kSlotFloats;
+    of.later = slots + later * kSlotFloats;
+    return of;
 }
 
 #endif

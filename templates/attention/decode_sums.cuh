@@ -1,19 +1,22 @@
-/* decode.cu, the end of a piece: the sums of warps, CTAs and clusters are added, and results stored. Included behind the
- * constants, the pieces and the sums of a warp (state) that it uses.
+/* decode.cu and decode_tma.cu, the end of a piece: the sums of warps, CTAs and clusters are added, and results stored. Included
+ * behind decode_products.cuh, the constants that it uses (kWarps, kThreads, kRows, kPaddedDv, kPitchO, kSlotFloats, kCluster)
+ * and join(), at which those threads meet that multiply.
  */
 #ifndef TRIAGE_ATTENTION_DECODE_SUMS_CUH
 #define TRIAGE_ATTENTION_DECODE_SUMS_CUH
 
 #include "attention/args.h"
+#include "lib/meet.cuh"
 #include "lib/ptx.cuh"
 #include "lib/softmax.cuh"
-#include "lib/stream.cuh"
+
+constexpr int kQuads = kPaddedDv / 4; // of a row
 
 /* Of one CTA, in shared memory. */
 struct partial_view {
-    float *o;  /* [kWarps][kRows][kPitchO] */
-    float *ml; /* [kWarps][kRows][2] */
-    int *last; /* is this CTA the last one of the unit? */
+    float *o;   /* [kWarps][kRows][kPitchO] */
+    float2 *ml; /* [kWarps][kRows] */
+    int *last;  /* is this CTA the last one of the unit? */
 };
 
 __device__ __forceinline__ void store_state(const partial_view &to, const state &st, int warp, int lane)
@@ -26,7 +29,7 @@ __device__ __forceinline__ void store_state(const partial_view &to, const state 
             int row = warp * kRows + n * 8 + q * 2 + e;
             float l = row_sum(st.l[n][e]);
             if (g == 0)
-                to.ml[row * 2] = st.m[n][e], to.ml[row * 2 + 1] = l;
+                to.ml[row] = make_float2(st.m[n][e], l);
 #pragma unroll
             for (int t = 0; t < kPaddedDv / 16; t++) {
                 to.o[row * kPitchO + t * 16 + (kFp8 ? 2 * g : g)] = st.o[t][n][e];
@@ -35,11 +38,14 @@ __device__ __forceinline__ void store_state(const partial_view &to, const state 
         }
 }
 
-/* Four neighbours of a row, and what they are to be divided by. */
-struct quad {
-    float4 o;
-    float m, l;
-};
+/* ---- sums of sums ---- */
+
+__device__ __forceinline__ quad make_quad(const float4 &o, const float2 &ml) { return {o, ml.x, ml.y}; }
+
+__device__ __forceinline__ quad nothing()
+{
+    return {make_float4(0, 0, 0, 0), minus_infinity(), 0.0f};
+}
 
 __device__ __forceinline__ void add_scaled(float4 &sum, const float4 &x, float factor)
 {
@@ -47,78 +53,6 @@ __device__ __forceinline__ void add_scaled(float4 &sum, const float4 &x, float f
     sum.y = fmaf(x.y, factor, sum.y);
     sum.z = fmaf(x.z, factor, sum.z);
     sum.w = fmaf(x.w, factor, sum.w);
-}
-
-/* O and LSE of four neighbours of row `row` of the q tile, from sums over all keys. */
-__device__ __forceinline__ void store_result(const tri_attention_core &args, const piece &p, const quad &sum, int row,
-                                             int column)
-{
-    row += p.unit % q_tiles_of(args) * kRows;
-    int kv_head = p.unit / q_tiles_of(args), head = kv_head * kGroup + row % kGroup, i = row / kGroup;
-    if (i >= p.seq.sq)
-        return;
-    bool packed = kOffsets && args.cu_q;
-    long long first = packed ? args.cu_q[p.batch] : 0, batch = packed ? 0 : p.batch;
-    float scale = sum.l > 0.0f ? __fdividef(1.0f, sum.l) : 0.0f;
-    if (kFp8 && args.scale_v)
-        scale *= args.scale_v[p.batch * args.heads_kv + kv_head];
-    out_t *to = static_cast<out_t *>(args.o) + batch * args.o_stride.batch + head * args.o_stride.head +
-                (first + i) * args.o_stride.row + column;
-    alignas(4 * sizeof(out_t)) out_t v[4] = {out_t(sum.o.x * scale), out_t(sum.o.y * scale), out_t(sum.o.z * scale),
-                                            out_t(sum.o.w * scale)};
-    if (kDv % 4 == 0 && reinterpret_cast<unsigned long long>(to) % sizeof(v) == 0) {
-        if (column < kDv) {
-            if constexpr (sizeof(out_t) == 2)
-                *reinterpret_cast<uint2 *>(to) = *reinterpret_cast<uint2 *>(v);
-            else
-                *reinterpret_cast<float4 *>(to) = *reinterpret_cast<float4 *>(v);
-        }
-    } else {
-#pragma unroll
-        for (int e = 0; e < 4; e++)
-            if (column + e < kDv)
-                to[e] = v[e];
-    }
-    if (args.lse && column == 0)
-        args.lse[batch * args.lse_stride.batch + head * args.lse_stride.head + (first + i) * args.lse_stride.row] =
-            sum.l > 0.0f ? (sum.m + log2f(sum.l)) * 0.6931471805599453f : minus_infinity();
-}
-
-/* Where the pieces of a unit are. */
-struct parts {
-    int count, index; /* pieces of the unit; this one */
-    float *slot0;     /* of piece 0; piece i > 0 is at later + i * step */
-    float *later;
-    int step; /* floats */
-};
-
-__device__ __forceinline__ parts parts_of(const tri_attention_core &args, const walker &w, const piece &p)
-{
-    parts of;
-    int splits = splits_of(args), unit = p.batch * units_of(args) + p.unit;
-    long long slot = (long long)unit * splits, later = slot;
-    if (splits == 0) {
-        unsigned first = w.cta_of(p.unit0), last = w.cta_of(p.unit0 + p.seq.tiles - 1);
-        of.count = (int)(last - first + 1);
-        of.index = (int)(blockIdx.x - first);
-        later = 2 * first;
-        slot = later + (p.unit0 > w.run_begin(first) ? 1 : 0);
-    } else {
-        int length = (p.seq.tiles + splits - 1) / splits;
-        of.count = (p.seq.tiles + length - 1) / length;
-        of.index = (int)(p.at - p.unit0);
-    }
-    float *slots = reinterpret_cast<float *>(static_cast<char *>(args.workspace) +
-                                             (args.batch * (long long)units_of(args) * 4 + 255) / 256 * 256);
-    of.step = splits == 0 ? 2 * kSlotFloats : kSlotFloats;
-    of.slot0 = slots + slot * kSlotFloats;
-    of.later = slots + later * kSlotFloats;
-    return of;
-}
-
-__device__ __forceinline__ float *slot_of(const parts &of, int i)
-{
-    return i == 0 ? of.slot0 : of.later + (long long)i * of.step;
 }
 
 /* The sum takes in some more parts; of none is m -inf. */
@@ -144,36 +78,42 @@ template <int kParts> __device__ __forceinline__ void add_parts(quad &sum, const
 __device__ __forceinline__ quad add_warps(const partial_view &from, int row, int column)
 {
     constexpr int kAtOnce = kWarps % 4 == 0 ? 4 : kWarps % 3 == 0 ? 3 : kWarps % 2 == 0 ? 2 : 1;
-    quad sum = {make_float4(0, 0, 0, 0), minus_infinity(), 0.0f};
+    quad sum = nothing();
 #pragma unroll 1
     for (int w = 0; w < kWarps; w += kAtOnce) {
         quad part[kAtOnce];
 #pragma unroll
         for (int e = 0; e < kAtOnce; e++) {
             int at = (w + e) * kRows + row;
-            part[e].o = *reinterpret_cast<const float4 *>(from.o + at * kPitchO + column);
-            part[e].m = from.ml[at * 2];
-            part[e].l = from.ml[at * 2 + 1];
+            part[e] = make_quad(*reinterpret_cast<const float4 *>(from.o + at * kPitchO + column), from.ml[at]);
         }
         add_parts(sum, part);
     }
     return sum;
 }
 
+/* ---- slots: O of kRows, then (m, l) of kRows ---- */
+
+__device__ __forceinline__ void store_part(float *slot, const quad &sum, int row, int column)
+{
+    *reinterpret_cast<float4 *>(slot + row * kPaddedDv + column) = sum.o;
+    if (column == 0)
+        reinterpret_cast<float2 *>(slot + kRows * kPaddedDv)[row] = make_float2(sum.m, sum.l);
+}
+
 /* Of the slots of all pieces of a unit, in their order. */
 __device__ __forceinline__ quad add_slots(const parts &of, int row, int column)
 {
     constexpr int kAtOnce = 8; /* whose loads are under way together */
-    quad sum = {make_float4(0, 0, 0, 0), minus_infinity(), 0.0f};
+    quad sum = nothing();
 #pragma unroll 1
     for (int first = 0; first < of.count; first += kAtOnce) {
         quad part[kAtOnce];
 #pragma unroll
         for (int e = 0; e < kAtOnce; e++) {
             const float *slot = slot_of(of, min(first + e, of.count - 1));
-            part[e].o = __ldcg(reinterpret_cast<const float4 *>(slot + row * kPaddedDv + column));
-            part[e].m = __ldcg(slot + kRows * kPaddedDv + row);
-            part[e].l = __ldcg(slot + kRows * (kPaddedDv + 1) + row);
+            part[e] = make_quad(__ldcg(reinterpret_cast<const float4 *>(slot + row * kPaddedDv + column)),
+                                __ldcg(reinterpret_cast<const float2 *>(slot + kRows * kPaddedDv) + row));
         }
 #pragma unroll
         for (int e = 1; e < kAtOnce; e++)
@@ -184,83 +124,73 @@ __device__ __forceinline__ quad add_slots(const parts &of, int row, int column)
     return sum;
 }
 
-__device__ __forceinline__ void store_part(float *slot, const quad &sum, int row, int column)
+/* Is this CTA the last one of the unit that stored its part? All threads that multiply. */
+__device__ __forceinline__ bool arrive(const parts &of, int *last)
 {
-    *reinterpret_cast<float4 *>(slot + row * kPaddedDv + column) = sum.o;
-    if (column == 0) {
-        slot[kRows * kPaddedDv + row] = sum.m;
-        slot[kRows * (kPaddedDv + 1) + row] = sum.l;
-    }
-}
-
-/* All threads of a cluster, after their only piece. `slot`: shared memory that is free by now. */
-__device__ __forceinline__ void finish_cluster(const tri_attention_core &args, const piece &p, const state &st,
-                                               const partial_view &view, float *slot, int warp, int lane)
-{
-    constexpr int kQuads = kRows * (kPaddedDv / 4);
-    store_state(view, st, warp, lane);
-    __syncthreads();
-#pragma unroll 1
-    for (int i = threadIdx.x; i < kQuads; i += kThreads) {
-        int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
-        store_part(slot, add_warps(view, row, column), row, column);
-    }
-    cluster_sync();
-#pragma unroll 1
-    for (int i = cluster_ctarank() * kThreads + threadIdx.x; i < kQuads; i += kCluster * kThreads) {
-        int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
-        quad part[kCluster], sum = {make_float4(0, 0, 0, 0), minus_infinity(), 0.0f};
-#pragma unroll
-        for (int rank = 0; rank < kCluster; rank++) {
-            const float *from = slot + row * kPaddedDv + column;
-            part[rank].o = make_float4(load_cluster(from, rank), load_cluster(from + 1, rank),
-                                       load_cluster(from + 2, rank), load_cluster(from + 3, rank));
-            part[rank].m = load_cluster(slot + kRows * kPaddedDv + row, rank);
-            part[rank].l = load_cluster(slot + kRows * (kPaddedDv + 1) + row, rank);
-        }
-        add_parts(sum, part);
-        store_result(args, p, sum, row, column);
-    }
-    cluster_sync(); /* the others have read this CTA's sums */
-}
-
-/* Is this CTA the last one of the unit that stored its part? All threads; the counter is 0 again if so. */
-__device__ __forceinline__ bool arrive(const tri_attention_core &args, const piece &p, int count, int *last)
-{
-    __syncthreads();
+    join();
     if (threadIdx.x == 0) {
-        __threadfence(); /* what all threads stored before the barrier is seen by who sees the count */
-        int *counter = static_cast<int *>(args.workspace) + p.batch * units_of(args) + p.unit;
-        *last = atomicAdd(counter, 1) == count - 1;
+        *last = count_one(of.counter) == of.count - 1;
         if (*last)
-            *counter = 0;
-        __threadfence();
+            *of.counter = 0;
     }
-    __syncthreads();
+    join();
     return *last != 0;
 }
 
-/* All threads. What the warps have of the piece becomes the result, or a part of it. */
-__device__ __forceinline__ void finish_piece(const tri_attention_core &args, const walker &w, const piece &p,
-                                             const state &st, const partial_view &view, int warp, int lane)
+/* All threads that multiply. What the warps have of the piece becomes the result, or a part of it. real: else nothing is
+ * stored outside of this CTA, and only the code is there then. */
+__device__ __forceinline__ void finish_piece(const args_t &args, const rows_of_unit &rows, const parts &of, const state &st,
+                                             const partial_view &view, bool real, int warp, int lane)
 {
-    parts of = parts_of(args, w, p);
     store_state(view, st, warp, lane);
-    __syncthreads();
+    join();
 #pragma unroll 1
     for (int turn = 0; turn < 2; turn++) { /* the sums of the warps; then those of all CTAs */
 #pragma unroll 1
-        for (int i = threadIdx.x; i < kRows * (kPaddedDv / 4); i += kThreads) {
-            int row = i / (kPaddedDv / 4), column = i % (kPaddedDv / 4) * 4;
+        for (int i = threadIdx.x; i < row_count(rows) * kQuads; i += kThreads) {
+            int row = i / kQuads, column = i % kQuads * 4;
             quad sum = turn == 0 ? add_warps(view, row, column) : add_slots(of, row, column);
+            if (!real)
+                continue;
             if (turn == 0 && of.count > 1)
                 store_part(slot_of(of, of.index), sum, row, column);
             else
-                store_result(args, p, sum, row, column);
+                store_result(args, rows, sum, row, column);
         }
-        if (of.count == 1 || turn == 1 || !arrive(args, p, of.count, view.last))
+        if (of.count == 1 || turn == 1 || !real || !arrive(of, view.last))
             return;
     }
+}
+
+/* The same where the CTAs of a cluster have one piece each, or none. slot: shared memory that is free by now; not real: it
+ * is not written. All other threads of the cluster meet twice at cluster_sync meanwhile. */
+__device__ __forceinline__ void finish_cluster(const args_t &args, const rows_of_unit &rows, const state &st,
+                                               const partial_view &view, float *slot, bool real, int warp, int lane)
+{
+    store_state(view, st, warp, lane);
+    join();
+#pragma unroll 1
+    for (int i = threadIdx.x; i < row_count(rows) * kQuads; i += kThreads) {
+        int row = i / kQuads, column = i % kQuads * 4;
+        quad sum = add_warps(view, row, column);
+        if (real)
+            store_part(slot, sum, row, column);
+    }
+    cluster_sync();
+    const int all = row_count(rows) * kQuads, share = (all + kCluster - 1) / kCluster, first = cluster_ctarank() * share;
+#pragma unroll 1
+    for (int i = first + threadIdx.x; i < min(all, first + share); i += kThreads) {
+        int row = i / kQuads, column = i % kQuads * 4;
+        quad part[kCluster], sum = nothing();
+#pragma unroll
+        for (int rank = 0; rank < kCluster; rank++)
+            part[rank] = make_quad(load_cluster_16(slot + row * kPaddedDv + column, rank),
+                                   load_cluster_8(slot + kRows * kPaddedDv + row * 2, rank));
+        add_parts(sum, part);
+        if (real)
+            store_result(args, rows, sum, row, column);
+    }
+    cluster_sync(); /* the others have read this CTA's sums */
 }
 
 #endif

@@ -152,21 +152,40 @@ template <typename T> static T of_lane(T value, unsigned lane)
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+struct alignas(8) float2 {
+    float x, y;
+};
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
+static float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static float2 make_float2(float x, float y) { return {x, y}; }
+static uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 static void __syncthreads() { cta::of_block.wait(cta::threads); }
 static void __threadfence() {}
-static int atomicAdd(int *at, int value)
+template <typename T> static T atomicAdd(T *at, T value)
 {
-    int before = *at;
+    T before = *at;
     *at += value;
     return before;
 }
 template <typename T> static T __ldcg(const T *at) { return *at; }
+template <typename T> static T __ldg(const T *at) { return *at; }
+static float __fdividef(float x, float y) { return x / y; }
 static void __syncwarp() { cta::of_warp[cta::running / 32].wait(32); }
 template <typename T> static T __shfl_sync(unsigned, T value, int lane) { return cta::of_lane(value, lane); }
 template <typename T> static T __shfl_xor_sync(unsigned, T value, int mask)
 {
     return cta::of_lane(value, cta::running % 32 ^ mask);
+}
+template <typename T> static T __shfl_up_sync(unsigned, T value, int by)
+{
+    int lane = cta::running % 32;
+    return cta::of_lane(value, lane < by ? lane : lane - by);
 }
 static unsigned __ballot_sync(unsigned, bool yes)
 {
@@ -177,6 +196,8 @@ static unsigned __ballot_sync(unsigned, bool yes)
     return bits;
 }
 
+static bool __any_sync(unsigned, bool yes) { return __ballot_sync(0, yes) != 0; }
+
 static float __int_as_float(unsigned bits)
 {
     float value;
@@ -184,6 +205,7 @@ static float __int_as_float(unsigned bits)
     return value;
 }
 
+static int __ffs(int bits) { return __builtin_ffs(bits); }
 static int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 template <typename A, typename B> static auto min(A a, B b) -> decltype(a + b) { return a < b ? a : b; }
@@ -199,6 +221,10 @@ struct __nv_bfloat16 {
         bits = value != value ? from >> 16 | 0x40 : (from + 0x7fff + (from >> 16 & 1)) >> 16;
     }
 };
+struct __nv_bfloat162 {
+    __nv_bfloat16 x, y;
+};
+static __nv_bfloat162 __floats2bfloat162_rn(float x, float y) { return {__nv_bfloat16(x), __nv_bfloat16(y)}; }
 static float to_float(float value) { return value; }
 static float to_float(__nv_bfloat16 value) { return __int_as_float((unsigned)value.bits << 16); }
 

@@ -5,6 +5,15 @@
 #include "support/emulated.h"
 #include "support/select_case.h"
 
+#include "emulate/map.h"
+
+typedef struct tri_attention_case_view {
+    const void *base;
+    int element;
+    int64_t dims[4];
+    tri_attention_stride stride;
+} tri_attention_case_view;
+
 static char folder[64];
 static tri_space *space;
 static tri_device_info info;
@@ -113,6 +122,98 @@ static void windows_and_lengths(void **state) {
     run("attention bf16 bf16 causal paged m=1 n=90 k=64 v=64 heads=4/2 batch=5 page=48 lse");
 }
 
+/* ---- decoding ---- */
+
+/* A map as the stand-in for the copy engine reads it. */
+static void make_map(tri_tensor_map *out, const tri_tensor_box *box, const tri_attention_case_view *view) {
+    emulated_map map = {.base = view->base, .element = view->element};
+    const tri_attention_stride *stride = &view->stride;
+    const int64_t strides[4] = {1, stride->row, stride->head, stride->batch};
+    for (int i = 0; i < 4; i++) {
+        map.box[i] = box->box[i];
+        map.dims[i] = (int)view->dims[i];
+        map.strides[i] = strides[i] * view->element;
+    }
+    memcpy(out, &map, sizeof map);
+}
+
+static void make_maps(tri_attention_args *args, const tri_attention_problem *p, const tri_launch *launch) {
+    const int element = (int)tri_dtype_size(p->in_type), page = p->page_size;
+    const int64_t rows = page ? page : p->sk, batch = page ? INT32_MAX : p->batch;
+    make_map(&args->map_k, &launch->maps[1],
+             &(tri_attention_case_view){args->k, element, {p->d, rows, p->heads_kv, batch}, args->k_stride});
+    make_map(&args->map_v, &launch->maps[2],
+             &(tri_attention_case_view){args->v, element, {p->dv, rows, p->heads_kv, batch}, args->v_stride});
+}
+
+/* Twice in a row: a launch leaves the workspace as the next one needs it. */
+static void run_decode_case(attention_case *c, const tri_candidate *candidate, const tri_source *source,
+                            int which) {
+    tri_attention_args args = tri_attention_case_args(&c->inputs, which);
+    const tri_launch *launch = &candidate->launch;
+    const bool maps = launch->maps[1].rank > 0;
+    char *workspace = aligned_alloc(256, (launch->workspace_bytes + 511) / 256 * 256);
+    memset(workspace, 0xff, launch->workspace_bytes);
+    memset(workspace, 0, launch->workspace_zero_bytes);
+    args.workspace = workspace;
+    if (args.splits == 0)
+        args.splits = tri_attention_launch_of(launch)->splits;
+    args.o = c->o;
+    args.lse = c->problem.lse ? c->lse : NULL;
+    if (maps)
+        make_maps(&args, &c->problem, launch);
+    for (int turn = 0; turn < 2; turn++) {
+        memset(c->o, 0xff, c->o_count * tri_dtype_size(c->problem.out_type));
+        memset(c->lse, 0xff, c->lse_count * sizeof(float));
+        kernel_for(source, maps ? "tri_attention_core_maps" : "tri_attention_core")
+            ->launch(&args, launch->grid[0], launch->block[0], launch->smem_bytes);
+        attention_verify(c, which, candidate->config);
+    }
+    free(workspace);
+}
+
+static void run_decode(const char *key, const char *config) {
+    attention_case c;
+    tri_candidate candidate = {0};
+    tri_source source = {0};
+    attention_make(&c, key);
+    const tri_problem problem = tri_attention_problem_of(&c.problem);
+    if (tri_space_candidate(&candidate, space, &problem, &info, config) != TRIAGE_OK ||
+        tri_render(&source, &candidate, TRI_SOURCE_DIR) != TRIAGE_OK)
+        fail_msg("%s: %s", key, triage_last_error());
+    for (int which = 0; which < tri_attention_cases(&c.problem); which++)
+        run_decode_case(&c, &candidate, &source, which);
+    tri_source_free(&source);
+    tri_candidate_free(&candidate);
+    attention_free(&c);
+}
+
+#define TILES "decode_tma rows=8 keys=16 warps=4 stages=2 cluster=1"
+static void decode_by_tma(void **state) {
+    (void)state;
+    run_decode("attention bf16 bf16 full m=1 n=300 k=64 v=64 heads=8/2 batch=3 lse", TILES);
+    run_decode("attention bf16 bf16 full m=1 n=1000 k=128 v=64 heads=8/1 batch=1 lse", TILES);
+    run_decode("attention bf16 bf16 full m=1 n=500 k=64 v=64 heads=5/5 batch=27 lse", TILES);
+    run_decode("attention bf16 bf16 causal m=3 n=200 k=64 v=128 heads=4/2 batch=2 lse", TILES);
+    run_decode("attention bf16 bf16 window m=2 n=500 k=64 v=64 heads=4/2 batch=2 window=100,0 lse", TILES);
+    run_decode("attention bf16 bf16 causal cache m=2 n=290 k=64 v=64 heads=8/2 batch=5 lse", TILES);
+    run_decode("attention bf16 bf16 causal paged m=1 n=290 k=64 v=64 heads=8/2 batch=5 page=16 lse", TILES);
+    run_decode("attention bf16 bf16 full paged m=1 n=290 k=64 v=64 heads=8/2 batch=5 page=128 lse", TILES);
+}
+
+#define COPIES "decode rows=8 keys=16 warps=4 stages=2 cluster=1 waves=1"
+static void decode_by_copies(void **state) {
+    (void)state;
+    run_decode("attention bf16 bf16 full m=1 n=300 k=64 v=64 heads=8/2 batch=3 lse", COPIES);
+    run_decode("attention bf16 bf16 causal m=3 n=200 k=40 v=72 heads=4/2 batch=2 lse", COPIES);
+    run_decode("attention bf16 bf16 causal varlen m=2 n=290 k=64 v=64 heads=8/2 batch=5 lse", COPIES);
+    run_decode("attention bf16 bf16 causal cache m=2 n=290 k=64 v=64 heads=8/2 batch=5 lse", COPIES);
+    run_decode("attention bf16 bf16 causal paged m=1 n=290 k=64 v=64 heads=8/2 batch=5 page=1 lse", COPIES);
+    run_decode("attention bf16 bf16 full paged m=1 n=290 k=64 v=64 heads=8/2 batch=5 page=48 lse", COPIES);
+    run_decode("attention bf16 bf16 full m=1 n=300 k=64 v=64 heads=8/2 batch=3 splits=3 lse",
+               "decode rows=8 keys=16 warps=8 stages=2 cluster=1 waves=1");
+}
+
 #define LISTS " density=5000 imbalance=10 overlap=5"
 static void block_masks(void **state) {
     (void)state;
@@ -198,6 +299,8 @@ static void selections(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(decode_by_tma),
+        cmocka_unit_test(decode_by_copies),
         cmocka_unit_test(causal_in_both_alignments),
         cmocka_unit_test(sizes_heads_and_types),
         cmocka_unit_test(windows_and_lengths),

@@ -265,6 +265,25 @@ static void flattens_headers_before_their_users(void **state) {
     tri_source_free(&source);
 }
 
+/* Which it may need: here `int first` before what a.h says. */
+static void leaves_headers_further_down_in_their_places(void **state) {
+    (void)state;
+    tri_candidate candidate = candidate_of(NULL, 0);
+    tri_source source;
+    char *flat = NULL;
+    put_headers();
+    put("templates/t.cu", "#include \"lib/c.h\"\n\nint first;\n#include \"a.h\"\nint last;\n");
+    assert_int_equal(tri_render(&source, &candidate, folder), TRIAGE_OK);
+    assert_int_equal(tri_source_flatten(&flat, &source), TRIAGE_OK);
+    assert_string_equal(flat, "#line 1 \"templates/lib/c.h\"\nint c;\n"
+                              "#line 1 \"templates/t.cu\"\n\n\nint first;\n"
+                              "#line 1 \"templates/lib/b.h\"\n\n\nint b; // {{not_a_parameter}}\n"
+                              "#line 1 \"templates/a.h\"\n\nint a;\n"
+                              "#line 5 \"templates/t.cu\"\nint last;\n");
+    free(flat);
+    tri_source_free(&source);
+}
+
 /* ---- identity ---- */
 
 static void hash_of(char out[TRI_HASH_SIZE], const tri_source *source) {
@@ -428,6 +447,7 @@ int main(void) {
         cmocka_unit_test(gathers_headers_once_and_in_order_of_name),
         cmocka_unit_test(keeps_includes_below_templates),
         cmocka_unit_test(flattens_headers_before_their_users),
+        cmocka_unit_test(leaves_headers_further_down_in_their_places),
         cmocka_unit_test(hash_covers_all_that_is_compiled),
         cmocka_unit_test(hash_keeps_headers_and_options_apart),
         cmocka_unit_test(flattened_text_compiles_by_itself),

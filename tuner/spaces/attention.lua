@@ -11,6 +11,7 @@ return triage.space {
    op = "attention",
    reference = plain.reference,
    kernels = {
+      require "attention.decode_tma",
       require "attention.decode",
       require "attention.wgmma",
       require "attention.wgmma_fp8",

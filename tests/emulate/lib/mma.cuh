@@ -47,6 +47,18 @@ static void mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], unsigned b0, uns
         }
 }
 
+static unsigned movmatrix_trans(unsigned r)
+{
+    unsigned of_all[32];
+    const unsigned long long *of = cta::exchange(r);
+    for (int lane = 0; lane < 32; lane++)
+        of_all[lane] = (unsigned)of[lane];
+    unsigned lane = cta::running % 32, g = lane / 4, q = lane % 4, out = 0;
+    for (int e = 0; e < 2; e++) // element (g, 2q + e) of the result is (2q + e, g)
+        out |= (of_all[(2 * q + e) * 4 + g / 2] >> g % 2 * 16 & 0xffff) << e * 16;
+    return out;
+}
+
 static void cp_async_16(unsigned smem, const void *gmem, int valid)
 {
     if (smem % 16 != 0 || (size_t)gmem % 16 != 0)

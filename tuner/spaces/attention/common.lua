@@ -66,6 +66,32 @@ local function tma_reads(p)
    return p.alignment % 16 == 0 and not p.expanded
 end
 
+local MOST_QUERIES = 16 -- of a sequence; more are for the kernels of long queries
+
+-- Constraints of problems with few queries whose keys TMA can bring (decode_tma).
+local keys_by_tma = {
+   { "f16, bf16 or e4m3 inputs", function(p) return p.in_type ~= "f32" end },
+   { "1 to 16 queries a sequence", function(p) return p.sq > 0 and p.sq <= MOST_QUERIES end },
+   { "1 to 2^29 keys", function(p) return p.sk > 0 and p.sk <= 1 << 29 end },
+   { "no block mask", function(p) return p.mask_m == 0 end },
+   { "heads of 64, 128, 192 or 256 elements, e4m3 128 or 256", function(p)
+      return p.d * p.in_size % 128 == 0 and p.dv * p.in_size % 128 == 0 and p.d <= 256 and p.dv <= 256
+   end },
+   { "rows are multiples of 16 bytes, no stride is 0", tma_reads },
+   { "sequences at strides or in pages, not by offsets", function(p) return p.lengths ~= "varlen" end },
+   { "pages of whole 8 keys", function(p) return p.page_size % 8 == 0 end },
+   { "keys in as many pieces as suit", function(p) return p.splits == 0 end },
+}
+
+local function tma_brings_keys(p)
+   for _, constraint in ipairs(keys_by_tma) do
+      if not constraint[2](p) then
+         return false
+      end
+   end
+   return true
+end
+
 -- Of map_q, map_k, map_v, map_o: dims (d, row, head, batch or page), without a batch where sequences are found by offsets.
 local function map_rank(p)
    return p.lengths == "varlen" and 3 or 4
@@ -84,6 +110,9 @@ return {
    ceil_div = ceil_div,
    is_half = is_half,
    tma_reads = tma_reads,
+   MOST_QUERIES = MOST_QUERIES,
+   keys_by_tma = keys_by_tma,
+   tma_brings_keys = tma_brings_keys,
    map_rank = map_rank,
    SM_SMEM = SM_SMEM,
 }

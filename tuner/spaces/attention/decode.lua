@@ -1,9 +1,8 @@
 -- decode: few queries against a cache of keys and values, by mma.sync and cp.async; sm_80 and later.
 
 local common = require "attention.common"
-local cuda_type, shared, ceil_div, SM_SMEM = common.cuda_type, common.shared, common.ceil_div, common.SM_SMEM
+local cuda_type, shared, ceil_div = common.cuda_type, common.shared, common.ceil_div
 
-local MOST_QUERIES = 16  -- of a sequence; more are for the kernels of long queries
 local SHORT_CACHE = 2048 -- keys that the CTAs of one cluster read about as fast as the whole chip meets
 
 -- Rows in shared memory: an odd number of 16-byte pieces.
@@ -105,7 +104,7 @@ local decode = triage.kernel {
    },
    constraints = {
       { "f16, bf16 or e4m3 inputs", function(p) return p.in_type ~= "f32" end },
-      { "at most 16 queries a sequence", function(p) return p.sq <= MOST_QUERIES end },
+      { "at most 16 queries a sequence", function(p) return p.sq <= common.MOST_QUERIES end },
       { "no block mask", function(p) return p.mask_m == 0 end },
       { "rows of K and V are aligned to 4 bytes", function(p) return copy_bytes(p) >= 4 end },
       { "shared memory fits the SM", function(p, c, d) return smem(p, c) <= d.smem_bytes_max end },
@@ -135,6 +134,10 @@ local decode = triage.kernel {
       { "32 KiB or more are under way on an SM, or 128 keys, or what its shared memory holds", function(p, c, d)
          local keys = ctas(p, c, d) * c.warps * (c.stages - 1) * c.keys
          return keys * (p.d + p.dv) * p.in_size >= 32768 or keys >= 128 or c.cluster > 1 or d.smem_bytes_max < 131072
+      end },
+      { "where TMA brings the keys (decode_tma) only what is likely the best of these", function(p, c, d)
+         return d.target ~= "sm_90a" or not common.tma_brings_keys(p) or
+                (c.keys == 16 and c.warps >= 4 and c.stages == 2 and c.waves == 1)
       end },
       { "6 to 16 warps on an SM, or what its shared memory holds", function(p, c, d)
          local warps = ctas(p, c, d) * c.warps

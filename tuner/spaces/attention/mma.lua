@@ -83,6 +83,9 @@ local mma = triage.kernel {
       end },
       { "shared memory fits the SM", function(p, c, d) return smem(p, c) <= d.smem_bytes_max end },
       -- from here on: what is legal but not worth a try
+      { "few queries are for decode, or one short tile", function(p, c)
+         return p.sq > common.MOST_QUERIES or p.mask_m > 0 or c.tile_m == 16
+      end },
       { "the tile is as tall as the queries and blocks allow", function(p, c)
          local most = p.mask_m > 0 and p.mask_m or 128
          return c.tile_m == most or c.tile_m * 2 == most or (c.tile_m == 16 and p.sq <= 16) or

@@ -139,6 +139,7 @@ return triage.kernel {
             return c.order == flag(not even(p)) and c.dynamic == flag(not even(p) or p.mask_m > 0)
          end },
       -- from here on: what is legal but not worth a try (measured: docs/notebook.md)
+      { "few queries are for decode", function(p) return p.sq > common.MOST_QUERIES or p.mask_m > 0 end },
       { "as many slots of Q as fit", function(p, c) return c.q_slots == 2 or not fits(p, c, 2) end },
       { "a third slot of K and V only for tiles of 64", function(_, c) return c.stages == 2 or c.tile_m == 64 end },
       { "three warpgroups only for short heads", function(p, c) return c.tile_m < 192 or p.d <= 64 and p.dv <= 64 end },

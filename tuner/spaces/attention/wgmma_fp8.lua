@@ -95,6 +95,7 @@ return triage.kernel {
          return c.order == flag(not even(p)) and c.dynamic == flag(not even(p))
       end },
       -- from here on: what is legal but not worth a try
+      { "few queries are for decode", function(p) return p.sq > common.MOST_QUERIES end },
       { "steps as long as they can be, nearly", function(p, c, d)
          local longer = { tile_m = c.tile_m, tile_n = c.tile_m == 128 and 192 or 128, late = 0, split = 0 }
          return c.tile_n >= longer.tile_n or not fits(p, longer, d)
