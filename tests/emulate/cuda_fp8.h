@@ -5,5 +5,9 @@ struct __half {
 struct __half2 {
     __half x, y;
 };
-static __half2 __floats2half2_rn(float, float) { abort(); }
-static unsigned __byte_perm(unsigned, unsigned, unsigned) { abort(); }
+static __half2 __floats2half2_rn(float, float) {
+    abort();
+}
+static unsigned __byte_perm(unsigned, unsigned, unsigned) {
+    abort();
+}
