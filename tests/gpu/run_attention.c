@@ -241,7 +241,7 @@ static void check_ones(gate_stand *s, const gate_options *o, const char *key, co
  * that cut off below 2^-23, and a score is scaled and subtracted from in float32. */
 static double jump_bound(const tri_attention_problem *p, int64_t query, double largest, double expected) {
     double u = p->in_type == TRIAGE_BF16 ? 0x1p-8 : 0x1p-11;
-    double e = u + (p->d / 16 + 6) * 0x1p-23 * (8 + fabs(rise_of(query)));
+    double e = u + (p->d / 16.0 + 6) * 0x1p-23 * (8 + fabs(rise_of(query)));
     return 2 * e * largest + u * fabs(expected);
 }
 
