@@ -51,7 +51,8 @@ typedef struct fake_cuda {
     atomic_long launches;   /* that ran: not those that were only captured */
     fake_launch last;       /* the last of them */
     /* ---- set by a test ---- */
-    size_t args_bytes; /* how much of an argument block is there to be kept; 0: none is looked at */
+    size_t
+        args_bytes; /* how much of an argument block is there to be kept; 0: none is looked at, nor of kernels without a name */
     /* A launch runs: what the kernel would compute may be written by this. Never under a lock. */
     void (*on_launch)(void *user, const fake_launch *launch);
     /* Something waits for the device: what other streams had still to do may be done by this. */

@@ -511,7 +511,8 @@ static CUresult f_launch(const CUlaunchConfig *config, CUfunction function, void
     for (unsigned i = 0; i < config->numAttrs; i++)
         if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
             memcpy(n.launch.cluster, &config->attrs[i].value.clusterDim, sizeof n.launch.cluster);
-    memcpy(n.launch.args, params[0], fake.args_bytes < FAKE_ARGS ? fake.args_bytes : FAKE_ARGS);
+    if (n.launch.kernel[0]) /* of others nobody knows how long it is */
+        memcpy(n.launch.args, params[0], fake.args_bytes < FAKE_ARGS ? fake.args_bytes : FAKE_ARGS);
     return enqueue(config->hStream, &n);
 }
 
