@@ -3,10 +3,10 @@
 #
 #   sh tests/run.sh            everything
 #   sh tests/run.sh NAME...    only those steps: format rooms tables reference build tidy unit postgres asan unit-asan
-#                              compile sanitize install torch wheel
+#                              compile sanitize report install torch wheel
 #
-# Each step installs what it needs and is missing, and builds where it stands on a build that is not there. GPU tests say "skipped: no CUDA device" when there is none. A step
-# that found nothing to look at fails.
+# Each step installs what it needs and is missing, and builds where it stands on a build that is not there. GPU tests
+# say "skipped: no CUDA device" when there is none. A step that found nothing to look at fails.
 set -eu
 cd "$(dirname "$0")/.."
 . cmake/dependencies.sh
@@ -154,6 +154,14 @@ check_torch() {
     "$torch_python" tests/docs/test_docs.py build --python
 }
 
+# In a real browser, whose pictures are left in build/report.
+check_report() {
+    need_build default build
+    need_packages python3 chromium || { echo "skipped: the package chromium cannot be installed" && return 77; }
+    python3 tests/cli/test_report.py build/bin
+    echo "$(ls build/report | wc -l) files"
+}
+
 check_install() {
     need_build default build
     sh tests/install.sh
@@ -179,6 +187,7 @@ step asan build asan
 step unit-asan run_tests asan build-asan
 step compile check_compile
 step sanitize sh tests/gpu/sanitize.sh --out "$log/sanitize-out"
+step report check_report
 step install check_install
 step torch check_torch
 step wheel check_wheel

@@ -1,4 +1,5 @@
-"""A tune whatever it is started in: files that are closed, signals that are ignored, limits, folders of odd names. It is right,
+"""A tune whatever it is started in: files that are closed, signals that are ignored, limits, folders of odd names, and always a
+working folder in which a stranger has put what could be taken for a compiler, a template, a space or a library. It is right,
 or says why not; in either case no row is false, the database is sound, nothing is left, and nothing but it was run.
 
     test_surroundings.py BIN
@@ -15,12 +16,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-tune = Path(sys.argv[1]) / "triage_tune"
+tune = Path(sys.argv[1]).resolve() / "triage_tune"
 home = Path(tempfile.mkdtemp(prefix="triage-around-"))
 PROBLEM = ("--shape 64,48,64 --sparsity 0.5 --block 16 --device host --strategy random --jobs 1 --budget 1 --force "
            "--json").split()
 NAMES = {"spaces": "t m p", "shell": "'\"$(touch ran);`touch ran`", "newline": "t\nm", "colon": "a:b", "option": "-o x",
          "long": "/".join(12 * [200 * "d"])}
+
+
+STRANGERS = {"cc": "#!/bin/sh\n>ran\n", "triage_worker": "#!/bin/sh\n>ran\n", "templates/bsr_gemm/host.c": "#error a stranger's\n",
+             "templates/bsr_gemm/reference.c": "#error a stranger's\n", "tuner/spaces/bsr_gemm.lua": "error('a stranger\'s')\n",
+             "tuner/strategies/random.lua": "error('a stranger\'s')\n", "db/queries.sql": "-- name: begin\nDROP TABLE measurement\n",
+             "libcuda.so.1": "no library", "libsodium.so.23": "no library", "triage.db": "no database"}
 
 
 def limit(what, most):
@@ -32,17 +39,18 @@ def start(shell='exec "$@"', before=None, folder="tmp", **environment):
     shutil.rmtree(home, ignore_errors=True)
     temporary = home / folder
     temporary.mkdir(parents=True)
-    (home / "here").mkdir()
-    trap = home / "here" / "cc"
-    trap.write_text("#!/bin/sh\n>ran\n")
-    trap.chmod(0o755)
+    for name, text in STRANGERS.items():
+        path = home / "here" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
     run = subprocess.run(
         ["/bin/bash", "-c", shell, "bash", tune, *PROBLEM, "--db", home / "t.db"], cwd=home / "here", preexec_fn=before,
         env={**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "TRIAGE_LOCK_DIR": str(home),
              "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary), **environment},
         capture_output=True, text=True, timeout=600)
-    left = [path for place in (temporary, home / "here") for path in place.rglob("*")]
-    return run, [path for path in left if path != trap]
+    left = [path for place in (temporary, home / "here") for path in place.rglob("*") if path.is_file() or place == temporary]
+    return run, [path for path in left if path not in [home / "here" / name for name in STRANGERS]]
 
 
 def outcomes():
@@ -88,7 +96,7 @@ def main():
     check("PATH is the working folder", [0], PATH=".")
     check("CC is words", [0], CC="gcc;touch ran")
     check("what gcc reads", [0], GCC_EXEC_PREFIX="/nowhere/", COMPILER_PATH="/nowhere", CPATH="/etc", LIBRARY_PATH="/etc",
-          DEPENDENCIES_OUTPUT=f"{home}/here/ran", LD_LIBRARY_PATH=f"{home}/here")
+          DEPENDENCIES_OUTPUT=f"{home}/here/ran")
     shutil.rmtree(home)
 
 

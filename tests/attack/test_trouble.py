@@ -32,6 +32,7 @@ parser.add_argument("disk", type=Path)
 parser.add_argument("--kills", type=int, default=3)
 parser.add_argument("--sizes", type=int, default=3)
 parser.add_argument("--operations", type=int, default=3, help="chosen at random; 0: each")
+parser.add_argument("--part", default="1/1", help="of the operations, where each is asked for: every N-th of them")
 parser.add_argument("--compilers", type=int, default=2)
 parser.add_argument("--whole", action="store_true")
 parser.add_argument("--workers", type=int, default=1)
@@ -247,7 +248,8 @@ def operations():
     # What a first tune does more, it does in the beginning: it makes the database.
     last = {False: counts[False], True: counts[True] - counts[False] + 100}
     each = [(number, is_first) for is_first in (False, True) for number in range(1, last[is_first] + 20)]
-    return each if asked.operations == 0 else random.Random(asked.seed).sample(each, asked.operations)
+    part, parts = map(int, asked.part.split("/"))
+    return each[part - 1::parts] if asked.operations == 0 else random.Random(asked.seed).sample(each, asked.operations)
 
 
 def main():

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <sys/wait.h>
 
 #include "op/bsr_gemm/bsr_gemm.h"
@@ -257,6 +258,11 @@ static void slower_than_before_is_said(void **state) {
     assert_int_equal(bench(text, sizeof text, arguments), 65);
     assert_non_null(strstr(text, "its seed is 1, here it is 7"));
     assert_int_equal(bench(text, sizeof text, PROBLEM "--compare /no/such.json"), 65);
+    assert_null(strstr(text, "useful")); /* before anything was measured */
+    assert_int_equal(unlink(old), 0);
+    assert_int_equal(mkfifo(old, 0600), 0); /* nobody ever writes to it */
+    assert_int_equal(bench(text, sizeof text, arguments), 65);
+    assert_non_null(strstr(text, "not a regular file"));
     free(now);
     scratch_remove(folder);
 }

@@ -143,6 +143,19 @@ static void a_run_says_what_the_database_knows_better(void **state) {
     drop(&first), drop(&rows), drop(&second), drop(&third);
 }
 
+/* README's sizes are a GPU's. */
+static void a_large_problem_on_a_cpu_is_told_of(void **state) {
+    (void)state;
+    outcome o =
+        expect(70, "triage_tune",
+               "--device host --op attention --shape 2,32,8,8192,8192,128 --mask causal --time-limit 0.001");
+    assert_non_null(strstr(o.err, "1.1 TFLOP are much for a CPU"));
+    drop(&o);
+    o = expect(0, "triage_tune", "--device host --shape 64,64,64 --sparsity 0.5 --block 32 --dry-run");
+    assert_null(strstr(o.err, "much for a CPU"));
+    drop(&o);
+}
+
 /* ---- "-" and files that are read ---- */
 
 static void an_output_is_a_pipe_or_a_file_of_its_own(void **state) {
@@ -206,6 +219,7 @@ int main(void) {
         cmocka_unit_test(tables_fit),
         cmocka_unit_test(a_file_of_blocks_says_their_size),
         cmocka_unit_test(a_run_says_what_the_database_knows_better),
+        cmocka_unit_test(a_large_problem_on_a_cpu_is_told_of),
         cmocka_unit_test(an_output_is_a_pipe_or_a_file_of_its_own),
     };
     return cmocka_run_group_tests(tests, make_home, remove_scratch);

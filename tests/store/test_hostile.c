@@ -233,6 +233,31 @@ static void test_journals_that_name_a_file(void **state) {
     assert_int_equal(access(victim, F_OK), -1);
 }
 
+/* Links in the place of SQLite's files beside it: what they lead to stays as it is. */
+static void test_links_beside_it(void **state) {
+    (void)state;
+    static const char *const suffixes[] = {"-journal", "-wal", "-shm"};
+    char victim[200], link[200], *after = NULL;
+    size_t size = 0;
+    snprintf(victim, sizeof victim, "%s", in_folder("victim"));
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        tri_store *store = NULL;
+        tri_store_close(open_store("linked.db", TRI_STORE_WRITE));
+        assert_ok(tri_file_write_atomic(victim, "theirs", 6, 0600));
+        snprintf(link, sizeof link, "%s%s", in_folder("linked.db"), suffixes[i]);
+        unlink(link);
+        assert_int_equal(symlink(victim, link), 0);
+        for (int mode = TRI_STORE_READ; mode <= TRI_STORE_WRITE; mode++)
+            if (tri_store_open(&store, in_folder("linked.db"), (tri_store_mode)mode) == TRIAGE_OK)
+                tri_store_close(store);
+        assert_ok(tri_file_read(&after, &size, victim, 0));
+        assert_int_equal(size, 6);
+        assert_memory_equal(after, "theirs", 6);
+        free(after);
+        unlink(link);
+    }
+}
+
 /* What the files' names could mean to SQLite or the system beside a file. */
 static void test_paths(void **state) {
     (void)state;
@@ -528,6 +553,7 @@ int main(void) {
         cmocka_unit_test(test_virtual_tables),
         cmocka_unit_test(test_journals_beside_it),
         cmocka_unit_test(test_journals_that_name_a_file),
+        cmocka_unit_test(test_links_beside_it),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_connections_are_hardened),
         cmocka_unit_test(test_generated_columns),

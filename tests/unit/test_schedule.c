@@ -268,6 +268,38 @@ static void a_deal_of_many_units_is_level(void **state) {
     tri_pattern_free(&p);
 }
 
+/* Rows of a dozen lengths, some units for each worker: each unit once, all end together, and while a worker is at its r-th
+ * block no other is far ahead in columns, so that those of B which are read at a time are few. */
+static void workers_go_through_columns_together(void **state) {
+    (void)state;
+    enum { ROWS = 64, COLUMNS = 16, WORKERS = 66, UNITS = ROWS * COLUMNS };
+    tri_pattern even, p;
+    tri_schedule s;
+    int64_t blocks[WORKERS] = {0}, most = 0, seen[UNITS] = {0};
+    const tri_panel_shape shape = {
+        .rows = 1, .group = 1, .cluster = 1, .columns = COLUMNS, .workers = WORKERS, .reorder = true};
+    assert_int_equal(tri_pattern_random(&even, ROWS, ROWS, 0.9, 1), TRIAGE_OK);
+    assert_int_equal(tri_pattern_transpose(&p, &even), TRIAGE_OK);
+    assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
+    for (int64_t i = 0; i < s.deal_count; i++) {
+        const int32_t unit = s.deal[i];
+        if (unit < 0)
+            continue;
+        seen[unit]++;
+        const double progress = (double)blocks[i % WORKERS] * WORKERS / (double)(p.nnzb * COLUMNS);
+        assert_in_range(unit % COLUMNS + 3 - (int)(progress * COLUMNS), 0, 6);
+        blocks[i % WORKERS] += s.rows[unit / COLUMNS].end - s.rows[unit / COLUMNS].begin;
+    }
+    for (int64_t i = 0; i < UNITS; i++)
+        assert_int_equal(seen[i], 1);
+    for (int w = 0; w < WORKERS; w++)
+        most = blocks[w] > most ? blocks[w] : most;
+    assert_true(100 * most <= 104 * p.nnzb * COLUMNS / WORKERS);
+    tri_schedule_free(&s);
+    tri_pattern_free(&p);
+    tri_pattern_free(&even);
+}
+
 static void bad_shapes_are_named(void **state) {
     (void)state;
     tri_pattern p;
@@ -466,6 +498,7 @@ int main(void) {
         cmocka_unit_test(the_deal_may_leave_workers_idle),
         cmocka_unit_test(the_deal_is_even_where_rounds_are_not_full),
         cmocka_unit_test(a_deal_of_many_units_is_level),
+        cmocka_unit_test(workers_go_through_columns_together),
         cmocka_unit_test(bad_shapes_are_named),
         cmocka_unit_test(panels_hold_every_block_once),
         cmocka_unit_test(panels_of_a_known_pattern),

@@ -135,9 +135,13 @@ static triage_status find_operands(tri_inputs *out, const tri_pattern **pattern,
     at[TRI_BSR_ROW_PTR] = (tri_input){.data = a->pattern.row_ptr,
                                       .bytes = (size_t)(a->pattern.block_rows + 1) * sizeof(int32_t),
                                       .address = a->row_ptr};
-    at[TRI_BSR_COL_IDX] = (tri_input){.data = a->pattern.col_idx,
-                                      .bytes = (size_t)a->pattern.nnzb * sizeof(int32_t),
-                                      .address = a->col_idx};
+    if (a->stored)
+        at[TRI_BSR_BLOCKS] = (tri_input){.bytes = (size_t)a->pattern.nnzb * sizeof(tri_transposed_block),
+                                         .address = a->blocks};
+    else
+        at[TRI_BSR_COL_IDX] = (tri_input){.data = a->pattern.col_idx,
+                                          .bytes = (size_t)a->pattern.nnzb * sizeof(int32_t),
+                                          .address = a->col_idx};
     at[TRI_BSR_B] =
         given(b->data, is_row_major ? b->rows : b->cols, b->ld, is_row_major ? b->cols : b->rows, b->dtype);
     if (epilogue && epilogue->bias)

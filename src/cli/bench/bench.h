@@ -128,6 +128,8 @@ triage_status tri_contest_export_markdown(const char *path, const tri_contest_re
 /* FILE.svg or FILE.png; the check, beforehand, is for usage. */
 triage_status tri_contest_plot_check(const char *path);
 triage_status tri_contest_plot(const char *path, const tri_contest_report *report);
+/* Is the document of an earlier run there, and JSON? */
+triage_status tri_contest_compare_check(const char *path);
 /* Against the document of an earlier run; *slower: contestants whose interval lies above the old one.
  * TRIAGE_E_DATA: no such document, or of another problem or device. */
 triage_status tri_contest_compare(size_t *slower, const char *path, const json_t *now);

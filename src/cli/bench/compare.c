@@ -56,14 +56,32 @@ static bool compare_one(const char *name, const json_t *old, const json_t *now) 
     return slower;
 }
 
-triage_status tri_contest_compare(size_t *slower, const char *path, const json_t *now) {
+enum { OLD_MAX = 64 << 20 };
+
+static triage_status load(json_t **out, const char *path) {
     json_error_t error;
-    json_t *old = json_load_file(path, 0, &error), *row;
+    char *text = NULL;
+    size_t size = 0;
+    if (tri_file_read(&text, &size, path, OLD_MAX) != TRIAGE_OK)
+        return tri_fail(TRIAGE_E_DATA, "--compare %s", triage_last_error());
+    *out = json_loadb(text, size, 0, &error);
+    free(text);
+    return *out ? TRIAGE_OK : tri_fail(TRIAGE_E_DATA, "--compare %.100s: %.160s", path, error.text);
+}
+
+triage_status tri_contest_compare_check(const char *path) {
+    json_t *old = NULL;
+    const triage_status status = load(&old, path);
+    json_decref(old);
+    return status;
+}
+
+triage_status tri_contest_compare(size_t *slower, const char *path, const json_t *now) {
+    json_t *old = NULL, *row;
     triage_status status = TRIAGE_OK;
     size_t i;
     *slower = 0;
-    if (!old)
-        return tri_fail(TRIAGE_E_DATA, "--compare %.100s: %.160s", path, error.text);
+    TRI_TRY(load(&old, path));
     TRI_TRY(check_same(path, old, now));
     json_array_foreach(json_object_get(now, "contestants"), i, row) {
         const char *name = json_string_value(json_object_get(row, "name"));

@@ -168,8 +168,8 @@ static void say_left_out(const options *o, bool host, const tri_problem *problem
         const tri_contestant_type *type = tri_contestant_types[i];
         if (type->family && listed(o->against, type->family) && !type->only_e4m3 &&
             (!runs_on(type, host) || !serves(type, problem)))
-            fprintf(stderr, "triage_bench: %s does not run %s: left out\n", type->name,
-                    runs_on(type, host) ? problem->op->name : "on this device");
+            tri_cli_error("%s does not run %s: left out", type->name,
+                          runs_on(type, host) ? problem->op->name : "on this device");
     }
 }
 
@@ -228,11 +228,7 @@ done:
 
 /* A database that was named must be there; the default one need not. */
 static triage_status check_db(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return tri_fail(TRIAGE_E_IO, "--db %s cannot be read", path);
-    fclose(file);
-    return TRIAGE_OK;
+    return access(path, R_OK) == 0 ? TRIAGE_OK : tri_fail(TRIAGE_E_IO, "--db %s cannot be read", path);
 }
 
 /* The file to look kernels up in; a server's is brought up to date first, if the server can be reached. */
@@ -416,6 +412,8 @@ static triage_status check_files(const options *o) {
             TRI_TRY(tri_cli_check_output(paths[i], read, sizeof read / sizeof *read));
     if (o->plot)
         TRI_TRY(tri_contest_plot_check(o->plot));
+    if (o->compare)
+        TRI_TRY(tri_contest_compare_check(o->compare));
 done:
     return status;
 }

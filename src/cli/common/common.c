@@ -64,6 +64,7 @@ void tri_cli_error(const char *format, ...) {
     vsnprintf(line, sizeof line, format, arguments); /* NOLINT(clang-analyzer-valist.Uninitialized): it is */
     va_end(arguments);
     tri_cli_progress_hide();
+    fflush(stdout); /* where both go to one place, in their order */
     fprintf(stderr, "%s: %s\n", program_invocation_short_name, line); /* one write: lines stay whole */
 }
 
@@ -294,7 +295,7 @@ static size_t least_width(const tri_cli_table *table, size_t column) {
 
 /* Takes width off the widest columns of text, 0 of those that are not shown, until all fit or none has more to give. */
 static void shrink(size_t *widths, const tri_cli_table *table, size_t limit) {
-    enum { LEAST = 9, GAP = 2 };
+    enum { LEAST = 7, GAP = 2 };
     for (;;) {
         size_t total = 0, widest = table->count;
         for (size_t j = 0; j < table->count; j++) {

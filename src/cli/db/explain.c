@@ -543,11 +543,10 @@ static triage_status print_losses(const loss_report *report, const tri_cli_expla
     tri_cli_table_print_within(report->table, stdout, o->color, o->width);
     tri_cli_print_within(
         stdout,
-        "\nEach tuned problem answered from the others as a lookup would: the share of its time that\n"
-        "tuning saved. failed counts as 100 %; not judged: untimed (that configuration was never\n"
-        "timed there), no donor (the default would run), stale (nothing known of it speaks of\n"
-        "today's kernels).\n",
-        0, o->width);
+        "\nEach tuned problem answered from the others as a lookup would: the share of its time that tuning "
+        "saved. failed counts as 100 %; not judged: untimed (that configuration was never timed there), no "
+        "donor (the default would run), stale (nothing known of it speaks of today's kernels).\n",
+        0, o->width ? o->width : 90);
     if (report->flatters)
         tri_cli_print_within(
             stdout,

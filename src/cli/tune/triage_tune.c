@@ -306,6 +306,7 @@ static triage_status print_configs(const options *o, const tri_configs *configs,
     if (!o->shared.json) {
         for (size_t i = 0; i < configs->count; i++)
             printf("%s%s\n", configs->text[i], i == configs->default_index ? "  (default)" : "");
+        fflush(stdout); /* the number stands behind them, where both go to one place */
         if (!o->shared.quiet)
             fprintf(stderr, "%zu configurations for %s\n", configs->count, info->name);
         return TRIAGE_OK;
@@ -533,11 +534,10 @@ static void warn_if_large(const options *o, const setup *s, const tri_problem *p
     const double flops = tri_problem_flops(problem);
     if (o->shared.quiet || o->compile_only || !is_for_host(s) || flops < LARGE_FLOPS)
         return;
-    fprintf(stderr,
-            "triage_tune: %.3g TFLOP are much for a CPU: the check and each candidate may take minutes; "
-            "smaller sizes "
-            "show the same (Ctrl-C ends it)\n",
-            flops / 1e12);
+    tri_cli_error("%.3g TFLOP are much for a CPU: the check and each candidate may take minutes; smaller "
+                  "sizes show the same (Ctrl-C "
+                  "ends it)",
+                  flops / 1e12);
 }
 
 /* On the CPU whatever else runs there is in every time. */
@@ -547,8 +547,7 @@ static void warn_if_busy(const options *o, const setup *s) {
     if (o->shared.quiet || o->compile_only || !is_for_host(s) || getloadavg(&load, 1) != 1 ||
         load < 0.5 * (double)cores)
         return;
-    fprintf(stderr, "triage_tune: this machine is busy (load %.1f on %ld cores): times may be too long\n",
-            load, cores);
+    tri_cli_error("this machine is busy (load %.1f on %ld cores): times may be too long", load, cores);
 }
 
 /* A tri_row_fn: the user's winner is a run's result. */
@@ -559,9 +558,9 @@ static triage_status say_if_faster(void *user, const tri_measurement *row) {
     if (!best || strcmp(row->config, best->config) == 0 || row->outcome != TRI_RIGHT ||
         row->median_ns >= best->median_ns || tri_measurement_ties(row, best))
         return TRIAGE_OK;
-    fprintf(stderr,
-            "triage_tune: the database knows a faster one than this run found: %s, %s instead of %s (%.8s)\n",
-            row->config, tri_cli_time(known, row->median_ns), tri_cli_time(found, best->median_ns), row->id);
+    tri_cli_error("the database knows a faster one than this run found: %s, %s instead of %s (%.8s)",
+                  row->config, tri_cli_time(known, row->median_ns), tri_cli_time(found, best->median_ns),
+                  row->id);
     return TRIAGE_OK;
 }
 

@@ -159,10 +159,10 @@ local wgmma = triage.kernel {
       { "rows that share B have wide tiles of their own", function(p, c)
          return c.share == 1 or (c.wg_n == 1 and c.tile_n >= 192 and c.raster == 1)
       end },
-      -- b = 64 is bound by what it reads of B: dealt out, it took 228 us instead of 220
-      { "tiles are dealt out only of 128 rows, of which a CTA has some, not very many, that end under others", function(p, c, d)
+      -- b = 64 is bound by what it reads of B: of even rows, dealt out, it took 228 us instead of 220
+      { "tiles are dealt out only of 128 rows, or uneven ones, of which a CTA has some, not very many, that end under others", function(p, c, d)
          local each = wgmma_tiles(p, c) / math.max(1, d.sm_count * c.ctas_per_sm // c.cluster_n)
-         return c.order == 0 or (p.block_m == 128 and each <= 64 and c.raster == 1 and c.ctas_per_sm == 1 and c.c_slabs > 0 and c.promote == 0 and
+         return c.order == 0 or ((p.block_m == 128 or p.imbalance >= 1.4) and each <= 64 and c.raster == 1 and c.ctas_per_sm == 1 and c.c_slabs > 0 and c.promote == 0 and
                 (each > 1 or (p.m * p.n <= 1048576 and p.n % 64 ~= 0))) -- small ragged ones are what tests run
       end },
       { "two CTAs per SM only for small tiles", function(p, c)

@@ -3,7 +3,10 @@
  *
  * That says how many units of each cost a worker has. Which of them, and when, is still free: each takes its units of
  * a cost evenly over its time, and in the order of these times the units go out column by column. So all workers are
- * at about the same columns of B at about the same time, which the L2 then holds. */
+ * at about the same columns of B at about the same time, which the L2 then holds.
+ *
+ * A worker that has one or two units of each of many costs cannot take them evenly. Then the units are dealt column by
+ * column, the dearest of each first, to who has least so far: nobody gets far ahead, and they end nearly as well. */
 #include "op/bsr_gemm/schedule/deal.h"
 #include "op/bsr_gemm/schedule/group.h"
 #include "op/bsr_gemm/schedule/price.h"
@@ -16,6 +19,10 @@
 #include <string.h>
 
 #define EVEN_ENOUGH(share) ((share) + (share) / 256)
+#define NEARLY(end) ((end) + (end) / 32)
+#define LAST_COLUMNS 3
+#define MANY_UNITS 8    /* of a worker */
+#define MOTLEY_UNITS 3  /* of a cost and a worker: fewer are few */
 #define LEVEL_UNITS 128 /* of each worker, at most */
 #define LEVEL_WORKERS 4096
 
@@ -270,11 +277,66 @@ static triage_status order_turns(turn *turns, const unit_cost *costs, int64_t co
     return TRIAGE_OK;
 }
 
+/* Column by column, the last few together, so that the cheapest of more units even out the ends. The turns are in the order in which they are dealt. */
+static void assign_columns(deal_turns *out, load *heap, const unit_cost *costs, int64_t count,
+                           const tri_panel_shape *shape) {
+    int64_t at = 0;
+    for (int32_t i = 0; i < shape->workers; i++)
+        heap[i] = (load){.worker = i};
+    for (int32_t column = 0, together = 1; column < shape->columns; column += together) {
+        together = shape->columns - column <= LAST_COLUMNS ? shape->columns - column : 1;
+        for (int64_t i = 0; i < count * together; i++, at++) {
+            const unit_cost *unit = &costs[i / together];
+            out->turns[at] = (turn){.when = at,
+                                    .unit = unit->unit * shape->columns + column + i % together,
+                                    .worker = heap[0].worker};
+            heap[0].units++;
+            heap[0].cost += unit->cost;
+            out->rounds = heap[0].units > out->rounds ? heap[0].units : out->rounds;
+            out->end = heap[0].cost > out->end ? heap[0].cost : out->end;
+            sink(heap, shape->workers);
+        }
+    }
+}
+
+/* Has a worker many units, but few of each cost? (Kernels with warps have narrow columns: those lie in L2 anyway.) */
+static bool is_motley(const unit_cost *costs, int64_t count, const tri_panel_shape *shape) {
+    int64_t kinds = count > 0;
+    for (int64_t i = 1; i < count; i++)
+        kinds += costs[i].cost != costs[i - 1].cost;
+    const int64_t units = count * shape->columns;
+    return shape->warps == 0 && units >= (int64_t)MANY_UNITS * shape->workers &&
+           units < MOTLEY_UNITS * kinds * shape->workers;
+}
+
+/* In the place of the turns dealt, if they end nearly as early. */
+static triage_status try_columns(bool *taken, deal_turns *dealt, const unit_cost *costs, int64_t count,
+                                 const tri_panel_shape *shape) {
+    triage_status status;
+    load *heap = NULL;
+    deal_turns other = {0};
+    TRI_TRY(tri_calloc(&heap, (size_t)shape->workers, sizeof *heap));
+    TRI_TRY(tri_calloc(&other.turns, (size_t)(count * shape->columns), sizeof *other.turns));
+    assign_columns(&other, heap, costs, count, shape);
+    *taken = other.end <= NEARLY(dealt->end);
+    if (*taken) {
+        const deal_turns before = *dealt;
+        *dealt = other;
+        other = before;
+        qsort(dealt->turns, (size_t)(count * shape->columns), sizeof *dealt->turns, compare_worker);
+    }
+done:
+    free(heap);
+    free(other.turns);
+    return status;
+}
+
 triage_status tri_deal_units(tri_schedule *schedule, const tri_pattern *pattern,
                              const tri_panel_shape *shape) {
     triage_status status;
     unit_cost *costs = NULL;
     deal_turns dealt = {0};
+    bool by_columns = false;
     const int64_t count = schedule->panels / shape->cluster, units = count * shape->columns;
     if (units > INT32_MAX) {
         status =
@@ -284,7 +346,10 @@ triage_status tri_deal_units(tri_schedule *schedule, const tri_pattern *pattern,
     TRI_TRY(tri_calloc(&costs, (size_t)count, sizeof *costs));
     list_costs(costs, count, schedule, pattern, shape);
     TRI_TRY(deal_out(&dealt, costs, count, shape));
-    TRI_TRY(order_turns(dealt.turns, costs, count, shape));
+    if (is_motley(costs, count, shape))
+        TRI_TRY(try_columns(&by_columns, &dealt, costs, count, shape));
+    if (!by_columns)
+        TRI_TRY(order_turns(dealt.turns, costs, count, shape));
     /* kernels ask for up to three rounds past their last */
     schedule->deal_count = ((int64_t)dealt.rounds + 3) * shape->workers;
     TRI_TRY(tri_calloc(&schedule->deal, (size_t)schedule->deal_count, sizeof *schedule->deal));
