@@ -19,8 +19,8 @@ DATA = ROOT / "tests/data/replay"
 LARGE = ("conv_a4000", "conv_a100", "gemm_rtx_3090", "conv_w6600", "conv_rtx_2080_ti", "pnpoly_rtx_titan")
 SMALL = ("h200_attention_causal_128", "h200_attention_causal_64", "h200_attention_decode", "h200_sddmm_64",
          "h200_bsr_gemm_128", "h200_bsr_gemm_16")
-# (strategy, options): each on every space
-RUNS = (("random", []), ("local", []), ("local", ["--budget", "400"]), ("model", []), ("model", ["--ahead", "36"]))
+# (strategy, options): each on every space; the others give up after 1000 candidates
+RUNS = (("random", ["--limit", "1000"]), ("local", ["--budget", "400"]), ("model", []), ("model", ["--ahead", "36"]))
 # What another device knows: (space, prior)
 PRIORS = (("conv_a4000", "conv_a100"), ("conv_a100", "conv_a4000"))
 # Those with the time of compiling

@@ -50,21 +50,6 @@ static void compare_factors(tri_likeness_axis *axis, const int64_t *numbers) {
     }
 }
 
-/* From 16 to 32 is more than from 240 to 256, and yet both are one step: half by the index, half by the logarithm. */
-static void place_numbers(tri_likeness_axis *axis, const int64_t *numbers) {
-    int64_t least = numbers[0], most = numbers[0];
-    for (size_t i = 1; i < axis->count; i++) {
-        least = numbers[i] < least ? numbers[i] : least;
-        most = numbers[i] > most ? numbers[i] : most;
-    }
-    if (least <= 0 || most == least)
-        return;
-    for (size_t i = 0; i < axis->count; i++) {
-        const double along = log((double)numbers[i] / (double)least) / log((double)most / (double)least);
-        axis->place[i] = (axis->place[i] + (float)along) / 2;
-    }
-}
-
 static triage_status fill_axis(tri_likeness_axis *axis, const tri_scale *scale) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_calloc(&axis->place, axis->count, sizeof *axis->place));
@@ -73,8 +58,6 @@ static triage_status fill_axis(tri_likeness_axis *axis, const tri_scale *scale) 
     for (size_t i = 1; i < axis->count; i++)
         axis->place[i] = (float)i / (float)(axis->count - 1);
     axis->is_named = scale && !scale->numbers;
-    if (scale && scale->numbers && axis->count > 2)
-        place_numbers(axis, scale->numbers);
     if (scale && scale->numbers && has_factors(scale->numbers, axis->count))
         compare_factors(axis, scale->numbers);
 done:
