@@ -168,6 +168,26 @@ static void what_near_problems_know_is_raced(void **state) {
     triage_context_free(context);
 }
 
+/* The transpose of the same blocks: its problem borrows what those of its kind are fast with. */
+static void a_transpose_is_raced_too(void **state) {
+    (void)state;
+    const char *path = scratch_path(folder, "transposed.db");
+    triage_context *context = open_racing(NULL, 0);
+    know_a_near_problem(path, context);
+    triage_context_free(context);
+    context = open_racing(path, 600000);
+    api_world world;
+    const triage_bsr_matrix *transpose = NULL;
+    triage_choice choice = {.version = TRIAGE_CHOICE_VERSION};
+    api_build(&world, context, &wanted);
+    must(triage_bsr_matrix_transposed(&transpose, world.a));
+    must(triage_bsr_gemm(context, 1, transpose, &world.c, 0, &world.b, NULL, NULL));
+    must(triage_bsr_gemm_choice(&choice, context, transpose, &world.c, &world.b, NULL));
+    assert_int_equal(choice.source, TRIAGE_SOURCE_EXACT);
+    api_destroy(&world);
+    triage_context_free(context);
+}
+
 static void without_leave_nothing_is_raced(void **state) {
     (void)state;
     const char *path = scratch_path(folder, "near2.db");
@@ -219,6 +239,7 @@ static void a_budget_that_cannot_be_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_near_problems_know_is_raced),
+        cmocka_unit_test(a_transpose_is_raced_too),
         cmocka_unit_test(without_leave_nothing_is_raced),
         cmocka_unit_test(where_nothing_is_known_the_default_runs),
         cmocka_unit_test(a_budget_that_cannot_be_is_refused),
