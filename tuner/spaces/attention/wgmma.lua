@@ -198,7 +198,7 @@ return triage.kernel {
    default = {
       -- measured best on an H200 (docs/results/2026-12-01-h200-attention-tuned.json, docs/notebook.md): heads of up to 64; up to 128;
       -- of 192; wider ones
-      default(192, 128, 2, 2, 1, 4, 1, 13, 0, 0),
+      default(192, 128, 2, 2, 1, 4, 1, 8, 0, 0),
       default(192, 128, 2, 2, 1, 4, 1, 13, 1, 1),
       default(128, 128, 2, 2, 1, 4, 1, 13, 0, 0),
       default(128, 128, 2, 2, 1, 4, 1, 13, 1, 1),
