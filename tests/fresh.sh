@@ -122,6 +122,7 @@ inside() {
         mount --rbind /sys "$root/sys"
         mount --bind "$bare" "$root/bare" && mount -o remount,bind,ro "$root/bare"
         mount -t tmpfs -o mode=1777 shm "$root/dev/shm" 2>/dev/null || mkdir -p -m 1777 "$root/dev/shm"
+        mkdir -p "$root/dev/pts" && mount -t devpts -o newinstance,ptmxmode=0666,mode=620 pts "$root/dev/pts"
         set -- env -i HOME="$home" USER="$user" LOGNAME="$user" LANG=C.UTF-8 TERM=dumb TRIAGE_BARE=/bare \
             PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin ${CI:+CI="$CI"} \
             ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \

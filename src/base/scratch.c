@@ -72,6 +72,8 @@ static triage_status make(tri_scratch *out) {
         const int reason = errno;
         if (made && (out->fd = lock_folder(out->path)) >= 0 && access(out->path, W_OK) == 0)
             return TRIAGE_OK;
+        if (made)
+            (void)rmdir(out->path); /* it is there, where a umask lets nobody in */
         tri_scratch_close(out);
         if (!made)
             return tri_fail(TRIAGE_E_IO, "making a folder in %s: %s", tri_temporary_folder(),
