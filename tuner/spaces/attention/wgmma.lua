@@ -150,6 +150,9 @@ return triage.kernel {
          function(_, c) return (c.under == 0) == (c.skip == -1) end },
       { "steps that do not look for maxima take all exponentials under the last product, and pack P behind it",
          function(_, c) return c.skip < 13 or c.under == 4 and c.p_buffers == 1 and c.tile_n <= 128 end },
+      { "three warpgroups have registers for them under a band and without a cap", function(p, c)
+         return c.skip < 13 or c.tile_m < 192 or (p.left >= 0 or p.right >= 0) and not p.softcap
+      end },
       { "half of the exponentials under the product only where maxima rarely move", function(_, c)
          return c.under ~= 2 or c.skip == 8
       end },
