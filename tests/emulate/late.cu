@@ -21,14 +21,12 @@ struct rows_t {
 
 constexpr int kTileM = 64;
 
-static bool __any_sync(unsigned mask, bool yes) { return __ballot_sync(mask, yes) != 0; }
 static int __float_as_int(float value)
 {
     int bits;
     memcpy(&bits, &value, 4);
     return bits;
 }
-static float exp2_fast(float x) { return exp2f(x); }
 static float quad_max(float x)
 {
     x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));
