@@ -322,6 +322,24 @@ def attention_part():
             attention_table(name, document), attention_verdict(attention_rows(document))]
 
 
+def attention_tuned_part():
+    """What triage_tune found by itself after the newest contest: no peers in that run."""
+    files = sorted((ROOT / "docs/results").glob("*-attention-tuned.json"))
+    if not files:
+        return []
+    document = json.loads(files[-1].read_text())
+    rate = {case["name"]: f"**{case['tflops']:.0f}**" if case["tflops"] else f"**{case['tb_per_s']}** TB/s" for case in document["cases"]}
+    sizes = (512, 2048, 8192, 16384)
+    lines = ["| head, mask | " + " | ".join(map(str, sizes)) + " |", "|---|" + "---:|" * len(sizes)]
+    for head in (64, 128, 256):
+        for mask in ("full", "causal"):
+            lines.append(f"| {head}, {mask} | " + " | ".join(rate.pop(f"d{head} S{size} {mask}", "-") for size in sizes) + " |")
+    others = "; ".join(f"{name} {value}" for name, value in rate.items())
+    return [f"Since then, by `triage_tune` alone, in a run without peers, so not to be compared with the lines above as if in one ({document['device']}, "
+            f"{document['date']}, commit `{document['commit']}`, [{files[-1].name}](docs/results/{files[-1].name})); 16384 tokens, batch × heads as above, by rows, `-`: time was over:\n",
+            "\n".join(lines) + "\n", f"Also: {others}. Masks of blocks leave out 90 %; decoding: bytes of K and V.\n"]
+
+
 def attention_other_rows(document):
     """Masks of blocks, steps of decoding, 8-bit floats, sequences of many lengths, long ones."""
     return [row for row in document["rows"] if row["triage"] and row.get("set") in ("blocks", "decode", "fp8", "varlen", "long")]
@@ -369,7 +387,7 @@ def make_readme():
     if charts.newest():
         parts.append("From which sparsity on block-sparse is faster than dense, 4096 × 4096 × 4096:\n\n"
                      "![time of dense cuBLAS over the time of triage, by sparsity](docs/results/crossover.svg)\n")
-    return "\n".join([head] + parts + attention_part() + attention_other_part())
+    return "\n".join([head] + parts + attention_part() + attention_tuned_part() + attention_other_part())
 
 
 def filled(path, body):

@@ -62,9 +62,10 @@ local function short_step(p)
    return p.dv <= 128 and p.d <= 128 and 128 or p.dv <= 192 and 112 or 64
 end
 
--- Heads of 256 are worked on in larger sections of L2 (measured: docs/notebook.md).
+-- Heads of 256 with many keys are worked on in larger sections of L2: faster from 8192 keys on, a fifth slower at 512 and
+-- 2048 (measured: docs/notebook.md).
 local function wide_sections(p)
-   return p.dv > 192 and p.lengths == "dense" and p.mask_m == 0
+   return p.dv > 192 and p.sk > 4096 and p.lengths == "dense" and p.mask_m == 0
 end
 
 local function map(p, rows)
