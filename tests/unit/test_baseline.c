@@ -61,7 +61,7 @@ static void add_shape(tri_sum *sum, const tri_panel_shape *s) {
 }
 
 static void add_launch(tri_sum *sum, const tri_launch *l) {
-    const tri_panel_shape shape = tri_launch_panels(l);
+    const tri_panel_shape shape = tri_launch_panels(l, false);
     for (int i = 0; i < 3; i++) {
         add_number(sum, l->grid[i]);
         add_number(sum, l->block[i]);
@@ -134,7 +134,7 @@ static void add_candidate(tri_sum *sum, tri_case *c, const tri_device_info *info
         tri_source_free(&source);
         rendered++;
     }
-    const tri_panel_shape shape = tri_launch_panels(&candidate.launch);
+    const tri_panel_shape shape = tri_launch_panels(&candidate.launch, false);
     if (c->pattern.row_ptr && is_new_shape(c, &shape)) {
         must(tri_schedule_build(&schedule, &c->pattern, &shape));
         add_schedule(sum, &schedule);

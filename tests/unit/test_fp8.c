@@ -403,7 +403,7 @@ static void launch(const product *p, const tri_problem *problem, const tri_candi
     if (tri_compile(&image, target, &checked, TEST_KERNELS) != TRIAGE_OK ||
         tri_kernel_load(&kernel, device, &image, &candidate->launch) != TRIAGE_OK)
         fail_msg("%s on %s: %s", candidate->config, target, triage_last_error());
-    tri_panel_shape panels = tri_launch_panels(&candidate->launch);
+    tri_panel_shape panels = tri_launch_panels(&candidate->launch, false);
     assert_int_equal(tri_schedule_build(&schedule, &p->pattern, &panels), TRIAGE_OK);
     const tri_bsr_buffers buffers = {.values = (tri_address)(uintptr_t)p->values,
                                      .row_ptr = (tri_address)(uintptr_t)p->pattern.row_ptr,

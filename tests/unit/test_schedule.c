@@ -276,8 +276,13 @@ static void workers_go_through_columns_together(void **state) {
     tri_pattern even, p;
     tri_schedule s;
     int64_t blocks[WORKERS] = {0}, most = 0, seen[UNITS] = {0};
-    const tri_panel_shape shape = {
-        .rows = 1, .group = 1, .cluster = 1, .columns = COLUMNS, .workers = WORKERS, .reorder = true};
+    const tri_panel_shape shape = {.rows = 1,
+                                   .group = 1,
+                                   .cluster = 1,
+                                   .columns = COLUMNS,
+                                   .workers = WORKERS,
+                                   .reorder = true,
+                                   .by_column = true};
     assert_int_equal(tri_pattern_random(&even, ROWS, ROWS, 0.9, 1), TRIAGE_OK);
     assert_int_equal(tri_pattern_transpose(&p, &even), TRIAGE_OK);
     assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);

@@ -753,7 +753,7 @@ static void dealt_panels_get_all_sms(void **state) {
         assert_int_equal(made.launch.grid[0], order == 0 ? 16 * 8 : info.sm_count);
         assert_int_equal(bsr_launch_of(&made.launch)->panel_columns, order == 0 ? 0 : 8);
         assert_int_equal(bsr_launch_of(&made.launch)->panel_warps, order == 0 ? 0 : 16);
-        assert_int_equal(tri_launch_panels(&made.launch).warps, order == 0 ? 0 : 16);
+        assert_int_equal(tri_launch_panels(&made.launch, false).warps, order == 0 ? 0 : 16);
         tri_candidate_free(&made);
     }
     tri_space_free(space);

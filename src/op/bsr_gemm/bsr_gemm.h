@@ -107,8 +107,8 @@ enum {
     TRI_BSR_MAP_C
 }; /* values as [nnzb*block_m][block_k], B and C as stored */
 
-/* The panels that a launch asks the schedule for. */
-tri_panel_shape tri_launch_panels(const tri_launch *launch);
+/* The panels that a launch asks the schedule for. transposed: of a transposed A. */
+tri_panel_shape tri_launch_panels(const tri_launch *launch, bool transposed);
 
 /* ---- inputs and reference ------------------------------------------------------------------------ */
 

@@ -37,7 +37,8 @@ void tri_device_schedule_release(tri_device *device, tri_device_schedule *placed
     *placed = (tri_device_schedule){0};
 }
 
-tri_panel_shape tri_launch_panels(const tri_launch *launch) {
+/* The rows of a transposed pattern are uneven. What is dealt column by column elsewhere was not measured yet. */
+tri_panel_shape tri_launch_panels(const tri_launch *launch, bool transposed) {
     const tri_bsr_launch *own = tri_bsr_launch_of(launch);
     const bool deal = own->panel_columns > 0;
     return (tri_panel_shape){
@@ -50,16 +51,16 @@ tri_panel_shape tri_launch_panels(const tri_launch *launch) {
         .warps = deal ? own->panel_warps : 0,
         .busy_warps = deal ? own->panel_busy_warps : 0,
         .least_blocks = deal ? own->panel_least_blocks : 0,
-        .reorder = own->reorder};
+        .reorder = own->reorder,
+        .by_column = transposed};
 }
 
 triage_status tri_bsr_prepare(void **out, tri_device *device, const tri_launch *launch,
                               const tri_problem *problem, const tri_pattern *pattern) {
-    const tri_panel_shape shape = tri_launch_panels(launch);
+    const tri_panel_shape shape = tri_launch_panels(launch, tri_bsr(problem)->a_transposed);
     tri_schedule schedule = {0};
     tri_device_schedule *placed = NULL;
     triage_status status = TRIAGE_OK;
-    (void)problem;
     TRI_TRY(tri_calloc(&placed, 1, sizeof *placed));
     TRI_TRY(tri_schedule_build(&schedule, pattern, &shape));
     TRI_TRY(tri_device_schedule_place(placed, device, &schedule));

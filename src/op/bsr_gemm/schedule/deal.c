@@ -305,7 +305,7 @@ static bool is_motley(const unit_cost *costs, int64_t count, const tri_panel_sha
     for (int64_t i = 1; i < count; i++)
         kinds += costs[i].cost != costs[i - 1].cost;
     const int64_t units = count * shape->columns;
-    return shape->warps == 0 && units >= (int64_t)MANY_UNITS * shape->workers &&
+    return shape->by_column && shape->warps == 0 && units >= (int64_t)MANY_UNITS * shape->workers &&
            units < MOTLEY_UNITS * kinds * shape->workers;
 }
 
