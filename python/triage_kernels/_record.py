@@ -90,17 +90,19 @@ def _key(row_ptr: Tensor, col_idx: Tensor, b: Tensor, out_dtype: Any, layout: st
 
 def _note(seen: Dict[Any, Any], op: Any, arguments: Tuple[Any, ...]) -> None:
     """Of bsr_linear, bsr_mm and attention; a product whose B is column-major and C row-major has no option of triage_tune's."""
-    if op is _operators.ops.bsr_linear.default:
+    ops = _operators.ops
+    if op is ops.bsr_linear.default:
         x, row_ptr, col_idx, values, cols = arguments[:5]
         b, layout = x.detach().reshape(-1, x.shape[-1]).t(), "col"
-    elif op is _operators.ops.bsr_mm.default:
+    elif op is ops.bsr_mm.default:
         row_ptr, col_idx, values, cols, b = arguments[:5]
         b, layout = b.detach(), "row"
         if b.stride(1) != 1 and b.shape[1] != 1:
             return
     else:
-        _note_attention(seen, op, arguments)
-        return
+        if op in (ops.attention.default, ops.attention_kvcache.default, ops.sparse_attention.default):
+            _note_attention(seen, op, arguments)
+        return  # the other operators, bsr_mm_choice below among them
     out_dtype = arguments[9] if len(arguments) > 9 else None
     out_dtype = out_dtype or (torch.bfloat16 if b.dtype == torch.float8_e4m3fn else b.dtype)
     key = _key(row_ptr, col_idx, b, out_dtype, layout)
