@@ -97,6 +97,21 @@ local function map_rank(p)
    return p.lengths == "varlen" and 3 or 4
 end
 
+-- Of decoding: (batch, KV head, tile of the queries of a KV head's q heads).
+local function units(p, c)
+   return p.batch * p.heads_kv * math.max(1, ceil_div(p.sq * p.group, c.rows))
+end
+
+-- Of long queries: (batch, q head, tile).
+local function tiles(p, c)
+   return p.batch * p.heads_q * ceil_div(p.sq, c.tile_m)
+end
+
+-- All queries see as many keys, unless a band or lengths say otherwise.
+local function even(p)
+   return p.left < 0 and p.right < 0 and p.lengths == "dense"
+end
+
 local SM_SMEM = 233472 -- bytes of an SM of sm_90, 1024 of them kept by the driver for each CTA
 
 return {
@@ -114,5 +129,8 @@ return {
    keys_by_tma = keys_by_tma,
    tma_brings_keys = tma_brings_keys,
    map_rank = map_rank,
+   units = units,
+   tiles = tiles,
+   even = even,
    SM_SMEM = SM_SMEM,
 }

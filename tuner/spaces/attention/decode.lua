@@ -2,6 +2,7 @@
 
 local common = require "attention.common"
 local cuda_type, shared, ceil_div = common.cuda_type, common.shared, common.ceil_div
+local units = common.units
 
 local SHORT_CACHE = 2048 -- keys that the CTAs of one cluster read about as fast as the whole chip meets
 
@@ -44,15 +45,6 @@ local function accumulators(p, c)
    local tiles = c.rows // 8
    local q = up_to_16(p.d) // 16 * tiles
    return up_to_16(p.dv) // 16 * tiles * 4 + c.keys // 16 * tiles * 4 + (q <= 16 and 2 * q or 0)
-end
-
-local function q_tiles(p, c)
-   return ceil_div(p.sq * p.group, c.rows)
-end
-
--- (batch, KV head, q tile)
-local function units(p, c)
-   return p.batch * p.heads_kv * math.max(1, q_tiles(p, c))
 end
 
 local function tiles_of_unit(p, c)

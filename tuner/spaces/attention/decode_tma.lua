@@ -2,6 +2,7 @@
 
 local common = require "attention.common"
 local cuda_type, shared, flag, ceil_div = common.cuda_type, common.shared, common.flag, common.ceil_div
+local units = common.units
 
 local SHORT_CACHE = 2048 -- keys that the CTAs of one cluster read about as fast as the whole chip meets
 
@@ -22,15 +23,6 @@ end
 local function has_room_to_warm(p, c)
    local slabs = math.max(p.d, p.dv) * p.in_size // 128
    return (slabs - 1) * tile_keys(c) * 128 + c.keys * 128 <= c.warps * c.rows * (p.dv + 4) * 4
-end
-
-local function q_tiles(p, c)
-   return ceil_div(p.sq * p.group, c.rows)
-end
-
--- (batch, KV head, q tile)
-local function units(p, c)
-   return p.batch * p.heads_kv * math.max(1, q_tiles(p, c))
 end
 
 local function tiles_of_unit(p, c)

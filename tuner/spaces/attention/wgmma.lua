@@ -4,6 +4,7 @@ local common = require "attention.common"
 local cuda_type, shared, with_mask, flag = common.cuda_type, common.shared, common.with_mask, common.flag
 local ceil_div, is_half, tma_reads = common.ceil_div, common.is_half, common.tma_reads
 local map_rank, SM_SMEM = common.map_rank, common.SM_SMEM
+local tiles, even = common.tiles, common.even
 
 local function consumers(c)
    return c.tile_m // 64 -- warpgroups
@@ -46,15 +47,6 @@ end
 
 local function registers_given(c)
    return c.tile_m == 64 and 224 or c.tile_m == 128 and 240 or 160
-end
-
-local function tiles(p, c)
-   return p.batch * p.heads_q * ceil_div(p.sq, c.tile_m)
-end
-
--- All queries see as many keys, unless a band or lengths say otherwise.
-local function even(p)
-   return p.left < 0 and p.right < 0 and p.lengths == "dense"
 end
 
 -- The fewest keys of a step that are worth it: as many as registers and shared memory have room for, nearly.

@@ -3,6 +3,7 @@
 local common = require "attention.common"
 local cuda_type, shared, flag, ceil_div = common.cuda_type, common.shared, common.flag, common.ceil_div
 local tma_reads, map_rank, SM_SMEM = common.tma_reads, common.map_rank, common.SM_SMEM
+local tiles, even = common.tiles, common.even
 
 local STAGES = 2 -- slots of the rings of K and of V turned; those of Q and of V as it lies are two
 
@@ -32,15 +33,6 @@ end
 
 local function registers_given(c)
    return c.tile_m == 128 and 232 or 160
-end
-
-local function tiles(p, c)
-   return p.batch * p.heads_q * ceil_div(p.sq, c.tile_m)
-end
-
--- All queries see as many keys, unless a band or lengths say otherwise.
-local function even(p)
-   return p.left < 0 and p.right < 0 and p.lengths == "dense"
 end
 
 local function map(p, columns, rows)
