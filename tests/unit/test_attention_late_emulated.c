@@ -4,6 +4,7 @@
 
 #include "support/check.h"
 #include "support/emulated.h"
+#include "support/scratch_group.h"
 
 #define ROWS 64
 #define KEYS_MAX 128
@@ -16,20 +17,6 @@ typedef struct args_late {
     float *scores, *weights, *after, *sum, *rescale;
     int *outcome;
 } args_late;
-
-static char folder[64];
-
-static int open_all(void **state) {
-    (void)state;
-    scratch_make(folder);
-    return 0;
-}
-
-static int close_all(void **state) {
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
 
 /* One step: kTileN keys of kD elements; maxima before it lag by `lag` behind the scores' own. */
 typedef struct step {
@@ -155,5 +142,5 @@ int main(void) {
         printf("skipped: no C++ compiler\n");
         return 77;
     }
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

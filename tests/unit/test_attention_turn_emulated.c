@@ -2,26 +2,13 @@
  * where a product reads it, and zeros behind the last key. */
 #include "support/check.h"
 #include "support/emulated.h"
+#include "support/scratch_group.h"
 
 typedef struct args_turn {
     const unsigned char *v;
     unsigned char *turned;
     int valid;
 } args_turn;
-
-static char folder[64];
-
-static int open_all(void **state) {
-    (void)state;
-    scratch_make(folder);
-    return 0;
-}
-
-static int close_all(void **state) {
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
 
 /* What stands at place k of 16 in a turned row: a thread has sums of columns 2 q, 2 q + 1, 2 q + 8 and 2 q + 9. */
 static int key_at(int k) {
@@ -86,5 +73,5 @@ int main(void) {
         printf("skipped: no C++ compiler\n");
         return 77;
     }
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }
