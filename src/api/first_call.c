@@ -173,47 +173,41 @@ static bool is_right(const entrant *e) {
     return e->report.outcome == TRI_RIGHT && e->report.timing.samples > 0;
 }
 
-static triage_status fill_texts(tri_measurement *row, const first_race *r, const entrant *e) {
+static triage_status fill_row(tri_measurement *row, const first_race *r, const entrant *e) {
     const tri_device_info *info = r->setting.info;
     char compiler[TRI_COMPILER_SIZE], machine[TRI_HASH_SIZE];
+    char *problem = NULL, *device = NULL, *circumstances = NULL;
     triage_status status = TRIAGE_OK;
     tri_machine_hash(machine);
     TRI_TRY(tri_compiler_version(compiler, sizeof compiler, info->target));
-    TRI_TRY(tri_problem_key(&row->problem, r->problem));
-    TRI_TRY(tri_device_key(&row->device, info));
-    TRI_TRY(tri_strdup(&row->device_name, info->name));
-    TRI_TRY(tri_strdup(&row->kernel, e->made.candidate.kernel));
-    TRI_TRY(tri_strdup(&row->config, e->made.candidate.config));
-    TRI_TRY(tri_strdup(&row->source_hash, e->made.hash));
-    TRI_TRY(tri_strdup(&row->compiler, compiler));
-    TRI_TRY(tri_strdup(&row->stage, "race"));
-    TRI_TRY(tri_strdup(&row->reason, ""));
-    TRI_TRY(tri_strdup(&row->host, machine));
-    TRI_TRY(tri_strdup(&row->version, TRIAGE_VERSION));
-    TRI_TRY(tri_report_circumstances(&row->circumstances, r->context->device, &e->report));
+    TRI_TRY(tri_problem_key(&problem, r->problem));
+    TRI_TRY(tri_device_key(&device, info));
+    TRI_TRY(tri_report_circumstances(&circumstances, r->context->device, &e->report));
+    const tri_row_subject subject = {.problem = problem,
+                                     .kernel = e->made.candidate.kernel,
+                                     .config = e->made.candidate.config,
+                                     .source_hash = e->made.hash,
+                                     .compiler = compiler,
+                                     .stage = "race",
+                                     .device = device,
+                                     .device_name = info->name,
+                                     .host = machine,
+                                     .seed = SEED};
+    TRI_TRY(tri_report_row(row, &subject, &e->report, circumstances));
+    row->registers = e->image->registers;
+    row->spill_bytes = e->image->spill_bytes;
+    row->smem_bytes = (int64_t)e->made.candidate.launch.smem_bytes + e->image->static_smem_bytes;
 done:
+    free(problem);
+    free(device);
+    free(circumstances);
     return status;
 }
 
 static triage_status remember(const first_race *r, const entrant *e) {
-    const tri_timing *t = &e->report.timing;
-    tri_measurement row = {.outcome = TRI_RIGHT,
-                           .median_ns = t->median_ns,
-                           .low_ns = t->low_ns,
-                           .high_ns = t->high_ns,
-                           .min_ns = t->min_ns,
-                           .samples = t->samples,
-                           .cold_l2 = t->cold_l2,
-                           .row_error = e->report.row_error,
-                           .row_error_limit = e->report.row_error_limit,
-                           .registers = e->image->registers,
-                           .spill_bytes = e->image->spill_bytes,
-                           .smem_bytes =
-                               (int64_t)e->made.candidate.launch.smem_bytes + e->image->static_smem_bytes,
-                           .seed = SEED,
-                           .measured_at_ms = tri_wall_time_ms()};
+    tri_measurement row = {0};
     triage_status status = TRIAGE_OK;
-    TRI_TRY(fill_texts(&row, r, e));
+    TRI_TRY(fill_row(&row, r, e));
     TRI_TRY(tri_context_remember(r->context, &row));
 done:
     tri_measurement_clear(&row);

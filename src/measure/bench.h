@@ -37,6 +37,17 @@ typedef struct tri_report {
 /* What goes with a row of evidence: what the device says of itself, and how it was launched; JSON. device NULL: it is lost. */
 triage_status tri_report_circumstances(char **out, tri_device *device, const tri_report *report);
 
+/* What a row of evidence is about, and where it was made; borrowed. */
+typedef struct tri_row_subject {
+    const char *problem, *kernel, *config, *source_hash, *compiler, *stage;
+    const char *device, *device_name, *host;
+    int64_t seed;
+} tri_row_subject;
+
+/* Fills a row from a report, all but what a compiler said (-1). The caller clears it, also on failure. circumstances NULL: {}. */
+triage_status tri_report_row(tri_measurement *out, const tri_row_subject *subject, const tri_report *report,
+                             const char *circumstances);
+
 typedef struct tri_bench tri_bench;
 
 typedef struct tri_bench_setup {

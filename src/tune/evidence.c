@@ -4,44 +4,16 @@
 
 #include "tune/search.h"
 
-static triage_status fill_texts(tri_measurement *out, const tri_search *search,
-                                const tri_row_subject *subject, const char *reason,
-                                const char *circumstances) {
-    triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_strdup(&out->problem, subject->problem));
-    TRI_TRY(tri_strdup(&out->device, search->device_key));
-    TRI_TRY(tri_strdup(&out->device_name, search->info.name));
-    TRI_TRY(tri_strdup(&out->kernel, subject->kernel));
-    TRI_TRY(tri_strdup(&out->config, subject->config));
-    TRI_TRY(tri_strdup(&out->source_hash, subject->source_hash));
-    TRI_TRY(tri_strdup(&out->compiler, subject->compiler));
-    TRI_TRY(tri_strdup(&out->stage, subject->stage));
-    TRI_TRY(tri_strdup(&out->reason, reason));
-    TRI_TRY(tri_strdup(&out->host, search->machine));
-    TRI_TRY(tri_strdup(&out->version, TRIAGE_VERSION));
-    TRI_TRY(tri_strdup(&out->circumstances, circumstances ? circumstances : "{}"));
-done:
-    return status;
-}
-
 triage_status tri_search_fill(tri_measurement *out, const tri_search *search, const tri_row_subject *subject,
                               const tri_report *report, const char *circumstances) {
-    const tri_timing *t = &report->timing;
-    *out = (tri_measurement){.outcome = report->outcome,
-                             .median_ns = t->median_ns,
-                             .low_ns = t->low_ns,
-                             .high_ns = t->high_ns,
-                             .min_ns = t->min_ns,
-                             .samples = t->samples,
-                             .cold_l2 = t->samples ? t->cold_l2 : !search->options->warm,
-                             .row_error = report->row_error,
-                             .row_error_limit = report->row_error_limit,
-                             .registers = -1,
-                             .spill_bytes = -1,
-                             .smem_bytes = -1,
-                             .seed = (int64_t)search->options->seed,
-                             .measured_at_ms = tri_wall_time_ms()};
-    return fill_texts(out, search, subject, report->reason, circumstances);
+    tri_row_subject here = *subject;
+    here.device = search->device_key;
+    here.device_name = search->info.name;
+    here.host = search->machine;
+    here.seed = (int64_t)search->options->seed;
+    const triage_status status = tri_report_row(out, &here, report, circumstances);
+    out->cold_l2 = report->timing.samples ? report->timing.cold_l2 : !search->options->warm;
+    return status;
 }
 
 bool tri_search_keeps_nothing(const tri_search *search) {

@@ -157,12 +157,7 @@ triage_status tri_search_recall_claims(tri_search *search, size_t most);
 /* ---- evidence.c ---- */
 /* Into the database, which is made if need be. */
 triage_status tri_search_store(tri_search *search, tri_measurement *row);
-/* What a row of evidence is about; borrowed. */
-typedef struct tri_row_subject {
-    const char *problem, *kernel, *config, *source_hash, *compiler, *stage;
-} tri_row_subject;
-/* Fills a row from a report, all but what a compiler said (-1). The caller clears it, also on failure. circumstances
- * NULL: {}. */
+/* tri_report_row of a subject whose device, host and seed are the search's. */
 triage_status tri_search_fill(tri_measurement *out, const tri_search *search, const tri_row_subject *subject,
                               const tri_report *report, const char *circumstances);
 /* Fills the trial's row from a report and stores it; circumstances NULL: {}. */
