@@ -1,4 +1,4 @@
--- The vocabulary of space files: triage.space{...} and triage.kernel{...}.
+-- The vocabulary of space files: triage.space{...}, triage.kernel{...} and triage.later(name, part).
 --
 -- Everything that has an order is a list: axes, values, constraints, parameters. A table keyed by name
 -- has no order in Lua, so it is used only where none shows.
@@ -222,21 +222,44 @@ local function references_of(t)
    return out
 end
 
+-- A kernel of a part, which is read when the kernel is first asked for: what the part returns, or the field of that name.
+function triage.later(name, part)
+   local where = native.where()
+   expect_name(name, "triage.later's name")
+   expect("string", part, "triage.later's part")
+   return { where = where, name = name, later = function()
+      local made = expect("table", require(part), part)
+      return made.name == name and made or made[name]
+   end }
+end
+
+local function check_kernel(kernel, reference, where, what)
+   if type(kernel) ~= "table" or not kernel.where then
+      fail_at(where, "%s, not %s", what, show(kernel))
+   end
+   if not kernel.later and not reference[kernel.checked_against] then
+      fail_at(kernel.where, "kernel %s: checked_against %s is not under reference", kernel.name,
+              show(kernel.checked_against))
+   end
+   return kernel
+end
+
+local function checked_later(kernel, reference)
+   local what = "kernel " .. kernel.name .. " must come from triage.kernel{...}"
+   return { name = kernel.name, later = function()
+      return check_kernel(kernel.later(), reference, kernel.where, what)
+   end }
+end
+
 local function kernels_of(list, reference)
    local seen, out = {}, {}
    for i, kernel in ipairs(expect_list(list, "kernels")) do
-      if type(kernel) ~= "table" or not kernel.where then
-         fail("kernels must be a list of triage.kernel{...}, not %s", show(kernel))
-      end
+      check_kernel(kernel, reference, native.where(), "kernels must be a list of triage.kernel{...}")
       if seen[kernel.name] then
          fail_at(kernel.where, "kernel %s is there twice", kernel.name)
       end
-      if not reference[kernel.checked_against] then
-         fail_at(kernel.where, "kernel %s: checked_against %s is not under reference", kernel.name,
-                 show(kernel.checked_against))
-      end
       seen[kernel.name] = true
-      out[i] = kernel
+      out[i] = kernel.later and checked_later(kernel, reference) or kernel
    end
    return out
 end

@@ -172,8 +172,11 @@ static triage_status open_store(triage_context *context, const triage_context_op
                                               : open_file(context, options->db_path);
 }
 
-/* A wrong path or folder is an error of opening: the user's space, or else the first operation's, is read now. */
+/* A wrong path or folder is an error of opening: the user's space, or else the first operation's of the folder, is read now.
+ * What is built in is right, and is read when an operation is first asked for. */
 static triage_status open_space(triage_context *context, const char *path) {
+    if (!path && !context->data_dir)
+        return TRIAGE_OK;
     const tri_space_options options = {.data_dir = context->data_dir, .path = path};
     tri_space *space = NULL;
     triage_status status = tri_space_open(&space, path ? NULL : tri_operations()[0], &options);

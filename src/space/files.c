@@ -1,5 +1,6 @@
 #include "space/files.h"
 
+#include "space/model.h"
 #include "space/words.h"
 
 #include <stdlib.h>
@@ -16,18 +17,18 @@ triage_status tri_lua_file_read(char **text, size_t *size, const char *data_dir,
 
 /* Beside the space file, else among those built in. */
 static triage_status read_part(void *user, char **text, size_t *size, char **name, const char *part) {
-    const tri_space_place *place = user;
-    const char *slash = strrchr(place->file, '/');
+    const tri_space *space = user;
+    const char *slash = strrchr(space->file, '/');
     triage_status status = TRIAGE_OK;
     char *path = NULL;
-    TRI_TRY(tri_format(&path, "%.*s%s", slash ? (int)(slash + 1 - place->file) : 0, place->file, part));
-    const bool is_own = place->is_path && access(path, F_OK) == 0;
+    TRI_TRY(tri_format(&path, "%.*s%s", slash ? (int)(slash + 1 - space->file) : 0, space->file, part));
+    const bool is_own = space->is_path && access(path, F_OK) == 0;
     if (!is_own) {
         free(path);
         path = NULL;
         TRI_TRY(tri_format(&path, BUILT_IN "%s", part));
     }
-    TRI_TRY(tri_lua_file_read(text, size, place->data_dir, path, is_own ? path : NULL));
+    TRI_TRY(tri_lua_file_read(text, size, space->data_dir, path, is_own ? path : NULL));
     *name = path;
     path = NULL;
 done:
@@ -36,16 +37,16 @@ done:
 }
 
 static triage_status has_template(void *user, bool *out, const char *name) {
-    const tri_space_place *place = user;
+    const tri_space *space = user;
     char *text = NULL;
     size_t size = 0;
     triage_status status =
-        tri_is_template(name) ? tri_resource_read(&text, &size, place->data_dir, name) : TRIAGE_E_NOT_FOUND;
+        tri_is_template(name) ? tri_resource_read(&text, &size, space->data_dir, name) : TRIAGE_E_NOT_FOUND;
     free(text);
     *out = status == TRIAGE_OK;
     return status == TRIAGE_E_MEMORY ? status : TRIAGE_OK;
 }
 
-tri_files tri_files_of(tri_space_place *place) {
-    return (tri_files){read_part, has_template, place, place->is_path};
+tri_files tri_files_of(tri_space *space) {
+    return (tri_files){read_part, has_template, space, space->is_path};
 }

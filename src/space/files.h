@@ -2,7 +2,7 @@
 #ifndef TRIAGE_SPACE_FILES_H
 #define TRIAGE_SPACE_FILES_H
 
-#include "base/base.h"
+#include "space/space.h"
 
 #define TRI_LUA_FILE_MAX (1u << 20) /* bytes of one */
 #define TRI_VOCABULARY "tuner/triage.lua"
@@ -16,13 +16,8 @@ typedef struct tri_files {
     bool is_path; /* of a space of one's own */
 } tri_files;
 
-/* On the disk. */
-typedef struct tri_space_place {
-    const char *file; /* the space's: the path of one's own, or a resource */
-    bool is_path;
-    const char *data_dir;
-} tri_space_place;
-tri_files tri_files_of(tri_space_place *place);
+/* On the disk, as the space names its own and its data folder. */
+tri_files tri_files_of(tri_space *space);
 
 /* A module read from the resources or, if path is not NULL, from that file; owned by the caller. */
 triage_status tri_lua_file_read(char **text, size_t *size, const char *data_dir, const char *resource,

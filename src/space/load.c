@@ -228,6 +228,9 @@ static void read_maker(lua_State *L, tri_maker *maker) {
 static void read_kernel(lua_State *L, tri_space_kernel *kernel) {
     lua_getfield(L, -1, "name");
     take_text(L, &kernel->name, "a kernel's name");
+    kernel->later = take_function(L, "later", true);
+    if (kernel->later)
+        return;
     read_maker(L, &kernel->maker);
     read_targets(L, kernel);
     read_axes(L, kernel);
@@ -292,5 +295,20 @@ triage_status tri_load(lua_State *L, void *user) {
     if (lua_getfield(L, LUA_REGISTRYINDEX, SPACE_KEY) != LUA_TTABLE || !lua_rawequal(L, -1, -2))
         return tri_fail(TRIAGE_E_DATA, "%s: a space file ends with: return triage.space{...}", space->file);
     read_space(L, space);
+    return TRIAGE_OK;
+}
+
+triage_status tri_load_kernel(lua_State *L, void *user) {
+    tri_load_kernel_job *job = user;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->named->later);
+    tri_parts_allow(L, job->local);
+    lua_call(L, 0, 1);
+    tri_parts_forbid(L, job->local);
+    if (lua_type(L, -1) != LUA_TTABLE)
+        luaL_error(L, "kernel %s is not a table", job->named->name);
+    read_kernel(L, &job->made);
+    if (job->made.later || strcmp(job->made.name, job->named->name) != 0)
+        luaL_error(L, "%s is not kernel %s", job->made.name, job->named->name);
+    luaL_unref(L, LUA_REGISTRYINDEX, job->named->later);
     return TRIAGE_OK;
 }

@@ -21,6 +21,14 @@ typedef struct tri_load_job {
 } tri_load_job;
 triage_status tri_load(lua_State *L, void *job);
 
+/* Inside another one: makes the kernel that the space has by its name only. */
+typedef struct tri_load_kernel_job {
+    tri_local *local;
+    const tri_space_kernel *named;
+    tri_space_kernel made; /* the caller's, whatever happens */
+} tri_load_kernel_job;
+triage_status tri_load_kernel(lua_State *L, void *job);
+
 /* Raw reads that raise a Lua error on another type. */
 int64_t tri_lua_integer(lua_State *L, int index, int64_t low, int64_t high, const char *what);
 const char *tri_lua_text(lua_State *L, int index, const char *what); /* without NUL */

@@ -75,8 +75,32 @@ static void close_local(tri_space *space) {
     free(local);
 }
 
+/* What only a failure leaves half made is forgotten: the next to ask tries again. */
+static triage_status load_kernel(tri_space *space, size_t kernel) {
+    tri_local *local = space->state;
+    tri_load_kernel_job job = {.local = local, .named = &space->kernels[kernel]};
+    triage_status status = tri_sandbox_call(local->sandbox, tri_load_kernel, &job, space->file);
+    local->is_loading = false;
+    if (status == TRIAGE_OK)
+        status = tri_model_check_kernel(space, &job.made);
+    if (status == TRIAGE_OK) {
+        const tri_space_kernel named = space->kernels[kernel];
+        space->kernels[kernel] = job.made;
+        job.made = named;
+    }
+    tri_space_kernel_clear(&job.made);
+    return status;
+}
+
+triage_status tri_local_load_all(tri_space *space) {
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < space->kernel_count && status == TRIAGE_OK; i++)
+        status = space->kernels[i].later ? load_kernel(space, i) : TRIAGE_OK;
+    return status;
+}
+
 triage_status tri_local_open(tri_space *space, const tri_space_text *text, const tri_files *files) {
-    static const tri_answerer answerer = {judge, fill, fill_reference, close_local};
+    static const tri_answerer answerer = {judge, fill, fill_reference, load_kernel, close_local};
     triage_status status = TRIAGE_OK;
     tri_local *local = NULL;
     TRI_TRY(tri_calloc(&local, 1, sizeof *local));

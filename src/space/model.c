@@ -70,9 +70,11 @@ static triage_status check_template(const tri_space *space, const tri_maker *mak
                                                  : fail_word(space, "template", maker->template_name);
 }
 
-static triage_status check_kernel(const tri_space *space, const tri_space_kernel *kernel) {
+triage_status tri_model_check_kernel(const tri_space *space, const tri_space_kernel *kernel) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(check_name(space, "name of a kernel", kernel->name));
+    if (kernel->later)
+        return TRIAGE_OK;
     TRI_TRY(check_template(space, &kernel->maker));
     for (size_t i = 0; i < kernel->target_count; i++)
         if (!tri_is_target(kernel->targets[i]))
@@ -96,7 +98,7 @@ triage_status tri_model_check(const tri_space *space) {
         if (space->references[i].template_name)
             TRI_TRY(check_template(space, &space->references[i]));
     for (size_t i = 0; i < space->kernel_count; i++)
-        TRI_TRY(check_kernel(space, &space->kernels[i]));
+        TRI_TRY(tri_model_check_kernel(space, &space->kernels[i]));
 done:
     return status;
 }
@@ -122,7 +124,7 @@ static void free_axis(tri_axis *axis) {
     free(axis->name);
 }
 
-static void free_kernel(tri_space_kernel *kernel) {
+void tri_space_kernel_clear(tri_space_kernel *kernel) {
     for (size_t i = 0; kernel->axes && i < kernel->axis_count; i++)
         free_axis(&kernel->axes[i]);
     for (size_t i = 0; kernel->targets && i < kernel->target_count; i++)
@@ -135,11 +137,12 @@ static void free_kernel(tri_space_kernel *kernel) {
     free(kernel->defaults);
     free(kernel->maker.template_name);
     free(kernel->name);
+    *kernel = (tri_space_kernel){0};
 }
 
 void tri_model_free(tri_space *space) {
     for (size_t i = 0; space->kernels && i < space->kernel_count; i++)
-        free_kernel(&space->kernels[i]);
+        tri_space_kernel_clear(&space->kernels[i]);
     for (size_t i = 0; i < TRI_REFERENCES; i++)
         free(space->references[i].template_name);
     free(space->kernels);

@@ -80,7 +80,7 @@ static void close_remote(tri_space *space) {
 }
 
 triage_status tri_remote_open(tri_space *space, const tri_space_text *text, const tri_files *files) {
-    static const tri_answerer answerer = {judge, fill, fill_reference, close_remote};
+    static const tri_answerer answerer = {judge, fill, fill_reference, NULL, close_remote};
     triage_status status = TRIAGE_OK;
     tri_process *process = NULL;
     tri_packer payload = {0};

@@ -80,6 +80,7 @@ static triage_status open_space(server *s, tri_unpacker *from, tri_packer *out) 
     texts.text = text;
     const tri_files files = {get_part, has_template, s, s->space->is_path};
     TRI_TRY(tri_local_open(s->space, &texts, &files));
+    TRI_TRY(tri_local_load_all(s->space));
     tri_pack_model(out, s->space);
 done:
     free(vocabulary);

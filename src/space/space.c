@@ -18,8 +18,7 @@ typedef triage_status (*open_fn)(tri_space *space, const tri_space_text *text, c
 static triage_status load(tri_space *space, const tri_space_options *options, open_fn open) {
     triage_status status = TRIAGE_OK;
     char *vocabulary = NULL, *text = NULL;
-    tri_space_place place = {space->file, space->is_path, space->data_dir};
-    const tri_files files = tri_files_of(&place);
+    const tri_files files = tri_files_of(space);
     tri_space_text texts = {.instruction_limit = options->instruction_limit,
                             .memory_limit = options->memory_limit};
     TRI_TRY(tri_lua_file_read(&vocabulary, &texts.vocabulary_size, space->data_dir, TRI_VOCABULARY, NULL));
@@ -55,10 +54,15 @@ done:
     return status;
 }
 
+static triage_status open_whole(tri_space *space, const tri_space_text *text, const tri_files *files) {
+    const triage_status status = tri_local_open(space, text, files);
+    return status == TRIAGE_OK ? tri_local_load_all(space) : status;
+}
+
 triage_status tri_space_open_here(tri_space **out, const tri_operation *op,
                                   const tri_space_options *options) {
     static const tri_space_options defaults = {0};
-    return open_space(out, op, options ? options : &defaults, tri_local_open);
+    return open_space(out, op, options ? options : &defaults, open_whole);
 }
 
 /* Only Lua that is built in runs in this process. */
@@ -85,6 +89,20 @@ void tri_space_free(tri_space *space) {
 
 const char *tri_space_name(const tri_space *space) {
     return space->name;
+}
+
+/* ---- kernels ---- */
+
+/* All of the kernel, whose name is here. */
+static triage_status want(tri_space *space, size_t kernel) {
+    return space->kernels[kernel].later ? space->answerer->load(space, kernel) : TRIAGE_OK;
+}
+
+static triage_status want_all(tri_space *space) {
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < space->kernel_count && status == TRIAGE_OK; i++)
+        status = want(space, i);
+    return status;
 }
 
 /* ---- configuration text ---- */
@@ -140,8 +158,9 @@ static triage_status parse_axis(int32_t *out, const tri_space *space, const tri_
 }
 
 /* The inverse of point_text: accepts exactly what that writes. */
-static triage_status parse_config(size_t *kernel, int32_t point[TRI_AXES_MAX], const tri_space *space,
+static triage_status parse_config(size_t *kernel, int32_t point[TRI_AXES_MAX], tri_space *space,
                                   const char *config) {
+    triage_status status = TRIAGE_OK;
     if (strnlen(config, CONFIG_SIZE_MAX) == CONFIG_SIZE_MAX)
         return tri_fail(TRIAGE_E_DATA, "a configuration has less than %d characters", CONFIG_SIZE_MAX);
     const char *rest = config, *word = NULL;
@@ -151,15 +170,14 @@ static triage_status parse_config(size_t *kernel, int32_t point[TRI_AXES_MAX], c
             break;
     if (*kernel == space->kernel_count)
         return fail_config(space, config, "no such kernel:", word, size);
+    TRI_TRY(want(space, *kernel));
     const tri_space_kernel *found = &space->kernels[*kernel];
-    for (size_t i = 0; i < found->axis_count; i++) {
-        triage_status status = parse_axis(&point[i], space, &found->axes[i], config, &rest);
-        if (status != TRIAGE_OK)
-            return status;
-    }
+    for (size_t i = 0; i < found->axis_count; i++)
+        TRI_TRY(parse_axis(&point[i], space, &found->axes[i], config, &rest));
     if (*rest || (rest > config && rest[-1] == ' '))
-        return fail_config(space, config, "more than its axes:", rest, strlen(rest));
-    return TRIAGE_OK;
+        status = fail_config(space, config, "more than its axes:", rest, strlen(rest));
+done:
+    return status;
 }
 
 triage_status tri_space_knows(tri_space *space, const char *config) {
@@ -327,9 +345,11 @@ done:
 triage_status tri_space_enumerate(tri_configs *out, tri_space *space, const tri_problem *problem,
                                   const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
-    tri_configs configs = {.axes = coordinate_columns(space)};
+    tri_configs configs = {0};
     enumeration job = {.space = space, .info = info, .out = &configs};
     memset(out, 0, sizeof *out);
+    TRI_TRY(want_all(space));
+    configs.axes = coordinate_columns(space);
     pose(&job.question, problem, info);
     TRI_TRY(enumerate(&job));
     TRI_TRY(fill_scales(&configs, space));
@@ -375,9 +395,11 @@ triage_status tri_space_default(char **out, tri_space *space, const tri_problem 
     triage_status status = TRIAGE_OK;
     tri_configs configs = {0};
     *out = NULL;
-    for (size_t i = 0; i < space->kernel_count && !*out; i++)
+    for (size_t i = 0; i < space->kernel_count && !*out; i++) {
+        TRI_TRY(want(space, i));
         if (kernel_runs_on(&space->kernels[i], info))
             TRI_TRY(default_of(out, space, problem, info, &space->kernels[i]));
+    }
     if (*out)
         goto done;
     TRI_TRY(tri_space_enumerate(&configs, space, problem, info)); /* the first, or why there is none */

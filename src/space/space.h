@@ -7,7 +7,8 @@
  * A configuration's text is its identity: kernel name and axis values in the order of the axes, e.g.
  * "wgmma tile_n=256 stages=4".
  *
- * Parts of a file, in files beside it or built in, by require "folder.name" (parts.h).
+ * Parts of a file, in files beside it or built in, by require "folder.name" (parts.h); a part with a kernel by triage.later, which
+ * a built-in space reads when that kernel is first asked for. Who has a space uses it from one thread at a time.
  *
  * Lua that is not built in, a file given by its path or anything from a data folder, runs in a process of its own
  * (process.h): triage_worker must be where this build put it. What comes from there is checked here.

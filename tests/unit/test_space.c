@@ -316,10 +316,25 @@ static void contains_what_misbehaves(void **state) {
         {SPACES "parts_cycle.lua", "parts/egg.lua:1: require: parts.hen is needed to load itself"},
         {SPACES "parts_fault.lua", "parts/fault.lua:2: attempt to perform arithmetic on a nil value"},
         {SPACES "parts_silent.lua", "parts/silent.lua returns nothing"},
+        {SPACES "later_missing.lua", "require: there is no parts/nowhere.lua beside this file"},
+        {SPACES "later_fault.lua", "parts/fault.lua:2: attempt to perform arithmetic on a nil value"},
+        {SPACES "later_other.lua", "later_other.lua:4: kernel k must come from triage.kernel{...}, not nil"},
+        {SPACES "later_twice.lua", "later_twice.lua:4: kernel k is there twice"},
+        {SPACES "later_nameless.lua", "later_nameless.lua:4: triage.later's name must be a name of a-z"},
+        {SPACES "later_number.lua", "later_number.lua:4: triage.later's part must be a string, not 7"},
         {SPACES "other_op.lua", "other_op.lua: this space is for the operation attention, not bsr_gemm"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_refused(cases[i].path, cases[i].part);
+}
+
+static void a_space_of_later_kernels(void **state) {
+    (void)state;
+    tri_space *space = open_space(SPACES "later.lua");
+    assert_int_equal(tri_space_knows(space, "of_parts late=1"), TRIAGE_OK);
+    assert_int_equal(tri_space_knows(space, "host_fp8 tile_n=16 tile_m=1"), TRIAGE_OK);
+    assert_int_equal(tri_space_knows(space, "later late=1"), TRIAGE_E_DATA);
+    tri_space_free(space);
 }
 
 /* Its own parts and built-in ones; none any more once it is loaded. */
@@ -783,6 +798,7 @@ int main(void) {
         cmocka_unit_test(names_the_violated_constraint),
         cmocka_unit_test(contains_what_misbehaves),
         cmocka_unit_test(a_space_of_parts),
+        cmocka_unit_test(a_space_of_later_kernels),
         cmocka_unit_test(stops_an_endless_constraint_each_time),
         cmocka_unit_test(limits_memory_as_asked),
         cmocka_unit_test(says_when_there_is_no_file),

@@ -5,18 +5,19 @@
 -- what a user reads when nothing is legal. Kernels stand in order of preference: the first legal default is what runs
 -- before anything is tuned. p: see attention/common.lua; c, d: see tuner/triage.lua.
 
+local later = triage.later
 local plain = require "attention.reference"
 
 return triage.space {
    op = "attention",
    reference = plain.reference,
    kernels = {
-      require "attention.decode_tma",
-      require "attention.decode",
-      require "attention.wgmma",
-      require "attention.wgmma_fp8",
-      require "attention.mma",
+      later("decode_tma", "attention.decode_tma"),
+      later("decode", "attention.decode"),
+      later("wgmma", "attention.wgmma"),
+      later("wgmma_fp8", "attention.wgmma_fp8"),
+      later("mma", "attention.mma"),
       plain.plain,
-      require "attention.host",
+      later("host", "attention.host"),
    },
 }

@@ -5,21 +5,21 @@
 -- constraint's name is what a user reads when nothing is legal. Kernels stand in order of preference: the first legal
 -- default is what runs before anything is tuned. p, c, d: see tuner/triage.lua.
 
-local host = require "bsr_gemm.host"
+local later = triage.later
 
 return triage.space {
    op = "bsr_gemm",
    reference = require "bsr_gemm.reference",
    kernels = {
-      require "bsr_gemm.panel",
-      require "bsr_gemm.wgmma",
-      require "bsr_gemm.row",
-      require "bsr_gemm.strip",
-      require "bsr_gemm.wmma",
-      require "bsr_gemm.skinny",
-      require "bsr_gemm.split",
-      require "bsr_gemm.plain",
-      host.host,
-      host.host_fp8,
+      later("panel", "bsr_gemm.panel"),
+      later("wgmma", "bsr_gemm.wgmma"),
+      later("row", "bsr_gemm.row"),
+      later("strip", "bsr_gemm.strip"),
+      later("wmma", "bsr_gemm.wmma"),
+      later("skinny", "bsr_gemm.skinny"),
+      later("split", "bsr_gemm.split"),
+      later("plain", "bsr_gemm.plain"),
+      later("host", "bsr_gemm.host"),
+      later("host_fp8", "bsr_gemm.host"),
    },
 }

@@ -5,15 +5,16 @@
 -- what a user reads when nothing is legal. Kernels stand in order of preference: the first legal default is what runs
 -- before anything is tuned. p: see bsr_sddmm/common.lua; c, d: see tuner/triage.lua.
 
+local later = triage.later
 local plain = require "bsr_sddmm.reference"
 
 return triage.space {
    op = "bsr_sddmm",
    reference = plain.reference,
    kernels = {
-      require "bsr_sddmm.wgmma",
-      require "bsr_sddmm.mma",
+      later("wgmma", "bsr_sddmm.wgmma"),
+      later("mma", "bsr_sddmm.mma"),
       plain.plain,
-      require "bsr_sddmm.host",
+      later("host", "bsr_sddmm.host"),
    },
 }

@@ -1,0 +1,5 @@
+return triage.space {
+   op = "bsr_gemm",
+   reference = require "bsr_gemm.reference",
+   kernels = { triage.later("K 1", "parts.kernel") },
+}
