@@ -3,9 +3,18 @@
 
     python examples/llama_validation.py [--device cuda] [--hidden 256] [--layers 2] [--dtype bfloat16]
 
-Needs triage-kernels, torch and transformers; nothing is downloaded: the weights are random. Checks that the logits agree with
-the dense-masked model's (eager attention), that 64 greedily generated tokens are the same, and that the loss of a training
-loop follows the masked dense one within 1 %; prints tokens per second of both. Exit code 0: all holds; 1: something does not.
+Needs triage-kernels, torch and transformers; nothing is downloaded: the weights are random. Three models have the same
+weights: the block-sparse one and the dense masked one (eager attention) in --dtype, and the dense one in float64, the judge.
+
+    logits    The block-sparse model generates 64 tokens greedily; all three are led along these with their caches, a token at
+              a time. At each step its logits may be FACTOR times as far from the judge's as the dense ones are at most.
+    tokens    A random model has near ties, which the rounding of a 16-bit type settles one way or the other. So a step is
+              decided where the judge's two largest logits are further apart than two logits can move within the above.
+              There the token is the judge's, elsewhere one of those tied with it; most steps must be decided. Where all
+              are (float32), the 64 tokens are those that the dense model generates by itself.
+    training  The loss follows the masked dense model's within 1 %.
+
+Prints tokens per second of both. Exit code 0: all holds; 1: something does not.
 """
 import argparse
 import copy
@@ -17,9 +26,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import triage_kernels as tk
 
+TOKENS = 64  # generated
+FACTOR = 2
+
 
 def make_models(args):
-    """(dense and masked, block-sparse): one function."""
+    """(judge, dense and masked, block-sparse): one function."""
     torch.manual_seed(args.seed)
     config = LlamaConfig(hidden_size=args.hidden, intermediate_size=4 * args.hidden, num_hidden_layers=args.layers,
                          num_attention_heads=4, num_key_value_heads=2, vocab_size=512, max_position_embeddings=512,
@@ -32,23 +44,55 @@ def make_models(args):
     tk.register_with_transformers("triage")
     sparse.set_attn_implementation("triage")
     print(f"{len(names)} layers block-sparse at {args.sparsity}, blocks of {args.block}, on {tk.device_name(args.device)}")
-    return dense, sparse, names
+    return copy.deepcopy(dense).double(), dense, sparse, names
 
 
-def synchronize(args):
-    if args.device.startswith("cuda"):
+def synchronize(device):
+    if device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def generate(model, prompt, args):
-    """(64 more tokens, tokens a second)."""
+def generate(model, prompt):
+    """(the tokens that follow, tokens a second)."""
     for _ in range(2):  # the first one compiles
         start = time.perf_counter()
-        tokens = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=64, min_new_tokens=64,
+        tokens = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=TOKENS, min_new_tokens=TOKENS,
                                 do_sample=False)
-        synchronize(args)
+        synchronize(prompt.device)
         seconds = time.perf_counter() - start
-    return tokens, prompt.shape[0] * 64 / seconds
+    return tokens[:, prompt.shape[1]:], prompt.shape[0] * TOKENS / seconds
+
+
+def led_along(model, prompt, tokens):
+    """The logits before each of the tokens, [batch, tokens, vocabulary], by steps of one token with a cache."""
+    out = model(prompt, use_cache=True)
+    logits = [out.logits[:, -1]]
+    for at in range(tokens.shape[1] - 1):
+        out = model(tokens[:, at:at + 1], past_key_values=out.past_key_values, use_cache=True)
+        logits.append(out.logits[:, -1])
+    return torch.stack(logits, 1).double()
+
+
+def compare(judge, dense, sparse, prompt, check):
+    """What the block-sparse model generates, and the logits on the way. Tokens a second of both."""
+    (tokens, rate), (others, other_rate) = generate(sparse, prompt), generate(dense, prompt)
+    exact, theirs, ours = (led_along(model, prompt, tokens) for model in (judge, dense, sparse))
+    limit = FACTOR * float((theirs - exact).abs().max())
+    error = float((ours - exact).abs().max())
+    check(f"logits of {TOKENS} steps are within {error:.1e} of the judge's; at most {FACTOR} times the dense ones' are "
+          f"{limit:.1e} (the largest logit is {float(exact.abs().max()):.2f})", error <= limit)
+    best = exact.topk(2, dim=-1).values
+    decided = best[..., 0] - best[..., 1] > 2 * limit
+    short = best[..., 0] - exact.gather(-1, tokens[..., None])[..., 0]  # of the judge's best
+    right = bool((short[decided] == 0).all()) and float(short.max()) <= 2 * limit
+    check(f"of {tokens.numel()} generated tokens the {int(decided.sum())} that are decided are the judge's, the others tied "
+          "with it", right and 2 * int(decided.sum()) >= decided.numel())
+    same = f"{int((tokens == others).sum())} of {tokens.numel()} tokens are those that the dense model generates"
+    if bool(decided.all()):
+        check(same, torch.equal(tokens, others))
+    else:
+        print(f"not asked: {same}")
+    return rate, other_rate
 
 
 def train(model, names, steps, args, masks=None):
@@ -80,7 +124,7 @@ def main():
     parser.add_argument("--steps", type=int, default=20, help="of training")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    dense, sparse, names = make_models(args)
+    judge, dense, sparse, names = make_models(args)
     prompt = torch.randint(2, 512, (2, 32), generator=torch.Generator().manual_seed(1)).to(args.device)
     holds = True
 
@@ -90,12 +134,7 @@ def main():
         print(f"{'ok' if good else 'DOES NOT HOLD'}: {what}", flush=True)
 
     with torch.inference_mode():
-        ours, theirs = sparse(prompt).logits.float(), dense(prompt).logits.float()
-        error = float((ours - theirs).abs().max() / theirs.abs().max())
-        limit = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}[args.dtype]
-        check(f"logits differ by {error:.1e} of the largest; at most {limit:.0e}", error <= limit)
-        (tokens, rate), (others, other_rate) = generate(sparse, prompt, args), generate(dense, prompt, args)
-        check("64 generated tokens are the same", torch.equal(tokens, others))
+        rate, other_rate = compare(judge, dense, sparse, prompt, check)
     print(f"tokens a second: {rate:.0f} block-sparse, {other_rate:.0f} dense and masked")
     masks = {name: (dense.get_submodule(name).weight != 0).to(dense.dtype) for name in names}
     a, b = train(sparse, names, args.steps, args), train(dense, names, args.steps, args, masks)
