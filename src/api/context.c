@@ -313,7 +313,7 @@ triage_status tri_context_pretuned(tri_store **out, triage_context *context) {
     if (!context->asked_pretuned)
         TRI_TRY(tri_pretuned_open(&context->pretuned, tri_device_describe(context->device), context->data_dir,
                                   &context->log));
-    context->asked_pretuned = true;
+    context->asked_pretuned = context->asked_shipped = true;
     *out = context->pretuned;
 done:
     return status;

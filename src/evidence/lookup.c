@@ -292,6 +292,24 @@ done:
     return status;
 }
 
+triage_status tri_lookup_exact(tri_found *out, bool *found, tri_store *store, tri_space *space,
+                               const tri_problem *problem, const tri_device_info *info,
+                               const char *data_dir) {
+    triage_status status = TRIAGE_OK;
+    inquiry asked = {.store = store, .setting = {space, info, data_dir}, .problem = problem};
+    *out = (tri_found){0};
+    *found = false;
+    TRI_TRY(tri_problem_key(&asked.key, problem));
+    TRI_TRY(tri_device_key(&asked.device_key, info));
+    TRI_TRY(find_exact(out, found, &asked));
+done:
+    if (status != TRIAGE_OK)
+        tri_found_free(out);
+    free(asked.key);
+    free(asked.device_key);
+    return status;
+}
+
 triage_status tri_lookup(tri_found *out, tri_store *store, tri_space *space, const tri_problem *problem,
                          const tri_device_info *info, const char *data_dir) {
     triage_status status = TRIAGE_OK;

@@ -27,6 +27,10 @@ void tri_found_free(tri_found *found);
 triage_status tri_lookup(tri_found *out, tri_store *store, tri_space *space, const tri_problem *problem,
                          const tri_device_info *info, const char *data_dir);
 
+/* Only what the store knows of the very problem; *found: is there anything? */
+triage_status tri_lookup_exact(tri_found *out, bool *found, tri_store *store, tri_space *space,
+                               const tri_problem *problem, const tri_device_info *info, const char *data_dir);
+
 /* Below what was found: another store's evidence takes its place where that is closer (exact before nearest
  * before default, and before a stranger's claim of the same kind); what the store above knows as well stays. */
 triage_status tri_lookup_below(tri_found *found, tri_store *below, tri_space *space,

@@ -19,6 +19,7 @@ static bool is_evidence(const char *name) {
 typedef struct reading {
     tri_store *store; /* NULL before the first row */
     const char *device, *data_dir;
+    const char *problem; /* NULL: of every one */
     const tri_log *log;
 } reading;
 
@@ -29,7 +30,7 @@ static bool is_of_the_row(triage_status status) {
 
 static triage_status add_row(reading *r, tri_measurement *row) {
     triage_status status = TRIAGE_OK;
-    if (strcmp(row->device, r->device) != 0)
+    if (strcmp(row->device, r->device) != 0 || (r->problem && strcmp(row->problem, r->problem) != 0))
         return TRIAGE_OK;
     TRI_TRY(tri_admission_check_claims(row));
     if (!r->store)
@@ -39,10 +40,10 @@ done:
     return status;
 }
 
-/* Parsing a line costs far more than looking for the device's key in it. */
+/* Parsing a line costs far more than looking for keys in it. */
 static triage_status add_line(reading *r, const char *line, const char *name, int number) {
     tri_measurement row = {0};
-    if (!strstr(line, r->device))
+    if (!strstr(line, r->device) || (r->problem && !strstr(line, r->problem)))
         return TRIAGE_OK;
     triage_status status = tri_measurement_from_json(&row, line);
     if (status == TRIAGE_OK)
@@ -77,22 +78,31 @@ done:
     return status;
 }
 
-triage_status tri_pretuned_open(tri_store **out, const tri_device_info *info, const char *data_dir,
-                                const tri_log *log) {
+/* r: without a device and a store yet. */
+static triage_status read_all(tri_store **out, reading *r, const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
     char *device = NULL;
-    reading r = {.data_dir = data_dir, .log = log};
     TRI_TRY(tri_device_key(&device, info));
-    r.device = device;
+    r->device = device;
     for (size_t i = 0; tri_resource_name(i); i++)
         if (is_evidence(tri_resource_name(i)))
-            TRI_TRY(add_file(&r, tri_resource_name(i)));
-    *out = r.store;
-    r.store = NULL;
+            TRI_TRY(add_file(r, tri_resource_name(i)));
+    *out = r->store;
+    r->store = NULL;
 done:
-    tri_store_close(r.store);
+    tri_store_close(r->store);
     free(device);
     return status;
+}
+
+triage_status tri_pretuned_open(tri_store **out, const tri_device_info *info, const char *data_dir,
+                                const tri_log *log) {
+    return read_all(out, &(reading){.data_dir = data_dir, .log = log}, info);
+}
+
+triage_status tri_pretuned_open_problem(tri_store **out, const tri_device_info *info, const char *problem,
+                                        const char *data_dir) {
+    return read_all(out, &(reading){.data_dir = data_dir, .problem = problem}, info);
 }
 
 /* The lines of a device follow one another, so nearly all need not be parsed. */

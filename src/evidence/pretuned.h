@@ -9,6 +9,11 @@
 triage_status tri_pretuned_open(tri_store **out, const tri_device_info *info, const char *data_dir,
                                 const tri_log *log);
 
+/* Of one problem alone, by its key, for a hundredth of the work: what an exact answer needs. A row that fails a check is not
+ * told of: that is done where all are read. */
+triage_status tri_pretuned_open_problem(tri_store **out, const tri_device_info *info, const char *problem,
+                                        const char *data_dir);
+
 /* The keys and names of the devices that something is shipped for; a device may come more than once. */
 triage_status tri_pretuned_devices(const char *data_dir, tri_device_fn fn, void *user);
 

@@ -137,7 +137,7 @@ static int child(char **argv, int64_t size, bool prepare) {
     double ms[STEPS];
     triage_choice choice;
     triage_status status = run_once(&w, ms, argv);
-    if (status == TRIAGE_OK && is_pack(argv[2]) && (!w.context->pack || w.context->asked_pretuned))
+    if (status == TRIAGE_OK && is_pack(argv[2]) && (!w.context->pack || w.context->asked_shipped))
         status = tri_fail(TRIAGE_E_NOT_FOUND, "the pack does not answer this problem");
     else if (status == TRIAGE_OK && prepare && !is_pack(argv[2]))
         status = store_winner(&w, argv[2]);

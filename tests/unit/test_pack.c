@@ -167,6 +167,22 @@ static void expect_miss(const char *pack, const char *why) {
     triage_context_free(context);
 }
 
+/* Without one: what is shipped of other problems is not read for an exact answer. */
+static void a_shipped_answer_reads_its_own_rows(void **state) {
+    take_nvrtc(state);
+    triage_context *context = open_with("cuda:0", NULL, NULL);
+    subject s = drawn_on_cuda(context);
+    triage_choice choice = {.version = TRIAGE_CHOICE_VERSION};
+    const long steps = database_steps;
+    must(run(&s, NULL));
+    assert_true(context->asked_shipped && !context->asked_pretuned);
+    assert_in_range(database_steps - steps, 1, 300); /* all rows: thousands */
+    must(choose(&choice, &s));
+    assert_int_equal(choice.source, TRIAGE_SOURCE_EXACT);
+    free_subject(&s);
+    triage_context_free(context);
+}
+
 /* Its bytes, of which a test may change some. */
 static char *bytes;
 
@@ -402,6 +418,7 @@ static void a_context_takes_the_programs_places(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_first_call_loads_no_compiler),
+        cmocka_unit_test(a_shipped_answer_reads_its_own_rows),
         cmocka_unit_test(a_damaged_pack_is_a_miss),
         cmocka_unit_test(a_pack_that_all_may_write_to_is_a_miss),
         cmocka_unit_test(another_machine_s_pack_is_a_miss),

@@ -197,6 +197,69 @@ static void ones_own_comes_first(void **state) {
     free(key);
 }
 
+/* Each problem, once: rows of one follow one another in no order. */
+typedef struct key_list {
+    char *keys[1000];
+    size_t count;
+} key_list;
+
+static triage_status list_key(void *user, const tri_measurement *row) {
+    key_list *list = user;
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->keys[i], row->problem) == 0)
+            return TRIAGE_OK;
+    assert_true(list->count < sizeof list->keys / sizeof list->keys[0]);
+    return tri_strdup(&list->keys[list->count++], row->problem);
+}
+
+static void assert_same_answer(tri_store *few, const char *key) {
+    tri_problem problem;
+    tri_found all, one;
+    bool exact = false;
+    must(tri_problem_parse(&problem, key));
+    tri_space *of = problem.op == &tri_op_bsr_gemm ? space : space_of_attention;
+    must(tri_lookup_exact(&all, &exact, shipped, of, &problem, &info, NULL));
+    assert_true(exact);
+    must(tri_lookup_exact(&one, &exact, few, of, &problem, &info, NULL));
+    assert_true(exact);
+    assert_string_equal(all.candidate.config, one.candidate.config);
+    assert_string_equal(all.rendered.text, one.rendered.text);
+    assert_true(all.median_ns == one.median_ns && all.is_claim == one.is_claim);
+    tri_found_free(&all);
+    tri_found_free(&one);
+}
+
+static triage_status count(void *user, const tri_measurement *row) {
+    (void)row;
+    ++*(int *)user;
+    return TRIAGE_OK;
+}
+
+/* A problem's rows alone give the answer that all rows give, and together they are all rows. */
+static void one_problem_is_read_alone(void **state) {
+    (void)state;
+    key_list list = {0};
+    int all = 0, apart = 0;
+    must(tri_store_each(shipped, list_key, &list));
+    must(tri_store_each(shipped, count, &all));
+    for (size_t i = 0; i < list.count; i++) {
+        tri_store *few = NULL;
+        const int before = apart;
+        must(tri_pretuned_open_problem(&few, &info, list.keys[i], NULL));
+        assert_non_null(few);
+        must(tri_store_each(few, count, &apart));
+        assert_true(apart > before && (apart - before < all || list.count == 1));
+        if (!tri_dense_is_key(list.keys[i]))
+            assert_same_answer(few, list.keys[i]);
+        tri_store_close(few);
+        free(list.keys[i]);
+    }
+    assert_int_equal(apart, all);
+    tri_store *none = NULL;
+    must(tri_pretuned_open_problem(&none, &info, "bsr_gemm", NULL));
+    assert_null(none);
+}
+
 static void other_devices_get_nothing(void **state) {
     (void)state;
     tri_device_info other = info;
@@ -209,12 +272,6 @@ static void other_devices_get_nothing(void **state) {
 static void note(void *user, triage_log_level level, const char *line) {
     (void)level;
     must(tri_text_format(user, "%s\n", line));
-}
-
-static triage_status count(void *user, const tri_measurement *row) {
-    (void)row;
-    ++*(int *)user;
-    return TRIAGE_OK;
 }
 
 /* A data folder with templates/ and tuner/ only is enough, and a spoiled row in one does not take the others, or
@@ -254,8 +311,11 @@ static void from_a_data_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_are_sound),       cmocka_unit_test(a_new_user_has_it),
-        cmocka_unit_test(ones_own_comes_first), cmocka_unit_test(other_devices_get_nothing),
+        cmocka_unit_test(rows_are_sound),
+        cmocka_unit_test(a_new_user_has_it),
+        cmocka_unit_test(ones_own_comes_first),
+        cmocka_unit_test(other_devices_get_nothing),
+        cmocka_unit_test(one_problem_is_read_alone),
         cmocka_unit_test(from_a_data_folder),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
