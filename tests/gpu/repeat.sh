@@ -5,7 +5,7 @@
 #   sh tests/gpu/repeat.sh [--out DIR] [--build DIR] [--device cuda|host] [--tunes N] [--limit S]
 #
 #   --out    results (default: $OUT/repeat, else repeat-out): the JSON of each tune, and repeat.json
-#   --limit  seconds (default 110): a problem that is not begun by then is left, and said
+#   --limit  seconds (default 110): a tune that is not begun by then is left, and said
 #
 # Every time in it is of a verified result (triage_tune). The last lines are a table: of each problem the winners' times and how
 # far apart they are. Exit codes: 0 all within 1 %, 1 not, or a tune failed, 64 usage, 75 something is left.
@@ -38,10 +38,10 @@ case $device in # the host device is for trying this script
 esac
 started=$(date +%s) left=0 bad=0
 for block in $blocks; do
-    if [ $(($(date +%s) - started)) -ge "$limit" ]; then
-        left=1 && echo "left: block $block" && continue
-    fi
     for i in $(seq "$tunes"); do
+        if [ $(($(date +%s) - started)) -ge "$limit" ]; then
+            left=1 && echo "left: block $block, tune $i" && continue
+        fi
         rm -f "$out/$block-$i.db"*
         "$build/bin/triage_tune" --shape $shape --sparsity 0.9 --block "$block" $types --device "$device" \
             --db "$out/$block-$i.db" --json >"$out/$block-$i.json" 2>"$out/$block-$i.log" ||
