@@ -56,12 +56,16 @@ enum {
     PARTIAL_COUNT,
     PARTIAL_COLS,
     BITS,
+    Q_SCALE,
+    K_SCALE,
+    V_SCALE,
     OPERANDS
 };
 
 static const char *const names[OPERANDS] = {
-    "q",     "k",          "v",         "cu_q",          "cu_k",         "len_k",
-    "pages", "full_count", "full_cols", "partial_count", "partial_cols", "partial_bits"};
+    "q",       "k",          "v",         "cu_q",          "cu_k",         "len_k",
+    "pages",   "full_count", "full_cols", "partial_count", "partial_cols", "partial_bits",
+    "q_scale", "k_scale",    "v_scale"};
 
 typedef struct attention_run {
     operand in[OPERANDS], o, lse;
@@ -104,7 +108,7 @@ static bool as_int32(int32_t *out, const char *name, torch_cell cell) {
     return number == *out || fail("%s is %" PRId64 "; must be -2147483648 to 2147483647", name, number);
 }
 
-/* (str mask, int left, int right, float scale, float softcap, bool lse) */
+/* (str mask, int left, int right) */
 static bool take_mask(triage_attention_desc *desc, const torch_cell *stack) {
     static const char *const masks[] = {"full", "causal", "causal_top_left", "window"};
     torch_string string = (torch_string)(uintptr_t)stack[0];
@@ -117,14 +121,22 @@ static bool take_mask(triage_attention_desc *desc, const torch_cell *stack) {
     if (!found)
         fail("mask is '%.40s'; must be full, causal, causal_top_left or window", text);
     torch.delete_string(string);
-    desc->scale = (float)as_double(stack[3]);
-    desc->softcap = (float)as_double(stack[4]);
-    desc->lse = (stack[5] & 1) != 0;
     if (!found || !as_int32(&desc->left, "left", stack[1]) || !as_int32(&desc->right, "right", stack[2]))
         return false;
     if (desc->mask != TRIAGE_MASK_WINDOW)
         desc->left = desc->right = 0;
     return true;
+}
+
+/* (mask ..., float scale, float softcap, bool lse, q_scale, k_scale, v_scale): what every attention ends with */
+static bool take_options(attention_run *run, const torch_cell *stack) {
+    bool done = take_mask(&run->desc, stack);
+    run->desc.scale = (float)as_double(stack[3]);
+    run->desc.softcap = (float)as_double(stack[4]);
+    run->desc.lse = (stack[5] & 1) != 0;
+    for (int i = 0; i < 3; i++)
+        done = take_optional(run, Q_SCALE + i, stack[6 + i]) && done;
+    return done;
 }
 
 /* ---- checks ---- */
@@ -136,32 +148,61 @@ static bool require_rows(const operand *of) {
 }
 
 /* dim 4: [batch or pages][head][row][d]; 3: [row][head][d]. */
-static bool check_qkv(attention_run *run, int64_t dim) {
-    const operand *q = &run->in[Q], *k = &run->in[K], *v = &run->in[V];
+static bool check_qk(attention_run *run, int64_t dim) {
+    const operand *q = &run->in[Q], *k = &run->in[K];
     const int64_t head = 1, d = dim - 1;
-    for (int i = Q; i <= V; i++)
+    for (int i = Q; i <= K; i++)
         if (!require_dim(&run->in[i], dim, dim) || !require_device(&run->in[i], q) ||
             !require_rows(&run->in[i]))
             return false;
     if (!operand_dtype(&run->desc.in_type, q) || !require_type(k, q->type, ", the type of q") ||
-        !require_type(v, q->type, ", the type of q") ||
         !require_size(k, d, q->sizes[d], "the head dimension of q"))
         return false;
-    for (int64_t i = 0; i < d; i++)
-        if (!require_size(v, i, k->sizes[i], "as in k"))
-            return false;
     if (k->sizes[head] < 1 || q->sizes[head] % k->sizes[head] != 0)
         return fail("k has %" PRId64 " heads; must divide %" PRId64 ", the heads of q", k->sizes[head],
                     q->sizes[head]);
     run->desc.out_type = run->desc.in_type == TRIAGE_E4M3 ? TRIAGE_BF16 : run->desc.in_type;
     run->desc.heads_q = q->sizes[head], run->desc.heads_kv = k->sizes[head];
-    run->desc.head_dim = (int32_t)q->sizes[d], run->desc.head_dim_v = (int32_t)v->sizes[d];
+    run->desc.head_dim = run->desc.head_dim_v = (int32_t)q->sizes[d];
+    return true;
+}
+
+static bool check_qkv(attention_run *run, int64_t dim) {
+    const operand *q = &run->in[Q], *k = &run->in[K], *v = &run->in[V];
+    if (!check_qk(run, dim) || !require_dim(v, dim, dim) || !require_device(v, q) || !require_rows(v) ||
+        !require_type(v, q->type, ", the type of q"))
+        return false;
+    for (int64_t i = 0; i < dim - 1; i++)
+        if (!require_size(v, i, k->sizes[i], "as in k"))
+            return false;
+    run->desc.head_dim_v = (int32_t)v->sizes[dim - 1];
     return true;
 }
 
 static bool check_words(const operand *of, const operand *like, int64_t dim) {
     return !of->handle || (require_dim(of, dim, dim) && require_type(of, torch.int32(), "") &&
                            require_contiguous(of) && require_device(of, like));
+}
+
+/* [batch][KV heads], float32, for e4m3. */
+static bool check_scales(attention_run *run) {
+    const operand *q = &run->in[Q];
+    for (int i = Q_SCALE; i <= V_SCALE; i++) {
+        const operand *scale = &run->in[i];
+        if (!scale->handle)
+            continue;
+        if (run->desc.in_type != TRIAGE_E4M3)
+            return fail("%s is given and q is %s; scales are for float8_e4m3fn", scale->name,
+                        type_name(q->type));
+        if (!require_dim(scale, 2, 2) || !require_type(scale, torch.float32(), "") ||
+            !require_contiguous(scale) || !require_device(scale, q) ||
+            !require_size(scale, 0, run->desc.batch, "the batch") ||
+            !require_size(scale, 1, run->desc.heads_kv, "the heads of k"))
+            return false;
+    }
+    run->call.scale_q = run->in[Q_SCALE].data, run->call.scale_k = run->in[K_SCALE].data;
+    run->call.scale_v = run->in[V_SCALE].data;
+    return true;
 }
 
 /* ---- results and the call ---- */
@@ -219,13 +260,13 @@ static bool launch(attention_run *run) {
 }
 
 static bool finish_run(attention_run *run, bool done) {
-    return done && make_results(run) && (operand_count(&run->o) == 0 || launch(run));
+    return done && check_scales(run) && make_results(run) && (operand_count(&run->o) == 0 || launch(run));
 }
 
 static void end(attention_run *run, torch_cell *stack, bool done) {
     torch_cell results[2] = {0};
     if (done) {
-        results[0] = (torch_cell)(uintptr_t)run->o.handle,
+        results[0] = (torch_cell)(uintptr_t)run->o.handle;
         results[1] = (torch_cell)(uintptr_t)run->lse.handle;
         run->o.handle = run->lse.handle = NULL;
     }
@@ -240,13 +281,15 @@ static void end(attention_run *run, torch_cell *stack, bool done) {
 
 /* ---- the operators ---- */
 
-static bool check_dense(attention_run *run) {
+static bool size_dense(attention_run *run) {
     const operand *q = &run->in[Q], *k = &run->in[K];
-    if (!check_qkv(run, 4) || !require_size(k, 0, q->sizes[0], "the batch of q"))
-        return false;
     run->desc.batch = q->sizes[0];
     run->desc.max_q = q->sizes[2], run->desc.max_k = k->sizes[2];
-    return true;
+    return require_size(k, 0, q->sizes[0], "the batch of q");
+}
+
+static bool check_dense(attention_run *run) {
+    return check_qkv(run, 4) && size_dense(run);
 }
 
 /* (q, k, v, mask ...) */
@@ -255,7 +298,7 @@ void op_attention(torch_cell *stack, uint64_t arguments, uint64_t results) {
     (void)arguments, (void)results;
     begin(&run);
     bool done = take_qkv(&run, stack);
-    done = take_mask(&run.desc, stack + 3) && done;
+    done = take_options(&run, stack + 3) && done;
     end(&run, stack, finish_run(&run, done && check_dense(&run)));
 }
 
@@ -282,7 +325,7 @@ void op_attention_varlen(torch_cell *stack, uint64_t arguments, uint64_t results
     bool done = take_qkv(&run, stack);
     done = take(&run, CU_Q, stack[3]) && done;
     done = take(&run, CU_K, stack[4]) && done;
-    done = take_mask(&run.desc, stack + 7) && done;
+    done = take_options(&run, stack + 7) && done;
     done = done && check_varlen(&run, (int64_t)stack[5], (int64_t)stack[6]);
     end(&run, stack, finish_run(&run, done));
 }
@@ -315,8 +358,14 @@ void op_attention_kvcache(torch_cell *stack, uint64_t arguments, uint64_t result
     bool done = take_qkv(&run, stack);
     done = take(&run, LEN_K, stack[3]) && done;
     done = take_optional(&run, PAGES, stack[4]) && done;
-    done = take_mask(&run.desc, stack + 6) && done && as_int32(&run.desc.splits, "splits", stack[5]);
+    done = take_options(&run, stack + 6) && done && as_int32(&run.desc.splits, "splits", stack[5]);
     end(&run, stack, finish_run(&run, done && check_cache(&run)));
+}
+
+static bool check_block(const attention_run *run) {
+    return (run->desc.mask_rows > 0 && run->desc.mask_cols > 0) ||
+           fail("the block is %d x %d; must be 16, 32, 64 or 128 each", run->desc.mask_rows,
+                run->desc.mask_cols);
 }
 
 /* [batch or 1][q heads, KV heads or 1][blocks of queries](, [capacity]) */
@@ -349,9 +398,8 @@ static bool check_list(triage_device_lists *out, attention_run *run, int count_a
 
 static bool check_sparse(attention_run *run) {
     const operand *bits = &run->in[BITS], *full = &run->in[FULL_COUNT], *partial = &run->in[PARTIAL_COUNT];
-    if (!check_dense(run) || run->desc.mask_rows < 1 || run->desc.mask_cols < 1)
-        return fail("the block is %d x %d; must be 16, 32, 64 or 128 each", run->desc.mask_rows,
-                    run->desc.mask_cols);
+    if (!check_dense(run) || !check_block(run))
+        return false;
     if (!full->handle && !partial->handle)
         return fail("full_count and partial_count are not given; must be one at least");
     if (!check_list(&run->call.full, run, FULL_COUNT) || !check_list(&run->call.partial, run, PARTIAL_COUNT))
@@ -380,9 +428,80 @@ void op_sparse_attention(torch_cell *stack, uint64_t arguments, uint64_t results
     bool done = take_qkv(&run, stack);
     for (int i = 0; i < 5; i++)
         done = take_optional(&run, FULL_COUNT + i, stack[3 + i]) && done;
-    done = take_mask(&run.desc, stack + 11) && done;
+    done = take_options(&run, stack + 11) && done;
     done = done && as_int32(&run.desc.mask_rows, "block_q", stack[8]) &&
            as_int32(&run.desc.mask_cols, "block_k", stack[9]);
     run.desc.density = as_double(stack[10]);
     end(&run, stack, finish_run(&run, done && check_sparse(&run)));
+}
+
+/* ---- the best blocks ---- */
+
+/* count [batch, heads, blocks of queries] and cols [.., top] take the places of O and LSE. */
+static bool make_selection(attention_run *run, int64_t top) {
+    const triage_attention_desc *d = &run->desc;
+    const int64_t heads = d->lists == TRIAGE_LISTS_Q_HEADS ? d->heads_q : d->heads_kv;
+    const int64_t rows = (d->max_q + d->mask_rows - 1) / d->mask_rows;
+    const int64_t sizes[] = {d->batch, heads, rows, top};
+    const int64_t count[] = {heads * rows, rows, 1}, cols[] = {heads * rows * top, rows * top, top, 1};
+    return operand_make(&run->o, "the counts", &run->in[Q], torch.int32(), 3, sizes, count) &&
+           operand_make(&run->lse, "the lists", &run->in[Q], torch.int32(), 4, sizes, cols);
+}
+
+static bool select_blocks(attention_run *run, const triage_attention *of, triage_selection *selection,
+                          void *stream) {
+    operand workspace = {0};
+    size_t bytes = 0;
+    if (!succeeded(triage_attention_select_bytes(&bytes, of)))
+        return false;
+    const int64_t words[] = {(int64_t)((bytes + 3) / 4)}, one[] = {1};
+    if (!operand_make(&workspace, "the workspace", &run->in[Q], torch.int32(), 1, words, one))
+        return false;
+    selection->workspace = workspace.data;
+    bool done = succeeded(triage_attention_select(of, &run->call, selection, stream));
+    operand_release(&workspace); /* torch reuses it behind what this stream runs */
+    return done;
+}
+
+static bool launch_selection(attention_run *run, int32_t top) {
+    triage_selection selection = TRIAGE_SELECTION_INIT;
+    void *stream = NULL;
+    selection.top = top, selection.capacity = top;
+    selection.count = run->o.data, selection.cols = run->lse.data;
+    run->call.q = rows_of(&run->in[Q]), run->call.k = rows_of(&run->in[K]);
+    triage_context *context = stream_of(&stream, &run->in[Q]) ? context_of(&run->in[Q]) : NULL;
+    kept *of = context ? attention_of(context, &run->desc) : NULL;
+    if (!of)
+        return false;
+    bool done = select_blocks(run, of->value, &selection, stream);
+    kept_give_back(&attentions, of);
+    return done;
+}
+
+static bool run_selection(attention_run *run, int32_t top) {
+    const int64_t blocks =
+        check_block(run) ? (run->in[K].sizes[2] + run->desc.mask_cols - 1) / run->desc.mask_cols : 0;
+    if (blocks == 0)
+        return fail("k has no rows; must have a block of keys at least");
+    if (top < 1 || top > blocks)
+        return fail("top is %d; must be 1 to %" PRId64 ", the blocks of keys", top, blocks);
+    run->desc.lists_memory = TRIAGE_MEMORY_DEVICE;
+    run->desc.lists_per_sequence = 1;
+    run->desc.density = (double)top / (double)blocks;
+    return make_selection(run, top) && (operand_count(&run->o) == 0 || launch_selection(run, top));
+}
+
+/* (q, k, block_q, block_k, top, per_kv_head, mask, left, right) -> (count, cols) */
+void op_select_blocks(torch_cell *stack, uint64_t arguments, uint64_t results) {
+    attention_run run;
+    int32_t top = 0;
+    (void)arguments, (void)results;
+    begin(&run);
+    bool done = take(&run, Q, stack[0]);
+    done = take(&run, K, stack[1]) && done;
+    done = take_mask(&run.desc, stack + 6) && done;
+    done = done && as_int32(&run.desc.mask_rows, "block_q", stack[2]) &&
+           as_int32(&run.desc.mask_cols, "block_k", stack[3]) && as_int32(&top, "top", stack[4]);
+    run.desc.lists = stack[5] & 1 ? TRIAGE_LISTS_KV_HEADS : TRIAGE_LISTS_Q_HEADS;
+    end(&run, stack, done && check_qk(&run, 4) && size_dense(&run) && run_selection(&run, top));
 }

@@ -7,7 +7,10 @@
 #define MATRIX "Tensor row_ptr, Tensor col_idx, Tensor values, int cols"
 
 #define QKV "Tensor q, Tensor k, Tensor v"
-#define MASK "str mask='full', int left=-1, int right=-1, float scale=0.0, float softcap=0.0, bool lse=False"
+#define MASK "str mask='full', int left=-1, int right=-1"
+#define OPTIONS                                                                                              \
+    MASK ", float scale=0.0, float softcap=0.0, bool lse=False, Tensor? q_scale=None, "                      \
+         "Tensor? k_scale=None, Tensor? v_scale=None"
 
 static const struct {
     const char *name, *schema;
@@ -29,20 +32,24 @@ static const struct {
     {"bsr_linear_transposed", "bsr_linear_transposed(Tensor grad, " MATRIX ") -> Tensor",
      op_bsr_linear_transposed},
     {"bsr_sddmm", "bsr_sddmm(Tensor grad, Tensor x, " MATRIX ") -> Tensor", op_bsr_sddmm},
-    {"attention", "attention(" QKV ", " MASK ") -> (Tensor, Tensor)", op_attention},
+    {"attention", "attention(" QKV ", " OPTIONS ") -> (Tensor, Tensor)", op_attention},
     {"attention_varlen",
-     "attention_varlen(" QKV ", Tensor cu_q, Tensor cu_k, int max_q, int max_k, " MASK
+     "attention_varlen(" QKV ", Tensor cu_q, Tensor cu_k, int max_q, int max_k, " OPTIONS
      ") -> (Tensor, Tensor)",
      op_attention_varlen},
     {"attention_kvcache",
-     "attention_kvcache(" QKV ", Tensor len_k, Tensor? pages=None, int splits=0, " MASK
+     "attention_kvcache(" QKV ", Tensor len_k, Tensor? pages=None, int splits=0, " OPTIONS
      ") -> (Tensor, Tensor)",
      op_attention_kvcache},
     {"sparse_attention",
      "sparse_attention(" QKV
      ", Tensor? full_count, Tensor? full_cols, Tensor? partial_count, Tensor? partial_cols, "
-     "Tensor? partial_bits, int block_q, int block_k, float density=0.1, " MASK ") -> (Tensor, Tensor)",
+     "Tensor? partial_bits, int block_q, int block_k, float density=0.1, " OPTIONS ") -> (Tensor, Tensor)",
      op_sparse_attention},
+    {"select_blocks",
+     "select_blocks(Tensor q, Tensor k, int block_q, int block_k, int top, bool per_kv_head=False, " MASK
+     ") -> (Tensor, Tensor)",
+     op_select_blocks},
     {"bsr_mm_choice",
      "bsr_mm_choice(" MATRIX
      ", Tensor b, Tensor? bias, str activation, Tensor? a_scale, Tensor? b_scale, Tensor out) "

@@ -6,6 +6,6 @@
 
 torch_kernel op_bsr_linear, op_bsr_mm, op_bsr_mm_out, op_bsr_mm_choice, op_bsr_sddmm,
     op_bsr_linear_transposed;
-torch_kernel op_attention, op_attention_varlen, op_attention_kvcache, op_sparse_attention;
+torch_kernel op_attention, op_attention_varlen, op_attention_kvcache, op_sparse_attention, op_select_blocks;
 
 #endif

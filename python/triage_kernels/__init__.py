@@ -14,11 +14,11 @@ from ._native import DEFAULT_CACHE, DEFAULT_DB, TriageError, configure, device_n
 from ._matrix import BsrMatrix
 from ._functional import bsr_mm, choice, linear
 from ._attention import (BlockMask, attention, attention_kvcache, attention_varlen, from_block_mask,
-                         register_with_transformers, scaled_dot_product_attention)
+                         register_with_transformers, scaled_dot_product_attention, select_blocks)
 from ._modules import BlockSparseLinear, sparsify_
 from ._record import AttentionShape, Shape, record, tune
 
 __all__ = ["AttentionShape", "BlockMask", "BlockSparseLinear", "BsrMatrix", "DEFAULT_CACHE", "DEFAULT_DB", "Shape", "TriageError", "__version__", "attention",
            "attention_kvcache", "attention_varlen", "bsr_mm", "choice", "configure", "device_name", "from_block_mask",
-           "linear", "record", "register_with_transformers", "scaled_dot_product_attention",
+           "linear", "record", "register_with_transformers", "scaled_dot_product_attention", "select_blocks",
            "sparsify_", "tune"]

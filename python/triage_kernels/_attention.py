@@ -4,7 +4,9 @@ from typing import Any, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask as FlexMask
 
+from ._matrix import block_of, is_tensor
 from ._native import TriageError
 from ._operators import call, ops
 
@@ -26,24 +28,33 @@ def _results(q: Tensor, v: Tensor, lse: bool) -> Tuple[Tensor, Tensor]:
 
 
 @torch.library.register_fake("triage::attention")
-def _(q, k, v, mask="full", left=-1, right=-1, scale=0.0, softcap=0.0, lse=False):
+def _(q, k, v, mask="full", left=-1, right=-1, scale=0.0, softcap=0.0, lse=False, q_scale=None,
+      k_scale=None, v_scale=None):
     return _results(q, v, lse)
 
 
 @torch.library.register_fake("triage::attention_varlen")
-def _(q, k, v, cu_q, cu_k, max_q, max_k, mask="full", left=-1, right=-1, scale=0.0, softcap=0.0, lse=False):
+def _(q, k, v, cu_q, cu_k, max_q, max_k, mask="full", left=-1, right=-1, scale=0.0, softcap=0.0, lse=False, q_scale=None,
+      k_scale=None, v_scale=None):
     return _results(q, v, lse)
 
 
 @torch.library.register_fake("triage::attention_kvcache")
-def _(q, k, v, len_k, pages=None, splits=0, mask="full", left=-1, right=-1, scale=0.0, softcap=0.0, lse=False):
+def _(q, k, v, len_k, pages=None, splits=0, mask="full", left=-1, right=-1, scale=0.0, softcap=0.0, lse=False, q_scale=None,
+      k_scale=None, v_scale=None):
     return _results(q, v, lse)
 
 
 @torch.library.register_fake("triage::sparse_attention")
 def _(q, k, v, full_count, full_cols, partial_count, partial_cols, partial_bits, block_q, block_k, density=0.1, mask="full",
-      left=-1, right=-1, scale=0.0, softcap=0.0, lse=False):
+      left=-1, right=-1, scale=0.0, softcap=0.0, lse=False, q_scale=None, k_scale=None, v_scale=None):
     return _results(q, v, lse)
+
+
+@torch.library.register_fake("triage::select_blocks")
+def _(q, k, block_q, block_k, top, per_kv_head=False, mask="full", left=-1, right=-1):
+    rows = (q.shape[0], k.shape[1] if per_kv_head else q.shape[1], -(-q.shape[2] // block_q))
+    return q.new_empty(rows, dtype=torch.int32), q.new_empty((*rows, top), dtype=torch.int32)
 
 
 _NO_GRADIENT = "triage: a gradient is asked of attention; it has none: must be in torch.no_grad() or inference mode"
@@ -53,7 +64,7 @@ def _refuse_gradient(ctx, *_, **__):
     raise RuntimeError(_NO_GRADIENT)
 
 
-for _name in ("attention", "attention_varlen", "attention_kvcache", "sparse_attention"):
+for _name in ("attention", "attention_varlen", "attention_kvcache", "sparse_attention", "select_blocks"):
     torch.library.register_autograd(f"triage::{_name}", _refuse_gradient, setup_context=_refuse_gradient)
 
 
@@ -70,7 +81,7 @@ class BlockMask:
     def __init__(self, block: Tuple[int, int], full_count: Optional[Tensor] = None, full_cols: Optional[Tensor] = None,
                  partial_count: Optional[Tensor] = None, partial_cols: Optional[Tensor] = None,
                  partial_bits: Optional[Tensor] = None, density: float = 0.1) -> None:
-        self.block, self.density = block, density
+        self.block, self.density = block_of(block), density
         self.full_count, self.full_cols = full_count, full_cols
         self.partial_count, self.partial_cols, self.partial_bits = partial_count, partial_cols, partial_bits
         for name, count, cols in (("full", full_count, full_cols), ("partial", partial_count, partial_cols)):
@@ -113,6 +124,8 @@ def _bits(mask_mod: Any, cols: Tensor, block: Tuple[int, int]) -> Tensor:
 def from_block_mask(flex: Any) -> BlockMask:
     """From torch.nn.attention.flex_attention's BlockMask; its mask_mod is asked once, for the partial blocks, whose memory is
     block_q * block_k / 8 bytes each."""
+    if not isinstance(flex, FlexMask):
+        raise TriageError(f"block_mask is a {type(flex).__name__}; must be a BlockMask, triage's or flex_attention's")
     block = tuple(flex.BLOCK_SIZE)
     if any(size not in (16, 32, 64, 128) for size in block):
         raise TriageError(f"the block mask has blocks of {block}; must be 16, 32, 64 or 128 each")
@@ -126,6 +139,23 @@ def from_block_mask(flex: Any) -> BlockMask:
     return mask
 
 
+def select_blocks(q: Tensor, k: Tensor, top: int, block: Union[int, Tuple[int, int]] = 64, *, causal: bool = False,
+                  window: Optional[Window] = None, per_kv_head: bool = False, layout: str = "bhsd") -> BlockMask:
+    """The best blocks: for each block of queries the `top` blocks of keys with the largest product of the mean query and the mean
+    key; with a mask also the block at the row's own place. To be given to attention with the same causal and window.
+
+    block: 16, 32, 64 or 128, or two of these (queries, keys). per_kv_head: one choice for all heads of q that share one of k.
+    Made on the device, nothing is read back: a CUDA graph replays it. float8_e4m3fn, too.
+    """
+    q, k = _heads_first(layout, is_tensor("q", q), is_tensor("k", k))
+    mask = BlockMask(block_of(block))
+    with torch.no_grad():
+        mask.full_count, mask.full_cols = call(ops.select_blocks.default, (), q, k, *mask.block, top, per_kv_head,
+                                               *_mask(causal, window))
+    mask.density = min(1.0, top / max(1, -(-k.shape[2] // mask.block[1])))
+    return mask
+
+
 # ---- functions ----
 
 def _mask(causal: Union[bool, str], window: Optional[Window]) -> Tuple[str, int, int]:
@@ -135,14 +165,26 @@ def _mask(causal: Union[bool, str], window: Optional[Window]) -> Tuple[str, int,
         return {False: "full", True: "causal", "top_left": "causal_top_left"}[causal], -1, -1
     if causal == "top_left":
         raise TriageError("causal is 'top_left' with a window; must be False or True")
-    left, right = (-1 if side is None else int(side) for side in window)
+    if not isinstance(window, (tuple, list)) or len(window) != 2 or not all(s is None or isinstance(s, int) for s in window):
+        raise TriageError(f"window is {window!r}; must be None, or two numbers of keys: (left, right), None for open")
+    left, right = (-1 if side is None else side for side in window)
     return "window", left, 0 if causal else right
 
 
 def _options(causal, window, scale, softcap, return_lse) -> Tuple[Any, ...]:
-    if scale is not None and not scale > 0:
-        raise TriageError(f"scale is {scale}; must be above 0, or None for 1 / sqrt(head dimension)")
+    if scale is not None and not (isinstance(scale, (int, float)) and scale > 0):
+        raise TriageError(f"scale is {scale!r}; must be above 0, or None for 1 / sqrt(head dimension)")
+    if softcap is not None and not (isinstance(softcap, (int, float)) and softcap >= 0):
+        raise TriageError(f"softcap is {softcap!r}; must be above 0, or None or 0 for none")
     return *_mask(causal, window), float(scale or 0), float(softcap or 0), bool(return_lse)
+
+
+def _scales(sequences: Tensor, k: Tensor, *scales: Optional[Tensor]) -> Tuple[Optional[Tensor], ...]:
+    """[sequences, KV heads]; one number is for all. Nothing, as is usual: nothing is to be passed on."""
+    if all(scale is None for scale in scales):
+        return ()
+    return tuple(s.expand(sequences.shape[0], k.shape[1]).contiguous() if isinstance(s, Tensor) and s.numel() == 1 else s
+                 for s in scales)
 
 
 def _finish(result: Tuple[Tensor, Tensor], layout: str, return_lse: bool) -> Union[Tensor, Tuple[Tensor, Tensor]]:
@@ -153,23 +195,26 @@ def _finish(result: Tuple[Tensor, Tensor], layout: str, return_lse: bool) -> Uni
 def _heads_first(layout: str, *tensors: Tensor) -> Tuple[Tensor, ...]:
     if layout not in ("bhsd", "bshd"):
         raise TriageError(f"layout is {layout!r}; must be 'bhsd' or 'bshd'")
-    return tuple(t.transpose(1, 2) if layout == "bshd" and t.dim() == 4 else t for t in tensors)
+    return tuple(t.transpose(1, 2) if layout == "bshd" and is_tensor("q, k or v", t).dim() == 4 else t for t in tensors)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, *, causal: Union[bool, str] = False, window: Optional[Window] = None,
               scale: Optional[float] = None, softcap: Optional[float] = None, block_mask: Any = None, layout: str = "bhsd",
-              return_lse: bool = False) -> Union[Tensor, Tuple[Tensor, Tensor]]:
+              return_lse: bool = False, q_scale: Optional[Tensor] = None, k_scale: Optional[Tensor] = None,
+              v_scale: Optional[Tensor] = None) -> Union[Tensor, Tuple[Tensor, Tensor]]:
     """softmax(scale Q K^T + mask) V for q [batch, heads, queries, d], k and v [batch, KV heads, keys, d or d_v].
 
     layout "bshd": [batch, rows, heads, d] instead, for all and the result. Strides are free but for the last dimension's;
     the number of heads of q is a multiple of that of k. float16, bfloat16, float32 (slow on a GPU), float8_e4m3fn (the result
     is bfloat16). causal: True lets the last query see the last key, "top_left" the first the first. window (left, right): keys
     beside a query's own place, None: open. softcap c: scores are c tanh(score / c). block_mask: a BlockMask, or one of
-    flex_attention, which is converted anew in each call. return_lse: also the log-sum-exp [batch, heads, queries], float32.
+    flex_attention, which is converted anew in each call, or what select_blocks gives. q_scale, k_scale, v_scale: of float8_e4m3fn,
+    float32 [batch, KV heads] or 1 number: q stands for q_scale q, its KV head's; None: 1. return_lse: also the log-sum-exp [batch, heads, queries], float32.
     No gradient: asking one is a TriageError.
     """
     q, k, v = _heads_first(layout, q, k, v)
     options = _options(causal, window, scale, softcap, return_lse)
+    options += _scales(q, k, q_scale, k_scale, v_scale)
     if block_mask is None:
         return _finish(call(ops.attention.default, (q, k, v), q, k, v, *options), layout, return_lse)
     if not isinstance(block_mask, BlockMask):
@@ -182,11 +227,14 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, causal: Union[bool, str] = Fal
 
 def attention_varlen(q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, *,
                      causal: Union[bool, str] = False, window: Optional[Window] = None, scale: Optional[float] = None,
-                     softcap: Optional[float] = None, return_lse: bool = False) -> Union[Tensor, Tuple[Tensor, Tensor]]:
+                     softcap: Optional[float] = None, return_lse: bool = False, q_scale: Optional[Tensor] = None,
+                     k_scale: Optional[Tensor] = None, v_scale: Optional[Tensor] = None) -> Union[Tensor, Tuple[Tensor, Tensor]]:
     """Sequences one after another: q [rows, heads, d], k and v [rows, KV heads, d]; sequence i has the rows cu_q[i] to
     cu_q[i + 1] - 1 and keys by cu_k, int32 on q's device, not read back: they must ascend from 0 to the rows that there are.
-    max_q, max_k: rows of the longest. The log-sum-exp is [heads, rows]."""
+    max_q, max_k: rows of the longest. The log-sum-exp is [heads, rows]. q_scale, k_scale, v_scale: as in attention, for each
+    sequence."""
     options = _options(causal, window, scale, softcap, return_lse)
+    options += _scales(cu_q[1:], k, q_scale, k_scale, v_scale)
     result = call(ops.attention_varlen.default, (q, k, v), q, k, v, cu_q, cu_k, max_q, max_k, *options)
     return _finish(result, "thd", return_lse)
 
@@ -194,12 +242,14 @@ def attention_varlen(q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor
 def attention_kvcache(q: Tensor, k_cache: Tensor, v_cache: Tensor, len_k: Tensor, pages: Optional[Tensor] = None, *,
                       causal: Union[bool, str] = False, window: Optional[Window] = None, scale: Optional[float] = None,
                       softcap: Optional[float] = None, layout: str = "bhsd", splits: int = 0,
-                      return_lse: bool = False) -> Union[Tensor, Tuple[Tensor, Tensor]]:
+                      return_lse: bool = False, q_scale: Optional[Tensor] = None, k_scale: Optional[Tensor] = None,
+                      v_scale: Optional[Tensor] = None) -> Union[Tensor, Tuple[Tensor, Tensor]]:
     """Against a cache: k_cache and v_cache [batch, KV heads, room, d], of which the first len_k [batch] keys are in use; or
     pages [batch, most pages of a sequence], int32: then they are [pages, KV heads, page, d]. layout "bshd" as in attention.
-    splits: 1 to 256 for results that do not depend on the batch; 0: as is fastest."""
+    splits: 1 to 256 for results that do not depend on the batch; 0: as is fastest. q_scale, k_scale, v_scale: as in attention."""
     q, k_cache, v_cache = _heads_first(layout, q, k_cache, v_cache)
     options = _options(causal, window, scale, softcap, return_lse)
+    options += _scales(q, k_cache, q_scale, k_scale, v_scale)
     result = call(ops.attention_kvcache.default, (q, k_cache, v_cache), q, k_cache, v_cache, len_k, pages, splits, *options)
     return _finish(result, layout, return_lse)
 
@@ -220,8 +270,8 @@ def _missing(q: Tensor, k: Tensor, v: Tensor, attn_mask: Any, dropout_p: float) 
         return "float32 on a GPU"
     if q.device.type not in ("cpu", "cuda"):
         return f"the device {q.device}"
-    if q.dim() != 4 or max(q.shape[-1], v.shape[-1]) > 256:
-        return f"the shape {tuple(q.shape)}"
+    if q.dim() != 4 or k.dim() != 4 or not 1 <= max(q.shape[-1], v.shape[-1]) <= 256 or q.shape[0] != k.shape[0]:
+        return f"the shapes {tuple(q.shape)} and {tuple(k.shape)}"
     return None
 
 
@@ -233,6 +283,8 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     missing = _missing(query, key, value, attn_mask, dropout_p)
     if not missing and not enable_gqa and query.shape[1] != key.shape[1]:
         missing = "heads that differ without enable_gqa"
+    if scale is not None and not scale > 0:
+        missing = f"scale {scale}"
     if missing:
         log.info("scaled_dot_product_attention by torch: triage's has no %s", missing)
         return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal,

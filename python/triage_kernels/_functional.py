@@ -4,7 +4,7 @@ from typing import Any, Dict, Optional
 import torch
 from torch import Tensor
 
-from ._matrix import BsrMatrix
+from ._matrix import BsrMatrix, is_tensor
 from ._native import TriageError
 from ._operators import call, ops
 
@@ -13,12 +13,6 @@ def _matrix(name: str, given: Any) -> BsrMatrix:
     if not isinstance(given, BsrMatrix):
         raise TriageError(f"{name} is a {type(given).__name__}; must be a BsrMatrix (BsrMatrix.from_torch makes one of a "
                           "torch.sparse_bsr tensor)")
-    return given
-
-
-def _tensor(name: str, given: Any) -> Tensor:
-    if not isinstance(given, Tensor):
-        raise TriageError(f"{name} is a {type(given).__name__}; must be a Tensor")
     return given
 
 
@@ -32,7 +26,7 @@ def linear(x: Tensor, w: BsrMatrix, bias: Optional[Tensor] = None, activation: O
     bfloat16, or out_dtype. activation: None, "relu", "gelu" (erf form), "silu".
     """
     w = _matrix("w", w)
-    return call(ops.bsr_linear.default, (x, w.values, bias), _tensor("x", x), w.row_ptr, w.col_idx, w.values, w.cols, bias,
+    return call(ops.bsr_linear.default, (x, w.values, bias), is_tensor("x", x), w.row_ptr, w.col_idx, w.values, w.cols, bias,
                 activation or "none", w_scale, x_scale, out_dtype)
 
 
@@ -46,7 +40,12 @@ def bsr_mm(a: BsrMatrix, b: Tensor, bias: Optional[Tensor] = None, activation: O
     """
     a = _matrix("a", a)
     tensors = (b, a.values, bias)
-    first = (a.row_ptr, a.col_idx, a.values, a.cols, _tensor("b", b), bias, activation or "none", a_scale, b_scale)
+    first = (a.row_ptr, a.col_idx, a.values, a.cols, is_tensor("b", b), bias, activation or "none", a_scale, b_scale)
+    for name, number in (("alpha", alpha), ("beta", beta)):
+        if not isinstance(number, (int, float)):
+            raise TriageError(f"{name} is a {type(number).__name__}; must be a number")
+    if out is not None:
+        is_tensor("out", out)
     if out is None and alpha == 1 and beta == 0:
         return call(ops.bsr_mm.default, tensors, *first, out_dtype)
     if out is None and beta != 0:

@@ -1,6 +1,6 @@
 """Block-sparse matrices: three tensors."""
 import weakref
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -9,9 +9,23 @@ from . import _native
 from ._native import TriageError
 
 
+def is_tensor(name: str, given: Any) -> Tensor:
+    if not isinstance(given, Tensor):
+        raise TriageError(f"{name} is a {type(given).__name__}; must be a Tensor")
+    return given
+
+
+def block_of(block: Any) -> Tuple[int, int]:
+    """Rows and columns; one number is for both."""
+    pair = (block, block) if isinstance(block, int) else block
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
+        raise TriageError(f"block is {block!r}; must be a number above 0, or two: (rows, columns)")
+    return pair[0], pair[1]
+
+
 def _index(name: str, tensor: Tensor, device: torch.device) -> Tensor:
     """int32 and contiguous; an int64 number that does not fit is refused, not wrapped."""
-    if tensor.dtype not in (torch.int32, torch.int64):
+    if is_tensor(name, tensor).dtype not in (torch.int32, torch.int64):
         raise TriageError(f"{name} is {tensor.dtype}; must be int32 or int64")
     if tensor.dim() != 1:
         raise TriageError(f"{name} has the shape {tuple(tensor.shape)}; must have 1 dimension")
@@ -33,7 +47,7 @@ class BsrMatrix:
     """
 
     def __init__(self, row_ptr: Tensor, col_idx: Tensor, values: Tensor, cols: int) -> None:
-        if values.dim() != 3:
+        if is_tensor("values", values).dim() != 3:
             raise TriageError(f"values has the shape {tuple(values.shape)}; must be [blocks, rows, columns of a block]")
         self.row_ptr = _index("row_ptr", row_ptr, values.device)
         self.col_idx = _index("col_idx", col_idx, values.device)
@@ -42,8 +56,10 @@ class BsrMatrix:
         if self.col_idx.numel() != values.shape[0]:
             raise TriageError(f"col_idx has {self.col_idx.numel()} numbers; must have {values.shape[0]}, one for each "
                               "block of values")
+        if not isinstance(cols, int) or cols < 1 or values.shape[2] < 1 or cols % values.shape[2]:
+            raise TriageError(f"cols is {cols!r}; must be a multiple of {values.shape[2]}, the width of a block of values")
         self.values = values
-        self.cols = int(cols)
+        self.cols = cols
         weakref.finalize(self, forget_pattern, self.row_ptr.data_ptr(), self.col_idx.data_ptr()).atexit = False
 
     @property
@@ -77,8 +93,8 @@ class BsrMatrix:
     @classmethod
     def from_torch(cls, bsr: Tensor) -> "BsrMatrix":
         """From a torch.sparse_bsr tensor, whose values are borrowed."""
-        if bsr.layout is not torch.sparse_bsr or bsr.dim() != 2 or bsr.values().dim() != 3:
-            raise TriageError(f"the tensor is {bsr.layout} with the shape {tuple(bsr.shape)}; must be a torch.sparse_bsr "
+        if is_tensor("bsr", bsr).layout is not torch.sparse_bsr or bsr.dim() != 2 or bsr.values().dim() != 3:
+            raise TriageError(f"bsr is {bsr.layout} with the shape {tuple(bsr.shape)}; must be a torch.sparse_bsr "
                               "matrix")
         return cls(bsr.crow_indices(), bsr.col_indices(), bsr.values(), bsr.shape[1])
 
@@ -87,13 +103,17 @@ class BsrMatrix:
         return torch.sparse_bsr_tensor(self.row_ptr.long(), self.col_idx.long(), self.values, self.shape)
 
     @classmethod
-    def from_dense(cls, dense: Tensor, block: Tuple[int, int], mask: Optional[Tensor] = None) -> "BsrMatrix":
+    def from_dense(cls, dense: Tensor, block: Union[int, Tuple[int, int]], mask: Optional[Tensor] = None) -> "BsrMatrix":
         """The blocks of a dense matrix that mask [rows / bm, cols / bk] keeps; None: those that are not zero."""
-        (bm, bk), (rows, cols) = block, dense.shape
+        if is_tensor("dense", dense).dim() != 2:
+            raise TriageError(f"dense has the shape {tuple(dense.shape)}; must have 2 dimensions")
+        if dense.device.type == "meta":
+            raise TriageError("dense is on meta; must have numbers: which blocks stay is looked up in them")
+        (bm, bk), (rows, cols) = block_of(block), dense.shape
         if rows % bm or cols % bk:
             raise TriageError(f"dense is {rows} x {cols}; must be a multiple of its blocks of {bm} x {bk}")
         blocks = dense.reshape(rows // bm, bm, cols // bk, bk).transpose(1, 2)
-        kept = (blocks != 0).flatten(2).any(2) if mask is None else mask.to(device=dense.device, dtype=torch.bool)
+        kept = (blocks != 0).flatten(2).any(2) if mask is None else is_tensor("mask", mask).to(device=dense.device, dtype=torch.bool)
         if kept.shape != blocks.shape[:2]:
             raise TriageError(f"mask has the shape {tuple(kept.shape)}; must be {tuple(blocks.shape[:2])}, the blocks")
         counts = torch.zeros(kept.shape[0] + 1, dtype=torch.int64, device=dense.device)

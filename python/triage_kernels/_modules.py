@@ -1,11 +1,11 @@
 """Block-sparse layers."""
 import weakref
-from typing import Any, Callable, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import torch
 from torch import Tensor, nn
 
-from ._matrix import BsrMatrix, forget_pattern
+from ._matrix import BsrMatrix, block_of, forget_pattern
 from ._native import TriageError
 from ._operators import call, ops
 
@@ -15,6 +15,8 @@ Pattern = Union[str, Tensor]
 def _kept_blocks(weight: Tensor, block: Tuple[int, int], sparsity: float, pattern: Pattern,
                  generator: Optional[torch.Generator] = None) -> Tensor:
     """[rows of blocks, columns of blocks], bool."""
+    if weight.device.type == "meta":
+        raise TriageError("weight is on meta; must have numbers: which blocks stay is looked up in them")
     (rows, cols), (bm, bk) = weight.shape, block
     if rows % bm or cols % bk:
         raise TriageError(f"weight is {rows} x {cols}; must be a multiple of its blocks of {bm} x {bk}")
@@ -35,6 +37,13 @@ def _kept_blocks(weight: Tensor, block: Tuple[int, int], sparsity: float, patter
     kept = torch.zeros(sizes[0] * sizes[1], dtype=torch.bool, device=weight.device)
     kept[scores.flatten().topk(count).indices] = True
     return kept.view(sizes)
+
+
+def _in_rows(x: Tensor) -> Tensor:
+    """A layer takes what nn.Linear takes: rows at one step as they lie, what lies otherwise as a copy."""
+    if not torch.compiler.is_compiling() and x.dim() == 2 and x.stride(1) == 1 and x.stride(0) >= x.shape[1]:
+        return x if x.storage_offset() * x.element_size() % 16 == 0 else x.contiguous()
+    return x.contiguous()
 
 
 def _drop(pattern: List[Tuple[int, int]]) -> None:
@@ -78,7 +87,9 @@ class BlockSparseLinear(nn.Module):
                     generator: Optional[torch.Generator] = None) -> "BlockSparseLinear":
         """The blocks of a dense layer that stay: those of the largest sum of squares, random ones, or those of a mask
         [out / bm, in / bk]."""
-        block = (block, block) if isinstance(block, int) else block
+        if not isinstance(linear, nn.Linear):
+            raise TriageError(f"linear is a {type(linear).__name__}; must be a torch.nn.Linear")
+        block = block_of(block)
         kept = _kept_blocks(linear.weight, block, sparsity, pattern, generator)
         return cls(BsrMatrix.from_dense(linear.weight.detach(), block, kept), linear.bias, activation).train(linear.training)
 
@@ -121,6 +132,7 @@ class BlockSparseLinear(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x if x.is_contiguous() else _in_rows(x)
         return call(ops.bsr_linear.default, (x, self.values, self.bias), x, self.row_ptr, self.col_idx, self.values,
                     self.in_features, self.bias, self.activation or "none")
 
@@ -158,11 +170,17 @@ def sparsify_(model: nn.Module, select: Callable[[str, nn.Linear], bool] = lambd
               block: Union[int, Tuple[int, int]] = 64, sparsity: float = 0.9, pattern: str = "magnitude") -> List[str]:
     """Replaces the nn.Linear layers of a model that select(name, layer) chooses by block-sparse ones, in place. Layers whose
     sizes are no multiple of the block stay as they are. Returns the names of those replaced."""
-    bm, bk = (block, block) if isinstance(block, int) else block
-    chosen = [(name, layer) for name, layer in model.named_modules()
-              if type(layer) is nn.Linear and name and select(name, layer)
+    if not isinstance(model, nn.Module) or isinstance(model, nn.Linear):
+        raise TriageError(f"model is a {type(model).__name__}; must be a Module that holds the layers (a layer alone: "
+                          "BlockSparseLinear.from_linear)")
+    bm, bk = block_of(block)
+    chosen = [(name, layer) for name, layer in model.named_modules(remove_duplicate=False)
+              if type(layer) is nn.Linear and select(name, layer)
               and layer.out_features % bm == 0 and layer.in_features % bk == 0]
+    made: Dict[nn.Linear, BlockSparseLinear] = {}  # a layer at two places stays one
     for name, layer in chosen:
+        if layer not in made:
+            made[layer] = BlockSparseLinear.from_linear(layer, (bm, bk), sparsity, pattern)
         parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, BlockSparseLinear.from_linear(layer, (bm, bk), sparsity, pattern))
+        setattr(model.get_submodule(parent), child, made[layer])
     return [name for name, _ in chosen]

@@ -59,17 +59,21 @@ def configure(db_path: Path = DEFAULT_DB, cache_dir: Path = DEFAULT_CACHE, data_
     data_dir, space_path, local_db_path: as in triage_context_options. first_call_ms: what a first product of its kind that nobody
     tuned may spend, beside compiling, to race the three likeliest kernels on its own tensors; db_path remembers the result.
     """
-    settings.update(db_path=db_path, cache_dir=cache_dir, data_dir=data_dir, space_path=space_path,
-                    local_db_path=local_db_path, first_call_ms=first_call_ms)
+    if not isinstance(first_call_ms, (int, float)):
+        raise TriageError(f"first_call_ms is a {type(first_call_ms).__name__}; must be a number of milliseconds, 0 or more")
     paths = (db_path, cache_dir, data_dir, space_path, local_db_path)
     given = [None if path is None else os.fsencode(path) for path in paths]
     if library.triage_torch_configure(*given, first_call_ms) != 0:
         raise MemoryError("triage_kernels.configure")
+    settings.update(db_path=db_path, cache_dir=cache_dir, data_dir=data_dir, space_path=space_path,
+                    local_db_path=local_db_path, first_call_ms=first_call_ms)
 
 
 def device_name(device: Union[str, torch.device] = "cpu") -> str:
     """What triage calls the device, e.g. "NVIDIA H200" or "host: 16 x ...". Opens its context if none is open."""
     device = torch.device(device)
+    if device.type not in ("cpu", "cuda"):
+        raise TriageError(f"device is {device}; must be cpu or cuda")
     index = 0 if device.type == "cpu" else 1 + (device.index or 0)
     context = library.triage_torch_context(index)
     if not context:

@@ -4,10 +4,11 @@ torch.ops.triage has bsr_linear, bsr_mm, bsr_mm_out, and for their gradients bsr
 stored blocks only) and bsr_linear_transposed (with the transpose of the same stored blocks). Where triage's kernels for that are
 slow, on other GPUs than sm_90 and for other blocks than theirs, bsr_linear_grad_x makes a transposed copy of the matrix instead.
 """
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ._matrix import transpose_pattern
 from ._native import TriageError
@@ -19,8 +20,61 @@ _library = torch.library.Library("triage", "FRAGMENT")
 observer: Optional[Callable[[Any, Tuple[Any, ...]], None]] = None  # of calls that are not traced: _record.py
 
 
+# ---- what is refused ----
+
+_TYPES = {"Tensor": Tensor, "str": str, "int": int, "float": (int, float), "bool": bool, "ScalarType": torch.dtype}
+_DTYPES = {torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float64, torch.int8, torch.uint8, torch.int16,
+           torch.int32, torch.int64, torch.bool}  # those that the kernels' own refusals name
+
+
+def _kind(given: Any) -> str:
+    """What of a tensor no kernel can be given; empty: nothing."""
+    if given.is_nested:
+        return "a nested tensor; must be a strided one"
+    if given.layout is not torch.strided:
+        return f"a {given.layout} tensor; must be a strided one"
+    if given.device.type not in ("cpu", "cuda", "meta"):
+        return f"on {given.device}; must be on the CPU or on a CUDA device"
+    return "" if given.dtype in _DTYPES else f"{given.dtype}; must be float32, float16, bfloat16 or float8_e4m3fn"
+
+
+def _misfits(op: Any, arguments: Tuple[Any, ...]) -> Iterator[str]:
+    """Arguments that torch or Python refuse, in words that say too little."""
+    for argument, given in zip(op._schema.arguments, arguments):
+        wanted = str(argument.real_type)
+        is_optional = wanted.startswith("Optional[")
+        wanted = wanted[len("Optional["):-1] if is_optional else wanted
+        if given is None and is_optional:
+            continue
+        if not isinstance(given, _TYPES[wanted]):
+            yield f"{argument.name} is a {type(given).__name__}; must be of type {wanted}{' or None' if is_optional else ''}"
+        elif isinstance(given, Tensor) and _kind(given):
+            yield f"{argument.name} is {_kind(given)}"
+
+
+def _refusal(op: Any, arguments: Tuple[Any, ...], error: Exception) -> Exception:
+    """What the caller sees of an error: one line that names the operand, or the error itself where it is not a refusal."""
+    for misfit in _misfits(op, arguments):
+        return TriageError(misfit)
+    text = str(error).split("\n", 1)[0]
+    return TriageError(text[len("triage: "):]) if text.startswith("triage: ") else error
+
+
+def _refuse_tangents(op: Any, arguments: Tuple[Any, ...]) -> None:
+    """Forward-mode derivatives would be lost without a word."""
+    for argument, given in zip(op._schema.arguments, arguments):
+        if isinstance(given, Tensor) and forward_ad.unpack_dual(given).tangent is not None:
+            raise TriageError(f"{argument.name} has a forward-mode tangent; triage has backward derivatives only: must have none")
+
+
+# ---- calls ----
+
 def _run(op: Any, tensors: Tuple[Optional[Tensor], ...], arguments: Tuple[Any, ...]) -> Any:
+    if forward_ad._current_level >= 0:
+        _refuse_tangents(op, arguments)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+        if torch._C._are_functorch_transforms_active():
+            raise TriageError("a gradient is asked inside a transform of torch.func; must be one of torch.autograd")
         return op(*arguments)
     with torch._C._AutoDispatchBelowAutograd():
         return op(*arguments)
@@ -33,11 +87,10 @@ def call(op: Any, tensors: Tuple[Optional[Tensor], ...], *arguments: Any) -> Any
         return op(*arguments)
     try:
         result = _run(op, tensors, arguments)
-    except RuntimeError as error:
-        text = str(error).split("\n", 1)[0]
-        if not text.startswith("triage: "):
-            raise
-        raise TriageError(text[len("triage: "):]) from None
+    except TriageError:
+        raise
+    except (RuntimeError, AttributeError) as error:
+        raise _refusal(op, arguments, error) from None
     if observer is not None:
         observer(op, arguments)
     return result
@@ -215,6 +268,7 @@ def _autocast(op: Any, device_type: str, key: str) -> None:
     _library.impl(op._schema.name.split("::")[1], kernel, key)
 
 
-for _op in (ops.bsr_linear.default, ops.bsr_mm.default):
+for _op in (ops.bsr_linear.default, ops.bsr_mm.default, ops.attention.default, ops.attention_varlen.default,
+            ops.attention_kvcache.default, ops.sparse_attention.default):
     _autocast(_op, "cpu", "AutocastCPU")
     _autocast(_op, "cuda", "AutocastCUDA")

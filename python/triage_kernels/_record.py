@@ -123,7 +123,12 @@ def record() -> Iterator[List[Union[Shape, AttentionShape]]]:
     seen: Dict[Any, Any] = {}
     shapes: List[Union[Shape, AttentionShape]] = []
     before = _operators.observer
-    _operators.observer = lambda op, arguments: _note(seen, op, arguments)
+
+    def observe(op: Any, arguments: Tuple[Any, ...]) -> None:
+        _note(seen, op, arguments)
+        if before is not None:  # a record around this one
+            before(op, arguments)
+    _operators.observer = observe
     try:
         yield shapes
     finally:
@@ -159,6 +164,11 @@ def tune(shapes: List[Union[Shape, AttentionShape]], time_limit: Optional[float]
     time_limit: seconds, shared among them evenly; budget: candidates of each; None: the whole space. An epilogue is left
     out: it hardly moves the best kernel. Returns those that were tuned.
     """
+    if not isinstance(shapes, (list, tuple)):
+        raise TriageError(f"shapes is a {type(shapes).__name__}; must be a list, as record gives it")
+    for name, limit in (("time_limit", time_limit), ("budget", budget)):
+        if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
+            raise TriageError(f"{name} is {limit!r}; must be above 0, or None")
     settings = dict(_native.settings)
     if settings["db_path"] is None:
         raise TriageError("configure was called with db_path None; must be a database for tune to write to")

@@ -116,11 +116,62 @@ class Results(Case):
         self.near(tk.attention(q, k, v, block_mask=mask), exact(q, k, v, seen)[0])
         self.near(tk.attention(q, k, v, block_mask=flex, causal=True), exact(q, k, v, seen & causal(100, 130))[0])
 
+    def test_float8(self):
+        q, k, v = (draw(2, heads, 20, 32, seed=i).to(torch.float8_e4m3fn) for i, heads in enumerate((4, 2, 2)))
+        scales = [torch.rand(2, 2, generator=torch.Generator().manual_seed(i)) + 0.5 for i in range(3)]
+        scaled = [t.double() * s[:, :, None, None].repeat_interleave(t.shape[1] // 2, 1) for t, s in zip((q, k, v), scales)]
+        given = dict(q_scale=scales[0], k_scale=scales[1], v_scale=scales[2])
+        want = exact(*scaled, causal(20, 20))[0]
+        self.near8(tk.attention(q, k, v, causal=True, **given), want)
+        used = torch.full((2,), 20, dtype=torch.int32)
+        self.near8(tk.attention_kvcache(q, k, v, used, causal=True, **given), want)
+        rows = [t.transpose(1, 2).flatten(0, 1) for t in (q, k, v)]
+        ends = torch.tensor([0, 20, 40], dtype=torch.int32)
+        self.near8(tk.attention_varlen(*rows, ends, ends, 20, 20, causal=True, **given).unflatten(0, (2, 20)).transpose(1, 2), want)
+        mask = tk.select_blocks(q, k, 2, 16)  # all there are
+        self.near8(tk.attention(q, k, v, causal=True, block_mask=mask, **given), want)
+        twice = tk.attention(q, k, v, v_scale=torch.full((1,), 2.0))
+        self.near8(twice, 2 * exact(q, k, v)[0])
+
+    def near8(self, got, want):
+        """The weights are rounded to e4m3, too."""
+        self.assertEqual(got.dtype, torch.bfloat16)
+        self.assertLess(float((got.double() - want).abs().max()), 0.03 * float(want.abs().max()))
+
+    def test_the_best_blocks(self):
+        q, k, v = draw(2, 4, 100, 32), draw(2, 2, 130, 32, seed=1), draw(2, 2, 130, 32, seed=2)
+
+        def means(t, block):
+            return torch.stack([part.double().mean(2) for part in t.split(block, 2)], 2)
+        for per_kv_head in (False, True):
+            queries = q.unflatten(1, (2, 2)).mean(2) if per_kv_head else q
+            scores = means(queries, 32) @ means(k, 16).repeat_interleave(queries.shape[1] // 2, 1).transpose(2, 3)
+            mask = tk.select_blocks(q, k, 3, (32, 16), per_kv_head=per_kv_head)
+            self.assertEqual(mask.full_count.unique().tolist(), [3])
+            self.assertTrue(torch.equal(mask.full_cols.long(), scores.topk(3).indices.sort().values))
+            seen = torch.zeros(scores.shape, dtype=torch.bool).scatter_(-1, mask.full_cols.long(), True)
+            seen = seen.repeat_interleave(4 // seen.shape[1], 1).repeat_interleave(32, 2).repeat_interleave(16, 3)
+            self.near(tk.attention(q, k, v, block_mask=mask), exact(q, k, v, seen[:, :, :100, :130])[0])
+        mask = tk.select_blocks(q, k[:, :, :100], 2, 32, causal=True)
+        own = torch.arange(4).view(1, 1, 4, 1)
+        used = torch.arange(2) < mask.full_count[..., None]
+        self.assertTrue(bool(((mask.full_cols == own) & used).any(-1).all()))
+        self.assertTrue(bool((mask.full_cols <= own)[used].all()))
+
+    def test_autocast(self):
+        q = draw(1, 2, 8, 32)
+        with torch.autocast("cpu", torch.bfloat16):
+            self.assertEqual(tk.attention(q, q, q).dtype, torch.bfloat16)
+            self.assertEqual(tk.scaled_dot_product_attention(q, q, q).dtype, torch.bfloat16)
+
     def test_scaled_dot_product_attention(self):
         q, k, v = draw(2, 4, 20, 64), draw(2, 2, 24, 64, seed=1), draw(2, 2, 24, 64, seed=2)
         with mock.patch("torch.nn.functional.scaled_dot_product_attention", side_effect=AssertionError("by torch")):
             ours = tk.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         self.near(ours, F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True))
+        for q_, k_, options in ((q, k[:1], {"enable_gqa": True}), (q[0], q[0], {}), (q, q, {"scale": -1.0})):  # torch takes these
+            self.near(tk.scaled_dot_product_attention(q_, k_, k_, **options),
+                      F.scaled_dot_product_attention(q_, k_, k_, **options))
         bias = draw(20, 24)
         with self.assertLogs("triage_kernels", "INFO") as said:
             theirs = tk.scaled_dot_product_attention(q, k, v, bias, enable_gqa=True)
@@ -139,6 +190,10 @@ class Tracing(Case):
         torch.library.opcheck(ops.attention_kvcache.default, (q, k, k, torch.tensor([7], dtype=torch.int32)))
         count, cols = torch.ones(1, 1, 1, dtype=torch.int32), torch.zeros(1, 1, 1, 1, dtype=torch.int32)
         torch.library.opcheck(ops.sparse_attention.default, (q, k, k, count, cols, None, None, None, 16, 16))
+        torch.library.opcheck(ops.select_blocks.default, (q, k, 16, 16, 1, True))  # all there are: no place is left unwritten
+        eighth, scale = k.to(torch.float8_e4m3fn), torch.ones(1, 2)
+        torch.library.opcheck(ops.attention.default, (eighth, eighth, eighth, "full", -1, -1, 0.0, 0.0, False, scale, None, scale),
+                              test_utils="test_faketensor")  # torch compares no float8 with itself
 
     def test_compile(self):
         def step(q):
@@ -164,6 +219,20 @@ class Refusals(Case):
         self.refused(("causal is 'left'", "top_left"), tk.attention, q, k, v, causal="left")
         self.refused(("scale is -1", "above 0"), tk.attention, q, k, v, scale=-1)
         self.refused(("layout is 'hbsd'", "bshd"), tk.attention, q, k, v, layout="hbsd")
+        self.refused("q is a list; must be of type Tensor", tk.attention, [1], k, v)
+        self.refused("k is a NoneType", tk.attention, q, None, v)
+        self.refused(("window is 3", "(left, right)"), tk.attention, q, k, v, window=3)
+        self.refused(("softcap is -1", "above 0"), tk.attention, q, k, v, softcap=-1)
+        self.refused(("block_mask is a list", "BlockMask"), tk.attention, q, k, v, block_mask=[1])
+        self.refused(("q_scale is given and q is float32", "float8_e4m3fn"), tk.attention, q, k, v, q_scale=torch.ones(2, 2))
+        eighth = [t.to(torch.float8_e4m3fn) for t in (q, k, v)]
+        self.refused(("k_scale ", "(2, 3)", "the heads of k"), tk.attention, *eighth, k_scale=torch.ones(2, 3))
+        self.refused(("v_scale is float64", "float32"), tk.attention, *eighth, v_scale=torch.ones(2, 2).double())
+        self.refused(("q_scale ", "2 dimensions"), tk.attention, *eighth, q_scale=torch.ones(3))
+        self.refused(("top is 2", "1 to 1"), tk.select_blocks, q, k, 2, 16)
+        self.refused(("top is a str", "int"), tk.select_blocks, q, k, "2", 16)
+        self.refused("33 x 33", tk.select_blocks, q, k, 1, 33)
+        self.refused("k has no rows", tk.select_blocks, q, k[:, :, :0], 1, 16)
         ends = torch.tensor([0, 8], dtype=torch.int32)
         rows = draw(8, 2, 32)
         self.refused(("cu_q is int64", "int32"), tk.attention_varlen, rows, rows, rows, ends.long(), ends, 8, 8)

@@ -71,6 +71,13 @@ class Layers(Case):
         torch.testing.assert_close(y.float(), ours(x), rtol=0.05, atol=0.05)
         self.assertEqual(ours.to("meta").values.device.type, "meta")
 
+    def test_takes_what_a_linear_layer_takes(self):
+        ours = layer()
+        dense, x = ours.to_linear(), torch.randn(4, 130)
+        for view in (torch.randn(128, 5).t(), torch.randn(3, 128, 2).transpose(1, 2), torch.randn(1, 128).expand(4, 128),
+                     x[:, :128], x[:, 1:129]):
+            self.near(ours(view), dense(view))
+
     def test_repattern(self):
         ours, x = layer(), torch.randn(4, 128)
         ours(x)
@@ -91,6 +98,10 @@ class Layers(Case):
         self.assertEqual(tk.sparsify_(model, lambda name, _: name != "0", 32, 0.5), ["2.0"])
         self.assertIsInstance(model[2][0], tk.BlockSparseLinear)
         model(torch.randn(3, 64)).sum().backward()
+        shared = nn.Linear(64, 64)
+        tied = nn.ModuleDict({"a": shared, "b": nn.Sequential(shared)})
+        self.assertEqual(tk.sparsify_(tied, block=32, sparsity=0.5), ["a", "b.0"])
+        self.assertIs(tied["a"], tied["b"][0])
 
     def test_refusals(self):
         dense = nn.Linear(100, 96)
@@ -100,6 +111,11 @@ class Layers(Case):
             with self.assertRaises(tk.TriageError) as caught:
                 tk.BlockSparseLinear.from_linear(dense, **{"block": 32, **options})
             self.assertIn(words, str(caught.exception))
+        for words, call, given in (("linear is a Conv1d", tk.BlockSparseLinear.from_linear, nn.Conv1d(3, 3, 1)),
+                                   ("weight is on meta", tk.BlockSparseLinear.from_linear, nn.Linear(64, 64, device="meta")),
+                                   ("model is a Linear", tk.sparsify_, dense), ("model is a list", tk.sparsify_, [])):
+            with self.assertRaisesRegex(tk.TriageError, words):
+                call(given)
 
 
 class Training(Case):

@@ -154,6 +154,32 @@ class Gradients(Case):
         self.assertEqual((x.grad.dtype, w.values.grad.dtype), (torch.float32, torch.float32))
 
 
+class Transforms(Case):
+    """What is asked for and not to be had is said, not lost."""
+
+    def refused(self, words, call, *arguments):
+        with self.assertRaises(tk.TriageError) as caught:
+            call(*arguments)
+        self.assertIn(words, str(caught.exception))
+
+    def test_second_and_forward_derivatives(self):
+        w, x = matrix(), tokens(3, 160)
+        w.values.requires_grad_()
+        first, = torch.autograd.grad(tk.linear(x.requires_grad_(), w).sum(), x, create_graph=True)
+        self.refused("a second derivative", torch.autograd.grad, first.sum(), w.values)
+        x = x.detach()
+        self.refused("x has a forward-mode tangent", lambda: torch.func.jvp(lambda x: tk.linear(x, w), (x,), (x,)))
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(tokens(160, 2), tokens(160, 2))
+            self.refused("b has a forward-mode tangent", tk.bsr_mm, w, dual)
+            self.near(tk.linear(x, w), x @ w.to_dense().T)  # another call in there
+
+    def test_torch_func(self):
+        w, x = matrix(), tokens(5, 3, 160)
+        self.refused("a transform of torch.func", torch.func.grad(lambda x: tk.linear(x, w).sum()), x)
+        self.near(torch.vmap(lambda x: tk.linear(x, w))(x), x @ w.to_dense().T)
+
+
 class Transposed(Case):
     def test_both_ways(self):
         for block in ((16, 16), (32, 8), (3, 5)):
@@ -340,6 +366,15 @@ class Refusals(Case):
         self.refused(("col_idx has", str(w.nnzb)), tk.BsrMatrix, w.row_ptr, w.col_idx[:-1], w.values, 160)
         self.refused(("row_ptr has numbers", "2147483647"), tk.BsrMatrix, w.row_ptr.long() + (1 << 32), w.col_idx, w.values, 160)
         self.refused(("col_idx has numbers", "-1"), tk.BsrMatrix, w.row_ptr, w.col_idx.long() - 1 - w.col_idx.max(), w.values, 160)
+        for wrong in (161, -32, 0, "160"):
+            self.refused((f"cols is {wrong!r}", "a multiple of 32"), tk.BsrMatrix, w.row_ptr, w.col_idx, w.values, wrong)
+        self.refused("col_idx is a NoneType", tk.BsrMatrix, w.row_ptr, None, w.values, 160)
+        self.refused("values is a float", tk.BsrMatrix, w.row_ptr, w.col_idx, 1.0, 160)
+        self.refused(("dense has the shape (2, 4, 4)", "2 dimensions"), tk.BsrMatrix.from_dense, tokens(2, 4, 4), 2)
+        self.refused("dense is on meta", tk.BsrMatrix.from_dense, tokens(4, 4).to("meta"), 2)
+        self.refused("mask is a list", tk.BsrMatrix.from_dense, tokens(4, 4), 2, [[1, 0], [0, 1]])
+        for wrong in (0, (16,), "a", (16, 0), 3.5):
+            self.refused(f"block is {wrong!r}", tk.BsrMatrix.from_dense, tokens(4, 4), wrong)
         self.refused("row_ptr is torch.float32", tk.BsrMatrix, w.row_ptr.float(), w.col_idx, w.values, 160)
         backwards = tk.BsrMatrix(w.row_ptr, w.col_idx.flip(0), w.values, 160)
         self.refused("malformed", tk.linear, self.x, backwards)
@@ -354,6 +389,22 @@ class Refusals(Case):
         self.refused(("activation is 'tanh'", "relu"), tk.linear, self.x, self.w, activation="tanh")
         self.refused("w is a Tensor", tk.linear, self.x, self.w.to_dense())
         self.refused("x is a list", tk.linear, [1.0], self.w)
+        self.refused("bias is a list; must be of type Tensor", tk.linear, self.x, self.w, [1.0])
+        self.refused("activation is a int", tk.linear, self.x, self.w, None, 3)
+        self.refused("w_scale is a float", tk.linear, self.x, self.w, w_scale=1.0)
+        self.refused("out_dtype is a str", tk.linear, self.x, self.w, out_dtype="f16")
+        self.refused("out is a list", tk.bsr_mm, self.w, tokens(160, 4), out=[])
+        self.refused("alpha is a str", tk.bsr_mm, self.w, tokens(160, 4), alpha="1")
+
+    def test_other_kinds_of_tensors(self):
+        self.refused(("x is a torch.sparse_coo tensor", "strided"), tk.linear, self.x.to_sparse(), self.w)
+        self.refused("x is a nested tensor", tk.linear, torch.nested.nested_tensor([self.x]), self.w)
+        self.refused(("bias is a torch.sparse_coo", "strided"), tk.linear, self.x, self.w, self.bias.to_sparse())
+        self.refused(("x is torch.complex64", "float8_e4m3fn"), tk.linear, self.x.to(torch.complex64), self.w)
+        self.refused(("x is torch.float8_e5m2", "float8_e4m3fn"), tk.linear, self.x.to(torch.float8_e5m2), self.w)
+        self.near(tk.linear(torch._neg_view(self.x), self.w), tk.linear(-self.x, self.w))
+
+    def test_memory(self):
         square, both = tk.BsrMatrix.from_dense(torch.randn(64, 64), (32, 32)), torch.zeros(64, 64)
         self.refused("out overlaps b", tk.bsr_mm, square, both, out=both)
         self.refused(("x begins at", "16 bytes"), tk.linear, tokens(4 * 160 + 1)[1:].view(4, 160), self.w)

@@ -28,6 +28,9 @@ class Recording(unittest.TestCase):
                 layer(x)
             tk.bsr_mm(layer.matrix, b)
         layer(x[:1])  # outside: not seen
+        with tk.record() as outer, tk.record() as inner:
+            layer(x)
+        self.assertEqual((len(outer), len(inner)), (1, 1))
         self.assertEqual([(s.m, s.n, s.k, s.block, s.layout) for s in shapes],
                          [(64, 40, 64, (16, 16), "col"), (64, 24, 64, (16, 16), "row")])
         self.assertFalse(any(s.is_tuned for s in shapes))
@@ -78,6 +81,11 @@ class Recording(unittest.TestCase):
 
     def test_refusals(self):
         tk.configure(db_path=None)
+        for words, given in (("device is mps", lambda: tk.device_name("mps")), ("first_call_ms is a str", lambda: tk.configure(first_call_ms="1")),
+                             ("shapes is a NoneType", lambda: tk.tune(None)), ("time_limit is -1", lambda: tk.tune([], time_limit=-1)),
+                             ("budget is 0", lambda: tk.tune([], budget=0))):
+            with self.assertRaisesRegex(tk.TriageError, words):
+                given()
         with self.assertRaises(tk.TriageError) as caught:
             tk.tune([])
         self.assertIn("db_path None", str(caught.exception))
