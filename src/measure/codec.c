@@ -20,6 +20,54 @@ json_t *tri_json_text(const char *text) {
     return json;
 }
 
+json_t *tri_json_path(const char *path) {
+    char *text = path ? malloc(3 * strlen(path) + 1) : NULL;
+    if (!text)
+        return path ? NULL : json_null();
+    char *to = text;
+    for (const char *from = path; *from; from++)
+        if ((unsigned char)*from >= 0x80 || *from == '%')
+            to += sprintf(to, "%%%02X", (unsigned)(unsigned char)*from);
+        else
+            *to++ = *from;
+    *to = '\0';
+    json_t *json = json_string(text);
+    free(text);
+    return json;
+}
+
+/* The byte that %XX stands for; 0: it is none. */
+static unsigned char escaped_byte(const char *text) {
+    static const char digits[] = "0123456789ABCDEF";
+    const char *high = text[1] ? strchr(digits, text[1]) : NULL,
+               *low = high && text[2] ? strchr(digits, text[2]) : NULL;
+    return low ? (unsigned char)((high - digits) * 16 + (low - digits)) : 0;
+}
+
+triage_status tri_path_from_json(char **out, const json_t *json) {
+    const char *text = json_string_value(json);
+    triage_status status = TRIAGE_OK;
+    *out = NULL;
+    if (!json || json_is_null(json))
+        return TRIAGE_OK;
+    if (!text)
+        return tri_fail(TRIAGE_E_DATA, "a path between processes is not text");
+    TRI_TRY(tri_strdup(out, text));
+    char *to = *out;
+    for (const char *from = text; *from; from++) {
+        if (*from == '%' && !escaped_byte(from)) {
+            free(*out);
+            *out = NULL;
+            return tri_fail(TRIAGE_E_DATA, "a path between processes has no two digits behind %%");
+        }
+        *to++ = *from == '%' ? (char)escaped_byte(from) : *from;
+        from += *from == '%' ? 2 : 0;
+    }
+    *to = '\0';
+done:
+    return status;
+}
+
 triage_status tri_json_read(const json_t *json, const char *format, ...) {
     json_error_t error;
     va_list arguments;

@@ -12,6 +12,10 @@
 /* Text from compilers and drivers, made safe for JSON: bytes outside ASCII become '?'. */
 json_t *tri_json_text(const char *text);
 
+/* A path is bytes, a message is UTF-8: %XX stands for what is no ASCII, and for %. NULL: none. */
+json_t *tri_json_path(const char *path);
+triage_status tri_path_from_json(char **out, const json_t *json);
+
 json_t *tri_json_source(const tri_source *source);
 /* out borrows the document; free with tri_borrowed_source_free. */
 triage_status tri_source_from_json(tri_source *out, const json_t *json);

@@ -45,14 +45,16 @@ static json_t *compiled(triage_status status, const tri_image *image, const char
 }
 
 static triage_status do_compile(server *s, const json_t *job) {
-    const char *target = NULL, *cache = NULL;
-    json_t *source_json = NULL;
+    const char *target = NULL;
+    char *cache = NULL;
+    json_t *source_json = NULL, *cache_json = NULL;
     tri_source source = {0};
     tri_image image = {.registers = -1, .spill_bytes = -1};
     char compiler[TRI_COMPILER_SIZE] = "";
     triage_status status = TRIAGE_OK;
-    TRI_TRY(
-        tri_json_read(job, "{s:s, s:o, s?s}", "target", &target, "source", &source_json, "cache", &cache));
+    TRI_TRY(tri_json_read(job, "{s:s, s:o, s?o}", "target", &target, "source", &source_json, "cache",
+                          &cache_json));
+    TRI_TRY(tri_path_from_json(&cache, cache_json));
     TRI_TRY(tri_source_from_json(&source, source_json));
     TRI_TRY(tri_compiler_version(compiler, sizeof compiler, target));
     int64_t start = tri_now_ns();
@@ -61,6 +63,7 @@ static triage_status do_compile(server *s, const json_t *job) {
 done:
     tri_image_free(&image);
     tri_borrowed_source_free(&source);
+    free(cache);
     return status;
 }
 
@@ -143,8 +146,9 @@ done:
 }
 
 static triage_status do_setup(server *s, const json_t *job) {
-    json_t *problem_json = NULL, *reference_json = NULL;
-    const char *seed = NULL, *cache = NULL, *locks = NULL;
+    json_t *problem_json = NULL, *reference_json = NULL, *cache_json = NULL, *locks_json = NULL;
+    const char *seed = NULL;
+    char *cache = NULL, *locks = NULL;
     int warm = 0;
     double sampling = 0;
     tri_problem problem;
@@ -152,9 +156,11 @@ static triage_status do_setup(server *s, const json_t *job) {
     int64_t start = tri_now_ns();
     triage_status status = TRIAGE_OK;
     TRI_TRY(s->device && !s->bench ? TRIAGE_OK : tri_fail(TRIAGE_E_INVALID, "setup out of turn"));
-    TRI_TRY(tri_json_read(job, "{s:o, s:s, s:b, s:F, s?s, s?s, s:o}", "problem", &problem_json, "seed", &seed,
-                          "warm", &warm, "sampling", &sampling, "cache", &cache, "locks", &locks, "reference",
-                          &reference_json));
+    TRI_TRY(tri_json_read(job, "{s:o, s:s, s:b, s:F, s?o, s?o, s:o}", "problem", &problem_json, "seed", &seed,
+                          "warm", &warm, "sampling", &sampling, "cache", &cache_json, "locks", &locks_json,
+                          "reference", &reference_json));
+    TRI_TRY(tri_path_from_json(&cache, cache_json));
+    TRI_TRY(tri_path_from_json(&locks, locks_json));
     if (locks)
         TRI_TRY(outlast_others(s, locks));
     TRI_TRY(tri_problem_from_json(&problem, problem_json));
@@ -177,6 +183,8 @@ static triage_status do_setup(server *s, const json_t *job) {
                             "setup_ms", (double)(tri_now_ns() - start) / 1e6));
 done:
     tri_borrowed_source_free(&reference.source);
+    free(cache);
+    free(locks);
     return status;
 }
 

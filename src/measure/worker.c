@@ -167,8 +167,8 @@ static triage_status give(tri_worker *worker, const char *job, json_t *message, 
 triage_status tri_worker_compile(tri_worker *worker, const char *target, const tri_source *source,
                                  const char *cache_dir, double seconds) {
     return give(worker, "compile",
-                json_pack("{s:s, s:s, s:o, s:s?}", "job", "compile", "target", target, "source",
-                          tri_json_source(source), "cache", cache_dir),
+                json_pack("{s:s, s:s, s:o, s:o}", "job", "compile", "target", target, "source",
+                          tri_json_source(source), "cache", tri_json_path(cache_dir)),
                 seconds);
 }
 
@@ -192,10 +192,11 @@ static json_t *json_seed(uint64_t seed) {
 
 triage_status tri_worker_setup(tri_worker *worker, const tri_bench_setup *setup, double seconds) {
     return give(worker, "setup",
-                json_pack("{s:s, s:o, s:o, s:b, s:f, s:s*, s:s*, s:o}", "job", "setup", "problem",
+                json_pack("{s:s, s:o, s:o, s:b, s:f, s:o, s:o, s:o}", "job", "setup", "problem",
                           tri_json_problem(setup->problem), "seed", json_seed(setup->seed), "warm",
-                          (int)setup->warm, "sampling", setup->sampling_limit_s, "cache", setup->cache_dir,
-                          "locks", setup->lock_dir, "reference", json_trial(&setup->reference)),
+                          (int)setup->warm, "sampling", setup->sampling_limit_s, "cache",
+                          tri_json_path(setup->cache_dir), "locks", tri_json_path(setup->lock_dir),
+                          "reference", json_trial(&setup->reference)),
                 seconds);
 }
 

@@ -21,7 +21,8 @@ home = Path(tempfile.mkdtemp(prefix="triage-around-"))
 PROBLEM = ("--shape 64,48,64 --sparsity 0.5 --block 16 --device host --strategy random --jobs 1 --budget 1 --force "
            "--json").split()
 NAMES = {"spaces": "t m p", "shell": "'\"$(touch ran);`touch ran`", "newline": "t\nm", "colon": "a:b", "option": "-o x",
-         "long": "/".join(12 * [200 * "d"])}
+         "long": "/".join(12 * [200 * "d"]),
+         "bytes": os.fsdecode(b"n\xff%41\xfe")}
 
 
 STRANGERS = {"cc": "#!/bin/sh\n>ran\n", "triage_worker": "#!/bin/sh\n>ran\n", "templates/bsr_gemm/host.c": "#error a stranger's\n",
@@ -90,6 +91,7 @@ def main():
     check("a umask of all", [0, 74], before=lambda: os.umask(0o777))
     for name, folder in NAMES.items():
         check(f"TMPDIR: {name}", [0], folder=folder)
+        check(f"cache: {name}", [0, 74] if name == "long" else [0], XDG_CACHE_HOME=str(home / folder))
     check("TMPDIR cannot have folders", [0, 74], TMPDIR="/proc")
     check("TMPDIR is no folder", [0], TMPDIR="/dev/null")
     check("the cache is no folder", [0], XDG_CACHE_HOME="/dev/null")
