@@ -36,8 +36,10 @@ triage_status tri_postgres_run(tri_store *store, const char *resource) {
 #include <locale.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 #define MIGRATIONS "db/postgres/migrations/"
+#define ANSWER_MAX (INT64_C(128) << 20) /* bytes: a page has a thousand rows, libpq keeps an answer whole */
 enum { PARAMETERS = 12, NUMBER = 24, STATEMENTS = 48 };
 
 struct tri_server {
@@ -47,7 +49,8 @@ struct tri_server {
     const char
         *prepared[STATEMENTS]; /* names of the statements that the connection knows by them; literals */
     int prepared_count;
-    tri_text lines; /* of the open batch, a JSON array */
+    int64_t received; /* bytes of the answer that is awaited */
+    tri_text lines;   /* of the open batch, a JSON array */
 };
 
 struct tri_query {
@@ -203,6 +206,31 @@ static bool wait_for(PGconn *conn, short events, int64_t deadline_ns) {
     }
 }
 
+/* What a server tells beside its answers is for nobody, least of all for a terminal. */
+static void ignore_notice(void *user, const PGresult *notice) {
+    (void)user, (void)notice;
+}
+
+static int waiting_bytes(const PGconn *conn) {
+    int bytes = 0;
+    return ioctl(PQsocket(conn), FIONREAD, &bytes) == 0 ? bytes : 0;
+}
+
+/* Reads what there is. libpq does not tell how much that was: what lay in the socket before and does not any more. */
+static triage_status consume(tri_store *store) {
+    struct tri_server *server = store->server;
+    const int before = waiting_bytes(server->conn);
+    if (!PQconsumeInput(server->conn))
+        return connection_error(store);
+    const int left = before - waiting_bytes(server->conn);
+    server->received += left > 0 ? left : 0;
+    if (server->received <= ANSWER_MAX)
+        return TRIAGE_OK;
+    drop_connection(server);
+    return tri_fail(TRIAGE_E_IO, "%s: an answer of more than %lld MB", store->path,
+                    (long long)(ANSWER_MAX >> 20));
+}
+
 static triage_status start_connection(tri_store *store) {
     struct tri_server *server = store->server;
     /* In this order: what the URL says comes after our defaults, and wins. The kernel finds a silent network
@@ -234,6 +262,7 @@ static triage_status start_connection(tri_store *store) {
             return deadline_error(store, TRI_CONNECT_MS);
         state = PQconnectPoll(server->conn);
     }
+    PQsetNoticeReceiver(server->conn, ignore_notice, NULL);
     PQsetnonblocking(server->conn, 1);
     return TRIAGE_OK;
 }
@@ -241,26 +270,29 @@ static triage_status start_connection(tri_store *store) {
 /* Sends all that libpq has buffered, reading meanwhile, or both sides might wait. */
 static triage_status flush(tri_store *store, int64_t deadline) {
     PGconn *conn = store->server->conn;
+    triage_status status = TRIAGE_OK;
     int left;
     while ((left = PQflush(conn)) == 1) {
         if (!wait_for(conn, POLLIN | POLLOUT, deadline))
             return deadline_error(store, TRI_SERVER_MS);
-        if (!PQconsumeInput(conn))
-            return connection_error(store);
+        TRI_TRY(consume(store));
     }
-    return left < 0 ? connection_error(store) : TRIAGE_OK;
+    if (left < 0)
+        status = connection_error(store);
+done:
+    return status;
 }
 
 /* The last result; of several statements the first that failed. */
 static triage_status collect(PGresult **out, tri_store *store, int64_t deadline) {
     PGconn *conn = store->server->conn;
+    triage_status status = TRIAGE_OK;
     *out = NULL;
     for (;;) {
         while (PQisBusy(conn)) {
             if (!wait_for(conn, POLLIN, deadline))
                 return deadline_error(store, TRI_SERVER_MS);
-            if (!PQconsumeInput(conn))
-                return connection_error(store);
+            TRI_TRY(consume(store));
         }
         PGresult *result = PQgetResult(conn);
         if (!result)
@@ -270,6 +302,8 @@ static triage_status collect(PGresult **out, tri_store *store, int64_t deadline)
         if (!failed)
             *out = result;
     }
+done:
+    return status;
 }
 
 /* The answer to what PQsend... has sent. The caller clears *out. */
@@ -277,6 +311,7 @@ static triage_status receive(PGresult **out, tri_store *store, int sent) {
     const int64_t deadline = tri_now_ns() + TRI_SERVER_MS * INT64_C(1000000);
     triage_status status = TRIAGE_OK;
     *out = NULL;
+    store->server->received = 0;
     if (!sent)
         return connection_error(store);
     TRI_TRY(flush(store, deadline));
