@@ -258,7 +258,8 @@ def make_parser():
 
 def configure(args):
     """The database of the record; what triage_tune and triage_bench compiled is not compiled again."""
-    triage_kernels.configure(db_path=args.db, cache_dir=args.cache_dir or triage_kernels.DEFAULT_CACHE)
+    triage_kernels.configure(db_path=args.db, cache_dir=args.cache_dir or triage_kernels.DEFAULT_CACHE,
+                             data_dir=getattr(args, "data_dir", None))
 
 
 def document_of(what, args, rows):

@@ -64,7 +64,7 @@ def specs_of(args):
         raise SystemExit(f"--only {args.only} is no regular expression: {error}")
     if not found:
         raise SystemExit(f"--only {args.only} matches none of the cases; --dry-run lists them")
-    return cases.part_of(found, args.part, lambda spec: cost_of(spec, args))
+    return cases.part_of(found, args.part, lambda spec: cost_of(spec, args))[:args.first or None]
 
 
 def is_large(spec, args):
@@ -107,11 +107,35 @@ def print_plan(specs, args):
 # ---- measuring -----------------------------------------------------------------------------------------------
 
 
+def program(args):
+    folder = ["--data-dir", args.data_dir] if args.data_dir else []
+    cache = ["--cache-dir", args.cache_dir] if args.cache_dir else []
+    return [str(pathlib.Path(args.bin) / "triage_tune"), *folder, *cache]
+
+
+def compile_ahead(args, specs):
+    """What the cases will run, on both sides, with no GPU: each Triton kernel, and triage's of a random pattern as dense."""
+    if not args.no_triton:
+        import triton_bsr
+        factory = triton_bsr.Factory(args.jobs)
+        dtype = {"f16": "float16", "bf16": "bfloat16"}[args.dtype]
+        count = factory.compile([job for s in specs if s.with_peers for of_class in triton_bsr.classes_of(s)
+                                 for job in factory.jobs_for(s.block, s.n, dtype, of_class)])
+        factory.close()
+        print(f"{count} Triton kernels", flush=True)
+    failed = [s.key for s in specs if budget_of(s, args) is not None and not s.pattern and subprocess.run(
+        [*program(args), "--shape", f"{s.m},{s.n},{s.k}", "--sparsity", str(s.sparsity or 0), "--block", str(s.block), "--dtype",
+         args.dtype, "--target", "sm_90a", "--compile-only", "--jobs", str(args.jobs), "--quiet"], check=False,
+        stdout=subprocess.DEVNULL).returncode]
+    print("\n".join(["compiled, but for:", *failed]) if failed else "compiled", flush=True)
+    return 0
+
+
 def tune(args, spec, case, folder, device):
     """What triage_tune said; its failure ends the case."""
     path = pathlib.Path(folder) / "pattern.smtx"
     cases.write_smtx(path, case.k // case.block, case.row_ptr.tolist(), case.col_idx.tolist())
-    command = [str(pathlib.Path(args.bin) / "triage_tune"), "--pattern", str(path), "--block", str(spec.block),
+    command = [*program(args), "--pattern", str(path), "--block", str(spec.block),
                "--n", str(spec.n), "--dtype", args.dtype, "--device", device, "--db", args.db,
                "--jobs", str(args.jobs), "--json", "--quiet"]
     command += ["--time-limit", str(args.tune_limit)] if args.tune_limit else []
@@ -324,8 +348,12 @@ def parser():
                       "its nearest tuned problem")
     made.add_argument("--done", nargs="+", default=[], metavar="JSON", help="results whose cases are left out")
     made.add_argument("--merge", nargs="+", metavar="JSON", help="make one file of these, measure nothing")
+    made.add_argument("--first", type=int, default=0, metavar="N", help="only the first N of the cases (default: all)")
+    made.add_argument("--compile-only", action="store_true", help="compile what the cases will run, on both sides, and "
+                      "measure nothing; no GPU needed")
     made.add_argument("--dry-run", action="store_true", help="list the cases and what they cost; no GPU needed")
     made.add_argument("--bin", default=str(cases.ROOT / "build/bin"), help="folder of triage_tune")
+    made.add_argument("--data-dir", help="folder of templates/ and tuner/ (default: those built in)")
     made.add_argument("--cache-dir", help="compiled kernels of triage (default: that of the programs)")
     made.add_argument("--dtype", choices=("f16", "bf16"), default="f16", help="of A, B and C (default f16)")
     made.add_argument("--samples", type=int, default=30, help="timed launches of each, at most (default 30)")
@@ -348,6 +376,8 @@ def main():
     print_plan(specs, args)
     if args.dry_run:
         return 0
+    if args.compile_only:
+        return compile_ahead(args, specs)
     if not args.out or not args.db:
         sys.exit("--out and --db are needed")
     return measure(args, specs)

@@ -306,12 +306,16 @@ static triage_status race(tri_found *found, first_race *r, const tri_first_call 
         return TRIAGE_OK;
     }
     TRI_TRY(compile_all(r));
-    if (r->count < 2)
+    if (r->count < 2) {
+        say(r, TRIAGE_LOG_INFO, "fewer than two of its kernels compile here");
         return TRIAGE_OK;
+    }
     TRI_TRY(run_unlocked(r));
     const size_t winner = r->was_run ? find_winner(r) : r->count;
     if (winner < r->count)
         TRI_TRY(take(found, r, &r->entrants[winner]));
+    else if (r->was_run)
+        say(r, TRIAGE_LOG_INFO, "its time was over before any kernel was right and timed");
 done:
     return status;
 }

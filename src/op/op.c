@@ -156,13 +156,24 @@ void tri_inputs_free(tri_inputs *inputs) {
     *inputs = (tri_inputs){0};
 }
 
-double tri_config_axis(const char *config, const char *name, double absent) {
-    const size_t size = strlen(name);
-    for (const char *word = strchr(config, ' '); word; word = strchr(word, ' ')) {
-        word++;
-        if (strncmp(word, name, size) == 0 && word[size] == '=' && isdigit((unsigned char)word[size + 1]))
-            return strtod(word + size + 1, NULL);
+void tri_config_axes_read(tri_config_axes *out, const char *config) {
+    out->count = 0;
+    for (const char *word = strchr(config, ' '); word && out->count < TRI_CONFIG_AXES_MAX;
+         word = strchr(word, ' ')) {
+        const size_t size = strcspn(++word, "= ");
+        if (word[size] != '=' || !isdigit((unsigned char)word[size + 1]))
+            continue;
+        out->items[out->count].name = word;
+        out->items[out->count].size = size;
+        out->items[out->count++].value = strtod(word + size + 1, NULL);
     }
+}
+
+double tri_config_axis(const tri_config_axes *axes, const char *name, double absent) {
+    const size_t size = strlen(name);
+    for (size_t i = 0; i < axes->count; i++)
+        if (axes->items[i].size == size && memcmp(axes->items[i].name, name, size) == 0)
+            return axes->items[i].value;
     return absent;
 }
 

@@ -130,8 +130,20 @@ typedef struct tri_cost {
     double guess_ns;                /* all of it, where one part hides another */
 } tri_cost;
 
-/* The value of an axis in a configuration's text ("panel warps=8 tile_n=64"): a number, else absent. */
-double tri_config_axis(const char *config, const char *name, double absent);
+/* The axes of a configuration's text ("panel warps=8 tile_n=64") that are numbers; the names lie in the text. */
+#define TRI_CONFIG_AXES_MAX 32
+typedef struct tri_config_axes {
+    struct {
+        const char *name;
+        size_t size;
+        double value;
+    } items[TRI_CONFIG_AXES_MAX];
+    size_t count;
+} tri_config_axes;
+
+void tri_config_axes_read(tri_config_axes *out, const char *config);
+/* The value of one of them, else absent. */
+double tri_config_axis(const tri_config_axes *axes, const char *name, double absent);
 
 /* ---- inputs ----------------------------------------------------------------------------------------------------------- */
 

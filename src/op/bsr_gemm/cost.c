@@ -106,69 +106,69 @@ static shape shape_of(const tri_bsr_problem *p) {
 }
 
 /* The blocks of a row dealt to the CTAs of a cluster, each on wgmma with a warp that loads. */
-static bool is_dealt_to_clusters(const char *config) {
-    return tri_config_axis(config, "cluster_k", 0) > 0 && tri_config_axis(config, "warps_k", 0) == 0;
+static bool is_dealt_to_clusters(const tri_config_axes *axes) {
+    return tri_config_axis(axes, "cluster_k", 0) > 0 && tri_config_axis(axes, "warps_k", 0) == 0;
 }
 
 /* Rows and columns of a tile, and what a CTA is. */
-static void read_tile(work *w, const shape *s, const char *config) {
-    const double warps = tri_config_axis(config, "warps", 0), share = tri_config_axis(config, "share", 1);
+static void read_tile(work *w, const shape *s, const tri_config_axes *axes) {
+    const double warps = tri_config_axis(axes, "warps", 0), share = tri_config_axis(axes, "share", 1);
     const double few = s->n <= 8    ? 8
                        : s->n <= 16 ? 16
                        : s->n <= 32 ? 32
                                     : 64; /* of a kernel for few columns */
-    w->tile_m = tri_config_axis(config, "tile_m", warps > 0 ? warps * 32 : s->block_m * share);
-    w->tile_n = tri_config_axis(config, "tile_n", few);
-    w->cluster = most(tri_config_axis(config, "cluster_n", 1),
-                      most(tri_config_axis(config, "cluster_k", 1), tri_config_axis(config, "cluster", 1)));
-    w->split = tri_config_axis(config, "warps_k", 1) * tri_config_axis(config, "cluster_k", 1);
-    const double groups = tri_config_axis(config, "wg_n", 0);
+    w->tile_m = tri_config_axis(axes, "tile_m", warps > 0 ? warps * 32 : s->block_m * share);
+    w->tile_n = tri_config_axis(axes, "tile_n", few);
+    w->cluster = most(tri_config_axis(axes, "cluster_n", 1),
+                      most(tri_config_axis(axes, "cluster_k", 1), tri_config_axis(axes, "cluster", 1)));
+    w->split = tri_config_axis(axes, "warps_k", 1) * tri_config_axis(axes, "cluster_k", 1);
+    const double groups = tri_config_axis(axes, "wg_n", 0);
     w->warps = groups > 0 ? 4 * (floor(share * s->block_m / 64) * groups + 1)
-                          : most(1, warps) * tri_config_axis(config, "warps_m", 1) *
-                                tri_config_axis(config, "warps_n", 1) * tri_config_axis(config, "warps_k", 1);
-    if (is_dealt_to_clusters(config))
+                          : most(1, warps) * tri_config_axis(axes, "warps_m", 1) *
+                                tri_config_axis(axes, "warps_n", 1) * tri_config_axis(axes, "warps_k", 1);
+    if (is_dealt_to_clusters(axes))
         w->warps = w->tile_m / 16 + 1;
-    const double group = tri_config_axis(config, "group", 0);
-    w->step = tri_config_axis(config, "step_k",
-                              tri_config_axis(config, "tile_k",
-                                              is_dealt_to_clusters(config) ? 64
-                                              : group > 0                  ? group * least(s->block_k, 64)
-                                                                           : 32));
+    const double group = tri_config_axis(axes, "group", 0);
+    w->step = tri_config_axis(axes, "step_k",
+                              tri_config_axis(axes, "tile_k",
+                                              is_dealt_to_clusters(axes) ? 64
+                                              : group > 0                ? group * least(s->block_k, 64)
+                                                                         : 32));
 }
 
 /* A streams through registers: each warp has its own pipeline. */
-static void read_register_pipeline(work *w, const char *config) {
-    const double rows = w->tile_m / tri_config_axis(config, "warps_m", 1) / 8, columns = floor(w->tile_n / 8);
-    const double stages = tri_config_axis(config, "stages", 1);
+static void read_register_pipeline(work *w, const tri_config_axes *axes) {
+    const double rows = w->tile_m / tri_config_axis(axes, "warps_m", 1) / 8, columns = floor(w->tile_n / 8);
+    const double stages = tri_config_axis(axes, "stages", 1);
     const double registers = rows * ceil(columns / 2) * 4 + stages * rows * 4 +
-                             tri_config_axis(config, "stages_b", 1) * columns * 4 + 34;
+                             tri_config_axis(axes, "stages_b", 1) * columns * 4 + 34;
     w->in_flight = w->warps * stages * rows * 512;
     w->ctas_per_sm = most(1, least(floor(SM_REGISTERS / (registers * 32 * w->warps)), floor(24 / w->warps)));
 }
 
-static void read_pipeline(work *w, const shape *s, const char *config, const tri_device_info *info) {
-    const double warps = tri_config_axis(config, "warps", 0);
-    if (tri_config_axis(config, "warps_k", 0) > 0) {
-        read_register_pipeline(w, config);
+static void read_pipeline(work *w, const shape *s, const tri_config_axes *axes, const tri_device_info *info) {
+    const double warps = tri_config_axis(axes, "warps", 0);
+    if (tri_config_axis(axes, "warps_k", 0) > 0) {
+        read_register_pipeline(w, axes);
         return;
     }
     if (warps > 0) { /* a panel: B by stages, A by each warp */
-        const double stages = tri_config_axis(config, "stages", 1);
-        w->smem = stages * (tri_config_axis(config, "group", 1) * s->block_m * w->tile_n * s->in + 16) +
-                  warps * floor(32 / s->block_m) * tri_config_axis(config, "ahead", 1) * s->block_m *
+        const double stages = tri_config_axis(axes, "stages", 1);
+        w->smem = stages * (tri_config_axis(axes, "group", 1) * s->block_m * w->tile_n * s->in + 16) +
+                  warps * floor(32 / s->block_m) * tri_config_axis(axes, "ahead", 1) * s->block_m *
                       s->block_m * s->in;
         w->ctas_per_sm = 1;
     } else {
         const double sums = w->tile_m * w->tile_n / (w->warps * 32);
         /* as deep as fits, where that is no axis */
         const double stages =
-            is_dealt_to_clusters(config)
-                ? least(8, floor(((double)info->smem_bytes_max / tri_config_axis(config, "ctas_per_sm", 1) -
+            is_dealt_to_clusters(axes)
+                ? least(8, floor(((double)info->smem_bytes_max / tri_config_axis(axes, "ctas_per_sm", 1) -
                                   1152) /
                                  ((w->tile_m + w->tile_n) * w->step * s->in)))
-                : tri_config_axis(config, "stages", 1);
+                : tri_config_axis(axes, "stages", 1);
         w->smem = stages * (w->tile_m + w->tile_n) * w->step * s->in;
-        w->ctas_per_sm = tri_config_axis(config, "ctas_per_sm", 0);
+        w->ctas_per_sm = tri_config_axis(axes, "ctas_per_sm", 0);
         if (w->ctas_per_sm < 1)
             w->ctas_per_sm = most(1, floor(least(least(4, (double)info->smem_bytes_max / (w->smem + 1024)),
                                                  least(SM_THREADS / (w->warps * 32),
@@ -177,28 +177,28 @@ static void read_pipeline(work *w, const shape *s, const char *config, const tri
     w->in_flight = w->smem;
 }
 
-static void count_tiles(work *w, const shape *s, const char *config, const tri_device_info *info) {
+static void count_tiles(work *w, const shape *s, const tri_config_axes *axes, const tri_device_info *info) {
     w->row_tiles = ceil(s->m / w->tile_m);
     w->column_tiles = ceil(s->n / w->tile_n);
-    w->ctas = w->row_tiles * w->column_tiles * tri_config_axis(config, "cluster_k", 1);
+    w->ctas = w->row_tiles * w->column_tiles * tri_config_axis(axes, "cluster_k", 1);
     w->fullness = w->ctas / (info->sm_count * w->ctas_per_sm);
     w->waves = ceil(w->fullness);
     w->per_sm = ceil(w->ctas / info->sm_count);
     w->uneven = w->ctas > info->sm_count ? w->per_sm * info->sm_count / w->ctas : 1;
     w->busy = least(1, w->ctas / info->sm_count);
-    if (tri_config_axis(config, "order", 0) > 0) { /* dealt by what they cost; panels are cut, too */
+    if (tri_config_axis(axes, "order", 0) > 0) { /* dealt by what they cost; panels are cut, too */
         w->uneven = 1;
         w->waves = most(1, w->fullness);
-        w->busy = tri_config_axis(config, "ahead", 0) > 0 ? 1 : w->busy;
+        w->busy = tri_config_axis(axes, "ahead", 0) > 0 ? 1 : w->busy;
     }
 }
 
 /* A tile of one block row goes through its blocks, and the longest one decides; one of several through the columns of any. */
-static void measure_path(work *w, const shape *s, const char *config) {
+static void measure_path(work *w, const shape *s, const tri_config_axes *axes) {
     const double rows = most(1, w->tile_m / s->block_m);
     const double columns = rows > 1 ? s->columns * (1 - pow(1 - s->density, rows)) : s->row_length;
     const double longest = rows > 1 ? columns : least(s->columns, columns * s->imbalance);
-    const double run = tri_config_axis(config, "run", -1); /* a warp is dealt blocks, or steps */
+    const double run = tri_config_axis(axes, "run", -1); /* a warp is dealt blocks, or steps */
     const double dealt = run == 0 ? most(w->step, s->block_k) : w->step;
     w->tile_k = columns * s->block_k;
     w->path = ceil(most(1, longest * s->block_k / dealt / w->split)) * dealt;
@@ -209,12 +209,12 @@ static double logarithm(double value) {
 }
 
 /* *bytes: of A, B and C. */
-static void set_terms(tri_cost *out, double bytes[3], const shape *s, const work *w, const char *config,
-                      const tri_device_info *info) {
+static void set_terms(tri_cost *out, double bytes[3], const shape *s, const work *w,
+                      const tri_config_axes *axes, const tri_device_info *info) {
     const double clock = info->clock_khz * 1e-6 * info->sm_count; /* cycles of all SMs in a nanosecond */
     const double memory = MEMORY_SHARE * 2e-6 * info->memory_clock_khz * info->memory_bus_bits / 8;
-    const bool wgmma = tri_config_axis(config, "wg_n", 0) > 0 || tri_config_axis(config, "wgmma", 0) > 0 ||
-                       is_dealt_to_clusters(config);
+    const bool wgmma = tri_config_axis(axes, "wg_n", 0) > 0 || tri_config_axis(axes, "wgmma", 0) > 0 ||
+                       is_dealt_to_clusters(axes);
     const double tiles = w->row_tiles * w->column_tiles, wait = w->uneven / w->busy;
     const double length = s->row_length * s->block_k;
     bytes[0] = s->blocks * s->block_m * s->block_k * s->in;
@@ -235,7 +235,7 @@ static void set_terms(tri_cost *out, double bytes[3], const shape *s, const work
 }
 
 static void set_features(tri_cost *out, const double bytes[3], const shape *s, const work *w,
-                         const char *config, bool column_major) {
+                         const tri_config_axes *axes, bool column_major) {
     double *at = out->features;
     const double *term = out->term_ns;
     const double logarithms[] = {out->guess_ns / 1e3,
@@ -269,16 +269,16 @@ static void set_features(tri_cost *out, const double bytes[3], const shape *s, c
     *at++ = fmod(s->n, 8) == 0;
     for (int i = 0; i < 3; i++)
         *at++ = logarithm(bytes[i]);
-    *at++ = logarithm(tri_config_axis(config, "stages", 1));
-    *at++ = tri_config_axis(config, "order", 0);
-    *at++ = tri_config_axis(config, "gather", 0);
+    *at++ = logarithm(tri_config_axis(axes, "stages", 1));
+    *at++ = tri_config_axis(axes, "order", 0);
+    *at++ = tri_config_axis(axes, "gather", 0);
     *at++ = w->cluster;
     static const char *const plain[] = {"ahead", "group", "wgmma", "raster", "c_slabs", "run", "stages_b"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
-        *at++ = tri_config_axis(config, plain[i], 0);
-    *at++ = logarithm(tri_config_axis(config, "warps_m", 1));
-    *at++ = logarithm(tri_config_axis(config, "warps_k", 1));
-    *at++ = tri_config_axis(config, "share", 1);
+        *at++ = tri_config_axis(axes, plain[i], 0);
+    *at++ = logarithm(tri_config_axis(axes, "warps_m", 1));
+    *at++ = logarithm(tri_config_axis(axes, "warps_k", 1));
+    *at++ = tri_config_axis(axes, "share", 1);
     *at++ = logarithm(w->tile_m / s->block_m);
     *at++ = logarithm(w->column_tiles);
 }
@@ -289,17 +289,20 @@ bool tri_bsr_cost(tri_cost *out, const tri_problem *problem, const char *config,
     const shape s = shape_of(own);
     work w = {0};
     double bytes[3];
+    tri_config_axes read;
+    const tri_config_axes *axes = &read;
     *out = (tri_cost){0};
     if (info->cc == 0 || info->sm_count < 1 || info->clock_khz < 1 || info->memory_clock_khz < 1 ||
         info->memory_bus_bits < 1)
         return false; /* a CPU, or one that does not say */
-    read_tile(&w, &s, config);
+    tri_config_axes_read(&read, config);
+    read_tile(&w, &s, axes);
     if (w.tile_m < 1 || w.tile_n < 1 || w.warps < 1 || w.split < 1 || w.step < 1)
         return false;
-    read_pipeline(&w, &s, config, info);
-    count_tiles(&w, &s, config, info);
-    measure_path(&w, &s, config);
-    set_terms(out, bytes, &s, &w, config, info);
-    set_features(out, bytes, &s, &w, config, own->b_layout == TRIAGE_COL_MAJOR);
+    read_pipeline(&w, &s, axes, info);
+    count_tiles(&w, &s, axes, info);
+    measure_path(&w, &s, axes);
+    set_terms(out, bytes, &s, &w, axes, info);
+    set_features(out, bytes, &s, &w, axes, own->b_layout == TRIAGE_COL_MAJOR);
     return true;
 }

@@ -70,7 +70,7 @@ return triage.kernel {
       end },
       { "the tile is not mostly past the last column", function(p, c) return c.tile_n == 64 or c.tile_n < 2 * p.n end },
       -- (clusters of eight were tried on ten problems and won none; nor did tiles of 256 columns)
-      { "a row is cut for at most 64 columns", function(p, c) return c.cluster_k == 1 or p.n <= 64 end },
+      { "a row is cut for at most 256 columns", function(p, c) return c.cluster_k == 1 or p.n <= 256 end },
       { "each CTA has a piece", function(p, c) return c.cluster_k == 1 or split_pieces(p, c) >= 1 end },
       { "a row is cut only while the CTAs are few", function(p, c, d)
          return split_ctas(p, c) <= 4 * d.sm_count or c.cluster_k == 1

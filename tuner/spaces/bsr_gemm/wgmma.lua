@@ -21,11 +21,14 @@ end
 
 -- bytes: the stage ring, a store buffer of 64 x 64 for each slab, barriers, masks and two tile slots
 local function wgmma_smem(p, c, stages)
-   return stages * wgmma_stage(p, c) + wgmma_consumers(p, c) * c.c_slabs * 8192 + stages * 20 + 80
+   return stages * (wgmma_stage(p, c) + 20) + wgmma_consumers(p, c) * c.c_slabs * 8192 + 80
 end
 
-local function wgmma_fits(p, c, stages)
-   return (wgmma_smem(p, c, stages) + 1024) * c.ctas_per_sm <= SM_SMEM
+-- The deepest pipeline that fits the SM: as wgmma_smem, in few reads, since a search asks it most.
+local function wgmma_deepest(p, c, d)
+   local rows, tile_n = c.share * p.block_m, c.tile_n
+   local room = math.min(SM_SMEM // c.ctas_per_sm - 1024, d.smem_bytes_max)
+   return (room - rows // 64 * c.wg_n * c.c_slabs * 8192 - 80) // ((rows + tile_n) * c.step_k * p.in_size + 20)
 end
 
 local function wgmma_tiles(p, c) -- one a cluster
@@ -90,6 +93,9 @@ local wgmma = triage.kernel {
          local bytes = c.step_k * p.in_size
          return bytes == 64 or bytes == 128
       end },
+      { "the stages fit the SM", function(p, c) -- as below, of few axes: what fails here is not asked further
+         return c.stages * (p.block_m + c.tile_n) * c.step_k * p.in_size <= SM_SMEM
+      end },
       { "only two rows of 64 share B", function(p, c)
          return c.share == 1 or (p.block_m == 64 and is_half(p) and p.block_rows > 1 and not p.transposed)
       end },
@@ -120,13 +126,7 @@ local wgmma = triage.kernel {
          local live = c.promote > 0 and 2 * sums + 40 or sums + 72
          return sums + 26 <= wgmma_launch_registers(p, c) and live <= wgmma_consumer_registers(p, c)
       end },
-      { "shared memory fits the SM", function(p, c, d)
-         return wgmma_fits(p, c, c.stages) and wgmma_smem(p, c, c.stages) <= d.smem_bytes_max
-      end },
       -- from here on: what is legal but not worth a try
-      { "no deeper pipeline would fit", function(p, c)
-         return c.stages == 8 or not wgmma_fits(p, c, c.stages + 1)
-      end },
       { "at least 64 KiB are on their way", function(p, c)
          return c.ctas_per_sm * c.stages * wgmma_stage(p, c) >= 65536
       end },
@@ -170,6 +170,11 @@ local wgmma = triage.kernel {
       end },
       { "the tile is not mostly past the last column", function(p, c)
          return (c.tile_n == 128 and c.cluster_n == 1) or c.tile_n * c.cluster_n < 2 * p.n
+      end },
+      -- last, since it reads most axes: it is asked of what is left
+      { "shared memory fits the SM, and no deeper pipeline would", function(p, c, d)
+         local deepest = wgmma_deepest(p, c, d)
+         return c.stages == deepest or c.stages == 8 and deepest > 8
       end },
    },
    params = function(p, c)
