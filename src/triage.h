@@ -75,7 +75,7 @@ typedef struct triage_context triage_context;
 
 /* Every pointer may be NULL for its default; strings are copied. */
 typedef struct triage_context_options {
-    uint32_t version;    /* TRIAGE_CONTEXT_OPTIONS_VERSION; 1 to 3 are taken, too: without what came later */
+    uint32_t version;    /* TRIAGE_CONTEXT_OPTIONS_VERSION; 1 to 4 are taken, too: without what came later */
     const char *device;  /* "auto" (default), "cuda", "cuda:N" or "host"; "auto" and "cuda" take the CUDA
                                * context current in the calling thread, else the primary one of device 0;
                                * "cuda:N" takes the primary one of device N */
@@ -106,11 +106,15 @@ typedef struct triage_context_options {
     double
         first_call_ms; /* version 4. What a first call of a product that nobody tuned may spend, beside compiling, to race
                              * the three likeliest kernels on its own operands; 0 (default): nothing. See triage_bsr_gemm */
+    const char *
+        record_path; /* version 5. A file for what calls ask for and nobody tuned: the first call of such a problem adds
+                             * a line to it, and a file beside it for a matrix's pattern, for `triage_tune --from FILE`; what
+                             * is there is not added again. NULL: none. That it cannot be written is said in the log */
 } triage_context_options;
 
-#define TRIAGE_CONTEXT_OPTIONS_VERSION 4u
+#define TRIAGE_CONTEXT_OPTIONS_VERSION 5u
 #define TRIAGE_CONTEXT_OPTIONS_INIT                                                                          \
-    { TRIAGE_CONTEXT_OPTIONS_VERSION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { TRIAGE_CONTEXT_OPTIONS_VERSION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Opens a context: finds the device, opens the database read-only if it exists. options may be NULL.
  * A context may be used from any number of threads. The log callback may call anything but triage_context_free; it is called

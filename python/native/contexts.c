@@ -10,7 +10,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(triage_context *) contexts[1 + MOST_GPUS]; /* the CPU's, then each GPU's */
-static char *texts[5];                                    /* what those to be opened are opened with */
+static char *texts[6];                                    /* what those to be opened are opened with */
 static double first_call_ms;
 
 static bool open_context(triage_context **out, int index) {
@@ -24,6 +24,7 @@ static bool open_context(triage_context **out, int index) {
     options.data_dir = texts[2];
     options.space_path = texts[3];
     options.local_db_path = texts[4];
+    options.record_path = texts[5];
     options.first_call_ms = first_call_ms;
     return succeeded(triage_context_open(out, &options));
 }
@@ -62,7 +63,8 @@ bool stream_of(void **out, const operand *like) {
 
 TRIAGE_API void triage_torch_close(void);
 TRIAGE_API int triage_torch_configure(const char *db_path, const char *cache_dir, const char *data_dir,
-                                      const char *space_path, const char *local_db_path, double first_call);
+                                      const char *space_path, const char *local_db_path,
+                                      const char *record_path, double first_call);
 TRIAGE_API triage_context *triage_torch_context(int index);
 
 /* Closes all contexts; what needs one again opens it. */
@@ -77,8 +79,9 @@ void triage_torch_close(void) {
 
 /* As triage_context_options. 0: done. */
 int triage_torch_configure(const char *db_path, const char *cache_dir, const char *data_dir,
-                           const char *space_path, const char *local_db_path, double first_call) {
-    const char *given[] = {db_path, cache_dir, data_dir, space_path, local_db_path};
+                           const char *space_path, const char *local_db_path, const char *record_path,
+                           double first_call) {
+    const char *given[] = {db_path, cache_dir, data_dir, space_path, local_db_path, record_path};
     bool done = true;
     triage_torch_close();
     first_call_ms = first_call;

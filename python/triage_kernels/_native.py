@@ -20,7 +20,7 @@ folder = pathlib.Path(os.environ.get("TRIAGE_KERNELS_LIB") or pathlib.Path(__fil
 def _load() -> ctypes.CDLL:
     library = ctypes.CDLL(str(folder / "libtriage_torch.so"))
     library.triage_torch_register.restype = ctypes.c_char_p
-    library.triage_torch_configure.argtypes = [ctypes.c_char_p] * 5 + [ctypes.c_double]
+    library.triage_torch_configure.argtypes = [ctypes.c_char_p] * 6 + [ctypes.c_double]
     library.triage_torch_context.restype = ctypes.c_void_p
     library.triage_torch_forget.argtypes = [ctypes.c_void_p] * 2
     library.triage_torch_matrices.restype = ctypes.c_uint64
@@ -51,22 +51,23 @@ settings: Dict[str, Any] = {}  # what configure was given last
 
 
 def configure(db_path: Path = DEFAULT_DB, cache_dir: Path = DEFAULT_CACHE, data_dir: Path = None, space_path: Path = None,
-              local_db_path: Path = None, first_call_ms: float = 0) -> None:
+              local_db_path: Path = None, first_call_ms: float = 0, record_path: Path = None) -> None:
     """What triage works with from here on; contexts that are open are closed, and no call may be under way.
 
     db_path: the tuning database, a file or postgresql://...; by default that of the programs; None: none, so that only what
     is shipped counts. cache_dir: compiled kernels; by default that of the programs; None: none is kept on disk.
     data_dir, space_path, local_db_path: as in triage_context_options. first_call_ms: what a first product of its kind that nobody
-    tuned may spend, beside compiling, to race the three likeliest kernels on its own tensors; db_path remembers the result.
+    tuned may spend, beside compiling, to race the three likeliest kernels on its own tensors; db_path remembers the result. record_path: a file to which what is asked and not tuned is added, in compiled graphs and
+    gradients, too, for the program `triage_tune --from FILE`.
     """
     if not isinstance(first_call_ms, (int, float)):
         raise TriageError(f"first_call_ms is a {type(first_call_ms).__name__}; must be a number of milliseconds, 0 or more")
-    paths = (db_path, cache_dir, data_dir, space_path, local_db_path)
+    paths = (db_path, cache_dir, data_dir, space_path, local_db_path, record_path)
     given = [None if path is None else os.fsencode(path) for path in paths]
     if library.triage_torch_configure(*given, first_call_ms) != 0:
         raise MemoryError("triage_kernels.configure")
     settings.update(db_path=db_path, cache_dir=cache_dir, data_dir=data_dir, space_path=space_path,
-                    local_db_path=local_db_path, first_call_ms=first_call_ms)
+                    local_db_path=local_db_path, first_call_ms=first_call_ms, record_path=record_path)
 
 
 def device_name(device: Union[str, torch.device] = "cpu") -> str:

@@ -111,14 +111,12 @@ triage_status tri_refuse_capture(const triage_context *context, void *stream, co
 
 triage_status tri_plan_make(tri_plan **out, tri_caller *caller, const tri_call_kind *kind, void *stream) {
     const tri_problem *chosen_by = kind->chosen_by ? kind->chosen_by : &kind->problem;
-    const tri_first_call first = {caller->type->operands, caller->handle, kind->call};
-    const bool may_race = first.operands && first.call;
+    const tri_first_call first = {caller->type->operands, caller->handle, kind->call, kind->pattern};
     const tri_loaded *loaded = NULL;
     *out = NULL;
     triage_status status = tri_refuse_capture(caller->context, stream, "call", caller->type->prepare_first);
     if (status == TRIAGE_OK)
-        status = tri_loaded_for(&loaded, caller->context, &kind->problem, chosen_by, kind->variant,
-                                may_race ? &first : NULL);
+        status = tri_loaded_for(&loaded, caller->context, &kind->problem, chosen_by, kind->variant, &first);
     if (status != TRIAGE_OK)
         return status;
     pthread_mutex_lock(&caller->lock);

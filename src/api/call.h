@@ -116,6 +116,7 @@ typedef struct tri_call_kind {
     const tri_problem *chosen_by; /* whose winner the kernel is; NULL: the problem's own */
     uint64_t variant;             /* as tri_loaded_for takes it */
     const void *call;             /* what is passed, for tri_call_type.operands */
+    const tri_pattern *pattern;   /* of the handle's matrix; NULL: none */
 } tri_call_kind;
 
 /* TRIAGE_E_CAPTURE while the stream is captured, which is left as it was. what: "call"; prepare_first: the public function that

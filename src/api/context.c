@@ -18,9 +18,12 @@ static triage_status read_options(triage_context_options *out, const triage_cont
         return tri_fail(TRIAGE_E_INVALID,
                         "options.version is %u; must be 1 .. %u (TRIAGE_CONTEXT_OPTIONS_INIT)",
                         given->version, TRIAGE_CONTEXT_OPTIONS_VERSION);
-    static const size_t known[] = {0, offsetof(triage_context_options, local_db_path),
+    static const size_t known[] = {0,
+                                   offsetof(triage_context_options, local_db_path),
                                    offsetof(triage_context_options, pack_path),
-                                   offsetof(triage_context_options, first_call_ms), sizeof *out};
+                                   offsetof(triage_context_options, first_call_ms),
+                                   offsetof(triage_context_options, record_path),
+                                   sizeof *out};
     if (given)
         memcpy(out, given, known[given->version]);
     if (!(out->first_call_ms >= 0 && out->first_call_ms <= FIRST_CALL_MS_MOST))
@@ -211,6 +214,7 @@ triage_status triage_context_open(triage_context **out, const triage_context_opt
     context->log = (tri_log){options->log, options->log_user};
     TRI_TRY(choose_cache(context, options));
     TRI_TRY(copy_text(&context->data_dir, options->data_dir));
+    TRI_TRY(copy_text(&context->record_path, options->record_path));
     TRI_TRY(open_store(context, options));
     TRI_TRY(open_space(context, options->space_path));
     const char *device = options->device ? options->device : "auto";
@@ -244,6 +248,7 @@ void triage_context_free(triage_context *context) {
     free(context->local_path);
     free(context->cache_dir);
     free(context->data_dir);
+    free(context->record_path);
     free(context);
 }
 

@@ -21,6 +21,7 @@ typedef struct tri_shared_image tri_shared_image;
 struct triage_context {
     tri_device *device;
     char *cache_dir, *data_dir; /* NULL: none, the built-in ones */
+    char *record_path;          /* NULL: nothing is recorded */
     double first_call_ms;       /* what a first call may race for; 0: not at all */
     pthread_mutex_t
         race_lock; /* one race at a time on the device; lock may be taken inside, never the other way round */

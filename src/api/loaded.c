@@ -8,6 +8,7 @@
 
 #include "api/first_call.h"
 #include "api/packed.h"
+#include "api/record.h"
 #include "evidence/pretuned.h"
 
 struct tri_shared_image {
@@ -282,8 +283,10 @@ static triage_status find_and_load(tri_loaded *loaded, triage_context *context, 
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_context_space(&space, context, problem->op));
     TRI_TRY(look_up(&loaded->found, context, space, problem, info));
-    if (first)
+    if (first && first->operands && first->call)
         TRI_TRY(tri_first_call_race(&loaded->found, context, space, problem, first));
+    if (loaded->found.source != TRIAGE_SOURCE_EXACT)
+        tri_record(context, problem, first ? first->pattern : NULL);
     status = compile_and_load(loaded, context);
     if (status != TRIAGE_OK && loaded->found.source != TRIAGE_SOURCE_DEFAULT) {
         tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s does not load here, using the default: %s",

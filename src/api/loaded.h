@@ -18,12 +18,13 @@ struct tri_loaded {
 };
 
 /* What a first call passes, for a race on it (first_call.h): where its operands are, as inputs of the operation's case 0, and
- * the pattern. */
+ * the pattern. operands or call NULL: there is no race. */
 typedef triage_status (*tri_operands_fn)(tri_inputs *out, const tri_pattern **pattern, const void *handle,
                                          const void *call);
 typedef struct tri_first_call {
     tri_operands_fn operands;
     const void *handle, *call;
+    const tri_pattern *pattern; /* of the handle's matrix; NULL: none */
 } tri_first_call;
 
 /* The compiled text, the context's. Under context->lock, which is given back meanwhile. */
@@ -31,7 +32,7 @@ triage_status tri_loaded_compile(const tri_image **out, triage_context *context,
 
 /* The kernel for a problem. One thread makes it while others who want the same wait; no other problem waits for it.
  * variant: tells apart problems of one key that a space may treat differently (alignments, the exact number of blocks).
- * chosen_by: the problem whose winner it is to be, mostly the same. first: what may be raced on, NULL: nothing. Compiles,
+ * chosen_by: the problem whose winner it is to be, mostly the same. first: what is known of the call, NULL: nothing. Compiles,
  * loads; takes context->lock. */
 triage_status tri_loaded_for(const tri_loaded **out, triage_context *context, const tri_problem *problem,
                              const tri_problem *chosen_by, uint64_t variant, const tri_first_call *first);

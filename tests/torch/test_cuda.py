@@ -169,6 +169,36 @@ class Attention(Case):
                      for axis, n in enumerate((2, 2, 500, 700))))
         self.close(tk.attention(q, k, v, block_mask=flex), exact(q, k, v, seen)[0])
 
+    def test_the_best_blocks(self):
+        for dtype in HALVES:
+            q, k, v = (draw(2, heads, 500, 128, dtype=dtype, seed=i) for i, heads in enumerate((4, 2, 2)))
+            mask = tk.select_blocks(q, k, 3, 64, causal=True)
+            used = torch.arange(3, device="cuda") < mask.full_count[..., None]
+            listed = torch.where(used, mask.full_cols.long(), 8)
+            blocks = torch.zeros(2, 4, 8, 9, dtype=torch.bool, device="cuda").scatter_(-1, listed, True)[..., :8]
+            self.assertTrue(bool(blocks.diagonal(dim1=2, dim2=3).all()))  # the row's own place
+            self.assertEqual(blocks.sum(-1).amin((0, 1)).tolist(), [1, 2, 3, 3, 3, 3, 3, 3])
+            seen = blocks.repeat_interleave(64, 2).repeat_interleave(64, 3)[:, :, :500, :500] & causal(500, 500)
+            self.close(tk.attention(q, k, v, causal=True, block_mask=mask), exact(q, k, v, seen)[0])
+            means = torch.stack([t.double().split(64, 2)[7].mean(2) for t in (q,)])[0]
+            keys = torch.stack([part.double().mean(2) for part in k.split(64, 2)], 2).repeat_interleave(2, 1)
+            scores = torch.einsum("bhd,bhnd->bhn", means, keys)[..., :7]
+            self.assertTrue(torch.equal(blocks[:, :, 7, :7].nonzero(), torch.zeros_like(scores, dtype=torch.bool).scatter_(
+                -1, scores.topk(2).indices, True).nonzero()))
+
+    def test_float8(self):
+        q, k, v = (draw(2, heads, 300, 128, seed=i).to(torch.float8_e4m3fn) for i, heads in enumerate((4, 2, 2)))
+        scales = [draw(2, 2, dtype=torch.float32, seed=i).abs() + 0.5 for i in range(3)]
+        scaled = [t.double() * s[:, :, None, None].double().repeat_interleave(t.shape[1] // 2, 1) for t, s in zip((q, k, v), scales)]
+        given = dict(q_scale=scales[0], k_scale=scales[1], v_scale=scales[2])
+        mask = tk.select_blocks(q, k, 5, 64)  # all there are
+        for options in ({}, {"block_mask": mask}):
+            got, want = tk.attention(q, k, v, causal=True, **options, **given), exact(*scaled, causal(300, 300))[0]
+            self.assertEqual(got.dtype, torch.bfloat16)
+            error = (got.double() - want).abs() / (want.abs() + want.square().mean().sqrt())
+            self.assertLess(float(error.max()), 2.0**-3)  # the weights are rounded to e4m3, too
+            self.assertLess(float(error.square().mean().sqrt()), 2.0**-5)
+
     def test_in_the_place_of_torch(self):
         q, k, v = (draw(2, 4, 200, 64, seed=i) for i in range(3))
         self.close(tk.scaled_dot_product_attention(q, k, v, is_causal=True), exact(q, k, v, causal(200, 200))[0])
@@ -182,6 +212,11 @@ class Tracing(Case):
         torch.library.opcheck(ops.bsr_linear.default, (x, w.row_ptr, w.col_idx, values, 384, draw(256), "silu"), test_utils=tests)
         q = draw(1, 2, 8, 64)
         torch.library.opcheck(ops.attention.default, (q, q, q, "causal", -1, -1, 0.0, 0.0, True), test_utils=tests)
+
+    def test_autocast(self):
+        w, x, q = matrix(dtype=torch.float32), draw(4, 384, dtype=torch.float32), draw(1, 2, 64, 64, dtype=torch.float32)
+        with torch.autocast("cuda", torch.bfloat16), torch.no_grad():
+            self.assertEqual([t.dtype for t in (tk.linear(x, w), tk.attention(q, q, q))], [torch.bfloat16] * 2)
 
     def test_compile(self):
         w = matrix()
@@ -217,6 +252,22 @@ class Tracing(Case):
                 tk.linear(x, w)
             self.assertIn("captur", str(caught.exception))
             self.close(tk.linear(x, w), x.double() @ w.to_dense().double().T)  # the context lives on
+
+    def test_a_graph_with_the_best_blocks(self):
+        q, side = draw(2, 2, 256, 64), torch.cuda.Stream()
+
+        def step():
+            return tk.attention(q, q, q, causal=True, block_mask=tk.select_blocks(q, q, 2, 64, causal=True))
+        torch.cuda.synchronize()
+        with torch.cuda.stream(side):
+            step()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=side):
+            o = step()
+        q.copy_(draw(2, 2, 256, 64, seed=7))
+        graph.replay()
+        self.close(o, step().double())
 
     def test_streams(self):
         w, results = matrix(), []

@@ -3,6 +3,7 @@
     python tests/torch/test_record.py
 """
 import pathlib
+import subprocess
 import tempfile
 import unittest
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import triage_kernels as tk
+from triage_kernels import _native
 
 
 class Recording(unittest.TestCase):
@@ -59,6 +61,21 @@ class Recording(unittest.TestCase):
         with self.assertRaises(tk.TriageError) as caught:
             tk.bsr_mm(w, b)
         self.assertIn("first_call_ms", str(caught.exception))
+
+    def test_a_file_of_what_is_asked(self):
+        torch.manual_seed(0)
+        folder = pathlib.Path(self.folder.name)
+        layer = tk.BlockSparseLinear.from_linear(nn.Linear(64, 64), block=16, sparsity=0.5)
+        tk.configure(db_path=folder / "t.db", record_path=folder / "asked.jsonl")
+        torch.compile(layer, backend="aot_eager")(torch.randn(40, 64).requires_grad_()).sum().backward()
+        lines = (folder / "asked.jsonl").read_text().splitlines()
+        self.assertEqual([line.split('"problem":"')[1].split()[0] for line in lines], ["bsr_gemm", "bsr_gemm", "bsr_sddmm"])
+        tune = _native.folder.parent / "bin" / "triage_tune"
+        subprocess.run([tune, "--from", folder / "asked.jsonl", "--device", "host", "--db", folder / "t.db", "--budget", "1", "--quiet"],
+                       check=True, capture_output=True)
+        tk.configure(db_path=folder / "t.db", record_path=folder / "again.jsonl")
+        layer(torch.randn(40, 64).requires_grad_()).sum().backward()
+        self.assertFalse((folder / "again.jsonl").exists())
 
     def test_attention(self):
         q, k = torch.randn(2, 4, 9, 16), torch.randn(2, 2, 20, 16)

@@ -49,7 +49,7 @@ static void open_refuses(void **state) {
     assert_int_equal(triage_context_open(&context, &options), TRIAGE_E_INVALID);
     assert_null(context);
     assert_string_equal(triage_last_error(),
-                        "options.version is 0; must be 1 .. 4 (TRIAGE_CONTEXT_OPTIONS_INIT)");
+                        "options.version is 0; must be 1 .. 5 (TRIAGE_CONTEXT_OPTIONS_INIT)");
     options.version = TRIAGE_CONTEXT_OPTIONS_VERSION;
     options.device = "abacus";
     assert_int_equal(triage_context_open(&context, &options), TRIAGE_E_INVALID);

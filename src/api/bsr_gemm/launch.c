@@ -54,7 +54,8 @@ static tri_call_kind kind_of(const triage_bsr_matrix *a, const tri_bsr_call *cal
     return (tri_call_kind){.key = key,
                            .problem = tri_bsr_problem_of(problem),
                            .variant = key ^ (uint64_t)problem.nnzb * UINT64_C(0x9e3779b97f4a7c15),
-                           .call = call};
+                           .call = call,
+                           .pattern = &a->pattern};
 }
 
 /* ---- calls that were served (api/call.h) ---- */

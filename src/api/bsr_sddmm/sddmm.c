@@ -130,7 +130,8 @@ static tri_call_kind kind_of(const triage_bsr_matrix *a, const sddmm_call *call)
     const uint64_t key = key_of(&problem);
     return (tri_call_kind){.key = key,
                            .problem = tri_sddmm_problem_of(problem),
-                           .variant = key ^ (uint64_t)problem.nnzb * UINT64_C(0x9e3779b97f4a7c15)};
+                           .variant = key ^ (uint64_t)problem.nnzb * UINT64_C(0x9e3779b97f4a7c15),
+                           .pattern = &a->pattern};
 }
 
 /* ---- tiles on the device: one set for each shape that a kernel of the matrix's plans asks for ---- */

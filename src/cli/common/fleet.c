@@ -243,10 +243,36 @@ done:
     return status;
 }
 
+/* A line that an application wrote (options.record_path). Its pattern lies beside the file. */
+static triage_status spec_of_record(char **out, const char *line, const char *path) {
+    const char *slash = strrchr(path, '/');
+    json_t *record = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+    const char *pattern = json_string_value(json_object_get(record, "pattern"));
+    char *beside = NULL;
+    triage_status status = TRIAGE_OK;
+    if (!json_object_get(record, "problem"))
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "it is not {\"problem\": ...}, as options.record_path writes it"));
+    if (pattern && slash && pattern[0] != '/') {
+        TRI_TRY(tri_format(&beside, "%.*s/%s", (int)(slash - path), path, pattern));
+        json_object_set_new(record, "pattern", json_string(beside));
+    }
+    *out = json_dumps(record, JSON_COMPACT | JSON_SORT_KEYS);
+    if (!*out)
+        status = tri_fail(TRIAGE_E_MEMORY, "no memory for a line");
+done:
+    free(beside);
+    json_decref(record);
+    return status;
+}
+
 triage_status tri_cli_problem_of_job(tri_cli_problem *out, tri_cli_problem_options *options, json_t **texts,
                                      const char *spec) {
     triage_status status = TRIAGE_OK;
     *texts = json_loads(spec, JSON_REJECT_DUPLICATES, NULL);
+    if (json_object_get(*texts, "problem")) {
+        *options = (tri_cli_problem_options){.seed = 1};
+        return tri_cli_problem_of_key(out, *texts, options->seed);
+    }
     TRI_TRY(tri_cli_options_of_job(options, *texts));
     TRI_TRY(tri_cli_problem_make(out, options));
 done:
@@ -283,11 +309,12 @@ triage_status tri_cli_read_shapes(tri_cli_specs *out, const char *path) {
             *next++ = '\0';
         if (line[strspn(line, " \t\r")] == '\0' || line[0] == '#')
             continue;
-        if (columns.count == 0) {
+        const bool is_recorded = line[0] == '{';
+        if (!is_recorded && columns.count == 0) {
             TRI_TRY(read_header(&columns, line));
             continue;
         }
-        TRI_TRY(spec_of_line(&spec, line, &columns));
+        TRI_TRY(is_recorded ? spec_of_record(&spec, line, path) : spec_of_line(&spec, line, &columns));
         TRI_TRY(check_spec(spec));
         TRI_TRY(add_spec(out, spec));
         spec = NULL;

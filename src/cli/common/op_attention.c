@@ -375,6 +375,18 @@ done:
     return status;
 }
 
+/* Lists come with each call, so a key knows how dense they are and no more: random ones stand for them. */
+static triage_status find_pattern(tri_cli_problem *out, const char *file, uint64_t seed) {
+    tri_attention_problem p = *tri_attention(&out->problem);
+    (void)file;
+    triage_status status =
+        tri_attention_mask_random(&out->pattern, &p, 1 - p.mask.fingerprint.density_e4 / 1e4, seed);
+    if (status == TRIAGE_OK)
+        count_pairs(&p, &out->pattern);
+    out->problem = tri_attention_problem_of(&p);
+    return status;
+}
+
 const tri_cli_op tri_cli_op_attention = {
     .op = &tri_op_attention,
     .heading = "With --op attention: O = softmax(scale Q K^T + mask) V; --shape B,HQ,HKV,SQ,SK,D[,DV] are "
@@ -387,4 +399,5 @@ const tri_cli_op tri_cli_op_attention = {
     .from_job = from_job,
     .key_words = key_words,
     .describe = describe,
+    .find_pattern = find_pattern,
 };

@@ -387,6 +387,15 @@ done:
     return status;
 }
 
+static triage_status find_pattern(tri_cli_problem *out, const char *file, uint64_t seed) {
+    tri_bsr_problem *p = tri_bsr_edit(&out->problem);
+    (void)seed;
+    triage_status status =
+        tri_cli_pattern_of_key(&out->pattern, file, p->m / p->block_m, p->k / p->block_k, &p->fingerprint);
+    p->nnzb = out->pattern.nnzb;
+    return status;
+}
+
 const tri_cli_op tri_cli_op_bsr_gemm = {.op = &tri_op_bsr_gemm,
                                         .heading =
                                             "The problem: C (M x N) = A (M x K, block-sparse) * B (K x N)",
@@ -396,4 +405,5 @@ const tri_cli_op tri_cli_op_bsr_gemm = {.op = &tri_op_bsr_gemm,
                                         .json = json,
                                         .from_job = from_job,
                                         .key_words = key_words,
-                                        .describe = describe};
+                                        .describe = describe,
+                                        .find_pattern = find_pattern};

@@ -82,6 +82,15 @@ static triage_status describe(tri_text *out, const tri_problem *of) {
         tri_dtype_name(p->in_type), tri_dtype_name(p->out_type));
 }
 
+static triage_status find_pattern(tri_cli_problem *out, const char *file, uint64_t seed) {
+    tri_sddmm_problem *p = tri_sddmm_edit(&out->problem);
+    (void)seed;
+    triage_status status =
+        tri_cli_pattern_of_key(&out->pattern, file, p->m / p->block_m, p->k / p->block_k, &p->fingerprint);
+    p->nnzb = out->pattern.nnzb;
+    return status;
+}
+
 const tri_cli_op tri_cli_op_bsr_sddmm = {.op = &tri_op_bsr_sddmm,
                                          .heading =
                                              "bsr_sddmm: D = Y (M x N) * X^T (N x K) on the stored blocks",
@@ -90,4 +99,5 @@ const tri_cli_op tri_cli_op_bsr_sddmm = {.op = &tri_op_bsr_sddmm,
                                          .for_host = for_host,
                                          .json = json,
                                          .key_words = key_words,
-                                         .describe = describe};
+                                         .describe = describe,
+                                         .find_pattern = find_pattern};

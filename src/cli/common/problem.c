@@ -148,6 +148,20 @@ triage_status tri_cli_read_pattern(tri_pattern *out, const char *path) {
     return status == TRIAGE_E_IO || status == TRIAGE_E_NOT_FOUND ? TRIAGE_E_DATA : status;
 }
 
+triage_status tri_cli_pattern_of_key(tri_pattern *out, const char *file, int64_t rows, int64_t cols,
+                                     const tri_fingerprint *wanted) {
+    tri_fingerprint found;
+    if (!file)
+        return tri_fail(TRIAGE_E_DATA, "the file of its pattern is not named");
+    triage_status status = tri_cli_read_pattern(out, file);
+    if (status != TRIAGE_OK)
+        return status;
+    tri_fingerprint_of(&found, out);
+    if (out->block_rows == rows && out->block_cols == cols && memcmp(&found, wanted, sizeof found) == 0)
+        return TRIAGE_OK;
+    return tri_fail(TRIAGE_E_DATA, "%.200s is not the pattern of that problem", file);
+}
+
 /* ---- the problem -------------------------------------------------------------------------------------- */
 
 static const tri_cli_op *find_op(const char *name) {
@@ -305,6 +319,29 @@ triage_status tri_cli_give_members(tri_cli_problem_options *out, const tri_cli_o
             return status;
     }
     return TRIAGE_OK;
+}
+
+/* ---- a recorded one's ---- */
+
+triage_status tri_cli_problem_of_key(tri_cli_problem *out, json_t *texts, uint64_t seed) {
+    const char *key = json_string_value(json_object_get(texts, "problem"));
+    triage_status status = TRIAGE_OK;
+    *out = (tri_cli_problem){.dtype_given = true};
+    if (!key)
+        return tri_fail(TRIAGE_E_DATA, "\"problem\" is not a text");
+    TRI_TRY(tri_problem_parse(&out->problem, key));
+    const tri_cli_op *op = op_of(&out->problem);
+    if (!tri_problem_has_pattern(&out->problem))
+        goto done;
+    if (!op || !op->find_pattern)
+        TRI_TRY(
+            tri_fail(TRIAGE_E_DATA, "a %s has a pattern, which a key does not hold", out->problem.op->name));
+    TRI_TRY(op->find_pattern(out, json_string_value(json_object_get(texts, "pattern")), seed));
+    TRI_TRY(tri_problem_check(&out->problem));
+done:
+    if (status != TRIAGE_OK)
+        tri_cli_problem_free(out);
+    return status;
 }
 
 triage_status tri_cli_options_of_job(tri_cli_problem_options *out, json_t *texts) {

@@ -50,6 +50,10 @@ void tri_cli_problem_json(json_t *object, const tri_problem *problem);
 /* The options that a job on a server describes (docs/fleet.md), borrowing its texts. TRIAGE_E_DATA. */
 triage_status tri_cli_options_of_job(tri_cli_problem_options *out, json_t *texts);
 
+/* The problem of a key, as an application recorded it (options.record_path): texts has "problem" and mostly "pattern", a file.
+ * TRIAGE_E_DATA. */
+triage_status tri_cli_problem_of_key(tri_cli_problem *out, json_t *texts, uint64_t seed);
+
 /* A problem's key in words; nothing where its operation has none. */
 triage_status tri_cli_problem_describe(tri_text *out, const tri_problem *problem);
 
@@ -86,6 +90,9 @@ typedef struct tri_cli_op {
     triage_status (*key_words)(tri_text *out, const tri_cli_problem_options *options);
     /* A problem in a sentence or two, for who cannot read keys. NULL: no words. */
     triage_status (*describe)(tri_text *out, const tri_problem *problem);
+    /* The pattern of a problem that is known by its key: that of the file, else drawn where the key alone tells enough. Asked
+     * only of problems that have one. NULL: such a problem cannot be made. */
+    triage_status (*find_pattern)(tri_cli_problem *out, const char *file, uint64_t seed);
 } tri_cli_op;
 
 /* ---- for those files ---- */
@@ -99,6 +106,9 @@ char tri_cli_separator(const char *shape);
 triage_status tri_cli_check_memory(double bytes, const char *what);
 /* The members of a job as options of these names, with "_" for "-". TRIAGE_E_DATA names one that is none. */
 triage_status tri_cli_give_members(tri_cli_problem_options *out, const tri_cli_op *op, json_t *texts);
+/* The pattern of a key: rows and columns of blocks and the fingerprint must be the key's. TRIAGE_E_DATA. */
+triage_status tri_cli_pattern_of_key(tri_pattern *out, const char *file, int64_t rows, int64_t cols,
+                                     const tri_fingerprint *wanted);
 /* A file of --pattern: one that cannot be read is bad input (TRIAGE_E_DATA), not a failure of ours. */
 triage_status tri_cli_read_pattern(tri_pattern *out, const char *path);
 

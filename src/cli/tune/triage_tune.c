@@ -44,10 +44,11 @@ static const tri_cli_line run_lines[] = {
          "this, 0.01 to 50 (default: go on)"),
     TEXT("time-limit", "S", time_limit,
          "Stop after S seconds, up to 1e9, with what is known (default: none)"),
-    TEXT("from", "FILE.csv", from,
+    TEXT("from", "FILE", from,
          "Tune the problem of each line, one after the other: columns as of triage_db enqueue --shapes "
          "(m,n,k,sparsity,block,dtype, "
-         "...); budget and time limit are of each, --json prints a document for each"),
+         "...), or what an application recorded (record_path of the C API); budget and time limit are of "
+         "each, --json prints a document for each"),
     TRI_CLI_SEED("Of the pattern, the inputs and the strategy"),
     TEXT("jobs", "N", jobs, "Compilers at work at once, 1 to 256 (default: the cores)"),
     TRI_CLI_WARM,

@@ -1,0 +1,94 @@
+#include "api/record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILE_LIMIT ((size_t)16 << 20) /* what triage_tune --from reads */
+
+static triage_status append_numbers(tri_text *text, const int32_t *numbers, int64_t count) {
+    triage_status status = TRIAGE_OK;
+    for (int64_t i = 0; i < count && status == TRIAGE_OK; i++)
+        status = tri_text_format(text, "%s%d", i ? " " : "", numbers[i]);
+    return status == TRIAGE_OK ? tri_text_append(text, "\n", 1) : status;
+}
+
+/* As .smtx, beside the record, under a name made of what it holds. *name: without the folder, the caller's. */
+static triage_status write_pattern(char **name, const char *record_path, const tri_pattern *pattern) {
+    const char *slash = strrchr(record_path, '/'), *base = slash ? slash + 1 : record_path;
+    tri_text text = TRI_TEXT_INIT;
+    char hash[TRI_HASH_SIZE], *path = NULL;
+    triage_status status;
+    TRI_TRY(tri_text_format(&text, "%lld, %lld, %lld\n", (long long)pattern->block_rows,
+                            (long long)pattern->block_cols, (long long)pattern->nnzb));
+    TRI_TRY(append_numbers(&text, pattern->row_ptr, pattern->block_rows + 1));
+    TRI_TRY(append_numbers(&text, pattern->col_idx, pattern->nnzb));
+    tri_hash(hash, text.data, text.size);
+    TRI_TRY(tri_format(&path, "%s.%.16s.smtx", record_path, hash));
+    TRI_TRY(tri_file_write_atomic(path, text.data, text.size, 0644));
+    TRI_TRY(tri_format(name, "%s.%.16s.smtx", base, hash));
+done:
+    tri_text_free(&text);
+    free(path);
+    return status;
+}
+
+/* {"pattern":"app.jsonl.0123456789abcdef.smtx","problem":"the key"} */
+static triage_status make_line(char **out, const char *key, const char *pattern) {
+    json_t *line = json_pack("{s:s, s:s*}", "problem", key, "pattern", pattern);
+    char *text = line ? json_dumps(line, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_decref(line);
+    triage_status status =
+        text ? tri_format(out, "%s\n", text) : tri_fail(TRIAGE_E_MEMORY, "no memory for a line of a record");
+    free(text);
+    return status;
+}
+
+/* One write: lines of several processes do not mix. */
+static triage_status append(const char *path, const char *line) {
+    const size_t size = strlen(line);
+    const int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
+    const bool done = fd >= 0 && write(fd, line, size) == (ssize_t)size;
+    const triage_status status =
+        done ? TRIAGE_OK : tri_fail(TRIAGE_E_IO, "%s: cannot write: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
+static triage_status has_line(bool *out, const char *path, const char *line) {
+    char *text = NULL;
+    *out = false;
+    if (access(path, F_OK) != 0)
+        return TRIAGE_OK;
+    triage_status status = tri_file_read(&text, NULL, path, FILE_LIMIT);
+    *out = text && strstr(text, line);
+    free(text);
+    return status;
+}
+
+static triage_status record(const char *path, const tri_problem *problem, const tri_pattern *pattern) {
+    char *key = NULL, *name = NULL, *line = NULL;
+    bool known = false;
+    triage_status status;
+    TRI_TRY(tri_problem_key(&key, problem));
+    if (pattern && pattern->row_ptr)
+        TRI_TRY(write_pattern(&name, path, pattern));
+    TRI_TRY(make_line(&line, key, name));
+    TRI_TRY(has_line(&known, path, line));
+    if (!known)
+        TRI_TRY(append(path, line));
+done:
+    free(key);
+    free(name);
+    free(line);
+    return status;
+}
+
+void tri_record(const triage_context *context, const tri_problem *problem, const tri_pattern *pattern) {
+    if (context->record_path && record(context->record_path, problem, pattern) != TRIAGE_OK)
+        tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: not recorded", triage_last_error());
+}
