@@ -24,6 +24,13 @@ triage_status tri_text_append(tri_text *text, const char *bytes, size_t size);
 triage_status tri_text_format(tri_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void tri_text_free(tri_text *text); /* leaves it empty and usable */
 
+/* Bytes of the character that begins here, if a terminal or a reader is misled by it; else 0. Controls are those of ASCII (1)
+ * and U+0080 .. U+009F (2), of which U+009B begins a sequence; U+202A .. U+202E, U+2066 .. U+2069 (3) let a text be read in
+ * another order than it is written. */
+size_t tri_control_size(const char *text);
+/* These become spaces, byte by byte. */
+void tri_text_tame(char *text);
+
 /* asprintf with a status. *out is owned by the caller (free). */
 triage_status tri_format(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 triage_status tri_strdup(char **out, const char *text);

@@ -58,9 +58,7 @@ void tri_log_line(const tri_log *log, triage_log_level level, const char *format
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    for (unsigned char *c = (unsigned char *)line; *c; c++)
-        if (*c < 0x20 || *c == 0x7f)
-            *c = ' ';
+    tri_text_tame(line);
     if (keeping)
         keep(log, level, line);
     else

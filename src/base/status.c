@@ -1,5 +1,5 @@
 /* Statuses and this thread's message. */
-#include "base/status.h"
+#include "base/base.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,20 +9,13 @@
 
 static _Thread_local char message[MESSAGE_SIZE];
 
-/* One line: a value echoed from a file may hold anything. */
-static void flatten(char *text) {
-    for (unsigned char *c = (unsigned char *)text; *c; c++)
-        if (*c < 0x20 || *c == 0x7f)
-            *c = ' ';
-}
-
 void tri_set_error(const char *format, ...) {
     char text[MESSAGE_SIZE]; /* apart from message, which may be among the arguments */
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    flatten(text);
+    tri_text_tame(text); /* a value echoed from a file may hold anything */
     memcpy(message, text, strlen(text) + 1);
 }
 

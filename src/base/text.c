@@ -10,6 +10,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- what misleads ---- */
+
+size_t tri_control_size(const char *text) {
+    const unsigned char *c = (const unsigned char *)text;
+    if (c[0] < 0x20 || c[0] == 0x7F)
+        return 1;
+    if (c[0] == 0xC2 && c[1] >= 0x80 && c[1] <= 0x9F)
+        return 2;
+    if (c[0] == 0xE2 &&
+        ((c[1] == 0x80 && c[2] >= 0xAA && c[2] <= 0xAE) || (c[1] == 0x81 && c[2] >= 0xA6 && c[2] <= 0xA9)))
+        return 3;
+    return 0;
+}
+
+void tri_text_tame(char *text) {
+    for (size_t size; *text; text += size ? size : 1) {
+        size = tri_control_size(text);
+        memset(text, ' ', size);
+    }
+}
+
 /* Room for `more` bytes and the NUL. */
 static triage_status reserve(tri_text *text, size_t more) {
     if (more >= SIZE_MAX / 2 - text->size)

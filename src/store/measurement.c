@@ -112,23 +112,10 @@ bool tri_measurement_ties(const tri_measurement *best, const tri_measurement *ro
 
 /* ---- checks ---- */
 
-static bool is_control(char c) {
-    return (unsigned char)c < 0x20 || c == 0x7f;
-}
-
-/* Of the character that begins here: U+0080 .. U+009F are controls to a terminal like those of ASCII (U+009B begins
- * a sequence), and U+202A .. U+202E, U+2066 .. U+2069 let a text be read in another order than it is written. */
-static bool is_deceitful(const unsigned char *c, size_t size) {
-    if (size >= 2 && c[0] == 0xC2 && c[1] >= 0x80 && c[1] <= 0x9F)
-        return true;
-    return size >= 3 && c[0] == 0xE2 &&
-           ((c[1] == 0x80 && c[2] >= 0xAA && c[2] <= 0xAE) || (c[1] == 0x81 && c[2] >= 0xA6 && c[2] <= 0xA9));
-}
-
 static bool is_line(const char *text, size_t size) {
     bool ascii = true;
     for (size_t i = 0; i < size; i++) {
-        if (is_control(text[i]) || is_deceitful((const unsigned char *)text + i, size - i))
+        if (tri_control_size(text + i) > 0)
             return false;
         ascii = ascii && (unsigned char)text[i] < 0x80;
     }
@@ -310,7 +297,7 @@ static void clean_line(char *text, size_t limit) {
     if (text[size]) /* what is fit already is not written to: it may be a literal */
         text[size] = '\0';
     for (size_t i = 0; i < size; i++)
-        if (is_control(text[i]))
+        if (tri_control_size(text + i) == 1)
             text[i] = ' ';
     if (is_line(text, size))
         return;

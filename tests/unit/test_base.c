@@ -356,8 +356,49 @@ static void log_calls_back(void **state) {
     tri_log_line(NULL, TRIAGE_LOG_INFO, "silent");
 }
 
+/* ---- what misleads ---- */
+
+static void controls_are_known(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t size;
+    } cases[] = {{"\x1b[2J", 1},
+                 {"\n", 1},
+                 {"\x7f", 1},
+                 {" ", 0},
+                 {"a", 0},
+                 {"\xc2\x80", 2},
+                 {"\xc2\x9b", 2},
+                 {"\xc2\x9f", 2},
+                 {"\xc2\xa0", 0},
+                 {"\xc3\x9b", 0},
+                 {"\xc2", 0},
+                 {"\xe2\x80\xaa", 3},
+                 {"\xe2\x80\xae", 3},
+                 {"\xe2\x80\xa9", 0},
+                 {"\xe2\x81\xa6", 3},
+                 {"\xe2\x81\xa9", 3},
+                 {"\xe2\x81\xaa", 0},
+                 {"\xe2\x80", 0},
+                 {"\xe2", 0},
+                 {"", 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(tri_control_size(cases[i].text), cases[i].size);
+    char text[] = "a\x1b"
+                  "b\xc2\x9b"
+                  "c\xe2\x80\xae"
+                  "d\xe2\x82\xac";
+    tri_text_tame(text);
+    assert_string_equal(text, "a b  c   d\xe2\x82\xac");
+    tri_set_error("%s", "x\xc2\x9b"
+                        "31m\xe2\x80\xae");
+    assert_string_equal(triage_last_error(), "x  31m   ");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(controls_are_known),
         cmocka_unit_test(message_is_one_line_of_this_thread),
         cmocka_unit_test(long_message_is_cut),
         cmocka_unit_test(every_status_has_its_name),

@@ -233,8 +233,11 @@ static void print_cell(FILE *stream, const char *text, size_t width, bool right,
     size_t shown = shown_width(text), pad = width > shown ? width - shown : 0;
     if (right)
         fprintf(stream, "%*s", (int)pad, "");
-    for (const char *c = text; *c; c++)
-        fputc((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c, stream);
+    for (const char *c = text; *c; c++) {
+        const size_t size = tri_control_size(c);
+        fputc(size > 0 ? '?' : *c, stream);
+        c += size > 1 ? size - 1 : 0;
+    }
     if (!right && !last)
         fprintf(stream, "%*s", (int)pad, "");
     fputs(last ? "" : "  ", stream);

@@ -68,7 +68,8 @@ static const char head[] =
     "<body>\n";
 
 void tri_report_text(FILE *out, const char *text) {
-    for (; *text; text++)
+    for (size_t size; *text; text += size > 1 ? size : 1) {
+        size = tri_control_size(text);
         switch (*text) {
         case '<':
             fputs("&lt;", out);
@@ -83,8 +84,9 @@ void tri_report_text(FILE *out, const char *text) {
             fputs("&quot;", out);
             break;
         default:
-            fputc((unsigned char)*text < 0x20 ? ' ' : *text, out);
+            fputc(size > 0 ? ' ' : *text, out);
         }
+    }
 }
 
 /* ---- keys ---- */
