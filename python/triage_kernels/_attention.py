@@ -8,7 +8,7 @@ from torch.nn.attention.flex_attention import BlockMask as FlexMask
 
 from ._matrix import block_of, is_tensor
 from ._native import TriageError
-from ._operators import call, ops
+from ._operators import call, check_devices, ops
 
 Window = Tuple[Optional[int], Optional[int]]
 log = logging.getLogger("triage_kernels")
@@ -16,7 +16,8 @@ log = logging.getLogger("triage_kernels")
 
 # ---- fake kernels; no gradients ----
 
-def _results(q: Tensor, v: Tensor, lse: bool) -> Tuple[Tensor, Tensor]:
+def _results(q: Tensor, k: Tensor, v: Tensor, lse: bool) -> Tuple[Tensor, Tensor]:
+    check_devices("q", q, k=k, v=v)
     dtype = torch.bfloat16 if q.dtype == torch.float8_e4m3fn else q.dtype
     sizes = (*q.shape[:-1], v.shape[-1])
     if q.dim() == 4 and q.stride(1) < q.stride(2):  # rows hold their heads: so does the result
@@ -30,25 +31,25 @@ def _results(q: Tensor, v: Tensor, lse: bool) -> Tuple[Tensor, Tensor]:
 @torch.library.register_fake("triage::attention")
 def _(q, k, v, mask="full", left=-1, right=-1, scale=0.0, softcap=0.0, lse=False, q_scale=None,
       k_scale=None, v_scale=None):
-    return _results(q, v, lse)
+    return _results(q, k, v, lse)
 
 
 @torch.library.register_fake("triage::attention_varlen")
 def _(q, k, v, cu_q, cu_k, max_q, max_k, mask="full", left=-1, right=-1, scale=0.0, softcap=0.0, lse=False, q_scale=None,
       k_scale=None, v_scale=None):
-    return _results(q, v, lse)
+    return _results(q, k, v, lse)
 
 
 @torch.library.register_fake("triage::attention_kvcache")
 def _(q, k, v, len_k, pages=None, splits=0, mask="full", left=-1, right=-1, scale=0.0, softcap=0.0, lse=False, q_scale=None,
       k_scale=None, v_scale=None):
-    return _results(q, v, lse)
+    return _results(q, k, v, lse)
 
 
 @torch.library.register_fake("triage::sparse_attention")
 def _(q, k, v, full_count, full_cols, partial_count, partial_cols, partial_bits, block_q, block_k, density=0.1, mask="full",
       left=-1, right=-1, scale=0.0, softcap=0.0, lse=False, q_scale=None, k_scale=None, v_scale=None):
-    return _results(q, v, lse)
+    return _results(q, k, v, lse)
 
 
 @torch.library.register_fake("triage::select_blocks")

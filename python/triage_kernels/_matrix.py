@@ -1,4 +1,5 @@
 """Block-sparse matrices: three tensors."""
+import threading
 import weakref
 from typing import Any, Dict, Optional, Tuple, Union
 
@@ -60,7 +61,7 @@ class BsrMatrix:
             raise TriageError(f"cols is {cols!r}; must be a multiple of {values.shape[2]}, the width of a block of values")
         self.values = values
         self.cols = cols
-        weakref.finalize(self, forget_pattern, self.row_ptr.data_ptr(), self.col_idx.data_ptr()).atexit = False
+        weakref.finalize(self, disown_pattern, own_pattern(self.row_ptr, self.col_idx)).atexit = False
 
     @property
     def block(self) -> Tuple[int, int]:
@@ -120,6 +121,11 @@ class BsrMatrix:
         counts[1:] = kept.sum(1).cumsum(0)
         return cls(counts, kept.nonzero()[:, 1], blocks[kept].contiguous(), cols)
 
+    def to(self, *arguments: Any, **options: Any) -> "BsrMatrix":
+        """Elsewhere or of another type, as Tensor.to says."""
+        values = self.values.to(*arguments, **options)
+        return BsrMatrix(self.row_ptr.to(values.device), self.col_idx.to(values.device), values, self.cols)
+
     def to_dense(self) -> Tensor:
         rows, cols = self.shape
         bm, bk = self.block
@@ -143,7 +149,29 @@ _transposes: Dict[Tuple[Any, ...], Tuple[Tensor, ...]] = {}
 MOST_TRANSPOSES = 1024
 
 
-def forget_pattern(row_ptr: int, col_idx: int) -> None:
+Pattern = Tuple[int, int]  # the addresses of row_ptr and col_idx
+_owners: Dict[Pattern, int] = {}
+_owners_lock = threading.RLock()  # a garbage collection inside may disown
+
+
+def own_pattern(row_ptr: Tensor, col_idx: Tensor) -> Pattern:
+    """Of objects that share a pattern the last to go takes along what is kept for it: a CUDA graph may still need that."""
+    pattern = row_ptr.data_ptr(), col_idx.data_ptr()
+    with _owners_lock:
+        _owners[pattern] = _owners.get(pattern, 0) + 1
+    return pattern
+
+
+def disown_pattern(pattern: Pattern) -> None:
+    with _owners_lock:
+        _owners[pattern] -= 1
+        if _owners[pattern] > 0:
+            return
+        del _owners[pattern]
+    _forget(*pattern)
+
+
+def _forget(row_ptr: int, col_idx: int) -> None:
     """What is kept for a pattern that lies at these addresses, and for its transpose."""
     for key in [key for key in list(_transposes) if key[:2] == (row_ptr, col_idx)]:
         found = _transposes.pop(key, None)

@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 import torch
 from torch import Tensor, nn
 
-from ._matrix import BsrMatrix, block_of, forget_pattern
+from ._matrix import BsrMatrix, block_of, disown_pattern, own_pattern
 from ._native import TriageError
 from ._operators import call, ops
 
@@ -46,10 +46,9 @@ def _in_rows(x: Tensor) -> Tensor:
     return x.contiguous()
 
 
-def _drop(pattern: List[Tuple[int, int]]) -> None:
-    for row_ptr, col_idx in pattern:
-        forget_pattern(row_ptr, col_idx)
-    pattern.clear()
+def _drop(taken: List[Tuple[int, int]]) -> None:
+    while taken:
+        disown_pattern(taken.pop())
 
 
 class BlockSparseLinear(nn.Module):
@@ -75,8 +74,9 @@ class BlockSparseLinear(nn.Module):
 
     def _watch(self) -> None:
         """What the operators keep for a pattern goes with it, or with the layer."""
+        pattern = own_pattern(self.row_ptr, self.col_idx)
         _drop(self._taken)
-        self._taken.append((self.row_ptr.data_ptr(), self.col_idx.data_ptr()))
+        self._taken.append(pattern)
         if "_finalizer" not in self.__dict__:
             self.__dict__["_finalizer"] = weakref.finalize(self, _drop, self._taken)
             self.__dict__["_finalizer"].atexit = False

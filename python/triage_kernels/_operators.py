@@ -102,6 +102,13 @@ def _result_type(x: Tensor, out_dtype: Optional[torch.dtype]) -> torch.dtype:
     return out_dtype or (torch.bfloat16 if x.dtype == torch.float8_e4m3fn else x.dtype)
 
 
+def check_devices(name: str, like: Tensor, **others: Optional[Tensor]) -> None:
+    """Of meta tensors, which the kernels do not see."""
+    for other, given in others.items():
+        torch._check(given is None or given.device == like.device,
+                     lambda: f"triage: {other} is on {given.device}; must be on {like.device}, where {name} is")
+
+
 def _check_fake(row_ptr: Tensor, col_idx: Tensor, values: Tensor) -> None:
     torch._check(values.dim() == 3, lambda: f"triage: values has {values.dim()} dimensions; must have 3")
     torch._check(row_ptr.dim() == 1 and col_idx.dim() == 1, lambda: "triage: row_ptr and col_idx must have 1 dimension")
@@ -110,6 +117,7 @@ def _check_fake(row_ptr: Tensor, col_idx: Tensor, values: Tensor) -> None:
 @torch.library.register_fake("triage::bsr_linear")
 def _(x, row_ptr, col_idx, values, cols, bias=None, activation="none", w_scale=None, x_scale=None, out_dtype=None):
     _check_fake(row_ptr, col_idx, values)
+    check_devices("x", x, row_ptr=row_ptr, col_idx=col_idx, values=values, bias=bias, w_scale=w_scale, x_scale=x_scale)
     torch._check(x.shape[-1] == cols, lambda: f"triage: x has {x.shape[-1]} columns; must be {cols}")
     rows = (row_ptr.shape[0] - 1) * values.shape[1]
     return x.new_empty((*x.shape[:-1], rows), dtype=_result_type(x, out_dtype))
@@ -118,6 +126,7 @@ def _(x, row_ptr, col_idx, values, cols, bias=None, activation="none", w_scale=N
 @torch.library.register_fake("triage::bsr_mm")
 def _(row_ptr, col_idx, values, cols, b, bias=None, activation="none", a_scale=None, b_scale=None, out_dtype=None):
     _check_fake(row_ptr, col_idx, values)
+    check_devices("b", b, row_ptr=row_ptr, col_idx=col_idx, values=values, bias=bias, a_scale=a_scale, b_scale=b_scale)
     torch._check(b.dim() == 2 and b.shape[0] == cols, lambda: f"triage: b is {tuple(b.shape)}; must be ({cols}, columns)")
     return b.new_empty(((row_ptr.shape[0] - 1) * values.shape[1], b.shape[1]), dtype=_result_type(b, out_dtype))
 
@@ -125,6 +134,7 @@ def _(row_ptr, col_idx, values, cols, b, bias=None, activation="none", a_scale=N
 @torch.library.register_fake("triage::bsr_mm_out")
 def _(row_ptr, col_idx, values, cols, b, bias, activation, a_scale, b_scale, alpha, beta, out):
     _check_fake(row_ptr, col_idx, values)
+    check_devices("b", b, row_ptr=row_ptr, col_idx=col_idx, values=values, bias=bias, a_scale=a_scale, b_scale=b_scale, out=out)
 
 
 # ---- the two products of a gradient ----

@@ -159,6 +159,22 @@ class Processes(Case):
         self.assertEqual(len(_matrix._transposes), transposes)
         self.assertEqual(_native.matrices(), before)
 
+    def test_what_shares_a_pattern_keeps_it(self):
+        gc.collect()
+        owners = dict(_matrix._owners)
+        ours, x = layer(), torch.randn(4, 128)
+        ours(x)
+        before = _native.matrices()
+        for _ in range(3):
+            ours.matrix.to_dense()
+            tk.BsrMatrix(ours.row_ptr, ours.col_idx, torch.zeros_like(ours.values), 128)
+            ours.to(torch.float32)
+        gc.collect()
+        self.assertEqual(_native.matrices(), before)
+        del ours
+        gc.collect()
+        self.assertEqual((_native.matrices(), _matrix._owners), (before - 1, owners))
+
     def test_contexts_made_and_dropped(self):
         ours, x = layer(), torch.randn(4, 128)
         want = ours(x)

@@ -100,6 +100,12 @@ class Products(Case):
         self.assertEqual((choice["source"], choice["dense_is_faster"]), ("default", False))
         self.assertTrue(choice["config"].startswith(choice["kernel"]))
 
+    def test_to(self):
+        w = matrix()
+        half = w.to(torch.bfloat16)
+        self.assertEqual((half.dtype, half.shape, half.row_ptr is w.row_ptr), (torch.bfloat16, w.shape, True))
+        self.assertEqual(w.to("meta").device.type, "meta")
+
     def test_torch_and_back(self):
         dense = matrix().to_dense()
         w = tk.BsrMatrix.from_torch(dense.to_sparse_bsr((32, 32)))
@@ -382,6 +388,12 @@ class Refusals(Case):
         self.refused("malformed", tk.linear, self.x, far)
 
     def test_devices(self):
+        meta = self.w.to("meta")
+        self.assertEqual(tk.linear(self.x.to("meta"), meta).shape, (4, 96))
+        self.refused(("is on cpu; must be on meta, where x is"), tk.linear, self.x.to("meta"), self.w)
+        self.refused(("bias is on cpu; must be on meta"), tk.linear, self.x.to("meta"), meta, self.bias)
+        self.refused(("out is on meta; must be on cpu, where b is"), tk.bsr_mm, self.w, tokens(160, 4), out=torch.zeros(96, 4, device="meta"))
+        self.refused("k is on meta", tk.attention, tokens(1, 1, 4, 16), tokens(1, 1, 4, 16).to("meta"), tokens(1, 1, 4, 16))
         self.refused("row_ptr is on meta", tk.BsrMatrix, self.w.row_ptr.to("meta"), self.w.col_idx, self.w.values, 160)
 
     def test_what_is_missing(self):
