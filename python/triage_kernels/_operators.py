@@ -4,7 +4,7 @@ torch.ops.triage has bsr_linear, bsr_mm, bsr_mm_out, and for their gradients bsr
 stored blocks only) and bsr_linear_transposed (with the transpose of the same stored blocks). Where triage's kernels for that are
 slow, on other GPUs than sm_90 and for other blocks than theirs, bsr_linear_grad_x makes a transposed copy of the matrix instead.
 """
-from typing import Any, Callable, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -69,13 +69,20 @@ def _refuse_tangents(op: Any, arguments: Tuple[Any, ...]) -> None:
 
 # ---- calls ----
 
+_eager: Dict[Any, Any] = {}  # by operator: an autograd.Function with the same gradients, a third of torch.library's price
+
+
 def _run(op: Any, tensors: Tuple[Optional[Tensor], ...], arguments: Tuple[Any, ...]) -> Any:
     if forward_ad._current_level >= 0:
         _refuse_tangents(op, arguments)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         if torch._C._are_functorch_transforms_active():
             raise TriageError("a gradient is asked inside a transform of torch.func; must be one of torch.autograd")
-        return op(*arguments)
+        function = _eager.get(op)
+        is_plain = not torch.is_autocast_enabled(arguments[0].device.type) and torch._C._get_tracing_state() is None
+        if function is None or not is_plain:  # autocast casts before autograd looks
+            return op(*arguments)
+        return function.apply(*arguments, *[None] * (len(op._schema.arguments) - len(arguments)))
     with torch._C._AutoDispatchBelowAutograd():
         return op(*arguments)
 
@@ -254,8 +261,25 @@ def _no_second(ctx, grad):
 
 torch.library.register_autograd("triage::bsr_sddmm", _no_second)
 torch.library.register_autograd("triage::bsr_linear_transposed", _no_second)
-torch.library.register_autograd("triage::bsr_linear", _backward_linear, setup_context=_setup_linear)
-torch.library.register_autograd("triage::bsr_mm", _backward_mm, setup_context=_setup_mm)
+
+
+def _differentiate(op: Any, setup: Callable[..., None], backward: Callable[..., Any]) -> None:
+    """For who traces, by torch.library; for calls that are not traced also by an autograd.Function."""
+    class Eager(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *arguments):
+            with torch._C._AutoDispatchBelowAutograd():
+                output = op(*arguments)
+            setup(ctx, arguments, output)
+            return output
+    Eager.backward = staticmethod(backward)
+    Eager.__name__ = Eager.__qualname__ = op._schema.name
+    torch.library.register_autograd(op._schema.name, backward, setup_context=setup)
+    _eager[op] = Eager
+
+
+_differentiate(ops.bsr_linear.default, _setup_linear, _backward_linear)
+_differentiate(ops.bsr_mm.default, _setup_mm, _backward_mm)
 
 
 # ---- autocast ----

@@ -144,6 +144,20 @@ class Gradients(Case):
         self.assertTrue(torch.autograd.gradcheck(linear, (x, values, bias), **loose))
         self.assertTrue(torch.autograd.gradcheck(mm, (values, b, bias), **loose))
 
+    def test_called_and_traced_alike(self):
+        w = matrix()
+        for name in ACTIVATIONS:
+            x, bias = tokens(2, 7, 160).requires_grad_(), tokens(96).requires_grad_()
+            w.values.requires_grad_()
+            given = (w.row_ptr, w.col_idx, w.values, 160, bias, name or "none")
+            for ours, theirs, inputs in (
+                    (tk.linear(x, w, bias, name), ops.bsr_linear(x, *given[:6]), (x, w.values, bias)),
+                    (tk.bsr_mm(w, x[0].t(), bias, name), ops.bsr_mm(*given[:4], x[0].t(), bias, name or "none"), (x, w.values, bias))):
+                self.assertTrue(torch.equal(ours, theirs))
+                out = torch.randn_like(ours)
+                for a, b in zip(torch.autograd.grad(ours, inputs, out), torch.autograd.grad(theirs, inputs, out)):
+                    self.near(a, b)
+
     def test_an_expanded_gradient(self):
         w, x = matrix(), tokens(4, 160).requires_grad_()
         tk.linear(x, w).sum().backward()
