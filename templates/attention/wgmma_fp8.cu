@@ -37,7 +37,6 @@
 #include "lib/softmax.cuh"
 #include "lib/store.cuh"
 #include "lib/tma_4d.cuh"
-#include "lib/vote.cuh"
 #include "lib/wgmma_shapes.cuh"
 
 using in_t = {{in_type}};               // Q, K, V: __nv_fp8_e4m3
@@ -51,7 +50,7 @@ constexpr int kPingPong = {{ping_pong}}; // 1: the warpgroups take turns at the 
 constexpr int kLate = {{late}};         // 1: O += T under the next step's scores; 0: at once, for fewer registers
 constexpr int kSplit = {{split}};       // 1: P V of the first half of a step's keys runs under the weights of the second
 constexpr int kSkip = {{skip}};         // log2 of the growth up to which a row keeps its maximum; -1: O is always rescaled
-constexpr int kLazy = {{lazy}};         // 1: steps that the mask does not cut look for no maximum, but see that no weight is too large
+constexpr int kLazy = {{lazy}};         // 1: steps that the mask does not cut look for no maximum: see wgmma_fp8_late.cuh
 constexpr int kOrder = {{order}};       // of the tiles: see locate
 constexpr int kDynamic = {{dynamic}};   // 1: a CTA takes the next tile when it is ready (workspace: 2 zeros)
 constexpr int kLeft = {{left}};         // 1: a window bounded at the left
@@ -78,7 +77,7 @@ constexpr int kProducerRegs = kConsumers == 1 ? 56 : kConsumers == 2 ? 40 : 32;
 constexpr int kConsumerRegs = kConsumers == 1 ? 240 : kConsumers == 2 ? 232 : 160;
 constexpr int kTileSlots = 4; // a tile is stored up to two tiles later, and Q of the one after that may be under way
 constexpr float kLn2 = 0.69314718055994531f;
-constexpr float kMostWeight = 448.0f; // of e4m3
+constexpr float kMostWeight = 448.0f;    // of e4m3
 // No block mask: a step is one run of keys.
 constexpr int kMaskM = 0, kBlockM = kTileM, kBlockN = kTileN, kUnit = kTileN, kUnits = 1;
 
@@ -315,18 +314,25 @@ __device__ __forceinline__ void issue_values(float (&t)[kDvWide / 2], const unsi
 }
 
 #include "attention/wgmma_softmax.cuh"
+#include "attention/wgmma_fp8_late.cuh"
 #include "attention/wgmma_store.cuh"
 
 /* Scores of keys from .. to - 1 -> weights, added to the sums. */
 template <int from, int to>
-__device__ __forceinline__ void weigh(float (&s)[kTileN / 2], rows_t &rows, const float (&base)[2], float scale)
+__device__ __forceinline__ void weigh(float (&s)[kTileN / 2], float (&sum)[2][2], const float (&base)[2], float scale)
 {
 #pragma unroll
     for (int i = from / 2; i < to / 2; ++i) {
         const int r = i / 2 % 2;
         s[i] = exp2_fast(fmaf(s[i], scale, -base[r]));
-        rows.sum[r] += s[i];
+        sum[r][i % 2] += s[i];
     }
+}
+
+__device__ __forceinline__ void add_sums(rows_t &rows, const float (&sum)[2][2])
+{
+    rows.sum[0] += sum[0][0] + sum[0][1];
+    rows.sum[1] += sum[1][0] + sum[1][1];
 }
 
 /* As e4m3: sums of 32 columns are A of a k32 as they lie, for the order of keys that V has been turned into. */
@@ -470,93 +476,72 @@ struct consumer_t {
         base[1] -= kWeightOffset;
         return moved;
     }
-    /* Are weights of keys from .. to - 1 of this lane too large for e4m3? Only where the sum of a row in the warp says that
-     * one may be it is looked for, among those that were packed and are no longer there in e4m3, which ends with 0x7e. */
     template <int from, int to>
-    __device__ __forceinline__ bool too_large() const
+    __device__ __forceinline__ void weigh_keys(const float (&base)[2])
     {
-        if (!__any_sync(0xffffffffu, fmaxf(rows.sum[0], rows.sum[1]) > kMostWeight)) return false;
-        if constexpr (!kSplit) {
-            float most = s[0];
-#pragma unroll
-            for (int i = 1; i < kTileN / 2; ++i) most = fmaxf(most, s[i]);
-            return most > kMostWeight;
-        }
-        unsigned last = 0;
-#pragma unroll
-        for (int i = from / 8; i < to / 8; ++i) last |= p[i] + 0x02020202u;
-        return last & 0x80808080u;
+        float sum[2][2] = {};
+        weigh<from, to>(s, sum, base, scale);
+        add_sums(rows, sum);
     }
-    /* Behind weights of a step that did not look for maxima: if it should have, the scores are computed again and the
-     * maxima rise. rows.sum is of this step alone so far, before: of those before it. */
-    __device__ __forceinline__ bool end_lazily(int step, bool large, const float (&before)[2], float (&rescale)[2])
+    /* Some weights are too large, or no numbers: the rows' maxima rise, and what was summed before them becomes less. */
+    __device__ __forceinline__ void correct(float (&sum)[2][2])
     {
-        bool moved = false;
-        if (!named_barrier_any(1 + kConsumers + wg, 128, large)) {
-            rows.sum[0] += before[0];
-            rows.sum[1] += before[1];
-        } else {
-            float base[2];
-            if constexpr (kSplit) wait_values();
-            rows.sum[0] = before[0];
-            rows.sum[1] = before[1];
-            start_scores();
-            end_scores();
-            moved = raise<false>(rescale, base);
-            weigh<0, kTileN>(s, rows, base, scale);
-            if constexpr (kSplit) {
-                pack_weights<0, kTileN>(p, s);
-                start_values<0, kFirstKeys>();
-            }
+        float rescale[2], base[2];
+        if (shrink(s, sum, rows, rescale)) {
+            rescale_sums(o, true, rescale);
+            return;
         }
-        release_scores(step);
-        return moved;
+        redo_scores(s, q_slot(count % kQSlots), k_slot(k_ring.slot), wg);
+        if constexpr (kSoftcap) cap_scores(s, cap);
+        rescale_sums(o, raise<true>(rescale, base), rescale);
+        sum[0][0] = sum[0][1] = sum[1][0] = sum[1][1] = 0.0f;
+        weigh<0, kTileN>(s, sum, base, scale);
+    }
+    /* Scores of keys that no mask cuts -> weights in p, by the maxima that there are. */
+    __device__ __forceinline__ void make_weights_lazily(int step)
+    {
+        const float base[2] = {rows.maximum[0] - kWeightOffset, rows.maximum[1] - kWeightOffset};
+        float sum[2][2] = {};
+        weigh<0, kTileN>(s, sum, base, scale);
+        if (are_large(sum)) correct(sum);
+        add_sums(rows, sum);
+        release_scores(step); // only here: they may be made again
+        pack_weights<0, kTileN>(p, s);
     }
     /* Scores -> weights in p; with kSplit P V of the first of them has begun. */
     template <bool cut>
-    __device__ __forceinline__ void make_weights(int step, float (&rescale)[2])
+    __device__ __forceinline__ void make_weights()
     {
-        constexpr bool lazy = kLazy && !cut;
-        float base[2] = {rows.maximum[0] - kWeightOffset, rows.maximum[1] - kWeightOffset};
-        const float before[2] = {rows.sum[0], rows.sum[1]};
-        bool moved = false, large = false;
-        if constexpr (lazy)
-            rows.sum[0] = rows.sum[1] = 0.0f;
-        else
-            moved = raise<cut>(rescale, base);
+        float rescale[2], base[2];
+        const bool moved = raise<cut>(rescale, base);
         if constexpr (kSplit) {
-            weigh<0, kFirstKeys>(s, rows, base, scale);
+            weigh_keys<0, kFirstKeys>(base);
             pack_weights<0, kFirstKeys>(p, s);
-            if constexpr (lazy) large = too_large<0, kFirstKeys>();
             start_values<0, kFirstKeys>();
         }
-        weigh<kFirstKeys, kTileN>(s, rows, base, scale);
-        if constexpr (!lazy) {
-            rescale_sums(o, moved, rescale);
-            pack_weights<kFirstKeys, kTileN>(p, s);
-        } else {
-            if constexpr (kSplit) pack_weights<kFirstKeys, kTileN>(p, s);
-            moved = end_lazily(step, large || too_large<kFirstKeys, kTileN>(), before, rescale);
-            rescale_sums(o, moved, rescale);
-            if constexpr (!kSplit) pack_weights<0, kTileN>(p, s);
-        }
+        weigh_keys<kFirstKeys, kTileN>(base);
+        rescale_sums(o, moved, rescale);
+        pack_weights<kFirstKeys, kTileN>(p, s);
     }
     /* Scores, weights, values. `meanwhile`: what is to be done with the sums up to the step before, under the scores. */
     template <bool cut, class meanwhile_t>
     __device__ __forceinline__ void do_step(int step, meanwhile_t meanwhile)
     {
-        float rescale[2];
+        constexpr bool lazy = kLazy && !cut;
         mbarrier_wait(&sync().k_full[k_ring.slot], k_ring.parity);
         start_scores();
         meanwhile();
         end_scores();
-        if constexpr (!kLazy || cut) release_scores(step);
+        if constexpr (!lazy) release_scores(step);
         if constexpr (cut) {
             if (kLeft || kRight || k_valid < kTileN) apply_mask(s, limits, first - step);
         }
         if constexpr (kSplit) mbarrier_wait(&sync().v_full[v_ring.slot], v_ring.parity);
         begin_turn();
-        make_weights<cut>(step, rescale);
+        if constexpr (lazy)
+            make_weights_lazily(step);
+        else
+            make_weights<cut>();
         end_turn();
         if constexpr (!kSplit) mbarrier_wait(&sync().v_full[v_ring.slot], v_ring.parity);
         start_values<kFirstKeys, kTileN>();
