@@ -15,7 +15,8 @@
  * kStages 2: K and V of the next tile are under way during the products of this one.
  * kStages 1: V of this tile during Q K', K of the next one during P V; half of the shared memory.
  * What scores are counted from, their maximum, moves only when one has grown by 2^kSlack since: until then O and its sum
- * stay as they are.
+ * stay as they are. With the parameter late nobody looks for maxima where no mask cuts, until sums of weights ask for it
+ * (mma_late.cuh); with kSlab neither, and neighbouring slabs of keys are worked on side by side (mma_slabs.cuh).
  *
  * With pages or a block mask, which row of global memory each row of a tile comes from stands in a table, filled two
  * tiles ahead. With a block mask a tile is a part of a listed block or several of them side by side, those with bits
@@ -40,6 +41,7 @@ constexpr int kTileN = {{tile_n}};         // keys of a tile
 constexpr int kWarps = {{warps}};          // warps, one above the other: 16 or 32 queries each
 constexpr int kStages = {{stages}};        // 1 or 2, see above
 constexpr bool kHoldQ = {{hold_q}};        // Q stays in registers
+constexpr int kSlab = {{slab}};            // keys of a slab, two a tile (mma_slabs.cuh); 0: tiles in one piece
 constexpr int kAhead = {{ahead}};          // products that operands are read ahead
 constexpr int kMinBlocks = {{min_blocks}}; // CTAs per SM to leave registers for
 constexpr int kCopyBytes = {{copy_bytes}}; // 16, 8, 4; or the size of an element
@@ -237,11 +239,21 @@ __device__ __forceinline__ void fill_table(tile_table *ring, const source &src, 
     }
 }
 
+/* cp.async without the hint that L2 fetch all of 128 bytes: keys and values are in L2 mostly, and it reads half as much again
+ * by it. */
+__device__ __forceinline__ void copy_async(unsigned to, const char *from, bool there)
+{
+    if constexpr (kCopyBytes == 16)
+        cp_async_16(to, from, there ? 16 : 0);
+    else
+        cp_async_stream<kCopyBytes>(to, from, there);
+}
+
 /* One piece of kCopyBytes; nothing there: zeros. */
 __device__ __forceinline__ void copy_piece(char *to, const char *from, bool there)
 {
     if constexpr (kCopyBytes >= 4)
-        cp_async_stream<kCopyBytes>(mma_smem_address(to), from, there);
+        copy_async(mma_smem_address(to), from, there);
     else if constexpr (kSize == 2)
         *reinterpret_cast<unsigned short *>(to) = there ? *reinterpret_cast<const unsigned short *>(from) : 0;
     else
@@ -277,10 +289,10 @@ __device__ __forceinline__ void copy_column(char *to, const char *from, long lon
 #pragma unroll
     for (int turn = 0; turn < kRows / kStep; turn++) {
         if constexpr (kWhole) {
-            cp_async_stream<kCopyBytes>(smem + turn * kStep * kPitch, at);
+            copy_async(smem + turn * kStep * kPitch, at, true);
         } else {
             bool there = row0 + turn * kStep < rows;
-            cp_async_stream<kCopyBytes>(smem + turn * kStep * kPitch, there ? at : none, there);
+            copy_async(smem + turn * kStep * kPitch, there ? at : none, there);
         }
         at += kStep * row_bytes;
     }
@@ -386,43 +398,67 @@ struct q_registers {
     unsigned r[kHoldQ ? kMTiles : 1][kHoldQ ? kKSteps : 1][4];
 };
 
+__device__ __forceinline__ void hold_q(q_registers &held, unsigned q_row)
+{
+    if constexpr (kHoldQ) {
+#pragma unroll
+        for (int m = 0; m < kMTiles; m++)
+#pragma unroll
+            for (int k = 0; k < kKSteps; k++)
+                load_q(held.r[kHoldQ ? m : 0][kHoldQ ? k : 0], q_row + m * 16 * kPitchQ, k);
+    }
+}
+
+/* Columns 16 k .. of the warp's queries. */
+__device__ __forceinline__ void take_q(unsigned (&a)[kMTiles][4], const q_registers &held, unsigned q_row, int k)
+{
+#pragma unroll
+    for (int m = 0; m < kMTiles; m++) {
+        if constexpr (kHoldQ) {
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                a[m][i] = held.r[kHoldQ ? m : 0][kHoldQ ? k : 0][i];
+        } else {
+            load_q(a[m], q_row + m * 16 * kPitchQ, k);
+        }
+    }
+}
+
+template <int kN> __device__ __forceinline__ void clear(float (&s)[kMTiles][kN][4])
+{
+#pragma unroll
+    for (int i = 0; i < kMTiles * kN * 4; i++)
+        s[i / (kN * 4)][i / 4 % kN][i % 4] = 0.0f;
+}
+
 /* s = Q K'. Operands are read kAhead products of 16 keys before they are used. */
 __device__ __forceinline__ void multiply_k(float (&s)[kMTiles][kNTiles][4], const q_registers &q, unsigned q_row,
                                            unsigned k_row)
 {
     constexpr int kPairs = kNTiles / 2, kTotal = kKSteps * kPairs;
     unsigned a[2][kMTiles][4], b[kAhead + 1][4];
-    auto read_q = [&](int k) {
-#pragma unroll
-        for (int m = 0; m < kMTiles; m++) {
-            if constexpr (kHoldQ) {
-#pragma unroll
-                for (int i = 0; i < 4; i++)
-                    a[k % 2][m][i] = q.r[kHoldQ ? m : 0][kHoldQ ? k : 0][i];
-            } else {
-                load_q(a[k % 2][m], q_row + m * 16 * kPitchQ, k);
-            }
-        }
-    };
     auto read_k = [&](int i) { load_k(b[i % (kAhead + 1)], k_row + i % kPairs * 16 * kPitchK, i / kPairs); };
-    read_q(0);
+    clear(s);
+    take_q(a[0], q, q_row, 0);
 #pragma unroll
     for (int i = 0; i < kAhead; i++)
         read_k(i);
 #pragma unroll
-    for (int i = 0; i < kTotal; i++) {
-        int k = i / kPairs, n = i % kPairs;
-        if (i + kAhead < kTotal)
-            read_k(i + kAhead);
-        if (n == (kPairs > 1 ? kPairs - 2 : 0) && k + 1 < kKSteps)
-            read_q(k + 1);
-        const unsigned(&now)[4] = b[i % (kAhead + 1)];
+    for (int k = 0; k < kKSteps; k++)
 #pragma unroll
-        for (int m = 0; m < kMTiles; m++) {
-            mma_m16n8k16(s[m][2 * n], a[k % 2][m], now[0], now[1], mma_t());
-            mma_m16n8k16(s[m][2 * n + 1], a[k % 2][m], now[2], now[3], mma_t());
+        for (int n = 0; n < kPairs; n++) {
+            const int i = k * kPairs + n;
+            if (i + kAhead < kTotal)
+                read_k(i + kAhead);
+            if (n == (kPairs > 1 ? kPairs - 2 : 0) && k + 1 < kKSteps)
+                take_q(a[(k + 1) % 2], q, q_row, k + 1);
+            const unsigned(&now)[4] = b[i % (kAhead + 1)];
+#pragma unroll
+            for (int m = 0; m < kMTiles; m++) {
+                mma_m16n8k16(s[m][2 * n], a[k % 2][m], now[0], now[1], mma_t());
+                mma_m16n8k16(s[m][2 * n + 1], a[k % 2][m], now[2], now[3], mma_t());
+            }
         }
-    }
 }
 
 __device__ __forceinline__ unsigned pack(float low, float high, __half)
@@ -473,8 +509,8 @@ __device__ __forceinline__ void multiply_v(float (&o)[kMTiles][kOTiles][4], cons
 __device__ __forceinline__ int column_of(int n, int e, int lane) { return n * 8 + lane % 4 * 2 + e % 2; }
 
 /* Scores of keys from `key` on, in columns first .. first + kColumns - 1 of the tile, that a row does not see. */
-template <int kColumns>
-__device__ __forceinline__ void mask_range(float (&s)[kMTiles][kNTiles][4], const limits &see, int sk, int first,
+template <int kColumns, int kN>
+__device__ __forceinline__ void mask_range(float (&s)[kMTiles][kN][4], const limits &see, int sk, int first,
                                            int key, int lane)
 {
     if (key >= see.all_begin && key + kColumns <= see.all_end)
@@ -544,17 +580,19 @@ struct state {
 /* The references of the weights, st.m, take in the step's scores where one has grown by more than 2^kSlack: until then
  * weights up to 2^kSlack are as good, and the sums stay as they are. */
 constexpr float kSlack = 8.0f;
-__device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kMTiles][kNTiles][4], float scale)
+constexpr float kMost = 8192.0f; /* of a lane's weights of a row that nobody looked at the maximum of: f16 holds it */
+template <int kN>
+__device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kMTiles][kN][4], float scale)
 {
     float m[kMTiles * 2];
     bool grown = false;
 #pragma unroll
     for (int r = 0; r < kMTiles * 2; r++) {
-        const float(&row)[kNTiles][4] = s[r / 2];
+        const float(&row)[kN][4] = s[r / 2];
         int e = r % 2 * 2;
         m[r] = fmaxf(row[0][e], row[0][e + 1]);
 #pragma unroll
-        for (int n = 1; n < kNTiles; n++)
+        for (int n = 1; n < kN; n++)
             m[r] = fmaxf(m[r], fmaxf(row[n][e], row[n][e + 1]));
         m[r] = fmaxf(st.m[r], quad_max(m[r]) * scale);
         grown |= m[r] - st.m[r] > kSlack; /* from -inf: always; of -inf: NaN, never */
@@ -574,15 +612,15 @@ __device__ __forceinline__ void raise_maxima(state &st, const float (&s)[kMTiles
 }
 
 /* s becomes 2^(scale s - st.m); the sums take it in. */
-__device__ __forceinline__ void weigh(state &st, float (&s)[kMTiles][kNTiles][4], float scale)
+template <int kN> __device__ __forceinline__ void weigh(state &st, float (&s)[kMTiles][kN][4], float scale)
 {
 #pragma unroll
     for (int r = 0; r < kMTiles * 2; r++) {
-        float(&row)[kNTiles][4] = s[r / 2];
+        float(&row)[kN][4] = s[r / 2];
         int e = r % 2 * 2;
         float from = st.m[r] == minus_infinity() ? 0.0f : st.m[r]; /* nothing is seen yet: weights of 0 */
 #pragma unroll
-        for (int n = 0; n < kNTiles; n++) {
+        for (int n = 0; n < kN; n++) {
             row[n][e] = exp2_fast(fmaf(row[n][e], scale, -from));
             row[n][e + 1] = exp2_fast(fmaf(row[n][e + 1], scale, -from));
             st.l[r] += row[n][e] + row[n][e + 1];
@@ -603,81 +641,89 @@ __device__ __forceinline__ void cap_scores(float (&s)[kMTiles][kNTiles][4], floa
     }
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------- */
+/* ---- the walk over the tiles ---- */
 
-/* The warp's rows of O, finished, to `stage`, the place of its rows of Q. */
-__device__ __forceinline__ void stage_rows(char *stage, const state &st, const float (&scale)[kMTiles * 2], int lane)
+/* What a warp needs on its way. Of ldmatrix its lanes' rows: Q 16 rows, then the next 16 bytes; K 8 keys, the next 16 bytes,
+ * then the next 8 keys; V 16 keys, then the next 16 bytes. */
+struct walk {
+    const tri_attention_args &args;
+    const source &src;
+    const limits see;
+    tile_table *const ring;
+    char *const k_smem, *const v_smem;
+    const unsigned q_row, k_row, v_row;
+    const float scale, inner;
+    const int row0, lane;
+    q_registers held;
+};
+
+{{^late}}
+/* The weights of a step. between(): what can be done as soon as K has been read. */
+template <typename between_t>
+__device__ __forceinline__ void make_weights(const walk &w, state &st, float (&s)[kMTiles][kNTiles][4], unsigned k_row,
+                                             int step, between_t between)
 {
-    int g = lane / 4, q = lane % 4;
-#pragma unroll
-    for (int r = 0; r < kMTiles * 2; r++) {
-        out_t *row = reinterpret_cast<out_t *>(stage + (r * 8 + g) * kPitchQ);
-        int e = r % 2 * 2;
-#pragma unroll
-        for (int t = 0; t < kOTiles; t++) {
-            float low = st.o[r / 2][t][e] * scale[r], high = st.o[r / 2][t][e + 1] * scale[r];
-            /* e4m3: tiles of the even and of the odd columns of 16 */
-            int at = kFp8 ? t / 2 * 16 + 4 * q + t % 2 : t * 8 + 2 * q;
-            row[at] = out_t(low);
-            row[at + (kFp8 ? 2 : 1)] = out_t(high);
-        }
+    multiply_k(s, w.held, w.q_row, k_row);
+    between();
+    cap_scores(s, w.inner, w.args.softcap * 1.4426950408889634f);
+    mask_tile(s, w.args, w.src, w.see, w.ring, step, w.row0, w.lane);
+    raise_maxima(st, s, w.scale);
+    weigh(st, s, w.scale);
+}
+{{/late}}
+{{#late}}
+#include "attention/mma_late.cuh"
+{{/late}}
+
+{{^slab}}
+__device__ __forceinline__ void walk_tiles(walk &w, state &st)
+{
+    const source &src = w.src;
+    auto load_k = [&](int slot, int step) {
+        load_tile<kD, kPitchK>(w.k_smem + slot * kKBytes, src, src.k, w.args.k_stride, w.ring, step);
+    };
+    auto load_v = [&](int slot, int step) {
+        load_tile<kDv, kPitchV>(w.v_smem + slot * kVBytes, src, src.v, w.args.v_stride, w.ring, step);
+    };
+#pragma unroll 1
+    for (int step = 0; step < src.steps; step++) {
+        const int slot = kStages == 2 ? step % 2 : 0;
+        cp_async_wait<0>();
+        __syncthreads(); /* this step's tile is there; all warps are done with the one before */
+        if constexpr (kStages == 2)
+            load_k(slot ^ 1, step + 1);
+        load_v(kStages == 2 ? slot ^ 1 : 0, step + kStages - 1);
+        cp_async_commit();
+        fill_table(w.ring, src, step + 2);
+        if (step == 0)
+            hold_q(w.held, w.q_row);
+
+        float s[kMTiles][kNTiles][4];
+        make_weights(w, st, s, w.k_row + slot * kKBytes, step, [&] {
+            if constexpr (kStages == 1) {
+                cp_async_wait<0>();
+                __syncthreads(); /* V is there; all warps are done with K */
+                load_k(0, step + 1);
+                cp_async_commit();
+            }
+        });
+        multiply_v(st.o, s, w.v_row + slot * kVBytes);
     }
 }
+{{/slab}}
+{{#slab}}
+#include "attention/mma_slabs.cuh"
+{{/slab}}
 
-/* Rows of O from `stage` to global memory, as widely as pointer and strides allow. */
-__device__ __forceinline__ void store_rows(const tri_attention_args &args, const char *stage, out_t *to, int rows,
-                                           int lane)
-{
-    constexpr int kBytes = kDv * sizeof(out_t), kPieces = kBytes / 16;
-    bool wide = kBytes % 16 == 0 && reinterpret_cast<unsigned long long>(to) % 16 == 0 &&
-                args.o_stride.row * sizeof(out_t) % 16 == 0;
-    if (wide) {
-        for (int i = lane; i < rows * kPieces; i += 32) {
-            int r = i / max(1, kPieces), piece = i % max(1, kPieces);
-            char *row = reinterpret_cast<char *>(to + r * args.o_stride.row);
-            *reinterpret_cast<uint4 *>(row + piece * 16) =
-                *reinterpret_cast<const uint4 *>(stage + r * kPitchQ + piece * 16);
-        }
-    } else {
-        for (int i = lane; i < rows * kDv; i += 32)
-            to[i / kDv * args.o_stride.row + i % kDv] =
-                reinterpret_cast<const out_t *>(stage + i / kDv * kPitchQ)[i % kDv];
-    }
-}
-
-__device__ __forceinline__ void finish(const tri_attention_args &args, const sequence &s, state &st, char *stage,
-                                       int batch, int head, int row0, int lane)
-{
-    float factor[kMTiles * 2];
-    float scale_v = args.scale_v ? args.scale_v[batch * args.heads_kv + head / kGroup] : 1.0f;
-    long long first = args.cu_q ? 0 : batch;
-    float *lse = args.lse ? args.lse + first * args.lse_stride.batch + head * args.lse_stride.head +
-                                s.q_row * args.lse_stride.row
-                          : nullptr;
-#pragma unroll
-    for (int r = 0; r < kMTiles * 2; r++) {
-        float l = quad_sum(st.l[r]);
-        int row = row0 + r * 8 + lane / 4;
-        factor[r] = l > 0.0f ? scale_v / l : 0.0f;
-        if (lse && lane % 4 == 0 && row < s.sq)
-            lse[row * args.lse_stride.row] =
-                l > 0.0f ? (st.m[r] + log2f(l)) * 0.6931471805599453f : minus_infinity();
-    }
-    __syncwarp(); /* all lanes have read their rows of Q */
-    stage_rows(stage, st, factor, lane);
-    __syncwarp();
-    out_t *to = static_cast<out_t *>(args.o) + first * args.o_stride.batch + head * args.o_stride.head +
-                (s.q_row + row0) * args.o_stride.row;
-    store_rows(args, stage, to, min(kWarpM, s.sq - row0), lane);
-}
+#include "attention/mma_store.cuh"
 
 /* grid: (ceil(sq / kTileM), heads_q, batch); dynamic shared memory: kQBytes + kStages *
  * (kKBytes + kVBytes) + kTableBytes. */
 extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     triage_kernel(const __grid_constant__ tri_attention_args args)
 {
-    extern __shared__ __align__(16) unsigned char smem_raw[];
-    char *q_smem = reinterpret_cast<char *>(smem_raw), *k_smem = q_smem + kQBytes;
+    extern __shared__ __align__(16) float room[];
+    char *q_smem = reinterpret_cast<char *>(room), *k_smem = q_smem + kQBytes;
     char *v_smem = k_smem + kStages * kKBytes;
     tile_table *ring = reinterpret_cast<tile_table *>(v_smem + kStages * kVBytes);
 
@@ -703,7 +749,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
     if constexpr (kTable)
         __syncthreads();
     load_tile<kD, kPitchK>(k_smem, src, src.k, args.k_stride, ring, 0);
-    if constexpr (kStages == 2)
+    if constexpr (kStages == 2 && kSlab == 0)
         load_tile<kDv, kPitchV>(v_smem, src, src.v, args.v_stride, ring, 0);
     cp_async_commit();
 
@@ -718,56 +764,21 @@ extern "C" __global__ void __launch_bounds__(kThreads, kMinBlocks)
         inner = scale * 0.6931471805599453f / args.softcap;
         scale = 1.0f;
     }
-    const limits see = limits_of(args, seq, row0, lane);
     state st = {};
 #pragma unroll
     for (int r = 0; r < kMTiles * 2; r++)
         st.m[r] = minus_infinity();
 
-    /* ldmatrix rows of this lane: Q 16 rows, then the next 16 bytes; K 8 keys, the next 16 bytes, then the next 8
-     * keys; V 16 keys, then the next 16 bytes */
-    const unsigned q_row = mma_smem_address(q_smem) + (warp * kWarpM + lane % 16) * kPitchQ + lane / 16 * 16;
-    const unsigned k_row = mma_smem_address(k_smem) + (lane % 8 + lane / 16 * 8) * kPitchK + lane / 8 % 2 * 16;
-    const unsigned v_row = mma_smem_address(v_smem) + lane % 16 * kPitchV + lane / 16 * 16;
-    q_registers held;
-
-#pragma unroll 1
-    for (int step = 0; step < src.steps; step++) {
-        const int slot = kStages == 2 ? step % 2 : 0;
-        cp_async_wait<0>();
-        __syncthreads(); /* this step's tile is there; all warps are done with the one before */
-        if constexpr (kStages == 2) {
-            load_tile<kD, kPitchK>(k_smem + (slot ^ 1) * kKBytes, src, src.k, args.k_stride, ring, step + 1);
-            load_tile<kDv, kPitchV>(v_smem + (slot ^ 1) * kVBytes, src, src.v, args.v_stride, ring, step + 1);
-        } else {
-            load_tile<kDv, kPitchV>(v_smem, src, src.v, args.v_stride, ring, step);
-        }
-        cp_async_commit();
-        fill_table(ring, src, step + 2);
-        if constexpr (kHoldQ) {
-            if (step == 0) {
-#pragma unroll
-                for (int m = 0; m < kMTiles; m++)
-#pragma unroll
-                    for (int k = 0; k < kKSteps; k++)
-                        load_q(held.r[kHoldQ ? m : 0][kHoldQ ? k : 0], q_row + m * 16 * kPitchQ, k);
-            }
-        }
-
-        float s[kMTiles][kNTiles][4] = {};
-        multiply_k(s, held, q_row, k_row + slot * kKBytes);
-        if constexpr (kStages == 1) {
-            cp_async_wait<0>();
-            __syncthreads(); /* V is there; all warps are done with K */
-            load_tile<kD, kPitchK>(k_smem, src, src.k, args.k_stride, ring, step + 1);
-            cp_async_commit();
-        }
-        cap_scores(s, inner, args.softcap * 1.4426950408889634f);
-        mask_tile(s, args, src, see, ring, step, row0, lane);
-        raise_maxima(st, s, scale);
-        weigh(st, s, scale);
-        multiply_v(st.o, s, v_row + slot * kVBytes);
-    }
+    walk w = {args, src, limits_of(args, seq, row0, lane), ring, k_smem, v_smem,
+              mma_smem_address(q_smem) + (warp * kWarpM + lane % 16) * kPitchQ + lane / 16 * 16,
+              mma_smem_address(k_smem) + (lane % 8 + lane / 16 * 8) * kPitchK + lane / 8 % 2 * 16,
+              mma_smem_address(v_smem) + lane % 16 * kPitchV + lane / 16 * 16, scale, inner, row0, lane};
+{{#slab}}
+    walk_slabs(w, st);
+{{/slab}}
+{{^slab}}
+    walk_tiles(w, st);
+{{/slab}}
     cp_async_wait<0>();
     if (src.steps == 0)
         __syncthreads(); /* the copies of Q by other threads do not land in O */

@@ -28,7 +28,7 @@ static int open_all(void **state) {
 }
 
 /* Kernels by what they are compiled for: sizes are not of it. */
-#define KERNELS 40
+#define KERNELS 60
 static struct {
     char *text;
     emulated kernel;
@@ -226,6 +226,89 @@ static void block_masks(void **state) {
         "lists=batch-kv" LISTS " bits lse");
 }
 
+/* ---- long queries by mma.sync ---- */
+
+/* Rows of Q whose scores rise or fall from the first key to the last: element 1 of a key says how far along it is (inputs.c).
+ * Kernels that do not look for maxima meet growth of less than they allow, of more, and of so much that 2^x overflows. */
+static void make_jumps(attention_case *c) {
+    static const float rises[] = {0, 14, -14, 60, -60, 3000, -3000, 0};
+    const tri_attention_problem *p = &c->problem;
+    for (int64_t row = 0; row < p->queries * p->heads_q; row++) {
+        const size_t at = (size_t)(row * p->d);
+        for (size_t x = 0; x < (size_t)p->d; x++)
+            tri_from_float(c->inputs.q, p->in_type, at + x,
+                           tri_to_float(c->inputs.q, p->in_type, at + x) / 4);
+        tri_from_float(c->inputs.q, p->in_type, at, 0);
+        tri_from_float(c->inputs.q, p->in_type, at + 1, rises[row / p->heads_q % 8] * sqrtf((float)p->d));
+    }
+}
+
+/* One sequence. */
+static void run_tiles(const char *key, const char *config, bool jumps) {
+    attention_case c;
+    tri_candidate candidate = {0};
+    tri_source source = {0};
+    attention_make(&c, key);
+    if (jumps)
+        make_jumps(&c);
+    const tri_problem problem = tri_attention_problem_of(&c.problem);
+    if (tri_space_candidate(&candidate, space, &problem, &info, config) != TRIAGE_OK ||
+        tri_render(&source, &candidate, TRI_SOURCE_DIR) != TRIAGE_OK)
+        fail_msg("%s: %s", key, triage_last_error());
+    const tri_launch *launch = &candidate.launch;
+    tri_attention_args args = tri_attention_case_args(&c.inputs, 0);
+    assert_int_equal(launch->grid[2], 1);
+    args.o = c.o;
+    args.lse = c.problem.lse ? c.lse : NULL;
+    memset(c.o, 0xff, c.o_count * tri_dtype_size(c.problem.out_type));
+    memset(c.lse, 0xff, c.lse_count * sizeof(float));
+    kernel_for(&source, "tri_attention_args")
+        ->launch_2d(&args, launch->grid[0], launch->grid[1], launch->block[0], launch->smem_bytes);
+    attention_verify(&c, 0, config);
+    tri_source_free(&source);
+    tri_candidate_free(&candidate);
+    attention_free(&c);
+}
+
+static void run_all_tiles(const char *config) {
+    static const char *const keys[] = {
+        "attention bf16 bf16 full m=130 n=300 k=64 v=64 heads=4/2 batch=1 lse",
+        "attention bf16 bf16 full m=70 n=65 k=64 v=64 heads=2/1 batch=1 lse",
+        "attention bf16 bf16 full m=17 n=1 k=64 v=64 heads=1/1 batch=1 lse",
+        "attention bf16 bf16 causal m=150 n=260 k=64 v=64 heads=2/1 batch=1 lse",
+        "attention bf16 bf16 causal m=260 n=150 k=64 v=64 heads=2/1 batch=1 lse",
+        "attention bf16 bf16 window m=130 n=400 k=64 v=64 heads=1/1 batch=1 window=130,5 lse",
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        for (int jumps = 0; jumps < 2; jumps++)
+            run_tiles(keys[i], config, jumps);
+}
+
+static void tiles(void **state) {
+    (void)state;
+    run_all_tiles("mma tile_m=128 tile_n=64 warps=4 stages=1 hold_q=0 ahead=3 late=0 slab=0");
+    run_tiles(
+        "attention bf16 bf16 causal blocks=64x32 m=100 n=130 k=64 v=64 heads=2/1 batch=1 lists=batch" LISTS
+        " lse",
+        "mma tile_m=64 tile_n=64 warps=2 stages=2 hold_q=0 ahead=3 late=1 slab=0", false);
+}
+
+static void tiles_that_look_late_for_maxima(void **state) {
+    (void)state;
+    run_all_tiles("mma tile_m=128 tile_n=64 warps=4 stages=2 hold_q=0 ahead=3 late=1 slab=0");
+}
+
+static void tiles_of_two_slabs(void **state) {
+    (void)state;
+    run_all_tiles("mma tile_m=128 tile_n=64 warps=4 stages=2 hold_q=1 ahead=1 late=0 slab=32");
+    static const char *const wide =
+        "mma tile_m=64 tile_n=32 warps=4 stages=2 hold_q=1 ahead=3 late=0 slab=16";
+    for (int jumps = 0; jumps < 2; jumps++) {
+        run_tiles("attention bf16 bf16 causal m=70 n=130 k=192 v=136 heads=1/1 batch=1 lse", wide, jumps);
+        run_tiles("attention bf16 bf16 full m=64 n=50 k=64 v=136 heads=1/1 batch=1 lse", wide, jumps);
+    }
+}
+
 /* ---- selections ---- */
 
 static tri_attention_stride packed(int64_t rows, int64_t heads, int64_t d) {
@@ -305,6 +388,9 @@ int main(void) {
         cmocka_unit_test(sizes_heads_and_types),
         cmocka_unit_test(windows_and_lengths),
         cmocka_unit_test(block_masks),
+        cmocka_unit_test(tiles),
+        cmocka_unit_test(tiles_that_look_late_for_maxima),
+        cmocka_unit_test(tiles_of_two_slabs),
         cmocka_unit_test(selections),
     };
 #ifdef __SANITIZE_ADDRESS__

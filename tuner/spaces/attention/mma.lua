@@ -49,7 +49,8 @@ end
 local function accumulators(p, c)
    local tiles = warp_rows(c) // 16
    local q = c.hold_q == 1 and up_to_16(p.d) // 4 or 0
-   return tiles * (up_to_16(p.dv) // 2 + c.tile_n // 2 + q) + (is_half(p) and 0 or 40)
+   local scores = c.slab > 0 and c.slab * 3 // 2 or c.tile_n // 2 -- of two slabs, and weights of two
+   return tiles * (up_to_16(p.dv) // 2 + scores + q) + (is_half(p) and 0 or 40)
 end
 
 local function blocks_fit(p, c)
@@ -70,6 +71,8 @@ local mma = triage.kernel {
       { "stages", { 1, 2 } },                -- 1: K and V by turns, 2: the next tile's under way during this one
       { "hold_q", { 0, 1 } },                -- Q in registers, or read again for each tile
       { "ahead", { 1, 3 } },                 -- products that operands are read ahead
+      { "late", { 0, 1 } },                  -- 1: no maxima where no mask cuts, until sums of weights ask for them
+      { "slab", { 0, 16, 32 } },             -- scores, weights and products of neighbouring slabs of keys side by side; 0: no slabs
    },
    constraints = {
       { "f16, bf16 or e4m3 inputs", function(p) return p.in_type ~= "f32" end },
@@ -78,6 +81,13 @@ local mma = triage.kernel {
       { "a warp has 16 or 32 queries", function(p, c) return warp_rows(c) == 16 or warp_rows(c) == 32 end },
       { "a tile is a part of a block of the mask or whole blocks, of one row of blocks", blocks_fit },
       -- ptxas 13.0 spills 104 to 172 bytes of 224 accumulators with two stages and operands one product ahead
+      { "a tile has two slabs", function(_, c) return c.slab == 0 or (c.tile_n == 2 * c.slab and c.late == 0) end },
+      { "slabs of 16-bit keys in order, scores as they are", function(p, c)
+         return c.slab == 0 or (is_half(p) and p.mask_m == 0 and p.page_size == 0 and not p.softcap)
+      end },
+      { "the next tile is under way where nobody looks for maxima", function(_, c)
+         return (c.slab == 0 and c.late == 0) or c.stages == 2
+      end },
       { "the accumulators fit the registers", function(p, c)
          return accumulators(p, c) <= (c.stages == 2 and c.ahead == 1 and 216 or 224)
       end },
@@ -106,6 +116,13 @@ local mma = triage.kernel {
       { "a warp has 32 queries where heads of up to 128 leave it the registers", function(p, c)
          return warp_rows(c) == 32 or c.tile_m < 64 or math.max(p.d, p.dv) > (is_half(p) and 128 or 64)
       end },
+      { "slabs of 32 keys for narrow heads, of 16 for wide ones", function(p, c) -- as measured; at 128 neither
+         local most = math.max(p.d, p.dv)
+         return c.slab == 0 or (c.slab == 32 and most <= 64) or (c.slab == 16 and most > 128)
+      end },
+      { "maxima late where they are much of the work", function(p, c)
+         return c.late == 0 or math.max(p.d, p.dv) <= 128
+      end },
       { "48 and 96 keys only where blocks allow no other", function(p, c)
          return (c.tile_n ~= 48 and c.tile_n ~= 96) or (p.mask_m == 0 and c.tile_n == 96 and p.d == 96)
       end },
@@ -119,6 +136,8 @@ local mma = triage.kernel {
          { "stages", c.stages },
          { "hold_q", c.hold_q },
          { "ahead", c.ahead },
+         { "late", c.late },
+         { "slab", c.slab },
          { "min_blocks", 1 },
          { "copy_bytes", copy_bytes(p) },
          { "page_size", p.page_size },
@@ -132,14 +151,14 @@ local mma = triage.kernel {
       }
    end,
    default = {
-      { tile_m = 128, tile_n = 64, warps = 4, stages = 2, hold_q = 0, ahead = 3 },
-      { tile_m = 128, tile_n = 64, warps = 4, stages = 1, hold_q = 0, ahead = 3 },
-      { tile_m = 64, tile_n = 64, warps = 4, stages = 1, hold_q = 0, ahead = 3 },
-      { tile_m = 64, tile_n = 32, warps = 4, stages = 1, hold_q = 0, ahead = 3 },
-      { tile_m = 32, tile_n = 64, warps = 2, stages = 1, hold_q = 0, ahead = 3 },
-      { tile_m = 32, tile_n = 32, warps = 2, stages = 1, hold_q = 0, ahead = 3 },
-      { tile_m = 16, tile_n = 64, warps = 1, stages = 1, hold_q = 0, ahead = 3 },
-      { tile_m = 16, tile_n = 32, warps = 1, stages = 1, hold_q = 0, ahead = 3 },
+      { tile_m = 128, tile_n = 64, warps = 4, stages = 2, hold_q = 0, ahead = 3, late = 0, slab = 0 },
+      { tile_m = 128, tile_n = 64, warps = 4, stages = 1, hold_q = 0, ahead = 3, late = 0, slab = 0 },
+      { tile_m = 64, tile_n = 64, warps = 4, stages = 1, hold_q = 0, ahead = 3, late = 0, slab = 0 },
+      { tile_m = 64, tile_n = 32, warps = 4, stages = 1, hold_q = 0, ahead = 3, late = 0, slab = 0 },
+      { tile_m = 32, tile_n = 64, warps = 2, stages = 1, hold_q = 0, ahead = 3, late = 0, slab = 0 },
+      { tile_m = 32, tile_n = 32, warps = 2, stages = 1, hold_q = 0, ahead = 3, late = 0, slab = 0 },
+      { tile_m = 16, tile_n = 64, warps = 1, stages = 1, hold_q = 0, ahead = 3, late = 0, slab = 0 },
+      { tile_m = 16, tile_n = 32, warps = 1, stages = 1, hold_q = 0, ahead = 3, late = 0, slab = 0 },
    },
 }
 
