@@ -239,21 +239,11 @@ __device__ __forceinline__ void fill_table(tile_table *ring, const source &src, 
     }
 }
 
-/* cp.async without the hint that L2 fetch all of 128 bytes: keys and values are in L2 mostly, and it reads half as much again
- * by it. */
-__device__ __forceinline__ void copy_async(unsigned to, const char *from, bool there)
-{
-    if constexpr (kCopyBytes == 16)
-        cp_async_16(to, from, there ? 16 : 0);
-    else
-        cp_async_stream<kCopyBytes>(to, from, there);
-}
-
 /* One piece of kCopyBytes; nothing there: zeros. */
 __device__ __forceinline__ void copy_piece(char *to, const char *from, bool there)
 {
     if constexpr (kCopyBytes >= 4)
-        copy_async(mma_smem_address(to), from, there);
+        cp_async_stream<kCopyBytes>(mma_smem_address(to), from, there);
     else if constexpr (kSize == 2)
         *reinterpret_cast<unsigned short *>(to) = there ? *reinterpret_cast<const unsigned short *>(from) : 0;
     else
@@ -289,10 +279,10 @@ __device__ __forceinline__ void copy_column(char *to, const char *from, long lon
 #pragma unroll
     for (int turn = 0; turn < kRows / kStep; turn++) {
         if constexpr (kWhole) {
-            copy_async(smem + turn * kStep * kPitch, at, true);
+            cp_async_stream<kCopyBytes>(smem + turn * kStep * kPitch, at);
         } else {
             bool there = row0 + turn * kStep < rows;
-            copy_async(smem + turn * kStep * kPitch, there ? at : none, there);
+            cp_async_stream<kCopyBytes>(smem + turn * kStep * kPitch, there ? at : none, there);
         }
         at += kStep * row_bytes;
     }
@@ -443,6 +433,7 @@ __device__ __forceinline__ void multiply_k(float (&s)[kMTiles][kNTiles][4], cons
 #pragma unroll
     for (int i = 0; i < kAhead; i++)
         read_k(i);
+    /* two loops: of one of 64 turns NVCC 13.0 leaves Q, where it is held, in local memory */
 #pragma unroll
     for (int k = 0; k < kKSteps; k++)
 #pragma unroll

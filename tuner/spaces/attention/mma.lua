@@ -80,7 +80,6 @@ local mma = triage.kernel {
       { "heads and batch fit a CUDA grid", function(p) return p.heads_q <= 65535 and p.batch <= 65535 end },
       { "a warp has 16 or 32 queries", function(p, c) return warp_rows(c) == 16 or warp_rows(c) == 32 end },
       { "a tile is a part of a block of the mask or whole blocks, of one row of blocks", blocks_fit },
-      -- ptxas 13.0 spills 104 to 172 bytes of 224 accumulators with two stages and operands one product ahead
       { "a tile has two slabs", function(_, c) return c.slab == 0 or (c.tile_n == 2 * c.slab and c.late == 0) end },
       { "slabs of 16-bit keys in order, scores as they are", function(p, c)
          return c.slab == 0 or (is_half(p) and p.mask_m == 0 and p.page_size == 0 and not p.softcap)
@@ -88,6 +87,7 @@ local mma = triage.kernel {
       { "the next tile is under way where nobody looks for maxima", function(_, c)
          return (c.slab == 0 and c.late == 0) or c.stages == 2
       end },
+      -- ptxas 13.0 spills 104 to 172 bytes of 224 accumulators with two stages and operands one product ahead
       { "the accumulators fit the registers", function(p, c)
          return accumulators(p, c) <= (c.stages == 2 and c.ahead == 1 and 216 or 224)
       end },
@@ -110,8 +110,8 @@ local mma = triage.kernel {
          local wide = math.max(p.d, p.dv) > 128
          return wide and c.tile_n <= 64 or not wide and (c.tile_n >= 64 or p.mask_m > 0)
       end },
-      { "Q stays in registers where a warp has 16 queries or heads are narrow", function(p, c)
-         return c.hold_q == 0 or (is_half(p) and (warp_rows(c) == 16 or p.d <= 64))
+      { "Q stays in registers where heads are narrow, and in slabs", function(p, c)
+         return (c.hold_q == 1) == (c.slab > 0) or (c.hold_q == 1 and is_half(p) and p.d <= 64)
       end },
       { "a warp has 32 queries where heads of up to 128 leave it the registers", function(p, c)
          return warp_rows(c) == 32 or c.tile_m < 64 or math.max(p.d, p.dv) > (is_half(p) and 128 or 64)
@@ -151,6 +151,9 @@ local mma = triage.kernel {
       }
    end,
    default = {
+      { tile_m = 128, tile_n = 64, warps = 4, stages = 2, hold_q = 1, ahead = 3, late = 0, slab = 32 },
+      { tile_m = 128, tile_n = 32, warps = 8, stages = 2, hold_q = 1, ahead = 3, late = 0, slab = 16 },
+      { tile_m = 128, tile_n = 64, warps = 4, stages = 2, hold_q = 0, ahead = 3, late = 1, slab = 0 },
       { tile_m = 128, tile_n = 64, warps = 4, stages = 2, hold_q = 0, ahead = 3, late = 0, slab = 0 },
       { tile_m = 128, tile_n = 64, warps = 4, stages = 1, hold_q = 0, ahead = 3, late = 0, slab = 0 },
       { tile_m = 64, tile_n = 64, warps = 4, stages = 1, hold_q = 0, ahead = 3, late = 0, slab = 0 },
