@@ -161,12 +161,8 @@ struct alignas(16) uint4 {
 struct alignas(8) uint2 {
     unsigned x, y;
 };
-struct alignas(8) int2 {
-    int x, y;
-};
 static float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 static float2 make_float2(float x, float y) { return {x, y}; }
-static int2 make_int2(int x, int y) { return {x, y}; }
 static uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 static void __syncthreads() { cta::of_block.wait(cta::threads); }
@@ -201,7 +197,6 @@ static unsigned __ballot_sync(unsigned, bool yes)
 }
 
 static bool __any_sync(unsigned, bool yes) { return __ballot_sync(0, yes) != 0; }
-static bool __all_sync(unsigned, bool yes) { return !__any_sync(0, !yes); }
 
 static float __int_as_float(unsigned bits)
 {

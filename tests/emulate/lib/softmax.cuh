@@ -2,6 +2,13 @@
 #ifndef TRIAGE_EMULATE_SOFTMAX
 #define TRIAGE_EMULATE_SOFTMAX
 
+// Words of CUDA that only attention's kernels have.
+struct alignas(8) int2 {
+    int x, y;
+};
+static int2 make_int2(int x, int y) { return {x, y}; }
+static bool __all_sync(unsigned, bool yes) { return !__any_sync(0, !yes); }
+
 static float minus_infinity() { return -INFINITY; }
 static float exp2_fast(float x) { return exp2f(x); }
 static float quad_max(float x)
