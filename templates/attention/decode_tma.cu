@@ -157,7 +157,9 @@ __device__ __forceinline__ void load_tile(const args_t &args, const ring_t &ring
     }
 }
 
-/* The consumers may look at the barriers. */
+/* All warps, each from its own place: the consumers may look at the barriers. */
+__device__ __forceinline__ void begin_together() { named_barrier_sync(2, kThreads + 32); }
+
 __device__ __forceinline__ void let_consumers_begin()
 {
     __syncwarp();
@@ -165,7 +167,7 @@ __device__ __forceinline__ void let_consumers_begin()
         cluster_sync();
         cluster_sync();
     }
-    __syncthreads();
+    begin_together();
 }
 
 __device__ __forceinline__ void produce(const args_t &args, walker &walk, int lane)
@@ -306,6 +308,21 @@ __device__ __forceinline__ void finish(const args_t &args, const walker &walk, c
 
 /* ---- the consumers ----------------------------------------------------------------------------------- */
 
+/* Read by the lane that tells the producer that its warp is done with it. */
+__device__ __forceinline__ piece take_piece(const piece &queued, int lane)
+{
+    constexpr int kWords = sizeof(piece) / 4;
+    piece p;
+#pragma unroll
+    for (int i = 0; i < kWords; i++) {
+        int word = 0;
+        if (lane == 0)
+            word = reinterpret_cast<const int *>(&queued)[i];
+        reinterpret_cast<int *>(&p)[i] = __shfl_sync(0xffffffffu, word, 0);
+    }
+    return p;
+}
+
 __device__ __forceinline__ void consume(const args_t &args, const walker &walk, int warp, int lane)
 {
     /* ldmatrix rows of this lane. K: 16 keys, then the next 16 bytes. V, transposed, 16-bit: 8 keys, then the next 8
@@ -322,14 +339,14 @@ __device__ __forceinline__ void consume(const args_t &args, const walker &walk, 
     q_registers q;
     load_q(q, args, rows, lane); /* beside the first keys */
     if (!kWarm)
-        __syncthreads();
+        begin_together();
     bool real = !kWarm;
 #pragma unroll 1
     for (unsigned taken = 0;;) {
         if (real) {
             mbarrier_wait(&sync().full_k[ring.slot], ring.parity);
             if (taken > 0) {
-                p = sync().queue[taken % kQueue];
+                p = take_piece(sync().queue[taken % kQueue], lane);
                 if ((int)(p.at - walk.end) >= 0)
                     break;
                 rows = rows_of(args, p);
@@ -375,7 +392,7 @@ __device__ __forceinline__ void consume(const args_t &args, const walker &walk, 
             break;
         if (!real) {
             real = true;
-            __syncthreads(); /* the barriers are there */
+            begin_together();
         }
     }
 }
