@@ -173,7 +173,7 @@ static triage_status do_setup(server *s, const json_t *job) {
                              .warm = warm,
                              .sampling_limit_s = sampling,
                              .cache_dir = cache,
-                             .reference = {&reference.source, &reference.launch}};
+                             .reference = {.source = &reference.source, .launch = &reference.launch}};
     TRI_TRY(lock_in(s, &reference.source, cache));
     TRI_TRY(tri_bench_open(&s->bench, s->device, &setup));
     if (s->locked_in)

@@ -303,13 +303,14 @@ static triage_status on_compiler(tri_search *search, const tri_event *event) {
 /* ---- measuring ------------------------------------------------------------------------------------------ */
 
 static triage_status prepare(tri_search *search) {
-    tri_bench_setup setup = {.problem = search->problem,
-                             .seed = search->options->seed,
-                             .warm = search->options->warm,
-                             .sampling_limit_s = search->options->sampling_limit_s,
-                             .cache_dir = search->cache_dir,
-                             .lock_dir = search->options->lock_dir,
-                             .reference = {&search->reference_source, &search->reference.launch}};
+    tri_bench_setup setup = {
+        .problem = search->problem,
+        .seed = search->options->seed,
+        .warm = search->options->warm,
+        .sampling_limit_s = search->options->sampling_limit_s,
+        .cache_dir = search->cache_dir,
+        .lock_dir = search->options->lock_dir,
+        .reference = {.source = &search->reference_source, .launch = &search->reference.launch}};
     search->measurer = TRI_MEASURER_PREPARING;
     return tri_worker_setup(search->workers[0], &setup, SETUP_LIMIT_S);
 }
