@@ -6,6 +6,7 @@ typedef struct emulated_map {
     const void *base;
     long long strides[4]; /* bytes */
     int dims[4], box[4], element;
+    int swizzle; /* 64, else 128 */
 } emulated_map;
 
 #endif

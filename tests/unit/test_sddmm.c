@@ -52,8 +52,12 @@ static void check_tile(int32_t *seen, const int32_t *tile, const tri_pattern *pa
     const int32_t *rows = tile + TRI_TILE_HEAD, *cols = rows + shape->tile_rows,
                   *places = cols + shape->tile_cols, *blocks = places + shape->tile_blocks;
     assert_in_range(tile[0], 1, shape->tile_rows);
-    assert_in_range(tile[1], 1, shape->tile_cols);
-    assert_in_range(tile[2], 1, shape->tile_blocks);
+    assert_in_range(tile[1], shape->tile_solid > 1 ? 0 : 1, shape->tile_cols);
+    assert_in_range(tile[2], shape->tile_solid > 1 ? 0 : 1, shape->tile_blocks);
+    for (int32_t i = 1; i < tile[0] && shape->tile_solid > 0; i++)
+        assert_int_equal(rows[i], rows[0] + i);
+    for (int32_t i = 1; i < tile[1] && shape->tile_solid > 0; i++)
+        assert_int_equal(cols[i], cols[0] + i);
     for (int32_t i = 0; i < tile[2]; i++) {
         const int32_t row = rows[places[i] & 0xffff];
         assert_in_range(blocks[i], pattern->row_ptr[row], pattern->row_ptr[row + 1] - 1);
@@ -66,7 +70,8 @@ static void check_tile(int32_t *seen, const int32_t *tile, const tri_pattern *pa
 
 static void every_block_is_in_one_tile(void **state) {
     (void)state;
-    static const tri_sddmm_launch shapes[] = {{1, 1, 1}, {1, 4, 4}, {4, 12, 32}, {8, 8, 8}, {64, 64, 4096}};
+    static const tri_sddmm_launch shapes[] = {{1, 1, 1, 0},      {1, 4, 4, 0},   {4, 12, 32, 0}, {8, 8, 8, 0},
+                                              {64, 64, 4096, 0}, {4, 12, 16, 1}, {4, 6, 16, 2}};
     for (int full = 0; full < 2; full++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
             tri_pattern pattern = {0};
@@ -91,8 +96,8 @@ static void a_tile_without_room_is_refused(void **state) {
     tri_pattern pattern = {0};
     tri_sddmm_tiles tiles;
     assert_int_equal(tri_pattern_random(&pattern, 4, 4, 0, 5), TRIAGE_OK);
-    assert_int_equal(tri_sddmm_tiles_make(&tiles, &pattern, &(tri_sddmm_launch){4, 4, 3}), TRIAGE_E_DATA);
-    assert_int_equal(tri_sddmm_tiles_make(&tiles, &pattern, &(tri_sddmm_launch){1, 0, 1}), TRIAGE_E_DATA);
+    assert_int_equal(tri_sddmm_tiles_make(&tiles, &pattern, &(tri_sddmm_launch){4, 4, 3, 0}), TRIAGE_E_DATA);
+    assert_int_equal(tri_sddmm_tiles_make(&tiles, &pattern, &(tri_sddmm_launch){1, 0, 1, 0}), TRIAGE_E_DATA);
     tri_pattern_free(&pattern);
 }
 

@@ -1,7 +1,8 @@
-/* The kernels of bsr_sddmm where there is no GPU: mma and the plain one as C++, thread by thread (tests/emulate), on small ragged
+/* The kernels of bsr_sddmm where there is no GPU: mma, patch and the plain one as C++, thread by thread (tests/emulate), on small ragged
  * problems; every element against float64. */
 #include "support/sddmm_case.h"
 
+#include "emulate/map.h"
 #include "space/space.h"
 #include "support/emulated.h"
 
@@ -25,6 +26,24 @@ static int close_all(void **state) {
     return 0;
 }
 
+/* A map as the stand-in for the copy engine reads it. */
+static void make_map(tri_tensor_map *out, const tri_tensor_box *box, const void *base, triage_layout layout,
+                     int64_t lines, int64_t n, int64_t ld) {
+    const bool row = layout == TRIAGE_ROW_MAJOR;
+    const emulated_map map = {.base = base,
+                              .strides = {2, ld * 2},
+                              .dims = {(int)(row ? n : lines), (int)(row ? lines : n), 1, 1},
+                              .box = {(int)box->box[0], (int)box->box[1], 1, 1},
+                              .element = 2,
+                              .swizzle = box->swizzle};
+    memcpy(out, &map, sizeof map);
+}
+
+static void make_maps(tri_bsr_sddmm_args *args, const tri_sddmm_problem *p, const tri_launch *launch) {
+    make_map(&args->map_y, &launch->maps[TRI_SDDMM_MAP_Y], args->y, p->y_layout, p->m, p->n, p->ldy);
+    make_map(&args->map_x, &launch->maps[TRI_SDDMM_MAP_X], args->x, p->x_layout, p->k, p->n, p->ldx);
+}
+
 static tri_bsr_sddmm_args args_of(const sddmm_case *c, const tri_candidate *candidate,
                                   const tri_sddmm_tiles *tiles, void *workspace, size_t which) {
     const tri_input *inputs = c->inputs.at;
@@ -38,8 +57,12 @@ static tri_bsr_sddmm_args args_of(const sddmm_case *c, const tri_candidate *cand
                                        .col_idx = (tri_address)(uintptr_t)c->pattern.col_idx,
                                        .workspace = (tri_address)(uintptr_t)workspace,
                                        .tiles = {(tri_address)(uintptr_t)tiles->ints, tiles->count}};
-    assert_int_equal(tri_sddmm_args_make(&args, NULL, &candidate->launch, &c->problem, &buffers, alpha, beta),
+    tri_launch launch = candidate->launch;
+    memset(launch.maps, 0, sizeof launch.maps); /* there is no device to make them */
+    assert_int_equal(tri_sddmm_args_make(&args, NULL, &launch, &c->problem, &buffers, alpha, beta),
                      TRIAGE_OK);
+    if (candidate->launch.maps[TRI_SDDMM_MAP_Y].rank > 0)
+        make_maps(&args, tri_sddmm(&c->problem), &candidate->launch);
     return args;
 }
 
@@ -151,12 +174,63 @@ static void wide_blocks_of_odd_rows(void **state) {
         0.0, "mma tile_rows=1 tile_cols=0 warps=4 slots=1 width=32 step=64 stages=4 splits=1");
 }
 
+/* Patches that n, m and k end in; two of them, cut at their columns. */
+static void patches_of_16_row_major(void **state) {
+    (void)state;
+    run((tri_sddmm_problem){.in_type = TRIAGE_BF16,
+                            .out_type = TRIAGE_F32,
+                            .y_layout = ROW,
+                            .x_layout = ROW,
+                            .m = 160,
+                            .n = 75,
+                            .k = 272,
+                            .block_m = 16,
+                            .block_k = 16,
+                            .ldy = 80,
+                            .ldx = 96},
+        0.7, "patch tile_m=256 tile_k=256 margin=0 warps=8 width=16 step=32 stages=6 cluster=1");
+}
+
+/* As of a linear layer; cut at their blocks, so that the second begins anywhere, and pieces of half a block. */
+static void patches_of_32_column_major(void **state) {
+    (void)state;
+    run((tri_sddmm_problem){.in_type = TRIAGE_BF16,
+                            .out_type = TRIAGE_BF16,
+                            .y_layout = COL,
+                            .x_layout = COL,
+                            .m = 288,
+                            .n = 97,
+                            .k = 512,
+                            .block_m = 32,
+                            .block_k = 32},
+        0.8, "patch tile_m=256 tile_k=256 margin=128 warps=8 width=16 step=16 stages=8 cluster=1");
+}
+
+/* One layout of each, 64 of n in two halves, blocks that are not square. */
+static void patches_of_both_layouts(void **state) {
+    (void)state;
+    run((tri_sddmm_problem){.in_type = TRIAGE_BF16,
+                            .out_type = TRIAGE_F32,
+                            .y_layout = COL,
+                            .x_layout = ROW,
+                            .m = 256,
+                            .n = 70,
+                            .k = 192,
+                            .block_m = 16,
+                            .block_k = 32,
+                            .ldx = 72},
+        0.7, "patch tile_m=256 tile_k=256 margin=0 warps=8 width=32 step=64 stages=3 cluster=1");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain),
         cmocka_unit_test(blocks_of_16_in_rectangles),
         cmocka_unit_test(blocks_of_32_column_major_in_two_parts),
         cmocka_unit_test(wide_blocks_of_odd_rows),
+        cmocka_unit_test(patches_of_16_row_major),
+        cmocka_unit_test(patches_of_32_column_major),
+        cmocka_unit_test(patches_of_both_layouts),
     };
 #ifdef __SANITIZE_ADDRESS__
     printf("skipped: a sanitizer does not follow the fibers\n");

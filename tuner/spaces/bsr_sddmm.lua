@@ -13,6 +13,7 @@ return triage.space {
    reference = plain.reference,
    kernels = {
       later("wgmma", "bsr_sddmm.wgmma"),
+      later("patch", "bsr_sddmm.patch"),
       later("mma", "bsr_sddmm.mma"),
       plain.plain,
       later("host", "bsr_sddmm.host"),

@@ -152,7 +152,8 @@ void tri_sddmm_tiles_release(triage_bsr_matrix *matrix) {
 }
 
 static bool same_shape(const tri_sddmm_launch *a, const tri_sddmm_launch *b) {
-    return a->tile_rows == b->tile_rows && a->tile_cols == b->tile_cols && a->tile_blocks == b->tile_blocks;
+    return a->tile_rows == b->tile_rows && a->tile_cols == b->tile_cols && a->tile_blocks == b->tile_blocks &&
+           a->tile_solid == b->tile_solid;
 }
 
 static triage_status prepare_tiles(tri_plan *plan, tri_caller *caller) {

@@ -91,6 +91,8 @@ typedef struct TRI_IN_PLACE tri_sddmm_launch {
     int32_t tile_rows;   /* block rows */
     int32_t tile_cols;   /* block columns */
     int32_t tile_blocks; /* at least tile_rows */
+    int32_t
+        tile_solid; /* above 0: of neighbouring rows and columns, and so many neighbours in a band make a cluster */
 } tri_sddmm_launch;
 _Static_assert(sizeof(tri_sddmm_launch) <= TRI_LAUNCH_BYTES, "a launch's bytes are too few");
 
@@ -102,7 +104,8 @@ enum { TRI_SDDMM_MAP_Y, TRI_SDDMM_MAP_X };
 /* Ints as templates/bsr_sddmm/args.h describes them. Owned. */
 typedef struct tri_sddmm_tiles {
     int32_t *ints;
-    int64_t count; /* of tiles; every stored block is in one of them */
+    int64_t
+        count; /* of tiles; every stored block is in one of them, those that fill a cluster up have none */
 } tri_sddmm_tiles;
 triage_status tri_sddmm_tiles_make(tri_sddmm_tiles *out, const tri_pattern *pattern,
                                    const tri_sddmm_launch *shape);

@@ -63,6 +63,7 @@ static const tri_launch_field launch_fields[] = {
     {"tile_rows", offsetof(tri_sddmm_launch, tile_rows), 4096},
     {"tile_cols", offsetof(tri_sddmm_launch, tile_cols), 4096},
     {"tile_blocks", offsetof(tri_sddmm_launch, tile_blocks), 4096},
+    {"tile_solid", offsetof(tri_sddmm_launch, tile_solid), 16},
     {0}};
 
 const tri_operation tri_op_bsr_sddmm = {

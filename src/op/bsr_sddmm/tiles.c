@@ -1,5 +1,6 @@
 /* Tiles: bands of block rows, cut along the columns where a tile would become too large. What a tile reads of Y and X is read
- * for all of its blocks, so one with few rows and columns for its blocks is a cheap one. */
+ * for all of its blocks, so one with few rows and columns for its blocks is a cheap one. A solid tile has all rows of its band
+ * and all columns from its first to its last, also those without a block, so that whole boxes of them can be copied. */
 #include "op/bsr_sddmm/bsr_sddmm.h"
 
 #include <stdlib.h>
@@ -39,21 +40,28 @@ static void pass(band *of, int32_t column) {
             of->ahead[r]++;
 }
 
+/* How many columns the tile has with this one. */
+static int32_t width_with(const band *of, int32_t column) {
+    return of->shape->tile_solid > 0 && of->count > 0 ? column - of->columns[0] + 1 : of->count + 1;
+}
+
 /* The columns of the next tile; false: the band is done. */
 static bool find_columns(band *of) {
     int32_t blocks = 0, rows = 0;
     of->count = 0;
     for (int32_t column = next_column(of, &rows); column >= 0; column = next_column(of, &rows)) {
-        if (of->count == of->shape->tile_cols || blocks + rows > of->shape->tile_blocks)
+        const int32_t width = width_with(of, column);
+        if (width > of->shape->tile_cols || blocks + rows > of->shape->tile_blocks)
             return true;
-        of->columns[of->count++] = column;
+        for (; of->count < width; of->count++)
+            of->columns[of->count] = column - (width - 1 - of->count);
         blocks += rows;
         pass(of, column);
     }
     return blocks > 0;
 }
 
-/* Rows without a block in the tile are not in it. */
+/* Rows without a block in the tile are not in it, unless it is solid. */
 static void write_tile(int32_t *out, band *of) {
     const tri_sddmm_launch *shape = of->shape;
     int32_t *rows = out + TRI_TILE_HEAD, *cols = rows + shape->tile_rows, *places = cols + shape->tile_cols,
@@ -61,7 +69,7 @@ static void write_tile(int32_t *out, band *of) {
     int32_t row_count = 0, block_count = 0;
     memcpy(cols, of->columns, (size_t)of->count * sizeof *cols);
     for (int32_t r = 0; r < of->rows; r++) {
-        if (of->dealt[r] == of->ahead[r])
+        if (of->dealt[r] == of->ahead[r] && shape->tile_solid == 0)
             continue;
         for (int32_t c = 0; of->dealt[r] < of->ahead[r]; of->dealt[r]++, block_count++) {
             while (cols[c] != of->pattern->col_idx[of->dealt[r]])
@@ -75,16 +83,22 @@ static void write_tile(int32_t *out, band *of) {
 }
 
 /* ints NULL: they are only counted. */
-static void cut_band(tri_sddmm_tiles *out, band *of) {
+static void add_tile(tri_sddmm_tiles *out, band *of) {
     const size_t size = TRI_TILE_INTS((size_t)of->shape->tile_rows, (size_t)of->shape->tile_cols,
                                       (size_t)of->shape->tile_blocks);
+    if (out->ints)
+        write_tile(out->ints + (size_t)out->count * size, of);
+    out->count++;
+}
+
+/* Behind the last one nothing is ahead any more: tiles that fill a group up have no columns. */
+static void cut_band(tri_sddmm_tiles *out, band *of) {
     for (int32_t r = 0; r < of->rows; r++)
         of->dealt[r] = of->ahead[r] = of->pattern->row_ptr[of->first + r];
-    while (find_columns(of)) {
-        if (out->ints)
-            write_tile(out->ints + (size_t)out->count * size, of);
-        out->count++;
-    }
+    while (find_columns(of))
+        add_tile(out, of);
+    while (of->shape->tile_solid > 0 && out->count % of->shape->tile_solid != 0)
+        add_tile(out, of);
 }
 
 static void cut_all(tri_sddmm_tiles *out, band *of) {
@@ -98,7 +112,8 @@ static void cut_all(tri_sddmm_tiles *out, band *of) {
 
 static triage_status check_shape(const tri_sddmm_launch *shape) {
     const int32_t low = shape->tile_rows, blocks = shape->tile_blocks;
-    if (low >= 1 && low <= 32767 && shape->tile_cols >= 1 && shape->tile_cols <= 32767 && blocks >= low)
+    if (low >= 1 && low <= 32767 && shape->tile_solid >= 0 && shape->tile_cols >= 1 &&
+        shape->tile_cols <= 32767 && blocks >= low)
         return TRIAGE_OK;
     return tri_fail(TRIAGE_E_DATA,
                     "a tile of %d block rows, %d block columns and %d blocks; allowed are 1 .. 32767 of the "

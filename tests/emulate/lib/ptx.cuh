@@ -7,8 +7,11 @@
 static unsigned smem_u32(const void *p) { return mma_smem_address(p); }
 static int warp_uniform(int value) { return cta::of_lane(value, 0); }
 static bool elect_one() { return cta::running % 32 == 0; }
+#define __cluster_dims__(...) // of one CTA
 static unsigned cluster_ctarank() { abort(); }
 static void cluster_sync() { abort(); }
+template <int registers> static void setmaxnreg_inc() {}
+template <int registers> static void setmaxnreg_dec() {}
 static void fence_proxy_async() {}
 static void mbarrier_init_fence() {}
 
@@ -46,7 +49,9 @@ static void mbarrier_arrive_expect_tx(unsigned long long *bar, unsigned bytes)
     mbarrier_arrive(bar);
 }
 
-static bool tma_land_one(); // tma_4d.cuh
+static void mbarrier_arrive_cluster(unsigned long long *, unsigned) { abort(); }
+
+static bool tma_land_one(); // tma.cuh
 
 static void mbarrier_wait(unsigned long long *bar, unsigned parity)
 {
