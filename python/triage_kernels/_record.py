@@ -27,7 +27,8 @@ class Shape(NamedTuple):
     device: torch.device
     row_ptr: Tensor
     col_idx: Tensor
-    source: str  # of its kernel when it was first asked: "exact" where it was tuned (choice has the others)
+    source: str  # of its kernel when it was first asked: "exact" where it was tuned (choice has the others); of a gradient: ""
+    product: str = "forward"  # or a gradient's, of the same matrix: "x_gradient", "values_gradient"
 
     @property
     def is_tuned(self) -> bool:
@@ -88,8 +89,19 @@ def _key(row_ptr: Tensor, col_idx: Tensor, b: Tensor, out_dtype: Any, layout: st
     return row_ptr.data_ptr(), col_idx.data_ptr(), b.shape[1], b.dtype, out_dtype, layout, b.device
 
 
+def _note_gradient(seen: Dict[Any, Any], op: Any, arguments: Tuple[Any, ...]) -> None:
+    """Whether it is tuned is not asked: triage_tune answers from its database then."""
+    grad, row_ptr, col_idx, values, cols = arguments[0], *arguments[-4:]
+    product = "values_gradient" if op is _operators.ops.bsr_sddmm.default else "x_gradient"
+    b = grad.detach().reshape(-1, grad.shape[-1]).t()
+    key = _key(row_ptr, col_idx, b, b.dtype, product)
+    if b.numel() and col_idx.numel() and key not in seen:
+        seen[key] = Shape(b.shape[0], b.shape[1], cols, tuple(values.shape[1:]), b.dtype, b.dtype, "col", b.device, row_ptr,
+                          col_idx, "", product)
+
+
 def _note(seen: Dict[Any, Any], op: Any, arguments: Tuple[Any, ...]) -> None:
-    """Of bsr_linear, bsr_mm and attention; a product whose B is column-major and C row-major has no option of triage_tune's."""
+    """Of products, their gradients and attention; a product whose B is column-major and C row-major has no option of triage_tune's."""
     ops = _operators.ops
     if op is ops.bsr_linear.default:
         x, row_ptr, col_idx, values, cols = arguments[:5]
@@ -100,6 +112,8 @@ def _note(seen: Dict[Any, Any], op: Any, arguments: Tuple[Any, ...]) -> None:
         if b.stride(1) != 1 and b.shape[1] != 1:
             return
     else:
+        if op in (ops.bsr_linear_transposed.default, ops.bsr_sddmm.default):
+            _note_gradient(seen, op, arguments)
         if op in (ops.attention.default, ops.attention_kvcache.default, ops.sparse_attention.default):
             _note_attention(seen, op, arguments)
         return  # the other operators, bsr_mm_choice below among them
@@ -117,7 +131,7 @@ def _note(seen: Dict[Any, Any], op: Any, arguments: Tuple[Any, ...]) -> None:
 
 @contextlib.contextmanager
 def record() -> Iterator[List[Union[Shape, AttentionShape]]]:
-    """Notes the block-sparse products and the attention that are asked for inside, in all threads, each kind once; the list is
+    """Notes the block-sparse products, those of their gradients, and the attention that are asked for inside, in all threads, each kind once; the list is
     filled at the end. What runs in a compiled graph is not seen: record before torch.compile. Sequences of many lengths
     (attention_varlen) and masks with bits are not recorded."""
     seen: Dict[Any, Any] = {}
@@ -146,7 +160,8 @@ def _problem(shape: Union[Shape, AttentionShape], pattern: pathlib.Path) -> List
     if isinstance(shape, AttentionShape):
         return ["--op", "attention", "--shape", ",".join(map(str, shape[:7])), *shape.options]
     _write_pattern(pattern, shape)
-    return ["--pattern", str(pattern), "--block", "%dx%d" % shape.block, "--n", str(shape.n), "--out-dtype",
+    of = {"forward": [], "x_gradient": ["--transposed"], "values_gradient": ["--op", "bsr_sddmm"]}[shape.product]
+    return [*of, "--pattern", str(pattern), "--block", "%dx%d" % shape.block, "--n", str(shape.n), "--out-dtype",
             _NAMES[shape.out_dtype], "--layout", shape.layout]
 
 

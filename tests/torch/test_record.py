@@ -77,6 +77,21 @@ class Recording(unittest.TestCase):
         layer(torch.randn(40, 64).requires_grad_()).sum().backward()
         self.assertFalse((folder / "again.jsonl").exists())
 
+    def test_training(self):
+        torch.manual_seed(0)
+        layer = tk.BlockSparseLinear.from_linear(nn.Linear(64, 128, bias=False), block=(32, 16), sparsity=0.5)
+        folder = pathlib.Path(self.folder.name)
+        x = torch.randn(40, 64).requires_grad_()
+        with tk.record() as shapes:
+            for _ in range(2):
+                layer(x).sum().backward()
+        self.assertEqual([(s.product, s.m, s.n, s.k) for s in shapes],
+                         [(product, 128, 40, 64) for product in ("forward", "x_gradient", "values_gradient")])
+        self.assertEqual(tk.tune(shapes, budget=1), shapes)
+        tk.configure(db_path=folder / "t.db", record_path=folder / "missing.jsonl")
+        layer(x).sum().backward()
+        self.assertFalse((folder / "missing.jsonl").exists())
+
     def test_attention(self):
         q, k = torch.randn(2, 4, 9, 16), torch.randn(2, 2, 20, 16)
         cache = torch.randn(2, 2, 24, 16)
