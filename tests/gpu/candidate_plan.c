@@ -1,5 +1,4 @@
 /* Plans made, written and read: see candidate_plan.h. */
-#include "support/bsr_of.h"
 #include "gpu/candidate_plan.h"
 
 #include <inttypes.h>
@@ -23,23 +22,15 @@ static bool is_of_part(const purpose *of, const char *name) {
 
 static void offer(plan *out, const purpose *of, const outline *problem, const char *config) {
     char name[CONFIG_NAME_SIZE];
-    name_config(name, &problem->problem, config);
+    name_config(name, problem->group, config);
     if (!is_of_part(of, name))
         return;
     if (out->job_count == JOBS_MAX)
         must(tri_fail(TRIAGE_E_MEMORY, "more than %d candidates", JOBS_MAX));
     job *next = &out->jobs[out->job_count++];
-    *next =
-        (job){.probe = (size_t)(problem->probe - probes), .cost = (double)bsr_of(&problem->problem)->nnzb};
-    next->cost *= (double)bsr_of(&problem->problem)->n * bsr_of(&problem->problem)->block_m *
-                  bsr_of(&problem->problem)->block_k;
+    *next = (job){.probe = problem->number, .raggedness = problem->raggedness, .cost = problem->cost};
     must(tri_strdup(&next->name, name));
     must(tri_strdup(&next->config, config));
-}
-
-int raggedness(const probe *from) {
-    const int of_pattern[] = {[SPREAD] = 2, [UNEVEN] = 3, [FULL] = 1, [BARE] = 0};
-    return 2 * of_pattern[from->pattern] + (from->n % 64 != 0);
 }
 
 static int by_name(const void *left, const void *right) {
@@ -67,37 +58,130 @@ static size_t kernel_length(const char *name) {
 }
 
 /* Of the jobs of one name, the one on the most ragged problem; of equals, the least used by this kernel. */
-static size_t choose(const job *jobs, size_t count, const size_t used[PROBES]) {
+static size_t choose(const job *jobs, size_t count, const size_t used[PROBES_MAX]) {
     size_t best = 0;
     for (size_t i = 1; i < count; i++) {
-        int more = raggedness(&probes[jobs[i].probe]) - raggedness(&probes[jobs[best].probe]);
+        int more = jobs[i].raggedness - jobs[best].raggedness;
         if (more > 0 || (more == 0 && used[jobs[i].probe] < used[jobs[best].probe]))
             best = i;
     }
     return best;
 }
 
-/* Keeps one job of each name. */
-static void keep_once(plan *p) {
-    size_t used[PROBES] = {0}, kept = 0, end = 0;
+/* Chooses one job of each name. */
+static void choose_once(plan *p) {
+    size_t used[PROBES_MAX] = {0}, end = 0;
     qsort(p->jobs, p->job_count, sizeof *p->jobs, by_name);
     for (size_t i = 0; i < p->job_count; i = end) {
         for (end = i + 1; end < p->job_count && strcmp(p->jobs[end].name, p->jobs[i].name) == 0;)
             end++;
-        size_t chosen = i + choose(p->jobs + i, end - i, used);
+        job *chosen = &p->jobs[i + choose(p->jobs + i, end - i, used)];
         size_t length = kernel_length(p->jobs[i].name);
-        used[p->jobs[chosen].probe]++;
+        chosen->chosen = true;
+        used[chosen->probe]++;
         if (end < p->job_count && strncmp(p->jobs[end].name, p->jobs[i].name, length) != 0)
             memset(used, 0, sizeof used);
-        for (size_t j = i; j < end; j++) {
-            if (j == chosen)
-                continue;
-            free(p->jobs[j].name);
-            free(p->jobs[j].config);
+    }
+}
+
+static void drop_others(plan *p) {
+    size_t kept = 0;
+    for (size_t i = 0; i < p->job_count; i++) {
+        if (p->jobs[i].chosen) {
+            p->jobs[kept++] = p->jobs[i];
+            continue;
         }
-        p->jobs[kept++] = p->jobs[chosen];
+        free(p->jobs[i].name);
+        free(p->jobs[i].config);
     }
     p->job_count = kept;
+}
+
+/* ---- a cover ---- */
+
+/* Texts by number: their places in a table with open addresses. */
+#define WORDS_MAX ((size_t)1 << 16)
+typedef struct words {
+    char *text[WORDS_MAX];
+    bool seen[WORDS_MAX];
+    size_t count;
+} words;
+
+static size_t number_of(words *all, const char *text) {
+    uint32_t at = 2166136261u; /* FNV-1a */
+    for (const char *c = text; *c; c++)
+        at = (at ^ (unsigned char)*c) * 16777619u;
+    for (at %= WORDS_MAX; all->text[at] && strcmp(all->text[at], text) != 0;)
+        at = (at + 1) % WORDS_MAX;
+    if (all->text[at])
+        return at;
+    if (++all->count == WORDS_MAX)
+        must(tri_fail(TRIAGE_E_MEMORY, "too many axis values and problems"));
+    must(tri_strdup(&all->text[at], text));
+    return at;
+}
+
+/* What a job shows: each of its axis values on its problem. */
+#define SHOWN_MAX 24
+typedef struct shown {
+    size_t word[SHOWN_MAX], count;
+} shown;
+
+static void show(shown *out, words *all, const char *text) {
+    if (out->count == SHOWN_MAX)
+        must(tri_fail(TRIAGE_E_MEMORY, "more than %d axes", SHOWN_MAX));
+    out->word[out->count++] = number_of(all, text);
+}
+
+static void show_job(shown *out, words *all, const job *of) {
+    const int kernel = (int)strcspn(of->config, " ");
+    for (const char *value = of->config + kernel; *value; value += strcspn(value, " ")) {
+        char text[CONFIG_NAME_SIZE];
+        value++;
+        snprintf(text, sizeof text, "%.*s %.*s on %zu", kernel, of->config, (int)strcspn(value, " "), value,
+                 of->probe);
+        show(out, all, text);
+    }
+}
+
+static void see(words *all, const shown *of) {
+    for (size_t i = 0; i < of->count; i++)
+        all->seen[of->word[i]] = true;
+}
+
+/* The job that shows most of what no chosen one has shown; NULL: nothing is left. */
+static job *find_news(const plan *p, const shown *of, const words *all) {
+    job *best = NULL;
+    size_t most = 0;
+    for (size_t i = 0; i < p->job_count; i++) {
+        size_t fresh = 0;
+        for (size_t j = 0; j < of[i].count; j++)
+            fresh += !all->seen[of[i].word[j]];
+        if (fresh > most)
+            best = &p->jobs[i], most = fresh;
+    }
+    return best;
+}
+
+/* Chooses more jobs until all is shown that there is. */
+static void choose_cover(plan *p) {
+    words *all = NULL;
+    shown *of = NULL;
+    must(tri_calloc(&all, 1, sizeof *all));
+    must(tri_calloc(&of, p->job_count + 1, sizeof *of));
+    for (size_t i = 0; i < p->job_count; i++)
+        show_job(&of[i], all, &p->jobs[i]);
+    for (size_t i = 0; i < p->job_count; i++)
+        if (p->jobs[i].chosen)
+            see(all, &of[i]);
+    for (job *next; (next = find_news(p, of, all));) {
+        next->chosen = true;
+        see(all, &of[next - p->jobs]);
+    }
+    for (size_t i = 0; i < WORDS_MAX; i++)
+        free(all->text[i]);
+    free(all);
+    free(of);
 }
 
 static void divide(plan *p) {
@@ -113,18 +197,22 @@ static void divide(plan *p) {
 void plan_make(plan *out, const purpose *of, tri_space *space) {
     *out = (plan){0};
     must(tri_calloc(&out->jobs, JOBS_MAX, sizeof *out->jobs));
-    for (size_t i = 0; i < PROBES; i++) {
+    for (size_t i = 0; i < probe_count(); i++) {
         outline problem;
         tri_configs configs = {0};
-        outline_make(&problem, &probes[i]);
+        outline_make(&problem, i);
         must(tri_space_enumerate(&configs, space, &problem.problem, &of->info));
         for (size_t j = 0; j < configs.count; j++)
             offer(out, of, &problem, configs.text[j]);
         tri_configs_free(&configs);
         outline_free(&problem);
     }
-    if (of->once)
-        keep_once(out);
+    if (of->once || of->cover)
+        choose_once(out);
+    if (of->cover)
+        choose_cover(out);
+    if (of->once || of->cover)
+        drop_others(out);
     qsort(out->jobs, out->job_count, sizeof *out->jobs, by_cost);
     divide(out);
 }
@@ -160,11 +248,13 @@ static void hash_space(char out[TRI_HASH_SIZE], const char *data_dir) {
 
 static void hash_probes(char out[TRI_HASH_SIZE]) {
     tri_text all = TRI_TEXT_INIT;
-    for (size_t i = 0; i < PROBES; i++) {
+    for (size_t i = 0; i < probe_count(); i++) {
         outline problem;
-        outline_make(&problem, &probes[i]);
-        must(tri_text_format(&all, "%s %d %d\n", problem.name, (int)problem.pattern.nnzb,
-                             (int)probes[i].scale_per_block));
+        outline_make(&problem, i);
+        char *key = NULL;
+        must(tri_problem_key(&key, &problem.problem));
+        must(tri_text_format(&all, "%s %s %d\n", problem.name, key, (int)problem.pattern.nnzb));
+        free(key);
         outline_free(&problem);
     }
     tri_hash(out, all.data, all.size);
@@ -183,8 +273,8 @@ static void purpose_lines(tri_text *out, const purpose *of) {
     char space[TRI_HASH_SIZE], list[TRI_HASH_SIZE];
     hash_space(space, of->data_dir);
     hash_probes(list);
-    must(tri_text_format(out, "choice once=%d part=%u/%u\nspace %s\nprobes %s\n", (int)of->once, of->part + 1,
-                         of->parts, space, list));
+    must(tri_text_format(out, "choice %s=%d part=%u/%u\nspace %s\nprobes %s\n", of->cover ? "cover" : "once",
+                         (int)(of->once || of->cover), of->part + 1, of->parts, space, list));
 }
 
 /* ---- writing one ---- */
@@ -207,13 +297,13 @@ void plan_write(plan *p, const purpose *of, tri_space *space, const char *path) 
     purpose_lines(&text, of);
     for (size_t i = 0; i < p->job_count; i++) {
         job *next = &p->jobs[i];
-        if (problem.probe != &probes[next->probe]) {
+        if (!problem.made || problem.number != next->probe) {
             outline_free(&problem);
-            outline_make(&problem, &probes[next->probe]);
+            outline_make(&problem, next->probe);
         }
         hash_job(next, of, space, &problem.problem);
-        must(tri_text_format(&text, "%s\t%dx%d\t%s\t%s\t%zu\n", next->hash, bsr_of(&problem.problem)->block_m,
-                             bsr_of(&problem.problem)->block_k, next->config, problem.name, next->probe));
+        must(tri_text_format(&text, "%s\t%s\t%s\t%s\t%zu\n", next->hash, problem.group, next->config,
+                             problem.name, next->probe));
     }
     must(tri_text_format(&text, "end\n"));
     must(tri_file_write_atomic(path, text.data, text.size, 0600));
@@ -275,14 +365,14 @@ static void read_job(job *out, outline *problem, const char *path, char *line) {
             refuse(path, "broken off at", line, "end");
         *field[i]++ = '\0';
     }
-    must(tri_parse_int64(&number, field[4], 0, (int64_t)PROBES - 1, path));
-    if (problem->probe != &probes[number]) {
+    must(tri_parse_int64(&number, field[4], 0, (int64_t)probe_count() - 1, path));
+    if (!problem->made || problem->number != (size_t)number) {
         outline_free(problem);
-        outline_make(problem, &probes[number]);
+        outline_make(problem, (size_t)number);
     }
     if (strcmp(problem->name, field[3]) != 0)
         refuse(path, "a plan for problem", field[3], problem->name);
-    name_config(name, &problem->problem, field[2]);
+    name_config(name, problem->group, field[2]);
     *out = (job){.probe = (size_t)number};
     snprintf(out->hash, sizeof out->hash, "%s", field[0]);
     must(tri_strdup(&out->name, name));

@@ -6,10 +6,10 @@
  *   choice once=1 part=1/1
  *   space HASH                                            of the files in tuner/
  *   probes HASH                                           of the list of problems
- *   hash <tab> block <tab> configuration <tab> problem <tab> number of the problem      for each job, the dearest first
+ *   hash <tab> group <tab> configuration <tab> problem <tab> number of the problem      for each job, the dearest first
  *   end
  *
- * The first four fields of a job are those of a line of run_candidates --log. hash is the kernel's identity: text,
+ * The group is that of candidate_problem.h. The first four fields of a job are those of a line of run_candidates --log. hash is the kernel's identity: text,
  * headers, options, target. Jobs may be taken out of the file; units are cut when it is read. */
 #ifndef TRIAGE_TESTS_GPU_CANDIDATE_PLAN_H
 #define TRIAGE_TESTS_GPU_CANDIDATE_PLAN_H
@@ -23,7 +23,9 @@
 typedef struct job {
     char *name, *config; /* name: see name_config */
     size_t probe;
-    double cost;              /* of its problem */
+    int raggedness;           /* of its problem */
+    double cost;              /* likewise */
+    bool chosen;              /* where not all are wanted */
     char hash[TRI_HASH_SIZE]; /* "" until a file has it */
 } job;
 
@@ -37,8 +39,8 @@ typedef struct plan {
 /* What a plan is for. */
 typedef struct purpose {
     tri_device_info info;
-    bool any_device; /* plan_read: info is what the file says */
-    bool once;
+    bool any_device;      /* plan_read: info is what the file says */
+    bool once, cover;     /* not both */
     unsigned part, parts; /* part is 0 .. parts - 1 */
     const char *data_dir;
 } purpose;
@@ -48,9 +50,5 @@ void plan_write(plan *p, const purpose *of, tri_space *space, const char *path);
 /* Ends the program with 65 when the file is for something else, or no plan. */
 void plan_read(plan *out, purpose *of, const char *path);
 void plan_free(plan *p);
-
-/* How much of a problem is edge: rows of every length before rows of one, a last tile of columns that is not full
- * before full ones. (Every run has beta != 0 in its second case.) */
-int raggedness(const probe *from);
 
 #endif

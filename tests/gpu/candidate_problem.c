@@ -1,17 +1,13 @@
-/* The problems of the list made out: see candidate_problem.h. */
+/* The problems of bsr_gemm: see candidate_problem.h. */
 #include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "gpu/candidate_problem.h"
+#include "gpu/run_candidates.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-void must(triage_status status) {
-    if (status == TRIAGE_OK)
-        return;
-    printf("run_candidates: %s: %s\n", triage_status_name(status), triage_last_error());
-    exit(status == TRIAGE_E_NO_DEVICE ? 77 : 1);
-}
+#define PROBES (sizeof probes / sizeof probes[0])
 
 static int32_t blocks_of_row(probe_pattern kind, int32_t row, int32_t cols) {
     if (kind == FULL)
@@ -45,8 +41,7 @@ static void make_pattern(tri_pattern *out, const probe *from) {
     free(col_idx);
 }
 
-static void describe(outline *of) {
-    const probe *from = of->probe;
+static void describe(outline *of, const probe *from) {
     static const char *const patterns[] = {"spread", "uneven", "full", "bare"};
     snprintf(of->name, sizeof of->name, "%dx%d m=%lld n=%lld k=%lld %s-%s %s-%s %s%s ldb+%d ldc+%d %s",
              from->block_m, from->block_k, (long long)bsr_of(&of->problem)->m,
@@ -56,7 +51,8 @@ static void describe(outline *of) {
              patterns[from->pattern]);
 }
 
-void make_problem(tri_problem *out, const probe *from, int64_t nnzb) {
+/* The sizes alone, of a pattern with nnzb blocks. */
+static void make_problem(tri_problem *out, const probe *from, int64_t nnzb) {
     *out = tri_bsr_problem_of((tri_bsr_problem){.in_type = from->in,
                                                 .out_type = from->out,
                                                 .b_layout = from->b_layout,
@@ -74,20 +70,68 @@ void make_problem(tri_problem *out, const probe *from, int64_t nnzb) {
     bsr_of(out)->ldc = (from->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(out)->n : bsr_of(out)->m) + from->pad_c;
 }
 
-void outline_make(outline *out, const probe *from) {
-    *out = (outline){.probe = from};
+const tri_operation *probes_of(void) {
+    return &tri_op_bsr_gemm;
+}
+
+size_t probe_count(void) {
+    return PROBES;
+}
+
+/* How much of a problem is edge: rows of every length before rows of one, a last tile of columns that is not full
+ * before full ones. (Every run has beta != 0 in its second case.) */
+static int raggedness(const probe *from) {
+    const int of_pattern[] = {[SPREAD] = 2, [UNEVEN] = 3, [FULL] = 1, [BARE] = 0};
+    return 2 * of_pattern[from->pattern] + (from->n % 64 != 0);
+}
+
+static void name_group(char group[40], const probe *from) {
+    snprintf(group, 40, "%s %dx%d", from->in == TRIAGE_E4M3 ? "e4m3" : "half", from->block_m, from->block_k);
+}
+
+void outline_make(outline *out, size_t number) {
+    const probe *from = &probes[number];
+    *out = (outline){.number = number, .raggedness = raggedness(from), .made = true};
     make_pattern(&out->pattern, from);
     make_problem(&out->problem, from, out->pattern.nnzb);
     tri_fingerprint_of(&bsr_of(&out->problem)->fingerprint, &out->pattern);
     must(tri_problem_check(&out->problem));
-    describe(out);
+    out->cost = (double)out->pattern.nnzb * (double)from->n * from->block_m * from->block_k;
+    name_group(out->group, from);
+    describe(out, from);
 }
 
-void outline_free(outline *of) {
-    tri_pattern_free(&of->pattern);
+/* The first of the list with such blocks. */
+static bool is_new_block(size_t at) {
+    const probe *from = &probes[at];
+    for (size_t j = 0; j < at; j++)
+        if (probes[j].block_m == from->block_m && probes[j].block_k == from->block_k &&
+            (probes[j].in == TRIAGE_E4M3) == (from->in == TRIAGE_E4M3))
+            return false;
+    return true;
 }
 
-void name_config(char text[CONFIG_NAME_SIZE], const tri_problem *problem, const char *config) {
-    snprintf(text, CONFIG_NAME_SIZE, "%s %dx%d %s", bsr_of(problem)->in_type == TRIAGE_E4M3 ? "e4m3" : "half",
-             bsr_of(problem)->block_m, bsr_of(problem)->block_k, config);
+/* Of each kind of blocks, of all widths, in both layouts. */
+bool large_problem(tri_problem *out, char group[40], size_t i) {
+    static const int64_t columns[] = {8, 16, 32, 64, 128, 256, 8192};
+    const size_t each = 2 * sizeof columns / sizeof columns[0];
+    size_t at = 0, block = i / each;
+    for (; at < PROBES && (!is_new_block(at) || block > 0); at++)
+        block -= is_new_block(at);
+    if (at == PROBES)
+        return false;
+    probe large = probes[at];
+    i %= each;
+    large.b_layout = large.c_layout = i % 2 ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR;
+    if (large.in == TRIAGE_E4M3)
+        large.b_layout = TRIAGE_COL_MAJOR; /* there is no other */
+    else
+        large.in = large.out = TRIAGE_F16;
+    large.n = columns[i / 2];
+    large.pad_b = large.pad_c = 0;
+    large.rows = large.n <= 64 ? 4 : 64;
+    large.cols = 8192 / large.block_k;
+    make_problem(out, &large, (int64_t)large.rows * large.cols);
+    name_group(group, &large);
+    return true;
 }

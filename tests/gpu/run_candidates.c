@@ -1,27 +1,29 @@
-/* Runs every candidate of the space once on small ragged problems, in one process and one context: what
- * tests/gpu/sanitize.sh puts under compute-sanitizer. Each goes through the house's gate (alpha 1 on a C full of
- * NaN, then alpha 1.25 and beta -0.5; red zones; float64) and is not timed.
+/* Runs every candidate of an operation's space once on small ragged problems, in one process and one context: what
+ * tests/gpu/sanitize.sh puts under compute-sanitizer. Each goes through the house's gate (all cases, on poisoned results;
+ * red zones; float64) and is not timed. run_candidates has bsr_gemm, run_candidates_attention attention.
  *
- *   run_candidates [--device cuda|host] [--part I/N] [--once] [--share FILE] [--time-limit S] [--cache DIR]
+ *   run_candidates [--device cuda|host] [--part I/N] [--once | --cover] [--share FILE] [--time-limit S] [--cache DIR]
  *                  [--log FILE] [--data-dir DIR]
  *   run_candidates --compile-only [--target sm_90a]    fills the cache; no GPU
  *   --once: each configuration on one problem alone, the most ragged that it is legal on. Where several are as
  *   ragged, the configurations of a kernel are dealt over them.
+ *   --cover: these, and more until each problem has met each axis value that a kernel may have on it.
  *   --share FILE: processes that name the same FILE (absent at first) take units of the work from it in turn, the
  *   dearest first, so that they end together. FILE holds the number of the next unit.
  *   run_candidates --count [--once] [--part I/N]       how many runs and units that is; no GPU
  *   run_candidates --coverage                          is every configuration of the space on the list? no GPU
- *   run_candidates --plant memcheck|racecheck|synccheck|initcheck
- *                                                      a kernel with that defect: the tool must find it
+ *   run_candidates --plant memcheck|racecheck|synccheck|initcheck|gate
+ *                                                      a kernel with that defect: the tool must find it; gate: one that
+ *                                                      does nothing, on the first problem
  *
  *   run_candidates --make-plan FILE [--device cuda|host | --target T] [--once] [--part I/N]
  *                                                      the same count, and writes which candidate runs on which
  *                                                      problem (candidate_plan.h says how)
  *   --plan FILE: to run, compile or count what that file says. Making a plan takes seconds, reading one none. Where
- *   the device (its limits and its clock), --once, --part, tuner/, the list of problems or a kernel's text is not
+ *   the device (its limits and its clock), --once, --cover, --part, tuner/, the list of problems or a kernel's text is not
  *   what the file was made for, it is refused. To compile or count without --target is to do so for the file's device.
  *
- * A line of --log: hash, block, configuration, problem, outcome ("right" or why not), launches, seconds; a run that
+ * A line of --log: hash, group, configuration, problem, outcome ("right" or why not), launches, seconds; a run that
  * never came back has no outcome. The last line printed is for scripts. Exit codes: 0 all is right, 1 not, 64 usage,
  * 65 a plan for something else, 75 stopped by the time limit, 77 no device or no NVRTC. */
 #include <fcntl.h>
@@ -32,18 +34,15 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "support/bsr_of.h"
 #include "op/bsr_gemm/bsr_gemm.h"
 #include "gpu/candidate_plan.h"
 #include "measure/bench_private.h"
 
 #define SEEN_MAX JOBS_MAX
 
-#define CASES ((size_t)2) /* of bsr_gemm: launches of a right candidate */
-
 typedef struct options {
     const char *device, *target, *cache, *log, *plant, *data_dir, *share, *plan, *make_plan;
-    bool compile_only, coverage, once, count;
+    bool compile_only, coverage, once, cover, count;
     unsigned part, parts; /* part is 0 .. parts - 1 */
     double time_limit_s;
 } options;
@@ -115,9 +114,9 @@ static void forget(seen *list) {
 
 /* ---- the problem ---- */
 
-static void open_place(place *out, session *s, const probe *from) {
+static void open_place(place *out, session *s, size_t number) {
     *out = (place){0};
-    outline_make(&out->of, from);
+    outline_make(&out->of, number);
     must(tri_space_reference(&out->reference, s->space, &out->of.problem, &s->info));
     must(tri_render(&out->reference_source, &out->reference, s->o->data_dir));
 }
@@ -145,7 +144,7 @@ static void compile(session *s, const tri_source *source, const char *what) {
 
 static void open_bench(session *s, place *p) {
     tri_bench_setup setup = {.problem = &p->of.problem,
-                             .pattern = &p->of.pattern,
+                             .pattern = outline_pattern(&p->of),
                              .seed = 7,
                              .warm = true,
                              .cache_dir = s->o->cache,
@@ -165,8 +164,7 @@ static void open_bench(session *s, place *p) {
 static void log_begin(const session *s, const place *p, const char *hash, const char *config) {
     if (!s->log)
         return;
-    fprintf(s->log, "%s\t%dx%d\t%s\t%s", hash, bsr_of(&p->of.problem)->block_m,
-            bsr_of(&p->of.problem)->block_k, config, p->of.name);
+    fprintf(s->log, "%s\t%s\t%s\t%s", hash, p->of.group, config, p->of.name);
     fflush(s->log);
 }
 
@@ -280,9 +278,9 @@ static void take_units(session *s) {
     place p = {0};
     size_t first, end;
     while (!s->stopped && next_unit(s, &first, &end)) {
-        const probe *wanted = &probes[s->plan.jobs[first].probe];
+        size_t wanted = s->plan.jobs[first].probe;
         size_t runs = s->t.runs, wrong = s->t.wrong;
-        if (p.of.probe != wanted) {
+        if (!p.of.made || p.of.number != wanted) {
             close_place(&p);
             open_place(&p, s, wanted);
         }
@@ -324,6 +322,7 @@ static void get_plan(session *s) {
     purpose of = {.info = s->info,
                   .any_device = !s->device && !s->o->target,
                   .once = s->o->once,
+                  .cover = s->o->cover,
                   .part = s->o->part,
                   .parts = s->o->parts,
                   .data_dir = s->o->data_dir};
@@ -357,97 +356,63 @@ static int run_all(session *s) {
 
 /* What a run would do: nothing is compiled. A plan to keep is that of the device, unless a target is named. */
 static int count_plan(session *s) {
-    size_t of_pattern[4] = {0}, of_probe[PROBES] = {0}, ragged = 0;
+    size_t of_probe[PROBES_MAX] = {0}, ragged = 0, launches = 0;
     if (s->o->make_plan && !s->o->target)
         open_device(s);
     get_plan(s);
     for (size_t i = 0; i < s->plan.job_count; i++) {
         const job *j = &s->plan.jobs[i];
-        const probe *from = &probes[j->probe];
         s->t.runs++;
         meet(&s->t.configs, j->name);
         s->t.problems += of_probe[j->probe]++ == 0;
-        of_pattern[from->pattern]++;
-        ragged += raggedness(from) > 2 * 1;
+        ragged += j->raggedness > 2;
     }
-    for (size_t i = 0; i < PROBES; i++) {
+    for (size_t i = 0; i < probe_count(); i++) {
         outline p;
-        outline_make(&p, &probes[i]);
+        outline_make(&p, i);
         printf("%4zu  %s\n", of_probe[i], p.name);
+        launches += of_probe[i] * probes_of()->case_count(&p.problem);
         outline_free(&p);
     }
-    printf("count part=%u/%u problems=%zu configurations=%zu runs=%zu units=%zu launches=%zu uneven=%zu "
-           "spread=%zu "
-           "full=%zu bare=%zu ragged=%zu\n",
+    printf("count part=%u/%u problems=%zu configurations=%zu runs=%zu units=%zu launches=%zu ragged=%zu\n",
            s->o->part + 1, s->o->parts, s->t.problems, s->t.configs.count, s->t.runs, s->plan.unit_count,
-           CASES * s->t.runs, of_pattern[UNEVEN], of_pattern[SPREAD], of_pattern[FULL], of_pattern[BARE],
-           ragged);
+           launches, ragged);
     plan_free(&s->plan);
     forget(&s->t.configs);
     tri_device_close(s->device);
     return 0;
 }
 
-/* Every configuration that a large problem of a listed block has, must be one that a small problem has. */
-static void check_block(session *s, const probe *from) {
-    static const int64_t columns[] = {8, 16, 32, 64, 128, 256, 8192};
-    for (size_t i = 0; i < 2 * sizeof columns / sizeof columns[0]; i++) {
-        probe large = *from;
-        tri_problem problem;
-        tri_configs configs = {0};
-        large.b_layout = large.c_layout = i % 2 ? TRIAGE_COL_MAJOR : TRIAGE_ROW_MAJOR;
-        if (large.in == TRIAGE_E4M3)
-            large.b_layout = TRIAGE_COL_MAJOR; /* there is no other */
-        else
-            large.in = large.out = TRIAGE_F16;
-        large.n = columns[i / 2];
-        large.pad_b = large.pad_c = 0;
-        large.rows = large.n <= 64 ? 4 : 64;
-        large.cols = 8192 / large.block_k;
-        make_problem(&problem, &large, (int64_t)large.rows * large.cols);
-        must(tri_space_enumerate(&configs, s->space, &problem, &s->info));
-        for (size_t j = 0; j < configs.count; j++) {
-            char text[CONFIG_NAME_SIZE];
-            name_config(text, &problem, configs.text[j]);
-            s->t.runs++;
-            if (has(&s->t.configs, text))
-                continue;
-            meet(&s->t.configs, text);
+/* The configurations of a problem: those of the list are met; those of a large one must have been. */
+static void note_configs(session *s, const tri_problem *problem, const char *group, bool large) {
+    tri_configs configs = {0};
+    must(tri_space_enumerate(&configs, s->space, problem, &s->info));
+    for (size_t i = 0; i < configs.count; i++) {
+        char name[CONFIG_NAME_SIZE];
+        name_config(name, group, configs.text[i]);
+        s->t.runs += large;
+        if (meet(&s->t.configs, name) && large) {
             s->t.wrong++;
-            printf("on no problem of the list: %s (n=%lld)\n", text, (long long)large.n);
+            printf("on no problem of the list: %s\n", name);
         }
-        tri_configs_free(&configs);
     }
-}
-
-static void note_config(session *s, const outline *p, const char *config) {
-    char text[CONFIG_NAME_SIZE];
-    name_config(text, &p->problem, config);
-    meet(&s->t.configs, text);
+    tri_configs_free(&configs);
 }
 
 static int check_coverage(session *s) {
-    for (size_t i = 0; i < PROBES; i++) {
+    char group[40];
+    tri_problem large;
+    for (size_t i = 0; i < probe_count(); i++) {
         outline p;
-        tri_configs configs = {0};
-        outline_make(&p, &probes[i]);
-        must(tri_space_enumerate(&configs, s->space, &p.problem, &s->info));
-        printf("%4zu  %s\n", configs.count, p.name);
-        for (size_t j = 0; j < configs.count; j++)
-            note_config(s, &p, configs.text[j]);
+        size_t met = s->t.configs.count;
+        outline_make(&p, i);
+        note_configs(s, &p.problem, p.group, false);
+        printf("%4zu new ones: %s\n", s->t.configs.count - met, p.name);
         s->t.problems++;
-        tri_configs_free(&configs);
         outline_free(&p);
     }
-    for (size_t i = 0; i < PROBES; i++) {
-        bool first = true;
-        for (size_t j = 0; j < i; j++)
-            first =
-                first && !(probes[j].block_m == probes[i].block_m && probes[j].block_k == probes[i].block_k &&
-                           (probes[j].in == TRIAGE_E4M3) == (probes[i].in == TRIAGE_E4M3));
-        if (first)
-            check_block(s, &probes[i]);
-    }
+    for (size_t i = 0; large_problem(&large, group, i); i++)
+        note_configs(s, &large, group, true);
     return finish(s, "coverage");
 }
 
@@ -469,6 +434,27 @@ static const struct {
     {"initcheck", KERNEL("c[me] = b[me];")}, /* nobody has written B */
 };
 
+/* On a problem of the list, and judged like a candidate. */
+static int plant_nothing(session *s) {
+    const bool on_host = strcmp(s->o->device, "host") == 0;
+    const tri_source source = {.name = "planted.cu",
+                               .text = on_host
+                                           ? (char *)"void triage_kernel(const void *args) { (void)args; }"
+                                           : (char *)"extern \"C\" __global__ void triage_kernel(int) {}"};
+    const tri_candidate nothing = {.config = (char *)"planted",
+                                   .launch = {.grid = {1, 1, 1}, .block = {64, 1, 1}, .cluster = {1, 1, 1}}};
+    place p;
+    must(tri_device_open(&s->device, s->o->device, false));
+    s->info = *tri_device_describe(s->device);
+    open_place(&p, s, 0);
+    open_bench(s, &p);
+    if (!s->stopped)
+        run(s, &p, &nothing, &source, "");
+    close_place(&p);
+    tri_device_close(s->device);
+    return s->t.wrong ? 1 : 0;
+}
+
 static int plant(session *s) {
     const tri_launch launch = {.grid = {1, 1, 1}, .block = {64, 1, 1}, .cluster = {1, 1, 1}};
     tri_bsr_gemm_args args = {0};
@@ -481,7 +467,7 @@ static int plant(session *s) {
         text = strcmp(plants[i].tool, s->o->plant) == 0 ? plants[i].text : text;
     if (!text) {
         fprintf(stderr,
-                "run_candidates: --plant %s is not one of memcheck, racecheck, synccheck, initcheck\n",
+                "run_candidates: --plant %s is not one of memcheck, racecheck, synccheck, initcheck, gate\n",
                 s->o->plant);
         return 64;
     }
@@ -517,14 +503,23 @@ static int usage(const char *what) {
 }
 
 static int parse(options *o, int argc, char **argv) {
-    static const struct option names[] = {{"device", 1, 0, 'd'},    {"target", 1, 0, 't'},
-                                          {"part", 1, 0, 'p'},      {"time-limit", 1, 0, 'l'},
-                                          {"cache", 1, 0, 'c'},     {"compile-only", 0, 0, 'o'},
-                                          {"coverage", 0, 0, 'v'},  {"log", 1, 0, 'g'},
-                                          {"plant", 1, 0, 'x'},     {"once", 0, 0, '1'},
-                                          {"data-dir", 1, 0, 'a'},  {"share", 1, 0, 's'},
-                                          {"count", 0, 0, 'n'},     {"plan", 1, 0, 'f'},
-                                          {"make-plan", 1, 0, 'm'}, {0}};
+    static const struct option names[] = {{"device", 1, 0, 'd'},
+                                          {"target", 1, 0, 't'},
+                                          {"part", 1, 0, 'p'},
+                                          {"time-limit", 1, 0, 'l'},
+                                          {"cache", 1, 0, 'c'},
+                                          {"compile-only", 0, 0, 'o'},
+                                          {"coverage", 0, 0, 'v'},
+                                          {"log", 1, 0, 'g'},
+                                          {"plant", 1, 0, 'x'},
+                                          {"once", 0, 0, '1'},
+                                          {"data-dir", 1, 0, 'a'},
+                                          {"share", 1, 0, 's'},
+                                          {"count", 0, 0, 'n'},
+                                          {"plan", 1, 0, 'f'},
+                                          {"make-plan", 1, 0, 'm'},
+                                          {"cover", 0, 0, 'C'},
+                                          {0}};
     char rest = 0;
     for (int key; (key = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (key) {
@@ -571,6 +566,9 @@ static int parse(options *o, int argc, char **argv) {
         case '1':
             o->once = true;
             break;
+        case 'C':
+            o->cover = true;
+            break;
         case 'o':
             o->compile_only = true;
             break;
@@ -583,6 +581,8 @@ static int parse(options *o, int argc, char **argv) {
     }
     if ((o->plan != NULL) + (o->make_plan != NULL) + o->coverage + (o->plant != NULL) > 1)
         return usage("--plan, --make-plan, --coverage and --plant: one of them");
+    if (o->once && o->cover)
+        return usage("--once and --cover: one of them");
     if (o->make_plan && (o->compile_only || o->share || o->log))
         return usage("--make-plan neither compiles nor runs");
     return optind < argc ? usage("an argument that is no option") : 0;
@@ -598,10 +598,13 @@ int main(int argc, char **argv) {
     s.share = -1;
     s.start_ns = tri_now_ns();
     must(tri_device_info_of_target(&s.info, o.target ? o.target : "sm_90a"));
-    if (o.plant)
+    if (o.plant && strcmp(o.plant, "gate") != 0)
         return plant(&s);
-    must(tri_space_open(&s.space, &tri_op_bsr_gemm, &(tri_space_options){.data_dir = o.data_dir}));
-    code = o.coverage ? check_coverage(&s) : o.count || o.make_plan ? count_plan(&s) : run_all(&s);
+    must(tri_space_open(&s.space, probes_of(), &(tri_space_options){.data_dir = o.data_dir}));
+    code = o.plant                  ? plant_nothing(&s)
+           : o.coverage             ? check_coverage(&s)
+           : o.count || o.make_plan ? count_plan(&s)
+                                    : run_all(&s);
     tri_space_free(s.space);
     return code;
 }

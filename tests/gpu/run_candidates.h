@@ -127,6 +127,12 @@ static const probe probes[] = {
     {128, 64, 36, 3, 200, F16, F16, ROW, ROW, NONE, false, 0, 0, UNEVEN, false},
     {128, 128, 36, 2, 200, BF16, BF16, ROW, ROW, NONE, true, 0, 0, UNEVEN, false},
     {64, 32, 2, 65, 40, F16, F16, COL, COL, NONE, false, 0, 0, FULL, false},
+    /* ... which it cuts */
+    {64, 64, 37, 9, 200, F16, F16, ROW, ROW, NONE, true, 0, 0, FULL, false},
+    {64, 64, 20, 9, 200, BF16, BF16, COL, COL, NONE, true, 0, 0, FULL, false},
+    {128, 64, 40, 9, 200, F16, F16, ROW, ROW, NONE, false, 0, 0, UNEVEN, false},
+    {128, 64, 19, 9, 200, BF16, BF16, COL, COL, NONE, false, 0, 0, FULL, false},
+    {128, 128, 19, 9, 200, F16, F16, ROW, ROW, NONE, true, 0, 0, FULL, false},
 };
 
 #undef F16

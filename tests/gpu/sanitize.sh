@@ -1,12 +1,15 @@
 #!/bin/sh
-# Every candidate of the space on small ragged problems under the four tools of compute-sanitizer.
+# Every candidate of an operation's space on small ragged problems under the four tools of compute-sanitizer.
 #
 #   sh tests/gpu/sanitize.sh [--build DIR] [--out DIR] [--tools "memcheck racecheck synccheck initcheck"]
 #                            [--jobs N] [--per-tool N] [--gpus N] [--part I/N] [--time-limit S] [--grace S]
 #                            [--cache DIR] [--once 1] [--racecheck-workers N]
 #                            [--device cuda|host] [--done TOOL=FILE]... [--commit HASH]
+#                            [--op bsr_gemm|attention] [--cover 1]
 #
-#   --build      where bin/run_candidates is (default: build, else build-portable)
+#   --op         bsr_gemm (the default): bin/run_candidates; attention: bin/run_candidates_attention
+#   --build      where bin/ is (default: build, else build-portable)
+#   --tools      or gate: no tool watches, and the house's gate alone judges
 #   --out        sanitize.json, sanitize.log (all that is not clean) and the parts (default: sanitize-out)
 #   --jobs       processes at once: compilers first, then tools (default: the cores)
 #   --per-tool   processes that begin with one tool (default: jobs / tools, at least 1); all take their candidates
@@ -16,6 +19,7 @@
 #   --time-limit seconds for all; what it leaves out is counted, and is a failure (default 600)
 #   --grace S    seconds past the limit for a launch to end, then its process is killed (default 30)
 #   --once 1     each configuration on one problem, its most ragged: see run_candidates.c
+#   --cover 1    each configuration, and each axis value on each problem: likewise
 #   --racecheck-workers N   threads of one racecheck process, 0: the tool's own choice (default 2)
 #   --device     where the candidates run (default: cuda; host is for the test of this script). Which of them there are
 #                is asked of it once, at first: OUT/plan
@@ -38,7 +42,7 @@ set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
 
 build= out=sanitize-out tools="memcheck racecheck synccheck initcheck" per_tool= part=1/1 limit=600 cache= once=
-device=cuda gpus= grace=30 workers=2 commit= dones=
+device=cuda gpus= grace=30 workers=2 commit= dones= op=bsr_gemm
 jobs=$(nproc)
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || { echo "sanitize.sh: $1 wants a value" >&2; exit 64; }
@@ -52,6 +56,8 @@ while [ $# -gt 0 ]; do
         --time-limit) limit=$2 ;;
         --cache) cache=$2 ;;
         --once) once=--once ;;
+        --cover) once=--cover ;;
+        --op) op=$2 ;;
         --gpus) gpus=$2 ;;
         --device) device=$2 ;;
         --commit) commit=$2 ;;
@@ -75,7 +81,7 @@ number --part "${part#*/}"
 tool_count=0
 for tool in $tools; do
     case $tool in
-        memcheck | racecheck | synccheck | initcheck) tool_count=$((tool_count + 1)) ;;
+        memcheck | racecheck | synccheck | initcheck | gate) tool_count=$((tool_count + 1)) ;;
         *) echo "sanitize.sh: no tool $tool" >&2; exit 64 ;;
     esac
 done
@@ -106,10 +112,15 @@ number --gpus "$gpus"
 [ -n "$cards" ] || cards=$(seq 0 $((gpus - 1)))
 card() { echo $cards | cut -d ' ' -f "$(($1 % gpus + 1))"; } # of the process with that number
 
+case $op in
+    bsr_gemm) program=run_candidates ;;
+    attention) program=run_candidates_attention ;;
+    *) echo "sanitize.sh: --op $op is neither bsr_gemm nor attention" >&2; exit 64 ;;
+esac
 [ -n "$build" ] || for folder in build build-portable; do
-    [ -x "$here/$folder/bin/run_candidates" ] && build=$here/$folder && break
+    [ -x "$here/$folder/bin/$program" ] && build=$here/$folder && break
 done
-program=${build:-$here/build}/bin/run_candidates
+program=${build:-$here/build}/bin/$program
 [ -x "$program" ] || { echo "sanitize.sh: no $program: cmake --build first" >&2; exit 64; }
 # The environment's COMPUTE_SANITIZER, the loader's path, the toolkit's folder.
 sanitizer=${COMPUTE_SANITIZER:-$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)}
@@ -149,11 +160,28 @@ errors() {
 help=$("$sanitizer" --help 2>/dev/null || true)
 racecheck_options=
 case $help in *--racecheck-num-workers*) racecheck_options="--racecheck-num-workers $workers" ;; esac
+# Without a tool the program's own words are the log, where it came to its end.
+gated() { # NUMBER LOG COMMAND...
+    log_=$2
+    code_=0
+    CUDA_VISIBLE_DEVICES=$(card "$1")
+    export CUDA_VISIBLE_DEVICES
+    shift 2
+    timeout -k 5 "$(($(remaining) + grace))" "$@" || code_=$?
+    case $code_ in
+        0 | 1 | 75) echo "ERROR SUMMARY: $(grep -c '^WRONG' "${log_%.tool.txt}.run.txt" || true) errors" >"$log_" ;;
+    esac
+    return "$code_"
+}
 under() { # NUMBER TOOL LOG COMMAND...: the process with that number
     number_=$1
     tool_=$2
     log_=$3
     shift 3
+    if [ "$tool_" = gate ]; then
+        gated "$number_" "$log_" "$@"
+        return
+    fi
     options_=
     [ "$tool_" != racecheck ] || options_=$racecheck_options
     CUDA_VISIBLE_DEVICES=$(card "$number_") timeout -k 5 "$(($(remaining) + grace))" "$sanitizer" --tool "$tool_" \
@@ -169,7 +197,7 @@ start=$(date +%s)
 planner=$!
 number_of_tool=0
 for tool in $tools; do
-    under "$number_of_tool" "$tool" "$out/planted.$tool.tool.txt" "$program" --plant "$tool" --cache "$cache" \
+    under "$number_of_tool" "$tool" "$out/planted.$tool.tool.txt" "$program" --plant "$tool" --device "$device" --cache "$cache" \
         >"$out/planted.$tool.run.txt" 2>&1 &
     number_of_tool=$((number_of_tool + 1))
 done
@@ -224,6 +252,7 @@ wait_all() { for child_ in $children; do while kill -0 "$child_" 2>/dev/null; do
 
 start=$(date +%s)
 for job in $(seq "$jobs"); do
+    [ "$tools" != gate ] || break # not under a tool: each process compiles what it runs
     "$program" --compile-only --plan "$out/plan" $once --cache "$cache" --part "$part" --share "$out/compile.next" \
         --time-limit "$(remaining)" >"$out/compile.$job.txt" 2>&1 &
     children="$children $!"
@@ -235,9 +264,9 @@ sum_of() { # FIELD FILE...: of the last lines for scripts
     shift
     sed -n "s/^\(run\|compiled\) .*\b$field=\([0-9]*\).*/\2/p" "$@" | awk '{s += $1} END {print s + 0}'
 }
-compiled=$(sum_of candidates "$out"/compile.*.txt)
+compiled=$(sum_of candidates "$out"/compile.*.txt 2>/dev/null)
 compile_seconds=$(($(date +%s) - start))
-grep -h '^WRONG' "$out"/compile.*.txt || true
+grep -h '^WRONG' "$out"/compile.*.txt 2>/dev/null || true
 echo "$compiled kernels in the cache after $compile_seconds s ($jobs compilers)"
 
 # ---- the candidates ----
@@ -353,7 +382,7 @@ driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null
 [ -n "$commit" ] || commit=$(git -C "$here" rev-parse --short=10 HEAD 2>/dev/null || true)
 cat >"$out/sanitize.json" <<JSON
 {
-  "schema": 1, "kind": "sanitize", "date": "$(date -u +%Y-%m-%dT%H:%M:%SZ)", "commit": "$commit",
+  "schema": 1, "kind": "sanitize", "op": "$op", "choice": "${once#--}", "date": "$(date -u +%Y-%m-%dT%H:%M:%SZ)", "commit": "$commit",
   "device": "$device", "driver": "$driver", "compute_sanitizer": "$version", "part": "$part",
   "plan_seconds": $plan_seconds, "compiled": $compiled, "compile_seconds": $compile_seconds, "run_seconds": $run_seconds,
   "processes_per_tool": $per_tool, "gpus": $gpus, "expected_runs": $expected,
