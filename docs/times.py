@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Times of exhaustive tunes as a predictor learns from them, small: db/pretuned/NAME.times (src/evidence/teach.c).
 
-    python3 docs/times.py docs/results/2026-11-30-h200-notebook-untuned.jsonl.gz > db/pretuned/nvidia-h200.times
+    python3 docs/times.py docs/results/2026-11-30-h200-notebook-untuned.jsonl.gz docs/results/2026-12-01*-h200-notebook-{split,few,untuned}.jsonl.gz > db/pretuned/nvidia-h200.times
 
 Lines: "triage times 1"; "device KEY"; "config TEXT", counted from 0; "problem KEY", and below each "CONFIG NANOSECONDS" of
-what was right, the search's time before that of a race (searches compare with one another).
+what was right, the search's time before that of a race (searches compare with one another). Of a problem that several files
+have the last one counts: its kernels may have changed.
 """
 import gzip
 import json
@@ -23,10 +24,12 @@ def rows(path):
 def main():
     times = {}
     for path in sys.argv[1:]:
+        here = {}
         for row in rows(path):
-            of = times.setdefault((row["device"], row["problem"]), {})
+            of = here.setdefault((row["device"], row["problem"]), {})
             if row["stage"] == "search" or row["config"] not in of:
                 of[row["config"]] = row["median_ns"]
+        times.update(here)
     configs = sorted({config for of in times.values() for config in of})
     number = {config: i for i, config in enumerate(configs)}
     print("triage times 1")

@@ -22,6 +22,9 @@
 #include "lib/ptx.cuh"
 #include "lib/tile.cuh"
 #include "lib/tma.cuh"
+{{#quick}}
+#include "lib/quick.cuh"
+{{/quick}}
 
 using in_t = {{in_type}};             // A and B: __half, __nv_bfloat16
 using out_t = {{out_type}};           // C and bias: float, __half, __nv_bfloat16

@@ -33,6 +33,9 @@
 #include "lib/ptx.cuh"
 #include "lib/store.cuh"
 #include "lib/stream.cuh"
+{{#quick}}
+#include "lib/quick.cuh"
+{{/quick}}
 
 using in_t = {{in_type}};                   // A and B: __half, __nv_bfloat16
 using out_t = {{out_type}};                 // C and bias: float, __half, __nv_bfloat16

@@ -19,6 +19,9 @@
 #include "lib/store.cuh"
 #include "lib/tma.cuh"
 #include "lib/wgmma.cuh"
+{{#quick}}
+#include "lib/quick.cuh"
+{{/quick}}
 
 using in_t = {{in_type}};             // A and B: __half, __nv_bfloat16
 using out_t = {{out_type}};           // C and bias: float, __half, __nv_bfloat16

@@ -65,6 +65,9 @@
 {{#transposed}}
 #include "lib/wgmma_major.cuh"
 {{/transposed}}
+{{#quick}}
+#include "lib/quick.cuh"
+{{/quick}}
 
 using in_t = {{in_type}};                   // A and B: __half, __nv_bfloat16, __nv_fp8_e4m3
 using out_t = {{out_type}};                 // C and bias: __half, __nv_bfloat16
@@ -470,7 +473,12 @@ __device__ __forceinline__ void release_stage(int slot)
 /* A finished tile, 64 x kWgN of C, that waits in registers: of column group j (8 columns),
  * values[2j] holds the rows lane / 4 of each warp, values[2j + 1] those 8 below. */
 struct finished_t {
+{{^late}}
     unsigned values[kWgN / 4];
+{{/late}}
+{{#late}}
+    float values[kWgN / 2]; // before the activation
+{{/late}}
     int m0 = -1, n0 = 0; // -1: nothing waits
 };
 
@@ -484,17 +492,42 @@ __device__ __forceinline__ void finish_group(finished_t &finished,
         const int i = 4 * j + 2 * half;
         const float x0 = sum[i] * alpha + (bias[half] + c[2 * half]);
         const float x1 = sum[i + 1] * alpha + (bias[half] + c[2 * half + 1]);
+{{^late}}
         finished.values[i / 2] = pack2<out_t>(activate<kAct, out_t>(x0), activate<kAct, out_t>(x1));
+{{/late}}
+{{#late}}
+        finished.values[i] = x0, finished.values[i + 1] = x1;
+{{/late}}
     }
 }
 
+{{#bias}}
+/* Of the two rows that a thread finishes, in one register. Read before the tile's products: behind them it would be waited
+ * for. */
+__device__ __forceinline__ unsigned read_bias(const tri_bsr_gemm_args &args, int m0)
+{
+    const unsigned short *at = static_cast<const unsigned short *>(args.bias) + m0 + threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
+    return at[0] | at[8] << 16;
+}
+{{/bias}}
+
 __device__ __forceinline__ void finish_tile(const tri_bsr_gemm_args &args, finished_t &finished,
-                                            const float (&sum)[kWgN / 2], float alpha, int m0, int n0)
+                                            const float (&sum)[kWgN / 2], float alpha, int m0, int n0
+{{#bias}}
+                                            , unsigned bias_of
+{{/bias}}
+                                            )
 {
     const int lane = threadIdx.x % 32, m = m0 + threadIdx.x % 128 / 32 * 16 + lane / 4;
+{{^bias}}
     const out_t *bias_of = static_cast<const out_t *>(args.bias);
     const float bias[2] = {bias_of ? static_cast<float>(bias_of[m]) : 0.0f,
                            bias_of ? static_cast<float>(bias_of[m + 8]) : 0.0f};
+{{/bias}}
+{{#bias}}
+    const out_t *both = reinterpret_cast<const out_t *>(&bias_of);
+    const float bias[2] = {to_float(both[0]), to_float(both[1])};
+{{/bias}}
     if (args.beta == 0.0f) { // apart, so that no branch stands between the values
 #pragma unroll
         for (int j = 0; j < kWgN / 8; ++j)
@@ -520,6 +553,7 @@ __device__ __forceinline__ void finish_tile(const tri_bsr_gemm_args &args, finis
     finished.n0 = n0;
 }
 
+{{^late}}
 /* The finished tile from registers: groups of four 8 x 8 pieces, of which a lane ends with one line of 16 bytes
  * (store.cuh). Row-major C: four pieces side by side; column-major: two by two. */
 __device__ __forceinline__ void store_direct(const tri_bsr_gemm_args &args, const finished_t &finished)
@@ -550,6 +584,7 @@ __device__ __forceinline__ void store_direct(const tri_bsr_gemm_args &args, cons
     }
 }
 
+{{/late}}
 /* A slab of row-major C by ordinary writes, up to the last column. */
 __device__ __forceinline__ void copy_slab(const tri_bsr_gemm_args &args, const unsigned char *slab,
                                           int m0, int n0)
@@ -562,6 +597,7 @@ __device__ __forceinline__ void copy_slab(const tri_bsr_gemm_args &args, const u
     }
 }
 
+{{^late}}
 /* 64 columns of the finished tile. stmatrix: lanes 0-7 address the 8x8 piece at rows 0-7 of column
  * group j, 8-15 rows 8-15 of j, 16-23 rows 0-7 of j + 1, 24-31 rows 8-15 of j + 1. A slab's rows are
  * 128 bytes, their 16-byte pieces swizzled by the row's number. */
@@ -599,6 +635,55 @@ __device__ __forceinline__ void store_slab(const tri_bsr_gemm_args &args, const 
     }
 }
 
+{{/late}}
+{{#late}}
+constexpr int kParts = 4; // of a slab
+
+/* Sixteen columns of a slab of the finished tile: activated, packed, and written as store_slab does. The slab's last part
+ * sends it off. */
+__device__ __forceinline__ void store_part(const tri_bsr_gemm_args &args, const finished_t &finished, int s, int part, int wg)
+{
+    const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
+    const int low = lane / 8 % 2, group = lane / 16, in_piece = lane % 8, j = 2 * part;
+    unsigned char *slab = shared + kCOffset + (wg * kCSlabs + s % kCSlabs) * kCSlabBytes;
+    unsigned v[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        const float *x = finished.values + (s * 8 + j) * 4 + 2 * i;
+        v[i] = pack2<out_t>(activate<kAct, out_t>(x[0]), activate<kAct, out_t>(x[1]));
+    }
+    if (part == 0) {
+        if (thread == 0) tma_store_wait_read<kCSlabs - 1>(); // this buffer's last store is out
+        named_barrier_sync(1 + wg, 128);
+    }
+    if constexpr (kCLayout == 0) {
+        unsigned char *row = slab + (warp * 16 + low * 8 + in_piece) * 128;
+        stmatrix_x4(row + ((j + group) ^ in_piece) * 16, v[0], v[1], v[2], v[3]);
+    } else {
+        unsigned char *row = slab + ((j + group) * 8 + in_piece) * 128;
+        stmatrix_x4_trans(row + ((warp * 2 + low) ^ in_piece) * 16, v[0], v[1], v[2], v[3]);
+    }
+    if (part < kParts - 1) return;
+    const int m = finished.m0, n = finished.n0 + s * 64;
+    fence_proxy_async();
+    named_barrier_sync(1 + wg, 128);
+    if (kCLayout == 0 && args.n % 8 != 0 && n + 64 > args.n) {
+        copy_slab(args, slab, m, n);
+    } else if (thread == 0) {
+        tma_store_2d(&args.map_c, slab, kCLayout == 0 ? n : m, kCLayout == 0 ? m : n);
+        tma_store_commit();
+    }
+}
+
+/* What is due at one of the tile's first kParts stages: the tile before is spread over these. */
+__device__ __forceinline__ void store_share(const tri_bsr_gemm_args &args, const finished_t &finished, int at, int wg)
+{
+    constexpr int kEach = kWgN / 64;
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) store_part(args, finished, (at * kEach + i) / kParts, (at * kEach + i) % kParts, wg);
+}
+{{/late}}
+
 /* ---- compute and store ---- */
 
 /* Has the tile's row of this warpgroup a block in the stage? Only that lane reads it which will say to this
@@ -629,6 +714,7 @@ __device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&
             multiply_stage<kStepK>(sum, ring.slot, 0, wg % kWgsM, wg / kWgsM, true);
             wgmma_commit();
         }
+{{^late}}
         if constexpr (kCSlabs > 0) {
             if (finished.m0 >= 0) {
 #pragma unroll
@@ -636,6 +722,7 @@ __device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&
                     if (step == s) store_slab(args, finished, s, wg);
             }
         }
+{{/late}}
         if (mine) {
             wgmma_fence_registers(sum);
             wgmma_wait<1>(); // the previous stage has been read
@@ -648,8 +735,23 @@ __device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&
             previous = -1;
             release_stage(ring.slot);
         }
+{{#late}}
+        if (finished.m0 >= 0) { // behind the release: slots fill during the activations
+#pragma unroll
+            for (int at = 0; at < kParts; ++at)
+                if (step == at) store_share(args, finished, at, wg);
+        }
+{{/late}}
         ring.advance();
     }
+{{#late}}
+    if (finished.m0 >= 0) {
+#pragma unroll
+        for (int at = 0; at < kParts; ++at)
+            if (at >= steps) store_share(args, finished, at, wg);
+    }
+{{/late}}
+{{^late}}
     if constexpr (kCSlabs > 0) {
         if (finished.m0 >= 0) {
 #pragma unroll
@@ -657,6 +759,7 @@ __device__ __forceinline__ void multiply(const tri_bsr_gemm_args &args, float (&
                 if (s >= steps) store_slab(args, finished, s, wg);
         }
     }
+{{/late}}
     wgmma_wait<0>();
     wgmma_fence_registers(sum);
     if (previous >= 0) release_stage(previous);
@@ -712,6 +815,10 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
         __syncwarp();
         if (threadIdx.x % 32 == 0) mbarrier_arrive(&sync().tile_empty[tile_ring.slot]);
         tile_ring.advance();
+{{#bias}}
+        const int bias_row = tile.steps < 0 ? 0 : max(tile.row[row_in_tile / kBlockM], 0);
+        const unsigned bias = read_bias(args, bias_row * kBlockM + row_in_block);
+{{/bias}}
         if constexpr (kPromote)
             multiply_promoted(args, sum, ring, tile, wg);
         else
@@ -721,13 +828,19 @@ __device__ __forceinline__ void consume(const tri_bsr_gemm_args &args, int wg)
         finished.m0 = -1;
         if (kShare > 1 && row < 0) continue; // the last pair may be one row
         finish_tile(args, finished, sum, alpha, row * kBlockM + row_in_block,
-                    tile.n0 + wg / kWgsM * kWgN);
+                    tile.n0 + wg / kWgsM * kWgN
+{{#bias}}
+                    , bias
+{{/bias}}
+                    );
+{{^late}}
         if constexpr (kCSlabs == 0) {
             store_direct(args, finished);
         } else if constexpr (kPromote) {
 #pragma unroll
             for (int s = 0; s < kWgN / 64; ++s) store_slab(args, finished, s, wg);
         }
+{{/late}}
     }
     if (kCSlabs > 0 && threadIdx.x % 128 == 0) tma_store_wait_read<0>(); // shared memory outlives the copies from it
 }

@@ -23,6 +23,9 @@
 #include "bsr_gemm/args.h"
 #include "lib/store.cuh"
 #include "lib/mma.cuh"
+{{#quick}}
+#include "lib/quick.cuh"
+{{/quick}}
 
 using in_t = {{in_type}};                 // A and B: __half, __nv_bfloat16, e4m3_pair
 using out_t = {{out_type}};               // C and bias: float, __half, __nv_bfloat16

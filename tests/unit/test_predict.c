@@ -432,8 +432,23 @@ static void own_rows_teach(void **state) {
     tri_predictor_free(predictor);
 }
 
+static void axes_are_read_by_their_whole_name(void **state) {
+    (void)state;
+    tri_config_axes axes;
+    tri_config_axes_read(&axes, "skinny stages_b=2 stages=4 schedule=static none run=0");
+    assert_true(axes.count == 3);
+    assert_true(tri_config_axis(&axes, "stages", -1) == 4);
+    assert_true(tri_config_axis(&axes, "stages_b", -1) == 2);
+    assert_true(tri_config_axis(&axes, "run", -1) == 0);
+    assert_true(tri_config_axis(&axes, "schedule", -1) == -1);
+    assert_true(tri_config_axis(&axes, "stage", -1) == -1);
+    tri_config_axes_read(&axes, "plain");
+    assert_true(axes.count == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(axes_are_read_by_their_whole_name),
         cmocka_unit_test(what_is_faster_than_the_guess_is_learnt),
         cmocka_unit_test(a_few_problems_say_nothing),
         cmocka_unit_test(nonsense_is_left_out),

@@ -8,7 +8,7 @@ local layout = { row = 0, col = 1 }
 local act = { none = 0, relu = 1, gelu = 2, silu = 3 }
 
 -- The parameters that every template of this operation has, then the given ones.
-local function shared(p, types, more)
+local function every(p, types, more)
    local list = {
       { "in_type", types[p.in_type] },
       { "out_type", types[p.out_type] },
@@ -22,6 +22,20 @@ local function shared(p, types, more)
    end
    if p.transposed then -- a parameter only there: a kernel's text without it is as it was before there was one
       table.insert(list, { "transposed", 1 })
+   end
+   return list
+end
+
+-- Is the activation one that lib/quick.cuh has?
+local function is_quick(p)
+   return (p.activation == "gelu" or p.activation == "silu") and (p.out_type == "f16" or p.out_type == "bf16")
+end
+
+-- ... of the kernels that are searched on a GPU.
+local function shared(p, types, more)
+   local list = every(p, types, more)
+   if is_quick(p) then -- likewise only there
+      table.insert(list, { "quick", 1 })
    end
    return list
 end
@@ -88,6 +102,8 @@ return {
    host_fp8_type = host_fp8_type,
    layout = layout,
    act = act,
+   every = every,
+   is_quick = is_quick,
    shared = shared,
    as_stored = as_stored,
    scale_per_block = scale_per_block,

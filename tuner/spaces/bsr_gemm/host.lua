@@ -1,7 +1,7 @@
 -- host and host_fp8: the CPU, by OpenMP and vectors.
 
 local common = require "bsr_gemm.common"
-local host_type, host_fp8_type, shared = common.host_type, common.host_fp8_type, common.shared
+local host_type, host_fp8_type, every = common.host_type, common.host_fp8_type, common.every
 local scale_per_block, ceil_div = common.scale_per_block, common.ceil_div
 
 -- target -> floats of a vector register, registers
@@ -59,7 +59,7 @@ local host = triage.kernel {
       end },
    },
    params = function(p, c)
-      return shared(p, host_type, {
+      return every(p, host_type, {
          { "block_k", p.block_k },
          { "tile_n", c.tile_n },
          { "tile_m", c.tile_m },
@@ -91,7 +91,7 @@ local host_fp8 = triage.kernel {
       { "the tile stays in registers", function(p, c, d) return host_fits(c.tile_m, c.tile_n, d) end },
    },
    params = function(p, c)
-      return shared(p, host_fp8_type, {
+      return every(p, host_fp8_type, {
          { "block_k", p.block_k },
          scale_per_block(p),
          { "tile_n", c.tile_n },

@@ -1,13 +1,13 @@
 -- The plain kernels of verification.
 
 local common = require "bsr_gemm.common"
-local cuda_type, host_fp8_type, shared = common.cuda_type, common.host_fp8_type, common.shared
+local cuda_type, host_fp8_type, every = common.cuda_type, common.host_fp8_type, common.every
 local scale_per_block, ceil_div = common.scale_per_block, common.ceil_div
 
 local reference = {
    cuda = {
       template = "templates/bsr_gemm/reference.cu",
-      params = function(p) return shared(p, cuda_type, { { "block_k", p.block_k }, scale_per_block(p) }) end,
+      params = function(p) return every(p, cuda_type, { { "block_k", p.block_k }, scale_per_block(p) }) end,
       launch = function(p)
          local rows, cols = 8, 32 -- threads: 32 along the contiguous direction of C
          if p.c_layout == "col" then
@@ -20,7 +20,7 @@ local reference = {
    },
    host = {
       template = "templates/bsr_gemm/reference.c",
-      params = function(p) return shared(p, host_fp8_type, { { "block_k", p.block_k }, scale_per_block(p) }) end,
+      params = function(p) return every(p, host_fp8_type, { { "block_k", p.block_k }, scale_per_block(p) }) end,
       launch = function() return {} end,
    },
 }

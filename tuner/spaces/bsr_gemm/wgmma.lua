@@ -55,6 +55,11 @@ local function wgmma_map_b(p, c)
    return map_of_slabs(slab_rank(p), c.step_k, c.tile_n)
 end
 
+-- A finished tile is activated under the next one's products: it waits in float32, for which wide tiles leave no registers.
+local function wgmma_is_late(p, c)
+   return common.is_quick(p) and is_half(p) and c.c_slabs > 0 and c.tile_n // c.wg_n <= 128
+end
+
 -- A stage's part of a block as it is stored; each CTA of a cluster brings some of it.
 local function wgmma_map_a(p, c)
    if p.transposed then
@@ -178,7 +183,7 @@ local wgmma = triage.kernel {
       end },
    },
    params = function(p, c)
-      return shared(p, cuda_type, {
+      local list = {
          { "block_k", p.block_k },
          { "tile_n", c.tile_n },
          { "wg_n", c.wg_n },
@@ -193,7 +198,14 @@ local wgmma = triage.kernel {
          { "promote", c.promote },
          scale_per_block(p),
          { "b_rank", slab_rank(p) },
-      })
+      }
+      if wgmma_is_late(p, c) then
+         table.insert(list, { "late", 1 })
+      end
+      if p.bias and p.activation ~= "none" then -- a bias alone keeps the text that has been measured
+         table.insert(list, { "bias", 1 })
+      end
+      return shared(p, cuda_type, list)
    end,
    launch = function(p, c, d)
       local clusters = math.max(1, d.sm_count * c.ctas_per_sm // c.cluster_n)
