@@ -6,7 +6,8 @@
  *
  * A small block does too little with what it needs of Y and X. So a CTA computes a patch: all stored blocks among kTileRows
  * block rows and up to kTileCols block columns. Rows and columns of such a tile (args.h) are neighbours: all from the first
- * to the last, also those that have no block in it; it may have no block, and no column then. The sums stay in registers; lines of Y and X pass through shared memory once for all of them:
+ * to the last, also those that have no block in it; it may have no block, and no column then. The sums stay in registers;
+ * lines of Y and X pass through shared memory once for all of them:
  *
  *   producer    (1 warp)  for each kStep of n: TMA, boxes of 64 lines -> ring of kStages; full[] by bytes, empty[] by warps
  *   consumers   (kWarps)  pieces of blocks: a [16 x 16] (ldmatrix), b [16 x 8] (ldmatrix) -> mma -> sums -> D

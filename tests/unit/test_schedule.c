@@ -305,6 +305,41 @@ static void workers_go_through_columns_together(void **state) {
     tri_pattern_free(&even);
 }
 
+/* Panels of a transposed pattern, whose rows are uneven, by turns: the sums of neighbours differ less than in the order of length,
+ * and each row is there once. */
+static void long_and_short_panels_take_turns(void **state) {
+    (void)state;
+    enum { ROWS = 256, PANEL = 8, PANELS = ROWS / PANEL };
+    tri_pattern even, p;
+    int64_t widest[2] = {0}; /* blocks of two neighbours: most less fewest */
+    assert_int_equal(tri_pattern_random(&even, ROWS, ROWS, 0.9, 1), TRIAGE_OK);
+    assert_int_equal(tri_pattern_transpose(&p, &even), TRIAGE_OK);
+    for (int by_turns = 0; by_turns < 2; by_turns++) {
+        tri_schedule s;
+        const tri_panel_shape shape = {
+            .rows = PANEL, .group = 1, .cluster = 1, .reorder = true, .by_turns = by_turns};
+        int32_t seen[ROWS] = {0};
+        int64_t blocks[PANELS] = {0}, most = 0, fewest = INT64_MAX;
+        assert_int_equal(tri_schedule_build(&s, &p, &shape), TRIAGE_OK);
+        for (int64_t i = 0; i < ROWS; i++) {
+            seen[s.row_order[i]]++;
+            blocks[i / PANEL] += s.rows[i].end - s.rows[i].begin;
+        }
+        for (int64_t i = 0; i + 1 < PANELS; i += 2) {
+            const int64_t both = blocks[i] + blocks[i + 1];
+            most = both > most ? both : most;
+            fewest = both < fewest ? both : fewest;
+        }
+        widest[by_turns] = most - fewest;
+        for (int i = 0; i < ROWS; i++)
+            assert_int_equal(seen[i], 1);
+        tri_schedule_free(&s);
+    }
+    assert_true(3 * widest[1] < widest[0]);
+    tri_pattern_free(&p);
+    tri_pattern_free(&even);
+}
+
 static void bad_shapes_are_named(void **state) {
     (void)state;
     tri_pattern p;
@@ -504,6 +539,7 @@ int main(void) {
         cmocka_unit_test(the_deal_is_even_where_rounds_are_not_full),
         cmocka_unit_test(a_deal_of_many_units_is_level),
         cmocka_unit_test(workers_go_through_columns_together),
+        cmocka_unit_test(long_and_short_panels_take_turns),
         cmocka_unit_test(bad_shapes_are_named),
         cmocka_unit_test(panels_hold_every_block_once),
         cmocka_unit_test(panels_of_a_known_pattern),

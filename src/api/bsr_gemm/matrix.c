@@ -257,9 +257,9 @@ triage_status triage_bsr_matrix_set_values(triage_bsr_matrix *matrix, const void
 static bool same_shape(const tri_panel_shape *a, const tri_panel_shape *b) {
     _Static_assert(sizeof *a == 9 * sizeof(int32_t), "tri_panel_shape has changed: compare all of it");
     return a->rows == b->rows && a->group == b->group && a->cluster == b->cluster && a->gather == b->gather &&
-           a->reorder == b->reorder && a->by_column == b->by_column && a->columns == b->columns &&
-           a->workers == b->workers && a->warps == b->warps && a->busy_warps == b->busy_warps &&
-           a->least_blocks == b->least_blocks;
+           a->reorder == b->reorder && a->by_turns == b->by_turns && a->by_column == b->by_column &&
+           a->columns == b->columns && a->workers == b->workers && a->warps == b->warps &&
+           a->busy_warps == b->busy_warps && a->least_blocks == b->least_blocks;
 }
 
 triage_status tri_bsr_matrix_schedule(const tri_device_schedule **out, triage_bsr_matrix *matrix,

@@ -37,7 +37,7 @@ void tri_device_schedule_release(tri_device *device, tri_device_schedule *placed
     *placed = (tri_device_schedule){0};
 }
 
-/* The rows of a transposed pattern are uneven. What is dealt column by column elsewhere was not measured yet. */
+/* The rows of a transposed pattern are uneven. What is ordered or dealt so elsewhere was not measured yet. */
 tri_panel_shape tri_launch_panels(const tri_launch *launch, bool transposed) {
     const tri_bsr_launch *own = tri_bsr_launch_of(launch);
     const bool deal = own->panel_columns > 0;
@@ -52,6 +52,7 @@ tri_panel_shape tri_launch_panels(const tri_launch *launch, bool transposed) {
         .busy_warps = deal ? own->panel_busy_warps : 0,
         .least_blocks = deal ? own->panel_least_blocks : 0,
         .reorder = own->reorder,
+        .by_turns = transposed && own->panel_rows > 1,
         .by_column = transposed};
 }
 

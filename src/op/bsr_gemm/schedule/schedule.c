@@ -79,9 +79,25 @@ static int64_t slots_from(const tri_schedule *schedule, int64_t first, int64_t r
 }
 
 typedef struct panel_rank {
-    int64_t steps;
+    int64_t steps; /* or blocks */
     int64_t panel;
 } panel_rank;
+
+static int64_t blocks_of(const tri_pattern *pattern, const int32_t *rows, int64_t count) {
+    int64_t blocks = 0;
+    for (int64_t i = 0; i < count; i++)
+        blocks += tri_row_length(pattern, rows[i]);
+    return blocks;
+}
+
+/* The first of the sorted ranks go to the even places from the first on, the others to the odd ones from the last on; those of
+ * a cluster stay together. */
+static int64_t place_by_turns(int64_t rank, int64_t count, int64_t cluster) {
+    const int64_t units = count / cluster, unit = rank / cluster;
+    if (unit >= units)
+        return rank;
+    return (2 * unit < units ? 2 * unit : 2 * (units - 1 - unit) + 1) * cluster + rank % cluster;
+}
 
 static int compare_rank(const void *left, const void *right) {
     const panel_rank *a = left, *b = right;
@@ -90,7 +106,7 @@ static int compare_rank(const void *left, const void *right) {
     return a->panel < b->panel ? -1 : a->panel > b->panel;
 }
 
-/* Longest first again, now by steps. A short last panel stays last: panel p begins at p * shape->rows. */
+/* Longest first again, now by steps; or by turns, by blocks. A short last panel stays last: panel p begins at p * shape->rows. */
 static triage_status sort_panels(int32_t *row_order, group_map *map, const tri_pattern *pattern,
                                  const tri_panel_shape *shape) {
     triage_status status;
@@ -98,16 +114,18 @@ static triage_status sort_panels(int32_t *row_order, group_map *map, const tri_p
     int32_t *sorted = NULL;
     int64_t full = pattern->block_rows / shape->rows;
     int32_t unit = tri_mapped_together(shape);
+    const bool by_turns = shape->by_turns && shape->columns == 0;
     TRI_TRY(tri_calloc(&ranks, (size_t)full, sizeof *ranks));
     TRI_TRY(tri_calloc(&sorted, (size_t)(full * shape->rows), sizeof *sorted));
     for (int64_t p = 0; p < full; p++) {
-        map_rows(map, pattern, row_order + p * shape->rows, shape->rows, unit);
-        ranks[p] = (panel_rank){map->needed, p};
+        const int32_t *rows = row_order + p * shape->rows;
+        map_rows(map, pattern, rows, shape->rows, unit);
+        ranks[p] = (panel_rank){by_turns ? blocks_of(pattern, rows, shape->rows) : map->needed, p};
     }
     qsort(ranks, (size_t)full, sizeof *ranks, compare_rank);
     for (int64_t p = 0; p < full; p++)
-        memcpy(sorted + p * shape->rows, row_order + ranks[p].panel * shape->rows,
-               (size_t)shape->rows * sizeof *sorted);
+        memcpy(sorted + (by_turns ? place_by_turns(p, full, shape->cluster) : p) * shape->rows,
+               row_order + ranks[p].panel * shape->rows, (size_t)shape->rows * sizeof *sorted);
     memcpy(row_order, sorted, (size_t)(full * shape->rows) * sizeof *sorted);
 done:
     free(ranks);
