@@ -1,4 +1,5 @@
 // Stands for CUDA's header: what is e4m3 or f16 compiles here, and is not run.
+#pragma once
 struct __half {
     unsigned short bits;
 };

@@ -28,7 +28,7 @@ static int open_all(void **state) {
 }
 
 /* Kernels by what they are compiled for: sizes are not of it. */
-#define KERNELS 60
+#define KERNELS 70
 static struct {
     char *text;
     emulated kernel;
@@ -214,6 +214,25 @@ static void decode_by_copies(void **state) {
                "decode rows=8 keys=16 warps=8 stages=2 cluster=1 waves=1");
 }
 
+/* Without clusters; the shadow is a warp like the others. */
+static void decode_at_once(void **state) {
+    (void)state;
+    run_decode("attention bf16 bf16 full m=1 n=100 k=128 v=128 heads=8/2 batch=3 lse",
+               "decode_once keys=16 warps=8 cluster=1 shadow=0");
+    run_decode("attention bf16 bf16 full m=1 n=250 k=64 v=128 heads=8/1 batch=1 lse",
+               "decode_once keys=32 warps=8 cluster=1 shadow=1");
+    run_decode("attention bf16 bf16 causal softcap m=3 n=30 k=192 v=128 heads=20/4 batch=2 lse",
+               "decode_once keys=16 warps=2 cluster=1 shadow=1");
+    run_decode("attention bf16 bf16 window m=2 n=120 k=64 v=64 heads=4/2 batch=2 window=20,0 lse",
+               "decode_once keys=16 warps=8 cluster=1 shadow=0");
+    run_decode("attention bf16 bf16 causal cache m=2 n=110 k=64 v=64 heads=8/2 batch=5 lse",
+               "decode_once keys=16 warps=8 cluster=1 shadow=1");
+    run_decode("attention bf16 bf16 causal paged m=1 n=60 k=64 v=256 heads=8/2 batch=5 page=16 lse",
+               "decode_once keys=16 warps=4 cluster=1 shadow=0");
+    run_decode("attention bf16 bf16 full paged m=1 n=60 k=64 v=64 heads=8/2 batch=5 page=64 lse",
+               "decode_once keys=32 warps=2 cluster=1 shadow=0");
+}
+
 #define LISTS " density=5000 imbalance=10 overlap=5"
 static void block_masks(void **state) {
     (void)state;
@@ -384,6 +403,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decode_by_tma),
         cmocka_unit_test(decode_by_copies),
+        cmocka_unit_test(decode_at_once),
         cmocka_unit_test(causal_in_both_alignments),
         cmocka_unit_test(sizes_heads_and_types),
         cmocka_unit_test(windows_and_lengths),

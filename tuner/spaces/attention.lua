@@ -13,6 +13,7 @@ return triage.space {
    reference = plain.reference,
    kernels = {
       later("decode_tma", "attention.decode_tma"),
+      later("decode_once", "attention.decode_once"),
       later("decode", "attention.decode"),
       later("wgmma", "attention.wgmma"),
       later("wgmma_fp8", "attention.wgmma_fp8"),
