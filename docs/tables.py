@@ -323,26 +323,26 @@ def attention_part():
 
 
 def attention_tuned_part():
-    """What triage_tune found by itself after the newest contest: no peers in that run."""
+    """What triage_tune found by itself in the newest run of which the first table has not the case: no peers there."""
     files = sorted((ROOT / "docs/results").glob("*-attention-tuned.json"))
     if not files:
         return []
     document = json.loads(files[-1].read_text())
-    rate = {case["name"]: f"**{case['tflops']:.0f}**" if case["tflops"] else f"**{case['tb_per_s']}** TB/s" for case in document["cases"]}
-    sizes = (512, 2048, 8192, 16384)
-    lines = ["| head, mask | " + " | ".join(map(str, sizes)) + " |", "|---|" + "---:|" * len(sizes)]
-    for head in (64, 128, 256):
-        for mask in ("full", "causal"):
-            lines.append(f"| {head}, {mask} | " + " | ".join(rate.pop(f"d{head} S{size} {mask}", "-") for size in sizes) + " |")
-    others = "; ".join(f"{name} {value}" for name, value in rate.items())
-    return [f"Since then, by `triage_tune` alone, in a run without peers, so not to be compared with the lines above as if in one ({document['device']}, "
-            f"{document['date']}, commit `{document['commit']}`, [{files[-1].name}](docs/results/{files[-1].name})); 16384 tokens, batch × heads as above, by rows, `-`: time was over:\n",
-            "\n".join(lines) + "\n", f"Also: {others}. Masks of blocks leave out 90 %; decoding: bytes of K and V.\n"]
+    contest = newest("attention against peers", attention_rows)
+    beside = {row["name"] for row in attention_rows(contest[1])} if contest and "name" in contest[1]["rows"][0] else set()
+    lines = ["| | | µs |", "|---|---:|---:|"]
+    for case in document["cases"]:
+        if case["name"] not in beside:
+            rate = f"{case['tflops']:.0f} TFLOP/s" if case["tflops"] else f"{case['tb_per_s']} TB/s"
+            lines.append(f"| {case['name']} | **{rate}** | {case['median_us']:.1f} |")
+    return [f"Masks of blocks (rows × columns of a block; random, 90 % left out), steps of decoding (batch, keys, heads of Q/KV; TB/s of K and V read), 8-bit floats and "
+            f"sequences of many lengths, by `triage_tune` alone, without peers in the run ({document['device']}, {document['date']}, commit `{document['commit']}`, "
+            f"[{files[-1].name}](docs/results/{files[-1].name})):\n", "\n".join(lines) + "\n"]
 
 
 def attention_other_rows(document):
-    """Masks of blocks, steps of decoding, 8-bit floats, sequences of many lengths, long ones."""
-    return [row for row in document["rows"] if row["triage"] and row.get("set") in ("blocks", "decode", "fp8", "varlen", "long")]
+    """Masks of blocks, steps of decoding, sequences of many lengths, long ones, each with a peer."""
+    return [row for row in document["rows"] if row["triage"] and row["peers"] and row.get("set") in ("blocks", "decode", "varlen", "long")]
 
 
 def attention_other_cells(row, peers):
@@ -366,7 +366,7 @@ def attention_other_part():
              "|---|" + "---:|" * (len(peers) + 2)]
     lines += [f"| {row['name']} | " + " | ".join(attention_other_cells(row, peers)) + " |" for row in rows]
     return ["Masks of blocks (rows × columns of a block; random, 90 % left out, unless it says otherwise), steps of decoding (batch, keys, heads of Q/KV; TB/s of K and V "
-            "read), 8-bit floats, sequences of many lengths and long ones; `-`: refused, or not a case of that library's:\n",
+            "read), sequences of many lengths and long ones; `-`: refused, or not a case of that library's:\n",
             origin(name, document) + ":\n", "\n".join(lines) + "\n"]
 
 
