@@ -88,7 +88,7 @@ def table(name, document, rows):
 
 
 def origin(name, document, folder="docs/results/"):
-    toolkit = document["toolkit"].removeprefix("nvrtc ")
+    toolkit = document["toolkit"].removeprefix("nvrtc ").split(" (")[0]  # not the library and its hash
     return (f"{document['device']}, driver {document['driver']}, CUDA {toolkit}, commit `{', '.join(c[:10] for c in document['commit'].split(', '))}`, "
             f"[{name}]({folder}{name})")
 
