@@ -124,6 +124,14 @@ class Report(unittest.TestCase):
             self.assertNotIn("url(", text)
             self.assertLess(len(text), 3_000_000)
 
+    def test_labels_lie_within_their_picture(self):
+        """However many operations a roofline has: by the numbers alone, so that it needs no browser."""
+        for text in self.text.values():
+            for height, drawn in re.findall(r'<svg[^>]* viewBox="0 0 400 (\d+)"(.*?)</svg>', text, re.S):
+                for x, y in re.findall(r'<text x="([\d.]+)" y="([\d.]+)"', drawn):
+                    self.assertLess(float(x), 400)
+                    self.assertLessEqual(float(y) + 3, float(height))  # what hangs below a line
+
     def test_what_is_known_is_there(self):
         text = self.text["shipped"]
         for heading in ("Problems", "Roofline", "Against the dense product", "How axes matter", "Failures", "Drift",

@@ -65,9 +65,10 @@ static void grid_lines(FILE *out, const scale *x, const scale *y, double x_base,
     }
 }
 
-static void open_picture(FILE *out, int height, const char *title) {
-    fprintf(out, "<svg viewBox=\"0 0 400 %d\" role=\"img\" font-size=\"11\" fill=\"#1b1f24\"><title>",
-            height);
+/* With room below for so many legends. */
+static void open_picture(FILE *out, size_t legends, const char *title) {
+    fprintf(out, "<svg viewBox=\"0 0 400 %zu\" role=\"img\" font-size=\"11\" fill=\"#1b1f24\"><title>",
+            BOTTOM + 52 + legends * 15);
     tri_report_text(out, title);
     fputs("</title>", out);
 }
@@ -107,9 +108,16 @@ static void draw_roof(FILE *out, const scale *x, const scale *y, double flops, d
             place(x, start), place(y, start * bytes * 1e-3), place(x, ridge), place(y, flops * 1e-3), RIGHT);
 }
 
-static void draw_points(FILE *out, const tri_device_report *r, const scale *x, const scale *y) {
-    char names[OPERATIONS][32];
+static size_t find_operations(char names[OPERATIONS][32], const tri_device_report *r) {
     size_t count = 0;
+    for (size_t i = 0; i < r->count; i++)
+        if (has_point(&r->problems[i]))
+            colour_of(names, &count, r->problems[i].key);
+    return count;
+}
+
+static void draw_points(FILE *out, const tri_device_report *r, const scale *x, const scale *y,
+                        char names[OPERATIONS][32], size_t count) {
     for (size_t i = 0; i < r->count; i++) {
         const tri_report_problem *p = &r->problems[i];
         if (has_point(p))
@@ -149,12 +157,14 @@ void tri_report_roofline(FILE *out, const tri_device_report *r) {
                 "%.0f GB/s.",
                 flops * 1e-3, bytes);
     fputs("</p>\n", out);
-    open_picture(out, BOTTOM + 99, "Roofline"); /* with room for four legends */
+    char names[OPERATIONS][32];
+    const size_t count = find_operations(names, r);
+    open_picture(out, count, "Roofline");
     grid_lines(out, &x, &y, 10, 10);
     label(out, (LEFT + RIGHT) / 2.0, BOTTOM + 33, "middle", "operations a byte");
     if (flops > 0 && bytes > 0)
         draw_roof(out, &x, &y, flops, bytes);
-    draw_points(out, r, &x, &y);
+    draw_points(out, r, &x, &y, names, count);
     fputs("</svg>\n", out);
 }
 
@@ -169,7 +179,7 @@ void tri_report_spread(FILE *out, const tri_report_problem *p) {
     const double best = p->rows[0].median_ns;
     scale x = {.low = 1, .high = fmax(1.01, p->rows[timed - 1].median_ns / best), .from = 8, .to = 392};
     char text[48];
-    fputs("<svg class=\"wide\" viewBox=\"0 0 400 34\" role=\"img\" font-size=\"11\" "
+    fputs("<svg class=\"wide\" viewBox=\"0 0 400 36\" role=\"img\" font-size=\"11\" "
           "fill=\"#1b1f24\"><title>Times of the "
           "candidates</title><path d=\"M8 12H392\" stroke=\"#d1d9e0\"/><path stroke=\"#0072b2\" d=\"",
           out);
@@ -266,7 +276,7 @@ static void draw_curves(FILE *out, const tri_device_report *r, const curve *curv
         }
     round_ends(&x, 10);
     round_ends(&y, 2);
-    open_picture(out, BOTTOM + 52 + (int)count * 15, "Time of the dense product over triage's");
+    open_picture(out, count, "Time of the dense product over triage's");
     grid_lines(out, &x, &y, 10, y.high / y.low > 64 ? 4 : 2);
     fprintf(out, "<path d=\"M%d %.1fH%d\" stroke=\"#1b1f24\" stroke-width=\"1.5\" stroke-dasharray=\"4 3\"/>",
             LEFT, place(&y, 1), RIGHT);
