@@ -123,6 +123,9 @@ def main():
            "1,2,2,32,32,16")
     refuse("--against cublass is not one of cublas, cusparse, openblas, none; did you mean cublas?", "triage_bench",
            "--shape", "64,64,64", "--sparsity", "0.5", "--against", "cublass")
+    # a line of the commands that argp has to break goes on at the margin, as if it were a command of its own
+    listed = ask("triage_db", "--help").split("\n\n")[1]
+    expect(not re.search(r"^\S", listed, re.M), listed)
     # what a problem needs comes before the rest
     text = ask("triage_tune", "--help")
     expect(0 < text.index("--shape=") < text.index("--dtype=") < text.index("--mask=") < text.index("--device="), text)
