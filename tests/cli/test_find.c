@@ -64,6 +64,9 @@ static void show_says_what_a_key_means(void **state) {
                            "blocks of 64 x 64 are stored"));
     assert_non_null(strstr(shown.out, "winner"));
     drop(&shown);
+    shown = expect(0, "triage_db", "show --shipped 'dense_gemm f16 f16 row row m=2048 n=2048 k=2048'");
+    assert_non_null(strstr(shown.out, "that is C (2048 x 2048) = A (2048 x 2048) B, dense"));
+    drop(&shown);
     outcome wrong = expect(65, "triage_db", "show " H200 "--shape 8192,8192,8192 --block 8");
     assert_non_null(strstr(wrong.err, "nothing is known of such a problem on such a device"));
     drop(&wrong);

@@ -353,24 +353,62 @@ done:
     return status;
 }
 
+static triage_status describe_band(tri_text *out, const tri_attention_problem *p) {
+    triage_status status = tri_text_format(out, "; mask %s", tri_attention_band_name(p->band));
+    if (status == TRIAGE_OK && p->band == TRI_BAND_WINDOW)
+        status = tri_text_format(out, " (%d keys to the left, %d to the right; -1: all)", p->left, p->right);
+    return status;
+}
+
+static triage_status describe_blocks(tri_text *out, const tri_block_mask_kind *mask) {
+    static const char *const own[] = {"all heads alike", "each KV head its own", "each head of Q its own"};
+    triage_status status = TRIAGE_OK;
+    if (!mask->rows)
+        return TRIAGE_OK;
+    TRI_TRY(tri_text_format(out,
+                            "; %.3g %% of the blocks of %d queries x %d keys are seen, the fullest row of "
+                            "blocks has %.3g times the mean, neighbouring rows share %.3g of their columns",
+                            mask->fingerprint.density_e4 / 100.0, mask->rows, mask->cols,
+                            mask->fingerprint.imbalance_e1 / 10.0, mask->fingerprint.overlap_e1 / 10.0));
+    TRI_TRY(
+        tri_text_format(out, ", %s%s%s", own[mask->heads], mask->per_batch ? ", of each sequence" : "",
+                        mask->bits ? "; some blocks are partial, with a bit for each query and key" : ""));
+done:
+    return status;
+}
+
+static triage_status describe_rest(tri_text *out, const tri_attention_problem *p) {
+    triage_status status = TRIAGE_OK;
+    if (p->softcap)
+        TRI_TRY(tri_text_format(out, "; the products are capped by tanh"));
+    if (p->lengths == TRI_LENGTHS_OFFSETS)
+        TRI_TRY(tri_text_format(out, "; sequences of many lengths, one behind the other"));
+    else if (p->page_size)
+        TRI_TRY(tri_text_format(out, "; keys from a cache in pages of %d", p->page_size));
+    else if (p->lengths == TRI_LENGTHS_CACHE)
+        TRI_TRY(tri_text_format(out, "; keys from a cache"));
+    if (p->splits)
+        TRI_TRY(tri_text_format(out, "; a row's keys always in %d pieces", p->splits));
+    if (p->lse)
+        TRI_TRY(tri_text_format(out, "; the logarithm of each row's sum, too"));
+done:
+    return status;
+}
+
 static triage_status describe(tri_text *out, const tri_problem *of) {
     const tri_attention_problem *p = tri_attention(of);
+    const char *most = p->lengths == TRI_LENGTHS_DENSE ? "" : " at most";
     triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_text_format(
-        out,
-        "O = softmax(scale Q K^T + mask) V: %lld sequences, %lld heads of Q on %lld of K and V, "
-        "%lld queries and %lld keys%s, %d elements of a head of Q and K, %d of V; %s in, %s out; "
-        "mask %s",
-        (long long)p->batch, (long long)p->heads_q, (long long)p->heads_kv, (long long)p->sq,
-        (long long)p->sk, p->lengths == TRI_LENGTHS_DENSE ? "" : " at most", p->d, p->dv,
-        tri_dtype_name(p->in_type), tri_dtype_name(p->out_type), tri_attention_band_name(p->band)));
-    if (p->band == TRI_BAND_WINDOW)
-        TRI_TRY(tri_text_format(out, " (%d keys to the left, %d to the right; -1: all)", p->left, p->right));
-    if (p->mask.rows)
-        TRI_TRY(tri_text_format(out, "; %.3g %% of the blocks of %d queries x %d keys are seen",
-                                p->mask.fingerprint.density_e4 / 100.0, p->mask.rows, p->mask.cols));
-    if (p->page_size)
-        TRI_TRY(tri_text_format(out, "; keys in pages of %d", p->page_size));
+    TRI_TRY(tri_text_format(out,
+                            "O = softmax(scale Q K^T + mask) V: sequences %lld, heads of Q %lld, of K and V "
+                            "%lld; queries %lld%s, keys %lld%s; elements of a head of Q and K %d, of V %d; "
+                            "%s in, %s out",
+                            (long long)p->batch, (long long)p->heads_q, (long long)p->heads_kv,
+                            (long long)p->sq, p->lengths == TRI_LENGTHS_OFFSETS ? most : "", (long long)p->sk,
+                            most, p->d, p->dv, tri_dtype_name(p->in_type), tri_dtype_name(p->out_type)));
+    TRI_TRY(describe_band(out, p));
+    TRI_TRY(describe_blocks(out, &p->mask));
+    TRI_TRY(describe_rest(out, p));
 done:
     return status;
 }

@@ -10,7 +10,7 @@ static const struct argp_option own_options[] = {
     {"shape", 0, "M,N,K", 0, "Rows and columns, each 1 to 2147483647; the block divides M and K", 1},
     {"sparsity", 0, "S", 0, "Share of the blocks that are not stored, 0 to 1: a seeded random pattern", 1},
     {"pattern", 0, "FILE", 0,
-     "A .smtx or .mtx file instead of --shape and --sparsity: each nonzero is one block", 1},
+     "A .smtx, .mtx or scipy's .npz file instead of --shape and --sparsity: each nonzero is one block", 1},
     {"n", 0, "N", 0, "With --pattern: columns of Y and X, 1 to 2147483647", 1},
     {"block", 0, "B|BMxBK", 0, "Elements of a block, B x B or BM x BK, each 1 to 1024 (default 64)", 2},
     {"dtype", 0, "f16|bf16|f32", 0, "Type of Y and X (default f16 on cuda, f32 on host)", 2},
@@ -75,11 +75,17 @@ static triage_status key_words(tri_text *out, const tri_cli_problem_options *opt
 
 static triage_status describe(tri_text *out, const tri_problem *of) {
     const tri_sddmm_problem *p = tri_sddmm(of);
-    return tri_text_format(
-        out, "D = Y X^T on %lld stored blocks of %d x %d, Y %lld x %lld %s, X %lld x %lld %s, %s in, %s out",
-        (long long)p->nnzb, p->block_m, p->block_k, (long long)p->m, (long long)p->n,
-        tri_layout_name(p->y_layout), (long long)p->k, (long long)p->n, tri_layout_name(p->x_layout),
-        tri_dtype_name(p->in_type), tri_dtype_name(p->out_type));
+    return tri_text_format(out,
+                           "D = Y X^T, Y %lld x %lld, X %lld x %lld, on the stored blocks alone: %.3g %% of "
+                           "those of %d x %d, the "
+                           "fullest block row has %.3g times the mean, and neighbouring rows share %.3g of "
+                           "their columns; %s in, "
+                           "%s out, Y %s-major, X %s-major",
+                           (long long)p->m, (long long)p->n, (long long)p->k, (long long)p->n,
+                           p->fingerprint.density_e4 / 100.0, p->block_m, p->block_k,
+                           p->fingerprint.imbalance_e1 / 10.0, p->fingerprint.overlap_e1 / 10.0,
+                           tri_dtype_name(p->in_type), tri_dtype_name(p->out_type),
+                           tri_layout_name(p->y_layout), tri_layout_name(p->x_layout));
 }
 
 static triage_status find_pattern(tri_cli_problem *out, const char *file, uint64_t seed) {

@@ -310,13 +310,29 @@ done:
     return status;
 }
 
+static triage_status describe_dense(tri_text *out, const char *key) {
+    tri_gemm p;
+    triage_status status = TRIAGE_OK;
+    TRI_TRY(tri_dense_parse(&p, key));
+    TRI_TRY(tri_text_format(
+        out,
+        "that is C (%lld x %lld) = A (%lld x %lld) B, dense, by the device's own library; %s in, %s "
+        "out, B %s-major, C %s-major",
+        (long long)p.m, (long long)p.n, (long long)p.m, (long long)p.k, tri_dtype_name(p.in_type),
+        tri_dtype_name(p.out_type), tri_layout_name(p.b_layout), tri_layout_name(p.c_layout)));
+done:
+    return status;
+}
+
 /* Its key, and what that says. */
 static triage_status print_problem(const char *key, size_t width) {
     tri_text words = TRI_TEXT_INIT;
     tri_problem problem;
     triage_status status = TRIAGE_OK;
     TRI_TRY(tri_text_format(&words, "problem %s\n", key));
-    if (tri_problem_parse(&problem, key) == TRIAGE_OK) {
+    if (tri_dense_is_key(key)) {
+        TRI_TRY(describe_dense(&words, key));
+    } else if (tri_problem_parse(&problem, key) == TRIAGE_OK) {
         TRI_TRY(tri_text_format(&words, "that is "));
         TRI_TRY(tri_cli_problem_describe(&words, &problem));
     }
