@@ -309,6 +309,5 @@ triage_status tri_load_kernel(lua_State *L, void *user) {
     read_kernel(L, &job->made);
     if (job->made.later || strcmp(job->made.name, job->named->name) != 0)
         luaL_error(L, "%s is not kernel %s", job->made.name, job->named->name);
-    luaL_unref(L, LUA_REGISTRYINDEX, job->named->later);
     return TRIAGE_OK;
 }

@@ -75,7 +75,8 @@ static void close_local(tri_space *space) {
     free(local);
 }
 
-/* What only a failure leaves half made is forgotten: the next to ask tries again. */
+/* A kernel whose loading fails stays as it was, known by its name, and its function stays in the sandbox: whoever asks for the
+ * kernel next tries again. */
 static triage_status load_kernel(tri_space *space, size_t kernel) {
     tri_local *local = space->state;
     tri_load_kernel_job job = {.local = local, .named = &space->kernels[kernel]};

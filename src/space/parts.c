@@ -74,7 +74,20 @@ static int require_part(lua_State *L) {
     return 1;
 }
 
+/* Parts that are still marked as under way before anything is loaded: their loading failed. They may be tried again. */
+static void forget_failed(lua_State *L) {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, PARTS_KEY);
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+        if (lua_islightuserdata(L, -1)) {
+            lua_pushvalue(L, -2);
+            lua_pushnil(L);
+            lua_rawset(L, -5);
+        }
+    lua_pop(L, 1);
+}
+
 void tri_parts_allow(lua_State *L, tri_local *local) {
+    forget_failed(L);
     local->is_loading = true;
     lua_pushlightuserdata(L, local);
     lua_pushcclosure(L, require_part, 1);

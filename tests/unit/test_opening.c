@@ -2,7 +2,7 @@
 #include "support/api_cases.h"
 #include "support/scratch.h"
 
-#include "space/model.h"
+#include "space/local.h"
 
 /* Kernels that are whole, not only named. */
 static size_t read_kernels(const tri_space *space) {
@@ -43,6 +43,53 @@ static void a_configuration_reads_its_kernel(void **state) {
     }
     tri_space_free(space);
 }
+
+/* ---- a part that cannot be read ---- */
+
+static int faults; /* how often reading a part still fails */
+static triage_status (*read_well)(void *, char **, size_t *, char **, const char *);
+
+static triage_status read_badly(void *user, char **text, size_t *size, char **name, const char *part) {
+    return faults-- > 0 ? tri_fail(TRIAGE_E_IO, "%s: a fault", part)
+                        : read_well(user, text, size, name, part);
+}
+
+/* The built-in space of bsr_gemm, whose parts are read by read_badly. */
+static tri_space *open_reading_badly(void) {
+    tri_space *space = calloc(1, sizeof *space);
+    char *vocabulary = NULL, *text = NULL;
+    tri_space_text texts = {0};
+    assert_int_equal(tri_strdup(&space->file, "tuner/spaces/bsr_gemm.lua"), TRIAGE_OK);
+    assert_int_equal(tri_lua_file_read(&vocabulary, &texts.vocabulary_size, NULL, TRI_VOCABULARY, NULL),
+                     TRIAGE_OK);
+    assert_int_equal(tri_lua_file_read(&text, &texts.text_size, NULL, space->file, NULL), TRIAGE_OK);
+    texts.vocabulary = vocabulary;
+    texts.text = text;
+    tri_files files = tri_files_of(space);
+    read_well = files.part;
+    files.part = read_badly;
+    if (tri_local_open(space, &texts, &files) != TRIAGE_OK)
+        fail_msg("%s", triage_last_error());
+    free(vocabulary);
+    free(text);
+    return space;
+}
+
+static void a_kernel_that_cannot_be_read_is_tried_again(void **state) {
+    (void)state;
+    static const char config[] = "host_fp8 tile_n=16 tile_m=1";
+    tri_space *space = open_reading_badly();
+    faults = 2;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(tri_space_knows(space, config), TRIAGE_E_IO);
+        assert_int_equal(read_kernels(space), 0);
+    }
+    assert_int_equal(tri_space_knows(space, config), TRIAGE_OK);
+    assert_int_equal(read_kernels(space), 1);
+    tri_space_free(space);
+}
+
+/* ---- all kernels ---- */
 
 /* The same list whatever was read before it. */
 static void the_list_of_all_is_the_same(void **state) {
@@ -121,6 +168,7 @@ static void a_wrong_folder_is_an_error_of_opening(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_configuration_reads_its_kernel),
+        cmocka_unit_test(a_kernel_that_cannot_be_read_is_tried_again),
         cmocka_unit_test(the_list_of_all_is_the_same),
         cmocka_unit_test(opening_reads_no_space),
         cmocka_unit_test(a_product_reads_one_space),
