@@ -252,6 +252,7 @@ static triage_status start_connection(tri_store *store) {
     server->conn = PQconnectStartParams(keys + first, values + first, 1);
     if (!server->conn)
         return tri_fail(TRIAGE_E_MEMORY, "out of memory for a connection");
+    PQsetNoticeReceiver(server->conn, ignore_notice, NULL);
     if (PQstatus(server->conn) == CONNECTION_BAD)
         return connection_error(store);
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
@@ -262,7 +263,6 @@ static triage_status start_connection(tri_store *store) {
             return deadline_error(store, TRI_CONNECT_MS);
         state = PQconnectPoll(server->conn);
     }
-    PQsetNoticeReceiver(server->conn, ignore_notice, NULL);
     PQsetnonblocking(server->conn, 1);
     return TRIAGE_OK;
 }

@@ -38,6 +38,7 @@ def rows(bytes_a_row):
 NOTICES = 64 * message(b"N", b"SNOTICE\0C00000\0M" + EVIL + b"\0")
 # What each says once, and what from then on without an end.
 WAYS = {"an error instead of a connection": (error(b"FATAL"), b"", False),
+        "notices, then an error instead of a connection": (message(b"R", struct.pack("!I", 0)) + NOTICES + error(b"FATAL"), b"", False),
         "no word of the protocol": (b"\xff" * 100000, b"", False),
         "an error for each question": (error(b"ERROR") + message(b"Z", b"I"), b"", True),
         "notices, then the end": (NOTICES, b"", True),
