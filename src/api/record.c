@@ -16,7 +16,8 @@ static triage_status append_numbers(tri_text *text, const int32_t *numbers, int6
     return status == TRIAGE_OK ? tri_text_append(text, "\n", 1) : status;
 }
 
-/* As .smtx, beside the record, under a name made of what it holds. *name: without the folder, the caller's. */
+/* As .smtx, beside the record, under a name made of what it holds: a file that is there holds the same. *name: without the
+ * folder, the caller's. */
 static triage_status write_pattern(char **name, const char *record_path, const tri_pattern *pattern) {
     const char *slash = strrchr(record_path, '/'), *base = slash ? slash + 1 : record_path;
     tri_text text = TRI_TEXT_INIT;
@@ -28,7 +29,8 @@ static triage_status write_pattern(char **name, const char *record_path, const t
     TRI_TRY(append_numbers(&text, pattern->col_idx, pattern->nnzb));
     tri_hash(hash, text.data, text.size);
     TRI_TRY(tri_format(&path, "%s.%.16s.smtx", record_path, hash));
-    TRI_TRY(tri_file_write_atomic(path, text.data, text.size, 0644));
+    if (access(path, F_OK) != 0)
+        TRI_TRY(tri_file_write_atomic(path, text.data, text.size, 0644));
     TRI_TRY(tri_format(name, "%s.%.16s.smtx", base, hash));
 done:
     tri_text_free(&text);
@@ -42,18 +44,22 @@ static triage_status make_line(char **out, const char *key, const char *pattern)
     char *text = line ? json_dumps(line, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(line);
     triage_status status =
-        text ? tri_format(out, "%s\n", text) : tri_fail(TRIAGE_E_MEMORY, "no memory for a line of a record");
+        text ? tri_format(out, "%s\n", text)
+             : tri_fail(TRIAGE_E_DATA, "no memory for a line of the record, or its name is not UTF-8");
     free(text);
     return status;
 }
 
-/* One write: lines of several processes do not mix. */
+/* One write, so that lines of several processes do not mix. A part of a line is taken back: who reads the record would refuse
+ * all of it. */
 static triage_status append(const char *path, const char *line) {
-    const size_t size = strlen(line);
+    const ssize_t size = (ssize_t)strlen(line);
     const int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
-    const bool done = fd >= 0 && write(fd, line, size) == (ssize_t)size;
+    const ssize_t written = fd >= 0 ? write(fd, line, (size_t)size) : -1;
+    if (written >= 0 && written < size)
+        errno = ftruncate(fd, lseek(fd, 0, SEEK_CUR) - written) == 0 ? ENOSPC : EIO;
     const triage_status status =
-        done ? TRIAGE_OK : tri_fail(TRIAGE_E_IO, "%s: cannot write: %s", path, strerror(errno));
+        written == size ? TRIAGE_OK : tri_fail(TRIAGE_E_IO, "%s: cannot write: %s", path, strerror(errno));
     if (fd >= 0)
         close(fd);
     return status;

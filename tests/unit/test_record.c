@@ -3,6 +3,11 @@
 #include "support/check.h"
 #include "support/program.h"
 
+#include <glob.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
 static const api_case wanted = {.m = 96,
                                 .n = 40,
                                 .k = 128,
@@ -104,12 +109,26 @@ static int lines_of(const char *path) {
     return lines;
 }
 
+/* Which files the matrix's pattern and its transpose are: a file that is written anew is another one. */
+static void find_patterns(ino_t out[2]) {
+    glob_t found;
+    assert_int_equal(glob(scratch_path(folder, "app.jsonl.*.smtx"), 0, NULL, &found), 0);
+    assert_int_equal(found.gl_pathc, 2);
+    for (int i = 0; i < 2; i++) {
+        struct stat info;
+        assert_int_equal(stat(found.gl_pathv[i], &info), 0);
+        out[i] = info.st_ino;
+    }
+    globfree(&found);
+}
+
 static void what_is_recorded_is_tuned(void **state) {
     (void)state;
     char db[200], path[200];
     heard h = {0};
     api_world world;
     triage_source gradient[2];
+    ino_t patterns[2][2];
     snprintf(db, sizeof db, "%s", scratch_path(folder, "t.db"));
     snprintf(path, sizeof path, "%s", scratch_path(folder, "app.jsonl"));
     for (int turn = 0; turn < 2; turn++) { /* the second adds nothing */
@@ -123,7 +142,9 @@ static void what_is_recorded_is_tuned(void **state) {
         api_destroy(&world);
         triage_context_free(context);
         assert_int_equal(lines_of(path), 5);
+        find_patterns(patterns[turn]);
     }
+    assert_memory_equal(patterns[0], patterns[1], sizeof patterns[0]);
     assert_int_equal(h.count, 0);
 
     outcome o = run_program("triage_tune", "--from app.jsonl --device host --db t.db --budget 1 --quiet");
@@ -157,6 +178,38 @@ static void what_cannot_be_written_is_said(void **state) {
     triage_context_free(context);
 }
 
+/* Of files as large as the record will be, and a little: compilers write smaller ones. */
+static void a_part_of_a_line_is_taken_back(void **state) {
+    (void)state;
+    enum { SIZE = 8 << 20 };
+    heard h = {0};
+    api_world world;
+    char *blank = malloc(SIZE), *text = NULL;
+    struct rlimit before, limit;
+    char path[200];
+    snprintf(path, sizeof path, "%s", scratch_path(folder, "full.jsonl"));
+    memset(blank, '\n', SIZE);
+    must(tri_file_write_atomic(path, blank, SIZE, 0644));
+    triage_context *context = open_recording(NULL, path, &h);
+    api_build(&world, context, &wanted);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){SIZE + 10, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    (void)product(&world);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    assert_int_equal(h.count, 1);
+    assert_non_null(strstr(h.line, "No space left on device: not recorded"));
+    size_t size = 0;
+    must(tri_file_read(&text, &size, path, SIZE * 2));
+    assert_int_equal(size, SIZE);
+    free(text);
+    free(blank);
+    api_destroy(&world);
+    triage_context_free(context);
+}
+
 static void write_text(const char *name, const char *text) {
     FILE *stream = fopen(scratch_path(folder, name), "w");
     fputs(text, stream);
@@ -186,8 +239,8 @@ static void a_line_that_is_wrong_is_named(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_recorded_is_tuned),
-                                       cmocka_unit_test(what_cannot_be_written_is_said),
-                                       cmocka_unit_test(a_line_that_is_wrong_is_named)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_recorded_is_tuned), cmocka_unit_test(what_cannot_be_written_is_said),
+        cmocka_unit_test(a_part_of_a_line_is_taken_back), cmocka_unit_test(a_line_that_is_wrong_is_named)};
     return cmocka_run_group_tests(tests, make_home, remove_scratch);
 }

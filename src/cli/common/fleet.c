@@ -254,7 +254,8 @@ static triage_status spec_of_record(char **out, const char *line, const char *pa
         TRI_TRY(tri_fail(TRIAGE_E_DATA, "it is not {\"problem\": ...}, as options.record_path writes it"));
     if (pattern && slash && pattern[0] != '/') {
         TRI_TRY(tri_format(&beside, "%.*s/%s", (int)(slash - path), path, pattern));
-        json_object_set_new(record, "pattern", json_string(beside));
+        if (json_object_set_new(record, "pattern", json_string(beside)) != 0)
+            TRI_TRY(tri_fail(TRIAGE_E_DATA, "the folder of its pattern has a name that is not UTF-8"));
     }
     *out = json_dumps(record, JSON_COMPACT | JSON_SORT_KEYS);
     if (!*out)
