@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+_Static_assert(FIXED_KEYS + SMALL_KEYS <= PROBES_MAX, "PROBES_MAX is too small for the list");
+
 const tri_operation *probes_of(void) {
     return &tri_op_attention;
 }

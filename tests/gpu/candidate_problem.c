@@ -70,6 +70,8 @@ static void make_problem(tri_problem *out, const probe *from, int64_t nnzb) {
     bsr_of(out)->ldc = (from->c_layout == TRIAGE_ROW_MAJOR ? bsr_of(out)->n : bsr_of(out)->m) + from->pad_c;
 }
 
+_Static_assert(PROBES <= PROBES_MAX, "PROBES_MAX is too small for the list");
+
 const tri_operation *probes_of(void) {
     return &tri_op_bsr_gemm;
 }
