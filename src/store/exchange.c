@@ -13,6 +13,8 @@
 /* Rows in one transaction: each costs an fsync, and keeps other writers waiting. */
 enum { BATCH = 256, LINE_LIMIT = 64 * 1024 };
 
+#define BYTE_ORDER_MARK "\xef\xbb\xbf" /* UTF-8's, which some editors write */
+
 typedef struct intake {
     tri_store *into;
     const char *from; /* for messages */
@@ -300,11 +302,12 @@ static triage_status import_lines(intake *in, FILE *file, char *line) {
         status = read_line(&more, line, file);
         if (!more)
             break;
-        if (status == TRIAGE_OK && line[strspn(line, " \t\r")] == '\0')
+        const char *text = line + (number == 1 && strncmp(line, BYTE_ORDER_MARK, 3) == 0 ? 3 : 0);
+        if (status == TRIAGE_OK && text[strspn(text, " \t\r")] == '\0')
             continue; /* a blank line is no row */
         in->result.read++;
         if (status == TRIAGE_OK)
-            status = import_line(id, in, line);
+            status = import_line(id, in, text);
         if (status != TRIAGE_OK)
             status = refuse(in, status, "line", number, id);
     }

@@ -74,8 +74,26 @@ static void show_says_what_a_key_means(void **state) {
     drop(&wrong);
 }
 
+static void a_word_is_broken_only_where_there_is_no_room(void **state) {
+    (void)state;
+    setenv("COLUMNS", "80", 1);
+    outcome narrow = expect(0, "triage_db", "list " H200);
+    unsetenv("COLUMNS");
+    outcome wide = expect(0, "triage_db", "list " H200 "--dtype f16");
+    size_t words = 0;
+    char *rest = NULL;
+    for (char *word = strtok_r(wide.out, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest)) {
+        words += strchr(word, '=') != NULL;
+        if (strchr(word, '=') && !strstr(narrow.out, word))
+            fail_msg("%s is broken", word);
+    }
+    assert_true(words > 1000);
+    drop(&wide), drop(&narrow);
+}
+
 static void tables_fit(void **state) {
     static const char *const commands[] = {"list --shipped", "list --shipped --device H200 --block 64",
+                                           "show " H200 "--shape 8192,8192,8192 --block 64",
                                            "explain --shape 8192,4096,8192 --sparsity 0.8 --device H200"};
     static const char *const widths[] = {"80", "120"};
     (void)state;
@@ -220,6 +238,7 @@ int main(void) {
         cmocka_unit_test(list_takes_the_filters_of_a_problem),
         cmocka_unit_test(show_says_what_a_key_means),
         cmocka_unit_test(tables_fit),
+        cmocka_unit_test(a_word_is_broken_only_where_there_is_no_room),
         cmocka_unit_test(a_file_of_blocks_says_their_size),
         cmocka_unit_test(a_run_says_what_the_database_knows_better),
         cmocka_unit_test(a_large_problem_on_a_cpu_is_told_of),

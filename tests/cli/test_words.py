@@ -94,6 +94,11 @@ def check_pipes():
             "$1/triage_tune" --shape 64,64,64 --sparsity 0.5 --block 16 --device host --db a.db --emit 99 2>err || code=$?
             [ $code -eq 65 ] && grep -q "knows 1 right kernels" err
             [ "$("$1/triage_db" hash a.db)" = "$("$1/triage_db" hash b.db)" ]
+            "$1/triage_db" export a.jsonl --db a.db
+            { printf '\\357\\273\\277' && sed 's/$/\r/' a.jsonl; } | "$1/triage_db" import - --db c.db # as Windows writes it
+            [ "$("$1/triage_db" hash a.db)" = "$("$1/triage_db" hash c.db)" ]
+            { cat a.jsonl && echo nonsense; } | "$1/triage_db" import - --db d.db 2>err || [ $? -eq 65 ]
+            grep -q "the standard input: line [0-9]* refused" err && ! grep -q /proc err
             ls -d triage-export-* 2>/dev/null || true""", "sh", BIN], cwd=home, env=env, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, timeout=600)
         expect(shell.returncode == 0, "export - | import -:", shell.stdout, shell.stderr)
@@ -121,6 +126,10 @@ def main():
            "--mask", "cauzal")
     refuse("has 6 numbers: M,N,K are wanted, each 1 to 2147483647 (of another operation: --op)", "triage_tune", "--shape",
            "1,2,2,32,32,16")
+    refuse("is not one of sm_80, sm_86, sm_89, sm_90a, sm_100a, sm_120a, host; did you mean sm_90a?", "triage_tune",
+           "--shape", "64,64,64", "--sparsity", "0.5", "--compile-only", "--target", "sm_90")
+    refuse("--emit bset: did you mean best?", "triage_tune", "--shape", "64,64,64", "--sparsity", "0.5", "--emit", "bset",
+           "--device", "host")
     refuse("--against cublass is not one of cublas, cusparse, openblas, none; did you mean cublas?", "triage_bench",
            "--shape", "64,64,64", "--sparsity", "0.5", "--against", "cublass")
     # a line of the commands that argp has to break goes on at the margin, as if it were a command of its own

@@ -296,14 +296,28 @@ static size_t least_width(const tri_cli_table *table, size_t column) {
     return least;
 }
 
-/* Takes width off the widest columns of text, 0 of those that are not shown, until all fit or none has more to give. */
-static void shrink(size_t *widths, const tri_cli_table *table, size_t limit) {
+/* Of the longest word of a column's cells. */
+static size_t longest_word(const tri_cli_table *table, size_t column) {
+    size_t longest = 0;
+    for (size_t i = 0; i < table->size; i++) {
+        const char *at = column < table->rows[i].filled ? table->rows[i].cells[column] : "";
+        for (size_t size; *at; at += size + (at[size] == ' ')) {
+            size = strcspn(at, " ");
+            longest = size > longest ? size : longest;
+        }
+    }
+    return longest;
+}
+
+/* Takes width off the widest columns of text, 0 of those that are not shown, until all fit or none has more to give: while
+ * whole is set, no more than what breaks no word. */
+static void shrink(size_t *widths, const tri_cli_table *table, size_t limit, bool whole) {
     enum { LEAST = 7, GAP = 2 };
     for (;;) {
         size_t total = 0, widest = table->count;
         for (size_t j = 0; j < table->count; j++) {
             total += widths[j] ? widths[j] + GAP : 0;
-            if (!table->columns[j].right && widths[j] > LEAST &&
+            if (!table->columns[j].right && widths[j] > (whole ? longest_word(table, j) : LEAST) &&
                 (widest == table->count || widths[j] > widths[widest]))
                 widest = j;
         }
@@ -391,7 +405,8 @@ void tri_cli_table_print_within(const tri_cli_table *table, FILE *stream, bool c
         print_cell(stream, table->rows[0].cells[j], 0, false, true);
         fputc('\n', stream);
     }
-    shrink(widths, table, width);
+    shrink(widths, table, width, true);
+    shrink(widths, table, width, false);
     for (size_t i = 0; i <= table->size; i++)
         print_row(stream, table, widths, i ? &table->rows[i - 1] : NULL, rest, color);
     free(rest);

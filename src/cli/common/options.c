@@ -188,7 +188,7 @@ const char *tri_cli_nearest(const char *typed, const char *const *words, size_t 
     size_t least = strlen(typed) / 3 + 1; /* a third of it may be wrong */
     for (size_t i = 0; i < count; i++) {
         size_t d = distance(typed, words[i]);
-        if (d < least + !nearest) {
+        if (d < least + !nearest || (d == least && strncmp(words[i], typed, strlen(typed)) == 0)) {
             least = d;
             nearest = words[i];
         }

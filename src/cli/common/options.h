@@ -72,6 +72,8 @@ size_t tri_cli_words_of(const char *out[TRI_CLI_WORDS_MAX], char words[TRI_CLI_W
 /* Other people's names of an element type, as ours: "fp16", "half" is "f16"; any other text is itself. */
 const char *tri_cli_type_of(const char *typed);
 
+#define TRI_CLI_TARGETS "sm_80|sm_86|sm_89|sm_90a|sm_100a|sm_120a|host"
+
 /* The word that is typed most like this one: NULL if none is near. */
 const char *tri_cli_nearest(const char *typed, const char *const *words, size_t count);
 

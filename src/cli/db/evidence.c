@@ -342,6 +342,15 @@ done:
     return status;
 }
 
+static triage_status print_device(const char *name, const char *key, size_t width) {
+    tri_text line = TRI_TEXT_INIT;
+    triage_status status = tri_text_format(&line, "\ndevice  %s (%s)\n", name, key);
+    if (status == TRIAGE_OK)
+        tri_cli_print_within(stdout, line.data, 8, width);
+    tri_text_free(&line);
+    return status;
+}
+
 static triage_status show_devices(tri_store *store, const char *problem, const tri_cli_devices *list,
                                   const tri_cli_evidence_options *options) {
     triage_status status = TRIAGE_OK;
@@ -354,7 +363,7 @@ static triage_status show_devices(tri_store *store, const char *problem, const t
                              : NULL;
         json_array_append_new(devices, object);
         if (!options->json)
-            printf("\ndevice  %s (%s)\n", list->names[i], list->keys[i]);
+            TRI_TRY(print_device(list->names[i], list->keys[i], options->width));
         TRI_TRY(show_device(store, problem, list->keys[i], object, options));
     }
     if (options->json) {

@@ -74,10 +74,7 @@ static const tri_cli_line lines[] = {
     TEXT("trust", "KEY", trust,
          "import: believe the rows that this key has signed, 64 hex digits as key prints them; other rows "
          "are claims"),
-    TEXT(
-        "target", "ARCH", target,
-        "pack: the architecture to compile for: sm_80, sm_86, sm_89, sm_90a, sm_100a, sm_120a, or host, this "
-        "CPU"),
+    TEXT("target", TRI_CLI_TARGETS, target, "pack: the architecture to compile for; host is this CPU"),
     TEXT("html", "FILE.html", html, "report: the page to write; - is the standard output"),
     {"output", "FILE", "pack: the file to write, e.g. model.tripack; - is the standard output",
      offsetof(options, output), 'o'},
@@ -327,8 +324,17 @@ done:
     return status;
 }
 
+/* What was kept of the standard input has a path that means nothing to a reader. */
+static void log_of_stdin(void *kept, triage_log_level level, const char *text) {
+    char line[1024];
+    const size_t size = strlen(kept);
+    const bool of_it = strncmp(text, kept, size) == 0;
+    snprintf(line, sizeof line, "%s%s", of_it ? "the standard input" : "", of_it ? text + size : text);
+    tri_cli_log(NULL, level, line);
+}
+
 static triage_status run_import(const options *o) {
-    const tri_log log = {tri_cli_log, NULL};
+    tri_log log = {tri_cli_log, NULL};
     tri_store *store = NULL;
     tri_admission *gate = NULL;
     tri_merge_result result;
@@ -341,6 +347,7 @@ static triage_status run_import(const options *o) {
             TRI_TRY(tri_cli_usage("--trust needs a file: its signature is in FILE.jsonl.sig beside it"));
         TRI_TRY(tri_cli_keep_stdin(&kept, &fd));
         from = kept;
+        log = (tri_log){log_of_stdin, kept};
     }
     TRI_TRY(check_readable(from));
     TRI_TRY(tri_admission_open(&gate, o->shared.space, o->shared.data_dir));

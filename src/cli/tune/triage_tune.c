@@ -28,8 +28,8 @@ typedef struct options {
 
 static const tri_cli_line run_lines[] = {
     TRI_CLI_DEVICE("; with --worker also all, a worker for each GPU"),
-    TEXT("target", "TARGET", target,
-         "Architecture for --compile-only, --dry-run and --emit, e.g. sm_90a or host; no device is needed"),
+    TEXT("target", TRI_CLI_TARGETS, target,
+         "Architecture for --compile-only, --dry-run and --emit; no device is needed"),
     FLAG("compile-only", compile_only,
          "Compile every candidate for --target and run none; no GPU is needed. With --worker: those of the "
          "waiting jobs, ahead of the GPU, which then need not try what does not compile or fit"),
@@ -377,6 +377,7 @@ static triage_status emitted_config(char **out, const options *o, tri_space *spa
     tri_configs configs = {0};
     char *key = NULL, *device = NULL;
     int64_t rank = 1;
+    static const char *const words[] = {"best", "default"};
     const bool is_best = strcmp(o->emit, "best") == 0;
     triage_status status = TRIAGE_OK;
     if (strcmp(o->emit, "default") == 0) {
@@ -387,6 +388,8 @@ static triage_status emitted_config(char **out, const options *o, tri_space *spa
         TRI_TRY(tri_problem_key(&key, problem));
         TRI_TRY(tri_device_key(&device, info));
         TRI_TRY(known_config(out, o, key, device, rank));
+    } else if (!strchr(o->emit, ' ') && tri_cli_nearest(o->emit, words, 2)) {
+        TRI_TRY(tri_cli_usage("--emit %.32s: did you mean %s?", o->emit, tri_cli_nearest(o->emit, words, 2)));
     } else {
         TRI_TRY(tri_strdup(out, o->emit));
     }
