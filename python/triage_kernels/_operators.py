@@ -204,14 +204,32 @@ def _(grad, x, row_ptr, col_idx, values, cols):
 
 # ---- gradients ----
 
-def _before_activation(ctx, grad: Tensor, again: Any) -> Tensor:
+_SECOND = "a second derivative is asked of a product; triage has first ones only"
+
+
+class _Once(torch.autograd.Function):
+    """first as it is; who asks for a derivative of it, by what it was made from, is refused."""
+    @staticmethod
+    def forward(ctx, first, *made_from):
+        return first
+
+    @staticmethod
+    def backward(ctx, grad):
+        raise TriageError(_SECOND)
+
+
+def _before_activation(ctx, grad: Tensor, x: Tensor, saved: Tuple[Any, ...]) -> Tensor:
     """The gradient before the activation, which is computed again: only its argument tells its slope."""
     if ctx.activation == "none":
         return grad
+    row_ptr, col_idx, values, bias = saved
+    with torch.no_grad():
+        before = ops.bsr_linear.default(x, row_ptr, col_idx, values, ctx.cols, bias)
     with torch.enable_grad():
-        before = again().detach().requires_grad_()
+        before.requires_grad_()
         after = {"relu": torch.relu, "gelu": torch.nn.functional.gelu, "silu": torch.nn.functional.silu}[ctx.activation](before)
-    return torch.autograd.grad(after, before, grad)[0]
+    first = torch.autograd.grad(after, before, grad)[0]
+    return _Once.apply(first, grad, x, values, bias) if torch.is_grad_enabled() else first
 
 
 def _setup(ctx, x, row_ptr, col_idx, values, cols, bias, activation, scales) -> None:
@@ -229,11 +247,11 @@ def _values_gradient(grad: Tensor, x: Tensor, row_ptr: Tensor, col_idx: Tensor, 
 
 def _gradients(ctx, grad: Tensor, x: Tensor, saved: Tuple[Any, ...]) -> Tuple[Optional[Tensor], Optional[Tensor], Optional[Tensor]]:
     """Of x [..., cols], of values, of bias, for grad [..., rows]."""
-    row_ptr, col_idx, values, bias = saved
+    row_ptr, col_idx, values, _ = saved
     needs_x, needs_values, needs_bias = ctx.wanted
     if ctx.has_scales or values.dtype == torch.float8_e4m3fn:
         raise TriageError("values is float8_e4m3fn; gradients are for float32, float16 and bfloat16")
-    grad = _before_activation(ctx, grad, lambda: ops.bsr_linear.default(x, row_ptr, col_idx, values, ctx.cols, bias))
+    grad = _before_activation(ctx, grad, x, saved)
     grad = grad.to(values.dtype).contiguous()
     grad_x = _x_gradient(grad, row_ptr, col_idx, values, ctx.cols) if needs_x else None
     grad_values = _values_gradient(grad, x, row_ptr, col_idx, values, ctx.cols) if needs_values else None
@@ -272,7 +290,7 @@ def _backward_mm(ctx, grad):
 
 
 def _no_second(ctx, grad):
-    raise TriageError("a second derivative is asked of a product; triage has first ones only")
+    raise TriageError(_SECOND)
 
 
 torch.library.register_autograd("triage::bsr_sddmm", _no_second)

@@ -187,6 +187,9 @@ class Transforms(Case):
         w.values.requires_grad_()
         first, = torch.autograd.grad(tk.linear(x.requires_grad_(), w).sum(), x, create_graph=True)
         self.refused("a second derivative", torch.autograd.grad, first.sum(), w.values)
+        out = tk.linear(x, matrix(), activation="gelu")  # of weights that are fixed: a penalty on the gradient was left out
+        first, = torch.autograd.grad(out.sum(), x, create_graph=True)
+        self.refused("a second derivative", torch.autograd.grad, out.sum() + first.square().sum(), x)
         x = x.detach()
         self.refused("x has a forward-mode tangent", lambda: torch.func.jvp(lambda x: tk.linear(x, w), (x,), (x,)))
         with torch.autograd.forward_ad.dual_level():
