@@ -21,23 +21,6 @@ struct rows_t {
 
 constexpr int kTileM = 64;
 
-static int __float_as_int(float value)
-{
-    int bits;
-    memcpy(&bits, &value, 4);
-    return bits;
-}
-static float quad_max(float x)
-{
-    x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));
-    return fmaxf(x, __shfl_xor_sync(~0u, x, 2));
-}
-static float quad_sum(float x)
-{
-    x += __shfl_xor_sync(~0u, x, 1);
-    return x + __shfl_xor_sync(~0u, x, 2);
-}
-
 #include "attention/wgmma_late.cuh"
 
 static unsigned char slots[2][kTileN > 64 ? kTileN * 128 * 4 : 64 * 128 * 4];

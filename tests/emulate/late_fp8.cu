@@ -27,23 +27,6 @@ struct rows_t {
 constexpr int kTileM = 64, kWeightOffset = 4;
 constexpr float kMostWeight = 448.0f;
 
-static int __float_as_int(float value)
-{
-    int bits;
-    memcpy(&bits, &value, 4);
-    return bits;
-}
-static float quad_max(float x)
-{
-    x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));
-    return fmaxf(x, __shfl_xor_sync(~0u, x, 2));
-}
-static float quad_sum(float x)
-{
-    x += __shfl_xor_sync(~0u, x, 1);
-    return x + __shfl_xor_sync(~0u, x, 2);
-}
-
 #include "attention/wgmma_fp8_late.cuh"
 
 static unsigned char slots[2][(kTileN > 64 ? kTileN : 64) * 256];

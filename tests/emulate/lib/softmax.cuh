@@ -8,6 +8,12 @@ struct alignas(8) int2 {
 };
 static int2 make_int2(int x, int y) { return {x, y}; }
 static bool __all_sync(unsigned, bool yes) { return !__any_sync(0, !yes); }
+static int __float_as_int(float value)
+{
+    int bits;
+    memcpy(&bits, &value, 4);
+    return bits;
+}
 
 static float minus_infinity() { return -INFINITY; }
 static float exp2_fast(float x) { return exp2f(x); }
