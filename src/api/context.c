@@ -175,8 +175,8 @@ static triage_status open_store(triage_context *context, const triage_context_op
                                               : open_file(context, options->db_path);
 }
 
-/* A wrong path or folder is an error of opening: the user's space, or else the first operation's of the folder, is read now.
- * What is built in is right, and is read when an operation is first asked for. */
+/* A wrong path or folder is an error of opening. So the user's space, or else the first operation's space of the data folder, is
+ * read now. Built-in spaces cannot be wrong: each is read when its operation is first asked for. */
 static triage_status open_space(triage_context *context, const char *path) {
     if (!path && !context->data_dir)
         return TRIAGE_OK;

@@ -41,8 +41,9 @@ struct triage_context {
     char *local_path;      /* with a server: the file that store is, once it is there; NULL: none */
     tri_sync_thread *sync; /* with a server: keeps that file in step with it */
     tri_store *pretuned;   /* shipped evidence for this device, once asked; NULL: none */
-    bool asked_pretuned, asked_shipped; /* for all of it; for any of it */
-    tri_sisters *sisters;               /* other devices, once asked */
+    bool asked_pretuned;   /* pretuned is open, or there is none */
+    bool asked_shipped;    /* shipped evidence was read at all: for tests */
+    tri_sisters *sisters;  /* other devices, once asked */
     tri_predictor
         *predictors[TRI_OPERATIONS_MAX]; /* by operation, once asked; NULL: nothing can be predicted */
     bool asked_predictor[TRI_OPERATIONS_MAX];

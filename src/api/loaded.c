@@ -209,7 +209,8 @@ static triage_status look_into_own(tri_found *out, triage_context *context, tri_
     return tri_lookup(out, NULL, space, problem, info, context->data_dir);
 }
 
-/* An exact answer takes the place of what was found; to find one, the rows of all other problems need not be read. */
+/* Looks for an exact answer among the shipped rows of this problem alone, which are a small part of all shipped rows. One that is
+ * found takes the place of *out. */
 static triage_status look_at_shipped(tri_found *out, bool *exact, triage_context *context, tri_space *space,
                                      const tri_problem *problem, const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
@@ -217,7 +218,7 @@ static triage_status look_at_shipped(tri_found *out, bool *exact, triage_context
     tri_found other = {0};
     char *key = NULL;
     *exact = false;
-    if (context->asked_pretuned) /* all of it is here, and is asked next */
+    if (context->asked_pretuned) /* the store of all shipped rows is open, and is asked next */
         return TRIAGE_OK;
     context->asked_shipped = true;
     TRI_TRY(tri_problem_key(&key, problem));
@@ -252,8 +253,8 @@ done:
     return status;
 }
 
-/* What is shipped is made into a store (a tenth of a second) only when neither the user's own evidence nor a shipped row has an
- * exact answer. */
+/* All shipped rows are made into a store (a tenth of a second) only when neither the user's own evidence nor the shipped rows of
+ * this problem have an exact answer. */
 static triage_status look_up(tri_found *out, triage_context *context, tri_space *space,
                              const tri_problem *problem, const tri_device_info *info) {
     triage_status status = TRIAGE_OK;

@@ -32,7 +32,7 @@ triage_status tri_loaded_compile(const tri_image **out, triage_context *context,
 
 /* The kernel for a problem. One thread makes it while others who want the same wait; no other problem waits for it.
  * variant: tells apart problems of one key that a space may treat differently (alignments, the exact number of blocks).
- * chosen_by: the problem whose winner it is to be, mostly the same. first: what is known of the call, NULL: nothing. Compiles,
+ * chosen_by: the problem whose winner it is to be, mostly the same. first: what is known of the call; NULL: nothing. Compiles,
  * loads; takes context->lock. */
 triage_status tri_loaded_for(const tri_loaded **out, triage_context *context, const tri_problem *problem,
                              const tri_problem *chosen_by, uint64_t variant, const tri_first_call *first);

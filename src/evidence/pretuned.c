@@ -78,7 +78,7 @@ done:
     return status;
 }
 
-/* r: without a device and a store yet. */
+/* Fills r->device and r->store, which are empty, and hands the store over. */
 static triage_status read_all(tri_store **out, reading *r, const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
     char *device = NULL;

@@ -9,8 +9,8 @@
 triage_status tri_pretuned_open(tri_store **out, const tri_device_info *info, const char *data_dir,
                                 const tri_log *log);
 
-/* Of one problem alone, by its key, for a hundredth of the work: what an exact answer needs. A row that fails a check is not
- * told of: that is done where all are read. */
+/* The rows of one problem alone, by its key: what an exact answer needs, for a hundredth of the work. Nothing is logged of a row
+ * that fails a check: tri_pretuned_open does that. */
 triage_status tri_pretuned_open_problem(tri_store **out, const tri_device_info *info, const char *problem,
                                         const char *data_dir);
 

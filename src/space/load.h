@@ -21,7 +21,7 @@ typedef struct tri_load_job {
 } tri_load_job;
 triage_status tri_load(lua_State *L, void *job);
 
-/* Inside another one: makes the kernel that the space has by its name only. */
+/* Inside a later tri_sandbox_call: makes a kernel of which the space knows only the name. */
 typedef struct tri_load_kernel_job {
     tri_local *local;
     const tri_space_kernel *named;

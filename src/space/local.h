@@ -15,7 +15,7 @@ typedef struct tri_space_text {
 /* Runs the text and fills the space, whose file is named. On failure the caller frees the space. Kernels that the file names
  * for later are made when they are first asked for; files must live as long. */
 triage_status tri_local_open(tri_space *space, const tri_space_text *text, const tri_files *files);
-/* All of them now: of a stranger's file, so that its functions find nothing left to be read. */
+/* Makes all of those kernels now. For a stranger's file, whose functions must find no file left to read. */
 triage_status tri_local_load_all(tri_space *space);
 
 /* tri_space_open in this process, whoever's the file is: for tests of the sandbox itself. */

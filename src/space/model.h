@@ -44,7 +44,7 @@ typedef struct tri_space_kernel {
     size_t default_count;
     int32_t spill_limit;
     tri_maker maker;
-    int later; /* only its name is here yet: the function that makes it, as the sandbox numbers it; 0: all of it is here */
+    int later; /* above 0: only the name is known yet; the sandbox's number of the function that makes the kernel. 0: it is made */
 } tri_space_kernel;
 
 typedef enum tri_reference_of { TRI_REFERENCE_CUDA, TRI_REFERENCE_HOST, TRI_REFERENCES } tri_reference_of;
@@ -77,7 +77,7 @@ typedef struct tri_answerer {
     triage_status (*fill)(tri_candidate *out, int32_t *violated, tri_space *space,
                           const tri_question *question, size_t kernel, const int32_t *point);
     triage_status (*fill_reference)(tri_candidate *out, tri_space *space, const tri_question *question);
-    /* Of a kernel of which only the name is here: the rest. NULL: there are none. */
+    /* Makes a kernel of which only the name is known. NULL: there are no such kernels. */
     triage_status (*load)(tri_space *space, size_t kernel);
     void (*close)(tri_space *space);
 } tri_answerer;
@@ -101,7 +101,7 @@ void tri_point_of(int32_t *point, const tri_space_kernel *kernel, int32_t number
 
 /* Is everything in it what its rule says (words.h)? TRIAGE_E_DATA. It may come from Lua or from another process. */
 triage_status tri_model_check(const tri_space *space);
-/* Of one kernel, which may be read but not yet in the space. */
+/* The same for one kernel, which need not be in the space yet. */
 triage_status tri_model_check_kernel(const tri_space *space, const tri_space_kernel *kernel);
 void tri_space_kernel_clear(tri_space_kernel *kernel);
 void tri_model_free(tri_space *space);

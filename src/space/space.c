@@ -93,7 +93,7 @@ const char *tri_space_name(const tri_space *space) {
 
 /* ---- kernels ---- */
 
-/* All of the kernel, whose name is here. */
+/* Makes the kernel if only its name is known yet. */
 static triage_status want(tri_space *space, size_t kernel) {
     return space->kernels[kernel].later ? space->answerer->load(space, kernel) : TRIAGE_OK;
 }

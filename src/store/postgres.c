@@ -39,7 +39,7 @@ triage_status tri_postgres_run(tri_store *store, const char *resource) {
 #include <sys/ioctl.h>
 
 #define MIGRATIONS "db/postgres/migrations/"
-#define ANSWER_MAX (INT64_C(128) << 20) /* bytes: a page has a thousand rows, libpq keeps an answer whole */
+#define ANSWER_MAX (INT64_C(128) << 20) /* bytes: libpq keeps an answer whole; a page has a thousand rows */
 enum { PARAMETERS = 12, NUMBER = 24, STATEMENTS = 48 };
 
 struct tri_server {
@@ -206,7 +206,7 @@ static bool wait_for(PGconn *conn, short events, int64_t deadline_ns) {
     }
 }
 
-/* What a server tells beside its answers is for nobody, least of all for a terminal. */
+/* Notices that a server sends beside its answers are dropped: libpq would write them to stderr, whatever is in them. */
 static void ignore_notice(void *user, const PGresult *notice) {
     (void)user, (void)notice;
 }
@@ -216,7 +216,7 @@ static int waiting_bytes(const PGconn *conn) {
     return ioctl(PQsocket(conn), FIONREAD, &bytes) == 0 ? bytes : 0;
 }
 
-/* Reads what there is. libpq does not tell how much that was: what lay in the socket before and does not any more. */
+/* Reads and counts, as libpq does not: what the socket held before and no longer holds. What comes meanwhile is missed. */
 static triage_status consume(tri_store *store) {
     struct tri_server *server = store->server;
     const int before = waiting_bytes(server->conn);

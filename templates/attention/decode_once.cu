@@ -9,10 +9,12 @@
  * such piece; of V it has 16 bytes of rows 2q, 2q + 1 and 2q + 8, 2q + 9, as the columns of the product stand in any order, too.
  *
  * The warps of a CTA add up their sums. Of the results of a cluster each CTA has an equal share: the others send it what they
- * have of it, and it waits for the bytes. Nobody waits to be read: who has got everything has also been heard, and may end.
+ * have of it, and it waits for the bytes. They are sent from registers, so a CTA whose own share has come is read and written by
+ * none of the others any more, and may end.
  *
- * With kShadow one more warp, the shadow, goes through everything with no keys and a place of its own, waits for nobody and
- * sends nothing: the code comes from cold memory, and is there when the keys are.
+ * With kShadow there is one more warp, the shadow. It runs the same code ahead of the others, on no keys and with a place of
+ * its own in shared memory; it waits for no other warp of the CTA and sends nothing. So the instructions, which come from
+ * cold memory, are in the cache when the keys arrive.
  */
 #include "attention/args.h"
 #include "lib/mma.cuh"

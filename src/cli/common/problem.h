@@ -90,8 +90,8 @@ typedef struct tri_cli_op {
     triage_status (*key_words)(tri_text *out, const tri_cli_problem_options *options);
     /* A problem in a sentence or two, for who cannot read keys. NULL: no words. */
     triage_status (*describe)(tri_text *out, const tri_problem *problem);
-    /* The pattern of a problem that is known by its key: that of the file, else drawn where the key alone tells enough. Asked
-     * only of problems that have one. NULL: such a problem cannot be made. */
+    /* Finds the pattern of a problem that is known by its key, and that has a pattern. It is read from the file, or drawn where the
+     * key alone says enough. NULL: a problem of this operation cannot be made of its key. */
     triage_status (*find_pattern)(tri_cli_problem *out, const char *file, uint64_t seed);
 } tri_cli_op;
 

@@ -91,8 +91,9 @@ typedef struct TRI_IN_PLACE tri_sddmm_launch {
     int32_t tile_rows;   /* block rows */
     int32_t tile_cols;   /* block columns */
     int32_t tile_blocks; /* at least tile_rows */
-    int32_t
-        tile_solid; /* above 0: of neighbouring rows and columns, and so many neighbours in a band make a cluster */
+    /* 0: a tile lists only the block rows and columns that it needs. Above 0: it is solid (tiles.c), and so many neighbouring
+     * tiles of a band make a cluster. */
+    int32_t tile_solid;
 } tri_sddmm_launch;
 _Static_assert(sizeof(tri_sddmm_launch) <= TRI_LAUNCH_BYTES, "a launch's bytes are too few");
 
@@ -105,7 +106,7 @@ enum { TRI_SDDMM_MAP_Y, TRI_SDDMM_MAP_X };
 typedef struct tri_sddmm_tiles {
     int32_t *ints;
     int64_t
-        count; /* of tiles; every stored block is in one of them, those that fill a cluster up have none */
+        count; /* of tiles; every stored block is in one, and a tile that only fills a cluster up has none */
 } tri_sddmm_tiles;
 triage_status tri_sddmm_tiles_make(tri_sddmm_tiles *out, const tri_pattern *pattern,
                                    const tri_sddmm_launch *shape);

@@ -91,7 +91,7 @@ static void add_tile(tri_sddmm_tiles *out, band *of) {
     out->count++;
 }
 
-/* Behind the last one nothing is ahead any more: tiles that fill a group up have no columns. */
+/* The tiles that fill the band's last cluster up have no columns and no blocks: find_columns has left none. */
 static void cut_band(tri_sddmm_tiles *out, band *of) {
     for (int32_t r = 0; r < of->rows; r++)
         of->dealt[r] = of->ahead[r] = of->pattern->row_ptr[of->first + r];

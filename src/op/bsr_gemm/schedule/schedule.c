@@ -79,7 +79,7 @@ static int64_t slots_from(const tri_schedule *schedule, int64_t first, int64_t r
 }
 
 typedef struct panel_rank {
-    int64_t steps; /* or blocks */
+    int64_t steps; /* by turns: blocks */
     int64_t panel;
 } panel_rank;
 
@@ -90,8 +90,9 @@ static int64_t blocks_of(const tri_pattern *pattern, const int32_t *rows, int64_
     return blocks;
 }
 
-/* The first of the sorted ranks go to the even places from the first on, the others to the odd ones from the last on; those of
- * a cluster stay together. */
+/* Where the panel of this rank goes. Ranks are sorted, most blocks first, and panels of a cluster stay together as one unit. The
+ * first half of the units takes the even places, from the first place on; the second half takes the odd places, from the last
+ * one on. So the unit of most blocks is next to that of fewest. */
 static int64_t place_by_turns(int64_t rank, int64_t count, int64_t cluster) {
     const int64_t units = count / cluster, unit = rank / cluster;
     if (unit >= units)
@@ -106,7 +107,8 @@ static int compare_rank(const void *left, const void *right) {
     return a->panel < b->panel ? -1 : a->panel > b->panel;
 }
 
-/* Longest first again, now by steps; or by turns, by blocks. A short last panel stays last: panel p begins at p * shape->rows. */
+/* Panels of most steps first; or, by turns, panels of many and of few blocks. A short last panel stays last: panel p begins at
+ * p * shape->rows. */
 static triage_status sort_panels(int32_t *row_order, group_map *map, const tri_pattern *pattern,
                                  const tri_panel_shape *shape) {
     triage_status status;

@@ -14,7 +14,7 @@ typedef struct tri_panel_shape {
     bool gather;        /* a group is any columns that are needed, the last one filled up with empty steps of
                       * column -1; else neighbours, of which some are needed, from a multiple of group on */
     bool reorder;       /* bring rows with common columns together within panels */
-    bool by_turns;      /* without columns: panels of many and of few blocks by turns */
+    bool by_turns;      /* without columns: a panel of many blocks is followed by one of few */
     bool by_column;     /* with columns: units of many costs may be dealt column by column */
     int32_t columns;    /* column tiles of C, to be dealt out with the panels; 0: no deal */
     int32_t workers;    /* CTAs, or clusters of them, that share the work; with columns */
