@@ -57,8 +57,9 @@ def configure(db_path: Path = DEFAULT_DB, cache_dir: Path = DEFAULT_CACHE, data_
     db_path: the tuning database, a file or postgresql://...; by default that of the programs; None: none, so that only what
     is shipped counts. cache_dir: compiled kernels; by default that of the programs; None: none is kept on disk.
     data_dir, space_path, local_db_path: as in triage_context_options. first_call_ms: what a first product of its kind that nobody
-    tuned may spend, beside compiling, to race the three likeliest kernels on its own tensors; db_path remembers the result. record_path: a file to which what is asked and not tuned is added, in compiled graphs and
-    gradients, too, for the program `triage_tune --from FILE`.
+    tuned may spend, beside compiling, to race the three likeliest kernels on its own tensors; db_path remembers the result.
+    record_path: a file to which what is asked and not tuned is added, in compiled graphs and gradients, too, for the program
+    `triage_tune --from FILE`.
     """
     if not isinstance(first_call_ms, (int, float)):
         raise TriageError(f"first_call_ms is a {type(first_call_ms).__name__}; must be a number of milliseconds, 0 or more")

@@ -131,9 +131,10 @@ def _note(seen: Dict[Any, Any], op: Any, arguments: Tuple[Any, ...]) -> None:
 
 @contextlib.contextmanager
 def record() -> Iterator[List[Union[Shape, AttentionShape]]]:
-    """Notes the block-sparse products, those of their gradients, and the attention that are asked for inside, in all threads, each kind once; the list is
-    filled at the end. What runs in a compiled graph is not seen: record before torch.compile. Sequences of many lengths
-    (attention_varlen) and masks with bits are not recorded."""
+    """Notes the block-sparse products, those of their gradients, and the attention that are asked for inside, in all threads,
+    each kind once; the list is filled at the end. What runs in a compiled graph is not seen: record before torch.compile.
+    Sequences of many lengths (attention_varlen) and masks with bits are not recorded, nor a gradient of x for which a
+    transposed copy is made."""
     seen: Dict[Any, Any] = {}
     shapes: List[Union[Shape, AttentionShape]] = []
     before = _operators.observer
