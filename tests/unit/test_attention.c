@@ -263,6 +263,27 @@ static void random_lists_have_the_diagonal_and_what_was_asked_for(void **state) 
     assert_string_equal(triage_last_error(), "sparsity is 1.5; allowed 0 .. 1");
 }
 
+/* What a key alone lets count is near what lists have: a density is that of all blocks, so that a causal mask, which lists
+ * keep within, halves nothing again. */
+static void a_key_tells_about_how_many_pairs_lists_see(void **state) {
+    (void)state;
+    for (int band = TRI_BAND_FULL; band <= TRI_BAND_CAUSAL; band++)
+        for (int i = 0; i < 3; i++) {
+            tri_attention_problem p = masked(2048, 2048, 32, 32);
+            tri_attention_inputs inputs;
+            tri_pattern mask;
+            p.band = (tri_attention_band)band;
+            assert_int_equal(tri_attention_mask_random(&mask, &p, (double[]){0.9, 0.5, 0}[i], 1), TRIAGE_OK);
+            tri_fingerprint_of(&p.mask.fingerprint, &mask);
+            tri_attention_complete(&p);
+            assert_int_equal(tri_attention_inputs_draw(&inputs, &p, &mask, 1), TRIAGE_OK);
+            const double seen = (double)tri_attention_count_pairs(&p, &inputs.args);
+            assert_true((double)p.pairs > 0.85 * seen && (double)p.pairs < 1.2 * seen);
+            tri_attention_inputs_free(&inputs);
+            tri_pattern_free(&mask);
+        }
+}
+
 /* With every block listed a query sees what it sees without a mask; with none, nothing. */
 static void lists_and_bands_cut_one_another(void **state) {
     (void)state;
@@ -473,6 +494,7 @@ int main(void) {
         cmocka_unit_test(pairs_are_those_counted),
         cmocka_unit_test(flops_and_bytes_are_those_of_the_pairs),
         cmocka_unit_test(random_lists_have_the_diagonal_and_what_was_asked_for),
+        cmocka_unit_test(a_key_tells_about_how_many_pairs_lists_see),
         cmocka_unit_test(lists_and_bands_cut_one_another),
         cmocka_unit_test(lists_of_heads_and_sequences_are_their_own),
         cmocka_unit_test(a_row_is_what_it_is_by_hand),

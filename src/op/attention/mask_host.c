@@ -59,6 +59,13 @@ tri_attention_length tri_attention_lengths_next(tri_attention_lengths_drawn *dra
     return (tri_attention_length){at % 8 == 5 ? 0 : sq, self ? (at % 8 == 5 ? 0 : sq) : at % 8 == 6 ? 0 : sk};
 }
 
+/* Density is the share of all blocks. Lists name blocks that the band lets their rows see, or their work would be in vain: so
+ * the band takes nothing off, but for a part of the blocks on its edges. */
+static double pairs_of_lists(const tri_attention_problem *p, tri_attention_length length) {
+    const double density = p->mask.rows ? p->mask.fingerprint.density_e4 / 1e4 : 1;
+    return density * (double)length.sq * (double)length.sk;
+}
+
 /* The largest power of two, at most 16, that divides the strides of packed tensors. */
 static int32_t packed_alignment(const tri_attention_problem *p) {
     size_t in = tri_dtype_size(p->in_type), out = tri_dtype_size(p->out_type);
@@ -77,10 +84,9 @@ void tri_attention_complete(tri_attention_problem *problem) {
         tri_attention_length length = tri_attention_lengths_next(&drawn);
         problem->queries += times * length.sq;
         problem->keys += times * length.sk;
-        pairs += (double)times * pairs_of_band(problem, length);
+        pairs += (double)times * fmin(pairs_of_band(problem, length), pairs_of_lists(problem, length));
     }
-    double density = problem->mask.rows ? problem->mask.fingerprint.density_e4 / 1e4 : 1;
-    problem->pairs = (int64_t)(pairs * (double)problem->heads_q * density);
+    problem->pairs = (int64_t)(pairs * (double)problem->heads_q);
     problem->alignment = packed_alignment(problem);
     problem->expanded = false;
 }
