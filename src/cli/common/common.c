@@ -309,15 +309,15 @@ static size_t longest_word(const tri_cli_table *table, size_t column) {
     return longest;
 }
 
-/* Takes width off the widest columns of text, 0 of those that are not shown, until all fit or none has more to give: while
- * whole is set, no more than what breaks no word. */
-static void shrink(size_t *widths, const tri_cli_table *table, size_t limit, bool whole) {
+/* Takes width off the widest columns of text, until all fit or none has more to give. Columns that are not shown have width 0.
+ * least: what a column keeps; NULL: little. */
+static void shrink(size_t *widths, const tri_cli_table *table, size_t limit, const size_t *least) {
     enum { LEAST = 7, GAP = 2 };
     for (;;) {
         size_t total = 0, widest = table->count;
         for (size_t j = 0; j < table->count; j++) {
             total += widths[j] ? widths[j] + GAP : 0;
-            if (!table->columns[j].right && widths[j] > (whole ? longest_word(table, j) : LEAST) &&
+            if (!table->columns[j].right && widths[j] > (least ? least[j] : LEAST) &&
                 (widest == table->count || widths[j] > widths[widest]))
                 widest = j;
         }
@@ -389,15 +389,17 @@ static void print_row(FILE *stream, const tri_cli_table *table, const size_t *wi
 }
 
 void tri_cli_table_print_within(const tri_cli_table *table, FILE *stream, bool color, size_t width) {
-    size_t *widths = NULL;
+    size_t *widths = NULL; /* and behind them of each column its longest word */
     const char **rest = NULL;
-    if (!width || tri_calloc(&widths, table->count, sizeof *widths) != TRIAGE_OK ||
+    if (!width || tri_calloc(&widths, 2 * table->count, sizeof *widths) != TRIAGE_OK ||
         tri_calloc(&rest, table->count, sizeof *rest) != TRIAGE_OK) {
         tri_cli_table_print(table, stream, color);
         free(widths);
         return;
     }
+    size_t *const words = widths + table->count;
     for (size_t j = 0; j < table->count; j++) {
+        words[j] = longest_word(table, j);
         widths[j] = is_same_everywhere(table, j) ? 0 : least_width(table, j);
         if (widths[j])
             continue;
@@ -405,8 +407,8 @@ void tri_cli_table_print_within(const tri_cli_table *table, FILE *stream, bool c
         print_cell(stream, table->rows[0].cells[j], 0, false, true);
         fputc('\n', stream);
     }
-    shrink(widths, table, width, true);
-    shrink(widths, table, width, false);
+    shrink(widths, table, width, words); /* breaks no word while there is room */
+    shrink(widths, table, width, NULL);
     for (size_t i = 0; i <= table->size; i++)
         print_row(stream, table, widths, i ? &table->rows[i - 1] : NULL, rest, color);
     free(rest);
