@@ -101,7 +101,7 @@ typedef struct triage_context_options {
     int32_t
         default_places; /* version 3. Not 0: where db_path is NULL, .local/share/triage/triage.db in the user's home
                              * folder, and where cache_dir is NULL, .cache/triage there: those of the programs, unless
-                             * XDG_DATA_HOME or XDG_CACHE_HOME says otherwise. 0: a NULL is none */
+                             * HOME, XDG_DATA_HOME or XDG_CACHE_HOME tells them otherwise. 0: a NULL is none */
     int32_t reserved; /* 0 */
     double
         first_call_ms; /* version 4. What a first call of a product that nobody tuned may spend, beside compiling, to race

@@ -10,9 +10,11 @@ static const tri_pack *pack_of(triage_context *context) {
 }
 
 void tri_packed_distrust(triage_context *context) {
+    const char *path = context->pack->path, *error = triage_last_error();
+    const bool is_named = strncmp(error, path, strlen(path)) == 0; /* not by an error of the driver */
     if (!atomic_exchange(&context->bad_pack, true))
-        tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s: %s: doing without the pack", context->pack->path,
-                     triage_last_error());
+        tri_log_line(&context->log, TRIAGE_LOG_WARNING, "%s%s%s: doing without the pack",
+                     is_named ? "" : path, is_named ? "" : ": ", error);
 }
 
 triage_status tri_context_compile(tri_image *out, triage_context *context, const tri_source *source,
