@@ -80,10 +80,10 @@ local patch = triage.kernel {
       { "tile_m", { 256, 512 } },          -- rows of a patch
       { "tile_k", { 256, 512 } },          -- columns
       { "margin", { 0, 128 } },            -- columns more that one with few blocks may have
-      { "warps", { 8, 16 } },
+      { "warps", { 8, 16 } },              -- of a CTA
       { "width", { 16, 32 } },             -- columns of a piece, at most
       { "step", { 16, 32, 64 } },          -- n of a stage
-      { "stages", { 2, 3, 4, 5, 6, 8 } },
+      { "stages", { 2, 3, 4, 5, 6, 8 } },  -- steps in flight
       { "cluster", { 1, 2 } },             -- CTAs that bring Y to each other
    },
    constraints = {
