@@ -35,7 +35,7 @@ static void csv_text(FILE *file, const char *text) {
 static void csv_row(FILE *file, const tri_contestant *c, const tri_problem *problem) {
     fprintf(file, "%s,%s,", c->type->name, tri_contest_result_name(c->result));
     if (tri_contestant_has_number(c))
-        fprintf(file, "%.1f,%.1f,%.1f,%.4f,%.4g,", c->timing.median_ns, c->timing.low_ns, c->timing.high_ns,
+        fprintf(file, "%.1f,%.1f,%.1f,%.6g,%.4g,", c->timing.median_ns, c->timing.low_ns, c->timing.high_ns,
                 tri_contestant_tflops(c, problem), c->row_error);
     else
         fputs(",,,,,", file);
