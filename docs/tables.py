@@ -109,9 +109,8 @@ def peer_verdict(document):
     s = cases.peer_summary(cases.of_sets(document["rows"], "cubes", "layers"),
                            cases.of_sets(document.get("failures", []), "cubes", "layers"))
     worst = f"{s['worst'][0]:.2f} ({s['worst'][2]}, against {SHORT.get(s['worst'][1])})" if s["worst"] else "unknown"
-    return (f"Against the best sparse peer of each of {s['cases']} problems triage is the faster one in {s['wins']} "
-            f"({percent(s['wins'] / s['cases'])}); its worst ratio is {worst}. Dense cuBLAS is faster than triage in "
-            f"{len(s['dense_wins'])}.")
+    return (f"In {s['wins']} of {s['cases']} problems ({percent(s['wins'] / s['cases'])}) triage is faster than the best "
+            f"sparse peer; the worst ratio is {worst}. Dense cuBLAS is faster than triage in {len(s['dense_wins'])}.")
 
 
 def tuned_for(row):
@@ -306,8 +305,14 @@ def attention_table(name, document):
 def attention_verdict(rows):
     ratios = [attention_ratio(row) for row in rows]
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-    return (f"Against the best peer of each of {len(ratios)} problems: {mean:.3f} in the geometric mean, "
-            f"{min(ratios):.2f} at worst, faster in {sum(ratio > 1 for ratio in ratios)}.\n")
+    peers = " and ".join(title for name, title in ATTENTION_PEERS.items() if any(name in row["peers"] for row in rows))
+    return (f"Time of the best peer ({peers}) over that of triage, {len(ratios)} problems: {mean:.3f} in the geometric "
+            f"mean, {min(ratios):.2f} at worst; triage is faster in {sum(ratio > 1 for ratio in ratios)}.\n")
+
+
+def folded(summary, *parts):
+    """A long table, closed until a reader opens it."""
+    return "\n".join([f"<details><summary>{summary}</summary>\n", *parts, "</details>\n"])
 
 
 def attention_part():
@@ -317,9 +322,32 @@ def attention_part():
     name, document = found
     by_hand = "name" not in document["rows"][0]  # before python/bench/attention.py
     made_by_hand = " The best of one to three candidates that were tried, not yet through the C API." if by_hand else ""
-    return ["Attention forward, bf16, useful TFLOP/s (2 · pairs of a query and a key · (head + value) / time, causal counted as half of the square), cold L2, "
-            f"every result of triage verified.{made_by_hand}\n",
-            attention_table(name, document), attention_verdict(attention_rows(document))]
+    return ["### Attention\n",
+            "Forward, bf16, cold L2, every result of triage verified. Useful TFLOP/s are 2 · pairs of a query and a key · "
+            f"(head + value) / time; causal counts half of the square.{made_by_hand}\n",
+            attention_verdict(attention_rows(document)),
+            folded(f"The {len(attention_rows(document))} problems", attention_table(name, document))]
+
+
+TUNED_KINDS = (("decode", "a step of decoding"), ("masks", "block mask, 90 % left out"), ("fp8", "8-bit floats (e4m3)"),
+               ("lengths", "16 sequences in a batch"), ("other", "other"))
+
+
+def tuned_kind(case):
+    if not case["tflops"]:
+        return "decode"
+    name = case["name"]
+    return "masks" if re.search(r"\d+x\d+", name) else "fp8" if "fp8" in name else "lengths" if "lengths" in name else "other"
+
+
+def tuned_title(case):
+    """What the name of a case says: "B64 S4096 32/8" is "batch 64, 4096 keys, 32/8 heads"."""
+    title = re.sub("^decode ", "", case["name"])
+    for token, words in ((r"\bd(\d+)", r"head \1,"), (r"\bB(\d+)", r"batch \1,"), (r"\b(\d+)/(\d+)", r"\1/\2 heads,"),
+                         (r"\bS(\d+)", rf"\1 {'keys' if tuned_kind(case) == 'decode' else 'rows'},"),
+                         (r"\b(\d+)x(\d+)", r"blocks of \1 × \2,"), ("lengths", "lengths,")):
+        title = re.sub(token, words, title)
+    return title.rstrip(",")
 
 
 def attention_tuned_part():
@@ -330,14 +358,17 @@ def attention_tuned_part():
     document = json.loads(files[-1].read_text())
     contest = newest("attention against peers", attention_rows)
     beside = {row["name"] for row in attention_rows(contest[1])} if contest and "name" in contest[1]["rows"][0] else set()
-    lines = ["| | | µs |", "|---|---:|---:|"]
-    for case in document["cases"]:
-        if case["name"] not in beside:
-            rate = f"{case['tflops']:.0f} TFLOP/s" if case["tflops"] else f"{case['tb_per_s']} TB/s"
-            lines.append(f"| {case['name']} | **{rate}** | {case['median_us']:.1f} |")
-    return [f"Masks of blocks (rows × columns of a block; random, 90 % left out), steps of decoding (batch, keys, heads of Q/KV; TB/s of K and V read), 8-bit floats and "
-            f"sequences of many lengths, by `triage_tune` alone, without peers in the run ({document['device']}, {document['date']}, commit `{document['commit']}`, "
-            f"[{files[-1].name}](docs/results/{files[-1].name})):\n", "\n".join(lines) + "\n"]
+    lines = ["| | problem | rate | µs |", "|---|---|---:|---:|"]
+    rest = [case for case in document["cases"] if case["name"] not in beside]
+    for kind, words in TUNED_KINDS:
+        for case in rest:
+            if tuned_kind(case) == kind:
+                rate = f"{case['tflops']:.0f} TFLOP/s" if case["tflops"] else f"{case['tb_per_s']} TB/s"
+                lines.append(f"| {words} | {tuned_title(case)} | **{rate}** | {case['median_us']:.1f} |")
+    return [folded(f"{len(rest)} more: decoding, block masks, 8-bit floats, sequences of many lengths",
+                   f"By `triage_tune`, without other libraries in the run ({document['device']}, {document['date']}, commit "
+                   f"`{document['commit']}`, [{files[-1].name}](docs/results/{files[-1].name})). The rate of decoding is in bytes of K and V "
+                   "read; heads are those of Q / of K and V.\n", "\n".join(lines) + "\n")]
 
 
 def attention_other_rows(document):
@@ -370,24 +401,32 @@ def attention_other_part():
             origin(name, document) + ":\n", "\n".join(lines) + "\n"]
 
 
-def make_readme():
-    parts = []
-    for what, rows in (("tune", tune_rows), ("triage_bench", library_rows), ("bsr_gemm against torch", torch_rows)):
-        found = newest(what, rows)
-        if found:
-            parts.append(table(found[0], found[1], rows(found[1])))
-    if not parts:
-        return ""
-    head = ("Useful TFLOP/s (2 · nnzb · b² · N / time) of C = A·B, f16, 8192 × 8192 × 8192, random blocks at sparsity "
-            "0.9, cold L2, every result verified. Dense cuBLAS multiplies the zeros too.\n")
-    found = grid_with("cubes", "layers")
-    if found:
-        parts.append(f"{found[1]['device']}, {found[1]['date'][:10]}: {peer_verdict(found[1])} "
-                     "[docs/results](docs/results/README.md) has them all.\n")
+def bsr_part():
+    """The newest run with torch's kernels, which has most peers, in the open; the others folded."""
+    found = [(newest(what, rows), rows) for what, rows in (("bsr_gemm against torch", torch_rows), ("tune", tune_rows),
+                                                           ("triage_bench", library_rows))]
+    tables = [table(run[0], run[1], rows(run[1])) for run, rows in found if run]
+    if not tables:
+        return []
+    head = ("### Block-sparse product\n\n"
+            "C = A·B, f16, 8192 × 8192 × 8192, random blocks at sparsity 0.9, cold L2, every result verified. Useful TFLOP/s are "
+            "2 · nnzb · b² · N / time; dense cuBLAS multiplies the zeros too.\n")
+    parts = [head, tables[0]]
+    grid = grid_with("cubes", "layers")
+    if grid:
+        parts.append(f"{grid[1]['device']}, {grid[1]['date'][:10]}: {peer_verdict(grid[1])} "
+                     "[All of them](docs/results/README.md).\n")
+    if tables[1:]:
+        parts.append(folded("The same product in other runs", *tables[1:]))
     if charts.newest():
         parts.append("From which sparsity on block-sparse is faster than dense, 4096 × 4096 × 4096:\n\n"
                      "![time of dense cuBLAS over the time of triage, by sparsity](docs/results/crossover.svg)\n")
-    return "\n".join([head] + parts + attention_part() + attention_tuned_part() + attention_other_part())
+    return parts
+
+
+def make_readme():
+    parts = bsr_part()
+    return "\n".join(parts + attention_part() + attention_tuned_part() + attention_other_part()) if parts else ""
 
 
 def filled(path, body):
