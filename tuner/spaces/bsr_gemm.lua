@@ -2,7 +2,7 @@
 --
 -- One file a kernel. Each takes its parameters from the block at the top of its template; what is fixed by the
 -- problem (types, layouts, blocks) comes from shared() of common.lua, what is searched comes from the axes. A
--- constraint's name is what a user reads when nothing is legal. Kernels stand in order of preference: the first legal
+-- constraint's name is shown to users where it rules configurations out. Kernels stand in order of preference: the first legal
 -- default is what runs before anything is tuned. p, c, d: see tuner/triage.lua.
 
 local later = triage.later

@@ -3,12 +3,12 @@
 --   batch heads_q heads_kv group (heads_q / heads_kv) sq sk (of the longest sequence),
 --   band ("full" "causal" "causal-top-left" "window"), left right (keys; -1: open), softcap lse (booleans),
 --   lengths ("dense"; "varlen": cu_q, cu_k; "cache": len_k), page_size (0: none),
---   splits (pieces that the keys of a row must be cut in, so that its bits do not depend on its batch; 0: any. args.splits
---   is this, or launch.splits where it is 0),
+--   splits (the number of KV splits that a caller fixes, so that a row's result is bitwise the same in any batch; 0: any
+--   number. args.splits is this, or launch.splits where it is 0),
 --   mask_m mask_n (of a block; 0: no block mask), mask_heads ("all" "kv" "q"), mask_per_batch, mask_bits (booleans),
 --   density imbalance overlap (of the lists, as of bsr_gemm),
 --   alignment (bytes, at most 16, that all bases and strides are multiples of), expanded (a stride is 0),
---   pairs (of a query and a key that it sees, over all heads and sequences)
+--   pairs (unmasked pairs of a query and a key, over all heads and sequences)
 
 local cuda_type = { f32 = "float", f16 = "__half", bf16 = "__nv_bfloat16", e4m3 = "__nv_fp8_e4m3" }
 local host_type = { f32 = "float", f16 = "f16_t", bf16 = "bf16_t", e4m3 = "e4m3_t" } -- lib/host_fp8.h
@@ -66,9 +66,9 @@ local function tma_reads(p)
    return p.alignment % 16 == 0 and not p.expanded
 end
 
-local MOST_QUERIES = 16 -- of a sequence; more are for the kernels of long queries
+local MOST_QUERIES = 16 -- of a sequence in decoding; more are prefill
 
--- Constraints of problems with few queries whose keys TMA can bring (decode_tma).
+-- Constraints of the decoding problems whose keys TMA can load (decode_tma).
 local keys_by_tma = {
    { "f16, bf16 or e4m3 inputs", function(p) return p.in_type ~= "f32" end },
    { "1 to 16 queries a sequence", function(p) return p.sq > 0 and p.sq <= MOST_QUERIES end },
@@ -78,9 +78,9 @@ local keys_by_tma = {
       return p.d * p.in_size % 128 == 0 and p.dv * p.in_size % 128 == 0 and p.d <= 256 and p.dv <= 256
    end },
    { "rows are multiples of 16 bytes, no stride is 0", tma_reads },
-   { "sequences at strides or in pages, not by offsets", function(p) return p.lengths ~= "varlen" end },
-   { "pages of whole 8 keys", function(p) return p.page_size % 8 == 0 end },
-   { "keys in as many pieces as suit", function(p) return p.splits == 0 end },
+   { "sequences lie at strides or in pages, not at offsets (cu_seqlens)", function(p) return p.lengths ~= "varlen" end },
+   { "pages are multiples of 8 keys", function(p) return p.page_size % 8 == 0 end },
+   { "no fixed number of KV splits is asked for", function(p) return p.splits == 0 end },
 }
 
 local function tma_brings_keys(p)
@@ -92,27 +92,27 @@ local function tma_brings_keys(p)
    return true
 end
 
--- Of map_q, map_k, map_v, map_o: dims (d, row, head, batch or page), without a batch where sequences are found by offsets.
+-- Rank of map_q, map_k, map_v, map_o: dimensions (d, row, head, batch or page); no batch where sequences lie at offsets.
 local function map_rank(p)
    return p.lengths == "varlen" and 3 or 4
 end
 
--- Of decoding: (batch, KV head, tile of the queries of a KV head's q heads).
+-- Units of work in decoding: (batch, KV head, tile of queries times heads).
 local function units(p, c)
    return p.batch * p.heads_kv * math.max(1, ceil_div(p.sq * p.group, c.rows))
 end
 
--- Of long queries: (batch, q head, tile).
+-- Units of work in prefill: (batch, q head, tile of queries).
 local function tiles(p, c)
    return p.batch * p.heads_q * ceil_div(p.sq, c.tile_m)
 end
 
--- All queries see as many keys, unless a band or lengths say otherwise.
+-- Does every query see the same number of keys (no band, no lengths)?
 local function even(p)
    return p.left < 0 and p.right < 0 and p.lengths == "dense"
 end
 
-local SM_SMEM = 233472 -- bytes of an SM of sm_90, 1024 of them kept by the driver for each CTA
+local SM_SMEM = 233472 -- bytes of shared memory of an SM of sm_90; the driver reserves 1024 per CTA
 
 return {
    cuda_type = cuda_type,

@@ -1,12 +1,12 @@
--- decode: few queries against a cache of keys and values, by mma.sync and cp.async; sm_80 and later.
+-- decode: decoding, few queries against a KV cache (mma.sync, cp.async; sm_80 and later).
 
 local common = require "attention.common"
 local cuda_type, shared, ceil_div = common.cuda_type, common.shared, common.ceil_div
 local units = common.units
 
-local SHORT_CACHE = 2048 -- keys that the CTAs of one cluster read about as fast as the whole chip meets
+local SHORT_CACHE = 2048 -- keys: up to here one cluster reads a KV head's keys about as fast as the whole chip combines its sums
 
--- Rows in shared memory: an odd number of 16-byte pieces.
+-- Rows in shared memory are padded to an odd number of 16-byte pieces, against bank conflicts.
 local function padded(bytes)
    return (bytes // 16 | 1) * 16
 end
@@ -15,7 +15,7 @@ local function up_to_16(columns)
    return ceil_div(columns, 16) * 16
 end
 
--- What all rows of K and V are aligned to, 16 bytes at most; cp.async takes 16, 8 or 4.
+-- The common alignment of all rows of K and V, at most 16 bytes; cp.async copies 16, 8 or 4.
 local function copy_bytes(p)
    local bytes = 16
    while p.alignment % bytes ~= 0 or p.d * p.in_size % bytes ~= 0 or p.dv * p.in_size % bytes ~= 0 do
@@ -26,8 +26,8 @@ end
 
 local PIECE = 40 -- bytes of a struct piece
 
--- bytes: of each warp kStages steps of K and V; Q; of each warp its sums, maxima and sums of weights; a flag; of each
--- warp the pieces under way
+-- bytes: for each warp kStages steps of K and V; Q; for each warp its O, maxima and sums of weights; a flag; for each
+-- warp the pieces in flight
 local function smem(p, c)
    local step = c.keys * (padded(up_to_16(p.d) * p.in_size) + padded(up_to_16(p.dv) * p.in_size))
    local q = c.rows * padded(ceil_div(p.d, 32) * 64)
@@ -35,7 +35,7 @@ local function smem(p, c)
           c.warps * (c.stages + 1) * PIECE
 end
 
--- CTAs that shared memory lets an SM hold, at most 4.
+-- CTAs per SM that shared memory allows, at most 4.
 local function ctas(p, c, d)
    return math.max(1, math.min(4, (d.smem_bytes_max + 1024) // (smem(p, c) + 1024)))
 end
@@ -51,7 +51,7 @@ local function tiles_of_unit(p, c)
    return math.max(1, ceil_div(p.sk, c.warps * c.keys))
 end
 
--- CTAs: waves of what the chip holds, or as many as there are tiles, or pieces where their number is fixed.
+-- CTAs: `waves` times what the chip holds at once, but no more than there are tiles (or splits, where their number is fixed).
 local function grid(p, c, d)
    if c.cluster > 1 then
       return units(p, c) * c.cluster
@@ -60,8 +60,8 @@ local function grid(p, c, d)
    return math.max(1, math.min(d.sm_count * ctas(p, c, d) * c.waves, work))
 end
 
--- Warps where splits are fixed: what is cut and added up, and so the bits of a row, is then the same in all
--- configurations of a head on a chip, whatever the batch.
+-- Warps of the one configuration that fixed splits allow: the keys are then split and summed in the same way for each head
+-- size on a chip, whatever the batch, so a row's result is bitwise the same.
 local function fixed_warps(p, d)
    for _, warps in ipairs { 8, 4, 3 } do
       if smem(p, { rows = 8, keys = 16, warps = warps, stages = 2 }) <= d.smem_bytes_max then
@@ -87,12 +87,13 @@ local decode = triage.kernel {
    checked_against = "cuda",
    spill_limit = 256, -- bytes, of 32 rows, of values that the inner loop does not touch
    axes = {
-      { "rows", { 8, 16, 32 } },        -- queries and heads of a CTA, which read the same KV head
-      { "keys", { 16, 32 } },           -- keys of a warp's step
-      { "warps", { 2, 3, 4, 6, 8 } },   -- warps, each with keys of its own
-      { "stages", { 2, 3, 4 } },        -- steps under way or in use, per warp
-      { "cluster", { 1, 8 } },          -- CTAs that share a KV head through their shared memory; 1: runs of equal length
-      { "waves", { 1, 2, 4 } },         -- of CTAs: more of them balance SMs that are not equally fast
+      { "rows", { 8, 16, 32 } },        -- rows of a CTA's tile: queries times the heads that share its KV head
+      { "keys", { 16, 32 } },           -- keys of a warp per step
+      { "warps", { 2, 3, 4, 6, 8 } },   -- warps; each takes keys of its own
+      { "stages", { 2, 3, 4 } },        -- pipeline stages per warp
+      -- CTAs that split a KV head's keys: 8: a cluster, which combines in shared memory; 1: any number, by the workspace
+      { "cluster", { 1, 8 } },
+      { "waves", { 1, 2, 4 } },         -- waves of CTAs: more of them balance SMs of unequal speed
    },
    constraints = {
       { "f16, bf16 or e4m3 inputs", function(p) return p.in_type ~= "f32" end },
@@ -101,37 +102,38 @@ local decode = triage.kernel {
       { "rows of K and V are aligned to 4 bytes", function(p) return copy_bytes(p) >= 4 end },
       { "shared memory fits the SM", function(p, c, d) return smem(p, c) <= d.smem_bytes_max end },
       { "the accumulators fit the registers", function(p, c) return accumulators(p, c) <= 176 end },
-      { "CTAs share a KV head only where the chip has clusters", function(p, c, d)
+      { "clusters only where the architecture has them", function(p, c, d)
          return c.cluster == 1 or d.target == "sm_90a" or d.target == "sm_100a"
       end },
-      { "a cluster's sums lie where keys were", function(p, c)
+      { "a cluster's partial sums fit where the keys were in shared memory", function(p, c)
          return c.cluster == 1 or c.rows * (up_to_16(p.dv) + 2) * 4 <=
                 c.warps * c.stages * c.keys * (padded(up_to_16(p.d) * p.in_size) + padded(up_to_16(p.dv) * p.in_size))
       end },
-      { "fixed splits leave one way to cut and to add up keys", function(p, c, d)
+      { "fixed KV splits need cluster 1, waves 1, 16 keys and one number of warps, so that results are bitwise equal",
+        function(p, c, d)
          return p.splits == 0 or (c.cluster == 1 and c.waves == 1 and c.keys == 16 and c.warps == fixed_warps(p, d))
       end },
       { "the workspace is under 4 GiB", function(p, c, d) return workspace_bytes(p, c, d) < 1 << 32 end },
-      -- from here on: what is legal but not worth a try
-      { "as many rows as there are queries and heads, or 32, or half of that", function(p, c)
+      -- from here on: legal, but not worth trying
+      { "a tile is at least half filled by the queries times heads of a KV head, or has the fewest rows", function(p, c)
          local rows = math.max(1, p.sq * p.group)
          return c.rows == 8 or rows > c.rows // 2
       end },
-      { "CTAs share a KV head only where caches are short and KV heads few", function(p, c, d)
+      { "a cluster per KV head only for short caches and few KV heads", function(p, c, d)
          return c.cluster == 1 or (units(p, c) * c.cluster <= d.sm_count and p.sk <= SHORT_CACHE and c.waves == 1)
       end },
-      { "waves only where there is work for them", function(p, c, d)
+      { "several waves only where each CTA has at least 4 tiles", function(p, c, d)
          return c.waves == 1 or units(p, c) * tiles_of_unit(p, c) >= 4 * d.sm_count * ctas(p, c, d) * c.waves
       end },
-      { "32 KiB or more are under way on an SM, or 128 keys, or what its shared memory holds", function(p, c, d)
+      { "the loads in flight on an SM are at least 32 KiB or 128 keys, or fill its shared memory", function(p, c, d)
          local keys = ctas(p, c, d) * c.warps * (c.stages - 1) * c.keys
          return keys * (p.d + p.dv) * p.in_size >= 32768 or keys >= 128 or c.cluster > 1 or d.smem_bytes_max < 131072
       end },
-      { "where TMA brings the keys (decode_tma) only what is likely the best of these", function(p, c, d)
+      { "where decode_tma applies, only the likeliest configurations of this kernel", function(p, c, d)
          return d.target ~= "sm_90a" or not common.tma_brings_keys(p) or
                 (c.keys == 16 and c.warps >= 4 and c.stages == 2 and c.waves == 1)
       end },
-      { "6 to 16 warps on an SM, or what its shared memory holds", function(p, c, d)
+      { "6 to 16 warps on an SM, or as many as its shared memory allows", function(p, c, d)
          local warps = ctas(p, c, d) * c.warps
          return warps <= 16 and (warps >= 6 or c.warps >= 4 or d.smem_bytes_max < 131072 or p.d + p.dv > 256)
       end },

@@ -1,9 +1,9 @@
--- decode_once: few queries against a short cache, all keys at once: mma.sync from registers; sm_90.
+-- decode_once: decoding against a short KV cache: one step, all keys loaded at once into registers (mma.sync, clusters; sm_90).
 
 local common = require "attention.common"
 local cuda_type, shared, flag, ceil_div = common.cuda_type, common.shared, common.flag, common.ceil_div
 
-local ROWS = 8         -- queries and heads of a CTA
+local ROWS = 8         -- of a CTA's tile: queries times the heads that share its KV head
 local LONGEST = 8192   -- keys
 
 local function tile_keys(c)
@@ -14,7 +14,7 @@ local function units(p)
    return common.units(p, { rows = ROWS })
 end
 
--- bytes: the sums of warps and of CTAs, a barrier; and the same for the shadow
+-- bytes: the partial sums of warps and of CTAs, a barrier; the same again for the shadow warp
 local function smem(p, c)
    local quads = ROWS * p.dv // 4
    local got = c.cluster * ceil_div(quads, c.cluster) * 24
@@ -33,10 +33,10 @@ return triage.kernel {
    targets = { "sm_90a" },
    checked_against = "cuda",
    axes = {
-      { "keys", { 16, 32 } },             -- of a warp
-      { "warps", { 1, 2, 4, 8 } },        -- of a CTA
-      { "cluster", { 1, 2, 4, 8, 16 } },  -- CTAs that share a KV head
-      { "shadow", { 0, 1 } },             -- a warp that fetches the code
+      { "keys", { 16, 32 } },             -- keys of a warp
+      { "warps", { 1, 2, 4, 8 } },        -- warps of a CTA
+      { "cluster", { 1, 2, 4, 8, 16 } },  -- CTAs that split a KV head's keys
+      { "shadow", { 0, 1 } },             -- 1: an extra warp runs ahead on dummy data, to bring the code into the instruction cache
    },
    constraints = {
       { "f16 or bf16 inputs", common.is_half },
@@ -47,14 +47,15 @@ return triage.kernel {
          return p.d % 64 == 0 and p.dv % 64 == 0 and p.d <= 256 and p.dv <= 256
       end },
       { "rows are multiples of 16 bytes", function(p) return p.alignment % 16 == 0 end },
-      { "sequences at strides or in pages, not by offsets", function(p) return p.lengths ~= "varlen" end },
+      { "sequences lie at strides or in pages, not at offsets (cu_seqlens)",
+        function(p) return p.lengths ~= "varlen" end },
       { "a warp's keys lie in one page", function(p, c) return p.page_size % c.keys == 0 end },
-      { "keys in as many pieces as suit", function(p) return p.splits == 0 end },
-      { "a cluster has all keys at once", function(p, c) return c.cluster * tile_keys(c) >= p.sk end },
-      { "K, V and Q stay in registers", function(p, c) return operands(p, c) <= 160 end },
+      { "no fixed number of KV splits is asked for", function(p) return p.splits == 0 end },
+      { "the cluster's warps hold all keys", function(p, c) return c.cluster * tile_keys(c) >= p.sk end },
+      { "K, V and Q fit the registers", function(p, c) return operands(p, c) <= 160 end },
       { "shared memory fits the SM", function(p, c, d) return smem(p, c) <= d.smem_bytes_max end },
-      -- from here on: what is legal but not worth a try
-      { "not twice as many warps as there are keys for", function(p, c)
+      -- from here on: legal, but not worth trying
+      { "the cluster's warps hold less than twice the keys", function(p, c)
          return c.cluster * tile_keys(c) < 2 * p.sk or (c.cluster == 1 and c.warps == 1)
       end },
       { "no more CTAs than the chip has SMs", function(p, c, d) return units(p) * c.cluster <= d.sm_count end },

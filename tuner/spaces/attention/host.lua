@@ -1,4 +1,4 @@
--- host: the CPU, by OpenMP and vectors.
+-- host: the CPU, with OpenMP and vector instructions.
 
 local common = require "attention.common"
 local host_type, shared, with_mask, ceil_div = common.host_type, common.shared, common.with_mask, common.ceil_div
@@ -14,13 +14,13 @@ local function vector_of(d)
    return vectors[d.target] or { lanes = 4, registers = 16 }
 end
 
--- The accumulators, one row of B, and one element of A.
+-- Do the accumulators, one row of B and one element of A fit the vector registers?
 local function in_registers(rows, width, d)
    local v = vector_of(d)
    return (rows + 1) * ceil_div(width, v.lanes) + 1 <= v.registers
 end
 
--- Floats of a tile on the stack: Q, K, V, O and the scores (templates/attention/host.c).
+-- Bytes of a tile on the stack: Q, K, V, O and the scores (templates/attention/host.c).
 local function stack_bytes(p, c)
    local dv = ceil_div(p.dv, c.width) * c.width
    return 4 * (c.tile_m * (p.d + dv + c.tile_n) + c.tile_n * (p.d + dv))
@@ -32,19 +32,23 @@ local host = triage.kernel {
    targets = { "host" },
    checked_against = "host",
    axes = {
-      { "tile_m", { 8, 16, 32, 64 } },        -- rows of a task: queries, of all heads that share K and V
+      { "tile_m", { 8, 16, 32, 64 } },        -- rows of a task: queries times the heads that share K and V
       { "tile_n", { 16, 32, 64, 128 } },      -- keys of a step
       { "rows", { 2, 4, 8 } },                -- rows of a register tile
       { "width", { 8, 16, 32 } },             -- columns of a register tile
-      { "schedule", { "static", "dynamic" } }, -- of the tasks over the threads
+      { "schedule", { "static", "dynamic" } }, -- OpenMP schedule of the tasks
    },
    constraints = {
-      { "a row of the register tile fills a vector", function(p, c, d) return c.width >= vector_of(d).lanes end },
-      { "the register tile stays in registers", function(p, c, d) return in_registers(c.rows, c.width, d) end },
-      { "the register tile divides the tile", function(p, c) return c.tile_m % c.rows == 0 and c.tile_n % c.width == 0 end },
-      { "a tile is no taller than a block of the mask", function(p, c) return p.mask_m == 0 or c.tile_m <= p.mask_m end },
-      { "a step is no wider than a block of the mask", function(p, c) return p.mask_n == 0 or c.tile_n <= p.mask_n end },
-      { "a tile is at most 256 KB of stack", function(p, c) return stack_bytes(p, c) <= 262144 end },
+      { "a row of the register tile fills a vector register",
+        function(p, c, d) return c.width >= vector_of(d).lanes end },
+      { "the register tile fits the vector registers", function(p, c, d) return in_registers(c.rows, c.width, d) end },
+      { "the register tile divides the tile",
+        function(p, c) return c.tile_m % c.rows == 0 and c.tile_n % c.width == 0 end },
+      { "a tile has at most as many rows as a block of the mask",
+        function(p, c) return p.mask_m == 0 or c.tile_m <= p.mask_m end },
+      { "a step has at most as many keys as a block of the mask",
+        function(p, c) return p.mask_n == 0 or c.tile_n <= p.mask_n end },
+      { "a tile takes at most 256 KiB of stack", function(p, c) return stack_bytes(p, c) <= 262144 end },
    },
    params = function(p, c)
       return shared(p, host_type, with_mask(p, {

@@ -1,4 +1,4 @@
--- mma: mma.sync + cp.async, sm_80 and later: whatever the kernels of TMA leave.
+-- mma: prefill with mma.sync and cp.async, sm_80 and later: all that the TMA kernels do not take.
 
 local common = require "attention.common"
 local cuda_type, shared, with_mask = common.cuda_type, common.shared, common.with_mask
@@ -12,7 +12,7 @@ local function up_to_16(columns)
    return ceil_div(columns, 16) * 16
 end
 
--- What all rows are aligned to, 16 bytes at most; under 4 bytes they move element by element.
+-- The common alignment of all rows, at most 16 bytes; below 4 bytes they are copied element by element.
 local function copy_bytes(p)
    local bytes = 16
    while p.alignment % bytes ~= 0 or p.d * p.in_size % bytes ~= 0 or p.dv * p.in_size % bytes ~= 0 do
@@ -21,7 +21,7 @@ local function copy_bytes(p)
    return bytes >= 4 and bytes or p.in_size
 end
 
--- Tables of where a tile's rows lie: four, as templates/attention/mma.cu lays them out.
+-- The four tables of where a tile's rows lie, as templates/attention/mma.cu lays them out (block masks and pages).
 local function table_bytes(p, c)
    if p.mask_m == 0 and p.page_size == 0 then
       return 0
@@ -30,7 +30,7 @@ local function table_bytes(p, c)
    return 4 * (8 * c.tile_n + 8 * groups)
 end
 
--- e4m3 comes from shared memory 32 columns at a time: of 80 the last row's last are behind its end.
+-- e4m3 fragments are read 32 columns at a time: with heads of 80 the last read of the last row goes 16 bytes past it.
 local function behind_the_end(p)
    return p.in_size == 1 and 16 or 0
 end
@@ -45,11 +45,11 @@ local function warp_rows(c)
    return c.tile_m // c.warps
 end
 
--- Registers of a thread for O and the scores, for Q where it stays there, and for what e4m3 becomes.
+-- Registers of a thread for O and the scores, for Q where it is held, and for the conversion of e4m3.
 local function accumulators(p, c)
    local tiles = warp_rows(c) // 16
    local q = c.hold_q == 1 and up_to_16(p.d) // 4 or 0
-   local scores = c.slab > 0 and c.slab * 3 // 2 or c.tile_n // 2 -- of two slabs, and weights of two
+   local scores = c.slab > 0 and c.slab * 3 // 2 or c.tile_n // 2 -- the scores of two slabs, and the weights of two
    return tiles * (up_to_16(p.dv) // 2 + scores + q) + (is_half(p) and 0 or 40)
 end
 
@@ -67,24 +67,28 @@ local mma = triage.kernel {
    axes = {
       { "tile_m", { 16, 32, 64, 128 } },     -- queries of a CTA
       { "tile_n", { 32, 48, 64, 96, 128 } }, -- keys of a tile
-      { "warps", { 1, 2, 4, 8 } },           -- 16 or 32 queries each
-      { "stages", { 1, 2 } },                -- 1: K and V by turns, 2: the next tile's under way during this one
-      { "hold_q", { 0, 1 } },                -- Q in registers, or read again for each tile
-      { "ahead", { 1, 3 } },                 -- products that operands are read ahead
-      { "late", { 0, 1 } },                  -- 1: no maxima where no mask cuts, until sums of weights ask for them
-      { "slab", { 0, 16, 32 } },             -- scores, weights and products of neighbouring slabs of keys side by side; 0: no slabs
+      { "warps", { 1, 2, 4, 8 } },           -- warps of a CTA, 16 or 32 queries each
+      { "stages", { 1, 2 } },                -- 1: K and V load alternately, each while the other is used; 2: the next tile is prefetched
+      { "hold_q", { 0, 1 } },                -- 1: Q fragments stay in registers; 0: they are loaded for each tile
+      { "ahead", { 1, 3 } },                 -- fragments are loaded so many mma ahead
+      -- 1: in tiles that no mask cuts, maxima are searched only after the sums of weights have grown
+      { "late", { 0, 1 } },
+      -- keys of a slab: Q K, softmax and P V of neighbouring slabs overlap; 0: no slabs
+      { "slab", { 0, 16, 32 } },
    },
    constraints = {
       { "f16, bf16 or e4m3 inputs", function(p) return p.in_type ~= "f32" end },
-      { "keys in one piece", function(p) return p.splits <= 1 end },
-      { "heads and batch fit a CUDA grid", function(p) return p.heads_q <= 65535 and p.batch <= 65535 end },
-      { "a warp has 16 or 32 queries", function(p, c) return warp_rows(c) == 16 or warp_rows(c) == 32 end },
-      { "a tile is a part of a block of the mask or whole blocks, of one row of blocks", blocks_fit },
-      { "a tile has two slabs", function(_, c) return c.slab == 0 or (c.tile_n == 2 * c.slab and c.late == 0) end },
-      { "slabs of 16-bit keys in order, scores as they are", function(p, c)
+      { "no KV split is asked for", function(p) return p.splits <= 1 end },
+      { "at most 65535 heads and sequences (grid.y, grid.z)",
+        function(p) return p.heads_q <= 65535 and p.batch <= 65535 end },
+      { "16 or 32 queries per warp", function(p, c) return warp_rows(c) == 16 or warp_rows(c) == 32 end },
+      { "a tile divides a block of the mask, or is made of whole blocks of one block row", blocks_fit },
+      { "with slabs a tile is two of them, and maxima are not late",
+        function(_, c) return c.slab == 0 or (c.tile_n == 2 * c.slab and c.late == 0) end },
+      { "slabs need 16-bit inputs, no block mask, no pages and no soft cap", function(p, c)
          return c.slab == 0 or (is_half(p) and p.mask_m == 0 and p.page_size == 0 and not p.softcap)
       end },
-      { "the next tile is under way where nobody looks for maxima", function(_, c)
+      { "slabs and late maxima need two stages", function(_, c)
          return (c.slab == 0 and c.late == 0) or c.stages == 2
       end },
       -- ptxas 13.0 spills 104 to 172 bytes of 224 accumulators with two stages and operands one product ahead
@@ -92,38 +96,38 @@ local mma = triage.kernel {
          return accumulators(p, c) <= (c.stages == 2 and c.ahead == 1 and 216 or 224)
       end },
       -- ... and 136 to 1040 of 192 with a block mask, where a thread finds the rows of 32 or 64 copies of a tile
-      { "accumulators and copies of listed blocks fit the registers", function(p, c)
+      { "with a block mask the accumulators and the row pointers of the copies fit the registers", function(p, c)
          return p.mask_m == 0 or accumulators(p, c) < 192 or math.max(p.d, p.dv) <= 64 or c.warps >= 4 or
                 (c.warps == 2 and c.stages == 2)
       end },
       { "shared memory fits the SM", function(p, c, d) return smem(p, c) <= d.smem_bytes_max end },
-      -- from here on: what is legal but not worth a try
-      { "few queries are for decode, or one short tile", function(p, c)
+      -- from here on: legal, but not worth trying
+      { "16 queries or fewer are left to the decode kernels, or take a tile of 16", function(p, c)
          return p.sq > common.MOST_QUERIES or p.mask_m > 0 or c.tile_m == 16
       end },
-      { "the tile is as tall as the queries and blocks allow", function(p, c)
+      { "the tile is as tall as the queries and the mask's blocks allow, or half of it", function(p, c)
          local most = p.mask_m > 0 and p.mask_m or 128
          return c.tile_m == most or c.tile_m * 2 == most or (c.tile_m == 16 and p.sq <= 16) or
                 (c.tile_m == 32 and p.sq <= 32 and most >= 32)
       end },
-      { "wide heads have narrow tiles, others wide ones", function(p, c)
+      { "heads over 128 take tiles of at most 64 keys, others of at least 64", function(p, c)
          local wide = math.max(p.d, p.dv) > 128
          return wide and c.tile_n <= 64 or not wide and (c.tile_n >= 64 or p.mask_m > 0)
       end },
-      { "Q stays in registers where heads are narrow, and in slabs", function(p, c)
+      { "Q is held in registers with slabs, and optionally for 16-bit heads of up to 64", function(p, c)
          return (c.hold_q == 1) == (c.slab > 0) or (c.hold_q == 1 and is_half(p) and p.d <= 64)
       end },
-      { "a warp has 32 queries where heads of up to 128 leave it the registers", function(p, c)
+      { "32 queries per warp, where the head size leaves enough registers", function(p, c)
          return warp_rows(c) == 32 or c.tile_m < 64 or math.max(p.d, p.dv) > (is_half(p) and 128 or 64)
       end },
-      { "slabs of 32 keys for narrow heads, of 16 for wide ones", function(p, c) -- as measured; at 128 neither
+      { "slabs of 32 keys for heads of up to 64, of 16 for heads over 128", function(p, c) -- measured; neither helps at 128
          local most = math.max(p.d, p.dv)
          return c.slab == 0 or (c.slab == 32 and most <= 64) or (c.slab == 16 and most > 128)
       end },
-      { "maxima late where they are much of the work", function(p, c)
+      { "late maxima only for heads of up to 128", function(p, c)
          return c.late == 0 or math.max(p.d, p.dv) <= 128
       end },
-      { "48 and 96 keys only where blocks allow no other", function(p, c)
+      { "tiles of 96 keys only for heads of 96 without a block mask, none of 48", function(p, c)
          return (c.tile_n ~= 48 and c.tile_n ~= 96) or (p.mask_m == 0 and c.tile_n == 96 and p.d == 96)
       end },
    },

@@ -1,12 +1,12 @@
--- The plain kernels of verification, and the cuda one as a kernel of its own: it takes any head, any stride and any
--- alignment, so it is what runs where nothing else can.
+-- The plain kernels that results are verified against. The CUDA one is also a candidate: it takes any head size, stride and
+-- alignment, and runs where nothing else can.
 
 local common = require "attention.common"
 local cuda_type, host_type, shared, with_mask = common.cuda_type, common.host_type, common.shared, common.with_mask
 
 local WARPS = 8 -- of a CTA
 
--- Queries of a CTA, of one row of the block mask.
+-- Queries of a CTA, within one block row of the mask.
 local function rows(p)
    return p.mask_m == 16 and 16 or 32
 end

@@ -1,4 +1,4 @@
--- wgmma: TMA + wgmma, warp-specialised: f16 and bf16, where there are enough queries for tiles of 64 to 192.
+-- wgmma: prefill in f16 and bf16 on Hopper (TMA, wgmma, warp-specialised, persistent), with tiles of 64 to 192 queries.
 
 local common = require "attention.common"
 local cuda_type, shared, with_mask, flag = common.cuda_type, common.shared, common.with_mask, common.flag
@@ -10,7 +10,7 @@ local function consumers(c)
    return c.tile_m // 64 -- warpgroups
 end
 
--- A tile of 64 queries leaves room for a second CTA.
+-- A tile of 64 queries leaves room for a second CTA on the SM.
 local function ctas_per_sm(c)
    return c.tile_m == 64 and 2 or 1
 end
@@ -19,12 +19,12 @@ local function slabs(d) -- of 64 columns
    return ceil_div(d, 64)
 end
 
--- Keys that a step reads side by side: all of its own, or those of a block of the mask.
+-- Keys of one contiguous load: all of a step, or those of it that lie in one block of the mask.
 local function unit(p, c)
    return p.mask_m > 0 and math.min(p.mask_n, c.tile_n) or c.tile_n
 end
 
--- bytes: rings of Q, K and V; barriers, four tiles, and of each step what it has gathered
+-- bytes: the Q, K and V rings; barriers, four tile descriptors, and what each stage has gathered of the block lists
 local function smem_with(p, c, q_slots)
    local gathered = (p.mask_m > 0 and c.stages or 1) * 4 * (2 * (c.tile_n // unit(p, c)) + 1)
    local sync = 16 * q_slots + 32 * c.stages + 4 * 56 + gathered
@@ -40,7 +40,7 @@ local function fits(p, c, q_slots)
    return (smem_with(p, c, q_slots) + 1024) * ctas_per_sm(c) <= SM_SMEM
 end
 
--- Registers of a consumer's thread: S, P, O, and what else lives through a step; and those that it gets.
+-- Registers that a consumer thread needs: S, P, O, and what else lives through a step. Then those that setmaxnreg gives it.
 local function registers(p, c)
    return c.tile_n // 2 + c.p_buffers * c.tile_n // 4 + ceil_div(p.dv, 16) * 8 + (c.tile_m == 192 and 32 or 44)
 end
@@ -49,13 +49,13 @@ local function registers_given(c)
    return c.tile_m == 64 and 224 or c.tile_m == 128 and 240 or 160
 end
 
--- The fewest keys of a step that are worth it: as many as registers and shared memory have room for, nearly.
+-- The fewest keys of a step worth trying: nearly as many as fit registers and shared memory.
 local function short_step(p)
    return p.dv <= 128 and p.d <= 128 and 128 or p.dv <= 192 and 112 or 64
 end
 
--- Heads of 256 with many keys are worked on in larger sections of L2: faster from 8192 keys on, a fifth slower at 512 and
--- 2048 (measured: docs/notebook.md).
+-- Heads of 256 with many keys: sections of more heads, that is, of more K and V in L2 at a time. Faster from 8192 keys on, a
+-- fifth slower at 512 and 2048 (measured: docs/notebook.md).
 local function wide_sections(p)
    return p.dv > 192 and p.sk > 4096 and p.lengths == "dense" and p.mask_m == 0
 end
@@ -78,17 +78,20 @@ return triage.kernel {
    axes = {
       { "tile_m", { 64, 128, 192 } },              -- queries of a tile: 64 a consumer warpgroup
       { "tile_n", { 64, 80, 112, 128, 176 } },     -- keys of a step
-      { "stages", { 2, 3 } },                      -- slots of the rings of K and V
-      { "q_slots", { 1, 2 } },                     -- 2: the next tile's Q comes early
-      { "ping_pong", { 0, 1, 2 } },                -- the warpgroups take turns: 1 to issue products, 2 at the softmax
-      { "under", { 4, 2, 0 } },                    -- quarters of the exponentials under the last P V, the others behind it
-      { "p_buffers", { 1, 2 } },                   -- 2: P is packed under it too
-      { "apart", { 0, 1 } },                       -- 1: a tile's first product comes behind the last one of the tile before
-      { "skip", { 13, 8, 0, -1 } },                -- log2 of the growth that leaves a row's maximum; -1: O always rescaled; 13: only
-                                                   -- steps whose sums have grown by as much look for maxima
-      { "store_tma", { 0, 1 } },                   -- 1: O goes out through the slot of its tile's Q
-      { "order", { 0, 1 } },                       -- 1: the longest tiles first, section by section
-      { "dynamic", { 0, 1 } },                     -- 1: a CTA takes its next tile when it is ready
+      { "stages", { 2, 3 } },                      -- pipeline stages of K and V
+      { "q_slots", { 1, 2 } },                     -- buffers of Q; 2: the next tile's Q is prefetched
+      { "ping_pong", { 0, 1, 2 } },                -- warpgroups take turns: 1: issuing products, 2: at the softmax
+      { "under", { 4, 2, 0 } },                    -- quarters of the exponentials that overlap the previous step's P V
+      { "p_buffers", { 1, 2 } },                   -- 2: P is converted to 16 bits during that product, too
+      -- 1: a tile's first Q K is issued after, not with, the last P V of the previous tile
+      { "apart", { 0, 1 } },
+      -- lazy rescaling: a row's maximum is replaced, and O rescaled, only when it grows by more than `skip` (log2);
+      -- -1: O is rescaled in every step; 13: maxima are not even searched until a row's sum of weights has grown as much
+      { "skip", { 13, 8, 0, -1 } },
+      { "store_tma", { 0, 1 } },                   -- 1: O is staged in the tile's Q buffer and stored by TMA
+      -- 1: longest tiles first, one L2-sized section of heads after the other
+      { "order", { 0, 1 } },
+      { "dynamic", { 0, 1 } },                     -- 1: CTAs take tiles from a global counter; 0: static assignment
    },
    constraints = {
       { "f16 or bf16", is_half },
@@ -97,59 +100,65 @@ return triage.kernel {
       end },
       { "rows of Q, K, V and O are multiples of 16 bytes, no stride is 0", tma_reads },
       { "no pages", function(p) return p.page_size == 0 end },
-      { "keys in one piece", function(p) return p.splits <= 1 end },
+      { "no KV split is asked for", function(p) return p.splits <= 1 end },
       { "1 to 2^29 queries and keys", function(p)
          return p.sq > 0 and p.sk > 0 and p.sq <= 1 << 29 and p.sk <= 1 << 29
       end },
-      { "block masks have rows of 64 or 128, of sequences of one length", function(p)
+      { "block masks have block rows of 64 or 128, and all sequences have one length", function(p)
          return p.mask_m == 0 or (p.mask_m == 64 or p.mask_m == 128) and p.lengths == "dense"
       end },
-      { "a tile is one row of the block mask", function(p, c)
+      { "a tile is one block row of the mask", function(p, c)
          return p.mask_m == 0 and c.tile_m ~= 64 or p.mask_m == c.tile_m
       end },
-      { "steps and blocks of the mask are multiples of each other", function(p, c)
+      { "the keys of a step and of a block of the mask are multiples of one another", function(p, c)
          local u = unit(p, c)
          return u % 16 == 0 and c.tile_n % u == 0 and (p.mask_m == 0 or p.mask_n % u == 0)
       end },
-      { "S, P and O leave a thread enough registers", function(p, c)
+      { "S, P and O fit a thread's registers", function(p, c)
          return registers(p, c) <= registers_given(c)
       end },
       { "shared memory fits the SM", function(p, c, d)
          return fits(p, c, c.q_slots) and smem(p, c) <= d.smem_bytes_max
       end },
-      { "turns need two warpgroups", function(_, c) return (c.ping_pong == 0) == (c.tile_m == 64) end },
-      { "P is packed under a product only where all the exponentials are", function(_, c)
+      { "ping-pong if and only if a tile has several warpgroups",
+        function(_, c) return (c.ping_pong == 0) == (c.tile_m == 64) end },
+      { "two buffers of P only where all exponentials overlap P V (under = 4)", function(_, c)
          return c.p_buffers == 1 or c.under == 4
       end },
-      { "a tile begins apart from the one before only where it waits for Q", function(_, c)
+      { "a tile's first product is issued separately only with one slot of Q", function(_, c)
          return c.apart == 0 or c.q_slots == 1
       end },
-      { "O goes through Q's slot only where the next Q has another, and no rows follow the last", function(p, c)
+      { "O is stored by TMA through Q's slot only with two slots of Q, dense sequences, and value heads no wider than Q's",
+        function(p, c)
          return c.store_tma == 0 or c.q_slots == 2 and slabs(p.dv) <= slabs(p.d) and p.lengths == "dense"
       end },
-      { "tiles are dealt out longest first where a band or lengths make them differ, when ready where a mask does",
+      { "longest tiles first (order) if and only if a band or the lengths make them uneven; dynamic also for block masks",
          function(p, c)
             return c.order == flag(not even(p)) and c.dynamic == flag(not even(p) or p.mask_m > 0)
          end },
-      -- from here on: what is legal but not worth a try (measured: docs/notebook.md)
-      { "few queries are for decode", function(p) return p.sq > common.MOST_QUERIES or p.mask_m > 0 end },
-      { "as many slots of Q as fit", function(p, c) return c.q_slots == 2 or not fits(p, c, 2) end },
-      { "a third slot of K and V only for tiles of 64", function(_, c) return c.stages == 2 or c.tile_m == 64 end },
-      { "three warpgroups only for short heads", function(p, c) return c.tile_m < 192 or p.d <= 64 and p.dv <= 64 end },
-      { "steps as long as they can be, nearly", function(p, c)
+      -- from here on: legal, but not worth trying (measured: docs/notebook.md)
+      { "16 queries or fewer are left to the decode kernels",
+        function(p) return p.sq > common.MOST_QUERIES or p.mask_m > 0 end },
+      { "two slots of Q where shared memory has room", function(p, c) return c.q_slots == 2 or not fits(p, c, 2) end },
+      { "three slots of K and V only for tiles of 64 queries",
+        function(_, c) return c.stages == 2 or c.tile_m == 64 end },
+      { "tiles of 192 queries only for heads of up to 64",
+        function(p, c) return c.tile_m < 192 or p.d <= 64 and p.dv <= 64 end },
+      { "a step has nearly as many keys as fit", function(p, c)
          return c.tile_n >= short_step(p) or c.tile_m == 64
       end },
-      { "O is always rescaled where exponentials come behind the product, only on need where they run under it",
+      { "O is rescaled in every step if and only if no exponentials overlap the P V product",
          function(_, c) return (c.under == 0) == (c.skip == -1) end },
-      { "steps that do not look for maxima take all exponentials under the last product, and pack P behind it",
+      { "late maxima (skip = 13) need all exponentials overlapped with P V, one buffer of P, at most 128 keys",
          function(_, c) return c.skip < 13 or c.under == 4 and c.p_buffers == 1 and c.tile_n <= 128 end },
-      { "three warpgroups have registers for them under a band and without a cap", function(p, c)
+      { "late maxima with three warpgroups only with a band and without a soft cap", function(p, c)
          return c.skip < 13 or c.tile_m < 192 or (p.left >= 0 or p.right >= 0) and not p.softcap
       end },
-      { "half of the exponentials under the product only where maxima rarely move", function(_, c)
+      { "half of the exponentials overlap P V only with skip = 8", function(_, c)
          return c.under ~= 2 or c.skip == 8
       end },
-      { "a tile is not mostly past the last query", function(p, c) return c.tile_m <= 128 or c.tile_m < 2 * p.sq end },
+      { "a tile has fewer than twice as many rows as there are queries",
+        function(p, c) return c.tile_m <= 128 or c.tile_m < 2 * p.sq end },
    },
    params = function(p, c)
       local list = {
@@ -190,7 +199,7 @@ return triage.kernel {
          map_o = map(p, 64),
       }
    end,
-   spill_limit = 64, -- bytes: scalars from around the loop, where S, P and O fill the registers
+   spill_limit = 64, -- bytes: scalars from outside the inner loop; S, P and O take its registers
    default = {
       -- measured best on an H200 (docs/results/2026-12-01-h200-attention-tuned.json, docs/notebook.md): heads of up to 64; up to 128;
       -- of 192; wider ones

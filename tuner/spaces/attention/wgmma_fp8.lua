@@ -1,11 +1,11 @@
--- wgmma_fp8: TMA + wgmma on e4m3, warp-specialised, where there are enough queries for tiles of 128 or 192.
+-- wgmma_fp8: prefill in e4m3 on Hopper (TMA, wgmma, warp-specialised, persistent), with tiles of 128 or 192 queries.
 
 local common = require "attention.common"
 local cuda_type, shared, flag, ceil_div = common.cuda_type, common.shared, common.flag, common.ceil_div
 local tma_reads, map_rank, SM_SMEM = common.tma_reads, common.map_rank, common.SM_SMEM
 local tiles, even = common.tiles, common.even
 
-local STAGES = 2 -- slots of the rings of K and of V turned; those of Q and of V as it lies are two
+local STAGES = 2 -- of K and of transposed V; Q and V as loaded have two buffers
 
 local function consumers(c)
    return c.tile_m // 64 -- warpgroups
@@ -15,7 +15,7 @@ local function slabs(d) -- of 128 columns
    return ceil_div(d, 128)
 end
 
--- bytes: rings of Q, K, V as it lies and V turned; barriers, four tiles, the keys of two slots
+-- bytes: rings of Q, K, V as loaded and V transposed; barriers, four tile descriptors, the keys of two slots
 local function smem(p, c)
    local turned = ceil_div(p.dv * c.tile_n, 1024) * 1024
    local sync = 16 * 2 + 32 * STAGES + 16 * 2 + 4 * 64 + 8
@@ -23,8 +23,8 @@ local function smem(p, c)
           2 * slabs(p.dv) * c.tile_n * 128 + sync
 end
 
--- Registers of a consumer's thread: O, and at a time S and P, or P and T, or with `late` S and T, or with `split` nearly all
--- of S and T; and those that it gets.
+-- Registers that a consumer thread needs: O, and at the same time S and P, or P and a step's P V (T), or with `late` S and T, or
+-- with `split` nearly all of S and T. Then those that setmaxnreg gives it.
 local function registers(p, c)
    local o, s, weights = ceil_div(p.dv, 16) * 8, c.tile_n // 2, c.tile_n // 8
    local both = o + (c.split == 1 and s // 2 or 0)
@@ -58,12 +58,13 @@ return triage.kernel {
    axes = {
       { "tile_m", { 128, 192 } },                 -- queries of a tile: 64 a consumer warpgroup
       { "tile_n", { 96, 128, 192, 224 } },        -- keys of a step
-      { "ping_pong", { 0, 1 } },                  -- 1: the warpgroups take turns at the softmax
-      { "late", { 0, 1 } },                       -- 1: a step's P V is added to O under the scores of the next
-      { "split", { 0, 1 } },                      -- 1: P V of half of a step's keys runs under the weights of the others
-      { "lazy", { 0, 1 } },                       -- 1: maxima are looked for only where weights get too large
-      { "order", { 0, 1 } },                      -- 1: the longest tiles first, section by section
-      { "dynamic", { 0, 1 } },                    -- 1: a CTA takes its next tile when it is ready
+      { "ping_pong", { 0, 1 } },                  -- 1: warpgroups take turns at the softmax
+      { "late", { 0, 1 } },                       -- 1: a step's P V is added to O while the next step's Q K runs
+      -- 1: P V of the first half of the keys overlaps the exponentials of the second half
+      { "split", { 0, 1 } },
+      { "lazy", { 0, 1 } },                       -- 1: maxima are searched only where weights get too large
+      { "order", { 0, 1 } },                      -- 1: longest tiles first, one L2-sized section of heads after the other
+      { "dynamic", { 0, 1 } },                    -- 1: CTAs take tiles from a global counter; 0: static assignment
    },
    constraints = {
       { "e4m3", function(p) return p.in_type == "e4m3" end },
@@ -73,29 +74,30 @@ return triage.kernel {
       { "rows of Q, K, V and O are multiples of 16 bytes, no stride is 0", tma_reads },
       { "no pages", function(p) return p.page_size == 0 end },
       { "no block mask", function(p) return p.mask_m == 0 end },
-      { "keys in one piece", function(p) return p.splits <= 1 end },
+      { "no KV split is asked for", function(p) return p.splits <= 1 end },
       { "1 to 2^29 queries and keys", function(p)
          return p.sq > 0 and p.sk > 0 and p.sq <= 1 << 29 and p.sk <= 1 << 29
       end },
-      { "S, P and O leave a thread enough registers, and shared memory fits the SM", fits },
+      { "S, P and O fit a thread's registers, and the rings fit shared memory", fits },
       -- ptxas 13.0 spills hundreds of bytes
-      { "three warpgroups have no registers for more than S, P and O", function(_, c)
+      { "split needs tiles of 128 queries", function(_, c)
          return c.tile_m == 128 or c.split == 0
       end },
-      { "P V is added late or begun early", function(_, c) return c.late + c.split <= 1 end },
+      { "late and split exclude each other", function(_, c) return c.late + c.split <= 1 end },
       -- both together were wrong on an H200, and before that did not end: docs/notebook.md
-      { "steps that begin P V early look for maxima", function(_, c) return c.split + c.lazy <= 1 end },
-      { "tiles are dealt out longest first, when ready, where a band or lengths make them differ", function(p, c)
+      { "split and lazy exclude each other", function(_, c) return c.split + c.lazy <= 1 end },
+      { "longest tiles first (order) and dynamic, if and only if a band or the lengths make them uneven", function(p, c)
          return c.order == flag(not even(p)) and c.dynamic == flag(not even(p))
       end },
-      -- from here on: what is legal but not worth a try
-      { "few queries are for decode", function(p) return p.sq > common.MOST_QUERIES end },
-      { "steps as long as they can be, nearly", function(p, c, d)
+      -- from here on: legal, but not worth trying
+      { "16 queries or fewer are left to the decode kernels", function(p) return p.sq > common.MOST_QUERIES end },
+      { "a step has nearly as many keys as fit", function(p, c, d)
          local longer = { tile_m = c.tile_m, tile_n = c.tile_m == 128 and 192 or 128, late = 0, split = 0 }
          return c.tile_n >= longer.tile_n or not fits(p, longer, d)
       end },
-      { "the longest steps only in turns", function(_, c) return c.tile_n < 224 or c.ping_pong == 1 end },
-      { "a tile is not mostly past the last query", function(p, c) return c.tile_m == 128 or c.tile_m < 2 * p.sq end },
+      { "steps of 224 keys only with ping-pong", function(_, c) return c.tile_n < 224 or c.ping_pong == 1 end },
+      { "a tile has fewer than twice as many rows as there are queries",
+        function(p, c) return c.tile_m == 128 or c.tile_m < 2 * p.sq end },
    },
    params = function(p, c)
       return shared(p, cuda_type, {
@@ -126,7 +128,7 @@ return triage.kernel {
          map_o = map(p, 64, 64),
       }
    end,
-   spill_limit = 128, -- bytes: scalars from around the loop, which itself moves at most four, where S, P and O fill the registers
+   spill_limit = 128, -- bytes: scalars from outside the inner loop, which itself spills at most four; S, P and O take its registers
    default = {
       default(192, 128, 0, 1, 0, 0), -- measured best on an H200: docs/notebook.md
       default(192, 128, 0, 1, 1, 1),

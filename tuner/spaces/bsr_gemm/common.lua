@@ -7,7 +7,7 @@ local host_fp8_type = { f32 = "float", f16 = "f16_t", bf16 = "bf16_t", e4m3 = "e
 local layout = { row = 0, col = 1 }
 local act = { none = 0, relu = 1, gelu = 2, silu = 3 }
 
--- The parameters that every template of this operation has, then the given ones.
+-- The parameters of every template of this operation, then the given ones.
 local function every(p, types, more)
    local list = {
       { "in_type", types[p.in_type] },
@@ -20,30 +20,30 @@ local function every(p, types, more)
    for _, param in ipairs(more) do
       table.insert(list, param)
    end
-   if p.transposed then -- a parameter only there: a kernel's text without it is as it was before there was one
+   if p.transposed then -- only for transposed A, so that all other kernels keep their text, and with it their evidence
       table.insert(list, { "transposed", 1 })
    end
    return list
 end
 
--- Is the activation one that lib/quick.cuh has?
+-- Does lib/quick.cuh have a fast form of the activation (one special-function instruction)?
 local function is_quick(p)
    return (p.activation == "gelu" or p.activation == "silu") and (p.out_type == "f16" or p.out_type == "bf16")
 end
 
--- ... of the kernels that are searched on a GPU.
+-- The same for the CUDA kernels that are searched.
 local function shared(p, types, more)
    local list = every(p, types, more)
-   if is_quick(p) then -- likewise only there
+   if is_quick(p) then -- only there, as above
       table.insert(list, { "quick", 1 })
    end
    return list
 end
 
--- A constraint of the kernels that do not read blocks transposed.
-local as_stored = { "A as it is stored, not transposed", function(p) return not p.transposed end }
+-- Constraint of the kernels that cannot read transposed blocks.
+local as_stored = { "A is not transposed", function(p) return not p.transposed end }
 
--- e4m3: has scale_a one number (0) or one for each block (1)?
+-- e4m3: 0: scale_a is one number, 1: one for each block.
 local function scale_per_block(p)
    return { "scale_per_block", p.scale == "block" and 1 or 0 }
 end
@@ -56,12 +56,12 @@ local function is_half(p)
    return p.in_type == "f16" or p.in_type == "bf16"
 end
 
--- TMA reads rows that are multiples of 16 bytes.
+-- TMA needs row strides that are multiples of 16 bytes.
 local function tma_reads_b(p)
    return p.ldb * p.in_size % 16 == 0
 end
 
--- How TMA reads row-major B: slabs of 64 columns by `rows`, by one copy for all of a tile (rank 3) or one each.
+-- Tensor map of row-major B: slabs of 64 columns x `rows`; rank 3: one copy for all slabs of a tile, rank 2: one copy each.
 local function map_of_slabs(rank, rows, tile_n)
    if rank == 3 then
       return { rank = 3, box = { 64, rows, tile_n // 64 }, inner_split = 64, swizzle = 128, l2_promotion = 256 }
@@ -69,17 +69,17 @@ local function map_of_slabs(rank, rows, tile_n)
    return { rank = 2, box = { 64, rows }, swizzle = 128, l2_promotion = 256 }
 end
 
--- By one copy where B has only whole slabs.
+-- One copy per tile where n is a multiple of the slab.
 local function slab_rank(p)
    return p.b_layout == "row" and p.n % 64 == 0 and 3 or 2
 end
 
 -- ---- the chip ------------------------------------------------------------------------------------------
 
-local SM_SMEM = 233472       -- bytes of an SM, 1024 of them kept by the driver for each CTA
+local SM_SMEM = 233472       -- bytes of shared memory of an SM of sm_90; the driver reserves 1024 per CTA
 local SM_REGISTERS = 65536
 
--- ---- which problems the kernels of TMA cover: wmma leaves them alone ------------------------------------
+-- ---- which problems the TMA kernels cover; wmma tries few configurations there ------------------------------------
 
 local function wgmma_types(p)
    return is_half(p) and (p.out_type == "f16" or p.out_type == "bf16") or

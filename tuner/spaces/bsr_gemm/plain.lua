@@ -1,5 +1,5 @@
--- plain: the cuda kernel of verification as a kernel of its own. Of a transposed A it takes what the others do not: any type,
--- block and alignment. (Of one as it is stored wmma does.)
+-- plain: the reference kernel for CUDA as a candidate, for transposed A: it takes any type, block and alignment. (Without
+-- transposition wmma does.)
 
 local common = require "bsr_gemm.common"
 local reference = require "bsr_gemm.reference"
@@ -11,7 +11,7 @@ local plain = triage.kernel {
    checked_against = "cuda",
    axes = { { "threads", { 256 } } },
    constraints = {
-      { "a transposed A", function(p) return p.transposed end },
+      { "A is transposed", function(p) return p.transposed end },
    },
    params = function(p) return reference.cuda.params(p) end,
    launch = function(p) return reference.cuda.launch(p) end,

@@ -1,4 +1,4 @@
--- The plain kernels of verification.
+-- The plain kernels that results are verified against.
 
 local common = require "bsr_gemm.common"
 local cuda_type, host_fp8_type, every = common.cuda_type, common.host_fp8_type, common.every

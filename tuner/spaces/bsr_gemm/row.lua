@@ -1,4 +1,4 @@
--- row: one block row a CTA, by TMA: for small blocks.
+-- row: one block row per CTA, for small blocks and few columns or short rows (TMA, mma.sync, a producer warp).
 
 local common = require "bsr_gemm.common"
 local cuda_type, shared, ceil_div, is_half = common.cuda_type, common.shared, common.ceil_div, common.is_half
@@ -8,7 +8,7 @@ local single = require "bsr_gemm.single_rows"
 local tiles_fit_grid, row_step_k = single.tiles_fit_grid, single.row_step_k
 local more_columns_than_a_few, suits_single_rows = single.more_columns_than_a_few, single.suits_single_rows
 
--- bytes: a ring of pieces of A and B, and its barriers
+-- bytes: the stage ring of A and B, and its barriers
 local function row_smem(p, c, stages)
    return stages * (c.group * (p.block_m + c.tile_n) * row_step_k(p) * 2 + 16)
 end
@@ -17,11 +17,11 @@ local function row_fits(p, c, stages)
    return (row_smem(p, c, stages) + 1024) * c.ctas_per_sm <= SM_SMEM
 end
 
-local function row_sums(p, c) -- of a thread
+local function row_sums(p, c) -- accumulators of a thread
    return p.block_m * c.tile_n // (c.warps_n * 32)
 end
 
--- Registers of a thread: a quarter of the file serves a quarter of the warps.
+-- Registers of a thread: each SM partition has a quarter of the file and of the warps.
 local function row_registers(c)
    return math.min(255, 512 // ceil_div(c.ctas_per_sm * (c.warps_n + 1), 4) // 8 * 8)
 end
@@ -42,7 +42,7 @@ local row = triage.kernel {
    axes = {
       { "tile_n", { 256, 512 } },             -- columns of C per CTA
       { "warps_n", { 4, 8 } },                -- consumer warps along tile_n
-      { "group", { 1, 2, 4 } },               -- pieces of blocks per stage
+      { "group", { 1, 2, 4 } },               -- pieces of blocks (at most 64 k each) per stage
       { "stages", { 2, 3, 4, 5, 6, 8, 12 } }, -- pipeline depth
       { "ctas_per_sm", { 1, 2, 4 } },
    },
@@ -53,33 +53,34 @@ local row = triage.kernel {
          return (p.block_m == 16 or p.block_m == 32) and (p.block_k == 16 or p.block_k == 32 or p.block_k % 64 == 0)
       end },
       { "rows of B are multiples of 16 bytes", tma_reads_b },
-      { "a grid has at most 65535 column tiles", tiles_fit_grid },
-      { "a thread has 32 registers beside its sums", function(p, c)
+      { "at most 65535 column tiles (grid.y)", tiles_fit_grid },
+      { "the accumulators leave a thread 32 registers", function(p, c)
          return row_sums(p, c) + 32 <= row_registers(c)
       end },
       { "shared memory fits the SM", function(p, c, d)
          return row_fits(p, c, c.stages) and row_smem(p, c, c.stages) <= d.smem_bytes_max
       end },
-      -- from here on: what is legal but not worth a try
-      { "more columns than a few", more_columns_than_a_few },
-      { "where many columns meet rows that are not nearly empty, other kernels read less of B", suits_single_rows },
-      { "a warp has 64 columns, of the widest tile also 128", function(p, c)
+      -- from here on: legal, but not worth trying
+      { "more than 64 columns", more_columns_than_a_few },
+      { "at most 1024 columns, or at most one block in 16 stored", suits_single_rows },
+      { "64 columns per warp; 128 only with tiles of 512", function(p, c)
          local columns = c.tile_n // c.warps_n
          return columns == 64 or (columns == 128 and c.tile_n == 512)
       end },
-      { "the CTAs of an SM have at most 1024 columns", function(p, c) return c.tile_n * c.ctas_per_sm <= 1024 end },
-      { "a stage is 32 to 64 k", function(p, c)
+      { "the CTAs of an SM have at most 1024 columns together",
+        function(p, c) return c.tile_n * c.ctas_per_sm <= 1024 end },
+      { "a stage is 32 or 64 k deep", function(p, c)
          local k = c.group * row_step_k(p)
          return k == 32 or k == 64
       end },
-      { "no deeper pipeline would fit", function(p, c)
+      { "the pipeline is the deepest that fits", function(p, c)
          local deeper = { [2] = 3, [3] = 4, [4] = 5, [5] = 6, [6] = 8, [8] = 12 }
          return c.stages == 12 or not row_fits(p, c, deeper[c.stages])
       end },
-      { "the tile is not mostly past the last column", function(p, c)
+      { "the tile is less than twice as wide as C", function(p, c)
          return c.tile_n < 2 * p.n
       end },
-      { "few tiles need no company", function(p, c, d)
+      { "several CTAs per SM only where there are enough tiles", function(p, c, d)
          return c.ctas_per_sm == 1 or p.block_rows * ceil_div(p.n, c.tile_n) > (c.ctas_per_sm // 2) * d.sm_count
       end },
    },

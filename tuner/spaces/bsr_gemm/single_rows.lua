@@ -1,15 +1,15 @@
--- row and strip: one block row a CTA, for rows with few blocks and for few columns.
+-- What row and strip share: one block row per CTA, for rows with few blocks and for few columns.
 
 local common = require "bsr_gemm.common"
 local ceil_div = common.ceil_div
 
--- The widest grid in its second dimension.
+-- grid.y
 local function tiles_fit_grid(p, c)
    return ceil_div(p.n, c.tile_n) <= 65535
 end
 
 local function row_step_k(p)
-   return math.min(p.block_k, 64) -- of a piece of a block
+   return math.min(p.block_k, 64) -- k of a stage: a block's, at most 64
 end
 
 local function more_columns_than_a_few(p)

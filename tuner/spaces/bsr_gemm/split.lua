@@ -1,4 +1,4 @@
--- split: the blocks of a row dealt to the CTAs of a cluster (TMA, wgmma): for few columns and large blocks.
+-- split: split-K: the CTAs of a cluster share the blocks of a row, for few columns and large blocks (TMA, wgmma).
 
 local common = require "bsr_gemm.common"
 local cuda_type, shared, ceil_div, is_half = common.cuda_type, common.shared, common.ceil_div, common.is_half
@@ -7,7 +7,7 @@ local SM_SMEM = common.SM_SMEM
 
 local MOST_STAGES = 8
 
--- bytes: the ring, where the sums lie afterwards, and its barriers
+-- bytes: the stage ring, reused for the partial sums at the end, and its barriers
 local function split_smem(p, c, stages)
    local ring = stages * (c.tile_m + c.tile_n) * 128
    local lines, length = c.tile_m, c.tile_n
@@ -17,7 +17,7 @@ local function split_smem(p, c, stages)
    return math.max(ring, lines * (length + 4) * 4) + stages * 16
 end
 
--- As many as fit, with as many CTAs on an SM as are asked for; 0: none do.
+-- The most stages that fit with c.ctas_per_sm CTAs on an SM; 0: none do.
 local function split_stages(p, c, d)
    for stages = MOST_STAGES, 2, -1 do
       local bytes = split_smem(p, c, stages)
@@ -36,7 +36,7 @@ local function split_ctas(p, c)
    return p.m // c.tile_m * ceil_div(p.n, c.tile_n) * c.cluster_k
 end
 
--- Pieces of 64 k that a CTA has, on average.
+-- Mean number of pieces of 64 k per CTA.
 local function split_pieces(p, c)
    return p.nnzb * p.block_k / 64 / p.block_rows / c.cluster_k
 end
@@ -49,7 +49,7 @@ return triage.kernel {
    axes = {
       { "tile_m", { 64, 128 } },            -- rows of C per cluster
       { "tile_n", { 64, 128, 192 } },       -- columns of C per cluster
-      { "cluster_k", { 1, 2, 4 } },         -- CTAs that share the blocks of a row
+      { "cluster_k", { 1, 2, 4 } },         -- CTAs of a cluster that split the blocks of a row (split-K)
       { "ctas_per_sm", { 1, 2, 3 } },
    },
    constraints = {
@@ -58,24 +58,25 @@ return triage.kernel {
       { "blocks are multiples of 64", function(p) return p.block_m % 64 == 0 and p.block_k % 64 == 0 end },
       { "rows of B are multiples of 16 bytes", tma_reads_b },
       { "tile_m divides the block", function(p, c) return p.block_m % c.tile_m == 0 end },
-      { "a grid has at most 2147483647 CTAs", function(p, c) return split_ctas(p, c) <= 2147483647 end },
-      { "the sums leave a thread 40 registers", function(p, c)
+      { "the grid has at most 2147483647 CTAs", function(p, c) return split_ctas(p, c) <= 2147483647 end },
+      { "the accumulators leave a thread 40 registers", function(p, c)
          return c.tile_n // 2 + 40 <= math.min(255, 65536 // (c.ctas_per_sm * split_threads(c)) // 8 * 8)
       end },
       { "shared memory fits the SM", function(p, c, d) return split_stages(p, c, d) >= 2 end },
-      -- from here on: what is legal but not worth a try
+      -- from here on: legal, but not worth trying
       { "at most 2048 columns", function(p) return p.n <= 2048 end },
-      { "48 KiB or more are on their way to an SM", function(p, c, d)
+      { "the loads in flight to an SM are at least 48 KiB", function(p, c, d)
          return c.ctas_per_sm * split_stages(p, c, d) * (c.tile_m + c.tile_n) * 128 >= 49152
       end },
-      { "the tile is not mostly past the last column", function(p, c) return c.tile_n == 64 or c.tile_n < 2 * p.n end },
-      -- (clusters of eight were tried on ten problems and won none; nor did tiles of 256 columns)
-      { "a row is cut for at most 256 columns", function(p, c) return c.cluster_k == 1 or p.n <= 256 end },
-      { "each CTA has a piece", function(p, c) return c.cluster_k == 1 or split_pieces(p, c) >= 1 end },
-      { "a row is cut only while the CTAs are few", function(p, c, d)
+      { "the tile is less than twice as wide as C", function(p, c) return c.tile_n == 64 or c.tile_n < 2 * p.n end },
+      -- (clusters of eight and tiles of 256 columns won none of ten problems)
+      { "split-K for at most 256 columns", function(p, c) return c.cluster_k == 1 or p.n <= 256 end },
+      { "split-K only where each CTA has at least 64 k on average",
+        function(p, c) return c.cluster_k == 1 or split_pieces(p, c) >= 1 end },
+      { "split-K only for at most 4 CTAs per SM in the grid", function(p, c, d)
          return split_ctas(p, c) <= 4 * d.sm_count or c.cluster_k == 1
       end },
-      { "few CTAs need no company", function(p, c, d)
+      { "several CTAs per SM only where the grid has enough CTAs", function(p, c, d)
          return c.ctas_per_sm == 1 or split_ctas(p, c) > (c.ctas_per_sm - 1) * d.sm_count
       end },
    },

@@ -1,4 +1,4 @@
--- strip: one block row a CTA, by cp.async: for rows of few blocks.
+-- strip: one block row per CTA, for rows of few blocks, where the start of a kernel counts (cp.async; mma.sync or wgmma).
 
 local common = require "bsr_gemm.common"
 local cuda_type, shared, ceil_div, is_half = common.cuda_type, common.shared, common.ceil_div, common.is_half
@@ -11,7 +11,7 @@ local function strip_threads(c)
    return c.warps_m * c.warps_n * 32
 end
 
--- bytes: a ring of pieces of A and B, through which C leaves
+-- bytes: the stage ring of A and B, reused to store C
 local function strip_smem(p, c, stages)
    return stages * c.group * (c.tile_m + c.tile_n) * row_step_k(p) * 2
 end
@@ -28,13 +28,13 @@ local function has_short_rows(p)
    return p.nnzb <= 4 * p.block_rows
 end
 
--- ... and of some more, where a tile still ends soon
+-- Also large blocks with a small C: its tiles are short, too.
 local function strip_suits(p)
    return suits_single_rows(p) or
           (p.block_m >= 64 and p.m * p.n <= 4194304 and 4 * p.nnzb <= p.block_rows * p.block_cols)
 end
 
--- Rows of 16-byte chunks that the threads copy at once.
+-- Rows that all threads copy in one pass, 16 bytes each.
 local function strip_turn(c, columns)
    return strip_threads(c) * 8 // columns
 end
@@ -58,16 +58,16 @@ local strip = triage.kernel {
       { "tile_n", { 64, 128, 256, 512 } },    -- columns of C per CTA
       { "warps_m", { 1, 2, 4, 8 } },          -- warps along tile_m
       { "warps_n", { 1, 2, 4, 8 } },          -- warps along tile_n
-      { "wgmma", { 0, 1 } },                  -- 1: by wgmma
-      { "group", { 1, 2 } },                  -- pieces of blocks per stage
+      { "wgmma", { 0, 1 } },                  -- 1: wgmma; 0: mma.sync
+      { "group", { 1, 2 } },                  -- pieces of blocks (at most 64 k each) per stage
       { "stages", { 1, 2, 3, 4, 5, 6, 8 } },  -- pipeline depth
       { "ctas_per_sm", { 1, 2, 4, 8, 16 } },
-      { "order", { 0, 1 } },                  -- of the CTAs: rows first, columns first
+      { "order", { 0, 1 } },                  -- order of the CTAs: 0: rows first, 1: columns first
    },
    constraints = {
       common.as_stored,
       { "f16 or bf16 inputs", is_half },
-      { "a grid has at most 65535 tiles in its second dimension", function(p, c)
+      { "at most 65535 tiles in the grid's second dimension", function(p, c)
          return (c.order == 0 and ceil_div(p.n, c.tile_n) or p.m // c.tile_m) <= 65535
       end },
       { "blocks of 16, 32, 64 or 128 rows and 16, 32 or a multiple of 64 columns", function(p)
@@ -75,51 +75,53 @@ local strip = triage.kernel {
          return (m == 16 or m == 32 or m == 64 or m == 128) and (k == 16 or k == 32 or k % 64 == 0)
       end },
       { "rows of B are multiples of 16 bytes", tma_reads_b },
-      { "the tile is a block row, or half of one of 128", function(p, c)
+      { "tile_m is the block's height, or 64 for blocks of 128", function(p, c)
          return c.tile_m == p.block_m or (p.block_m == 128 and c.tile_m == 64 and c.group == 1)
       end },
-      { "several pieces are whole blocks", function(p, c) return c.group == 1 or p.block_k <= 64 end },
-      { "a warpgroup has 64 rows and 64 to 256 columns", function(p, c)
+      { "stages of several blocks only for blocks of at most 64 k",
+        function(p, c) return c.group == 1 or p.block_k <= 64 end },
+      { "with wgmma a warpgroup has 64 rows and 64 to 256 columns, and a stage is one piece of at least 32 k",
+        function(p, c)
          local columns = c.tile_n // c.warps_n
          return c.wgmma == 0 or (c.warps_m * 16 == c.tile_m and c.warps_m >= 4 and columns >= 64 and columns <= 256 and
                 c.group == 1 and row_step_k(p) >= 32)
       end },
-      { "a warp without wgmma has 16 or 32 rows and 64 or 128 columns", function(p, c)
+      { "without wgmma a warp has 16 or 32 rows and 64 or 128 columns", function(p, c)
          local columns = c.tile_n // c.warps_n
          return c.wgmma == 1 or ((columns == 64 or columns == 128) and
                 c.tile_m % c.warps_m == 0 and c.tile_m // c.warps_m == math.min(32, c.tile_m))
       end },
-      { "a thread has 40 registers beside its sums, of a warpgroup 32", function(p, c)
+      { "the accumulators leave a thread 40 registers, with wgmma 32", function(p, c)
          return c.tile_m * c.tile_n // strip_threads(c) + (c.wgmma == 1 and 32 or 40) <= strip_registers(c)
       end },
-      { "at most 16 warps, which share the copies evenly", function(p, c)
+      { "at most 16 warps, which divide the 16-byte copies evenly", function(p, c)
          return strip_threads(c) <= 512 and strip_deals_evenly(p, c)
       end },
       { "shared memory fits the SM", function(p, c, d)
          return strip_fits(p, c, c.stages) and strip_smem(p, c, c.stages) <= d.smem_bytes_max
       end },
-      -- from here on: what is legal but not worth a try
-      { "more columns than a few", more_columns_than_a_few },
-      { "where many columns meet rows that are not nearly empty, other kernels read less of B", strip_suits },
-      { "high tiles by wgmma; others 128 or 256 columns wide", function(p, c)
+      -- from here on: legal, but not worth trying
+      { "more than 64 columns", more_columns_than_a_few },
+      { "at most 1024 columns, or at most one block in 16 stored, or a small C of large blocks", strip_suits },
+      { "tiles of 64 or more rows use wgmma; others are 128 or 256 columns wide", function(p, c)
          return c.wgmma == 1 or ((c.tile_m < 64 or row_step_k(p) < 32) and (c.tile_n == 128 or c.tile_n == 256))
       end },
-      { "the CTAs of an SM have 256 to 1024 columns, with short rows 2048", function(p, c)
+      { "the CTAs of an SM have 256 to 1024 columns together, for short rows up to 2048", function(p, c)
          local columns = c.tile_n * c.ctas_per_sm
          return (columns >= 256 or p.block_m == 128) and columns <= (has_short_rows(p) and 2048 or 1024)
       end },
-      { "a stage is 32 k or a longer block, with short rows a block", function(p, c)
+      { "a stage is 32 k, or one piece of 64 k; for short rows one piece of any size", function(p, c)
          local k = c.group * row_step_k(p)
          return k == 32 or (c.group == 1 and (k == 64 or has_short_rows(p)))
       end },
-      { "no deeper pipeline would fit, but for rows of few blocks", function(p, c)
+      { "the pipeline is the deepest that fits (for short rows also three stages)", function(p, c)
          local deeper = { 2, 3, 4, 5, 6, 8 } -- of each depth up to 6
          return c.stages == 8 or not strip_fits(p, c, deeper[c.stages]) or (c.stages == 3 and has_short_rows(p))
       end },
-      { "the tile is not mostly past the last column", function(p, c)
+      { "the tile is less than twice as wide as C", function(p, c)
          return c.tile_n == 128 or c.tile_n < 2 * p.n
       end },
-      { "few tiles need no company", function(p, c, d)
+      { "several CTAs per SM only where there are enough tiles", function(p, c, d)
          return c.ctas_per_sm == 1 or
                 p.m // c.tile_m * ceil_div(p.n, c.tile_n) > (c.ctas_per_sm // 2) * d.sm_count
       end },

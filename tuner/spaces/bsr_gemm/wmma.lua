@@ -1,11 +1,11 @@
--- wmma: mma.sync + cp.async, sm_80 and later: whatever the kernels of TMA leave.
+-- wmma: mma.sync and cp.async, sm_80 and later: all that the TMA kernels do not take.
 
 local common = require "bsr_gemm.common"
 local wmma_type, shared, scale_per_block = common.wmma_type, common.shared, common.scale_per_block
 local ceil_div, is_half, SM_REGISTERS = common.ceil_div, common.is_half, common.SM_REGISTERS
 local wgmma_covers, panel_covers = common.wgmma_covers, common.panel_covers
 
--- k is counted in elements of 16 bits: one f16 or bf16, or a pair of e4m3.
+-- k is counted in 16-bit elements: one f16 or bf16, or a pair of e4m3.
 local function wmma_pack(p)
    return p.in_type == "e4m3" and 2 or 1
 end
@@ -22,18 +22,18 @@ local function wmma_smem(p, c)
    return c.stages * (a + b) * 2
 end
 
--- B moves in 16-byte pieces when its rows allow it, else element by element.
+-- B is copied in 16-byte pieces where its rows allow it, else element by element.
 local function wmma_copy_bytes(p)
    return p.ldb * p.in_size % 16 == 0 and 16 or 2
 end
 
--- Sums of a thread; where blocks have scales, a slice's apart.
+-- Accumulators of a thread; twice as many where each block has a scale.
 local function wmma_sums(p, c)
    return c.tile_m * c.tile_n // (c.warps_m * c.warps_n * 32) * (p.scale == "block" and 2 or 1)
 end
 
--- CTAs per SM for which registers are kept: those that shared memory holds, if 72 registers a thread beside
--- the sums are left; 136 for e4m3, whose fragments sm_90 unpacks to f16.
+-- Minimum CTAs per SM (__launch_bounds__): as many as fit shared memory with 72 registers a thread beside the accumulators;
+-- 136 for e4m3, whose fragments sm_90 unpacks to f16.
 local function wmma_min_blocks(p, c, d)
    local threads = c.warps_m * c.warps_n * 32
    local by_smem = (d.smem_bytes_max + 1024) // (wmma_smem(p, c) + 1024)
@@ -56,20 +56,20 @@ local wmma = triage.kernel {
    },
    constraints = {
       common.as_stored,
-      { "f16 or bf16 inputs, or column-major e4m3 with even rows where the chip has it", function(p, c, d)
+      { "f16 or bf16 inputs, or column-major e4m3 with an even leading dimension (sm_89 and later)", function(p, c, d)
          return is_half(p) or (p.in_type == "e4m3" and p.b_layout == "col" and p.ldb % 2 == 0 and d.cc >= 89)
       end },
       { "blocks are multiples of 16", function(p) return p.block_m % 16 == 0 and p.block_k % 16 == 0 end },
       { "blocks of e4m3 are multiples of 16 x 32", function(p) return p.block_k % (16 * wmma_pack(p)) == 0 end },
-      { "column tiles fit a CUDA grid", function(p, c) return ceil_div(p.n, c.tile_n) <= 65535 end },
+      { "at most 65535 column tiles (grid.y)", function(p, c) return ceil_div(p.n, c.tile_n) <= 65535 end },
       { "tile_m divides the block", function(p, c) return p.block_m % c.tile_m == 0 end },
-      { "the tile is a quarter of a block row, or as tall as divides it", function(p, c)
+      { "tile_m is at least a quarter of the block's height, where a taller tile divides the block", function(p, c)
          return c.tile_m * 4 >= p.block_m or p.block_m % (c.tile_m * 2) ~= 0
       end },
-      { "a stage is a part of a block or whole blocks", function(p, c)
+      { "a stage divides a block in k, or is a multiple of it", function(p, c)
          return c.tile_k % wmma_block_k(p) == 0 or wmma_block_k(p) % c.tile_k == 0
       end },
-      { "a stage of 16 only where no longer one divides the block", function(p, c)
+      { "stages of 16 k only where 32 does not divide the block", function(p, c)
          return c.tile_k > 16 or (wmma_block_k(p) > 16 and wmma_block_k(p) % 32 ~= 0)
       end },
       { "warps split the tile into 16 x 16", function(p, c)
@@ -79,22 +79,22 @@ local wmma = triage.kernel {
          local warps = c.warps_m * c.warps_n
          return warps == 4 or warps == 8
       end },
-      { "e4m3 leaves registers for 64 sums, 32 in long stages", function(p, c)
+      { "with e4m3 at most 64 accumulators per thread, 32 where stages are 64 deep", function(p, c)
          return is_half(p) or wmma_sums(p, c) * math.max(32, c.tile_k) <= 2048
       end },
-      { "a warp's tile is as tall as 64 rows and the block allow", function(p, c)
+      { "a warp's tile is as tall as the CTA's, up to 32 rows (64 with four or more warps side by side)", function(p, c)
          return c.tile_m // c.warps_m == math.min(c.tile_m, c.warps_n >= 4 and 64 or 32)
       end },
-      { "a warp has 16 to 64 columns", function(p, c)
+      { "16 to 64 columns per warp", function(p, c)
          local columns = c.tile_n // c.warps_n
          return columns >= 16 and columns <= 64
       end },
-      { "the tile is not mostly past the last column", function(p, c)
+      { "the tile is less than twice as wide as C", function(p, c)
          return c.tile_n == 64 or c.tile_n < 2 * p.n
       end },
       { "shared memory fits the SM", function(p, c, d) return wmma_smem(p, c) <= d.smem_bytes_max end },
-      -- (deep pipelines, wide tiles and one or two warps were tried for small problems: never the winner)
-      { "where TMA kernels run, one depth and width is enough to compare", function(p, c, d)
+      -- (deep pipelines, wide tiles and one or two warps never won on small problems)
+      { "where a TMA kernel applies, only one tile width and pipeline depth of this kernel", function(p, c, d)
          return d.target ~= "sm_90a" or not (wgmma_covers(p) or panel_covers(p)) or
                 (c.stages == 3 and c.tile_n == (p.n > 64 and 128 or 64) and
                  (c.tile_k == 32 or wmma_block_k(p) % 32 ~= 0))

@@ -30,13 +30,13 @@ local function is_half(p)
    return p.in_type == "f16" or p.in_type == "bf16"
 end
 
--- Rows of Y and X are whole pieces of 16 bytes: what TMA and wide copies read.
+-- TMA and 16-byte copies need row strides of Y and X that are multiples of 16 bytes.
 local function rows_are_aligned(p)
    return p.ldy * p.in_size % 16 == 0 and p.ldx * p.in_size % 16 == 0
 end
 
--- As many tiles as src/op/bsr_sddmm/tiles.c can cut of any pattern with so many blocks. In a band of rows a tile but the last
--- is full of columns, or has no room for one more column, which has a block in each row at most.
+-- An upper bound of the number of tiles that src/op/bsr_sddmm/tiles.c makes of any pattern with so many blocks. In a band of
+-- block rows every tile but the last is full: of columns, or of blocks, since a further column brings one block per row at most.
 local function tiles_at_most(p, tile)
    local bands = ceil_div(p.block_rows, tile.rows)
    local of_blocks = p.nnzb // (tile.blocks - tile.rows + 1)
@@ -52,6 +52,6 @@ return {
    is_half = is_half,
    rows_are_aligned = rows_are_aligned,
    tiles_at_most = tiles_at_most,
-   SM_SMEM = 233472,      -- bytes of an SM of sm_90, 1024 of them kept by the driver for each CTA
+   SM_SMEM = 233472,      -- bytes of shared memory of an SM of sm_90; the driver reserves 1024 per CTA
    SM_REGISTERS = 65536,
 }

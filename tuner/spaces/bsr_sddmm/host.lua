@@ -1,4 +1,4 @@
--- host: the CPU, by OpenMP and vectors.
+-- host: the CPU, with OpenMP and vector instructions.
 
 local common = require "bsr_sddmm.common"
 local host_type, shared = common.host_type, common.shared
@@ -10,22 +10,22 @@ local host = triage.kernel {
    checked_against = "host",
    axes = {
       { "tile_m", { 1, 2, 4, 8 } },    -- rows of a register tile
-      { "vecs", { 1, 2, 4 } },         -- vectors of a row of it
-      { "depth", { 32, 128, 512 } },   -- n of a chunk that is packed
-      { "run", { 1, 4, 16 } },         -- blocks of a task
+      { "vecs", { 1, 2, 4 } },         -- vectors per row of the register tile
+      { "depth", { 32, 128, 512 } },   -- n of a packed chunk
+      { "run", { 1, 4, 16 } },         -- blocks per task
    },
    constraints = {
       { "tile_m divides the block", function(p, c) return p.block_m % c.tile_m == 0 end },
-      { "no taller tile divides the block, or the sums fill 8 vectors", function(p, c)
+      { "the tile is the tallest that divides the block, or fills 8 vector registers", function(p, c)
          return c.tile_m == 8 or p.block_m % (c.tile_m * 2) ~= 0 or c.tile_m * c.vecs >= 8
       end },
-      { "the sums stay in registers", function(p, c, d)
+      { "the accumulators fit the vector registers", function(p, c, d)
          return c.tile_m * c.vecs <= (d.target == "x86_64-avx512" and 16 or 8)
       end },
-      { "a row of the tile is not mostly past the block", function(p, c)
+      { "a row of the register tile is no wider than the block", function(p, c)
          return c.vecs == 1 or c.vecs * 8 <= p.block_k
       end },
-      { "a chunk is not mostly past n", function(p, c) return c.depth == 32 or c.depth < 2 * p.n end },
+      { "a chunk is less than twice as long as n", function(p, c) return c.depth == 32 or c.depth < 2 * p.n end },
       { "a chunk fits a cache", function(p, c) return c.depth == 32 or c.depth * (p.block_m + p.block_k) <= 131072 end },
    },
    params = function(p, c)

@@ -1,4 +1,5 @@
--- patch: TMA + mma.sync, warp-specialised: all blocks of a few hundred neighbouring rows and columns, for blocks of 16 and 32.
+-- patch: a CTA computes all stored blocks of 256 or 512 neighbouring rows and columns, for blocks of 16 and 32 (TMA, mma.sync,
+-- warp-specialised).
 
 local common = require "bsr_sddmm.common"
 local cuda_type, shared, ceil_div = common.cuda_type, common.shared, common.ceil_div
@@ -9,8 +10,8 @@ end
 
 local function sub_n(p, c) return math.min(c.width, p.block_k) end
 
--- Blocks that a patch may have. Cut at its blocks (margin), all have about as many as an even share; cut at its columns, nearly
--- all chance patterns fit.
+-- The most blocks of a patch. With a margin patches end after so many blocks, so all have about an even share. Without, they end
+-- after so many columns, and the limit (2.5 standard deviations above the mean) fits nearly all random patterns.
 local function blocks(p, c)
    local rows, cols = c.tile_m // p.block_m, c.tile_k // p.block_k
    local mean = rows * cols * p.density
@@ -18,7 +19,7 @@ local function blocks(p, c)
    return math.max(rows, cols, math.ceil(most))
 end
 
-local function slots(p, c) -- pieces of a warp
+local function slots(p, c) -- sub-blocks per warp
    return ceil_div(blocks(p, c) * (p.block_k // sub_n(p, c)), c.warps)
 end
 
@@ -31,8 +32,8 @@ local function tile(p, c)
    }
 end
 
--- As many as tiles.c can cut: in a band one but the last is full of columns, or has no room for one more. Each band's last
--- cluster is filled up.
+-- An upper bound of what src/op/bsr_sddmm/tiles.c makes: in a band of block rows every tile but the last is full of columns or
+-- of blocks. Each band's last cluster is padded with empty tiles.
 local function tiles_at_most(p, c)
    local t = tile(p, c)
    local bands = ceil_div(p.block_rows, t.rows)
@@ -40,7 +41,7 @@ local function tiles_at_most(p, c)
    return ceil_div(bands * (ceil_div(p.block_cols, t.cols) + c.cluster - 1) + full, c.cluster) * c.cluster
 end
 
-local function sums(p, c) -- of a thread
+local function sums(p, c) -- accumulators of a thread
    return slots(p, c) * p.block_m * sub_n(p, c) // 32
 end
 
@@ -49,7 +50,7 @@ local function smem(p, c, stages)
    return stages * ((c.tile_m + c.tile_k + c.margin) * c.step * 2 + 16)
 end
 
--- of a consumer, as kConsumerRegisters; beside the sums it has fragments, its pieces' places and all else
+-- Registers of a consumer thread (kConsumerRegisters): accumulators, fragments, the places of its sub-blocks, and 20 more.
 local function registers(c)
    local groups = c.warps // 4
    return math.min(240, (512 // (groups + 1) // 8 * 8 * (groups + 1) - 24) // groups // 8 * 8)
@@ -78,28 +79,28 @@ local patch = triage.kernel {
    checked_against = "cuda",
    axes = {
       { "tile_m", { 256, 512 } },          -- rows of a patch
-      { "tile_k", { 256, 512 } },          -- columns
-      { "margin", { 0, 128 } },            -- columns more that one with few blocks may have
-      { "warps", { 8, 16 } },              -- of a CTA
-      { "width", { 16, 32 } },             -- columns of a piece, at most
-      { "step", { 16, 32, 64 } },          -- n of a stage
-      { "stages", { 2, 3, 4, 5, 6, 8 } },  -- steps in flight
-      { "cluster", { 1, 2 } },             -- CTAs that bring Y to each other
+      { "tile_k", { 256, 512 } },          -- columns of a patch
+      { "margin", { 0, 128 } },            -- extra columns that a patch with few blocks may have
+      { "warps", { 8, 16 } },              -- consumer warps of a CTA
+      { "width", { 16, 32 } },             -- columns of a sub-block, at most
+      { "step", { 16, 32, 64 } },          -- n per pipeline stage
+      { "stages", { 2, 3, 4, 5, 6, 8 } },  -- pipeline depth
+      { "cluster", { 1, 2 } },             -- CTAs that share Y by multicast
    },
    constraints = {
       { "f16 or bf16", function(p) return common.is_half(p) end },
       { "blocks of 16 or 32 rows and columns", function(p) return is_width(p.block_m) and is_width(p.block_k) end },
       { "rows of Y and X are multiples of 16 bytes", function(p) return common.rows_are_aligned(p) end },
-      { "wide pieces only of wide blocks", function(p, c) return c.width <= p.block_k end },
-      { "steps of 16 only of columns", function(p, c)
+      { "sub-blocks are no wider than a block", function(p, c) return c.width <= p.block_k end },
+      { "stages of 16 only where Y and X are column-major", function(p, c)
          return c.step > 16 or (p.y_layout == "col" and p.x_layout == "col")
       end },
-      { "the sums leave a thread registers", sums_fit },
-      { "a bit for each of a warp's pieces", function(p, c) return slots(p, c) <= 32 end },
+      { "the accumulators fit a thread's registers", sums_fit },
+      { "at most 32 sub-blocks per warp (one bit each)", function(p, c) return slots(p, c) <= 32 end },
       { "shared memory fits the SM", function(p, c, d) return smem(p, c, c.stages) <= d.smem_bytes_max end },
-      { "a grid has so many tiles", function(p, c) return tiles_at_most(p, c) < 1 << 31 end },
-      -- from here on: what is legal but not worth a try
-      { "no deeper pipeline would fit", function(p, c, d)
+      { "fewer than 2^31 tiles", function(p, c) return tiles_at_most(p, c) < 1 << 31 end },
+      -- from here on: legal, but not worth trying
+      { "the pipeline is the deepest that fits", function(p, c, d)
          for _, deeper in ipairs { 3, 4, 5, 6, 8 } do
             if deeper > c.stages and smem(p, c, deeper) <= d.smem_bytes_max then
                return false
@@ -107,13 +108,14 @@ local patch = triage.kernel {
          end
          return true
       end },
-      { "a patch is not taller or wider than the matrix", function(p, c)
+      { "a patch is less than twice as tall and as wide as the matrix", function(p, c)
          return (c.tile_m == 256 or c.tile_m < 2 * p.m) and (c.tile_k == 256 or c.tile_k < 2 * p.k)
       end },
-      { "a smaller patch only where the sums of a larger one do not fit, or SMs would idle", function(p, c, d)
+      { "a smaller patch only where the accumulators of a larger one do not fit, or it would leave SMs idle",
+        function(p, c, d)
          return not (larger_serves(p, c, d, 2 * c.tile_m, c.tile_k) or larger_serves(p, c, d, c.tile_m, 2 * c.tile_k))
       end },
-      { "a patch has at least a block for each warp", function(p, c)
+      { "a patch has at least one block per warp", function(p, c)
          return blocks(p, c) >= c.warps or (c.warps == 8 and c.tile_m == 512 and c.tile_k == 512)
       end },
    },

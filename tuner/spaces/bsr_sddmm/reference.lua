@@ -1,5 +1,5 @@
--- The plain kernels of verification, and the cuda one as a kernel of its own: it takes any type, any block and any alignment,
--- so it is what runs where nothing else can.
+-- The plain kernels that results are verified against. The CUDA one is also a candidate: it takes any type, block and
+-- alignment, and runs where nothing else can.
 
 local common = require "bsr_sddmm.common"
 local cuda_type, host_type, shared = common.cuda_type, common.host_type, common.shared

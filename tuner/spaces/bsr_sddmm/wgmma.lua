@@ -1,4 +1,4 @@
--- wgmma: TMA + wgmma, warp-specialised: for blocks of 64 and 128.
+-- wgmma: blocks of 64 and 128 on Hopper (TMA, wgmma, a producer warp).
 
 local common = require "bsr_sddmm.common"
 local cuda_type, shared, tiles_at_most = common.cuda_type, common.shared, common.tiles_at_most
@@ -50,27 +50,27 @@ local wgmma = triage.kernel {
    targets = { "sm_90a" },
    checked_against = "cuda",
    axes = {
-      { "blocks", { 1, 2, 3, 4, 6, 8 } },        -- of one block row, side by side in a tile
-      { "wg_n", { 1, 2, 3, 4 } },                -- consumer warpgroups side by side
+      { "blocks", { 1, 2, 3, 4, 6, 8 } },        -- stored blocks of one block row per tile
+      { "wg_n", { 1, 2, 3, 4 } },                -- consumer warpgroups along the tile's columns
       { "stages", { 2, 3, 4, 5, 6, 7, 8, 10 } }, -- pipeline depth
       { "ctas_per_sm", { 1, 2, 3 } },
-      { "splits", { 1, 2, 4 } },                 -- CTAs that share a tile
+      { "splits", { 1, 2, 4 } },                 -- CTAs that split the reduction over n of a tile
    },
    constraints = {
       { "f16 or bf16", function(p) return common.is_half(p) end },
       { "blocks of 64 or 128 rows and columns", function(p) return is_width(p.block_m) and is_width(p.block_k) end },
       { "rows of Y and X are multiples of 16 bytes", function(p) return common.rows_are_aligned(p) end },
-      { "a warpgroup has 64, 128, 192 or 256 columns", function(p, c)
+      { "64, 128, 192 or 256 columns per warpgroup", function(p, c)
          return c.blocks * p.block_k % (64 * c.wg_n) == 0 and columns(p, c) <= 256
       end },
       { "at most 1024 threads", function(p, c) return threads(p, c) <= 1024 end },
-      { "the sums leave a thread registers", function(p, c)
+      { "the accumulators fit a thread's registers", function(p, c)
          return columns(p, c) // 2 + 34 <= math.min(255, registers(p, c))
       end },
       { "shared memory fits the SM", function(p, c, d) return fits(p, c, d, c.stages) end },
-      { "the parts of a tile fit their memory", function(p, c) return parts_bytes(p, c) <= 256 << 20 end },
-      -- from here on: what is legal but not worth a try
-      { "no deeper pipeline would fit", function(p, c, d)
+      { "the partial sums take at most 256 MiB of workspace", function(p, c) return parts_bytes(p, c) <= 256 << 20 end },
+      -- from here on: legal, but not worth trying
+      { "the pipeline is the deepest that fits", function(p, c, d)
          for _, deeper in ipairs { 3, 4, 5, 6, 7, 8, 10 } do
             if deeper > c.stages and fits(p, c, d, deeper) then
                return false
@@ -78,11 +78,12 @@ local wgmma = triage.kernel {
          end
          return true
       end },
-      { "no fewer warpgroups could hold the columns, or twice as many do", function(p, c)
+      { "one warpgroup, or several with at least 128 columns each", function(p, c)
          return c.wg_n == 1 or c.blocks * p.block_k // c.wg_n >= 128
       end },
-      { "a tile is not mostly wider than a block row", function(p, c) return c.blocks == 1 or c.blocks < 2 * p.block_cols end },
-      { "shared parts only where there are few tiles", function(p, c, d)
+      { "a tile is less than twice as wide as a block row",
+        function(p, c) return c.blocks == 1 or c.blocks < 2 * p.block_cols end },
+      { "a split reduction only for at most 8 tiles per SM, with at least 64 of n per split", function(p, c, d)
          return c.splits == 1 or (p.n >= 64 * c.splits and tiles_at_most(p, tile(c)) <= 8 * d.sm_count)
       end },
    },
