@@ -40,12 +40,19 @@ void scratch_write(const char *path, const char *name, const char *text, unsigne
         abort();
 }
 
+void scratch_copy_data(const char *path, const char *source_dir) {
+    char command[3 * PATH_MAX];
+    snprintf(command, sizeof command, "mkdir '%s' && cp -r '%s/templates' '%s/tuner' '%s'", path, source_dir,
+             source_dir, path);
+    if (system(command) != 0)
+        abort();
+}
+
 void scratch_fault_tree(const char *path, const char *source_dir) {
     char command[3 * PATH_MAX];
-    snprintf(command, sizeof command,
-             "mkdir '%s/data' && cp -r '%s/templates' '%s/tuner' '%s/data' && "
-             "cp '%s/tests/data/faults/faulty.c' '%s/data/templates/bsr_gemm/'",
-             path, source_dir, source_dir, path, source_dir, path);
+    scratch_copy_data(scratch_path(path, "data"), source_dir);
+    snprintf(command, sizeof command, "cp '%s/tests/data/faults/faulty.c' '%s/data/templates/bsr_gemm/'",
+             source_dir, path);
     if (system(command) != 0)
         abort();
 }

@@ -15,6 +15,8 @@ void scratch_remove(const char *path);
 /* path/name in a static buffer, one of eight in turn. */
 const char *scratch_path(const char *path, const char *name);
 void scratch_write(const char *path, const char *name, const char *text, unsigned mode);
+/* Makes a data folder, the project's templates/ and tuner/. */
+void scratch_copy_data(const char *path, const char *source_dir);
 /* A data folder: the project's templates/ and tuner/, and the faulty kernel of tests/data/faults. */
 void scratch_fault_tree(const char *path, const char *source_dir);
 /* How many entries a folder has; -1: it is not there. */
