@@ -49,7 +49,11 @@ static triage_status check_private(const char *path) {
     struct stat info;
     if (stat(path, &info) != 0)
         return tri_fail(errno == ENOENT ? TRIAGE_E_NOT_FOUND : TRIAGE_E_IO, "%s: %s", path, strerror(errno));
-    if (!S_ISREG(info.st_mode) || info.st_uid != geteuid() || (info.st_mode & 077))
+    if (info.st_uid != geteuid())
+        return tri_fail(TRIAGE_E_DATA,
+                        "%s: a file of user %u; a signing key is your own, and only you can read it", path,
+                        (unsigned)info.st_uid);
+    if (!S_ISREG(info.st_mode) || (info.st_mode & 077))
         return tri_fail(TRIAGE_E_DATA, "%s: mode %03o; a signing key is a file that only you can read (0600)",
                         path, (unsigned)(info.st_mode & 0777));
     return TRIAGE_OK;

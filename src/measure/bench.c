@@ -67,6 +67,7 @@ done:
 void tri_report_fail(tri_report *report, tri_outcome outcome, triage_status status) {
     report->outcome = outcome;
     report->lost = report->lost || status == TRIAGE_E_DEVICE;
+    report->troubled = report->troubled || status == TRIAGE_E_MEMORY || status == TRIAGE_E_IO;
     snprintf(report->reason, sizeof report->reason, "%s", triage_last_error());
 }
 
@@ -124,8 +125,7 @@ bool tri_bench_mount(tri_mounted *out, tri_bench *bench, const tri_trial *trial,
     TRI_TRY(tri_bench_aim(out, bench, trial->launch));
 done:
     if (status != TRIAGE_OK) {
-        report->troubled = status == TRIAGE_E_MEMORY || status == TRIAGE_E_IO ||
-                           (outcome == TRI_NOT_COMPILED && status != TRIAGE_E_COMPILE);
+        report->troubled = outcome == TRI_NOT_COMPILED && status != TRIAGE_E_COMPILE;
         tri_report_fail(report, outcome, status);
         tri_bench_unmount(bench, out);
     }

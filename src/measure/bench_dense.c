@@ -40,7 +40,7 @@ triage_status tri_bench_measure_dense(tri_report *out, tri_bench *bench) {
     if (status == TRIAGE_OK)
         status = make_args(&mounted, bench, a);
     if (status != TRIAGE_OK) { /* of this product, not of the bench */
-        tri_report_fail(out, status == TRIAGE_E_MEMORY ? TRI_TOO_LARGE : TRI_LAUNCH_FAILED, status);
+        tri_report_fail(out, TRI_LAUNCH_FAILED, status);
         tri_bench_unmount(bench, &mounted);
         status = TRIAGE_OK;
     } else {

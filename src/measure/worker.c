@@ -44,6 +44,8 @@ static void become_worker(const char *program, char *const *argv, int socket_fd,
     /* Out of the way first, so that neither lands on the other's number. */
     int from = fcntl(socket_fd, F_DUPFD, 10);
     int pattern = pattern_fd >= 0 ? fcntl(pattern_fd, F_DUPFD, 10) : -1;
+    if (from < 0 || (pattern_fd >= 0 && pattern < 0)) /* no more files may be open */
+        _exit(EXIT_CANNOT_RUN);
     dup2(from, TRI_WORKER_SOCKET);
     close(from);
     close(TRI_WORKER_PATTERN);
@@ -104,13 +106,13 @@ static pid_t await_end(pid_t pid, int *state, int milliseconds) {
     }
 }
 
-/* Somebody, or a system without memory, has ended it: no fault of its code raises these. */
+/* Somebody, a system without memory, or the user's limit of time has ended it: no fault of its code raises these. */
 static bool is_from_outside(int state) {
     if (WIFEXITED(state))
         return WEXITSTATUS(state) == EXIT_CANNOT_RUN;
     const int number = WTERMSIG(state);
     return number == SIGKILL || number == SIGTERM || number == SIGINT || number == SIGHUP ||
-           number == SIGQUIT;
+           number == SIGQUIT || number == SIGXCPU;
 }
 
 /* What became of the process, as text: kills it first if it is still there. */

@@ -87,8 +87,11 @@ def main():
     check("no file may have a byte", [74], before=limit(resource.RLIMIT_FSIZE, 0))
     check("no file of 64 kB", [74], before=limit(resource.RLIMIT_FSIZE, 1 << 16))
     check("40 MB of memory", [0, 69, 70, 74], before=limit(resource.RLIMIT_AS, 40 << 20))
+    check("20 MB of data", [74], before=limit(resource.RLIMIT_DATA, 20 << 20))  # enough to start, none to time with
     check("8 open files", [0, 69, 74], before=limit(resource.RLIMIT_NOFILE, 8))
-    check("a umask of all", [0, 74], before=lambda: os.umask(0o777))
+    check("12 open files", [0, 69, 74], before=limit(resource.RLIMIT_NOFILE, 12))
+    check("a umask of all", [0], before=lambda: os.umask(0o777))
+    assert (home / "t.db").stat().st_mode & 0o777 == 0o600 and (home / "cache").stat().st_mode & 0o777 == 0o700
     for name, folder in NAMES.items():
         check(f"TMPDIR: {name}", [0], folder=folder)
         check(f"cache: {name}", [0, 74] if name == "long" else [0], XDG_CACHE_HOME=str(home / folder))

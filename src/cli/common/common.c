@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- exit codes and messages ---- */
@@ -42,8 +43,15 @@ int tri_cli_exit_code(triage_status status) {
     return TRI_EXIT_IO;
 }
 
+/* A umask says what others may do with what we make. One that shuts out its owner, too, would have us make folders
+ * that we cannot enter. */
+static void keep_owners_rights(void) {
+    umask(umask(0) & (S_IRWXG | S_IRWXO));
+}
+
 void tri_cli_start(void) {
     argp_err_exit_status = TRI_EXIT_USAGE;
+    keep_owners_rights();
     signal(SIGPIPE, SIG_IGN);
     tri_cli_honour_environment();
 }

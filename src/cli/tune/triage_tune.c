@@ -1,4 +1,5 @@
 /* triage_tune: finds the fastest right kernel for a problem on this machine, and remembers it. */
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -233,7 +234,8 @@ static triage_status worker_path(char **out) {
     char self[PATH_MAX];
     ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
     if (size <= 0)
-        return tri_fail(TRIAGE_E_IO, "cannot find this program's own folder");
+        return tri_fail(TRIAGE_E_IO, "this program finds its own folder by /proc/self/exe: %s",
+                        strerror(errno));
     self[size] = '\0';
     char *slash = strrchr(self, '/');
     return tri_format(out, "%.*s/triage_worker", (int)(slash ? slash - self : 0), self);

@@ -58,6 +58,13 @@ static int spawn(pid_t *child, const posix_spawn_file_actions_t *actions, char *
     return error;
 }
 
+/* Why a program could not be started: it is not there, or may not be run; else this machine is in trouble. */
+static triage_status start_failure(int error) {
+    if (error == EAGAIN || error == ENOMEM)
+        return TRIAGE_E_MEMORY;
+    return error == ENOENT || error == EACCES || error == ENOEXEC ? TRIAGE_E_NO_DEVICE : TRIAGE_E_IO;
+}
+
 /* Runs argv in folder with both outputs to folder/log; *exit_code is its own, or 128 + signal, or EXIT_UNHEARD where the
  * application ignores SIGCHLD, or has waited for all children: it has ended. */
 static triage_status run_in(int *exit_code, const char *folder, char *const argv[]) {
@@ -80,8 +87,7 @@ static triage_status run_in(int *exit_code, const char *folder, char *const argv
         error = spawn(&child, &actions, argv, environment);
     posix_spawn_file_actions_destroy(&actions);
     if (error)
-        return tri_fail(error == EAGAIN || error == ENOMEM ? TRIAGE_E_MEMORY : TRIAGE_E_NO_DEVICE,
-                        "starting %s: %s", argv[0], strerror(error));
+        return tri_fail(start_failure(error), "starting %s: %s", argv[0], strerror(error));
     while (waitpid(child, &state, 0) < 0) {
         if (errno == ECHILD) {
             *exit_code = EXIT_UNHEARD;
