@@ -5,10 +5,10 @@
 #
 # Attention and bsr_sddmm have a few of each kind of problem: attention's kernels take NVRTC ten times as long.
 #
-#   sh tests/compile_space.sh --all    all of theirs, too
+#   sh tests/compile_space.sh --all    all of theirs, too, and head dimensions that ptxas has trouble with
 set -eu
-some="--strategy random --budget 12" few="--strategy random --budget 2" one="--budget 1"
-[ "${1:-}" != --all ] || some="" few="" one=""
+some="--strategy random --budget 12" few="--strategy random --budget 2" one="--budget 1" all=no
+[ "${1:-}" != --all ] || some="" few="" one="" all=yes
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT INT TERM
@@ -79,6 +79,13 @@ for on_target in sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a; do
     attend "$on_target" 2,16,16,4096,4096,128 --dtype bf16 --mask causal $many
     attend "$on_target" 2,32,32,4096,4096,64 --dtype f16 $many
     attend "$on_target" 64,32,8,1,4096,128 --dtype bf16 --lengths cache $many
+    [ "$all" = yes ] || continue
+    attend "$on_target" 2,16,4,4096,4096,80 --dtype f16
+    attend "$on_target" 2,16,4,4096,4096,96 --dtype f16 --mask window:1024,0
+    attend "$on_target" 2,16,4,4096,4096,192,128 --dtype bf16 --mask causal
+    attend "$on_target" 2,16,4,4096,4096,64 --dtype e4m3
+    attend "$on_target" 2,16,4,4096,4096,128 --dtype e4m3
+    attend "$on_target" 2,16,4,4096,4096,128 --dtype bf16 --mask causal+random-blocks:0.9 --mask-block 64 --mask-lists q
 done
 for of in sm_80:16:row sm_86:128:col sm_89:64:row sm_90a:32:row sm_90a:128:col sm_100a:16:col sm_120a:64:col; do
     target=${of%%:*} block=${of#*:} layout=${of##*:} # the gradient of the weight
