@@ -175,7 +175,10 @@ static const double *samples_of(void *user, size_t entrant) {
 static triage_status run_protocol(race *r) {
     const bool is_host = tri_device_describe(r->bench->device)->cc == 0;
     const tri_race_track track = {.entrants = r->count,
-                                  .rounds_a_heat = is_host ? 4 : 20,
+                                  .warm_sets = is_host ? 2 : 10,
+                                  .rounds_a_heat = is_host ? 4 : 10,
+                                  .heats_least = is_host ? 6 : 8,
+                                  .heats_most = is_host ? 25 : 40,
                                   .precision = is_host ? 0.02 : 0.005,
                                   .user = r,
                                   .round = next_round,

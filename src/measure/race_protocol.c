@@ -23,11 +23,10 @@ static bool warm_set(double *out, const tri_race_track *track) {
 
 /* A device that never settles is raced as it is. */
 static bool warm_up(const tri_race_track *track) {
-    const int sets_most = track->rounds_a_heat / 2;
     double before, now;
     if (!warm_set(&before, track))
         return false;
-    for (int i = 1; i < sets_most; i++) {
+    for (int i = 1; i < track->warm_sets; i++) {
         if (!warm_set(&now, track))
             return false;
         if (fabs(now - before) <= track->precision * before)
@@ -104,9 +103,9 @@ bool tri_race_is_decided(const double *const *ns, size_t entrants, size_t rounds
 
 static bool is_over(const tri_race_track *track, int heats, size_t rounds) {
     const double *ns[ENTRANTS_MOST];
-    if (heats >= TRI_HEATS_MOST || (rounds >= TRI_ROUNDS_LEAST && track->late(track->user)))
+    if (heats >= track->heats_most || (rounds >= TRI_ROUNDS_LEAST && track->late(track->user)))
         return true;
-    if (heats < TRI_HEATS_LEAST)
+    if (heats < track->heats_least)
         return false;
     for (size_t i = 0; i < track->entrants; i++)
         ns[i] = track->samples(track->user, i);

@@ -4,7 +4,7 @@
  *
  *   warm-up   rounds until two sets of five take equally long: clocks and caches have settled
  *   heat      some rounds, each entrant once in each, so that what disturbs a moment disturbs all alike
- *   move      the operands, before the next heat: where they lie in memory is luck, too, and worth up to a percent
+ *   move      the operands, before the next heat: where they lie in memory is luck, too, and worth a percent or two
  *   decided   the order is, by the ratios of the times of one round to the leader's, and the leader's time is known
  */
 #ifndef TRIAGE_MEASURE_RACE_PROTOCOL_H
@@ -12,15 +12,15 @@
 
 #include "measure/stats.h"
 
-#define TRI_HEATS_LEAST 6
 #define TRI_ROUNDS_LEAST 8 /* however late it is: of fewer samples there is no 95 % interval */
-#define TRI_HEATS_MOST 25
 
 typedef struct tri_race_track {
     size_t entrants;
-    int rounds_a_heat; /* TRI_HEATS_MOST times it at most TRI_SAMPLES_MAX - 1 */
-    double precision;  /* of the leader's time, and what makes two equal: 0.005 */
-    void *user;        /* of all that follows */
+    int warm_sets;     /* of five rounds each, at most so many before the first heat */
+    int rounds_a_heat; /* heats_most times it at most TRI_SAMPLES_MAX - 1 */
+    int heats_least, heats_most;
+    double precision; /* of the leader's time, and what makes two equal: 0.005 */
+    void *user;       /* of all that follows */
     /* One launch of each. total_ns NULL: its times are samples; else a trial, how long all took together. False: over. */
     bool (*round)(void *user, double *total_ns);
     bool (*move)(void *user); /* false: over */
