@@ -6,7 +6,7 @@
             [--data-dir DIR] [--dry-run]
 
 The cases: python/bench/attention_cases.py, which also says (--check) what must hold of the results. triage runs what it was
-tuned for (triage_tune with the options that attention_cases.py --options prints, into the same --db). Peers: FlashAttention-4
+tuned for (triage_tune --from the file that attention_cases.py --shapes writes, into the same --db). Peers: FlashAttention-4
 (--fa4-site: a folder with its packages, unpacked; it compiles for each case, so that --jobs processes do it first), cuDNN and
 FlashAttention-2 through torch's scaled_dot_product_attention, torch's FlexAttention. Who refuses a case is named in its notes.
 

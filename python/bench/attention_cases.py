@@ -1,28 +1,31 @@
 #!/usr/bin/env python3
 """The cases of attention that are measured (attention_cases.json), their masks, and what must hold. Plain Python: no torch, no GPU.
 
-    python3 python/bench/attention_cases.py --options --set grid,blocks --patterns DIR
+    python3 python/bench/attention_cases.py --shapes CASES.csv --set grid,blocks --patterns DIR
     python3 python/bench/attention_cases.py --check RESULTS.json [--check MORE.json ...]
 
---options prints a line of options of triage_tune and triage_bench for each case, its name behind a tab, and writes the lists of
-block masks to DIR. --check prints what holds and what does not; exit code 1 if something does not.
+--shapes writes a file for triage_tune --from, a line a case, and the lists of block masks to DIR. --check prints what holds and what does not; exit code 1 if something does not.
 
 A case: batch, heads [of Q, of K and V], sq, sk, d, dv (that of d), dtype (bf16), mask (full or causal), block [queries, keys] with
-pattern (random, band: a local band, sinks and a random share that differs from row to row; top-k: columns that many rows want),
+pattern (random, band: a local band, sinks and a random share that differs from row to row; top-k: the columns whose pooled keys score
+best, keys of few clusters, so that many rows want the same columns),
 sparsity and lists (all, or q: one for each head); page; lengths (of the sequences, one after another).
 at_least: best_peer, a share of the best peer's rate; tflops; tbps, of the bytes that must move; us_at_most; of_case, the name of
 another case and the share of its rate.
 """
 import argparse
+import csv
 import dataclasses
+import functools
 import json
 import math
+import operator
 import pathlib
 import random
 import sys
 
 FILE = pathlib.Path(__file__).resolve().parent / "attention_cases.json"
-SETS = ("grid", "special", "blocks", "decode", "fp8", "varlen", "long")
+SETS = ("grid", "special", "blocks", "sizes", "decode", "fp8", "varlen", "long")
 BYTES = {"bf16": 2, "f16": 2, "f32": 4, "e4m3": 1}
 GRID_MEAN = 1.03  # of the best peer's rates, geometric, over the set grid
 
@@ -98,12 +101,28 @@ def band_row(case, draw, row, seen, diagonal):
     return near | sinks | set(rest[:max(0, count - len(near | sinks))]) | {diagonal}
 
 
+CLUSTERS, POOLED, STAYS = 8, 8, 0.9  # subjects of a text; elements of a pooled key; how likely the next block has the same subject
+
+
+@functools.lru_cache(maxsize=2)
+def pooled_keys(name, count):
+    """(cluster, key) of each block of keys: a centre of few and a part of its own."""
+    draw = random.Random(f"keys {name}")
+    vector = lambda width: [draw.gauss(0, width) for _ in range(POOLED)]
+    centres, keys, cluster = [vector(1) for _ in range(CLUSTERS)], [], 0
+    for _ in range(count):
+        cluster = cluster if draw.random() < STAYS else draw.randrange(CLUSTERS)
+        keys.append((cluster, [a + b for a, b in zip(centres[cluster], vector(0.5))]))
+    return keys
+
+
 def top_k_row(case, draw, row, seen, diagonal):
-    """The same number in every row; a column's chance falls with its rank in an order that all rows share."""
-    count = max(1, round((1 - case.sparsity) * seen))
-    order = random.Random(7).sample(range(seen), seen) if case.mask != "causal" else list(range(seen))
-    keys = [(math.log(1 - draw.random()) * (rank + 16), col) for rank, col in enumerate(order)]
-    return {diagonal} | {col for _, col in sorted(keys, reverse=True)[:count - 1]}
+    """The same share in every row: of what it sees, the blocks that score best against its queries, which are like its own keys."""
+    keys = pooled_keys(case.name, blocks_of(case)[1])
+    query = [x + draw.gauss(0, 0.5) for x in keys[diagonal][1]]
+    scores = [sum(map(operator.mul, query, key)) for _, key in keys[:seen]]
+    best = sorted((col for col in range(seen) if col != diagonal), key=lambda col: -scores[col])
+    return {diagonal, *best[:max(1, round((1 - case.sparsity) * seen)) - 1]}
 
 
 ROWS = {"random": random_row, "band": band_row, "top-k": top_k_row}
@@ -171,7 +190,7 @@ def kv_bytes_of(case):
     return case.batch * case.heads[1] * case.sk * (case.d + case.head_dim_v) * BYTES[case.dtype]
 
 
-# ---- options of triage_tune and triage_bench --------------------------------------------------------------------
+# ---- for triage_tune and triage_bench ----------------------------------------------------------------------
 
 
 def file_of(case, folder):
@@ -196,12 +215,20 @@ def options_of(case, folder):
     return found + (["--paged", str(case.page)] if case.page else [])
 
 
-def print_options(cases, folder):
+def write_shapes(path, cases, folder):
+    """For triage_tune --from: number N of what it says is cases[N - 1]."""
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    lines = []
     for case in cases:
         if case.block and case.lists == "all":
             write_pattern(file_of(case, folder), case)
-        print(" ".join(options_of(case, folder)) + "\t" + case.name)
+        words = options_of(case, pathlib.Path(folder).resolve())
+        lines.append(dict(zip((word.removeprefix("--") for word in words[::2]), words[1::2])))
+    with open(path, "w", encoding="ascii", newline="") as file:
+        table = csv.DictWriter(file, ["op", "shape", "dtype", "mask", "mask-block", "mask-lists", "lengths", "paged"],
+                               lineterminator="\n")
+        table.writeheader()
+        table.writerows(lines)
 
 
 # ---- what must hold -----------------------------------------------------------------------------------------------
@@ -268,13 +295,13 @@ def rows_of(paths):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--set", help=f"of {', '.join(SETS)} (default: all)")
-    parser.add_argument("--options", action="store_true", help="options of triage_tune, a line a case")
-    parser.add_argument("--patterns", default="patterns", metavar="DIR", help="where --options writes lists (default patterns)")
+    parser.add_argument("--shapes", metavar="CASES.csv", help="a file for triage_tune --from, a line a case")
+    parser.add_argument("--patterns", default="patterns", metavar="DIR", help="where --shapes writes lists (default patterns)")
     parser.add_argument("--check", action="append", metavar="RESULTS.json", help="of attention.py: what holds?")
     args = parser.parse_args()
     cases = load(sets=args.set)
-    if args.options:
-        print_options(cases, args.patterns)
+    if args.shapes:
+        write_shapes(args.shapes, cases, args.patterns)
     if args.check:
         return 1 if check(cases, rows_of(args.check)) else 0
     return 0

@@ -2,16 +2,18 @@
 """What an epilogue costs: act(X W^T + bias) against X W^T, both tuned, in one process on the same tensors, interleaved.
 
     python3 python/bench/epilogue.py --db layer.db --out epilogue.json [--shape M,N,K ...] [--block 64] [--sparsity 0.9]
-            [--budget 16] [--activation silu] [--bin build/bin]
+            [--budget 16] [--activation silu] [--bin build/bin] [--time-limit 300] [--at-most 3]
 
 Both are tuned by triage_tune into --db (the likely best and --budget candidates in all; 0: the whole space), checked against
-float64 on sampled rows before and after, and timed with a cold L2. Exit code 70: a result is wrong.
+float64 on sampled rows before and after, and timed with a cold L2. --out is whole after each layer; started again, the program goes
+on. Exit code 70: a result is wrong; 75: a layer is left; 1: an epilogue costs more than --at-most percent.
 """
 import argparse
 import json
 import pathlib
 import subprocess
 import sys
+import time
 
 import torch
 import torch.nn.functional as F
@@ -80,7 +82,27 @@ def measure(args, shape, watch, folder):
             "plain_config": plain["config"], "plain_source": plain["source"]}
 
 
-def main():
+def known(path):
+    """What an earlier start measured."""
+    return json.loads(path.read_text())["rows"] if path.exists() else []
+
+
+def verdict(rows, left, at_most):
+    """(exit code, line)"""
+    worst = max((row["cost"] for row in rows), default=0)
+    line = f"an epilogue costs {100 * worst:+.1f} % at worst over {len(rows)} layers, {left} left"
+    if not all(row["right"] for row in rows):
+        return 70, line + "; a result is WRONG"
+    return 75 if left else 1 if at_most is not None and 100 * worst > at_most else 0, line
+
+
+def print_row(row):
+    times = ", ".join(f"{name} {us[0]:8.2f} us" for name, us in row["us"].items())
+    print(f"{row['m']},{row['n']},{row['k']} b={row['block']} {times}: {100 * row['cost']:+.1f} %{'' if row['right'] else '  WRONG'}  "
+          f"[{row['source']}: {row['config']}] [{row['plain_source']}: {row['plain_config']}]", flush=True)
+
+
+def make_parser():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--db", required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
@@ -91,19 +113,27 @@ def main():
     parser.add_argument("--activation", choices=tuple(ACTIVATIONS), default="silu")
     parser.add_argument("--budget", type=int, default=16)
     parser.add_argument("--samples", type=int, default=60)
+    parser.add_argument("--time-limit", type=float, default=0, help="seconds; a layer that would not fit is left; 0: none")
+    parser.add_argument("--at-most", type=float, help="percent that an epilogue may cost")
     parser.add_argument("--bin", default=str(cases.ROOT / "build/bin"))
     parser.add_argument("--commit", default="unknown")
-    args = parser.parse_args()
-    watch, rows = Stopwatch(), []
-    for text in args.shape or SHAPES:
-        row = measure(args, cases.shape_of(text), watch, args.out.parent)
-        rows.append(row)
-        times = ", ".join(f"{name} {us[0]:8.2f} us" for name, us in row["us"].items())
-        print(f"{text:18} b={args.block} {times}: {100 * row['cost']:+.1f} %{'' if row['right'] else '  WRONG'}  "
-              f"[{row['source']}: {row['config']}] [{row['plain_source']}: {row['plain_config']}]", flush=True)
+    return parser
+
+
+def main():
+    args = make_parser().parse_args()
+    watch, rows, begin, longest = Stopwatch(), known(args.out), time.time(), 0
+    done = {(row["m"], row["n"], row["k"]) for row in rows}
+    todo = [shape for shape in map(cases.shape_of, args.shape or SHAPES) if tuple(shape) not in done]
+    while todo and not (args.time_limit and time.time() - begin + longest > args.time_limit):
+        start = time.time()
+        rows.append(measure(args, todo.pop(0), watch, args.out.parent))
+        longest = max(longest, time.time() - start)
+        print_row(rows[-1])
         cases.write_json(args.out, record_of("epilogue of bsr_gemm", args.commit, args.samples, rows))
-    print(f"an epilogue costs {100 * max(row['cost'] for row in rows):+.1f} % at worst", flush=True)
-    return 0 if all(row["right"] for row in rows) else 70
+    code, line = verdict(rows, len(todo), args.at_most)
+    print(line, flush=True)
+    return code
 
 
 if __name__ == "__main__":

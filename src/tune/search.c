@@ -76,7 +76,7 @@ static size_t count_in(const tri_search *search, tri_trial_state state) {
 }
 
 static size_t total(const tri_search *search) {
-    size_t budget = search->options->budget;
+    const size_t budget = search->budget;
     return budget && budget < search->configs.count ? budget : search->configs.count;
 }
 

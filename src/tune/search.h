@@ -66,6 +66,7 @@ typedef struct tri_search {
     tri_warm_start warm_start; /* of near problems */
     tri_strategy *strategy;
     const char *strategy_name;
+    size_t budget;  /* candidates; 0: the whole space */
     bool exhausted; /* the strategy has nothing more to propose */
     tri_candidate reference;
     tri_source reference_source;

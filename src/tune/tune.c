@@ -92,6 +92,7 @@ static triage_status open_search(tri_search *search) {
     triage_status status = TRIAGE_OK;
     TRI_TRY(check_options(options));
     search->store = options->store;
+    search->budget = options->budget;
     search->jobs = options->jobs ? options->jobs : count_cores();
     search->start_ns = tri_now_ns();
     search->worker_count = (size_t)search->jobs + 1;
@@ -257,25 +258,28 @@ done:
     return status;
 }
 
+static bool is_chosen_from(const tri_search *search) {
+    const size_t count = search->configs.count, budget = search->budget;
+    return search->options->stop_gain > 0 || count > SMALL_SPACE || (budget > 0 && budget < count);
+}
+
 /* A space that is tried as a whole needs no strategy, and compiling alone gives nothing to learn from. */
 static const char *choose_strategy(const tri_search *search) {
-    const size_t count = search->configs.count, budget = search->options->budget;
-    if (search->options->compile_only)
-        return "exhaustive";
-    if (search->options->stop_gain > 0)
-        return "model";
-    return count > SMALL_SPACE || (budget > 0 && budget < count) ? "model" : "exhaustive";
+    return search->options->compile_only || !is_chosen_from(search) ? "exhaustive" : "model";
 }
 
 static triage_status open_strategy(tri_search *search) {
     const tri_tune_options *options = search->options;
     triage_status status = TRIAGE_OK;
     TRI_TRY(recall_near(search));
+    /* Ahead of a search that chooses, only what it begins with is known: the default and what is near. */
+    if (options->for_device && !options->strategy && is_chosen_from(search))
+        search->budget = 1 + search->warm_start.count;
     search->strategy_name = options->strategy ? options->strategy : choose_strategy(search);
     TRI_TRY(tri_strategy_open(&search->strategy, search->strategy_name, &search->configs,
                               &(tri_strategy_options){.data_dir = options->data_dir,
                                                       .seed = options->seed,
-                                                      .budget = options->budget,
+                                                      .budget = search->budget,
                                                       .stop_gain = options->stop_gain,
                                                       .known = search->warm_start.points,
                                                       .known_count = search->warm_start.count,

@@ -3,6 +3,7 @@
 
 python3 tests/bench/test_attention_bench.py BIN_DIR
 """
+import csv
 import json
 import math
 import os
@@ -75,6 +76,29 @@ class Cases(unittest.TestCase):
                 done = subprocess.run([str(BIN / "triage_tune"), *attention_cases.options_of(case, folder), "--dry-run",
                                        "--target", "sm_90a"], capture_output=True, text=True, check=False)
                 self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_top_k_wants_few_columns_more_than_others(self):
+        """What makes it uneven: many rows are of one subject and choose alike, each as many as the others."""
+        case = small(sq=8192, sk=8192, block=[64, 64], pattern="top-k")
+        row_ptr, cols = attention_cases.pattern_of(case)
+        self.assertEqual({b - a for a, b in zip(row_ptr, row_ptr[1:])}, {13})
+        wanted = sorted((cols.count(col) for col in range(128)), reverse=True)
+        self.assertGreater(wanted[0], 2.5 * 13)
+        self.assertNotEqual(attention_cases.pattern_of(case, 1), (row_ptr, cols))
+
+    def test_the_file_for_a_tune_has_a_line_a_case(self):
+        cases = attention_cases.load(sets="sizes,decode")
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "cases.csv")
+            attention_cases.write_shapes(file, cases, pathlib.Path(folder, "patterns"))
+            with file.open() as lines:
+                rows = list(csv.DictReader(lines))
+            self.assertEqual(len(rows), len(cases))
+            for case, row in zip(cases, rows):
+                self.assertEqual(row["shape"].split(",")[3], str(case.sq))
+                self.assertEqual(row["mask-block"], "x".join(map(str, case.block)) if case.block else "")
+                path = row["mask"].partition("blocks:")[2]
+                self.assertTrue(not path or case.lists == "q" or os.path.isabs(path) and os.path.exists(path))
 
     def test_what_holds_and_what_does_not(self):
         cases = [small(name="a", at_least={"best_peer": 1.0}), small(name="b", at_least={"of_case": ["a", 0.9]}),

@@ -340,6 +340,30 @@ static void test_from_a_file(void **state) {
     drop(&o);
 }
 
+/* What is tuned already saves nothing and comes last; a limit that is over leaves what it did not reach. */
+static void test_a_file_and_a_limit_for_it(void **state) {
+    (void)state;
+    refuse(64, "--total-limit goes with --from", "--shape 64,64,64 --total-limit 5");
+    refuse(64, "--total-limit", "--from g.csv --total-limit 0.5 --device host");
+    write_text("g.csv", "m,n,k,sparsity,block,dtype\n64,8,64,0.5,16,f32\n");
+    outcome o = run_program("triage_tune", "--from g.csv --device host --db limit.db --budget 1 -q");
+    assert_int_equal(o.code, 0);
+    drop(&o);
+    write_text("g.csv", "m,n,k,sparsity,block,dtype\n64,8,64,0.5,16,f32\n64,24,64,0.5,16,f32\n");
+    o = run_program("triage_tune",
+                    "--from g.csv --device host --db limit.db --budget 1 --json --total-limit 1");
+    assert_int_equal(o.code, 75); /* a second is as much as one problem wants, and some of it is over */
+    assert_string_equal(o.out, "");
+    assert_non_null(strstr(o.err, "2 problems of g.csv are left"));
+    drop(&o);
+    o = run_program("triage_tune",
+                    "--from g.csv --device host --db limit.db --budget 1 --json --total-limit 1000");
+    assert_int_equal(o.code, 0);
+    const char *first = strstr(o.out, "\"number\": 2"), *second = strstr(o.out, "\"number\": 1");
+    assert_true(first && second && first < second);
+    drop(&o);
+}
+
 static void test_e4m3(void **state) {
     (void)state;
     static const struct {
@@ -621,6 +645,7 @@ int main(void) {
         cmocka_unit_test(test_what_is_known_nearby),
         cmocka_unit_test(test_a_pattern),
         cmocka_unit_test(test_from_a_file),
+        cmocka_unit_test(test_a_file_and_a_limit_for_it),
         cmocka_unit_test(test_e4m3),
         cmocka_unit_test(test_compile_only),
         cmocka_unit_test(test_none_right),

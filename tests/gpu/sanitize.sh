@@ -4,7 +4,7 @@
 #   sh tests/gpu/sanitize.sh [--build DIR] [--out DIR] [--tools "memcheck racecheck synccheck initcheck"]
 #                            [--jobs N] [--per-tool N] [--gpus N] [--part I/N] [--time-limit S] [--grace S]
 #                            [--cache DIR] [--once 1] [--racecheck-workers N]
-#                            [--device cuda|host] [--done TOOL=FILE]... [--commit HASH]
+#                            [--device cuda|host] [--done TOOL=FILE]... [--resume 1] [--commit HASH]
 #                            [--op bsr_gemm|attention] [--cover 1]
 #
 #   --op         bsr_gemm (the default): bin/run_candidates; attention: bin/run_candidates_attention
@@ -27,6 +27,7 @@
 #                this call adds is written with them to this one's, so that several calls make the whole. Once a tool;
 #                FILE may be absent. A line counts when its kernel's text and its problem are still of the list: what
 #                is not in a kernel's text (its grid, the host's code) is for you to remember.
+#   --resume 1   what an earlier call left in --out is --done, of each tool that has none
 #   --commit HASH  what was checked out, for a tree whose own git does not know (default: git's)
 #   --cache      compiled kernels; a second call compiles nothing (default: OUT/cache)
 #
@@ -41,7 +42,7 @@
 set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
 
-build= out=sanitize-out tools="memcheck racecheck synccheck initcheck" per_tool= part=1/1 limit=600 cache= once=
+build= resume= out=sanitize-out tools="memcheck racecheck synccheck initcheck" per_tool= part=1/1 limit=600 cache= once=
 device=cuda gpus= grace=30 workers=2 commit= dones= op=bsr_gemm
 jobs=$(nproc)
 while [ $# -gt 0 ]; do
@@ -55,6 +56,7 @@ while [ $# -gt 0 ]; do
         --part) part=$2 ;;
         --time-limit) limit=$2 ;;
         --cache) cache=$2 ;;
+        --resume) resume=1 ;;
         --once) once=--once ;;
         --cover) once=--cover ;;
         --op) op=$2 ;;
@@ -94,7 +96,12 @@ newline='
 case $device in cuda | host) ;; *) echo "sanitize.sh: --device $device is neither cuda nor host" >&2; exit 64 ;; esac
 case $commit in *[!0-9a-zA-Z._-]*) echo "sanitize.sh: --commit $commit is no name of a commit" >&2; exit 64 ;; esac
 # The file of --done for a tool: nothing when there is none.
-done_of() { printf '%s' "$dones" | sed -n "s/^$1=//p"; }
+done_of() {
+    case "$newline$dones" in
+        *"$newline$1="*) printf '%s' "$dones" | sed -n "s/^$1=//p" ;;
+        *) [ -z "$resume" ] || echo "$out/$1.done.tsv" ;;
+    esac
+}
 for tool in $(printf '%s' "$dones" | sed 's/=.*//' | sort); do
     case " $tools " in *" $tool "*) ;; *) echo "sanitize.sh: --done $tool=...: no tool of this call" >&2; exit 64 ;; esac
     case $(done_of "$tool") in

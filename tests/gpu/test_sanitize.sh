@@ -108,6 +108,10 @@ cp "$scratch/all.tsv" "$scratch/out/initcheck.done.tsv" # its own file, and noth
 expect clean 0 "^initcheck: $all of $all runs" --tools initcheck --done "initcheck=$scratch/out/initcheck.done.tsv"
 resumed "$all" 0 true
 same "$scratch/out/initcheck.done.tsv" "$scratch/all.tsv"
+cp "$scratch/one.tsv" "$scratch/out/initcheck.done.tsv" # --resume takes what lies in --out, unless --done names another
+expect clean 0 "^initcheck: 1 of $all runs" --tools initcheck --resume 1
+resumed 1 "$((all - 1))" true
+expect clean 0 "^initcheck: 1 of $all runs" --tools initcheck --resume 1 --done "initcheck=$scratch/one.tsv"
 expect clean 64 'once a tool' --tools initcheck --done initcheck=a --done initcheck=b
 expect clean 64 'no tool of this call' --tools initcheck --done racecheck=a
 

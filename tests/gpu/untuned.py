@@ -1,6 +1,8 @@
-"""The driver of untuned.sh, which says what it does and takes."""
+"""The driver of untuned.sh, which says what it does and takes. The lines of its results have what was drawn of a shape."""
 
 import argparse
+import csv
+import dataclasses
 import json
 import os
 import pathlib
@@ -9,6 +11,9 @@ import statistics
 import subprocess
 import sys
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python/bench"))
+import attention_cases  # noqa: E402
 
 LEFT, WRONG, USAGE = 75, 1, 64
 
@@ -20,8 +25,7 @@ def log_uniform(rng, low, high):
     return low * (high / low) ** rng.random()
 
 
-def draw(seed, index, host):
-    """Shape `index` of a seed: the same whatever was drawn before it."""
+def draw_product(seed, index, host):
     rng = random.Random(f"untuned {seed} {index}")
     block = rng.choice([16, 32, 64, 128])
     longest = 512 if host else 14336
@@ -59,19 +63,78 @@ def write_uneven(path, shape, seed):
     path.write_text(text + " ".join(str(c) for columns in lists for c in columns) + "\n")
 
 
-def options_of(shape, seed, folder):
-    """As triage_tune and triage_db take them."""
-    options = ["--block", str(shape["block"]), "--dtype", shape["dtype"], "--layout", shape["layout"]]
+def product_options(shape, seed, folder):
+    options = {"block": shape["block"], "dtype": shape["dtype"], "layout": shape["layout"]}
     if shape["uneven"]:
         path = folder / f"pattern-{seed}-{shape['index']}.smtx"
         write_uneven(path, shape, seed)
-        options += ["--pattern", str(path), "--n", str(shape["n"])]
+        options.update(pattern=path, n=shape["n"])
     else:
-        options += ["--shape", f"{shape['m']},{shape['n']},{shape['k']}"]
-        options += ["--sparsity", f"{1 - shape['density']:.4f}"]
+        options.update(shape=f"{shape['m']},{shape['n']},{shape['k']}", sparsity=f"{1 - shape['density']:.4f}")
     if shape["activation"]:
-        options += ["--bias", "--activation", shape["activation"]]
+        options.update(bias="yes", activation=shape["activation"])
     return options
+
+
+def product_name(r):
+    name = f"{r['m']}x{r['n']}x{r['k']} b={r['block']} d={r['density']:.3f} {r['dtype']} {r['layout']}"
+    return name + f" {r['activation'] or ''}{' uneven' if r['uneven'] else ''}"
+
+
+def draw_attention(seed, index, host):
+    """Half of them dense, a quarter of one token on a cache, a quarter with blocks."""
+    rng = random.Random(f"untuned attention {seed} {index}")
+    kind = ("dense", "dense", "decode", "blocks")[index % 4]
+    d = rng.choice((64, 128, 128, 256) if kind == "dense" else (64, 128, 128))
+    kv = rng.choice((1, 2, 4, 8) if kind == "decode" else (2, 4, 6, 8))
+    group = rng.choice((4, 8) if kind == "decode" else (1, 4, 8) if kind == "dense" else (1,))
+    keys = round(log_uniform(rng, *{"dense": (362, 20000), "decode": (512, 46000), "blocks": (5800, 40000)}[kind]))
+    batch = {"dense": max(1, min(8, 24000 // keys)), "blocks": 1,
+             "decode": max(1, min(rng.choice((1, 3, 12, 40)), int(2e9 / (kv * keys * d * 4))))}[kind]
+    block = rng.choice((64, 128)) if kind == "blocks" else 0
+    mask = "full" if kind == "decode" else rng.choice(("full", "causal"))
+    if host:
+        kv, group, batch, d, keys, block = 1, 2, 1, 16, 16 + keys % 48, min(block, 16)
+    case = attention_cases.Case(
+        set="untuned", name=f"{seed}-{index}", batch=batch, heads=[kv * group, kv], sq=1 if kind == "decode" else keys, sk=keys,
+        d=d, mask=mask, dtype="f32" if host else rng.choice(("bf16", "bf16", "bf16", "f16")),
+        block=[block, block] if block else None, pattern=rng.choice(("random", "band", "top-k")), sparsity=rng.choice((0.8, 0.9)))
+    return {"index": index, "case": dataclasses.asdict(case)}
+
+
+def attention_options(shape, seed, folder):
+    case = attention_cases.Case(**shape["case"])
+    if case.block:
+        attention_cases.write_pattern(attention_cases.file_of(case, folder), case)
+    words = attention_cases.options_of(case, folder)
+    return dict(zip((word.removeprefix("--") for word in words[::2]), words[1::2]))
+
+
+def attention_name(r):
+    c = r["case"]
+    name = f"{c['batch']}x{c['heads'][0]}/{c['heads'][1]} {c['sq']}x{c['sk']} d={c['d']} {c['dtype']} {c['mask']}"
+    return name + (f" {c['pattern']} {c['block'][0]} {c['sparsity']}" if c["block"] else "")
+
+
+# How to draw a shape (`index` of a seed: the same whatever was drawn before it), its options, its name.
+OPERATIONS = {"bsr_gemm": (draw_product, product_options, product_name),
+              "attention": (draw_attention, attention_options, attention_name)}
+
+
+def options_of(args, shape, folder):
+    """As triage_tune and triage_db take them."""
+    return [f"--{name}={value}" for name, value in OPERATIONS[args.op][1](shape, args.seed, folder).items()]
+
+
+def write_list(args):
+    """For triage_tune --from --compile-only, where there is no GPU yet."""
+    draw, options, _ = OPERATIONS[args.op]
+    lines = [{"op": args.op, **options(draw(args.seed, i, args.device == "host"), args.seed, args.out)} for i in range(args.shapes)]
+    with args.list.open("w", newline="") as file:
+        table = csv.DictWriter(file, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
+        table.writeheader()
+        table.writerows(lines)
+    return 0
 
 
 # ---- one shape ----
@@ -106,6 +169,8 @@ def export(args, database, folder, name):
 def rows_of(args, database, problem, folder):
     """What the tune stored of the problem: by configuration and stage."""
     rows = {}
+    if not database.exists():
+        raise Failed(f"nothing was measured within {args.tune_limit:g} s: --tune-limit")
     for line in export(args, database, folder, "rows.jsonl").splitlines():
         row = json.loads(line)
         if row["problem"] == problem:
@@ -173,12 +238,12 @@ def call_first(args, shape, result, rows, folder):
 
 
 def try_shape(args, shape, folder, deadline):
-    options = [*options_of(shape, args.seed, folder), "--device", args.device]
+    options = [*options_of(args, shape, folder), "--device", args.device]
     database, empty = folder / "tune.db", folder / "empty.db"
     database.unlink(missing_ok=True)
     if not empty.exists():
         (folder / "none.jsonl").write_text("")
-        run([args.tool("triage_db"), "import", str(folder / "none.jsonl"), "--db", str(empty)], 60)
+        run([args.tool("triage_db"), "import", str(args.evidence or folder / "none.jsonl"), "--db", str(empty)], 60)
     answer = json.loads(run([args.tool("triage_db"), "explain", "--json", "--db", str(empty), *options], 60))
     tune = [args.tool("triage_tune"), *options, "--db", str(database), "--json", "-q", "--strategy", "exhaustive"]
     tune += ["--time-limit", str(args.tune_limit), "--jobs", str(args.jobs)]
@@ -242,8 +307,7 @@ def first_of(r):
 
 
 def print_line(r):
-    name = f"{r['m']}x{r['n']}x{r['k']} b={r['block']} d={r['density']:.3f} {r['dtype']} {r['layout']}"
-    name += f" {r['activation'] or ''}{' uneven' if r['uneven'] else ''}"
+    name = OPERATIONS[r["op"]][2](r)
     if r["state"] != "judged":
         print(f"{r['index']:3}  {name:58} {r.get('source', '-'):9}  {r['state']}", flush=True)
         return
@@ -286,33 +350,42 @@ def read_options():
     parser.add_argument("--budget", type=int, default=0)
     parser.add_argument("--first-call-ms", type=float, default=0)
     parser.add_argument("--expected", type=float, default=0, metavar="FACTOR")
+    parser.add_argument("--op", choices=list(OPERATIONS), default="bsr_gemm")
+    parser.add_argument("--median", type=float, default=0, metavar="PERCENT")
+    parser.add_argument("--evidence", type=pathlib.Path, metavar="FILE.jsonl")
+    parser.add_argument("--list", type=pathlib.Path, metavar="FILE.csv")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--device", choices=["cuda", "host"], default="cuda")
     parser.error = lambda message: (print(f"untuned.sh: {message}", file=sys.stderr), sys.exit(USAGE))
     args = parser.parse_args()
     args.tool = lambda name: str(args.build / "bin" / name)
-    if not os.access(args.tool("triage_tune"), os.X_OK):
+    if args.op == "attention" and args.first_call_ms:
+        parser.error(f"--first-call-ms {args.first_call_ms:g} is for --op bsr_gemm: no other first call races")
+    if not args.list and not os.access(args.tool("triage_tune"), os.X_OK):
         parser.error(f"no triage_tune in {args.build}/bin: build the preset portable first, or name a --build")
     return args
 
 
-def known_results(path, seed, device):
+def known_results(path, args):
     if not path.exists():
         return {}
+    mine = {"op": args.op, "seed": args.seed, "device": args.device}
     lines = (json.loads(line) for line in path.read_text().splitlines())
-    return {r["index"]: r for r in lines if r["seed"] == seed and r["device"] == device and r["state"] != "failed"}
+    return {r["index"]: r for r in lines if mine.items() <= r.items() and r["state"] != "failed"}
 
 
 def main():
     args = read_options()
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.list:
+        return write_list(args)
     os.environ.setdefault("XDG_CACHE_HOME", str(args.out / "cache"))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     lines = args.out / "untuned.jsonl"
-    known = known_results(lines, args.seed, args.device)
+    known = known_results(lines, args)
     deadline, longest, failed = time.monotonic() + args.limit, 0, 0
     for index in range(args.shapes):
-        shape = draw(args.seed, index, args.device == "host")
+        shape = OPERATIONS[args.op][0](args.seed, index, args.device == "host")
         started = time.monotonic()
         if index in known:
             print_line(known[index])
@@ -325,7 +398,7 @@ def main():
             failed += 1
             result = dict(shape, state="failed", why=str(error))
             print(error, file=sys.stderr, flush=True)
-        result.update(seed=args.seed, device=args.device)
+        result.update(op=args.op, seed=args.seed, device=args.device)
         longest = max(longest, time.monotonic() - started)
         known[index] = result
         with lines.open("a") as out:
@@ -338,6 +411,9 @@ def main():
     print_summary(summary)
     if args.expected and not expects_well(summary, args.expected):
         print(f"what was expected is not within a factor of {args.expected:g} of what was found", file=sys.stderr)
+        failed += 1
+    if args.median and not (summary["loss"] and 100 * summary["loss"]["median"] <= args.median):
+        print(f"the median of what a lookup loses is more than {args.median:g} %", file=sys.stderr)
         failed += 1
     bad = failed or summary["wrong"] or any(r["state"].startswith("the lookup's kernel is") for r in results)
     return WRONG if bad else LEFT if summary["left"] else 0

@@ -17,6 +17,7 @@ enum {
     TRI_EXIT_NO_DEVICE = 69,
     TRI_EXIT_NONE_RIGHT = 70,
     TRI_EXIT_IO = 74,
+    TRI_EXIT_LEFT = 75, /* what was asked for is not all done: the same again goes on */
     TRI_EXIT_INTERRUPTED = 130
 };
 

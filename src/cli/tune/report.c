@@ -414,6 +414,8 @@ triage_status tri_cli_tune_json(const tri_cli_tune_view *view) {
     const char *winner = result->winner >= 0 ? result->rows[result->winner].evidence.config : NULL;
     json_object_set_new(document, "version", json_string(TRIAGE_VERSION));
     json_object_set_new(document, "problem", json_string(result->problem_key));
+    if (view->number)
+        json_object_set_new(document, "number", json_integer((json_int_t)view->number));
     tri_cli_problem_json(document, view->problem);
     json_object_set_new(document, "useful_flops", json_real(tri_problem_flops(view->problem)));
     json_object_set_new(document, "least_bytes", json_real(tri_problem_bytes(view->problem)));

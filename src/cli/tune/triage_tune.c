@@ -12,13 +12,15 @@
 #include "cli/common/shared.h"
 #include "cli/tune/report.h"
 #include "cli/tune/fleet_worker.h"
+#include "cli/tune/list.h"
 #include "store/sync_thread.h"
 
 #define LARGE_FLOPS 1e11
 
 typedef struct options {
     tri_cli_shared shared; /* first */
-    const char *target, *strategy, *budget, *stop_gain, *time_limit, *jobs, *emit, *lease, *from;
+    const char *target, *strategy, *budget, *stop_gain, *time_limit, *total_limit, *jobs, *emit, *lease,
+        *from;
     bool compile_only, cold_start, force, worker, stay, verbose;
 } options;
 
@@ -49,7 +51,13 @@ static const tri_cli_line run_lines[] = {
          "Tune the problem of each line, one after the other: columns as of triage_db enqueue --shapes "
          "(m,n,k,sparsity,block,dtype, "
          "...), or what an application recorded (record_path of the C API); budget and time limit are of "
-         "each, --json prints a document for each"),
+         "each, --json prints a document for each. On a GPU another process compiles for the next problems "
+         "meanwhile"),
+    TEXT(
+        "total-limit", "S", total_limit,
+        "With --from: S seconds for the whole file, 1 to 1e9, what tuning is expected to save most in first; "
+        "what they do not reach is left, and tuned when it is started again (default: none, in the file's "
+        "order)"),
     TRI_CLI_SEED("Of the pattern, the inputs and the strategy"),
     TEXT("jobs", "N", jobs, "Compilers at work at once, 1 to 256 (default: the cores)"),
     TRI_CLI_WARM,
@@ -102,7 +110,7 @@ static const tri_cli_program program = {
            "that "
            "only pip has installed.\n\n"
            "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 no candidate was "
-           "right, 74 input/output, 130 interrupted with results kept."};
+           "right, 74 input/output, 75 --total-limit left some, 130 interrupted with results kept."};
 
 /* ---- from texts to what they mean --------------------------------------------------------------------------- */
 
@@ -245,6 +253,7 @@ typedef struct setup {
     tri_tune_options tune;
     char *worker, *db, *cache;
     const char *server; /* NULL: none */
+    size_t number;      /* of the problem in --from's file; 0: there is none */
     tri_log log;
 } setup;
 
@@ -610,6 +619,7 @@ static triage_status run(const options *o, setup *s, tri_cli_problem *problem) {
                               .width = tri_cli_width(o->shared.wide),
                               .height = o->shared.wide ? 0 : tri_cli_height(),
                               .seed = s->tune.seed,
+                              .number = s->number,
                               .db_path = s->tune.db_path};
     printed = o->shared.json ? tri_cli_tune_json(&view) : tri_cli_tune_print(&view);
     status = status != TRIAGE_OK ? status : printed;
@@ -632,7 +642,7 @@ done:
 static triage_status check_from(const options *o) {
     const tri_cli_problem_options *p = &o->shared.problem;
     if (!o->from)
-        return TRIAGE_OK;
+        return o->total_limit ? tri_cli_usage("--total-limit goes with --from") : TRIAGE_OK;
     if (p->given)
         return tri_cli_usage("--from takes its problems from the file: leave out --%s", p->given);
     if (o->worker || o->shared.dry_run || o->emit)
@@ -642,38 +652,36 @@ static triage_status check_from(const options *o) {
     return TRIAGE_OK;
 }
 
-static triage_status run_line(const options *o, setup *s, const char *spec) {
-    tri_cli_problem problem = {0};
-    tri_cli_problem_options given;
-    json_t *texts = NULL;
-    triage_status status = TRIAGE_OK;
-    TRI_TRY(tri_cli_problem_of_job(&problem, &given, &texts, spec));
-    s->tune.seed = given.seed;
-    status = run(o, s, &problem);
-done:
-    tri_cli_problem_free(&problem);
-    json_decref(texts);
-    return status;
+/* What stands behind a tri_cli_list's user. */
+typedef struct on_list {
+    const options *o;
+    setup *s;
+} on_list;
+
+static triage_status run_listed(void *user, tri_cli_problem *problem, size_t number) {
+    const on_list *of = user;
+    of->s->number = number;
+    return run(of->o, of->s, problem);
 }
 
-/* A problem that fails is told of, and the others are tuned; then the first failure is the run's. */
-static triage_status run_file(const options *o, setup *s) {
-    tri_cli_specs specs = {0};
-    triage_status status = TRIAGE_OK, first = TRIAGE_OK;
-    char message[512] = "";
-    TRI_TRY(tri_cli_read_shapes(&specs, o->from));
-    for (size_t i = 0; i < specs.count && status != TRIAGE_E_INTERRUPTED; i++) {
-        if (!o->shared.quiet)
-            tri_cli_error("%zu of %zu: %s", i + 1, specs.count, specs.specs[i]);
-        status = run_line(o, s, specs.specs[i]);
-        if (status == TRIAGE_OK || (first != TRIAGE_OK && status != TRIAGE_E_INTERRUPTED))
-            continue;
-        first = status;
-        snprintf(message, sizeof message, "problem %zu of %s: %s", i + 1, o->from, triage_last_error());
-    }
-    status = first == TRIAGE_OK ? TRIAGE_OK : tri_fail(first, "%s", message);
+static triage_status run_file(bool *left, const options *o, setup *s) {
+    on_list of = {o, s};
+    double limit_s = 0;
+    size_t count = 0;
+    triage_status status = TRIAGE_OK;
+    if (o->total_limit)
+        TRI_TRY(tri_parse_double(&limit_s, o->total_limit, 1, 1e9, "--total-limit"));
+    TRI_TRY(tri_cli_tune_list(&count, &(tri_cli_list){.path = o->from,
+                                                      .tune = &s->tune,
+                                                      .limit_s = limit_s,
+                                                      .quiet = o->shared.quiet,
+                                                      .one = run_listed,
+                                                      .user = &of}));
 done:
-    tri_cli_specs_free(&specs);
+    *left = count > 0;
+    if (*left && status != TRIAGE_E_INTERRUPTED)
+        tri_cli_error("%zu problems of %s are left: %s s were over; started again it goes on", count, o->from,
+                      o->total_limit);
     return status;
 }
 
@@ -700,13 +708,14 @@ int main(int argc, char **argv) {
     options o = {0};
     setup s = {0};
     tri_cli_problem problem = {0};
+    bool left = false;
     triage_status status = TRIAGE_OK;
     tri_cli_start();
     tri_cli_parse(&program, argc, argv, &o.shared);
     TRI_TRY(make_setup(&s, &o));
     TRI_TRY(check_from(&o));
     if (o.worker || o.from) {
-        status = o.worker ? work(&o, &s, argv) : run_file(&o, &s);
+        status = o.worker ? work(&o, &s, argv) : run_file(&left, &o, &s);
         goto done;
     }
     o.shared.problem.seed = s.tune.seed;
@@ -715,5 +724,6 @@ int main(int argc, char **argv) {
 done:
     tri_cli_problem_free(&problem);
     free_setup(&s);
-    return tri_cli_finish(tri_cli_report(status));
+    const int code = tri_cli_report(status);
+    return tri_cli_finish(code == TRI_EXIT_OK && left ? TRI_EXIT_LEFT : code);
 }
