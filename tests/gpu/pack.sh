@@ -58,10 +58,12 @@ is_committed() {
     [ -z "$(git status --porcelain --untracked-files=no)" ] || usage "the tree has changes: commit them first, so that a pack has one name"
 }
 is_committed
+mkdir -p "$packed"
 commit=$(git rev-parse HEAD)
 cmake --preset portable -DTRIAGE_TESTS=ON >/dev/null
 # shellcheck disable=SC2086
-cmake --build --preset portable -j "$jobs" --target $programs triage_shared triage_torch | tail -n 1
+cmake --build --preset portable -j "$jobs" --target $programs triage_shared triage_torch >"$packed/build.log" 2>&1 ||
+    { grep -i 'error' "$packed/build.log" | head -n 5 >&2 && exit 1; }
 stage=$packed/stage
 rm -rf "$stage" && mkdir -p "$stage/bin" "$stage/lib"
 for name in $programs; do cp "build-portable/bin/$name" "$stage/bin/"; done

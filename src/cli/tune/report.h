@@ -12,7 +12,7 @@ typedef struct tri_cli_tune_view {
     bool color;
     size_t width, height; /* of the window; 0: as wide, as high as it gets */
     uint64_t seed;
-    size_t number; /* of the problem in a file; 0: there is none */
+    size_t number;       /* of the problem in a file; 0: there is none */
     const char *db_path; /* NULL: nothing was stored */
 } tri_cli_tune_view;
 
