@@ -24,7 +24,7 @@ def git(*words):
 
 
 def carry(args, before):
-    command = [ROOT / "build/bin/carry_rows", "--before", before, "--after", ROOT, "--cache", ROOT / "build/kernels"]
+    command = [ROOT / "build/bin/carry_rows", "--before", before, "--after", ROOT, "--cache", args.cache]
     command += ["--only", args.only] if args.only else []
     command += ["--check"] if args.check else []
     done = subprocess.run(command + [args.rows], stdout=subprocess.PIPE)
@@ -39,6 +39,7 @@ def main():
     parser.add_argument("--out", help="the record, a new file")
     parser.add_argument("--only", help="rows whose problem or configuration has this text")
     parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument("--cache", default=ROOT / "build/kernels", help="of compiled kernels (default: build/kernels)")
     parser.add_argument("--rows", default=ROOT / "db/pretuned/nvidia-h200.jsonl")
     args = parser.parse_args()
     if not args.check and (not args.out or pathlib.Path(args.out).exists()):

@@ -105,10 +105,7 @@ __device__ __forceinline__ void fetch(operands &x, const args_t &args, const row
 {
     const int g = lane / 4, q = lane % 4, row = rows.row0 + g, last = rows.sk - 1 - key;
     if (row / kGroup < rows.sq)
-        fetch_row(x.q,
-                  static_cast<const in_t *>(args.q) + rows.batch * args.q_stride.batch +
-                      (rows.head * kGroup + row % kGroup) * args.q_stride.head + row / kGroup * args.q_stride.row,
-                  q, 4);
+        fetch_row(x.q, q_row(args, rows, row), q, 4);
     long long page = rows.batch;
     int first = key;
     if constexpr (kPageSize > 0) {

@@ -7,6 +7,7 @@
 #define TRIAGE_ATTENTION_DECODE_PRODUCTS_CUH
 
 #include "attention/args.h"
+#include "lib/epilogue.cuh"
 #include "lib/fp8.cuh"
 #include "lib/mma.cuh"
 #include "lib/softmax.cuh"
@@ -66,17 +67,6 @@ __device__ __forceinline__ void multiply_v(state &st, const unsigned (&p)[kRowTi
         for (int n = 0; n < kRowTiles; n++)
             mma_m16n8k16(st.o[t][n], a, p[n][0], p[n][1], mma_t());
     }
-}
-
-__device__ __forceinline__ unsigned pack(float low, float high, __half)
-{
-    __half2 both = __floats2half2_rn(low, high);
-    return *reinterpret_cast<unsigned *>(&both);
-}
-__device__ __forceinline__ unsigned pack(float low, float high, __nv_bfloat16)
-{
-    __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
-    return *reinterpret_cast<unsigned *>(&both);
 }
 
 /* Scores, with a soft cap in units of log2; those of keys that a row does not see are -inf. */
@@ -173,7 +163,7 @@ __device__ __forceinline__ void weights(unsigned (&p)[kRowTiles][2], state &st, 
                   high = exp2_fast(fmaf(s[n][half * 2 + 1], scale, -m1));
             st.l[n][0] += low;
             st.l[n][1] += high;
-            p[n][half] = movmatrix_trans(pack(low, high, mma_t()));
+            p[n][half] = movmatrix_trans(pack2<mma_t>(low, high));
         }
     }
 }

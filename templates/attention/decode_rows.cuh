@@ -35,6 +35,13 @@ __device__ __forceinline__ rows_of_unit rows_of(const args_t &args, int batch, u
 /* Those that there are. */
 __device__ __forceinline__ int row_count(const rows_of_unit &rows) { return min(kRows, rows.sq * kGroup - rows.row0); }
 
+/* Row R of Q, of sequences at strides. */
+__device__ __forceinline__ const in_t *q_row(const args_t &args, const rows_of_unit &rows, int row)
+{
+    return static_cast<const in_t *>(args.q) + rows.batch * args.q_stride.batch +
+           (rows.head * kGroup + row % kGroup) * args.q_stride.head + row / kGroup * args.q_stride.row;
+}
+
 /* ---- keys ---- */
 
 __device__ __forceinline__ int key_offset(int sq, int sk) { return kTopLeft ? 0 : sk - sq; }

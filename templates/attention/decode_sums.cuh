@@ -6,6 +6,7 @@
 #define TRIAGE_ATTENTION_DECODE_SUMS_CUH
 
 #include "attention/args.h"
+#include "lib/cluster.cuh"
 #include "lib/meet.cuh"
 #include "lib/ptx.cuh"
 #include "lib/softmax.cuh"

@@ -25,6 +25,7 @@
 #include "lib/fp8.cuh"
 #include "lib/mma.cuh"
 #include "lib/ptx.cuh"
+#include "lib/ring.cuh"
 #include "lib/softmax.cuh"
 #include "lib/tma_4d.cuh"
 
@@ -94,16 +95,6 @@ extern __shared__ __align__(1024) float room[];
 __device__ __forceinline__ unsigned char *shared(int at) { return reinterpret_cast<unsigned char *>(room) + at; }
 __device__ __forceinline__ sync_t &sync() { return *reinterpret_cast<sync_t *>(shared(kSyncOffset)); }
 
-struct ring_t {
-    int slot = 0;
-    unsigned parity = 0;
-    __device__ __forceinline__ void advance()
-    {
-        if (++slot == kStages)
-            slot = 0, parity ^= 1;
-    }
-};
-
 /* ---- load: one warp ---------------------------------------------------------------------------------- */
 
 /* The pages of a tile: lane i has that of run i. */
@@ -125,7 +116,7 @@ __device__ __forceinline__ void load_rows(unsigned char *to, const void *map, un
 }
 
 /* A tile into its slot. page: find_page's. */
-__device__ __forceinline__ void load_tile(const args_t &args, const ring_t &ring, const piece &p, int head,
+__device__ __forceinline__ void load_tile(const args_t &args, const ring_t<kStages> &ring, const piece &p, int head,
                                           int tile, int page, bool one, int lane, unsigned long long policy)
 {
     unsigned char *k = shared(ring.slot * kStageBytes), *v = k + kKSlabs * kSlabBytes;
@@ -175,7 +166,7 @@ __device__ __forceinline__ void produce(const args_t &args, walker &walk, int la
     const bool one = elect_one();
     const unsigned long long policy = l2_evict_first();
     const piece &p = walk.now;
-    ring_t ring;
+    ring_t<kStages> ring;
     bool met = false;
     for (unsigned taken = 0;; taken++) {
         const int head = divide(p.unit, q_tiles_of(args));
@@ -232,9 +223,7 @@ __device__ __forceinline__ void load_q(q_registers &q, const args_t &args, const
 #pragma unroll
     for (int n = 0; n < kRowTiles; n++) {
         const int row = rows.row0 + n * 8 + lane / 4;
-        const in_t *from = static_cast<const in_t *>(args.q) + rows.batch * args.q_stride.batch +
-                           (rows.head * kGroup + row % kGroup) * args.q_stride.head + row / kGroup * args.q_stride.row;
-        const unsigned *words = reinterpret_cast<const unsigned *>(from) + lane % 4;
+        const unsigned *words = reinterpret_cast<const unsigned *>(q_row(args, rows, row)) + lane % 4;
         const bool there = row / kGroup < rows.sq;
 #pragma unroll
         for (int k = 0; k < kD / 16; k++) {
@@ -332,7 +321,7 @@ __device__ __forceinline__ void consume(const args_t &args, const walker &walk, 
     const unsigned k_lane = base + lane % 16 * 128 + ((lane / 16 ^ lane % 8) << 4);
     const unsigned v_lane = base + kKSlabs * kSlabBytes + v_row * 128 + ((v_piece ^ lane % 8) << 4);
 
-    ring_t ring;
+    ring_t<kStages> ring;
     piece p = walk.now;
     rows_of_unit rows = rows_of(args, p);
     state st;

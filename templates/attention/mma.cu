@@ -26,6 +26,7 @@
 #include <cuda_fp8.h>
 
 #include "attention/args.h"
+#include "lib/epilogue.cuh"
 #include "lib/fp8.cuh"
 #include "lib/kv_copy.cuh"
 #include "lib/mma.cuh"
@@ -452,17 +453,6 @@ __device__ __forceinline__ void multiply_k(float (&s)[kMTiles][kNTiles][4], cons
         }
 }
 
-__device__ __forceinline__ unsigned pack(float low, float high, __half)
-{
-    __half2 both = __floats2half2_rn(low, high);
-    return *reinterpret_cast<unsigned *>(&both);
-}
-__device__ __forceinline__ unsigned pack(float low, float high, __nv_bfloat16)
-{
-    __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
-    return *reinterpret_cast<unsigned *>(&both);
-}
-
 /* o += P V: the accumulators of S, rounded, are the operand P as they lie. */
 __device__ __forceinline__ void multiply_v(float (&o)[kMTiles][kOTiles][4], const float (&p)[kMTiles][kNTiles][4],
                                            unsigned v_row)
@@ -483,7 +473,7 @@ __device__ __forceinline__ void multiply_v(float (&o)[kMTiles][kOTiles][4], cons
             for (int m = 0; m < kMTiles; m++)
 #pragma unroll
                 for (int e = 0; e < 4; e++)
-                    a[m][e] = pack(p[m][2 * k + e / 2][e % 2 * 2], p[m][2 * k + e / 2][e % 2 * 2 + 1], mma_t());
+                    a[m][e] = pack2<mma_t>(p[m][2 * k + e / 2][e % 2 * 2], p[m][2 * k + e / 2][e % 2 * 2 + 1]);
         }
         const unsigned(&now)[4] = b[i % (kAhead + 1)];
 #pragma unroll

@@ -23,7 +23,6 @@
  * Rows in shared memory are swizzled (lib/tile.cuh). What lies beyond n is zero in both.
  */
 #include "bsr_sddmm/args.h"
-#include "bsr_sddmm/finish.cuh"
 #include "lib/mma.cuh"
 #include "lib/tile.cuh"
 
@@ -107,17 +106,18 @@ __device__ __forceinline__ void load_strips(unsigned char *smem, const in_t *fro
 
 /* ---- multiply ---- */
 
-/* What a lane addresses for ldmatrix, from a strip's start on, at n 0: sixteen lines from `line` on, the halves of n 16. The
- * four matrices are in the order of the fragments: of a, lines run faster (is_a); of b, n. */
-template <int layout, int block, bool is_a> __device__ __forceinline__ int lane_offset(int lane, int line)
+#include "bsr_sddmm/pieces.cuh"
+
+__device__ __forceinline__ int place_y(int lane, int row, int line)
 {
-    const int in_matrix = lane % 8, low = lane / 8 % 2, high = lane / 16;
-    const int line_half = is_a ? low : high, n_half = is_a ? high : low;
-    if constexpr (layout == 0)
-        return swizzled<kStep / 8>(line + line_half * 8 + in_matrix, n_half);
-    else
-        return swizzled<block / 8>(n_half * 8 + in_matrix, line / 8 + line_half);
+    return row * kStripY + lane_offset<kYLayout, kBlockM, true>(lane, line);
 }
+__device__ __forceinline__ int place_x(int lane, int col, int line)
+{
+    return col * kStripX + lane_offset<kXLayout, kBlockK, false>(lane, line);
+}
+
+__device__ __forceinline__ int rows_of_y(int row, int line) { return row * kBlockM + line; }
 
 /* The fragment of sixteen lines, `tile` further, at n 16 * kt. */
 template <int layout, int block>
@@ -128,14 +128,6 @@ __device__ __forceinline__ void load_fragment(unsigned (&r)[4], unsigned strips,
     else
         ldmatrix_x4_trans(r, strips + (offset ^ tile << 5) + kt * 16 * block * 2);
 }
-
-/* A warp's pieces. */
-struct pieces {
-    int share; // of a warp, the last ones' apart
-    int count; // of this one
-    unsigned places[kSlots]; // this lane's offsets in Y's and X's part of a stage, in 16 bytes: low and high half
-    unsigned fresh;          // bit s: slot s has other rows of Y than the one before
-};
 
 __device__ __forceinline__ void multiply_step(float (&acc)[kSlots][kMTiles][kNTiles][4], const pieces &own,
                                               unsigned stage)
@@ -163,52 +155,6 @@ __device__ __forceinline__ void multiply_step(float (&acc)[kSlots][kMTiles][kNTi
                 }
             }
         }
-    }
-}
-
-__device__ __forceinline__ pieces find_pieces(const int *tile, int warp, int lane)
-{
-    const int *places = tile + TRI_TILE_HEAD + kTileRows + kTileCols;
-    pieces own;
-    own.share = (tile[2] * kSubs + kWarps - 1) / kWarps;
-    own.count = max(0, min(own.share, tile[2] * kSubs - warp * own.share));
-    own.fresh = 0;
-    int before = -1;
-#pragma unroll
-    for (int s = 0; s < kSlots; s++) {
-        const int piece = warp * own.share + s, sub = piece % kSubs;
-        const int place = s < own.count ? places[piece / kSubs] : 0;
-        const int row = place & 0xffff, col = place >> 16, rows = row * kBlockM + sub / kSubsN * kSubM;
-        const int in_y = row * kStripY + lane_offset<kYLayout, kBlockM, true>(lane, sub / kSubsN * kSubM);
-        const int in_x = col * kStripX + lane_offset<kXLayout, kBlockK, false>(lane, sub % kSubsN * kSubN);
-        own.places[s] = in_y >> 4 | in_x >> 4 << 16;
-        own.fresh |= (rows != before) << s;
-        before = rows;
-    }
-    return own;
-}
-
-/* ---- store ---- */
-
-__device__ __forceinline__ void store_pieces(const tri_bsr_sddmm_args &args, const int *tile,
-                                             const float (&acc)[kSlots][kMTiles][kNTiles][4], const pieces &own, int warp,
-                                             int lane)
-{
-    const int *blocks = tile + TRI_TILE_HEAD + kTileRows + kTileCols + kTileBlocks;
-#pragma unroll
-    for (int s = 0; s < kSlots; s++) {
-        if (s >= own.count)
-            break;
-        const int piece = warp * own.share + s, sub = piece % kSubs;
-        out_t *d = static_cast<out_t *>(args.d) + (long long)blocks[piece / kSubs] * (kBlockM * kBlockK) +
-                   (sub / kSubsN * kSubM + lane / 4) * kBlockK + sub % kSubsN * kSubN + lane % 4 * 2;
-#pragma unroll
-        for (int mt = 0; mt < kMTiles; mt++)
-#pragma unroll
-            for (int nt = 0; nt < kNTiles; nt++) {
-                store_pair(args, d + mt * 16 * kBlockK + nt * 8, acc[s][mt][nt][0], acc[s][mt][nt][1]);
-                store_pair(args, d + (mt * 16 + 8) * kBlockK + nt * 8, acc[s][mt][nt][2], acc[s][mt][nt][3]);
-            }
     }
 }
 

@@ -23,7 +23,6 @@
  * What lies beyond n, m or k loads as zero.
  */
 #include "bsr_sddmm/args.h"
-#include "bsr_sddmm/finish.cuh"
 #include "lib/mma.cuh"
 #include "lib/ptx.cuh"
 #include "lib/tile.cuh"
@@ -112,17 +111,26 @@ __device__ __forceinline__ void produce(const tri_bsr_sddmm_args &args, const in
 
 /* ---- multiply ---- */
 
-/* What a lane addresses for ldmatrix, from the first box on, at n 0: sixteen lines from `line` on, the halves of n 16. The
- * four matrices are in the order of the fragments: of a, lines run faster (is_a); of b, n. */
-template <int layout, bool is_a> __device__ __forceinline__ int lane_offset(int lane, int line)
+#include "bsr_sddmm/pieces.cuh"
+
+/* Boxes have 64 lines, whatever a block has. */
+template <int layout, bool is_a> __device__ __forceinline__ int lane_offset_of_boxes(int lane, int line)
 {
-    const int in_matrix = lane % 8, low = lane / 8 % 2, high = lane / 16;
-    const int line_half = is_a ? low : high, n_half = is_a ? high : low;
     if constexpr (layout == 0)
-        return swizzled<kStep / 8>(line + line_half * 8 + in_matrix, n_half);
+        return lane_offset<layout, 64, is_a>(lane, line);
     else
-        return line / 64 * kBoxBytes + swizzled<8>(n_half * 8 + in_matrix, line % 64 / 8 + line_half);
+        return line / 64 * kBoxBytes + lane_offset<layout, 64, is_a>(lane, line % 64);
 }
+__device__ __forceinline__ int place_y(int lane, int row, int line)
+{
+    return lane_offset_of_boxes<kYLayout, true>(lane, row * kBlockM + line);
+}
+__device__ __forceinline__ int place_x(int lane, int col, int line)
+{
+    return lane_offset_of_boxes<kXLayout, false>(lane, col * kBlockK + line);
+}
+
+__device__ __forceinline__ int rows_of_y(int row, int) { return row; } /* a piece has all rows of its block */
 
 /* The fragment of sixteen lines, `tile` further, at n 16 * kt. */
 template <int layout>
@@ -132,36 +140,6 @@ __device__ __forceinline__ void load_fragment(unsigned (&r)[4], unsigned address
         ldmatrix_x4(r, (address ^ kt << 5) + tile * 16 * kStep * 2);
     else
         ldmatrix_x4_trans(r, (address ^ tile << 5) + kt * 16 * 128);
-}
-
-/* A warp's pieces. */
-struct pieces {
-    int share; // of a warp, the last ones' apart
-    int count; // of this one
-    unsigned places[kSlots]; // this lane's offsets in Y's and X's part of a stage, in 16 bytes: low and high half
-    unsigned fresh;          // bit s: slot s has other rows of Y than the one before
-};
-
-__device__ __forceinline__ pieces find_pieces(const int *tile, int warp, int lane)
-{
-    const int *places = tile + TRI_TILE_HEAD + kTileRows + kTileCols;
-    pieces own;
-    own.share = (tile[2] * kSubs + kWarps - 1) / kWarps;
-    own.count = max(0, min(own.share, tile[2] * kSubs - warp * own.share));
-    own.fresh = 0;
-    int before = -1;
-#pragma unroll
-    for (int s = 0; s < kSlots; s++) {
-        const int piece = warp * own.share + s;
-        const int place = s < own.count ? places[piece / kSubs] : 0;
-        const int row = place & 0xffff, col = place >> 16;
-        const int in_y = lane_offset<kYLayout, true>(lane, row * kBlockM);
-        const int in_x = lane_offset<kXLayout, false>(lane, col * kBlockK + piece % kSubs * kSubN);
-        own.places[s] = in_y >> 4 | in_x >> 4 << 16;
-        own.fresh |= (row != before) << s;
-        before = row;
-    }
-    return own;
 }
 
 /* All of n of a stage for one slot after the other: what a slot loads is under way together. */
@@ -196,30 +174,6 @@ __device__ __forceinline__ void multiply_step(float (&acc)[kSlots][kMTiles][kNTi
                     }
             }
         }
-    }
-}
-
-/* ---- store ---- */
-
-__device__ __forceinline__ void store_pieces(const tri_bsr_sddmm_args &args, const int *tile,
-                                             const float (&acc)[kSlots][kMTiles][kNTiles][4], const pieces &own, int warp,
-                                             int lane)
-{
-    const int *blocks = tile + TRI_TILE_HEAD + kTileRows + kTileCols + kTileBlocks;
-#pragma unroll
-    for (int s = 0; s < kSlots; s++) {
-        if (s >= own.count)
-            break;
-        const int piece = warp * own.share + s;
-        out_t *d = static_cast<out_t *>(args.d) + (long long)blocks[piece / kSubs] * (kBlockM * kBlockK) +
-                   lane / 4 * kBlockK + piece % kSubs * kSubN + lane % 4 * 2;
-#pragma unroll
-        for (int mt = 0; mt < kMTiles; mt++)
-#pragma unroll
-            for (int nt = 0; nt < kNTiles; nt++) {
-                store_pair(args, d + mt * 16 * kBlockK + nt * 8, acc[s][mt][nt][0], acc[s][mt][nt][1]);
-                store_pair(args, d + (mt * 16 + 8) * kBlockK + nt * 8, acc[s][mt][nt][2], acc[s][mt][nt][3]);
-            }
     }
 }
 
