@@ -62,81 +62,50 @@ enum {
     OPERANDS
 };
 
-static const char *const names[OPERANDS] = {
-    "q",       "k",          "v",         "cu_q",          "cu_k",         "len_k",
-    "pages",   "full_count", "full_cols", "partial_count", "partial_cols", "partial_bits",
-    "q_scale", "k_scale",    "v_scale"};
-
 typedef struct attention_run {
+    call *of;
     operand in[OPERANDS], o, lse;
     triage_attention_desc desc;
     triage_attention_call call;
 } attention_run;
 
-static void begin(attention_run *run) {
+static void begin(attention_run *run, call *of) {
     static const triage_attention_desc desc =
         TRIAGE_ATTENTION_DESC_INIT; /* static: its padding is zero, too */
     memset(run, 0, sizeof *run);
     memcpy(&run->desc, &desc, sizeof desc);
     run->call = (triage_attention_call)TRIAGE_ATTENTION_CALL_INIT;
-    forget_failure();
+    run->of = of;
+    run->in[Q] = of->in[0].tensor, run->in[K] = of->in[1].tensor;
 }
 
-static bool take(attention_run *run, int which, torch_cell cell) {
-    return operand_take(&run->in[which], names[which], cell);
-}
-
-static bool take_optional(attention_run *run, int which, torch_cell cell) {
-    return operand_take_optional(&run->in[which], names[which], cell);
-}
-
-static bool take_qkv(attention_run *run, const torch_cell *stack) {
-    bool all = take(run, Q, stack[0]);
-    all = take(run, K, stack[1]) && all;
-    return take(run, V, stack[2]) && all;
-}
-
-static double as_double(torch_cell cell) {
-    double number;
-    memcpy(&number, &cell, sizeof number);
-    return number;
-}
-
-static bool as_int32(int32_t *out, const char *name, torch_cell cell) {
-    int64_t number = (int64_t)cell;
-    *out = (int32_t)number;
-    return number == *out || fail("%s is %" PRId64 "; must be -2147483648 to 2147483647", name, number);
+static bool as_int32(int32_t *out, const char *name, const argument *in) {
+    *out = (int32_t)in->integer;
+    return in->integer == *out ||
+           fail("%s is %" PRId64 "; must be -2147483648 to 2147483647", name, in->integer);
 }
 
 /* (str mask, int left, int right) */
-static bool take_mask(triage_attention_desc *desc, const torch_cell *stack) {
+static bool take_mask(triage_attention_desc *desc, const argument *in) {
     static const char *const masks[] = {"full", "causal", "causal_top_left", "window"};
-    torch_string string = (torch_string)(uintptr_t)stack[0];
-    const char *text = "";
-    bool found = false;
-    if (torch.string_text(string, &text) == 0)
-        for (int i = 0; i < 4 && !found; i++)
-            if ((found = strcmp(masks[i], text) == 0))
-                desc->mask = (triage_mask)i;
-    if (!found)
-        fail("mask is '%.40s'; must be full, causal, causal_top_left or window", text);
-    torch.delete_string(string);
-    if (!found || !as_int32(&desc->left, "left", stack[1]) || !as_int32(&desc->right, "right", stack[2]))
+    int mask = 0;
+    if (!require_word(&mask, "mask", in[0].text, masks, "full, causal, causal_top_left or window") ||
+        !as_int32(&desc->left, "left", &in[1]) || !as_int32(&desc->right, "right", &in[2]))
         return false;
+    desc->mask = (triage_mask)mask;
     if (desc->mask != TRIAGE_MASK_WINDOW)
         desc->left = desc->right = 0;
     return true;
 }
 
 /* (mask ..., float scale, float softcap, bool lse, q_scale, k_scale, v_scale): what every attention ends with */
-static bool take_options(attention_run *run, const torch_cell *stack) {
-    bool done = take_mask(&run->desc, stack);
-    run->desc.scale = (float)as_double(stack[3]);
-    run->desc.softcap = (float)as_double(stack[4]);
-    run->desc.lse = (stack[5] & 1) != 0;
+static bool take_options(attention_run *run, const argument *in) {
+    run->desc.scale = (float)in[3].number;
+    run->desc.softcap = (float)in[4].number;
+    run->desc.lse = in[5].integer != 0;
     for (int i = 0; i < 3; i++)
-        done = take_optional(run, Q_SCALE + i, stack[6 + i]) && done;
-    return done;
+        run->in[Q_SCALE + i] = in[6 + i].tensor;
+    return take_mask(&run->desc, in);
 }
 
 /* ---- checks ---- */
@@ -180,8 +149,8 @@ static bool check_qkv(attention_run *run, int64_t dim) {
 }
 
 static bool check_words(const operand *of, const operand *like, int64_t dim) {
-    return !of->handle || (require_dim(of, dim, dim) && require_type(of, torch.int32(), "") &&
-                           require_contiguous(of) && require_device(of, like));
+    return !of->is_given || (require_dim(of, dim, dim) && require_type(of, torch.int32(), "") &&
+                             require_contiguous(of) && require_device(of, like));
 }
 
 /* [batch][KV heads], float32, for e4m3. */
@@ -189,7 +158,7 @@ static bool check_scales(attention_run *run) {
     const operand *q = &run->in[Q];
     for (int i = Q_SCALE; i <= V_SCALE; i++) {
         const operand *scale = &run->in[i];
-        if (!scale->handle)
+        if (!scale->is_given)
             continue;
         if (run->desc.in_type != TRIAGE_E4M3)
             return fail("%s is given and q is %s; scales are for float8_e4m3fn", scale->name,
@@ -259,24 +228,19 @@ static bool launch(attention_run *run) {
     return done;
 }
 
-static bool finish_run(attention_run *run, bool done) {
-    return done && check_scales(run) && make_results(run) && (operand_count(&run->o) == 0 || launch(run));
+/* The two that were made become the call's results, or go. */
+static bool give(attention_run *run, bool done) {
+    if (!done) {
+        operand_release(&run->o);
+        operand_release(&run->lse);
+    }
+    run->of->results[0] = run->o.handle;
+    run->of->results[1] = run->lse.handle;
+    return done;
 }
 
-static void end(attention_run *run, torch_cell *stack, bool done) {
-    torch_cell results[2] = {0};
-    if (done) {
-        results[0] = (torch_cell)(uintptr_t)run->o.handle;
-        results[1] = (torch_cell)(uintptr_t)run->lse.handle;
-        run->o.handle = run->lse.handle = NULL;
-    }
-    for (int i = 0; i < OPERANDS; i++)
-        operand_release(&run->in[i]);
-    operand_release(&run->o);
-    operand_release(&run->lse);
-    if (!done)
-        throw_failure();
-    memcpy(stack, results, sizeof results);
+static bool finish_run(attention_run *run) {
+    return give(run, check_scales(run) && make_results(run) && (operand_count(&run->o) == 0 || launch(run)));
 }
 
 /* ---- the operators ---- */
@@ -293,13 +257,11 @@ static bool check_dense(attention_run *run) {
 }
 
 /* (q, k, v, mask ...) */
-void op_attention(torch_cell *stack, uint64_t arguments, uint64_t results) {
+bool op_attention(call *of) {
     attention_run run;
-    (void)arguments, (void)results;
-    begin(&run);
-    bool done = take_qkv(&run, stack);
-    done = take_options(&run, stack + 3) && done;
-    end(&run, stack, finish_run(&run, done && check_dense(&run)));
+    begin(&run, of);
+    run.in[V] = of->in[2].tensor;
+    return take_options(&run, of->in + 3) && check_dense(&run) && finish_run(&run);
 }
 
 static bool check_varlen(attention_run *run, int64_t max_q, int64_t max_k) {
@@ -318,16 +280,13 @@ static bool check_varlen(attention_run *run, int64_t max_q, int64_t max_k) {
 }
 
 /* (q, k, v, cu_q, cu_k, max_q, max_k, mask ...) */
-void op_attention_varlen(torch_cell *stack, uint64_t arguments, uint64_t results) {
+bool op_attention_varlen(call *of) {
     attention_run run;
-    (void)arguments, (void)results;
-    begin(&run);
-    bool done = take_qkv(&run, stack);
-    done = take(&run, CU_Q, stack[3]) && done;
-    done = take(&run, CU_K, stack[4]) && done;
-    done = take_options(&run, stack + 7) && done;
-    done = done && check_varlen(&run, (int64_t)stack[5], (int64_t)stack[6]);
-    end(&run, stack, finish_run(&run, done));
+    begin(&run, of);
+    run.in[V] = of->in[2].tensor;
+    run.in[CU_Q] = of->in[3].tensor, run.in[CU_K] = of->in[4].tensor;
+    return take_options(&run, of->in + 7) && check_varlen(&run, of->in[5].integer, of->in[6].integer) &&
+           finish_run(&run);
 }
 
 static bool check_cache(attention_run *run) {
@@ -340,7 +299,7 @@ static bool check_cache(attention_run *run) {
     run->desc.batch = q->sizes[0];
     run->desc.max_q = q->sizes[2], run->desc.max_k = k->sizes[2];
     run->call.len_k = len->data;
-    if (!pages->handle)
+    if (!pages->is_given)
         return require_size(k, 0, q->sizes[0], "the batch of q");
     run->desc.page_size = (int32_t)k->sizes[2];
     run->desc.max_k = pages->sizes[1] * k->sizes[2];
@@ -351,15 +310,13 @@ static bool check_cache(attention_run *run) {
 }
 
 /* (q, k, v, len_k, pages, splits, mask ...) */
-void op_attention_kvcache(torch_cell *stack, uint64_t arguments, uint64_t results) {
+bool op_attention_kvcache(call *of) {
     attention_run run;
-    (void)arguments, (void)results;
-    begin(&run);
-    bool done = take_qkv(&run, stack);
-    done = take(&run, LEN_K, stack[3]) && done;
-    done = take_optional(&run, PAGES, stack[4]) && done;
-    done = take_options(&run, stack + 6) && done && as_int32(&run.desc.splits, "splits", stack[5]);
-    end(&run, stack, finish_run(&run, done && check_cache(&run)));
+    begin(&run, of);
+    run.in[V] = of->in[2].tensor;
+    run.in[LEN_K] = of->in[3].tensor, run.in[PAGES] = of->in[4].tensor;
+    return take_options(&run, of->in + 6) && as_int32(&run.desc.splits, "splits", &of->in[5]) &&
+           check_cache(&run) && finish_run(&run);
 }
 
 static bool check_block(const attention_run *run) {
@@ -371,11 +328,11 @@ static bool check_block(const attention_run *run) {
 /* [batch or 1][q heads, KV heads or 1][blocks of queries](, [capacity]) */
 static bool check_list(triage_device_lists *out, attention_run *run, int count_at) {
     const operand *count = &run->in[count_at], *cols = &run->in[count_at + 1], *q = &run->in[Q];
-    if (!count->handle && !cols->handle)
+    if (!count->is_given && !cols->is_given)
         return true;
-    if (!count->handle || !cols->handle)
-        return fail("%s is given without %s; must be both or none", count->handle ? count->name : cols->name,
-                    count->handle ? cols->name : count->name);
+    if (!count->is_given || !cols->is_given)
+        return fail("%s is given without %s; must be both or none",
+                    count->is_given ? count->name : cols->name, count->is_given ? cols->name : count->name);
     if (!check_words(count, q, 3) || !check_words(cols, q, 4))
         return false;
     for (int64_t i = 0; i < 3; i++)
@@ -400,18 +357,18 @@ static bool check_sparse(attention_run *run) {
     const operand *bits = &run->in[BITS], *full = &run->in[FULL_COUNT], *partial = &run->in[PARTIAL_COUNT];
     if (!check_dense(run) || !check_block(run))
         return false;
-    if (!full->handle && !partial->handle)
+    if (!full->is_given && !partial->is_given)
         return fail("full_count and partial_count are not given; must be one at least");
     if (!check_list(&run->call.full, run, FULL_COUNT) || !check_list(&run->call.partial, run, PARTIAL_COUNT))
         return false;
-    if (full->handle && partial->handle)
+    if (full->is_given && partial->is_given)
         for (int64_t i = 0; i < 2; i++)
             if (!require_size(partial, i, full->sizes[i], "as in full_count"))
                 return false;
-    if (bits->handle && !check_words(bits, &run->in[Q], 6))
+    if (bits->is_given && !check_words(bits, &run->in[Q], 6))
         return false;
-    if (bits->handle && operand_count(bits) != operand_count(&run->in[PARTIAL_COLS]) * run->desc.mask_rows *
-                                                   ((run->desc.mask_cols + 31) / 32))
+    if (bits->is_given && operand_count(bits) != operand_count(&run->in[PARTIAL_COLS]) * run->desc.mask_rows *
+                                                     ((run->desc.mask_cols + 31) / 32))
         return fail("partial_bits has %" PRId64
                     " words; must have %d rows of %d for each place of partial_cols",
                     operand_count(bits), run->desc.mask_rows, (run->desc.mask_cols + 31) / 32);
@@ -421,18 +378,15 @@ static bool check_sparse(attention_run *run) {
 }
 
 /* (q, k, v, full_count, full_cols, partial_count, partial_cols, partial_bits, block_q, block_k, density, mask ...) */
-void op_sparse_attention(torch_cell *stack, uint64_t arguments, uint64_t results) {
+bool op_sparse_attention(call *of) {
     attention_run run;
-    (void)arguments, (void)results;
-    begin(&run);
-    bool done = take_qkv(&run, stack);
+    begin(&run, of);
+    run.in[V] = of->in[2].tensor;
     for (int i = 0; i < 5; i++)
-        done = take_optional(&run, FULL_COUNT + i, stack[3 + i]) && done;
-    done = take_options(&run, stack + 11) && done;
-    done = done && as_int32(&run.desc.mask_rows, "block_q", stack[8]) &&
-           as_int32(&run.desc.mask_cols, "block_k", stack[9]);
-    run.desc.density = as_double(stack[10]);
-    end(&run, stack, finish_run(&run, done && check_sparse(&run)));
+        run.in[FULL_COUNT + i] = of->in[3 + i].tensor;
+    run.desc.density = of->in[10].number;
+    return take_options(&run, of->in + 11) && as_int32(&run.desc.mask_rows, "block_q", &of->in[8]) &&
+           as_int32(&run.desc.mask_cols, "block_k", &of->in[9]) && check_sparse(&run) && finish_run(&run);
 }
 
 /* ---- the best blocks ---- */
@@ -492,16 +446,13 @@ static bool run_selection(attention_run *run, int32_t top) {
 }
 
 /* (q, k, block_q, block_k, top, per_kv_head, mask, left, right) -> (count, cols) */
-void op_select_blocks(torch_cell *stack, uint64_t arguments, uint64_t results) {
+bool op_select_blocks(call *of) {
+    const argument *in = of->in;
     attention_run run;
     int32_t top = 0;
-    (void)arguments, (void)results;
-    begin(&run);
-    bool done = take(&run, Q, stack[0]);
-    done = take(&run, K, stack[1]) && done;
-    done = take_mask(&run.desc, stack + 6) && done;
-    done = done && as_int32(&run.desc.mask_rows, "block_q", stack[2]) &&
-           as_int32(&run.desc.mask_cols, "block_k", stack[3]) && as_int32(&top, "top", stack[4]);
-    run.desc.lists = stack[5] & 1 ? TRIAGE_LISTS_KV_HEADS : TRIAGE_LISTS_Q_HEADS;
-    end(&run, stack, done && check_qk(&run, 4) && size_dense(&run) && run_selection(&run, top));
+    begin(&run, of);
+    run.desc.lists = in[5].integer ? TRIAGE_LISTS_KV_HEADS : TRIAGE_LISTS_Q_HEADS;
+    return take_mask(&run.desc, in + 6) && as_int32(&run.desc.mask_rows, "block_q", &in[2]) &&
+           as_int32(&run.desc.mask_cols, "block_k", &in[3]) && as_int32(&top, "top", &in[4]) &&
+           check_qk(&run, 4) && size_dense(&run) && give(&run, run_selection(&run, top));
 }

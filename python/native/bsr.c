@@ -68,18 +68,9 @@ uint64_t triage_torch_matrices(void) {
     return kept_count(&matrices);
 }
 
-static bool take_matrix_operands(matrix_operands *out, const torch_cell *stack) {
-    bool all = operand_take(&out->row_ptr, "row_ptr", stack[0]);
-    all = operand_take(&out->col_idx, "col_idx", stack[1]) && all;
-    all = operand_take(&out->values, "values", stack[2]) && all;
-    out->cols = (int64_t)stack[3];
-    return all;
-}
-
-static void release_matrix_operands(matrix_operands *of) {
-    operand_release(&of->row_ptr);
-    operand_release(&of->col_idx);
-    operand_release(&of->values);
+/* row_ptr, col_idx, values, cols */
+static matrix_operands matrix_at(const argument *in) {
+    return (matrix_operands){in[0].tensor, in[1].tensor, in[2].tensor, in[3].integer};
 }
 
 static bool check_matrix(const matrix_operands *m, const operand *like) {
@@ -141,7 +132,7 @@ static bool refuse_capture(const triage_context *context, void *stream) {
 }
 
 /* The kept matrix of these tensors, given back by the caller; NULL: failed. */
-static kept *matrix_of(triage_context *context, const matrix_operands *m, void *stream) {
+static kept *matrix_of(call *of, triage_context *context, const matrix_operands *m, void *stream) {
     triage_dtype dtype;
     matrix *made = NULL;
     matrix_key key;
@@ -154,6 +145,10 @@ static kept *matrix_of(triage_context *context, const matrix_operands *m, void *
     key.block[0] = (int32_t)m->values.sizes[1], key.block[1] = (int32_t)m->values.sizes[2];
     key.dtype = dtype;
     kept *found = kept_take(&matrices, &key, sizeof key);
+    if (!found && of->is_direct) {
+        of->wants_torch = true; /* the pattern's tensors are to be kept */
+        return NULL;
+    }
     if (found || !refuse_capture(context, stream) || !make_matrix(&made, context, m, dtype))
         return found;
     found = kept_put(&matrices, &key, sizeof key, made);
@@ -230,37 +225,17 @@ typedef struct epilogue_operands {
     triage_activation activation;
 } epilogue_operands;
 
-static bool take_activation(triage_activation *out, torch_cell cell) {
-    static const char *const names[] = {"none", "relu", "gelu", "silu"};
-    torch_string string = (torch_string)(uintptr_t)cell;
-    const char *text = "";
-    bool found = false;
-    if (torch.string_text(string, &text) == 0)
-        for (int i = 0; i < 4 && !found; i++)
-            if ((found = strcmp(names[i], text) == 0))
-                *out = (triage_activation)i;
-    if (!found)
-        fail("activation is '%.40s'; must be none, relu, gelu or silu", text);
-    torch.delete_string(string);
-    return found;
-}
-
 /* bias, activation, and the scales of the matrix and of the dense operand. */
-static bool take_epilogue(epilogue_operands *out, const torch_cell *stack, const char *const scales[2]) {
-    bool all = operand_take_optional(&out->bias, "bias", stack[0]);
-    all = take_activation(&out->activation, stack[1]) && all;
-    all = operand_take_optional(&out->scale, scales[0], stack[2]) && all;
-    return operand_take_optional(&out->other_scale, scales[1], stack[3]) && all;
-}
-
-static void release_epilogue(epilogue_operands *of) {
-    operand_release(&of->bias);
-    operand_release(&of->scale);
-    operand_release(&of->other_scale);
+static bool take_epilogue(epilogue_operands *out, const argument *in) {
+    static const char *const names[] = {"none", "relu", "gelu", "silu"};
+    int activation = 0;
+    bool done = require_word(&activation, "activation", in[1].text, names, "none, relu, gelu or silu");
+    *out = (epilogue_operands){in[0].tensor, in[2].tensor, in[3].tensor, (triage_activation)activation};
+    return done;
 }
 
 static bool check_scale(const operand *scale, int64_t blocks, const operand *like) {
-    if (!scale->handle)
+    if (!scale->is_given)
         return true;
     int64_t count = operand_count(scale);
     if (!require_device(scale, like) || !require_type(scale, torch.float32(), "") ||
@@ -288,13 +263,14 @@ static bool check_epilogue(triage_epilogue *out, const epilogue_operands *e, con
     out->activation = e->activation;
     out->scale_a = e->scale.data;
     out->scale_b = e->other_scale.data;
-    out->scale_a_per_block = e->scale.handle && operand_count(&e->scale) > 1;
+    out->scale_a_per_block = e->scale.is_given && operand_count(&e->scale) > 1;
     return true;
 }
 
 /* ---- the products ---- */
 
 typedef struct product {
+    call *of;
     matrix_operands m;
     operand x, y; /* the dense operand and the result */
     epilogue_operands e;
@@ -334,7 +310,7 @@ static bool enqueue(const product *p, matrix *w, triage_context *context, const 
                   : triage_bsr_gemm(context, p->alpha, handle, &p->in, p->beta, &p->out, epilogue, stream));
 }
 
-static bool launch(const product *p) {
+static bool launch(product *p) {
     triage_epilogue epilogue;
     void *stream = NULL;
     if (p->in.dtype != TRIAGE_E4M3 && p->in.dtype == p->out.dtype && !require_type(&p->y, p->x.type, ""))
@@ -344,7 +320,7 @@ static bool launch(const product *p) {
         !check_epilogue(&epilogue, &p->e, &p->m, &p->x, &p->y) || !stream_of(&stream, &p->x))
         return false;
     triage_context *context = context_of(&p->x);
-    kept *of = context ? matrix_of(context, &p->m, stream) : NULL;
+    kept *of = context ? matrix_of(p->of, context, &p->m, stream) : NULL;
     if (!of)
         return false;
     matrix *w = of->value;
@@ -355,13 +331,11 @@ static bool launch(const product *p) {
     return done;
 }
 
-static bool result_type(int32_t *out, torch_cell cell, const operand *x) {
-    torch_cell *given = (torch_cell *)(uintptr_t)cell;
+static bool result_type(int32_t *out, const argument *given, const operand *x) {
     *out = x->type == torch.float8_e4m3fn() ? torch.bfloat16() : x->type;
-    if (!given)
+    if (given->integer < 0)
         return true;
-    *out = (int32_t)*given;
-    torch.delete_cell(given);
+    *out = (int32_t)given->integer;
     return *out == torch.float32() || *out == torch.float16() || *out == torch.bfloat16() ||
            fail("out_dtype is %s; must be float32, float16 or bfloat16", type_name(*out));
 }
@@ -394,41 +368,27 @@ static bool run_linear(product *p, int32_t type) {
     return launch(p);
 }
 
-static void finish(product *p, torch_cell *stack, bool done, bool gives) {
-    if (done && gives) {
-        stack[0] = (torch_cell)(uintptr_t)p->y.handle;
-        p->y.handle = NULL;
-    }
-    release_matrix_operands(&p->m);
-    release_epilogue(&p->e);
-    operand_release(&p->x);
-    operand_release(&p->y);
+/* What was made becomes the call's result, or goes. */
+static bool give(call *of, operand *made, bool done) {
     if (!done)
-        throw_failure();
+        operand_release(made);
+    of->results[0] = made->handle;
+    return done;
 }
 
 /* (x, row_ptr, col_idx, values, cols, bias, activation, w_scale, x_scale, out_dtype) -> y */
-void op_bsr_linear(torch_cell *stack, uint64_t arguments, uint64_t results) {
-    static const char *const scales[] = {"w_scale", "x_scale"};
-    product p = {.alpha = 1};
+bool op_bsr_linear(call *of) {
+    const argument *in = of->in;
+    product p = {.of = of, .x = in[0].tensor, .m = matrix_at(in + 1), .alpha = 1};
     int32_t type = 0;
-    (void)arguments, (void)results;
-    forget_failure();
-    bool done = operand_take(&p.x, "x", stack[0]);
-    done = take_matrix_operands(&p.m, stack + 1) && done;
-    done = take_epilogue(&p.e, stack + 5, scales) && done;
-    done = result_type(&type, stack[9], &p.x) && done;
-    finish(&p, stack, done && run_linear(&p, type), true);
+    bool done = take_epilogue(&p.e, in + 5) && result_type(&type, &in[9], &p.x) && run_linear(&p, type);
+    return give(of, &p.y, done);
 }
 
 /* (grad, row_ptr, col_idx, values, cols) -> grad W, the gradient of x */
-void op_bsr_linear_transposed(torch_cell *stack, uint64_t arguments, uint64_t results) {
-    product p = {.alpha = 1, .transposed = true};
-    (void)arguments, (void)results;
-    forget_failure();
-    bool done = operand_take(&p.x, "grad", stack[0]);
-    done = take_matrix_operands(&p.m, stack + 1) && done;
-    finish(&p, stack, done && run_linear(&p, p.x.type), true);
+bool op_bsr_linear_transposed(call *of) {
+    product p = {.of = of, .x = of->in[0].tensor, .m = matrix_at(of->in + 1), .alpha = 1, .transposed = true};
+    return give(of, &p.y, run_linear(&p, p.x.type));
 }
 
 static bool check_mm(product *p) {
@@ -441,26 +401,20 @@ static bool run_mm(product *p) {
 }
 
 /* (row_ptr, col_idx, values, cols, b, bias, activation, a_scale, b_scale, out_dtype) -> c */
-void op_bsr_mm(torch_cell *stack, uint64_t arguments, uint64_t results) {
-    static const char *const scales[] = {"a_scale", "b_scale"};
-    product p = {.alpha = 1};
+bool op_bsr_mm(call *of) {
+    const argument *in = of->in;
+    product p = {.of = of, .m = matrix_at(in), .x = in[4].tensor, .alpha = 1};
     int32_t type = 0;
-    (void)arguments, (void)results;
-    forget_failure();
-    bool done = take_matrix_operands(&p.m, stack);
-    done = operand_take(&p.x, "b", stack[4]) && done;
-    done = take_epilogue(&p.e, stack + 5, scales) && done;
-    done = result_type(&type, stack[9], &p.x) && done && check_mm(&p);
-    if (done) {
-        const int64_t sizes[] = {rows_of(&p.m), p.x.sizes[1]}, strides[] = {sizes[1] > 0 ? sizes[1] : 1, 1};
-        done = operand_make(&p.y, "the result", &p.x, type, 2, sizes, strides) && run_mm(&p);
-    }
-    finish(&p, stack, done, true);
+    if (!take_epilogue(&p.e, in + 5) || !result_type(&type, &in[9], &p.x) || !check_mm(&p))
+        return false;
+    const int64_t sizes[] = {rows_of(&p.m), p.x.sizes[1]}, strides[] = {sizes[1] > 0 ? sizes[1] : 1, 1};
+    return give(of, &p.y, operand_make(&p.y, "the result", &p.x, type, 2, sizes, strides) && run_mm(&p));
 }
 
 /* ---- the gradient of the values ---- */
 
 typedef struct sampled {
+    call *of;
     matrix_operands m;
     operand grad, x, d; /* d: the result */
 } sampled;
@@ -484,7 +438,7 @@ static bool launch_sampled(const sampled *s) {
                     grad.rows);
     const triage_dense right = transposed(&x), left = transposed(&grad);
     triage_context *context = context_of(&s->x);
-    kept *of = context ? matrix_of(context, &s->m, stream) : NULL;
+    kept *of = context ? matrix_of(s->of, context, &s->m, stream) : NULL;
     if (!of)
         return false;
     const matrix *w = of->value;
@@ -504,77 +458,42 @@ static bool run_sampled(sampled *s) {
 }
 
 /* (grad, x, row_ptr, col_idx, values, cols) -> the stored blocks of grad^T x */
-void op_bsr_sddmm(torch_cell *stack, uint64_t arguments, uint64_t results) {
-    sampled s = {0};
-    (void)arguments, (void)results;
-    forget_failure();
-    bool done = operand_take(&s.grad, "grad", stack[0]);
-    done = operand_take(&s.x, "x", stack[1]) && done;
-    done = take_matrix_operands(&s.m, stack + 2) && done;
-    done = done && check_sampled(&s) && run_sampled(&s);
-    if (done) {
-        stack[0] = (torch_cell)(uintptr_t)s.d.handle;
-        s.d.handle = NULL;
-    }
-    release_matrix_operands(&s.m);
-    operand_release(&s.grad);
-    operand_release(&s.x);
-    operand_release(&s.d);
-    if (!done)
-        throw_failure();
+bool op_bsr_sddmm(call *of) {
+    const argument *in = of->in;
+    sampled s = {.of = of, .grad = in[0].tensor, .x = in[1].tensor, .m = matrix_at(in + 2)};
+    return check_sampled(&s) && give(of, &s.d, run_sampled(&s));
 }
 
-static float as_factor(torch_cell cell) {
-    double number;
-    memcpy(&number, &cell, sizeof number);
-    return (float)number;
-}
+/* ---- into a tensor that is given ---- */
 
 /* The arguments of bsr_mm_out up to b_scale, and out. */
-static bool mm_into(product *p, const torch_cell *stack, torch_cell out) {
-    static const char *const scales[] = {"a_scale", "b_scale"};
-    bool done = take_matrix_operands(&p->m, stack);
-    done = operand_take(&p->x, "b", stack[4]) && done;
-    done = take_epilogue(&p->e, stack + 5, scales) && done;
-    done = operand_take(&p->y, "out", out) && done && check_mm(p);
-    return done && require_dim(&p->y, 2, 2) && require_device(&p->y, &p->x) &&
-           require_size(&p->y, 0, rows_of(&p->m), "the rows of the matrix") &&
+static bool mm_into(product *p, const argument *in, const argument *out) {
+    p->m = matrix_at(in), p->x = in[4].tensor, p->y = out->tensor;
+    return take_epilogue(&p->e, in + 5) && check_mm(p) && require_dim(&p->y, 2, 2) &&
+           require_device(&p->y, &p->x) && require_size(&p->y, 0, rows_of(&p->m), "the rows of the matrix") &&
            require_size(&p->y, 1, p->x.sizes[1], "the columns of b") && run_mm(p);
 }
 
 /* (row_ptr, col_idx, values, cols, b, bias, activation, a_scale, b_scale, alpha, beta, out!) -> () */
-void op_bsr_mm_out(torch_cell *stack, uint64_t arguments, uint64_t results) {
-    product p = {.alpha = as_factor(stack[9]), .beta = as_factor(stack[10])};
-    (void)arguments, (void)results;
-    forget_failure();
-    finish(&p, stack, mm_into(&p, stack, stack[11]), false);
-}
-
-static bool give_text(torch_cell *out, const char *text) {
-    torch_string string = NULL;
-    bool done = torch.new_string(text, strlen(text), &string) == 0 || fail("no memory for a text");
-    *out = (torch_cell)(uintptr_t)string;
-    return done;
+bool op_bsr_mm_out(call *of) {
+    const argument *in = of->in;
+    product p = {.of = of, .alpha = (float)in[9].number, .beta = (float)in[10].number};
+    return mm_into(&p, in, &in[11]);
 }
 
 /* The fields of a choice, one a line, in the order of triage_choice. */
-static bool give_choice(torch_cell *out, const triage_choice *c) {
+static bool give_choice(torch_string *out, const triage_choice *c) {
     static const char *const sources[] = {"exact", "nearest", "default", "predicted"};
     char text[1200];
     snprintf(text, sizeof text, "%s\n%s\n%s\n%s\n%.17g\n%.17g\n%.17g\n%.17g\n%d", sources[c->source],
              c->kernel, c->config, c->donor, c->distance, c->median_ns, c->expected_loss, c->dense_median_ns,
              c->dense_is_faster);
-    return give_text(out, text);
+    return torch.new_string(text, strlen(text), out) == 0 || fail("no memory for a text");
 }
 
 /* (row_ptr, col_idx, values, cols, b, bias, activation, a_scale, b_scale, out) -> what bsr_mm_out would run */
-void op_bsr_mm_choice(torch_cell *stack, uint64_t arguments, uint64_t results) {
+bool op_bsr_mm_choice(call *of) {
     triage_choice choice = {.version = TRIAGE_CHOICE_VERSION};
-    product p = {.alpha = 1, .choice = &choice};
-    torch_cell text = 0;
-    (void)arguments, (void)results;
-    forget_failure();
-    bool done = mm_into(&p, stack, stack[9]) && give_choice(&text, &choice);
-    finish(&p, stack, done, false);
-    stack[0] = text;
+    product p = {.of = of, .alpha = 1, .choice = &choice};
+    return mm_into(&p, of->in, &of->in[9]) && give_choice(&of->text, &choice);
 }

@@ -48,19 +48,9 @@ static bool read_facts(operand *o) {
     return torch.data(o->handle, &o->data) == 0 || fail("%s has no memory of its own", o->name);
 }
 
-bool operand_take(operand *out, const char *name, torch_cell cell) {
-    *out = (operand){.name = name, .handle = (torch_tensor)(uintptr_t)cell};
+bool operand_take(operand *out, const char *name, torch_tensor handle) {
+    *out = (operand){.name = name, .is_given = true, .handle = handle};
     return read_facts(out);
-}
-
-bool operand_take_optional(operand *out, const char *name, torch_cell cell) {
-    torch_cell *given = (torch_cell *)(uintptr_t)cell;
-    *out = (operand){.name = name};
-    if (!given)
-        return true;
-    torch_cell handle = *given;
-    torch.delete_cell(given);
-    return operand_take(out, name, handle);
 }
 
 void operand_release(operand *of) {
@@ -71,10 +61,11 @@ void operand_release(operand *of) {
 
 bool operand_make(operand *out, const char *name, const operand *device_of, int32_t type, int64_t dim,
                   const int64_t *sizes, const int64_t *strides) {
+    torch_tensor made = NULL;
     *out = (operand){.name = name};
-    if (torch.empty(dim, sizes, strides, type, device_of->device_type, device_of->device_index, &out->handle))
+    if (torch.empty(dim, sizes, strides, type, device_of->device_type, device_of->device_index, &made))
         return fail("no memory for %s", name);
-    return read_facts(out);
+    return operand_take(out, name, made);
 }
 
 int64_t operand_count(const operand *of) {
@@ -137,13 +128,13 @@ static void write_numbers(char out[160], const int64_t *numbers, int64_t count) 
 }
 
 bool require_type(const operand *of, int32_t type, const char *why) {
-    return !of->handle || of->type == type ||
+    return !of->is_given || of->type == type ||
            fail("%s is %s; must be %s%s", of->name, type_name(of->type), type_name(type), why);
 }
 
 bool require_dim(const operand *of, int64_t least, int64_t most) {
     char sizes[160];
-    if (!of->handle || (of->dim >= least && of->dim <= most))
+    if (!of->is_given || (of->dim >= least && of->dim <= most))
         return true;
     write_numbers(sizes, of->sizes, of->dim);
     if (least == most)
@@ -154,7 +145,7 @@ bool require_dim(const operand *of, int64_t least, int64_t most) {
 
 bool require_size(const operand *of, int64_t at, int64_t size, const char *why) {
     char sizes[160];
-    if (!of->handle || of->sizes[at] == size)
+    if (!of->is_given || of->sizes[at] == size)
         return true;
     write_numbers(sizes, of->sizes, of->dim);
     return fail("%s has the shape %s; its size %" PRId64 " must be %" PRId64 ", %s", of->name, sizes, at,
@@ -163,7 +154,7 @@ bool require_size(const operand *of, int64_t at, int64_t size, const char *why) 
 
 bool require_contiguous(const operand *of) {
     char strides[160];
-    if (!of->handle || operand_is_contiguous(of))
+    if (!of->is_given || operand_is_contiguous(of))
         return true;
     write_numbers(strides, of->strides, of->dim);
     return fail("%s has the strides %s; must be contiguous", of->name, strides);
@@ -180,8 +171,8 @@ static void write_device(char out[32], const operand *of) {
 
 bool require_device(const operand *of, const operand *like) {
     char is[32], must[32];
-    if (!of->handle || (of->device_type == like->device_type &&
-                        (of->device_type == torch.type_cpu() || of->device_index == like->device_index)))
+    if (!of->is_given || (of->device_type == like->device_type &&
+                          (of->device_type == torch.type_cpu() || of->device_index == like->device_index)))
         return true;
     write_device(is, of);
     write_device(must, like);
@@ -189,6 +180,14 @@ bool require_device(const operand *of, const operand *like) {
 }
 
 bool require_aligned(const operand *of) {
-    return !of->handle || (uintptr_t)of->data % ALIGNMENT == 0 || operand_count(of) == 0 ||
+    return !of->is_given || (uintptr_t)of->data % ALIGNMENT == 0 || operand_count(of) == 0 ||
            fail("%s begins at %p; must begin at a multiple of %d bytes", of->name, of->data, ALIGNMENT);
+}
+
+bool require_word(int *out, const char *name, const char *text, const char *const words[4],
+                  const char *allowed) {
+    for (*out = 0; *out < 4; ++*out)
+        if (strcmp(words[*out], text) == 0)
+            return true;
+    return fail("%s is '%.40s'; must be %s", name, text, allowed);
 }

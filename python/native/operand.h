@@ -9,7 +9,8 @@
 
 typedef struct operand {
     const char *name;
-    torch_tensor handle; /* owned; NULL: not given */
+    bool is_given;
+    torch_tensor handle; /* owned; NULL: not given, or Python's own tensor (direct.c) */
     void *data;
     int64_t dim;
     const int64_t *sizes, *strides; /* the tensor's own */
@@ -25,9 +26,8 @@ void forget_failure(void);
 /* Throws it as torch's error: the last thing that a kernel does. */
 _Noreturn void throw_failure(void);
 
-/* Takes over the handle in a cell. The second: of an optional argument. False: torch has failed. */
-bool operand_take(operand *out, const char *name, torch_cell cell);
-bool operand_take_optional(operand *out, const char *name, torch_cell cell);
+/* Takes over a handle. False: torch has failed. */
+bool operand_take(operand *out, const char *name, torch_tensor handle);
 void operand_release(operand *of);
 
 /* Makes a tensor and takes it as an operand. type: torch's number. */
@@ -47,6 +47,10 @@ bool require_size(const operand *of, int64_t at, int64_t size, const char *why);
 bool require_contiguous(const operand *of);
 bool require_device(const operand *of, const operand *like);
 bool require_aligned(const operand *of);
+
+/* Which of the words a text is. allowed: all of them, for the failure. */
+bool require_word(int *out, const char *name, const char *text, const char *const words[4],
+                  const char *allowed);
 
 const char *type_name(int32_t type);
 

@@ -1,68 +1,148 @@
-/* Registers the operators with torch. */
+/* Registers the operators with torch, and calls them for it. */
 #include "operators.h"
 
-#include <stddef.h>
+#include <string.h>
 #include <triage.h>
 
-#define MATRIX "Tensor row_ptr, Tensor col_idx, Tensor values, int cols"
+/* ---- called by torch ---- */
 
-#define QKV "Tensor q, Tensor k, Tensor v"
-#define MASK "str mask='full', int left=-1, int right=-1"
-#define OPTIONS                                                                                              \
-    MASK ", float scale=0.0, float softcap=0.0, bool lse=False, Tensor? q_scale=None, "                      \
-         "Tensor? k_scale=None, Tensor? v_scale=None"
+static bool take(argument *out, const parameter *of, torch_cell cell) {
+    torch_cell *given = NULL;
+    switch (of->kind) {
+    case TENSOR:
+        return operand_take(&out->tensor, of->name, (torch_tensor)(uintptr_t)cell);
+    case OPTIONAL_TENSOR:
+    case OPTIONAL_TYPE:
+        given = (torch_cell *)(uintptr_t)cell;
+        out->tensor = (operand){.name = of->name};
+        out->integer = -1;
+        if (!given)
+            return true;
+        cell = *given;
+        torch.delete_cell(given);
+        out->integer = (int32_t)cell;
+        return of->kind == OPTIONAL_TYPE ||
+               operand_take(&out->tensor, of->name, (torch_tensor)(uintptr_t)cell);
+    case TEXT:
+        return torch.string_text((torch_string)(uintptr_t)cell, &out->text) == 0 ||
+               fail("%s cannot be read", of->name);
+    case NUMBER:
+        memcpy(&out->number, &cell, sizeof out->number);
+        return true;
+    case TRUTH:
+        out->integer = (int64_t)(cell & 1);
+        return true;
+    case INTEGER:
+        out->integer = (int64_t)cell;
+        return true;
+    }
+    return false;
+}
 
-static const struct {
-    const char *name, *schema;
-    torch_kernel *kernel;
-} operators[] = {
-    {"bsr_linear",
-     "bsr_linear(Tensor x, " MATRIX ", Tensor? bias=None, str activation='none', Tensor? w_scale=None, "
-     "Tensor? x_scale=None, ScalarType? out_dtype=None) -> Tensor",
-     op_bsr_linear},
-    {"bsr_mm",
-     "bsr_mm(" MATRIX ", Tensor b, Tensor? bias=None, str activation='none', Tensor? a_scale=None, "
-     "Tensor? b_scale=None, ScalarType? out_dtype=None) -> Tensor",
-     op_bsr_mm},
-    {"bsr_mm_out",
-     "bsr_mm_out(" MATRIX
-     ", Tensor b, Tensor? bias, str activation, Tensor? a_scale, Tensor? b_scale, float alpha, "
-     "float beta, Tensor(a!) out) -> ()",
-     op_bsr_mm_out},
-    {"bsr_linear_transposed", "bsr_linear_transposed(Tensor grad, " MATRIX ") -> Tensor",
-     op_bsr_linear_transposed},
-    {"bsr_sddmm", "bsr_sddmm(Tensor grad, Tensor x, " MATRIX ") -> Tensor", op_bsr_sddmm},
-    {"attention", "attention(" QKV ", " OPTIONS ") -> (Tensor, Tensor)", op_attention},
-    {"attention_varlen",
-     "attention_varlen(" QKV ", Tensor cu_q, Tensor cu_k, int max_q, int max_k, " OPTIONS
-     ") -> (Tensor, Tensor)",
-     op_attention_varlen},
-    {"attention_kvcache",
-     "attention_kvcache(" QKV ", Tensor len_k, Tensor? pages=None, int splits=0, " OPTIONS
-     ") -> (Tensor, Tensor)",
-     op_attention_kvcache},
-    {"sparse_attention",
-     "sparse_attention(" QKV
-     ", Tensor? full_count, Tensor? full_cols, Tensor? partial_count, Tensor? partial_cols, "
-     "Tensor? partial_bits, int block_q, int block_k, float density=0.1, " OPTIONS ") -> (Tensor, Tensor)",
-     op_sparse_attention},
-    {"select_blocks",
-     "select_blocks(Tensor q, Tensor k, int block_q, int block_k, int top, bool per_kv_head=False, " MASK
-     ") -> (Tensor, Tensor)",
-     op_select_blocks},
-    {"bsr_mm_choice",
-     "bsr_mm_choice(" MATRIX
-     ", Tensor b, Tensor? bias, str activation, Tensor? a_scale, Tensor? b_scale, Tensor out) "
-     "-> str",
-     op_bsr_mm_choice},
+static void release(argument *of, const parameter *as, torch_cell cell) {
+    if (as->kind == TENSOR || as->kind == OPTIONAL_TENSOR)
+        operand_release(&of->tensor);
+    if (as->kind == TEXT)
+        torch.delete_string((torch_string)(uintptr_t)cell);
+}
+
+static void run(const operator_entry *op, torch_cell *stack, uint64_t results) {
+    call of;
+    bool done = true;
+    memset(of.results, 0, sizeof of.results);
+    of.text = NULL, of.is_direct = of.wants_torch = false;
+    forget_failure();
+    for (int i = 0; i < op->count; i++)
+        done = take(&of.in[i], &op->parameters[i], stack[i]) && done;
+    done = done && op->body(&of);
+    for (int i = 0; i < op->count; i++)
+        release(&of.in[i], &op->parameters[i], stack[i]);
+    if (!done)
+        throw_failure();
+    if (of.text)
+        stack[0] = (torch_cell)(uintptr_t)of.text;
+    else
+        for (uint64_t i = 0; i < results && i < MOST_RESULTS; i++)
+            stack[i] = (torch_cell)(uintptr_t)of.results[i];
+}
+
+/* ---- the list ---- */
+
+enum {
+#define TRI_OPERATOR(name, schema) AT_##name,
+#include "operators.def"
+#undef TRI_OPERATOR
+    OPERATORS
 };
+
+static operator_entry operators[OPERATORS];
+
+#define TRI_OPERATOR(name, schema)                                                                           \
+    static void kernel_##name(torch_cell *stack, uint64_t arguments, uint64_t results) {                     \
+        (void)arguments;                                                                                     \
+        run(&operators[AT_##name], stack, results);                                                          \
+    }
+#include "operators.def"
+#undef TRI_OPERATOR
+
+static operator_entry operators[OPERATORS] = {
+#define TRI_OPERATOR(name, schema) {#name, #name schema, op_##name, kernel_##name, 0, {{TENSOR, ""}}},
+#include "operators.def"
+#undef TRI_OPERATOR
+};
+
+const operator_entry *operator_named(const char *name) {
+    for (int i = 0; i < OPERATORS; i++)
+        if (strcmp(operators[i].name, name) == 0 && operators[i].count > 0)
+            return &operators[i];
+    return NULL;
+}
+
+/* "TYPE NAME" or "TYPE NAME=DEFAULT", as in a schema. */
+static bool read_parameter(parameter *out, const char *text) {
+    static const struct {
+        const char *type;
+        argument_kind kind;
+    } kinds[] = {{"Tensor ", TENSOR},
+                 {"Tensor(a!) ", TENSOR},
+                 {"Tensor? ", OPTIONAL_TENSOR},
+                 {"int ", INTEGER},
+                 {"float ", NUMBER},
+                 {"bool ", TRUTH},
+                 {"str ", TEXT},
+                 {"ScalarType? ", OPTIONAL_TYPE}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        size_t type = strlen(kinds[i].type);
+        if (strncmp(text, kinds[i].type, type) != 0)
+            continue;
+        size_t name = strcspn(text + type, "=,)");
+        if (name >= sizeof out->name)
+            return false;
+        out->kind = kinds[i].kind;
+        memcpy(out->name, text + type, name);
+        out->name[name] = '\0';
+        return true;
+    }
+    return false;
+}
+
+static bool read_schema(operator_entry *op) {
+    const char *at = strchr(op->schema, '(') + 1, *end = strstr(op->schema, ") -> ");
+    for (op->count = 0; at && at < end; op->count++) {
+        if (op->count == MOST_ARGUMENTS || !read_parameter(&op->parameters[op->count], at))
+            return false;
+        at = strstr(at, ", ");
+        at = at ? at + 2 : NULL;
+    }
+    return true;
+}
 
 /* The libraries that hold the registrations stay for as long as the process: torch calls what is registered. */
 static bool implement_on(const char *key) {
     torch_library library = NULL;
     if (torch.implement_library("triage", key, __FILE__, __LINE__, &library))
         return false;
-    for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
+    for (int i = 0; i < OPERATORS; i++)
         if (torch.implement(library, operators[i].name, operators[i].kernel, TORCH_ABI_VERSION))
             return false;
     return true;
@@ -78,8 +158,8 @@ const char *triage_torch_register(void) {
         return missing;
     if (torch.define_library("triage", __FILE__, __LINE__, &library))
         return "a library named triage";
-    for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
-        if (torch.define(library, operators[i].schema))
+    for (int i = 0; i < OPERATORS; i++)
+        if (!read_schema(&operators[i]) || torch.define(library, operators[i].schema))
             return operators[i].name;
     return implement_on("CPU") && implement_on("CUDA") ? NULL : "an operator's registration";
 }
