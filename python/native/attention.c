@@ -178,14 +178,31 @@ static bool check_scales(attention_run *run) {
 
 static triage_tensor rows_of(const operand *of) {
     const int64_t *s = of->strides;
+    if (!s)
+        return (triage_tensor){0}; /* of nothing */
     return of->dim == 4 ? (triage_tensor){of->data, s[0], s[1], s[2]}
                         : (triage_tensor){of->data, 0, s[1], s[0]};
+}
+
+/* sizes: of O. Nobody but torch wants an empty one where none is asked. */
+static bool make_lse(attention_run *run, const int64_t *sizes) {
+    const operand *q = &run->in[Q];
+    const int64_t none[] = {0}, one[] = {1};
+    if (!run->desc.lse)
+        return run->of->is_direct ||
+               operand_make(&run->lse, "the log-sum-exp", q, torch.float32(), 1, none, one);
+    if (q->dim == 4) {
+        const int64_t of[] = {sizes[0], sizes[1], sizes[2]}, by[] = {sizes[1] * sizes[2], sizes[2], 1};
+        return operand_make(&run->lse, "the log-sum-exp", q, torch.float32(), 3, of, by);
+    }
+    const int64_t of[] = {sizes[1], sizes[0]}, by[] = {sizes[0] > 0 ? sizes[0] : 1, 1};
+    return operand_make(&run->lse, "the log-sum-exp", q, torch.float32(), 2, of, by);
 }
 
 /* O lies as Q does: heads within rows, or rows within heads. */
 static bool make_results(attention_run *run) {
     const operand *q = &run->in[Q];
-    const int64_t dv = run->desc.head_dim_v, none[] = {0}, one[] = {1};
+    const int64_t dv = run->desc.head_dim_v;
     int64_t sizes[4], strides[4] = {0}, step = dv;
     bool is_of_rows = q->dim == 4 && q->strides[1] < q->strides[2];
     memcpy(sizes, q->sizes, (size_t)q->dim * sizeof *sizes);
@@ -197,16 +214,7 @@ static bool make_results(attention_run *run) {
         step *= sizes[at] > 0 ? sizes[at] : 1;
     }
     int32_t type = run->desc.out_type == TRIAGE_BF16 ? torch.bfloat16() : q->type;
-    if (!operand_make(&run->o, "the result", q, type, q->dim, sizes, strides))
-        return false;
-    if (!run->desc.lse)
-        return operand_make(&run->lse, "the log-sum-exp", q, torch.float32(), 1, none, one);
-    if (q->dim == 4) {
-        const int64_t of[] = {sizes[0], sizes[1], sizes[2]}, by[] = {sizes[1] * sizes[2], sizes[2], 1};
-        return operand_make(&run->lse, "the log-sum-exp", q, torch.float32(), 3, of, by);
-    }
-    const int64_t of[] = {sizes[1], sizes[0]}, by[] = {sizes[0] > 0 ? sizes[0] : 1, 1};
-    return operand_make(&run->lse, "the log-sum-exp", q, torch.float32(), 2, of, by);
+    return make_lse(run, sizes) && operand_make(&run->o, "the result", q, type, q->dim, sizes, strides);
 }
 
 static bool launch(attention_run *run) {

@@ -29,6 +29,10 @@ void forget_failure(void) {
     failure[0] = '\0';
 }
 
+const char *failure_text(void) {
+    return failure;
+}
+
 void throw_failure(void) {
     char line[sizeof failure + 16];
     snprintf(line, sizeof line, "triage: %s", failure);

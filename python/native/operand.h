@@ -21,6 +21,7 @@ typedef struct operand {
 bool fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same with triage_last_error(), if status is one. */
 bool succeeded(triage_status status);
+const char *failure_text(void);
 /* Clears it; to call when an operator begins. */
 void forget_failure(void);
 /* Throws it as torch's error: the last thing that a kernel does. */

@@ -46,7 +46,7 @@ static void release(argument *of, const parameter *as, torch_cell cell) {
         torch.delete_string((torch_string)(uintptr_t)cell);
 }
 
-static void run(const operator_entry *op, torch_cell *stack, uint64_t results) {
+static void call_for_torch(const operator_entry *op, torch_cell *stack, uint64_t results) {
     call of;
     bool done = true;
     memset(of.results, 0, sizeof of.results);
@@ -80,13 +80,13 @@ static operator_entry operators[OPERATORS];
 #define TRI_OPERATOR(name, schema)                                                                           \
     static void kernel_##name(torch_cell *stack, uint64_t arguments, uint64_t results) {                     \
         (void)arguments;                                                                                     \
-        run(&operators[AT_##name], stack, results);                                                          \
+        call_for_torch(&operators[AT_##name], stack, results);                                               \
     }
 #include "operators.def"
 #undef TRI_OPERATOR
 
 static operator_entry operators[OPERATORS] = {
-#define TRI_OPERATOR(name, schema) {#name, #name schema, op_##name, kernel_##name, 0, {{TENSOR, ""}}},
+#define TRI_OPERATOR(name, schema) {#name, #name schema, op_##name, kernel_##name, 0, 0, {{TENSOR, ""}}},
 #include "operators.def"
 #undef TRI_OPERATOR
 };
@@ -128,6 +128,7 @@ static bool read_parameter(parameter *out, const char *text) {
 
 static bool read_schema(operator_entry *op) {
     const char *at = strchr(op->schema, '(') + 1, *end = strstr(op->schema, ") -> ");
+    op->results = strstr(end, "(Tensor, Tensor)") ? 2 : 1;
     for (op->count = 0; at && at < end; op->count++) {
         if (op->count == MOST_ARGUMENTS || !read_parameter(&op->parameters[op->count], at))
             return false;

@@ -32,10 +32,11 @@ typedef struct argument {
 
 typedef struct call {
     argument in[MOST_ARGUMENTS];
-    torch_tensor results[MOST_RESULTS]; /* the caller's once the operator is done */
-    torch_string text;                  /* the result where that is a text */
-    bool is_direct;                     /* Python's: the tensors have no handles */
-    bool wants_torch;                   /* failed for want of one: to be called by torch */
+    torch_tensor results
+        [MOST_RESULTS]; /* the caller's once the operator is done; directly: NULL for what is not asked */
+    torch_string text;  /* the result where that is a text */
+    bool is_direct;     /* Python's: the tensors have no handles */
+    bool wants_torch;   /* failed for want of one: to be called by torch */
 } call;
 
 /* False: failed, and the failure says why. */
@@ -45,7 +46,7 @@ typedef struct operator_entry {
     const char *name, *schema;
     operator_body *body;
     torch_kernel *kernel;
-    int count; /* of parameters */
+    int count, results; /* how many parameters and tensors that it gives */
     parameter parameters[MOST_ARGUMENTS];
 } operator_entry;
 

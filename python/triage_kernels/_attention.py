@@ -8,7 +8,7 @@ from torch.nn.attention.flex_attention import BlockMask as FlexMask
 
 from ._matrix import block_of, is_tensor
 from ._native import TriageError
-from ._operators import call, check_devices, ops
+from ._operators import ATTENTION, KVCACHE, SELECT, SPARSE, VARLEN, call, check_devices
 
 Window = Tuple[Optional[int], Optional[int]]
 log = logging.getLogger("triage_kernels")
@@ -151,7 +151,7 @@ def select_blocks(q: Tensor, k: Tensor, top: int, block: Union[int, Tuple[int, i
     q, k = _heads_first(layout, is_tensor("q", q), is_tensor("k", k))
     mask = BlockMask(block_of(block))
     with torch.no_grad():
-        mask.full_count, mask.full_cols = call(ops.select_blocks.default, (), q, k, *mask.block, top, per_kv_head,
+        mask.full_count, mask.full_cols = call(SELECT, q, k, *mask.block, top, per_kv_head,
                                                *_mask(causal, window))
     mask.density = min(1.0, top / max(1, -(-k.shape[2] // mask.block[1])))
     return mask
@@ -159,11 +159,14 @@ def select_blocks(q: Tensor, k: Tensor, top: int, block: Union[int, Tuple[int, i
 
 # ---- functions ----
 
+_MASKS = {False: ("full", -1, -1), True: ("causal", -1, -1), "top_left": ("causal_top_left", -1, -1)}
+
+
 def _mask(causal: Union[bool, str], window: Optional[Window]) -> Tuple[str, int, int]:
     if causal not in (False, True, "top_left"):
         raise TriageError(f"causal is {causal!r}; must be False, True or 'top_left'")
     if window is None:
-        return {False: "full", True: "causal", "top_left": "causal_top_left"}[causal], -1, -1
+        return _MASKS[causal]
     if causal == "top_left":
         raise TriageError("causal is 'top_left' with a window; must be False or True")
     if not isinstance(window, (tuple, list)) or len(window) != 2 or not all(s is None or isinstance(s, int) for s in window):
@@ -180,11 +183,11 @@ def _options(causal, window, scale, softcap, return_lse) -> Tuple[Any, ...]:
     return *_mask(causal, window), float(scale or 0), float(softcap or 0), bool(return_lse)
 
 
-def _scales(sequences: Tensor, k: Tensor, *scales: Optional[Tensor]) -> Tuple[Optional[Tensor], ...]:
-    """[sequences, KV heads]; one number is for all. Nothing, as is usual: nothing is to be passed on."""
-    if all(scale is None for scale in scales):
+def _scales(like: Tensor, k: Tensor, scales: Tuple[Optional[Tensor], ...], less: int = 0) -> Tuple[Optional[Tensor], ...]:
+    """[as long as like, less so many; KV heads]; one number is for all. Nothing, as is usual: nothing is to be passed on."""
+    if scales[0] is None and scales[1] is None and scales[2] is None:
         return ()
-    return tuple(s.expand(sequences.shape[0], k.shape[1]).contiguous() if isinstance(s, Tensor) and s.numel() == 1 else s
+    return tuple(s.expand(like.shape[0] - less, k.shape[1]).contiguous() if isinstance(s, Tensor) and s.numel() == 1 else s
                  for s in scales)
 
 
@@ -196,7 +199,9 @@ def _finish(result: Tuple[Tensor, Tensor], layout: str, return_lse: bool) -> Uni
 def _heads_first(layout: str, *tensors: Tensor) -> Tuple[Tensor, ...]:
     if layout not in ("bhsd", "bshd"):
         raise TriageError(f"layout is {layout!r}; must be 'bhsd' or 'bshd'")
-    return tuple(t.transpose(1, 2) if layout == "bshd" and is_tensor("q, k or v", t).dim() == 4 else t for t in tensors)
+    if layout == "bhsd":
+        return tensors
+    return tuple(t.transpose(1, 2) if is_tensor("q, k or v", t).dim() == 4 else t for t in tensors)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, *, causal: Union[bool, str] = False, window: Optional[Window] = None,
@@ -215,13 +220,13 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, causal: Union[bool, str] = Fal
     """
     q, k, v = _heads_first(layout, q, k, v)
     options = _options(causal, window, scale, softcap, return_lse)
-    options += _scales(q, k, q_scale, k_scale, v_scale)
+    options += _scales(q, k, (q_scale, k_scale, v_scale))
     if block_mask is None:
-        return _finish(call(ops.attention.default, (q, k, v), q, k, v, *options), layout, return_lse)
+        return _finish(call(ATTENTION, q, k, v, *options), layout, return_lse)
     if not isinstance(block_mask, BlockMask):
         block_mask = from_block_mask(block_mask)
     m = block_mask
-    result = call(ops.sparse_attention.default, (q, k, v), q, k, v, m.full_count, m.full_cols, m.partial_count,
+    result = call(SPARSE, q, k, v, m.full_count, m.full_cols, m.partial_count,
                   m.partial_cols, m.partial_bits, *m.block, m.density, *options)
     return _finish(result, layout, return_lse)
 
@@ -235,8 +240,8 @@ def attention_varlen(q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor
     max_q, max_k: rows of the longest. The log-sum-exp is [heads, rows]. q_scale, k_scale, v_scale: as in attention, for each
     sequence."""
     options = _options(causal, window, scale, softcap, return_lse)
-    options += _scales(cu_q[1:], k, q_scale, k_scale, v_scale)
-    result = call(ops.attention_varlen.default, (q, k, v), q, k, v, cu_q, cu_k, max_q, max_k, *options)
+    options += _scales(cu_q, k, (q_scale, k_scale, v_scale), 1)
+    result = call(VARLEN, q, k, v, cu_q, cu_k, max_q, max_k, *options)
     return _finish(result, "thd", return_lse)
 
 
@@ -250,8 +255,8 @@ def attention_kvcache(q: Tensor, k_cache: Tensor, v_cache: Tensor, len_k: Tensor
     splits: 1 to 256 for results that do not depend on the batch; 0: as is fastest. q_scale, k_scale, v_scale: as in attention."""
     q, k_cache, v_cache = _heads_first(layout, q, k_cache, v_cache)
     options = _options(causal, window, scale, softcap, return_lse)
-    options += _scales(q, k_cache, q_scale, k_scale, v_scale)
-    result = call(ops.attention_kvcache.default, (q, k_cache, v_cache), q, k_cache, v_cache, len_k, pages, splits, *options)
+    options += _scales(q, k_cache, (q_scale, k_scale, v_scale))
+    result = call(KVCACHE, q, k_cache, v_cache, len_k, pages, splits, *options)
     return _finish(result, layout, return_lse)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ._matrix import BsrMatrix, is_tensor
 from ._native import TriageError
-from ._operators import call, ops
+from ._operators import LINEAR, MM, MM_CHOICE, MM_OUT, call
 
 
 def _matrix(name: str, given: Any) -> BsrMatrix:
@@ -25,8 +25,9 @@ def linear(x: Tensor, w: BsrMatrix, bias: Optional[Tensor] = None, activation: O
     each block in their order) and x is x_scale x (1 number), float32 on the same device; None: 1; the result and bias are
     bfloat16, or out_dtype. activation: None, "relu", "gelu" (erf form), "silu".
     """
-    w = _matrix("w", w)
-    return call(ops.bsr_linear.default, (x, w.values, bias), is_tensor("x", x), w.row_ptr, w.col_idx, w.values, w.cols, bias,
+    if type(w) is not BsrMatrix or not isinstance(x, Tensor):
+        w, x = _matrix("w", w), is_tensor("x", x)
+    return call(LINEAR, x, w.row_ptr, w.col_idx, w.values, w.cols, bias,
                 activation or "none", w_scale, x_scale, out_dtype)
 
 
@@ -47,7 +48,7 @@ def bsr_mm(a: BsrMatrix, b: Tensor, bias: Optional[Tensor] = None, activation: O
     if out is not None:
         is_tensor("out", out)
     if out is None and alpha == 1 and beta == 0:
-        return call(ops.bsr_mm.default, tensors, *first, out_dtype)
+        return call(MM, *first, out_dtype)
     if out is None and beta != 0:
         raise TriageError(f"beta is {beta} and out is not given; beta must be 0 then")
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*tensors, out)):
@@ -57,7 +58,7 @@ def bsr_mm(a: BsrMatrix, b: Tensor, bias: Optional[Tensor] = None, activation: O
         out = torch.empty(a.shape[0], b.shape[-1], dtype=dtype, device=b.device)
     elif out_dtype is not None and out_dtype != out.dtype:
         raise TriageError(f"out is {out.dtype} and out_dtype is {out_dtype}; must be one type")
-    call(ops.bsr_mm_out.default, (), *first, float(alpha), float(beta), out)
+    call(MM_OUT, *first, float(alpha), float(beta), out)
     return out
 
 
@@ -77,6 +78,6 @@ def choice(a: BsrMatrix, b: Tensor, out: Tensor, bias: Optional[Tensor] = None, 
 def choice_of(row_ptr: Tensor, col_idx: Tensor, values: Tensor, cols: int, b: Tensor, out: Tensor,
               bias: Optional[Tensor] = None, activation: Optional[str] = None, a_scale: Optional[Tensor] = None,
               b_scale: Optional[Tensor] = None) -> Dict[str, Any]:
-    text = call(ops.bsr_mm_choice.default, (), row_ptr, col_idx, values, cols, b, bias, activation or "none", a_scale, b_scale,
+    text = call(MM_CHOICE, row_ptr, col_idx, values, cols, b, bias, activation or "none", a_scale, b_scale,
                 out)
     return {name: read(word) for (name, read), word in zip(_CHOICE, text.split("\n"))}

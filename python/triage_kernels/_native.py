@@ -3,7 +3,7 @@ import atexit
 import ctypes
 import os
 import pathlib
-from typing import Any, Dict, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 import torch
 
@@ -35,6 +35,36 @@ def _load() -> ctypes.CDLL:
 
 library = _load()
 atexit.register(library.triage_torch_close)
+
+
+# ---- operators past torch's dispatcher ----
+
+def _witnesses() -> Tuple[Callable[[], Any], ...]:
+    """Each says whether torch has a say in a call beyond its kernel: modes, transforms, autocast, tracing."""
+    names = ("_is_torch_function_mode_enabled", "_len_torch_dispatch_stack", "_are_functorch_transforms_active",
+             "_is_any_autocast_enabled", "_get_tracing_state")
+    return tuple(getattr(torch._C, name) for name in names)
+
+
+def _begin_direct() -> Optional[ctypes.PyDLL]:
+    """None: this torch or Python lacks something of what it needs; then torch's dispatcher makes all calls."""
+    python = ctypes.PyDLL(library._name)
+    python.triage_torch_direct_begin.argtypes, python.triage_torch_direct_begin.restype = [ctypes.py_object], ctypes.c_bool
+    python.triage_torch_direct.argtypes, python.triage_torch_direct.restype = [ctypes.c_char_p], ctypes.py_object
+    try:
+        given = (torch.Tensor.__dlpack_c_exchange_api__, torch._C._aoti.alloc_tensor_by_stealing_from_void_ptr, torch.Tensor,
+                 torch.nn.Parameter, torch.Tensor.is_neg, torch.is_grad_enabled, TriageError, _witnesses())
+    except AttributeError:
+        return None
+    return python if python.triage_torch_direct_begin(given) else None
+
+
+_direct = _begin_direct()
+
+
+def direct(name: str) -> Callable[..., Any]:
+    """The operator as a function of Python's, which gives NotImplemented where torch is to call it."""
+    return _direct.triage_torch_direct(name.encode()) if _direct else lambda *_: NotImplemented
 
 
 def _home(variable: str, below: str) -> str:

@@ -4,14 +4,15 @@ torch.ops.triage has bsr_linear, bsr_mm, bsr_mm_out, and for their gradients bsr
 stored blocks only) and bsr_linear_transposed (with the transpose of the same stored blocks). Where triage's kernels for that are
 slow, on other GPUs than sm_90 and for other blocks than theirs, bsr_linear_grad_x makes a transposed copy of the matrix instead.
 """
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
+from torch.autograd import forward_ad, profiler
+from torch.compiler import is_dynamo_compiling
 
 from ._matrix import transpose_pattern
-from ._native import TriageError
+from ._native import TriageError, direct
 
 ops = torch.ops.triage
 _library = torch.library.Library("triage", "FRAGMENT")
@@ -69,53 +70,94 @@ def _refuse_tangents(op: Any, arguments: Tuple[Any, ...]) -> None:
 
 # ---- calls ----
 
-_eager: Dict[Any, Any] = {}  # by operator: an autograd.Function with the same gradients, a third of torch.library's price
+class Operator:
+    """One of torch.ops.triage, and the short way to it: direct (native/direct.c) is what it costs without torch's dispatcher, or
+    NotImplemented where that is needed. places: of the arguments that may have gradients."""
+    __slots__ = ("op", "direct", "places", "count", "eager")
+
+    def __init__(self, op: Any, *places: int, is_native: bool = True) -> None:
+        self.op, self.places, self.count = op, places, len(op._schema.arguments)
+        self.direct = direct(op._schema.name.split("::")[1]) if is_native else lambda *_: NotImplemented
+        self.eager: Any = None  # an autograd.Function with the same gradients, a third of torch.library's price
 
 
-def _wants_gradient(tensors: Tuple[Optional[Tensor], ...]) -> bool:
-    """A loop: any() and its generator cost half a microsecond more."""
-    for tensor in tensors:
-        if tensor is not None and tensor.requires_grad:
-            return torch.is_grad_enabled()
+LINEAR, MM = Operator(ops.bsr_linear.default, 0, 3, 5), Operator(ops.bsr_mm.default, 2, 4, 5)
+MM_OUT, MM_CHOICE = (Operator(op.default, is_native=False) for op in (ops.bsr_mm_out, ops.bsr_mm_choice))
+TRANSPOSED, SDDMM = Operator(ops.bsr_linear_transposed.default), Operator(ops.bsr_sddmm.default)
+ATTENTION, VARLEN, KVCACHE, SPARSE = (Operator(op.default, 0, 1, 2) for op in (
+    ops.attention, ops.attention_varlen, ops.attention_kvcache, ops.sparse_attention))
+SELECT = Operator(ops.select_blocks.default)
+
+
+def _shortly(operator: Operator, arguments: Tuple[Any, ...]) -> Any:
+    """NotImplemented: not to be had now."""
+    if forward_ad._current_level >= 0 or profiler._is_profiler_enabled:  # who profiles wants to see the operator
+        return NotImplemented
+    return operator.direct(*arguments)
+
+
+def _wants_gradient(operator: Operator, arguments: Tuple[Any, ...]) -> bool:
+    if torch.is_grad_enabled():
+        for at in operator.places:
+            if at < len(arguments) and isinstance(arguments[at], Tensor) and arguments[at].requires_grad:
+                return True
     return False
 
 
-def _run(op: Any, tensors: Tuple[Optional[Tensor], ...], arguments: Tuple[Any, ...]) -> Any:
-    if forward_ad._current_level >= 0:
-        _refuse_tangents(op, arguments)
-    if _wants_gradient(tensors):
-        if torch._C._are_functorch_transforms_active():
-            raise TriageError("a gradient is asked inside a transform of torch.func; must be one of torch.autograd")
-        function = _eager.get(op)
-        is_plain = not torch.is_autocast_enabled(arguments[0].device.type) and torch._C._get_tracing_state() is None
-        if function is None or not is_plain:  # autocast casts before autograd looks
-            return op(*arguments)
-        return function.apply(*arguments, *[None] * (len(op._schema.arguments) - len(arguments)))
-    with torch._C._AutoDispatchBelowAutograd():
-        return op(*arguments)
-
-
-def call(op: Any, tensors: Tuple[Optional[Tensor], ...], *arguments: Any) -> Any:
-    """op(*arguments), with triage's refusals as TriageError; past the Python of autograd where no gradient is asked of
-    tensors."""
-    if torch.compiler.is_compiling():
-        return op(*arguments)
-    try:
-        result = _run(op, tensors, arguments)
-    except TriageError:
-        raise
-    except (RuntimeError, AttributeError) as error:
-        raise _refusal(op, arguments, error) from None
-    if observer is not None:
-        observer(op, arguments)
+def _below_autograd(operator: Operator, arguments: Tuple[Any, ...]) -> Any:
+    """Past the Python of autograd, which torch.library has for each operator."""
+    result = _shortly(operator, arguments)
+    if result is NotImplemented:
+        with torch._C._AutoDispatchBelowAutograd():
+            result = operator.op(*arguments)
     return result
 
 
-def _observed(op: Any, *arguments: Any) -> Any:
+def _run(operator: Operator, arguments: Tuple[Any, ...]) -> Any:
+    if forward_ad._current_level >= 0:
+        _refuse_tangents(operator.op, arguments)
+    if not _wants_gradient(operator, arguments):
+        return _below_autograd(operator, arguments)
+    if torch._C._are_functorch_transforms_active():
+        raise TriageError("a gradient is asked inside a transform of torch.func; must be one of torch.autograd")
+    is_plain = not torch._C._is_any_autocast_enabled() and torch._C._get_tracing_state() is None
+    if operator.eager is None or not is_plain:  # autocast casts before autograd looks
+        return operator.op(*arguments)
+    return operator.eager.apply(*arguments, *[None] * (operator.count - len(arguments)))
+
+
+def _call(operator: Operator, arguments: Tuple[Any, ...]) -> Any:
+    if torch.compiler.is_compiling():
+        return operator.op(*arguments)
+    try:
+        result = _run(operator, arguments)
+    except TriageError:
+        raise
+    except (RuntimeError, AttributeError) as error:
+        raise _refusal(operator.op, arguments, error) from None
+    if observer is not None:
+        observer(operator.op, arguments)
+    return result
+
+
+def call(operator: Operator, *arguments: Any) -> Any:
+    """What the operator gives, with triage's refusals as TriageError. The short way first: most calls end here."""
+    if is_dynamo_compiling():
+        return operator.op(*arguments)
+    if observer is None and forward_ad._current_level < 0 and not profiler._is_profiler_enabled:
+        result = operator.direct(*arguments)
+        if result is not NotImplemented:
+            return result
+    return _call(operator, arguments)
+
+
+def _observed(operator: Operator, *arguments: Any) -> Any:
     """One of the two products of a gradient."""
-    result = op(*arguments)
+    result = _shortly(operator, arguments)
+    if result is NotImplemented:
+        result = operator.op(*arguments)
     if observer is not None and not torch.compiler.is_compiling():
-        observer(op, arguments)
+        observer(operator.op, arguments)
     return result
 
 
@@ -181,6 +223,9 @@ def _(grad, row_ptr, col_idx, values, cols):
     return grad.new_empty((*grad.shape[:-1], cols))
 
 
+_GRAD_X = Operator(ops.bsr_linear_grad_x.default, is_native=False)
+
+
 def _reads_transposed(values: Tensor) -> bool:
     """Does triage have a fast kernel for the blocks as they are stored? Its plain one takes all; a copy is faster then."""
     if values.device.type != "cuda":
@@ -191,8 +236,7 @@ def _reads_transposed(values: Tensor) -> bool:
 
 
 def _x_gradient(grad: Tensor, row_ptr: Tensor, col_idx: Tensor, values: Tensor, cols: int) -> Tensor:
-    op = ops.bsr_linear_transposed if _reads_transposed(values) else ops.bsr_linear_grad_x
-    return _observed(op.default, grad, row_ptr, col_idx, values, cols)
+    return _observed(TRANSPOSED if _reads_transposed(values) else _GRAD_X, grad, row_ptr, col_idx, values, cols)
 
 
 @torch.library.register_fake("triage::bsr_sddmm")
@@ -224,7 +268,9 @@ def _before_activation(ctx, grad: Tensor, x: Tensor, saved: Tuple[Any, ...]) -> 
         return grad
     row_ptr, col_idx, values, bias = saved
     with torch.no_grad():
-        before = ops.bsr_linear.default(x, row_ptr, col_idx, values, ctx.cols, bias)
+        given = (x, row_ptr, col_idx, values, ctx.cols, bias, "none")
+        before = _shortly(LINEAR, given)
+        before = ops.bsr_linear.default(*given) if before is NotImplemented else before
     with torch.enable_grad():
         before.requires_grad_()
         after = {"relu": torch.relu, "gelu": torch.nn.functional.gelu, "silu": torch.nn.functional.silu}[ctx.activation](before)
@@ -233,7 +279,7 @@ def _before_activation(ctx, grad: Tensor, x: Tensor, saved: Tuple[Any, ...]) -> 
 
 
 def _setup(ctx, x, row_ptr, col_idx, values, cols, bias, activation, scales) -> None:
-    ctx.has_scales = any(scale is not None for scale in scales)
+    ctx.has_scales = scales != [None, None]
     ctx.save_for_backward(x, row_ptr, col_idx, values, bias)
     ctx.cols, ctx.activation = cols, activation
 
@@ -242,7 +288,7 @@ def _values_gradient(grad: Tensor, x: Tensor, row_ptr: Tensor, col_idx: Tensor, 
     """A sum over no tokens is 0."""
     if x.numel() == 0:
         return torch.zeros_like(values)
-    return _observed(ops.bsr_sddmm.default, grad, x.contiguous(), row_ptr, col_idx, values, cols)
+    return _observed(SDDMM, grad, x.contiguous(), row_ptr, col_idx, values, cols)
 
 
 def _gradients(ctx, grad: Tensor, x: Tensor, saved: Tuple[Any, ...]) -> Tuple[Optional[Tensor], Optional[Tensor], Optional[Tensor]]:
@@ -297,23 +343,35 @@ torch.library.register_autograd("triage::bsr_sddmm", _no_second)
 torch.library.register_autograd("triage::bsr_linear_transposed", _no_second)
 
 
-def _differentiate(op: Any, setup: Callable[..., None], backward: Callable[..., Any]) -> None:
+def _differentiate(operator: Operator, setup: Callable[..., None], backward: Callable[..., Any]) -> None:
     """For who traces, by torch.library; for calls that are not traced also by an autograd.Function."""
     class Eager(torch.autograd.Function):
         @staticmethod
         def forward(ctx, *arguments):
-            with torch._C._AutoDispatchBelowAutograd():
-                output = op(*arguments)
+            output = _below_autograd(operator, arguments)
             setup(ctx, arguments, output)
             return output
+    name = operator.op._schema.name
     Eager.backward = staticmethod(backward)
-    Eager.__name__ = Eager.__qualname__ = op._schema.name
-    torch.library.register_autograd(op._schema.name, backward, setup_context=setup)
-    _eager[op] = Eager
+    Eager.__name__ = Eager.__qualname__ = name
+    torch.library.register_autograd(name, backward, setup_context=setup)
+    operator.eager = Eager
 
 
-_differentiate(ops.bsr_linear.default, _setup_linear, _backward_linear)
-_differentiate(ops.bsr_mm.default, _setup_mm, _backward_mm)
+_differentiate(LINEAR, _setup_linear, _backward_linear)
+_differentiate(MM, _setup_mm, _backward_mm)
+
+
+# ---- what is written to ----
+
+def _written(*arguments, **named):
+    """torch counts writes to a tensor: who kept it for a gradient is told."""
+    with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)):
+        MM_OUT.op(*arguments, **named)
+    torch.autograd.graph.increment_version(named["out"] if "out" in named else arguments[-1])
+
+
+_library.impl("bsr_mm_out", _written, "ADInplaceOrView")
 
 
 # ---- autocast ----
@@ -336,7 +394,6 @@ def _autocast(op: Any, device_type: str, key: str) -> None:
     _library.impl(op._schema.name.split("::")[1], kernel, key)
 
 
-for _op in (ops.bsr_linear.default, ops.bsr_mm.default, ops.attention.default, ops.attention_varlen.default,
-            ops.attention_kvcache.default, ops.sparse_attention.default):
-    _autocast(_op, "cpu", "AutocastCPU")
-    _autocast(_op, "cuda", "AutocastCUDA")
+for _operator in (LINEAR, MM, ATTENTION, VARLEN, KVCACHE, SPARSE):
+    _autocast(_operator.op, "cpu", "AutocastCPU")
+    _autocast(_operator.op, "cuda", "AutocastCUDA")

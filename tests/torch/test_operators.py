@@ -72,6 +72,16 @@ class Products(Case):
         self.assertEqual(tk.bsr_mm(w.__class__(w.row_ptr, w.col_idx, w.values.bfloat16(), 160), b.bfloat16(),
                                    out_dtype=torch.float32).dtype, torch.float32)
 
+    def test_a_write_is_counted(self):
+        w, b, out = matrix(), tokens(160, 4), torch.zeros(96, 4)
+        loss = (tokens(96, 4).requires_grad_() * out).sum()  # keeps out for its gradient
+        tk.bsr_mm(w, b, out=out)
+        self.assertEqual(out._version, 1)
+        with self.assertRaisesRegex(RuntimeError, "modified by an inplace operation"):
+            loss.backward()
+        with torch.inference_mode():
+            tk.bsr_mm(w, b, out=torch.zeros(96, 4))
+
     def test_no_blocks(self):
         w = tk.BsrMatrix(torch.zeros(4, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 32, 32), 160)
         self.assertEqual(tk.linear(tokens(5, 160), w, torch.ones(96)).unique().tolist(), [1])
