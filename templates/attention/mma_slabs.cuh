@@ -32,7 +32,7 @@ __device__ __forceinline__ void weigh_pair(slab &of, const state &st, float scal
     const float low = exp2_fast(fmaf(of.s[m][n][half * 2], scale, -st.m[r]));
     const float high = exp2_fast(fmaf(of.s[m][n][half * 2 + 1], scale, -st.m[r]));
     of.sum[r] += low + high;
-    of.p[m][n / 2][n % 2 * 2 + half] = pack(low, high, mma_t());
+    of.p[m][n / 2][n % 2 * 2 + half] = pack2<mma_t>(low, high);
 }
 
 /* Scores of `next`, weights of `now`, products of `before`: which of the three there are. next and before may be one. */
@@ -113,7 +113,7 @@ __device__ __forceinline__ void settle(const walk &w, state &st, slab &of, int k
 #pragma unroll
         for (int i = 0; i < kSlabN * 2; i++) {
             const int n = i / 2, half = i % 2;
-            of.p[m][n / 2][n % 2 * 2 + half] = pack(of.s[m][n][half * 2], of.s[m][n][half * 2 + 1], mma_t());
+            of.p[m][n / 2][n % 2 * 2 + half] = pack2<mma_t>(of.s[m][n][half * 2], of.s[m][n][half * 2 + 1]);
         }
 }
 
