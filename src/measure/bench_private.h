@@ -93,6 +93,8 @@ bool tri_bench_examine(tri_bench *bench, size_t case_index, tri_report *report);
 bool tri_bench_examine_again(tri_bench *bench, tri_report *report);
 /* The cases that are not timed, once more: launches before may have changed what they give. */
 bool tri_bench_later_cases_hold(tri_bench *bench, tri_mounted *mounted, tri_report *report);
+/* After timing: do launches of case 0 take as long where its results are not there yet (bench_afresh.c)? */
+bool tri_bench_works_afresh(tri_bench *bench, tri_mounted *mounted, double median_ns, tri_report *report);
 /* Fills the results with what they hold before a case: NaN, or an input. */
 triage_status tri_bench_lay_out(tri_bench *bench, size_t case_index);
 /* Does the plain kernel still give what it gave at first? */

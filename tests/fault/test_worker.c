@@ -157,6 +157,7 @@ static const expectation expected[] = {
     {"faulty variant=0 fault=broken", TRI_NOT_COMPILED, ""},
     {"faulty variant=0 fault=damages", TRI_WRONG, ""},
     {"faulty variant=0 fault=slow", TRI_RIGHT, ""},
+    {"faulty variant=0 fault=idles", TRI_WRONG, "leaves out work"},
 };
 
 static const tri_tune_row *row_of(const tri_tune_result *result, const char *config) {

@@ -15,7 +15,7 @@ enum {
     kAct = {{act}},
     kVariant = {{variant}}, // makes another text of the same fault
 };
-enum { right, slow, zeros, outside, before, crashes, aborts, hangs, leaves, damages, beta_only, broken };
+enum { right, slow, zeros, outside, before, crashes, aborts, hangs, leaves, damages, beta_only, broken, idles };
 enum { kFault = {{fault}} };
 
 static float dot(const tri_bsr_gemm_args *args, int row, int col)
@@ -70,6 +70,11 @@ void triage_kernel(const tri_bsr_gemm_args *args);
 void triage_kernel(const tri_bsr_gemm_args *args)
 {
     out_t *c = (out_t *)args->c;
+    if (kFault == idles) { /* works where its result is not there yet, long, and else not at all */
+        if (args->beta == 0.0f && to_float(*c) == to_float(*c))
+            return;
+        usleep(2000);
+    }
     misbehave(args);
     for (int row = 0; row < args->m; row++) {
         for (int col = 0; col < args->n; col++) {

@@ -21,7 +21,7 @@ return triage.space {
          axes = {
             { "variant", { 0, 1 } },
             { "fault", { "right", "crashes", "damages", "hangs", "zeros", "outside", "before", "aborts",
-                         "leaves", "beta_only", "broken", "slow" } },
+                         "leaves", "beta_only", "broken", "slow", "idles" } },
          },
          constraints = {
             { "one variant of each fault is enough", function(p, c)
