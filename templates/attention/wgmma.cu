@@ -41,6 +41,7 @@
 #include "attention/args.h"
 #include "lib/epilogue.cuh"
 #include "lib/ptx.cuh"
+#include "lib/ring.cuh"
 #include "lib/softmax.cuh"
 #include "lib/store.cuh"
 #include "lib/tma_4d.cuh"
@@ -115,27 +116,9 @@ struct args_of<0> {
 };
 using args_t = args_of<kMaskM>::type;
 
-/* What the consumers have to know of a tile. Step s is block first - s of the keys. */
-struct tile_t {
-    int steps;     // at least 1; -1: no more tiles
-    int first;     // block of step 0
-    int masked;    // steps from 0 on that the right edge cuts (step 0 always counts as cut)
-    int free_end;  // steps from here on are cut by the left edge
-    int begin, end, begin_of_all, end_of_all; // keys that some row, that every row may see
-    int m0;        // first query, in its sequence
-    int q_len, k_len;
-    int q_row;     // of query 0, from the start of the tensor (offsets)
-    int head, batch;
-};
+#include "attention/wgmma_rings.cuh"
 
-/* Block mask: what a step has gathered, and what comes after it. */
-struct gathered_t {
-    int key[kUnits];   // first key of each run; kNoKey: none
-    int entry[kUnits]; // of the partial list; -1: all of the run is seen
-    int next;          // 0: a step that sees all its keys, 1: a step that is cut, 2: none, the tile ends
-};
-[[maybe_unused]] constexpr int kNoKey = 1 << 30; // behind every tensor: TMA brings zeros
-enum { kNextFree, kNextCut, kNextNone };
+using tile_t = tile_fields_t;
 
 struct sync_t {
     unsigned long long q_full[kQSlots], q_empty[kQSlots];
@@ -151,40 +134,7 @@ constexpr int kSyncOffset = kVOffset + kStages * kVBytes;
 constexpr int kSharedBytes = kSyncOffset + sizeof(sync_t); // what the launch gives
 static_assert((kSharedBytes + 1024) * kCtasPerSm <= 233472, "fits in an SM's shared memory");
 
-extern __shared__ __align__(1024) unsigned char shared[];
-
-__device__ __forceinline__ unsigned char *q_slot(int slot) { return shared + slot * kQBytes; }
-__device__ __forceinline__ unsigned char *k_slot(int slot) { return shared + kKOffset + slot * kKBytes; }
-__device__ __forceinline__ unsigned char *v_slot(int slot) { return shared + kVOffset + slot * kVBytes; }
-__device__ __forceinline__ sync_t &sync() { return *reinterpret_cast<sync_t *>(shared + kSyncOffset); }
-
-/* A position in a ring: the slot, and the parity of the phase in which it is used. */
-template <int slots>
-struct ring_t {
-    int slot = 0;
-    unsigned parity = 0;
-
-    __device__ __forceinline__ void advance()
-    {
-        if (++slot == slots) {
-            slot = 0;
-            parity ^= 1;
-        }
-    }
-};
-
-__device__ __forceinline__ int ceil_div(int a, int b) { return (a + b - 1) / b; }
-/* A bound of a window, small enough to be added to a row. */
-__device__ __forceinline__ int keys_ahead(int bound) { return min(bound, 1 << 29); }
-
-/* A number that the producer has written, for the whole warp. Only that lane reads it which will say to the producer
- * that the warp is done: nothing else orders a read before the next write. */
-__device__ __forceinline__ int read_field(const int &field)
-{
-    int value = 0;
-    if (threadIdx.x % 32 == 0) value = field;
-    return warp_uniform(value);
-}
+#include "attention/wgmma_slots.cuh"
 
 #include "attention/wgmma_tiles.cuh"
 {{#sections}}
@@ -197,18 +147,6 @@ static_assert(!kZeroTail && kOrder == 1, "sections of sequences of one length");
 
 /* ---- products ---- */
 
-/* s = Q K^T of this warpgroup's 64 queries. */
-__device__ __forceinline__ void issue_scores(float (&s)[kTileN / 2], int q, int k, int wg)
-{
-    const unsigned long long a = wgmma_desc<128>(q_slot(q) + wg * 64 * 128, 0, 1024);
-    const unsigned long long b = wgmma_desc<128>(k_slot(k), 0, 1024);
-#pragma unroll
-    for (int i = 0; i < (kD + 15) / 16; ++i)
-        wgmma_ss<in_t, kTileN, 0>::mma(s, wgmma_desc_advance(a, i / 4 * kTileM * 128 + i % 4 * 32),
-                                       wgmma_desc_advance(b, i / 4 * kTileN * 128 + i % 4 * 32), i > 0);
-    wgmma_commit();
-}
-
 /* o = P V + (keep ? o : 0) */
 __device__ __forceinline__ void issue_values(float (&o)[kDvWide / 2], const unsigned (&p)[kTileN / 4], int v,
                                              bool keep)
@@ -218,12 +156,6 @@ __device__ __forceinline__ void issue_values(float (&o)[kDvWide / 2], const unsi
     for (int i = 0; i < kTileN / 16; ++i)
         wgmma_rs<in_t, kDvWide, 1>::mma(o, p + 4 * i, wgmma_desc_advance(b, i * 2048), keep || i > 0);
     wgmma_commit();
-}
-
-/* Each warp says for itself that it has read a slot. */
-__device__ __forceinline__ void release(unsigned long long *empty)
-{
-    if (threadIdx.x % 32 == 0) mbarrier_arrive(empty);
 }
 
 /* Rows `valid` and up of a V slot become zeros: what is there may be NaN, and 0 * NaN is NaN. Each warpgroup
@@ -338,10 +270,10 @@ struct consumer_t {
             last = next == kNextNone;
             if constexpr (cut) apply_gathered(args, s, limits, sync().gathered[k_ring.slot], block_row);
         }
-        release(&sync().k_empty[k_ring.slot]);
+        arrive(&sync().k_empty[k_ring.slot]);
         k_ring.advance();
         if constexpr (!kStoreTma) { // else when O is out
-            if (last) release(&sync().q_empty[count % kQSlots]);
+            if (last) arrive(&sync().q_empty[count % kQSlots]);
         }
         if constexpr (kMaskM == 0 && cut) {
             if (kLeft || kRight || k_valid < kTileN) apply_mask(s, limits, first - step);
@@ -352,7 +284,7 @@ struct consumer_t {
         wgmma_wait<0>();
         wgmma_fence_registers(o);
         wgmma_keep_registers(a);
-        release(&sync().v_empty[v_ring.slot]);
+        arrive(&sync().v_empty[v_ring.slot]);
         v_ring.advance();
     }
     /* The tile before this one. */
@@ -442,10 +374,10 @@ struct consumer_t {
             }
             rescale_sums(o, true, rescale);
         }
-        release(&sync().k_empty[k_ring.slot]);
+        arrive(&sync().k_empty[k_ring.slot]);
         k_ring.advance();
         if constexpr (!kStoreTma) {
-            if (kMaskM > 0 ? next == kNextNone : step == steps - 1) release(&sync().q_empty[count % kQSlots]);
+            if (kMaskM > 0 ? next == kNextNone : step == steps - 1) arrive(&sync().q_empty[count % kQSlots]);
         }
         rows.sum[0] += now.sum[0];
         rows.sum[1] += now.sum[1];

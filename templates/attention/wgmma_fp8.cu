@@ -34,6 +34,7 @@
 #include "lib/fp8_pack.cuh"
 #include "lib/mma.cuh"
 #include "lib/ptx.cuh"
+#include "lib/ring.cuh"
 #include "lib/softmax.cuh"
 #include "lib/store.cuh"
 #include "lib/tma_4d.cuh"
@@ -90,25 +91,11 @@ static_assert(kConsumers > 1 || !kPingPong, "turns need two");
 
 using args_t = tri_attention_core_maps;
 
-/* What the consumers have to know of a tile. Step s is block first - s of the keys. */
-struct tile_t {
-    int steps;     // at least 1; -1: no more tiles
-    int first;     // block of step 0
-    int masked;    // steps from 0 on that the right edge cuts (step 0 always counts as cut)
-    int free_end;  // steps from here on are cut by the left edge
-    int begin, end, begin_of_all, end_of_all; // keys that some row, that every row may see
-    int m0;        // first query, in its sequence
-    int q_len, k_len;
-    int q_row;     // of query 0, from the start of the tensor (offsets)
-    int head, batch;
+#include "attention/wgmma_rings.cuh"
+
+struct tile_t : tile_fields_t {
     float scale, scale_v; // of scores, in units of log2, and of O
 };
-
-struct gathered_t {
-    int key[kUnits], entry[kUnits], next;
-};
-[[maybe_unused]] constexpr int kNoKey = 1 << 30;
-enum { kNextFree, kNextCut, kNextNone };
 
 struct sync_t {
     unsigned long long q_full[kQSlots], q_empty[kQSlots];
@@ -127,70 +114,13 @@ constexpr int kSyncOffset = kVOffset + kStages * kVBytes;
 constexpr int kSharedBytes = kSyncOffset + sizeof(sync_t); // what the launch gives
 static_assert(kSharedBytes + 1024 <= 233472, "fits in an SM's shared memory");
 
-extern __shared__ __align__(1024) unsigned char shared[];
-
-__device__ __forceinline__ unsigned char *q_slot(int slot) { return shared + slot * kQBytes; }
-__device__ __forceinline__ unsigned char *k_slot(int slot) { return shared + kKOffset + slot * kKBytes; }
+#include "attention/wgmma_slots.cuh"
 __device__ __forceinline__ unsigned char *raw_slot(int slot) { return shared + kRawOffset + slot * kRawBytes; }
-__device__ __forceinline__ unsigned char *v_slot(int slot) { return shared + kVOffset + slot * kVBytes; }
-__device__ __forceinline__ sync_t &sync() { return *reinterpret_cast<sync_t *>(shared + kSyncOffset); }
-
-/* A position in a ring: the slot, and the parity of the phase in which it is used. */
-template <int slots>
-struct ring_t {
-    int slot = 0;
-    unsigned parity = 0;
-
-    __device__ __forceinline__ void advance()
-    {
-        if (++slot == slots) {
-            slot = 0;
-            parity ^= 1;
-        }
-    }
-};
-
-__device__ __forceinline__ int ceil_div(int a, int b) { return (a + b - 1) / b; }
-/* A bound of a window, small enough to be added to a row. */
-__device__ __forceinline__ int keys_ahead(int bound) { return min(bound, 1 << 29); }
-
-/* A number that the producer has written, for the whole warp: see wgmma.cu. */
-__device__ __forceinline__ int read_field(const int &field)
-{
-    int value = 0;
-    if (threadIdx.x % 32 == 0) value = field;
-    return warp_uniform(value);
-}
-__device__ __forceinline__ float read_field(const float &field)
-{
-    return __int_as_float(read_field(reinterpret_cast<const int &>(field)));
-}
-
-/* Each warp says for itself that it is through with a slot, or has filled one. */
-__device__ __forceinline__ void arrive(unsigned long long *bar)
-{
-    if (threadIdx.x % 32 == 0) mbarrier_arrive(bar);
-}
 
 #include "attention/wgmma_tiles.cuh"
 #include "attention/wgmma_turn.cuh"
 
 /* ---- load: warp 0 of the producer ---- */
-
-/* Rows of one head into a slot, 128 columns at a time. */
-template <int slabs, int slab_rows>
-__device__ __forceinline__ void load_rows(unsigned char *slot, const void *map, unsigned long long *bar, int row,
-                                          int head, int batch, unsigned long long policy)
-{
-#pragma unroll
-    for (int slab = 0; slab < slabs; ++slab) {
-        unsigned char *to = slot + slab * slab_rows * 128;
-        if constexpr (kOffsets)
-            tma_load_3d(to, map, bar, slab * 128, row, head, policy);
-        else
-            tma_load_4d(to, map, bar, slab * 128, row, head, batch, policy);
-    }
-}
 
 /* Warp 0 goes through the tiles and brings what they need; it turns a step's V when the next step is on its way. */
 struct producer_t {
@@ -288,18 +218,6 @@ struct producer_t {
 };
 
 /* ---- products ---- */
-
-/* s = Q K^T of this warpgroup's 64 queries. */
-__device__ __forceinline__ void issue_scores(float (&s)[kTileN / 2], int q, int k, int wg)
-{
-    const unsigned long long a = wgmma_desc<128>(q_slot(q) + wg * 64 * 128, 0, 1024);
-    const unsigned long long b = wgmma_desc<128>(k_slot(k), 0, 1024);
-#pragma unroll
-    for (int i = 0; i < (kD + 31) / 32; ++i)
-        wgmma_ss<in_t, kTileN, 0>::mma(s, wgmma_desc_advance(a, i / 4 * kTileM * 128 + i % 4 * 32),
-                                       wgmma_desc_advance(b, i / 4 * kTileN * 128 + i % 4 * 32), i > 0);
-    wgmma_commit();
-}
 
 /* t = P V of keys from .. to - 1, or more of it */
 template <int from, int to>

@@ -5,21 +5,6 @@
 
 /* ---- load: one warp ---- */
 
-/* Rows of one head into a slot, 64 columns at a time. */
-template <int slabs, int box_rows, int slab_rows>
-__device__ __forceinline__ void load_rows(unsigned char *slot, const void *map, unsigned long long *bar, int row,
-                                          int head, int batch, unsigned long long policy)
-{
-#pragma unroll
-    for (int slab = 0; slab < slabs; ++slab) {
-        unsigned char *to = slot + slab * slab_rows * 128;
-        if constexpr (kOffsets)
-            tma_load_3d(to, map, bar, slab * 64, row, head, policy);
-        else
-            tma_load_4d(to, map, bar, slab * 64, row, head, batch, policy);
-    }
-}
-
 /* Where a block of keys is. */
 struct block_t {
     int row, head, batch;
@@ -31,7 +16,7 @@ __device__ __forceinline__ void load_k(const args_t &args, ring_t<kStages> &ring
     mbarrier_wait(&sync().k_empty[ring.slot], ring.parity ^ 1);
     if (one) {
         mbarrier_arrive_expect_tx(&sync().k_full[ring.slot], kKBytes);
-        load_rows<kDSlabs, kTileN, kTileN>(k_slot(ring.slot), &args.map_k, &sync().k_full[ring.slot], at.row,
+        load_rows<kDSlabs, kTileN>(k_slot(ring.slot), &args.map_k, &sync().k_full[ring.slot], at.row,
                                            at.head, at.batch, policy);
     }
     ring.advance();
@@ -43,7 +28,7 @@ __device__ __forceinline__ void load_v(const args_t &args, ring_t<kStages> &ring
     mbarrier_wait(&sync().v_empty[ring.slot], ring.parity ^ 1);
     if (one) {
         mbarrier_arrive_expect_tx(&sync().v_full[ring.slot], kVBytes);
-        load_rows<kDvSlabs, kTileN, kTileN>(v_slot(ring.slot), &args.map_v, &sync().v_full[ring.slot], at.row,
+        load_rows<kDvSlabs, kTileN>(v_slot(ring.slot), &args.map_v, &sync().v_full[ring.slot], at.row,
                                             at.head, at.batch, policy);
     }
     ring.advance();
@@ -55,7 +40,7 @@ __device__ __forceinline__ void load_q(const args_t &args, int slot, const tile_
     mbarrier_arrive_expect_tx(&sync().q_full[slot], kQBytes);
 #pragma unroll
     for (int wg = 0; wg < kConsumers; ++wg)
-        load_rows<kDSlabs, 64, kTileM>(q_slot(slot) + wg * 64 * 128, &args.map_q, &sync().q_full[slot],
+        load_rows<kDSlabs, kTileM>(q_slot(slot) + wg * 64 * 128, &args.map_q, &sync().q_full[slot],
                                        tile.q_row + tile.m0 + wg * 64, tile.head, tile.batch, policy);
 }
 
@@ -68,7 +53,7 @@ __device__ __forceinline__ void load_runs(unsigned char *slot, const void *map, 
     if (lane == 0) mbarrier_arrive_expect_tx(bar, slabs * kTileN * 128);
     __syncwarp();
     if (lane < kUnits)
-        load_rows<slabs, kUnit, kTileN>(slot + lane * kUnit * 128, map, bar, key, at.head, at.batch, policy);
+        load_rows<slabs, kTileN>(slot + lane * kUnit * 128, map, bar, key, at.head, at.batch, policy);
 }
 
 /* The steps of a tile with a block mask. v_key, v_at: the V that is still to come. behind_first: what is brought behind
