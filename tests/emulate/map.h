@@ -4,9 +4,10 @@
 
 typedef struct emulated_map {
     const void *base;
-    long long strides[4]; /* bytes */
-    int dims[4], box[4], element;
-    int swizzle; /* 64, else 128 */
+    long long strides[5]; /* bytes; [0] is not used */
+    unsigned dims[5];
+    unsigned short box[5];
+    unsigned char element, swizzle, rank; /* bytes; 0, 32, 64, 128 */
 } emulated_map;
 
 #endif

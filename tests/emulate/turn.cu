@@ -1,6 +1,7 @@
 // templates/attention/wgmma_turn.cuh alone, of one slot: V as TMA brings it is turned by four warps. kTileN, kDv and kWidth
 // come with the text (unit/test_attention_turn_emulated).
 #include "lib/mma.cuh"
+#include "lib/ptx.cuh"
 
 struct args_turn {
     const unsigned char *v; // [kTileN][kDv]
@@ -24,30 +25,11 @@ struct sync_t {
 };
 static sync_t barriers;
 static sync_t &sync() { return barriers; }
-static unsigned char *raw_slot(int) { return (unsigned char *)room; }
-static unsigned char *v_slot(int) { return (unsigned char *)room + kRawBytes; }
+static unsigned char *raw_slot(int) { return (unsigned char *)cta::own_room(); }
+static unsigned char *v_slot(int) { return (unsigned char *)cta::own_room() + kRawBytes; }
 static int read_field(int field) { return field; }
 static void arrive(unsigned long long *) {}
-static void mbarrier_wait(unsigned long long *, unsigned) {}
-static void fence_proxy_async() {}
-
-static unsigned __byte_perm(unsigned low, unsigned high, unsigned which)
-{
-    unsigned long long bytes = low | (unsigned long long)high << 32;
-    unsigned result = 0;
-    for (int i = 0; i < 4; i++)
-        result |= (unsigned)(bytes >> (which >> 4 * i & 7) * 8 & 0xff) << 8 * i;
-    return result;
-}
-
-static void stmatrix_x4(void *row, unsigned r0, unsigned r1, unsigned r2, unsigned r3)
-{
-    const unsigned r[4] = {r0, r1, r2, r3};
-    const unsigned long long *of = cta::exchange(row);
-    unsigned lane = cta::running % 32;
-    for (int i = 0; i < 4; i++)
-        memcpy((char *)of[i * 8 + lane / 4] + lane % 4 * 4, &r[i], 4);
-}
+#define mbarrier_wait(bar, parity) // of one turn: there is nothing to wait for
 
 #include "attention/wgmma_turn.cuh"
 

@@ -20,9 +20,9 @@ void gate_must(triage_status status) {
 
 bool gate_read_options(gate_options *o, int argc, char **argv) {
     static const struct option known[] = {
-        {"device", 1, 0, 'd'},  {"all", 0, 0, 'a'},     {"kernel", 1, 0, 'k'},
-        {"part", 1, 0, 'p'},    {"keys", 1, 0, 't'},    {"cache", 1, 0, 'c'},
-        {"verbose", 0, 0, 'v'}, {"compile", 1, 0, 'x'}, {0}};
+        {"device", 1, 0, 'd'}, {"all", 0, 0, 'a'},   {"kernel", 1, 0, 'k'},  {"part", 1, 0, 'p'},
+        {"keys", 1, 0, 't'},   {"cache", 1, 0, 'c'}, {"verbose", 0, 0, 'v'}, {"compile", 1, 0, 'x'},
+        {"small", 0, 0, 's'},  {"cover", 0, 0, 'o'}, {"log", 1, 0, 'l'},     {0}};
     unsigned part = 1, parts = 1;
     *o = (gate_options){.device = "cuda"};
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) >= 0;) {
@@ -34,7 +34,10 @@ bool gate_read_options(gate_options *o, int argc, char **argv) {
         o->text = c == 't' ? optarg : o->text;
         o->cache = c == 'c' ? optarg : o->cache;
         o->compile = c == 'x' ? optarg : o->compile;
+        o->log = c == 'l' ? optarg : o->log;
         o->all |= c == 'a';
+        o->small |= c == 's';
+        o->cover |= c == 'o';
         o->verbose |= c == 'v';
     }
     o->part = part - 1;
@@ -85,18 +88,77 @@ void gate_wrong(const char *key, const char *config, const char *reason) {
     gate_counts.wrong++;
 }
 
+/* "kernel axis=value" that have been run. */
+static struct {
+    char **at;
+    size_t count;
+} covered;
+
+/* Is this value new? Then it is known from now on. */
+static bool cover(const char *kernel, size_t name, const char *axis, size_t size) {
+    char *text = malloc(name + size + 2);
+    snprintf(text, name + size + 2, "%.*s %.*s", (int)name, kernel, (int)size, axis);
+    for (size_t i = 0; i < covered.count; i++)
+        if (strcmp(covered.at[i], text) == 0) {
+            free(text);
+            return false;
+        }
+    covered.at = realloc(covered.at, (covered.count + 1) * sizeof *covered.at);
+    covered.at[covered.count++] = text;
+    return true;
+}
+
+static bool covers_more(const char *config) {
+    const size_t name = strcspn(config, " ");
+    bool more = false;
+    for (const char *axis = config + name; *axis; axis += strcspn(axis, " ")) {
+        axis += strspn(axis, " ");
+        more |= cover(config, name, axis, strcspn(axis, " "));
+    }
+    return more;
+}
+
 bool gate_wants(const gate_options *o, const tri_configs *configs, size_t i) {
     const char *text = configs->text[i];
     size_t name = strcspn(text, " ");
     if (o->kernel && (strlen(o->kernel) != name || strncmp(o->kernel, text, name) != 0))
         return false;
+    if (o->cover && covers_more(text))
+        return true;
     for (size_t j = 0; j < i && !o->all; j++)
         if (strncmp(configs->text[j], text, name + 1) == 0)
             return false;
     return true;
 }
 
-static void verify(gate_stand *s, tri_bench *bench, const char *key, const char *config, bool verbose) {
+/* ---- a log that goes on where it ended ---- */
+
+static bool is_logged(const gate_options *o, const char *key, const char *config) {
+    char line[2000], wanted[1000];
+    bool found = false;
+    FILE *file = o->log ? fopen(o->log, "r") : NULL;
+    if (!file)
+        return false;
+    snprintf(wanted, sizeof wanted, "{\"problem\":\"%s\",\"config\":\"%s\",", key, config);
+    while (!found && fgets(line, sizeof line, file))
+        found = strncmp(line, wanted, strlen(wanted)) == 0;
+    fclose(file);
+    return found;
+}
+
+/* reason: of a wrong result. One write, so that several processes may share a log. */
+static void log_result(const gate_options *o, const char *key, const char *config, bool right,
+                       const char *reason) {
+    FILE *file = o->log ? fopen(o->log, "a") : NULL;
+    if (!file)
+        return;
+    fprintf(file, "{\"problem\":\"%s\",\"config\":\"%s\",\"outcome\":\"%s\",\"reason\":\"%s\"}\n", key,
+            config, right ? "right" : "wrong", right ? "" : reason);
+    fclose(file);
+}
+
+static void verify(gate_stand *s, tri_bench *bench, const char *key, const char *config,
+                   const gate_options *o) {
     tri_candidate candidate = {0};
     tri_source source = {0};
     tri_report report = {0};
@@ -112,17 +174,17 @@ static void verify(gate_stand *s, tri_bench *bench, const char *key, const char 
     }
     if (!right)
         gate_wrong(key, config, report.reason);
+    log_result(o, key, config, right, report.reason);
     gate_counts.right += right;
-    if (verbose && right)
+    if (o->verbose && right)
         printf("right %s | %s | error %.2g of %.2g\n", key, config, report.row_error, report.row_error_limit);
     tri_source_free(&source);
     tri_candidate_free(&candidate);
 }
 
-static void judge(gate_stand *s, const gate_options *o, const tri_configs *configs, const char *key) {
+static void open_bench(tri_bench **out, gate_stand *s, const gate_options *o) {
     tri_candidate reference = {0};
     tri_source source = {0};
-    tri_bench *bench = NULL;
     gate_must(tri_space_reference(&reference, s->space, &s->problem, &s->info));
     gate_must(tri_render(&source, &reference, NULL));
     const tri_bench_setup setup = {.problem = &s->problem,
@@ -131,13 +193,22 @@ static void judge(gate_stand *s, const gate_options *o, const tri_configs *confi
                                    .warm = true,
                                    .cache_dir = o->cache,
                                    .reference = {&source, &reference.launch}};
-    gate_must(tri_bench_open(&bench, s->device, &setup));
-    for (size_t i = 0; i < configs->count; i++)
-        if (gate_wants(o, configs, i))
-            verify(s, bench, key, configs->text[i], o->verbose);
-    tri_bench_close(bench);
+    gate_must(tri_bench_open(out, s->device, &setup));
     tri_source_free(&source);
     tri_candidate_free(&reference);
+}
+
+/* The bench is opened for the first candidate that has to be run. */
+static void judge(gate_stand *s, const gate_options *o, const tri_configs *configs, const char *key) {
+    tri_bench *bench = NULL;
+    for (size_t i = 0; i < configs->count; i++) {
+        if (!gate_wants(o, configs, i) || is_logged(o, key, configs->text[i]))
+            continue;
+        if (!bench)
+            open_bench(&bench, s, o);
+        verify(s, bench, key, configs->text[i], o);
+    }
+    tri_bench_close(bench);
 }
 
 static void compile(const gate_stand *s, const gate_options *o, const char *config) {

@@ -10,12 +10,15 @@
 /* The options' text for a usage line. */
 #define GATE_USAGE                                                                                           \
     "[--device cuda|host] [--all] [--kernel NAME] [--part I/N] [--keys TEXT] [--cache DIR] [--verbose] "     \
-    "[--compile TARGET]"
+    "[--compile TARGET] [--small] [--cover] [--log FILE]"
 
 typedef struct gate_options {
     const char *device, *kernel, *text, *cache, *compile;
+    const char *log;      /* a line of JSON for each result; what it has already is not run again */
     unsigned part, parts; /* part is 0 .. parts - 1 */
-    bool all, verbose;
+    bool all, verbose, small;
+    bool
+        cover; /* the first of each kernel, and whoever has a value of an axis that this kernel has not had yet */
 } gate_options;
 /* False: wrong usage. */
 bool gate_read_options(gate_options *o, int argc, char **argv);

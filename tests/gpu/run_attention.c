@@ -4,9 +4,12 @@
  * watch, too.
  *
  *   run_attention [--device cuda|host] [--all] [--kernel NAME] [--part I/N] [--keys TEXT] [--cache DIR] [--verbose]
- *                 [--compile TARGET]
+ *                 [--compile TARGET] [--small] [--cover] [--log FILE]
  *   --all: every candidate, else the first of each kernel. --keys: only problems whose key has that text.
  *   --part: of the problems, dealt in turn: several processes fill one cache.
+ *   --small: the ragged problems that sanitizers watch, and no others. --cover: the first of each kernel, and what has a value of
+ *   an axis that was not there before. --log: results, a line of JSON each; what is there already is not run again.
+ *   With LD_LIBRARY_PATH=<build>/emulated the CPU plays the device (tests/emulate), and watches.
  *   --compile: no device; the candidates are compiled for TARGET (sm_90a) into the cache, and nothing is run.
  *
  * The last line is for scripts. Exit codes: 0 all is right, 1 not, 64 usage, 77 no device. */
@@ -285,8 +288,11 @@ static void run_all(gate_stand *s, const gate_options *o) {
         "attention bf16 bf16 full blocks=64x64 m=300 n=2000 k=128 v=128 heads=2/1 batch=1 lists=q" LISTS,
         "attention e4m3 bf16 full m=300 n=2000 k=128 v=128 heads=2/1 batch=1",
         "attention e4m3 f16 causal m=1100 n=1100 k=64 v=64 heads=2/1 batch=1"};
-    gate_keys(s, o, &tri_op_attention, fixed_keys, FIXED_KEYS);
-    if (o->compile)
+    if (o->small)
+        gate_keys(s, o, &tri_op_attention, small_keys, SMALL_KEYS);
+    else
+        gate_keys(s, o, &tri_op_attention, fixed_keys, FIXED_KEYS);
+    if (o->compile || o->small)
         return;
     for (size_t i = 0; i < sizeof jumps / sizeof *jumps; i++)
         if (i % o->parts == o->part && (!o->text || strstr(jumps[i], o->text)))

@@ -45,14 +45,14 @@ static int close_all(void **state) {
     return 0;
 }
 
-static emulated *kernel_for(const tri_source *source, const char *args) {
+static emulated *kernel_for(const tri_source *source) {
     int at = 0;
     while (at < KERNELS && known[at].text && strcmp(known[at].text, source->text) != 0)
         at++;
     assert_true(at < KERNELS);
     if (!known[at].text) {
         known[at].text = strdup(source->text);
-        known[at].kernel = emulated_open(folder, source, args);
+        known[at].kernel = emulated_open(folder, source);
     }
     return &known[at].kernel;
 }
@@ -72,8 +72,8 @@ static void run_case(attention_case *c, int which, const char *key) {
     for (int i = 0; i < 2; i++) {
         memset(c->o, 0xff, c->o_count * tri_dtype_size(c->problem.out_type));
         memset(c->lse, 0xff, c->lse_count * sizeof(float));
-        kernel_for(&source, "tri_attention_args")
-            ->launch(&args, ctas[i], plain.launch.block[0], plain.launch.smem_bytes);
+        emulated_launch(kernel_for(&source), &args, ctas[i], 1, plain.launch.block[0],
+                        plain.launch.smem_bytes);
         attention_verify(c, which, key);
     }
     tri_source_free(&source);
@@ -126,12 +126,15 @@ static void windows_and_lengths(void **state) {
 
 /* A map as the stand-in for the copy engine reads it. */
 static void make_map(tri_tensor_map *out, const tri_tensor_box *box, const tri_attention_case_view *view) {
-    emulated_map map = {.base = view->base, .element = view->element};
+    emulated_map map = {.base = view->base,
+                        .element = (unsigned char)view->element,
+                        .swizzle = (unsigned char)box->swizzle,
+                        .rank = 4};
     const tri_attention_stride *stride = &view->stride;
     const int64_t strides[4] = {1, stride->row, stride->head, stride->batch};
     for (int i = 0; i < 4; i++) {
-        map.box[i] = box->box[i];
-        map.dims[i] = (int)view->dims[i];
+        map.box[i] = (unsigned short)box->box[i];
+        map.dims[i] = (unsigned)view->dims[i];
         map.strides[i] = strides[i] * view->element;
     }
     memcpy(out, &map, sizeof map);
@@ -165,8 +168,7 @@ static void run_decode_case(attention_case *c, const tri_candidate *candidate, c
     for (int turn = 0; turn < 2; turn++) {
         memset(c->o, 0xff, c->o_count * tri_dtype_size(c->problem.out_type));
         memset(c->lse, 0xff, c->lse_count * sizeof(float));
-        kernel_for(source, maps ? "tri_attention_core_maps" : "tri_attention_core")
-            ->launch(&args, launch->grid[0], launch->block[0], launch->smem_bytes);
+        emulated_launch(kernel_for(source), &args, launch->grid[0], 1, launch->block[0], launch->smem_bytes);
         attention_verify(c, which, candidate->config);
     }
     free(workspace);
@@ -281,8 +283,8 @@ static void run_tiles(const char *key, const char *config, bool jumps) {
     args.lse = c.problem.lse ? c.lse : NULL;
     memset(c.o, 0xff, c.o_count * tri_dtype_size(c.problem.out_type));
     memset(c.lse, 0xff, c.lse_count * sizeof(float));
-    kernel_for(&source, "tri_attention_args")
-        ->launch_2d(&args, launch->grid[0], launch->grid[1], launch->block[0], launch->smem_bytes);
+    emulated_launch(kernel_for(&source), &args, launch->grid[0], launch->grid[1], launch->block[0],
+                    launch->smem_bytes);
     attention_verify(&c, 0, config);
     tri_source_free(&source);
     tri_candidate_free(&candidate);
@@ -370,11 +372,11 @@ static void select_by(const char *key, int top, bool whole) {
     float *workspace = malloc((c.rows * (size_t)p.d + of_k + 1) * sizeof *workspace);
     tri_select_args args = selection_args(&c, workspace);
     select_render(&source, &p, p.in_type == TRIAGE_F32 ? "float" : "__nv_bfloat16");
-    emulated *kernel = kernel_for(&source, "tri_select_args");
+    emulated *kernel = kernel_for(&source);
     unsigned smem_bytes = (unsigned)(select_blocks(p.sk, p.mask.cols) * 4);
-    kernel->launch(&args, 5, 256, 0);
+    emulated_launch(kernel, &args, 5, 1, 256, 0);
     args.phase = 1;
-    kernel->launch(&args, 5, 256, smem_bytes);
+    emulated_launch(kernel, &args, 5, 1, 256, smem_bytes);
     select_verify(&c, whole);
     free(workspace);
     tri_source_free(&source);

@@ -68,10 +68,10 @@ static void run(step *s, int keys, int d, float lag) {
              "constexpr int kTileN = %d, kD = %d, kSkip = 13;\n#include \"%s/tests/emulate/late.cu\"\n", keys,
              d, TRI_SOURCE_DIR);
     tri_source source = {.text = text};
-    emulated kernel = emulated_open(folder, &source, "args_late");
+    emulated kernel = emulated_open(folder, &source);
     const args_late args = {s->q,     s->k,   s->maximum, s->scores, s->weights,
                             s->after, s->sum, s->rescale, s->outcome};
-    kernel.launch(&args, 1, 128, 0);
+    emulated_launch(&kernel, &args, 1, 1, 128, 0);
     emulated_close(&kernel);
     for (int row = 0; row < ROWS; row++)
         for (int key = 0; key < keys; key++)

@@ -61,10 +61,10 @@ static void compute(void) {
              "constexpr int kTileN = %d, kD = %d;\n#include \"%s/tests/emulate/late_fp8.cu\"\n", s.keys, s.d,
              TRI_SOURCE_DIR);
     tri_source source = {.text = text};
-    emulated kernel = emulated_open(folder, &source, "args_late");
+    emulated kernel = emulated_open(folder, &source);
     const args_late args = {s.q,     s.k,   s.maximum, s.scores,  s.weights,
                             s.after, s.sum, s.before,  s.rescale, s.outcome};
-    kernel.launch(&args, 1, 128, 0);
+    emulated_launch(&kernel, &args, 1, 1, 128, 0);
     emulated_close(&kernel);
 }
 

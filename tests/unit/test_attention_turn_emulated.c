@@ -34,11 +34,11 @@ static void check(int tile_n, int dv, int valid) {
              "constexpr int kTileN = %d, kDv = %d, kWidth = %d;\n#include \"%s/tests/emulate/turn.cu\"\n",
              tile_n, dv, width, TRI_SOURCE_DIR);
     tri_source source = {.text = text};
-    emulated kernel = emulated_open(folder, &source, "args_turn");
+    emulated kernel = emulated_open(folder, &source);
     for (int i = 0; i < tile_n * dv; i++)
         v[i] = (unsigned char)((unsigned)i * 2654435761u >> 24 | 1);
     const args_turn args = {v, turned, valid};
-    kernel.launch(&args, 1, 128, 0);
+    emulated_launch(&kernel, &args, 1, 1, 128, (unsigned)((dv + 127) / 128 * 128 * tile_n + tile_n * dv));
     for (int row = 0; row < dv; row++)
         for (int k = 0; k < tile_n; k++) {
             int key = key_at(k), expected = key < valid ? v[key * dv + column_at(row)] : 0;

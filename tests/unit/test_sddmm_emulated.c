@@ -32,10 +32,11 @@ static void make_map(tri_tensor_map *out, const tri_tensor_box *box, const void 
     const bool row = layout == TRIAGE_ROW_MAJOR;
     const emulated_map map = {.base = base,
                               .strides = {2, ld * 2},
-                              .dims = {(int)(row ? n : lines), (int)(row ? lines : n), 1, 1},
-                              .box = {(int)box->box[0], (int)box->box[1], 1, 1},
+                              .rank = 2,
+                              .dims = {(unsigned)(row ? n : lines), (unsigned)(row ? lines : n)},
+                              .box = {(unsigned short)box->box[0], (unsigned short)box->box[1]},
                               .element = 2,
-                              .swizzle = box->swizzle};
+                              .swizzle = (unsigned char)box->swizzle};
     memcpy(out, &map, sizeof map);
 }
 
@@ -73,7 +74,7 @@ static void run_candidate(sddmm_case *c, tri_candidate *candidate) {
     const tri_launch *launch = &candidate->launch;
     if (tri_render(&source, candidate, TRI_SOURCE_DIR) != TRIAGE_OK)
         fail_msg("%s", triage_last_error());
-    emulated kernel = emulated_open(folder, &source, "tri_bsr_sddmm_args");
+    emulated kernel = emulated_open(folder, &source);
     if (tri_sddmm_launch_of(launch)->tile_rows > 0)
         assert_int_equal(tri_sddmm_tiles_make(&tiles, &c->pattern, tri_sddmm_launch_of(launch)), TRIAGE_OK);
     assert_true(tiles.count <= launch->grid[0]);
@@ -86,7 +87,8 @@ static void run_candidate(sddmm_case *c, tri_candidate *candidate) {
             memset(c->d, 0xff, c->count * tri_dtype_size(tri_sddmm(&c->problem)->out_type));
         else
             memcpy(c->d, c->inputs.at[TRI_SDDMM_D_IN].data, c->inputs.at[TRI_SDDMM_D_IN].bytes);
-        kernel.launch_2d(&args, launch->grid[0], launch->grid[1], launch->block[0], launch->smem_bytes);
+        emulated_launch(&kernel, &args, launch->grid[0], launch->grid[1], launch->block[0],
+                        launch->smem_bytes);
         sddmm_verify(c, which, candidate->config);
     }
     free(workspace);

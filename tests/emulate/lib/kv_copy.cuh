@@ -1,4 +1,4 @@
-// Stands for templates/lib/kv_copy.cuh: copies that land at once.
+// Stands for templates/lib/kv_copy.cuh.
 #ifndef TRIAGE_EMULATE_KV_COPY
 #define TRIAGE_EMULATE_KV_COPY
 
@@ -6,10 +6,7 @@
 
 template <int bytes> static void cp_async_stream(unsigned smem, const void *gmem, bool there = true)
 {
-    if (smem % bytes != 0 || (size_t)gmem % bytes != 0)
-        abort();
-    char *to = (char *)room + smem;
-    there ? memcpy(to, gmem, bytes) : memset(to, 0, bytes);
+    cta::copy_async(smem, gmem, bytes, there ? bytes : 0);
 }
 
 #endif

@@ -1,10 +1,16 @@
-// Stands for templates/lib/send.cuh. Clusters are not emulated.
+// Stands for templates/lib/send.cuh.
 #ifndef TRIAGE_EMULATE_SEND
 #define TRIAGE_EMULATE_SEND
 
-static void cluster_arrive() { abort(); }
-static void cluster_wait() { abort(); }
-static void send_cluster_16(float4 *, const float4 &, unsigned long long *, unsigned) { abort(); }
-static void send_cluster_8(float2 *, const float2 &, unsigned long long *, unsigned) { abort(); }
+static void cluster_arrive() { cta::cluster_arrive(); }
+static void cluster_wait() { cta::cluster_wait(); }
+static void send_cluster_16(float4 *to, const float4 &v, unsigned long long *bar, unsigned rank)
+{
+    cta::send(to, &v, 16, bar, rank);
+}
+static void send_cluster_8(float2 *to, const float2 &v, unsigned long long *bar, unsigned rank)
+{
+    cta::send(to, &v, 8, bar, rank);
+}
 
 #endif

@@ -1,58 +1,43 @@
-// Stands for templates/lib/tma.cuh: boxes that land as late as somebody waits for one, swizzled as the map says.
+// Stands for templates/lib/tma.cuh.
 #ifndef TRIAGE_EMULATE_TMA
 #define TRIAGE_EMULATE_TMA
 
-#include "map.h"
-#include "lib/ptx.cuh"
+#include "lib/mbarrier.cuh"
 
-struct tma_copy {
-    char *to;
-    const emulated_map *map;
-    unsigned long long *bar;
-    int at[4];
-};
-static std::vector<tma_copy> tma_flying;
-
-static bool tma_is_inside(const tma_copy &copy, int column, int row)
-{
-    const int *dims = copy.map->dims;
-    return copy.at[0] + column < dims[0] && copy.at[1] + row < dims[1] && copy.at[2] < dims[2] && copy.at[3] < dims[3];
-}
-
-static void tma_row(const tma_copy &copy, int row)
-{
-    const emulated_map &map = *copy.map;
-    const char *from = (const char *)map.base + copy.at[0] * map.element + (copy.at[1] + row) * map.strides[1] +
-                       copy.at[2] * map.strides[2] + copy.at[3] * map.strides[3];
-    for (int column = 0; column < map.box[0]; column++) {
-        size_t to = (copy.to - (char *)room) + (row * map.box[0] + column) * map.element;
-        to ^= to >> 3 & (map.swizzle == 64 ? 0x30 : 0x70);
-        if (tma_is_inside(copy, column, row))
-            memcpy((char *)room + to, from + column * map.element, map.element);
-        else
-            memset((char *)room + to, 0, map.element);
-    }
-}
-
-static bool tma_land_one()
-{
-    if (tma_flying.empty())
-        return false;
-    const tma_copy copy = tma_flying.front();
-    tma_flying.erase(tma_flying.begin());
-    for (int row = 0; row < copy.map->box[1]; row++)
-        tma_row(copy, row);
-    mbarrier_at(copy.bar).bytes -= copy.map->box[0] * copy.map->element * copy.map->box[1];
-    mbarrier_turn(mbarrier_at(copy.bar));
-    return true;
-}
-
-static void tma_load_2d(void *to, const void *map, unsigned long long *bar, int c0, int c1)
-{
-    tma_flying.push_back({(char *)to, (const emulated_map *)map, bar, {c0, c1, 0, 0}});
-}
-static void tma_load_2d_multicast(void *, const void *, unsigned long long *, int, int, unsigned short) { abort(); }
 static void tma_prefetch_map(const void *) {}
 static unsigned long long l2_evict_first() { return 0; }
+static unsigned long long l2_evict_last() { return 0; }
+static unsigned long long l2_evict_normal() { return 0; }
+
+static void tma_load(void *to, const void *map, unsigned long long *bar, const int (&at)[5])
+{
+    cta::tma_load(to, map, bar, at, 1u << cta::rank());
+}
+static void tma_load_2d(void *to, const void *map, unsigned long long *bar, int c0, int c1, unsigned long long = 0)
+{
+    tma_load(to, map, bar, {c0, c1});
+}
+static void tma_load_3d(void *to, const void *map, unsigned long long *bar, int c0, int c1, int c2, unsigned long long = 0)
+{
+    tma_load(to, map, bar, {c0, c1, c2});
+}
+static void tma_load_2d_multicast(void *to, const void *map, unsigned long long *bar, int c0, int c1, unsigned short ctas,
+                                  unsigned long long = 0)
+{
+    cta::tma_load(to, map, bar, {c0, c1}, ctas);
+}
+static void tma_load_3d_multicast(void *to, const void *map, unsigned long long *bar, int c0, int c1, int c2,
+                                  unsigned short ctas, unsigned long long = 0)
+{
+    cta::tma_load(to, map, bar, {c0, c1, c2}, ctas);
+}
+static void tma_store_2d(const void *map, const void *from, int c0, int c1, unsigned long long = 0)
+{
+    cta::tma_store(map, from, {c0, c1});
+}
+static void tma_store_3d(const void *map, const void *from, int c0, int c1, int c2) { cta::tma_store(map, from, {c0, c1, c2}); }
+static void tma_store_commit() { cta::tma_commit(); }
+template <int groups> static void tma_store_wait_read() { cta::tma_wait_read(groups); }
+template <int groups> static void tma_store_wait() { cta::tma_wait_read(groups); }
 
 #endif

@@ -1,6 +1,9 @@
 /* The driver of fake_cuda.h under the real one's names. */
 #include "support/fake_cuda/fake_cuda.h"
 
+#include "emulate/map.h"
+#include "emulate/modules.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -14,6 +17,7 @@
 enum {
     kNotInitialized = 3,
     kContextIsDestroyed = 709,
+    kLaunchFailed = 719,
     kCaptureUnsupported = 900,
     kCaptureInvalidated = 901,
     kCaptureImplicit = 906
@@ -31,19 +35,21 @@ typedef enum capture { kNone, kActive, kInvalid } capture;
 typedef struct node { /* of a graph: a launch, or a fill where bytes are set */
     struct node *next;
     fake_launch launch;
+    const emulated_module *emulated; /* of the launch; NULL: nothing runs */
     unsigned char *to;
     size_t bytes;
 } node;
 
 typedef struct object {
     kind kind;
-    int device;          /* context */
-    char *memory;        /* memory */
-    size_t bytes;        /* memory */
-    char name[128];      /* module: what was compiled */
-    unsigned flags;      /* stream */
-    capture capture;     /* stream */
-    node *first, **last; /* graph; stream: what is captured */
+    int device;                /* context */
+    char *memory;              /* memory */
+    size_t bytes;              /* memory */
+    char name[128];            /* module: what was compiled */
+    emulated_module *emulated; /* module that the CPU runs */
+    unsigned flags;            /* stream */
+    capture capture;           /* stream */
+    node *first, **last;       /* graph; stream: what is captured */
     const struct object *graph;
 } object;
 
@@ -93,6 +99,8 @@ static CUresult unmake(void *handle, kind k) {
         free(o->first);
         o->first = next;
     }
+    emulated_module_unload(o->emulated);
+    o->emulated = NULL;
     free(o->memory);
     o->memory = NULL;
     o->kind = kFreed;
@@ -138,7 +146,8 @@ static CUresult begin(int call, bool needs_context) {
             return begun_;                                                                                   \
     } while (0)
 
-static bool is_lost; /* the error that came later has come */
+static bool is_lost;    /* the error that came later has come */
+static bool has_failed; /* an emulated launch, which the next wait hears of, and no other */
 
 static object *captured_stream(void) {
     for (int i = 1; i <= made; i++)
@@ -156,6 +165,10 @@ static CUresult settle(bool waits) {
     }
     if (waits && fake.on_wait)
         fake.on_wait(fake.user);
+    if (waits && has_failed) {
+        has_failed = false;
+        return (CUresult)kLaunchFailed;
+    }
     is_lost = fake.fails_later != CUDA_SUCCESS && (is_lost || waits);
     return is_lost ? fake.fails_later : CUDA_SUCCESS;
 }
@@ -203,6 +216,7 @@ static CUresult f_error_name(CUresult error, const char **out) {
                  {CUDA_ERROR_NO_DEVICE, "CUDA_ERROR_NO_DEVICE"},
                  {kNotInitialized, "CUDA_ERROR_NOT_INITIALIZED"},
                  {kContextIsDestroyed, "CUDA_ERROR_CONTEXT_IS_DESTROYED"},
+                 {kLaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"},
                  {kCaptureUnsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
                  {kCaptureInvalidated, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"}};
     *out = NULL;
@@ -385,6 +399,8 @@ static CUresult f_module_load(CUmodule *out, const void *image) {
     object *o = make(kModule);
     if (memcmp(image, ours, sizeof ours - 1) == 0)
         snprintf(o->name, sizeof o->name, "%s", (const char *)image + sizeof ours - 1);
+    else
+        o->emulated = emulated_module_load(image);
     *out = (CUmodule)o;
     return CUDA_SUCCESS;
 }
@@ -436,12 +452,28 @@ static void take_time(void) {
     log_launch(fd, from);
 }
 
+static void run_emulated(const node *n) {
+    static emulated_memory memory;
+    const fake_launch *l = &n->launch;
+    memory.count = 0;
+    for (int i = 1; i <= made && memory.count < 4096; i++)
+        if (objects[i].kind == kMemory) {
+            memory.at[memory.count] = objects[i].memory;
+            memory.bytes[memory.count++] = objects[i].bytes;
+        }
+    if (!emulated_module_launch(n->emulated, l->args, l->grid, l->block[0], l->cluster, l->smem_bytes,
+                                &memory))
+        has_failed = true;
+}
+
 static void run_node(const node *n) {
     if (n->bytes) {
         memset(n->to, 0, n->bytes);
         return;
     }
     take_time();
+    if (n->emulated)
+        run_emulated(n);
     fake.last = n->launch;
     atomic_fetch_add(&fake.launches, 1);
     if (fake.on_launch)
@@ -511,25 +543,35 @@ static CUresult f_launch(const CUlaunchConfig *config, CUfunction function, void
     for (unsigned i = 0; i < config->numAttrs; i++)
         if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
             memcpy(n.launch.cluster, &config->attrs[i].value.clusterDim, sizeof n.launch.cluster);
-    if (n.launch.kernel[0]) /* of others nobody knows how long it is */
+    n.emulated = ((const object *)function)->emulated;
+    if (n.emulated)
+        memcpy(n.launch.args, params[0], emulated_module_args(n.emulated));
+    else if (n.launch.kernel[0]) /* of others nobody knows how long it is */
         memcpy(n.launch.args, params[0], fake.args_bytes < FAKE_ARGS ? fake.args_bytes : FAKE_ARGS);
     return enqueue(config->hStream, &n);
 }
 
-/* The opaque bytes hold the base address, so that a test can tell one map from another. */
+/* The opaque bytes begin with the base address, so that a test can tell one map from another. */
 static CUresult f_tensor_map(CUtensorMap *out, CUtensorMapDataType type, cuuint32_t rank, void *address,
                              const cuuint64_t *dims, const cuuint64_t *strides, const cuuint32_t *box,
                              const cuuint32_t *steps, CUtensorMapInterleave interleave,
                              CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion,
                              CUtensorMapFloatOOBfill filling) {
-    (void)type, (void)strides, (void)steps, (void)interleave, (void)swizzle, (void)promotion, (void)filling;
+    emulated_map map = {.base = address, .rank = (unsigned char)rank};
+    (void)steps, (void)interleave, (void)promotion, (void)filling;
     BEGIN(tensor_map, true);
-    memset(out, 0, sizeof *out);
-    out->opaque[0] = (uintptr_t)address;
+    map.element = type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 ? 4 : type == CU_TENSOR_MAP_DATA_TYPE_UINT8 ? 1 : 2;
+    map.swizzle = swizzle == CU_TENSOR_MAP_SWIZZLE_32B    ? 32
+                  : swizzle == CU_TENSOR_MAP_SWIZZLE_64B  ? 64
+                  : swizzle == CU_TENSOR_MAP_SWIZZLE_128B ? 128
+                                                          : 0;
     for (cuuint32_t i = 0; i < rank; i++) {
-        out->opaque[1 + i] = dims[i];
-        out->opaque[8 + i] = box[i];
+        map.dims[i] = (unsigned)dims[i];
+        map.box[i] = (unsigned short)box[i];
+        map.strides[i] = i > 0 ? (long long)strides[i - 1] : map.element;
     }
+    memset(out, 0, sizeof *out);
+    memcpy(out, &map, sizeof map);
     return CUDA_SUCCESS;
 }
 

@@ -1,0 +1,2 @@
+// Stands for CUDA's header: what it declares is in cta.cpp.
+#pragma once
