@@ -53,6 +53,13 @@ static void write_whole(const char *folder, const char *name, const char *text) 
         abort();
 }
 
+/* Headers, too, have shared memory. */
+static void write_translated(const char *folder, const char *name, const char *text) {
+    char *translated = emulate_translate(text);
+    write_whole(folder, name, translated);
+    free(translated);
+}
+
 static nvrtcResult f_create(nvrtcProgram *out, const char *text, const char *name, int header_count,
                             const char *const *headers, const char *const *header_names) {
     (void)name;
@@ -63,13 +70,11 @@ static nvrtcResult f_create(nvrtcProgram *out, const char *text, const char *nam
     strcpy(made->folder, "/tmp/emulated.XXXXXX");
     if (!mkdtemp(made->folder))
         abort();
-    char *translated = emulate_translate(text);
-    write_whole(made->folder, "kernel.cu", translated);
-    free(translated);
+    write_translated(made->folder, "kernel.cu", text);
     snprintf(given, sizeof given, "%s/given", made->folder);
     mkdir(given, 0700);
     for (int i = 0; i < header_count; i++)
-        write_whole(given, header_names[i], headers[i]);
+        write_translated(given, header_names[i], headers[i]);
     *out = (nvrtcProgram)(void *)made;
     return NVRTC_SUCCESS;
 }
