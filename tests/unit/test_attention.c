@@ -431,7 +431,8 @@ static void near_problems_are_near(void **state) {
     assert_true(tri_attention_distance_squares(d, &a, &b) && isfinite(d[0]));
 }
 
-/* A step of decoding and a prompt lend each other nothing; caches, pages and dense keys do for a step. */
+/* A step of decoding and a prompt lend each other nothing; caches, pages and dense keys do, and for a prompt sequences by
+ * offsets, too, which kernels of a step do not read. */
 static void steps_and_prompts_are_no_kin(void **state) {
     (void)state;
     tri_attention_problem step = plain(1, 4096), prompt = plain(4096, 4096), cache = step;
@@ -444,7 +445,11 @@ static void steps_and_prompts_are_no_kin(void **state) {
     cache.page_size = 64;
     assert_true(tri_attention_distance_squares(d, &step, &cache) && d[3] == 0.5);
     cache.sq = prompt.sq;
-    assert_false(tri_attention_distance_squares(d, &prompt, &cache));
+    assert_true(tri_attention_distance_squares(d, &prompt, &cache) && d[3] == 0.5);
+    cache.page_size = 0, cache.lengths = TRI_LENGTHS_OFFSETS;
+    assert_true(tri_attention_distance_squares(d, &prompt, &cache) && d[3] == 0.25);
+    cache.sq = step.sq;
+    assert_false(tri_attention_distance_squares(d, &step, &cache));
 }
 
 static bool has_family(const tri_problem *of, const char *wanted) {
@@ -481,7 +486,8 @@ static void kin_have_keys(void **state) {
     assert_true(has_family(&of, "attention f16 f16 causal softcap") &&
                 has_family(&of, "attention bf16 bf16 window softcap") &&
                 has_family(&of, "attention f16 f16 window"));
-    assert_false(has_family(&of, "attention f16 f16 window softcap cache"));
+    assert_true(has_family(&of, "attention f16 f16 window softcap cache") &&
+                has_family(&of, "attention f16 f16 window softcap varlen"));
 }
 
 int main(void) {

@@ -11,12 +11,14 @@ static bool can_serve(const tri_attention_problem *a, const tri_attention_proble
     return tri_dtype_size(a->in_type) == tri_dtype_size(b->in_type) &&
            tri_dtype_size(a->out_type) == tri_dtype_size(b->out_type) && a->d == b->d && a->dv == b->dv &&
            few == (b->sq <= FEW_QUERIES) && a->mask.rows == b->mask.rows && a->mask.cols == b->mask.cols &&
-           (a->lengths == b->lengths ||
-            (few && a->lengths != TRI_LENGTHS_OFFSETS && b->lengths != TRI_LENGTHS_OFFSETS));
+           (!few || a->lengths == b->lengths ||
+            (a->lengths != TRI_LENGTHS_OFFSETS && b->lengths != TRI_LENGTHS_OFFSETS));
 }
 
-/* Where a family ends, kernels go on: bf16 takes as long as f16; the two ways to align a causal band differ only in where it
- * ends, a window has fewer steps to deal out, and a full mask has them all alike. */
+/* Where a family ends, kernels go on: bf16 takes as long as f16; where the sequences of a prompt lie (dense, in a cache, by
+ * offsets) hardly moves the best tile, and a winner that cannot run there, as one that stores by TMA, has a runner-up that can;
+ * the two ways to align a causal band differ only in where it ends, a window has fewer steps to deal out, and a full mask has
+ * them all alike. */
 static double kind_squared(const tri_attention_problem *a, const tri_attention_problem *b) {
     const bool causal = a->band != TRI_BAND_FULL && b->band != TRI_BAND_FULL;
     const bool window = a->band == TRI_BAND_WINDOW || b->band == TRI_BAND_WINDOW;
@@ -86,7 +88,9 @@ static void set_lengths(tri_attention_problem *p, tri_attention_lengths lengths,
 
 /* One thing changed, and that with the other type. A window is no kin to ask for, since it has a width. */
 size_t tri_attention_kin(tri_problem out[TRI_KIN_MAX], const tri_problem *of) {
-    enum { SAME, FULL, CAUSAL, CAUSAL_TOP_LEFT, SOFTCAP, DENSE, CACHE, PAGED, CHANGES };
+    enum { SAME, FULL, CAUSAL, CAUSAL_TOP_LEFT, SOFTCAP, DENSE, CACHE, PAGED, OFFSETS, CHANGES };
+    static const tri_attention_lengths lengths[] = {TRI_LENGTHS_DENSE, TRI_LENGTHS_CACHE, TRI_LENGTHS_CACHE,
+                                                    TRI_LENGTHS_OFFSETS};
     const tri_attention_problem *own = tri_attention(of);
     size_t count = 0;
     for (int change = SAME; change < CHANGES; change++) {
@@ -98,8 +102,7 @@ size_t tri_attention_kin(tri_problem out[TRI_KIN_MAX], const tri_problem *of) {
             }
             p.softcap = change == SOFTCAP ? !p.softcap : p.softcap;
             if (change >= DENSE)
-                set_lengths(&p, change == DENSE ? TRI_LENGTHS_DENSE : TRI_LENGTHS_CACHE,
-                            change == PAGED ? 16 : 0);
+                set_lengths(&p, lengths[change - DENSE], change == PAGED ? 16 : 0);
             if (swap)
                 swap_types(&p);
             const bool same_family = p.band == own->band && p.softcap == own->softcap &&
