@@ -17,7 +17,6 @@
 #define TRI_PREDICTOR_KERNELS 16 /* of more names the others are not learnt */
 #define TRI_PREDICTIONS_MOST 8
 #define TRI_RIVALS 2
-#define TRI_LIKELIEST 4 /* so many of the first of a list are in their right order */
 
 typedef struct tri_predictor tri_predictor;
 

@@ -5,7 +5,8 @@
  *     build/bin/bench_predict drawn.jsonl db/pretuned/nvidia-h200.jsonl
  *
  * One line a problem, then the summary. With --half the even problems are predicted from the odd ones and the other way
- * round. */
+ * round. With --held FILE, first, those of that file are predicted from the other files, none of them from another of it. A
+ * file may also be one of times (db/pretuned/NAME.times). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ typedef struct timing {
     char *problem, *config;
     double ns;
     tri_device_info info;
+    bool is_held; /* of the file that --held names */
 } timing;
 
 typedef struct timings {
@@ -35,10 +37,30 @@ static int by_problem(const void *left, const void *right) {
     return order ? order : strcmp(a->config, b->config);
 }
 
-static triage_status add_line(timings *list, const char *line) {
+/* Takes the timing's texts. Searches compare with one another; races only where there is nothing else. */
+static triage_status add(timings *list, const timing *item, bool is_search) {
+    triage_status status = TRIAGE_OK;
+    for (size_t i = 0; i < list->count; i++) {
+        timing *old = &list->items[i];
+        if (strcmp(old->config, item->config) == 0 && strcmp(old->problem, item->problem) == 0) {
+            if (is_search)
+                old->ns = item->ns;
+            goto done;
+        }
+    }
+    TRI_TRY(tri_grow(&list->items, &list->capacity, list->count, sizeof *list->items, "times"));
+    list->items[list->count++] = *item;
+    return TRIAGE_OK;
+done:
+    free(item->problem);
+    free(item->config);
+    return status;
+}
+
+static triage_status add_line(timings *list, const char *line, bool is_held) {
     tri_measurement row = {0};
     triage_status status = TRIAGE_OK;
-    timing item = {0};
+    timing item = {.is_held = is_held};
     TRI_TRY(tri_measurement_from_json(&row, line));
     if (strncmp(row.problem, "bsr_gemm ", 9) != 0 || (row.outcome != TRI_RIGHT && row.outcome != TRI_SLOW))
         goto done;
@@ -46,30 +68,52 @@ static triage_status add_line(timings *list, const char *line) {
     TRI_TRY(tri_strdup(&item.problem, row.problem));
     TRI_TRY(tri_strdup(&item.config, row.config));
     item.ns = row.median_ns;
-    /* searches compare with one another; races only where there is nothing else */
-    for (size_t i = 0; i < list->count; i++) {
-        timing *old = &list->items[i];
-        if (strcmp(old->config, item.config) == 0 && strcmp(old->problem, item.problem) == 0) {
-            if (strcmp(row.stage, "search") == 0)
-                old->ns = item.ns;
-            free(item.problem);
-            free(item.config);
-            goto done;
-        }
-    }
-    TRI_TRY(tri_grow(&list->items, &list->capacity, list->count, sizeof *list->items, "times"));
-    list->items[list->count++] = item;
+    TRI_TRY(add(list, &item, strcmp(row.stage, "search") == 0));
 done:
     tri_measurement_clear(&row);
     return status;
 }
 
-static triage_status read_file(timings *list, const char *path) {
+/* A file of times, as docs/times.py writes it: the lines before say what one of them is of. */
+typedef struct times_file {
+    const char *configs[4096], *problem;
+    size_t count;
+    tri_device_info info;
+} times_file;
+
+static triage_status add_time(timings *list, times_file *file, const char *line, bool is_held) {
+    triage_status status = TRIAGE_OK;
+    timing item = {.info = file->info, .is_held = is_held};
+    char *rest = NULL;
+    if (strncmp(line, "config ", 7) == 0 && file->count < sizeof file->configs / sizeof *file->configs)
+        file->configs[file->count++] = line + 7;
+    else if (strncmp(line, "problem ", 8) == 0)
+        file->problem = line + 8;
+    else if (strncmp(line, "device ", 7) == 0)
+        TRI_TRY(tri_device_parse(&file->info, line + 7));
+    else {
+        const size_t config = strtoul(line, &rest, 10);
+        if (config >= file->count || !file->problem || *rest != ' ')
+            return tri_fail(TRIAGE_E_DATA, "not a time: \"%s\"", line);
+        item.ns = strtod(rest, NULL);
+        TRI_TRY(tri_strdup(&item.problem, file->problem));
+        TRI_TRY(tri_strdup(&item.config, file->configs[config]));
+        TRI_TRY(add(list, &item, true));
+    }
+done:
+    return status;
+}
+
+static triage_status read_file(timings *list, const char *path, bool is_held) {
     char *text = NULL, *rest = NULL;
     triage_status status = TRIAGE_OK;
+    static times_file file;
+    file = (times_file){0};
     TRI_TRY(tri_file_read(&text, NULL, path, (size_t)1 << 30));
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-        TRI_TRY(add_line(list, line));
+    const bool is_times = strncmp(text, "triage times ", 13) == 0;
+    char *line = strtok_r(text, "\n", &rest);
+    for (line = is_times ? strtok_r(NULL, "\n", &rest) : line; line; line = strtok_r(NULL, "\n", &rest))
+        TRI_TRY(is_times ? add_time(list, &file, line, is_held) : add_line(list, line, is_held));
 done:
     free(text);
     return status;
@@ -78,19 +122,23 @@ done:
 /* ---- one left out ---- */
 
 typedef struct outcome {
-    double loss, raced_loss, expected, seconds_fit, seconds_ask;
+    double loss, raced_loss, saving, expected, seconds_fit, seconds_ask;
     double tried,
         tried_blindly; /* candidates until the best is within WITHIN, in the order of prediction or in a random one */
     int64_t work;
 } outcome;
 
-static triage_status teach(tri_predictor *p, const timings *all, size_t from, size_t to, bool half,
+/* Which others a problem is predicted from: all, half of them, those that are not held. */
+typedef enum others { ALL, HALF, NOT_HELD } others;
+
+static triage_status teach(tri_predictor *p, const timings *all, size_t from, size_t to, others from_which,
                            size_t number) {
     triage_status status = TRIAGE_OK;
     size_t at = 0;
     for (size_t i = 0; i < all->count; i++) {
         at += i > 0 && strcmp(all->items[i].problem, all->items[i - 1].problem) != 0;
-        if ((i >= from && i < to) || (half && at % 2 == number % 2))
+        if ((i >= from && i < to) || (from_which == HALF && at % 2 == number % 2) ||
+            (from_which == NOT_HELD && all->items[i].is_held))
             continue;
         const timing *t = &all->items[i];
         TRI_TRY(tri_predictor_add(p, t->problem, t->config, t->ns, &t->info));
@@ -131,7 +179,7 @@ done:
     return status;
 }
 
-static triage_status leave_out(outcome *out, const timings *all, size_t from, size_t to, bool half,
+static triage_status leave_out(outcome *out, const timings *all, size_t from, size_t to, others from_which,
                                size_t number) {
     triage_status status = TRIAGE_OK;
     tri_predictor *p = NULL;
@@ -143,7 +191,7 @@ static triage_status leave_out(outcome *out, const timings *all, size_t from, si
     TRI_TRY(tri_problem_parse(&problem, all->items[from].problem));
     TRI_TRY(tri_predictor_new(&p, problem.op));
     int64_t start = now_ns();
-    TRI_TRY(teach(p, all, from, to, half, number));
+    TRI_TRY(teach(p, all, from, to, from_which, number));
     out->seconds_fit = seconds_since(start);
     TRI_TRY(tri_calloc(&configs.text, configs.count, sizeof *configs.text));
     for (size_t i = from; i < to; i++) {
@@ -161,6 +209,7 @@ static triage_status leave_out(outcome *out, const timings *all, size_t from, si
     const size_t chosen = made.items[0].point;
     out->loss = all->items[from + chosen].ns / best - 1;
     out->raced_loss = out->loss;
+    out->saving = 1 - best / all->items[from + chosen].ns;
     for (size_t i = 0; i < made.rival_count; i++)
         out->raced_loss = fmin(out->raced_loss, all->items[from + made.rivals[i].point].ns / best - 1);
     out->expected = made.items[0].expected_loss;
@@ -181,8 +230,8 @@ static int by_value(const void *left, const void *right) {
 }
 
 static void summarise(const outcome *of, size_t count) {
-    double losses[4096], raced[4096], tried[4096], blind = 0, sum = 0, expected = 0, fit = 0, ask = 0,
-                                                   work = 0;
+    double losses[4096], raced[4096], tried[4096], blind = 0, sum = 0, saving = 0, expected = 0, fit = 0,
+                                                   ask = 0, work = 0;
     size_t known = 0;
     for (size_t i = 0; i < count; i++) {
         fit = fmax(fit, of[i].seconds_fit);
@@ -195,6 +244,7 @@ static void summarise(const outcome *of, size_t count) {
         blind += of[i].tried_blindly;
         losses[known++] = of[i].loss;
         sum += of[i].loss;
+        saving += of[i].saving;
         expected += of[i].expected;
     }
     if (known == 0)
@@ -202,10 +252,10 @@ static void summarise(const outcome *of, size_t count) {
     qsort(losses, known, sizeof *losses, by_value);
     printf(
         "%zu problems left out, %zu not answered: loss median %.1f %%, 90th percentile %.1f %%, worst %.1f "
-        "%%, mean %.1f %%, expected mean %.1f %%\n",
+        "%%, mean %.1f %%; a tune saves %.1f %% in the mean, expected %.1f %%\n",
         count, count - known, 100 * losses[known / 2],
         100 * losses[(size_t)(0.9 * (double)(known - 1) + 0.5)], 100 * losses[known - 1],
-        100 * sum / (double)known, 100 * expected / (double)known);
+        100 * sum / (double)known, 100 * saving / (double)known, 100 * expected / (double)known);
     qsort(raced, known, sizeof *raced, by_value);
     printf("the best of it and what would race it: median %.1f %%, 90th percentile %.1f %%, worst %.1f %%\n",
            100 * raced[known / 2], 100 * raced[(size_t)(0.9 * (double)(known - 1) + 0.5)],
@@ -220,15 +270,22 @@ static void summarise(const outcome *of, size_t count) {
            1e3 * ask, work / 1e6);
 }
 
-static triage_status leave_each_out(const timings *all, bool half) {
+/* Is any time of these from the file that is held? */
+static bool is_held(const timings *all, size_t from, size_t to) {
+    while (from < to && !all->items[from].is_held)
+        from++;
+    return from < to;
+}
+
+static triage_status leave_each_out(const timings *all, others from_which) {
     static outcome outcomes[4096];
     size_t count = 0, number = 0;
     triage_status status = TRIAGE_OK;
     for (size_t from = 0, to; from < all->count && count < 4096; from = to, number++) {
         for (to = from + 1; to < all->count && strcmp(all->items[to].problem, all->items[from].problem) == 0;)
             to++;
-        if (to - from >= LEAST_TIMES)
-            TRI_TRY(leave_out(&outcomes[count++], all, from, to, half, number));
+        if (to - from >= LEAST_TIMES && (from_which != NOT_HELD || is_held(all, from, to)))
+            TRI_TRY(leave_out(&outcomes[count++], all, from, to, from_which, number));
     }
     summarise(outcomes, count);
 done:
@@ -238,13 +295,15 @@ done:
 int main(int argc, char **argv) {
     timings all = {0};
     triage_status status = TRIAGE_OK;
-    const bool half = argc > 1 && strcmp(argv[1], "--half") == 0;
-    for (int i = 1 + half; i < argc && status == TRIAGE_OK; i++)
-        status = read_file(&all, argv[i]);
+    const others from_which = argc > 1 && strcmp(argv[1], "--half") == 0   ? HALF
+                              : argc > 1 && strcmp(argv[1], "--held") == 0 ? NOT_HELD
+                                                                           : ALL;
+    for (int i = 1 + (from_which != ALL); i < argc && status == TRIAGE_OK; i++)
+        status = read_file(&all, argv[i], from_which == NOT_HELD && i == 2);
     if (all.count > 1)
         qsort(all.items, all.count, sizeof *all.items, by_problem);
     if (status == TRIAGE_OK)
-        status = leave_each_out(&all, half);
+        status = leave_each_out(&all, from_which);
     if (status != TRIAGE_OK)
         fprintf(stderr, "%s\n", triage_last_error());
     for (size_t i = 0; i < all.count; i++) {

@@ -55,6 +55,8 @@ const tri_feature tri_bsr_features[] = {{"guess", 3, 1.1},
                                         {"share", 1, 0.13},
                                         {"tile_of_block", 0.62, 1.5},
                                         {"column_tiles", 1.2, 1.3},
+                                        {"parts", 0.3, 0.6},
+                                        {"in_pieces", 0.1, 0.3},
                                         {0}};
 
 /* What is asked of the chip, with the share of the data sheet's rate that such kernels reach (docs/performance.md). */
@@ -62,9 +64,16 @@ const tri_feature tri_bsr_features[] = {{"guess", 3, 1.1},
 #define L2_BYTES_PER_CLOCK 30.6 /* of an SM: 8 TB/s on the H200 */
 #define WGMMA_PER_CLOCK 2296.0  /* operations of an SM: 600 TFLOP/s on the H200, and by mma.sync 350 */
 #define MMA_PER_CLOCK 1339.0
-#define START_NS 4000.0 /* launch, first and last bytes */
-#define STEP_NS 30.0    /* of 32 k, one after the other */
+#define START_NS 4000.0   /* launch, first and last bytes */
+#define STEP_NS 30.0      /* of 32 k, one after the other, where a warp does nothing but bring them */
+#define OWN_STEP_NS 240.0 /* where warps bring themselves what they multiply, and wait for it */
 #define WAVE_NS 700.0
+/* A row's record, its columns and its first bytes come one after another, a cluster waits for all its SMs, and then their sums are added. */
+#define CLUSTER_WAVE_NS 2300.0
+#define ADD_NS 1500.0 /* twice as many */
+#define EMPTY_PANEL_NS                                                                                       \
+    2000.0 /* a tile without blocks; and what rows in pieces cost a tile (docs/notebook.md#rows-in-pieces) */
+#define EVEN 1.05 /* rows so alike leave a deal nothing to even out */
 #define SM_THREADS 2048
 #define SM_REGISTERS 65536
 
@@ -73,10 +82,19 @@ typedef struct shape {
     double m, n, k, block_m, block_k, rows, columns, blocks, row_length, density, imbalance, in;
 } shape;
 
+/* How the host deals panels out. */
+typedef struct deal {
+    double parts, rounds;                      /* of a panel, of a worker */
+    bool in_pieces;                            /* warps share rows */
+    double products_ns, steps_ns, ends_ns, ns; /* of one part */
+} deal;
+
 /* One configuration of it. */
 typedef struct work {
     double tile_m, tile_n, cluster, warps, split, step, smem, in_flight,
         ctas_per_sm; /* of a CTA, and how many */
+    deal deal;       /* of a panel */
+    double part_m;   /* rows of a tile as it is dealt */
     double row_tiles, column_tiles, ctas, fullness, waves, per_sm, uneven, busy;
     double tile_k; /* that a tile streams of B */
     double path;   /* k that the longest warp goes through */
@@ -177,8 +195,62 @@ static void read_pipeline(work *w, const shape *s, const tri_config_axes *axes, 
     w->in_flight = w->smem;
 }
 
+/* ---- panels, whole or as the host cuts and deals them (schedule/cut.c) ---- */
+
+static bool is_panel(const tri_config_axes *axes) {
+    return tri_config_axis(axes, "ahead", 0) > 0;
+}
+
+static bool is_dealt(const tri_config_axes *axes) {
+    return tri_config_axis(axes, "order", 0) > 0;
+}
+
+/* A panel in so many parts, in the proportions of schedule/price.c: what brings B (18 a block column) and what multiplies
+ * (13 a block) add in quadrature, and a tile has an end (160). In nanoseconds, of the blocks that panel.lua says an SM does
+ * in the time of a tile without any. */
+static void price_panel(deal *out, const shape *s, const work *w, const tri_config_axes *axes, double parts) {
+    const double warps = tri_config_axis(axes, "warps", 1), group = tri_config_axis(axes, "group", 1);
+    const double rows = least(s->rows, w->tile_m / s->block_m * w->cluster) / parts, here = rows / w->cluster;
+    const double least_blocks = 125.0 * 64 * 256 / (w->tile_n * s->block_m * s->block_k);
+    const double block_ns = EMPTY_PANEL_NS / least_blocks; /* of an SM that is busy */
+    const double busy = w->tile_n <= 64 ? 8 : s->block_m <= 16 ? 6 : 5;
+    const double together = tri_config_axis(axes, "gather", 0) > 0 ? 1 : group;
+    const double needed = s->columns * (1 - pow(1 - s->density, rows * together));
+    *out = (deal){.parts = parts, .in_pieces = is_dealt(axes) && w->cluster < 2 && here < warps};
+    const double at_work = out->in_pieces ? warps : least(warps, ceil(here));
+    out->products_ns = here * s->row_length / at_work * most(at_work, busy) * block_ns;
+    out->steps_ns = ceil(needed / group) * group * block_ns * 18 / 13;
+    out->ends_ns = (out->in_pieces ? EMPTY_PANEL_NS : 0) + block_ns * 160 / 13;
+    out->ns = most(hypot(out->products_ns, out->steps_ns), EMPTY_PANEL_NS) + out->ends_ns;
+}
+
+/* How often a worker does one. Even parts end together; of uneven ones the deal gives each worker as much. */
+static double rounds_of(const shape *s, const tri_config_axes *axes, double units, double workers) {
+    const double share = most(1, units / workers);
+    return is_dealt(axes) && s->imbalance > EVEN ? share : ceil(share - 1e-9);
+}
+
+/* Into as many parts as make the last worker end first. */
+static void deal_panels(work *w, const shape *s, const tri_config_axes *axes, const tri_device_info *info) {
+    const double workers = most(1, floor(info->sm_count / w->cluster)),
+                 whole = is_dealt(axes) ? w->tile_m / s->block_m * w->cluster : 1;
+    const double units = ceil(s->m / (w->tile_m * w->cluster)) * ceil(s->n / w->tile_n);
+    w->deal.ns = INFINITY;
+    for (double parts = 1; parts <= whole; parts++) {
+        deal one;
+        price_panel(&one, s, w, axes, parts);
+        one.rounds = rounds_of(s, axes, units * parts, workers);
+        if (one.ns * one.rounds < w->deal.ns * w->deal.rounds || parts < 2)
+            w->deal = one;
+    }
+}
+
 static void count_tiles(work *w, const shape *s, const tri_config_axes *axes, const tri_device_info *info) {
-    w->row_tiles = ceil(s->m / w->tile_m);
+    w->deal.parts = 1;
+    if (is_panel(axes))
+        deal_panels(w, s, axes, info);
+    w->part_m = w->tile_m / w->deal.parts;
+    w->row_tiles = ceil(s->m / w->tile_m) * w->deal.parts;
     w->column_tiles = ceil(s->n / w->tile_n);
     w->ctas = w->row_tiles * w->column_tiles * tri_config_axis(axes, "cluster_k", 1);
     w->fullness = w->ctas / (info->sm_count * w->ctas_per_sm);
@@ -186,16 +258,15 @@ static void count_tiles(work *w, const shape *s, const tri_config_axes *axes, co
     w->per_sm = ceil(w->ctas / info->sm_count);
     w->uneven = w->ctas > info->sm_count ? w->per_sm * info->sm_count / w->ctas : 1;
     w->busy = least(1, w->ctas / info->sm_count);
-    if (tri_config_axis(axes, "order", 0) > 0) { /* dealt by what they cost; panels are cut, too */
+    if (is_dealt(axes) && s->imbalance > EVEN) { /* dealt by what they cost */
         w->uneven = 1;
         w->waves = most(1, w->fullness);
-        w->busy = tri_config_axis(axes, "ahead", 0) > 0 ? 1 : w->busy;
     }
 }
 
 /* A tile of one block row goes through its blocks, and the longest one decides; one of several through the columns of any. */
 static void measure_path(work *w, const shape *s, const tri_config_axes *axes) {
-    const double rows = most(1, w->tile_m / s->block_m);
+    const double rows = most(1, w->part_m / s->block_m);
     const double columns = rows > 1 ? s->columns * (1 - pow(1 - s->density, rows)) : s->row_length;
     const double longest = rows > 1 ? columns : least(s->columns, columns * s->imbalance);
     const double run = tri_config_axis(axes, "run", -1); /* a warp is dealt blocks, or steps */
@@ -204,8 +275,20 @@ static void measure_path(work *w, const shape *s, const tri_config_axes *axes) {
     w->path = ceil(most(1, longest * s->block_k / dealt / w->split)) * dealt;
 }
 
+/* skinny and wmma: registers or cp.async, and no warp that only loads. */
+static bool brings_own(const tri_config_axes *axes) {
+    return tri_config_axis(axes, "warps_k", 0) > 0 || tri_config_axis(axes, "tile_k", 0) > 0;
+}
+
 static double logarithm(double value) {
     return log(most(value, 1e-9));
+}
+
+static void set_panel_terms(tri_cost *out, const deal *of) {
+    out->term_ns[3] = of->products_ns * of->rounds;
+    out->term_ns[4] = of->steps_ns * of->rounds;
+    out->term_ns[5] = of->ends_ns * of->rounds;
+    out->guess_ns = START_NS + out->term_ns[1] + of->ns * of->rounds;
 }
 
 /* *bytes: of A, B and C. */
@@ -223,15 +306,18 @@ static void set_terms(tri_cost *out, double bytes[3], const shape *s, const work
     out->term_ns[0] = START_NS;
     out->term_ns[1] = (bytes[0] + bytes[1] + bytes[2]) / memory;
     const double l2 =
-        tiles * (w->tile_m * length + w->tile_n * w->tile_k) * s->in / (L2_BYTES_PER_CLOCK * clock);
+        tiles * (w->part_m * length + w->tile_n * w->tile_k) * s->in / (L2_BYTES_PER_CLOCK * clock);
     const double products =
-        tiles * 2 * w->tile_m * w->tile_n * length / ((wgmma ? WGMMA_PER_CLOCK : MMA_PER_CLOCK) * clock);
+        tiles * 2 * w->part_m * w->tile_n * length / ((wgmma ? WGMMA_PER_CLOCK : MMA_PER_CLOCK) * clock);
     out->term_ns[2] = l2 * wait;
     out->term_ns[3] = products * wait;
-    out->term_ns[4] = w->waves * w->path / 32 * STEP_NS;
-    out->term_ns[5] = w->waves * WAVE_NS;
+    out->term_ns[4] = w->waves * w->path / 32 * (brings_own(axes) ? OWN_STEP_NS : STEP_NS);
+    out->term_ns[5] =
+        w->waves * (is_dealt_to_clusters(axes) ? CLUSTER_WAVE_NS + ADD_NS * log2(w->cluster) : WAVE_NS);
     out->guess_ns = START_NS + out->term_ns[1] + most(out->term_ns[2], out->term_ns[3]) + out->term_ns[4] +
                     out->term_ns[5];
+    if (is_panel(axes))
+        set_panel_terms(out, &w->deal);
 }
 
 static void set_features(tri_cost *out, const double bytes[3], const shape *s, const work *w,
@@ -281,6 +367,8 @@ static void set_features(tri_cost *out, const double bytes[3], const shape *s, c
     *at++ = tri_config_axis(axes, "share", 1);
     *at++ = logarithm(w->tile_m / s->block_m);
     *at++ = logarithm(w->column_tiles);
+    *at++ = logarithm(w->deal.parts);
+    *at++ = w->deal.in_pieces;
 }
 
 bool tri_bsr_cost(tri_cost *out, const tri_problem *problem, const char *config,
