@@ -52,7 +52,7 @@ case $mode in
 esac
 
 # ---- here ----
-programs='triage_tune triage_db triage_bench triage_worker run_attention run_products run_candidates run_candidates_attention gate_keys
+programs='triage_tune triage_db triage_bench triage_worker run_attention run_products run_candidates run_candidates_attention
     test_api_cuda test_cuda test_select_cuda test_mutations_cuda bench_calls bench_open bench_first_call'
 is_committed() {
     [ -z "$(git status --porcelain --untracked-files=no)" ] || usage "the tree has changes: commit them first, so that a pack has one name"
@@ -63,7 +63,7 @@ commit=$(git rev-parse HEAD)
 cmake --preset portable -DTRIAGE_TESTS=ON >/dev/null
 # shellcheck disable=SC2086
 cmake --build --preset portable -j "$jobs" --target $programs triage_shared triage_torch >"$packed/build.log" 2>&1 ||
-    { grep -i 'error' "$packed/build.log" | head -n 5 >&2 && exit 1; }
+    { echo "pack.sh: the build fails:" && tail -n 5 "$packed/build.log"; exit 1; } >&2
 stage=$packed/stage
 rm -rf "$stage" && mkdir -p "$stage/bin" "$stage/lib"
 for name in $programs; do cp "build-portable/bin/$name" "$stage/bin/"; done
