@@ -163,11 +163,32 @@ static void what_triage_db_says(void **state) {
         json_decref(all[i]);
 }
 
+/* Lists of blocks in a file: of this machine's own list, never of a server's job. */
+static void a_list_may_name_files_and_a_job_may_not(void **state) {
+    (void)state;
+    scratch_write(folder, "three.smtx", "3,3,4\n0 1 2 4\n0 1 0 2\n", 0600);
+    scratch_write(folder, "list.csv",
+                  "op,shape,mask,mask-block\n"
+                  "attention,\"1,2,2,48,48,16\",causal+blocks:three.smtx,16\n",
+                  0600);
+    json_t *run_of =
+        said("triage_tune", "--from list.csv --device host --db list.db --budget 1 --quiet --json");
+    assert_non_null(strstr(text_of(run_of, "problem"), " causal blocks=16x16 "));
+    json_decref(run_of);
+    const outcome *o = run("triage_db", "enqueue --shapes list.csv --server postgresql://localhost/none");
+    assert_int_equal(o->code, 65);
+    assert_non_null(strstr(o->err, "list.csv: a worker elsewhere has not the file of a pattern"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes_and_types),      cmocka_unit_test(masks),
-        cmocka_unit_test(files_of_blocks),       cmocka_unit_test(lengths_and_caps),
-        cmocka_unit_test(tunes_of_small_shapes), cmocka_unit_test(what_triage_db_says),
+        cmocka_unit_test(shapes_and_types),
+        cmocka_unit_test(masks),
+        cmocka_unit_test(files_of_blocks),
+        cmocka_unit_test(lengths_and_caps),
+        cmocka_unit_test(tunes_of_small_shapes),
+        cmocka_unit_test(what_triage_db_says),
+        cmocka_unit_test(a_list_may_name_files_and_a_job_may_not),
     };
     return cmocka_run_group_tests(tests, make_home, remove_scratch);
 }

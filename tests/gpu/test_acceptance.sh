@@ -30,7 +30,12 @@ expect 64 'which parts' $run --dry-run
 expect 64 "unknown option '--part'" $run --part tune
 
 # ---- a list that is tuned, left, and gone on with ----
-printf 'op,shape,dtype\nattention,"1,2,2,32,32,16",f32\nattention,"1,2,1,16,48,16",f32\n' >"$scratch/two.csv"
+printf '1, 2, 1\n0 1\n1\n' >"$scratch/blocks.smtx"
+{
+    echo 'op,shape,dtype,mask,mask-block'
+    echo 'attention,"1,2,2,32,32,16",f32,,'
+    echo "attention,\"1,2,1,16,32,16\",f32,blocks:$scratch/blocks.smtx,16"
+} >"$scratch/two.csv"
 expect 75 '^tune-two  *left  *0 problems have a winner' $run --device host --shapes "$scratch/two.csv" tune:1
 expect 0 '^tune-two  *done  *2 problems have a winner' $run --device host --shapes "$scratch/two.csv" tune:500
 [ "$(grep -o '"problem": *"[^"]*"' "$scratch/out/evidence.jsonl" | sort -u | wc -l)" = 2 ] || { echo "FAILED: no evidence" && failed=1; }

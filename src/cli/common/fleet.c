@@ -266,6 +266,17 @@ done:
     return status;
 }
 
+bool tri_cli_spec_names_file(const char *spec) {
+    static const char blocks[] = "blocks:";
+    json_t *texts = json_loads(spec, JSON_REJECT_DUPLICATES, NULL);
+    const char *mask = json_string_value(json_object_get(texts, "mask"));
+    bool found = json_object_get(texts, "pattern") != NULL;
+    for (const char *at = mask; at && (at = strstr(at, blocks)); at += sizeof blocks - 1)
+        found |= at == mask || at[-1] == '+'; /* not random-blocks: */
+    json_decref(texts);
+    return found;
+}
+
 triage_status tri_cli_problem_of_job(tri_cli_problem *out, tri_cli_problem_options *options, json_t **texts,
                                      const char *spec) {
     triage_status status = TRIAGE_OK;
@@ -374,7 +385,7 @@ triage_status tri_cli_enqueue(const tri_cli_fleet_options *o) {
             "shape on each other line; or --retry"));
     TRI_TRY(tri_cli_read_shapes(&list, o->shapes));
     for (size_t i = 0; i < list.count; i++)
-        if (strstr(list.specs[i], "\"pattern\":"))
+        if (tri_cli_spec_names_file(list.specs[i]))
             TRI_TRY(
                 tri_fail(TRIAGE_E_DATA, "%s: a worker elsewhere has not the file of a pattern", o->shapes));
     TRI_TRY(tri_cli_open_server(&server, o, TRI_STORE_WRITE));

@@ -47,6 +47,9 @@ typedef struct tri_cli_specs {
 triage_status tri_cli_read_shapes(tri_cli_specs *out, const char *path);
 void tri_cli_specs_free(tri_cli_specs *specs);
 
+/* Does a spec name a file of this machine? No job of a server may. */
+bool tri_cli_spec_names_file(const char *spec);
+
 /* The problem of a job's spec. texts owns what the problem's options borrow: json_decref it. seed is the job's. */
 triage_status tri_cli_problem_of_job(tri_cli_problem *out, tri_cli_problem_options *options, json_t **texts,
                                      const char *spec);

@@ -288,15 +288,6 @@ static void json(json_t *object, const tri_problem *problem) {
     json_object_set_new(object, "pairs", json_integer(tri_attention(problem)->pairs));
 }
 
-/* Lists in a file are on one machine only. */
-static triage_status from_job(tri_cli_problem_options *out, json_t *texts) {
-    const char *mask = json_string_value(json_object_get(texts, "mask"));
-    const char *file = mask ? strstr(mask, "blocks:") : NULL;
-    if (file && (file == mask || file[-1] == '+'))
-        return tri_fail(TRIAGE_E_DATA, "mask %.64s: a job names no file; random-blocks:S is drawn", mask);
-    return tri_cli_give_members(out, &tri_cli_op_attention, texts);
-}
-
 static const struct argp_option options[] = {
     {"shape", 0, "B,HQ,HKV,SQ,SK,D[,DV]", 0,
      "Sequences, heads of Q, of K and V, queries, keys, elements of a head", 0},
@@ -434,7 +425,6 @@ const tri_cli_op tri_cli_op_attention = {
     .make = make,
     .for_host = for_host,
     .json = json,
-    .from_job = from_job,
     .key_words = key_words,
     .describe = describe,
     .find_pattern = find_pattern,

@@ -36,6 +36,8 @@ typedef struct task {
 
 static triage_status open_task(task *out, const tri_job *job, const tri_device_info *info) {
     triage_status status = TRIAGE_OK;
+    if (tri_cli_spec_names_file(job->spec))
+        return tri_fail(TRIAGE_E_DATA, "a job names no file: %.200s", job->spec);
     TRI_TRY(tri_cli_problem_of_job(&out->problem, &out->described, &out->texts, job->spec));
     if (info->cc == 0)
         tri_cli_problem_for_host(&out->problem);

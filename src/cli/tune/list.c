@@ -116,6 +116,8 @@ static void compile(void *user, size_t i, volatile const int *begun) {
     tri_tune_options options = *l->options->tune;
     tri_tune_result result = {.winner = -1};
     line of = {0};
+    if (*options.interrupted)
+        return;
     if (open_line(&of, l->specs.specs[l->items[i].at]) == TRIAGE_OK) {
         options.compile_only = true;
         options.for_device = &l->info;
