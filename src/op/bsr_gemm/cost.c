@@ -236,7 +236,7 @@ static void deal_panels(work *w, const shape *s, const tri_config_axes *axes, co
                  whole = is_dealt(axes) ? w->tile_m / s->block_m * w->cluster : 1;
     const double units = ceil(s->m / (w->tile_m * w->cluster)) * ceil(s->n / w->tile_n);
     w->deal.ns = INFINITY;
-    for (double parts = 1; parts <= whole; parts++) {
+    for (int parts = 1; parts <= (int)whole; parts++) {
         deal one;
         price_panel(&one, s, w, axes, parts);
         one.rounds = rounds_of(s, axes, units * parts, workers);
