@@ -74,6 +74,34 @@ static void test_roles(void **state) {
                  tri_store_open(&store, as_user(url, "zoe"), TRI_STORE_READ));
 }
 
+/* Who may connect, and no more, holds what says whose turn it was until 2026-12-01: he is in nobody's way. */
+static void test_nobody_can_hold_the_others_up(void **state) {
+    (void)state;
+    tri_store *store = open_store("turns", TRI_STORE_WRITE);
+    assert_ok(tri_postgres_run(store, "db/postgres/roles.sql"));
+    tri_store_close(store);
+    char url[512];
+    strcpy(url, on_server("turns"));
+    run_on(url, "SET client_min_messages = error; DROP ROLE IF EXISTS bob, zoe;"
+                "CREATE ROLE bob LOGIN IN ROLE triage_contributor; CREATE ROLE zoe LOGIN");
+    PGconn *zoe = PQconnectdb(as_user(url, "zoe"));
+    PGresult *held = PQexec(zoe, "SELECT pg_advisory_lock(1414678849, 1), pg_advisory_lock(1414678849, 2)");
+    assert_int_equal(PQresultStatus(held), PGRES_TUPLES_OK);
+    PQclear(held);
+    tri_measurement row = row_of("b", 200);
+    assert_ok(tri_store_open(&store, as_user(url, "bob"), TRI_STORE_WRITE));
+    assert_ok(tri_store_add(store, &row));
+    expect_rows(store, 1);
+    tri_store_close(store);
+    run_on(as_user(url, "bob"), "SELECT triage.refresh_standings(10)");
+    run_on(as_user(url, "bob"), "SELECT triage.claim_compilation('w', 'sm_90a', interval '1 s', 25)");
+    PQfinish(zoe);
+    expect_denied(as_user(url, "zoe"), "BEGIN; LOCK TABLE triage.turn IN EXCLUSIVE MODE",
+                  "permission denied");
+    expect_denied(as_user(url, "bob"), "BEGIN; LOCK TABLE triage.turn IN ROW SHARE MODE",
+                  "permission denied");
+}
+
 static void test_newer_server(void **state) {
     (void)state;
     tri_store *store = open_store("newer", TRI_STORE_WRITE);
@@ -212,6 +240,7 @@ int main(void) {
         STORE_CASES,
         cmocka_unit_test(test_server_evidence_is_append_only),
         cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_nobody_can_hold_the_others_up),
         cmocka_unit_test(test_newer_server),
         cmocka_unit_test(test_empty_server),
         cmocka_unit_test(test_no_server),

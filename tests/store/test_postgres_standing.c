@@ -22,11 +22,11 @@ static void test_older_server(void **state) {
     add(store, row_of("a", 100));
     add(store, row_of("b", 200));
     tri_store_close(store);
-    run_on(
-        on_server("older"),
-        "SET search_path = triage; DROP TRIGGER standing ON measurement; DROP FUNCTION mark_standings, "
-        "refresh_standings, ranking_of; DROP VIEW place; DROP TABLE standing; DROP INDEX candidate_config, "
-        "measurement_busy; DELETE FROM schema_version WHERE version >= 4");
+    run_on(on_server("older"),
+           "SET search_path = triage; DROP TRIGGER standing ON measurement; DROP FUNCTION mark_standings, "
+           "refresh_standings, ranking_of; DROP VIEW place; DROP TABLE standing, turn; DROP INDEX "
+           "candidate_config, "
+           "measurement_busy; DELETE FROM schema_version WHERE version >= 4");
     expect_order(TRI_STORE_READ);
     expect_order(TRI_STORE_WRITE);
     expect_order(TRI_STORE_READ);
