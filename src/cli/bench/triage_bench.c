@@ -23,25 +23,24 @@ typedef struct options {
 
 static const tri_cli_line run_lines[] = {
     TEXT("against", "LIST", against,
-         "cublas (dense: cublasGemmEx and the fastest algorithm of cuBLASLt; e4m3: cuBLASLt with exact and "
-         "fast accumulation), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none (default: all that "
-         "run on the device). A dense product of as much work is --shape M,N,K' --sparsity 0 with "
-         "K' = K (1 - S)"),
+         "Peers to time: cublas (dense: cublasGemmEx and the fastest algorithm of cuBLASLt; e4m3: cuBLASLt "
+         "with exact and fast accumulation), cusparse (BSR and Blocked-ELL), openblas (dense, CPU), none "
+         "(default: all that run on the device). For a dense product with as much work: --shape M,N,K' "
+         "--sparsity 0 with K' = K (1 - S)"),
     TEXT("ceilings", "TFLOP/S,TB/S|measured", ceilings,
-         "Rates that the limit is counted with; measured: here and now, by the library's large dense product "
-         "and a walk through memory (default: what is documented for the device; with --plot measured)"),
+         "Peak rates for the limit; measured: measure them now, by a large dense product of the library and "
+         "a pass through memory (default: documented rates; with --plot: measured)"),
     TEXT("compare", "OLD.json", compare,
-         "Say what got slower since this --json of an earlier run, beyond the intervals of both: exit code "
-         "1"),
+         "Compare with the --json output of an earlier run: exit code 1 if a contestant became slower beyond "
+         "both confidence intervals"),
     TRI_CLI_FLAG(
         "profile", 0, options, profile,
-        "Also what limits triage's kernel: of the tensor cores, the L2 cache, device memory and shared "
-        "memory how much is used, and how often no warp can go on; by Nsight Compute (ncu), where "
-        "that is installed"),
+        "Also show what limits triage's kernel: the utilisation of the tensor cores, the L2 cache, device "
+        "memory and shared memory, and how often no warp can issue; needs Nsight Compute (ncu)"),
     TEXT("samples", "N", samples, "Interleaved rounds, 6 to 1000 (default 30)"),
     TRI_CLI_WARM,
     TRI_CLI_DEVICE(""),
-    TRI_CLI_SEED("Of the pattern, the inputs and the order"),
+    TRI_CLI_SEED("Seed of the pattern, the inputs and the order"),
     TRI_CLI_WAIT,
     {0}};
 
@@ -51,11 +50,10 @@ static const tri_cli_line file_lines[] = {
     TRI_CLI_OWN_SPACE,
     TRI_CLI_DATA_DIR("Read"),
     TEXT("plot", "FILE.svg|FILE.png", plot,
-         "Draw the roofline of the device with each contestant on it, and their times with intervals; a PNG "
-         "by "
-         "rsvg-convert, where that is installed"),
-    TEXT("export-markdown", "FILE", markdown, "The table for a page"),
-    TEXT("export-csv", "FILE", csv, "The table for a program"),
+         "Draw a roofline with each contestant, and their times with confidence intervals; PNG needs "
+         "rsvg-convert"),
+    TEXT("export-markdown", "FILE", markdown, "Write the table as Markdown"),
+    TEXT("export-csv", "FILE", csv, "Write the table as CSV"),
     TRI_CLI_JSON,
     TRI_CLI_QUIET,
     TRI_CLI_WIDE,
@@ -66,21 +64,19 @@ static const tri_cli_group groups[] = {{"The comparison", run_lines}, {"Files an
 
 static const tri_cli_program program = {
     .name = "triage_bench",
-    .about = "how fast a kernel is beside what else can be installed",
+    .about = "compare a kernel with other libraries",
     .problem = "The problem",
     .groups = groups,
     .doc =
-        "Times the kernel that an application would get for a problem, and its peers, on the same inputs in "
-        "one interleaved run. Every result goes through the gate of triage_tune before and after it is "
-        "timed; "
-        "nothing is printed for what is not that result. The limit is the longer of the useful operations "
-        "at the tensor cores' rate and the fewest bytes at the memory's.\v"
+        "Times the kernel that an application would get for a problem, and other libraries, on the same "
+        "inputs in one interleaved run. Every result is verified as in triage_tune, before and after it is "
+        "timed; a wrong one gets no time. The limit is the longer of two times: that of the useful "
+        "operations at the tensor cores' peak rate, and that of the fewest possible bytes at the memory's.\v"
         "Example: triage_bench --shape 8192,8192,8192 --sparsity 0.9 --against cublas,cusparse\n\n"
         "The peers' libraries are looked for in the loader's path, in /usr/local/cuda/lib64, and in pip's "
         "nvidia folders of $VIRTUAL_ENV and of each Python in $PATH.\n\n"
         "Exit codes: 0 done, 1 slower than --compare, 64 wrong usage, 65 bad input data, 69 no usable "
-        "device, 70 triage's result was "
-        "not right, 74 input/output, 130 interrupted."};
+        "device, 70 triage's result was wrong, 74 input/output, 130 interrupted."};
 
 /* ---- who takes part ---- */
 

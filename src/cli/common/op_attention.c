@@ -290,29 +290,34 @@ static void json(json_t *object, const tri_problem *problem) {
 
 static const struct argp_option options[] = {
     {"shape", 0, "B,HQ,HKV,SQ,SK,D[,DV]", 0,
-     "Sequences, heads of Q, of K and V, queries, keys, elements of a head", 0},
+     "Sequences, heads of Q, heads of K and V, queries, keys, size of a head of Q and K[, of V]", 0},
     {"dtype", 0, "f16|bf16|f32|e4m3", 0, "Type of Q, K, V (default bf16 on cuda, f32 on host)", 0},
     {"out-dtype", 0, "f32|f16|bf16", 0, "Type of O; f32 for f32 alone (default that of Q; bf16 for e4m3)", 0},
     {"mask", 0, "MASK", 0,
-     "full (default), causal, causal-top-left, window:L,R (keys before and behind; - is open), "
-     "blocks:FILE.smtx, "
-     "random-blocks:S (S, 0 to 1, is left out; the diagonal stays); causal+random-blocks:0.9 is both",
+     "full (default), causal (aligned to the last key), causal-top-left, window:L,R (L keys to the left, R "
+     "to the right; - is no limit), blocks:FILE.smtx, random-blocks:S (the share S, 0 to 1, of the blocks is "
+     "masked out, never the diagonal); a band and blocks are joined by +, e.g. causal+random-blocks:0.9",
      0},
     {"mask-block", 0, "B|BMxBN", 0,
-     "Queries and keys of a block of the mask: 16, 32, 64 or 128 each (default 64)", 0},
+     "Queries x keys of a block of the mask: 16, 32, 64 or 128 each (default 64)", 0},
     {"mask-lists", 0, "all|kv|q|batch|batch-kv|batch-q", 0,
-     "Who has lists of blocks of its own: all (one for all, default), kv, q (heads), batch, batch-kv, "
-     "batch-q",
+     "Lists of blocks: all share one list (default), one for each KV "
+     "head (kv), head of Q (q), sequence (batch), or both (batch-kv, batch-q)",
      0},
     {"mask-bits", 0, "yes|no", 0,
-     "Every fifth block is seen in part, by a bit for each query and key (default no)", 0},
-    {"softcap", 0, "X", 0, "Scores become X tanh(score / X), X above 0; kernels take any X", 0},
+     "Every fifth block is partial, with a bit for each query and key (default no)", 0},
+    {"softcap", 0, "X", 0,
+     "Soft cap: scores become X tanh(score / X), X above 0; the kernel is the same for any X", 0},
     {"lengths", 0, "dense|varlen|cache", 0,
-     "dense (default); varlen: up to SQ and SK, found by offsets; cache: SK keys are the room of a KV cache",
+     "dense (default): all sequences have SQ queries and SK keys; varlen: at most so many, at offsets "
+     "(cu_seqlens); cache: keys in a KV cache with room for SK",
      0},
     {"paged", 0, "SIZE", 0, "A KV cache in pages of SIZE keys, 1 to 2147483647", 0},
-    {"splits", 0, "N", 0, "Cut the keys of a row in N pieces whatever its batch (so B is 1), 1 to 256", 0},
-    {"lse", 0, "yes|no", 0, "The log-sum-exp of each row, too (default no)", 0},
+    {"splits", 0, "N", 0,
+     "Always split a row's keys in N parts, 1 to 256, so that its result does not depend on the batch; B of "
+     "--shape must be 1",
+     0},
+    {"lse", 0, "yes|no", 0, "Also compute the log-sum-exp of each row (default no)", 0},
     {0}};
 
 /* ---- finding, and in words ---- */
@@ -419,8 +424,8 @@ static triage_status find_pattern(tri_cli_problem *out, const char *file, uint64
 const tri_cli_op tri_cli_op_attention = {
     .op = &tri_op_attention,
     .heading = "With --op attention: O = softmax(scale Q K^T + mask) V; --shape B,HQ,HKV,SQ,SK,D[,DV] are "
-               "sequences, heads of Q, "
-               "of K and V, queries, keys, elements of a head; --dtype is that of Q, K, V, --out-dtype of O",
+               "sequences, heads of Q, heads of K and V, queries, keys, size of a head of Q and K[, of V]; "
+               "--dtype is the type of Q, K and V, --out-dtype that of O",
     .options = options,
     .make = make,
     .for_host = for_host,

@@ -12,22 +12,25 @@
 static const struct argp_option own_options[] =
     {/* what a problem needs comes first in --help */
      {"shape", 0, "M,N,K", 0, "Rows and columns, each 1 to 2147483647; the block divides M and K", 1},
-     {"sparsity", 0, "S", 0, "Share of A's blocks that are not stored, 0 to 1: a seeded random pattern", 1},
+     {"sparsity", 0, "S", 0, "Random pattern from a seed: the share of A's blocks that are zero, 0 to 1", 1},
      {"pattern", 0, "FILE", 0,
-      "A .smtx, .mtx or scipy's .npz file instead of --shape and --sparsity: each nonzero is one block", 1},
+      "Pattern from a .smtx, .mtx or scipy's .npz file instead of --shape and --sparsity: each nonzero is "
+      "one block",
+      1},
      {"n", 0, "N", 0, "With --pattern: columns of B and C, 1 to 2147483647", 1},
-     {"block", 0, "B|BMxBK", 0, "Elements of a block, B x B or BM x BK, each 1 to 1024 (default 64)", 2},
+     {"block", 0, "B|BMxBK", 0, "Size of a block, B x B or BM x BK elements, each 1 to 1024 (default 64)", 2},
      {"dtype", 0, "f16|bf16|f32|e4m3", 0, "Type of A and B (default f16 on cuda, f32 on host)", 2},
      {"out-dtype", 0, "f32|f16|bf16", 0, "Type of C (default that of A and B; bf16 for e4m3)", 2},
      {"scale", 0, "tensor|block", 0,
       "With e4m3: A has one scale (default), or one for each stored block; B has one", 2},
-     {"layout", 0, "row|col", 0, "Of B and C (default row); col is the linear layer Y = X W^T", 2},
+     {"layout", 0, "row|col", 0, "Layout of B and C (default row); col is the linear layer Y = X W^T", 2},
      {"transposed", 0, "yes|no", OPTION_ARG_OPTIONAL,
-      "The product C (K x N) = A^T B (M x N) with the blocks of A as they are: with --layout col the "
-      "gradient of X (default no)",
+      "Multiply by the transpose, C (K x N) = A^T B (M x N), from the blocks of A as stored: with --layout "
+      "col the gradient of X (default no)",
       2},
-     {"bias", 0, "yes|no", OPTION_ARG_OPTIONAL, "Add a number for each row of C (default no)", 2},
-     {"activation", 0, "none|relu|gelu|silu", 0, "Of what is stored in C (default none)", 2},
+     {"bias", 0, "yes|no", OPTION_ARG_OPTIONAL, "Add a bias, one number for each row of C (default no)", 2},
+     {"activation", 0, "none|relu|gelu|silu", 0, "Activation applied to C before it is stored (default none)",
+      2},
      {0}};
 
 /* ---- parsing ---------------------------------------------------------------------------------------- */

@@ -8,15 +8,17 @@ extern const tri_cli_op tri_cli_op_bsr_gemm;
 
 static const struct argp_option own_options[] = {
     {"shape", 0, "M,N,K", 0, "Rows and columns, each 1 to 2147483647; the block divides M and K", 1},
-    {"sparsity", 0, "S", 0, "Share of the blocks that are not stored, 0 to 1: a seeded random pattern", 1},
+    {"sparsity", 0, "S", 0, "Random pattern from a seed: the share of the blocks that are zero, 0 to 1", 1},
     {"pattern", 0, "FILE", 0,
-     "A .smtx, .mtx or scipy's .npz file instead of --shape and --sparsity: each nonzero is one block", 1},
+     "Pattern from a .smtx, .mtx or scipy's .npz file instead of --shape and --sparsity: each nonzero is one "
+     "block",
+     1},
     {"n", 0, "N", 0, "With --pattern: columns of Y and X, 1 to 2147483647", 1},
-    {"block", 0, "B|BMxBK", 0, "Elements of a block, B x B or BM x BK, each 1 to 1024 (default 64)", 2},
+    {"block", 0, "B|BMxBK", 0, "Size of a block, B x B or BM x BK elements, each 1 to 1024 (default 64)", 2},
     {"dtype", 0, "f16|bf16|f32", 0, "Type of Y and X (default f16 on cuda, f32 on host)", 2},
     {"out-dtype", 0, "f32|f16|bf16", 0, "Type of D (default that of Y and X)", 2},
-    {"layout", 0, "row|col", 0, "Of Y and X (default row); col is the gradient of the linear layer Y = X W^T",
-     2},
+    {"layout", 0, "row|col", 0,
+     "Layout of Y and X (default row); col is the gradient of the linear layer Y = X W^T", 2},
     {0}};
 
 static triage_status refuse_others(const tri_cli_problem_options *options) {

@@ -12,22 +12,22 @@
                  "auto (default: cuda if there is a GPU, else host), cuda, cuda:N, host" more)
 #define TRI_CLI_WAIT                                                                                         \
     TRI_CLI_TEXT("wait", "S", tri_cli_shared, wait,                                                          \
-                 "Wait at most S seconds, 0.001 to 1e9, for other runs on the device: for one's own it is "  \
-                 "then an error, another user's is timed beside (default: for one's own without a limit, "   \
-                 "600 for those of others)")
+                 "Wait at most S seconds, 0.001 to 1e9, for other runs that time on the device. After that " \
+                 "a run of your own is an error; next to another user's this run times all the same "        \
+                 "(default: no limit for your own, 600 for those of others)")
 #define TRI_CLI_WARM                                                                                         \
     TRI_CLI_FLAG("warm", 0, tri_cli_shared, warm,                                                            \
-                 "Time with a warm L2 cache (default: it is emptied before each timing)")
+                 "Time with a warm L2 cache (default: the cache is emptied before each sample)")
 #define TRI_CLI_SEED(of) TRI_CLI_TEXT("seed", "N", tri_cli_shared, seed, of ", 0 to 2^63-1 (default 1)")
 #define TRI_CLI_SPACE(text) TRI_CLI_TEXT("space", "FILE.lua", tri_cli_shared, space, text)
-#define TRI_CLI_OWN_SPACE TRI_CLI_SPACE("A search space of your own (default: the operation's)")
+#define TRI_CLI_OWN_SPACE TRI_CLI_SPACE("Search this space of your own (default: the operation's)")
 #define TRI_CLI_DATA_DIR(read)                                                                               \
     TRI_CLI_TEXT("data-dir", "DIR", tri_cli_shared, data_dir,                                                \
                  read " templates/ and tuner/ from here (default: those built in)")
 #define TRI_CLI_CACHE_DIR                                                                                    \
     TRI_CLI_TEXT("cache-dir", "DIR|none", tri_cli_shared, cache_dir,                                         \
-                 "Where compiled kernels are kept (default $XDG_CACHE_HOME/triage, else ~/.cache/triage); "  \
-                 "none: nowhere")
+                 "Folder of compiled kernels (default $XDG_CACHE_HOME/triage, else ~/.cache/triage); none: " \
+                 "keep none")
 #define TRI_CLI_DB(more)                                                                                     \
     TRI_CLI_TEXT("db", "PATH|URL", tri_cli_shared, db,                                                       \
                  "The tuning database: a file (default $XDG_DATA_HOME/triage/triage.db, else "               \
@@ -35,10 +35,11 @@
 #define TRI_CLI_SERVER(text) TRI_CLI_TEXT("server", "URL", tri_cli_shared, server, text)
 #define TRI_CLI_JSON                                                                                         \
     TRI_CLI_FLAG("json", 0, tri_cli_shared, json, "JSON on stdout; times in nanoseconds, sizes in bytes")
-#define TRI_CLI_QUIET TRI_CLI_FLAG("quiet", 'q', tri_cli_shared, quiet, "No talk and no progress on stderr")
+#define TRI_CLI_QUIET                                                                                        \
+    TRI_CLI_FLAG("quiet", 'q', tri_cli_shared, quiet, "No messages and no progress on stderr")
 #define TRI_CLI_WIDE                                                                                         \
     TRI_CLI_FLAG("wide", 0, tri_cli_shared, wide,                                                            \
-                 "Tables as wide as they need (default: as the terminal, or $COLUMNS)")
+                 "Do not fold tables to the width of the terminal, or $COLUMNS")
 #define TRI_CLI_NO_COLOR TRI_CLI_FLAG("no-color", 0, tri_cli_shared, no_color, "No colour (also: NO_COLOR)")
 
 /* ---- what they mean ---- */

@@ -39,11 +39,10 @@ static const tri_cli_line lines[] = {
     TRI_CLI_TEXT(
         "cache-dir", "DIR", tri_cli_shared, cache_dir,
         "gc, pack: the cache of compiled kernels (default $XDG_CACHE_HOME/triage, else ~/.cache/triage)"),
-    TEXT("max-age", "DAYS", max_age,
-         "gc: remove what was not used for so long, 0 to 36500 days (default 30)"),
+    TEXT("max-age", "DAYS", max_age, "gc: remove kernels not used for DAYS days, 0 to 36500 (default 30)"),
     TEXT("max-size", "MIB", max_size,
-         "gc: keep at most so much, the last used, 0 to 1048576 MiB (default 1024)"),
-    TRI_CLI_FLAG("dry-run", 0, tri_cli_shared, dry_run, "gc: say what would go, remove nothing"),
+         "gc: keep at most MIB MiB, the most recently used, 0 to 1048576 (default 1024)"),
+    TRI_CLI_FLAG("dry-run", 0, tri_cli_shared, dry_run, "gc: list what would be removed, remove nothing"),
     TRI_CLI_NO_COLOR,
     TRI_CLI_SERVER("setup, sync, enqueue, jobs, status: postgresql://USER@HOST/DATABASE; its password goes "
                    "into ~/.pgpass"),
@@ -53,18 +52,19 @@ static const tri_cli_line lines[] = {
          "op,shape,mask; each other line is a shape, cells with commas in quotes"),
     TEXT("device-class", "NAME", device_class,
          "enqueue: only for devices with NAME in their name or key, e.g. H200 (default: any)"),
-    TRI_CLI_SPACE("import, merge, sync: a search space of your own, whose configurations are let in, too; "
-                  "explain: the space to ask"),
+    TRI_CLI_SPACE("import, merge, sync: also admit configurations of this space of your own; explain: the "
+                  "space to look up in"),
     TRI_CLI_DATA_DIR("import, merge, sync, explain: read"),
     FLAG("loss", loss,
-         "explain: instead of one problem, what nearest kernels cost, measured on all tuned problems by "
-         "leaving each out once"),
-    TRI_CLI_SEED("explain: of the pattern"),
-    FLAG("shipped", shipped, "list, show, report: what comes with triage, instead of your database"),
+         "explain: instead of one problem, the loss of nearest kernels over all tuned problems, each left "
+         "out once"),
+    TRI_CLI_SEED("explain: the seed of the pattern"),
+    FLAG("shipped", shipped,
+         "list, show, report: the evidence that comes with triage, instead of your database"),
     TRI_CLI_FLAG("wide", 0, tri_cli_shared, wide,
-                 "list, show, explain: tables as wide as they need (default: as the terminal, or $COLUMNS)"),
+                 "list, show, explain: do not fold tables to the width of the terminal, or $COLUMNS"),
     FLAG("retry", retry,
-         "enqueue: instead of --shapes, queue again what failed (with --device-class: of that class)"),
+         "enqueue: instead of --shapes, queue failed jobs again (with --device-class: those of that class)"),
     FLAG("sign", sign,
          "export: sign the file with your key (see key), in FILE.jsonl.sig beside it; "
          "pack: sign the pack"),
@@ -72,8 +72,8 @@ static const tri_cli_line lines[] = {
          "key, export, pack: the signing key's file (default $XDG_DATA_HOME/triage/signing.key, else "
          "~/.local/share/...)"),
     TEXT("trust", "KEY", trust,
-         "import: believe the rows that this key has signed, 64 hex digits as key prints them; other rows "
-         "are claims"),
+         "import: trust the rows signed with this key, 64 hex digits as printed by key; other rows are "
+         "claims"),
     TEXT("target", TRI_CLI_TARGETS, target, "pack: the architecture to compile for; host is this CPU"),
     TEXT("html", "FILE.html", html, "report: the page to write; - is the standard output"),
     {"output", "FILE", "pack: the file to write, e.g. model.tripack; - is the standard output",
@@ -577,42 +577,41 @@ static const tri_cli_program program = {
     .takes = takes,
     .doc = "Shows and moves what triage has measured.\n"
            "\n"
-           "  list                 the winner of each problem on each device; --op,\n"
-           "                       --shape, --block, --dtype and --device choose,\n"
+           "  list                 the winner of each problem on each device; filters are\n"
+           "                       --op, --shape, --block, --dtype and --device;\n"
            "                       --shipped lists what comes with triage\n"
-           "  show ID              one measurement: its id, or 4 digits and more of it\n"
+           "  show ID              one measurement, by its id or at least 4 digits of it\n"
            "  show PROBLEM         all that is known of a problem, named as list prints\n"
-           "                       it, or chosen by --op, --shape, ...: what the name\n"
-           "                       says, ranking, tie set, failures with their reasons\n"
-           "  explain              how a lookup would be answered: exact, nearest or\n"
-           "                       default; from where, at what loss, and why no other\n"
-           "                       kernel is taken (--shape, ... or --loss)\n"
-           "  report               what is known of devices as one page of HTML (--html),\n"
-           "                       chosen as list does\n"
+           "                       it, or chosen by --op, --shape, ...: its key in\n"
+           "                       words, ranking, ties, failures with their reasons\n"
+           "  explain              how a lookup would be answered: exact, predicted,\n"
+           "                       nearest or default; from where, at what loss, and\n"
+           "                       why not by others (--shape, ... or --loss)\n"
+           "  report               writes one HTML page about devices (--html), with the\n"
+           "                       filters of list\n"
            "  pack                 compiles the kernels of a list of problems into one\n"
            "                       file for applications, which then need no compiler\n"
            "                       (--target, --shapes, -o)\n"
-           "  verify               is the file sound, and every row as it was measured?\n"
-           "  export FILE.jsonl    writes every measurement, a JSON object on a line; - is\n"
-           "                       the standard output\n"
-           "  import FILE.jsonl    adds those of a file, or of the standard input (-);\n"
+           "  verify               checks the file, and every row against its hash\n"
+           "  export FILE.jsonl    writes every measurement, one JSON object per line; -\n"
+           "                       is the standard output\n"
+           "  import FILE.jsonl    adds measurements of a file, or of stdin (-);\n"
            "                       bad lines are named and skipped\n"
-           "  key                  prints your public signing key; makes one at first\n"
+           "  key                  prints your public signing key; makes it the first time\n"
            "  merge INTO.db FROM.db...\n"
            "                       adds the measurements of other databases: in any\n"
            "                       order, any number of times, the result is the same\n"
-           "  hash [FILE.db]       a hash that is equal for equal sets of measurements\n"
+           "  hash [FILE.db]       prints a hash, equal for equal sets of measurements\n"
            "  setup                makes or updates the tables and roles on a server\n"
            "  sync                 moves measurements between the local file and a\n"
            "                       server, both ways, until both have all\n"
            "  enqueue              puts shapes on a server, for workers to tune\n"
            "                       (triage_tune --worker)\n"
-           "  jobs                 each job: who works on it, how far it is, what came\n"
-           "                       of it or why it failed\n"
-           "  status               how much the database or a server knows, who works\n"
-           "                       on its jobs, what failed, when all will be done; and\n"
-           "                       which winners have drifted: a later measurement is\n"
-           "                       slower, and what had changed by then\n"
+           "  jobs                 lists jobs: who works on each, its progress, result or\n"
+           "                       reason of failure\n"
+           "  status               counts measurements; workers, failures and expected end\n"
+           "                       of a server's jobs; winners that have drifted (a\n"
+           "                       later measurement is slower), and what had changed\n"
            "  gc                   removes compiled kernels that were not used for\n"
            "                       long; never a measurement\v"
            "Exit codes: 0 done, 64 wrong usage, 65 bad input data (also: some rows were refused), 69 no such "

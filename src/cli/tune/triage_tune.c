@@ -34,46 +34,43 @@ static const tri_cli_line run_lines[] = {
     TEXT("target", TRI_CLI_TARGETS, target,
          "Architecture for --compile-only, --dry-run and --emit; no device is needed"),
     FLAG("compile-only", compile_only,
-         "Compile every candidate for --target and run none; no GPU is needed. With --worker: those of the "
-         "waiting jobs, ahead of the GPU, which then need not try what does not compile or fit"),
+         "Compile every candidate for --target and run none; no GPU is needed. With --worker: compile the "
+         "candidates of waiting jobs ahead, so that GPUs skip those that do not compile or fit"),
     TRI_CLI_OWN_SPACE,
     TEXT("strategy", "NAME", strategy,
-         "exhaustive, random, local, model (all: first the space's default and what is known of near "
-         "problems), or a .lua file (default: exhaustive up to 400 configurations and within --budget, else "
-         "model)"),
-    TEXT("budget", "N", budget, "At most N candidates, 1 to 1000000000 (default: no limit)"),
+         "Order of the search: exhaustive, random, local, model (each after the space's default and the "
+         "known good ones of similar problems), or a .lua file (default: exhaustive up to 400 configurations "
+         "and within --budget, else model)"),
+    TEXT("budget", "N", budget, "Try at most N candidates, 1 to 1000000000 (default: no limit)"),
     TEXT("stop-gain", "PERCENT", stop_gain,
-         "With the strategy model: stop when the next 20 candidates together are expected to gain less than "
-         "this, 0.01 to 50 (default: go on)"),
+         "With --strategy model: stop when the next 20 candidates together are expected to gain less than "
+         "PERCENT, 0.01 to 50 (default: never)"),
     TEXT("time-limit", "S", time_limit,
-         "Stop after S seconds, up to 1e9, with what is known (default: none)"),
+         "Stop after S seconds, up to 1e9, and report the best so far (default: no limit)"),
     TEXT("from", "FILE", from,
-         "Tune the problem of each line, one after the other: columns as of triage_db enqueue --shapes "
-         "(m,n,k,sparsity,block,dtype, "
-         "...), or what an application recorded (record_path of the C API); budget and time limit are of "
-         "each, --json prints a document for each. On a GPU another process compiles for the next problems "
-         "meanwhile"),
-    TEXT(
-        "total-limit", "S", total_limit,
-        "With --from: S seconds for the whole file, 1 to 1e9, what tuning is expected to save most in first; "
-        "what they do not reach is left, and tuned when it is started again (default: none, in the file's "
-        "order)"),
-    TRI_CLI_SEED("Of the pattern, the inputs and the strategy"),
-    TEXT("jobs", "N", jobs, "Compilers at work at once, 1 to 256 (default: the cores)"),
+         "Tune the problem of each line, one after the other: a CSV file with the columns of triage_db "
+         "enqueue --shapes (m,n,k,sparsity,block,dtype, ...), or a file that an application recorded "
+         "(record_path of the C API). --budget and --time-limit apply to each problem; --json prints a "
+         "document for each. On a GPU another process compiles for the next problems meanwhile"),
+    TEXT("total-limit", "S", total_limit,
+         "With --from: S seconds for the whole file, 1 to 1e9, the problems first that tuning is expected to "
+         "save most; those not reached are tuned when it is started again (default: no limit, in the "
+         "file's order)"),
+    TRI_CLI_SEED("Seed of the pattern, the inputs and the strategy"),
+    TEXT("jobs", "N", jobs, "Compile in N processes at once, 1 to 256 (default: one for each core)"),
     TRI_CLI_WARM,
     FLAG("cold-start", cold_start,
-         "Do not begin with what the database, or else the shipped evidence, knows to be fast on near "
-         "problems (default: those right after the space's default, at most 12)"),
-    FLAG("force", force, "Measure again what the database knows"),
+         "Do not begin with configurations that were fast on similar problems, by the database or else the "
+         "shipped evidence (default: at most 12 of them follow the space's default)"),
+    FLAG("force", force, "Measure again what the database already has"),
     TRI_CLI_FLAG("dry-run", 0, tri_cli_shared, dry_run, "List the candidates; compile and measure nothing"),
     TEXT("emit", "CONFIG|best|default|RANK", emit,
-         "Print the exact source of a candidate: of a configuration, e.g. \"wmma tile_m=64 ...\", of the "
-         "space's default, or of the best or RANK-th that the database knows on this device"),
-    FLAG("worker", worker,
-         "Work on the jobs of a server (triage_db enqueue) one after the other, instead of on one problem"),
+         "Print the exact source of a candidate: a configuration, e.g. \"wmma tile_m=64 ...\", the space's "
+         "default, or the best or RANK-th in the database for this device"),
+    FLAG("worker", worker, "Work on the jobs of a server (triage_db enqueue) instead of on one problem"),
     FLAG("stay", stay, "With --worker: wait for more jobs when there are none"),
     TEXT("lease", "S", lease,
-         "With --worker: if it is not heard of for S seconds, 1 to 86400, its job goes to another worker "
+         "With --worker: after S seconds, 1 to 86400, without a sign of life its job goes to another worker "
          "(default 120)"),
     TRI_CLI_WAIT,
     {0}};
@@ -81,12 +78,12 @@ static const tri_cli_line run_lines[] = {
 static const tri_cli_line file_lines[] = {
     TRI_CLI_CACHE_DIR,
     TRI_CLI_DB(": the default file, kept in step with that server in the background"),
-    TRI_CLI_SERVER("The server to keep in step with, when --db names a file"),
+    TRI_CLI_SERVER("Keep the file of --db in step with this server"),
     TRI_CLI_DATA_DIR("Read"),
     TRI_CLI_JSON,
     TRI_CLI_QUIET,
     TRI_CLI_FLAG("verbose", 'v', options, verbose,
-                 "A line on stderr for each candidate; every row in the table"),
+                 "Print a line on stderr for each candidate, and every row of the table"),
     TRI_CLI_WIDE,
     TRI_CLI_NO_COLOR,
     {0}};
@@ -95,14 +92,13 @@ static const tri_cli_group groups[] = {{"Where and how", run_lines}, {"Files and
 
 static const tri_cli_program program = {
     .name = "triage_tune",
-    .about = "find the fastest right kernel for a problem, and remember it",
+    .about = "find the fastest correct kernel for a problem, and remember it",
     .problem = "The problem",
     .groups = groups,
-    .doc = "Finds the fastest kernel for a block-sparse product or attention on this machine: every "
-           "candidate is "
-           "compiled, proved right against float64, timed, and stored. So is the dense product of cuBLAS "
-           "(OpenBLAS "
-           "on the CPU) where it is installed: the table says where that is faster.\v"
+    .doc = "Finds the fastest kernel for a block-sparse product or attention on this machine: each candidate "
+           "is compiled, verified against float64 and timed, and the result is stored. The dense product of "
+           "cuBLAS (OpenBLAS on the CPU) is measured, too, where it is installed: the report says whether it "
+           "is faster.\v"
            "Example: triage_tune --shape 8192,8192,8192 --sparsity 0.9 --block 64\n\n"
            "Environment: XDG_DATA_HOME, XDG_CACHE_HOME (compiled kernels), NO_COLOR; TRIAGE_LOCK_DIR, the "
            "folder "
@@ -110,7 +106,7 @@ static const tri_cli_program program = {
            "that "
            "only pip has installed.\n\n"
            "Exit codes: 0 done, 64 wrong usage, 65 bad input data, 69 no usable device, 70 no candidate was "
-           "right, 74 input/output, 75 --total-limit left some, 130 interrupted with results kept."};
+           "correct, 74 input/output, 75 --total-limit left some, 130 interrupted with results kept."};
 
 /* ---- from texts to what they mean --------------------------------------------------------------------------- */
 

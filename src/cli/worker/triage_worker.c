@@ -35,10 +35,10 @@ static void die_plainly(void) {
 
 static const tri_cli_program program = {
     .name = "triage_worker",
-    .about = "what triage_tune compiles and measures in",
-    .doc = "What triage_tune starts to compile and to measure in, so that a candidate that crashes or hangs "
-           "takes only "
-           "that process with it.\nIt has no options and is not for hands: see triage_tune --help."};
+    .about = "the process in which triage_tune compiles and measures",
+    .doc = "The process in which triage_tune compiles and measures, so that a candidate that crashes or "
+           "hangs ends only that process.\nIt has no options and is not meant to be started by hand: see "
+           "triage_tune --help."};
 
 /* "triage_worker space PID": PID is that of the process whose main thread started us, else 0; then the end of the socket
  * is what tells us that it is gone. */
