@@ -37,7 +37,7 @@ static const tri_cli_program program = {
     .name = "triage_worker",
     .about = "the process in which triage_tune compiles and measures",
     .doc = "The process in which triage_tune compiles and measures, so that a candidate that crashes or "
-           "hangs ends only that process.\nIt has no options and is not meant to be started by hand: see "
+           "hangs ends only that process.\nIt has no options and is not for use by hand: see "
            "triage_tune --help."};
 
 /* "triage_worker space PID": PID is that of the process whose main thread started us, else 0; then the end of the socket
