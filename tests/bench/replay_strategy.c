@@ -222,9 +222,6 @@ static void print_json(const results *r, const options *o, const replay *data) {
                             "under_way_mean", r->under_way, "slowest_proposal_ms", r->slowest_ms);
     json_object_set_new(out, "evaluations_median", json_count(quantile(r->evaluations, o->seeds, 0.5)));
     json_object_set_new(out, "evaluations_p90", json_count(quantile(r->evaluations, o->seeds, 0.9)));
-    json_t *list = json_array();
-    for (int64_t i = 0; i < o->seeds; i++)
-        json_array_append_new(list, json_count(r->evaluations[i]));
     json_object_set_new(out, "compile_s_median", json_real(quantile(r->compile_s, o->seeds, 0.5)));
     if (o->stop_gain > 0) {
         json_object_set_new(out, "stop_gain_percent", json_real(o->stop_gain));
