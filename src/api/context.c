@@ -61,7 +61,7 @@ static triage_status place_at_home(char **out, const char *below, const char *op
     char buffer[4096];
     struct passwd entry, *found = NULL;
     if (getpwuid_r(getuid(), &entry, buffer, sizeof buffer, &found) != 0 || !found || found->pw_dir[0] != '/')
-        return tri_fail(TRIAGE_E_INVALID, "user %u has no home folder: %s is wanted", (unsigned)getuid(),
+        return tri_fail(TRIAGE_E_INVALID, "user %u has no home folder: %s is expected", (unsigned)getuid(),
                         option);
     return tri_path_join(out, found->pw_dir, below);
 }

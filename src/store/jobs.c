@@ -15,8 +15,8 @@ void tri_job_clear(tri_job *job) {
 
 static triage_status check_server(const tri_store *store) {
     return store->server ? TRIAGE_OK
-                         : tri_fail(TRIAGE_E_INVALID, "%s: jobs are on a server: postgresql://... is wanted",
-                                    store->path);
+                         : tri_fail(TRIAGE_E_INVALID,
+                                    "%s: jobs are on a server: postgresql://... is expected", store->path);
 }
 
 triage_status tri_store_make_roles(tri_store *server) {

@@ -121,7 +121,7 @@ static triage_status parse_url(PQconninfoOption **out, const char *url) {
     return *out ? TRIAGE_OK
                 : tri_fail(TRIAGE_E_INVALID,
                            "the postgresql:// URL is not valid: "
-                           "postgresql://USER@HOST/DATABASE?OPTION=VALUE is wanted, with %%XX "
+                           "postgresql://USER@HOST/DATABASE?OPTION=VALUE is expected, with %%XX "
                            "for what is special");
 }
 
@@ -383,7 +383,7 @@ static triage_status ensure_connection(tri_store *store) {
     TRI_TRY(start_connection(store));
     const char *encoding = PQparameterStatus(server->conn, "server_encoding");
     if (!encoding || strcmp(encoding, "UTF8") != 0)
-        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: its encoding is %s, UTF8 is wanted", store->path,
+        TRI_TRY(tri_fail(TRIAGE_E_DATA, "%s: its encoding is %s, UTF8 is expected", store->path,
                          encoding ? encoding : "unknown"));
     TRI_TRY(run_named(store, "configure"));
 done:

@@ -48,7 +48,7 @@ static void list_takes_the_filters_of_a_problem(void **state) {
     assert_non_null(strstr(wrong.err, "--sparsity is no filter: --shape, --block"));
     drop(&wrong);
     wrong = expect(64, "triage_db", "list --shipped --shape 8192,8192");
-    assert_non_null(strstr(wrong.err, "M,N,K are wanted"));
+    assert_non_null(strstr(wrong.err, "M,N,K are expected"));
     drop(&wrong);
     wrong = expect(64, "triage_db", "list --shipped --db x.db");
     assert_non_null(strstr(wrong.err, "leave out --db"));

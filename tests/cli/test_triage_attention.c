@@ -68,13 +68,13 @@ static void shapes_and_types(void **state) {
     refuse(64, SHAPE "--dtype f32 --out-dtype f16", "types f32 in, f16 out; allowed");
     refuse(64, SHAPE "--dtype e4m3 --out-dtype e4m3", "--out-dtype e4m3 is not one of f32, f16, bf16");
     refuse(64, SHAPE "--out-dtype f16", "needs --dtype");
-    refuse(64, SHAPE "--block 64", "--block means nothing to attention");
+    refuse(64, SHAPE "--block 64", "--block does not apply to attention");
 }
 
 static void masks(void **state) {
     (void)state;
     refuse(64, SHAPE "--mask diagonal", "--mask diagonal is not one of full, causal");
-    refuse(64, SHAPE "--mask window:3", "window:L,R is wanted");
+    refuse(64, SHAPE "--mask window:3", "window:L,R is expected");
     refuse(64, SHAPE "--mask window:-1,3", "--mask window's L: -1 is out of range; allowed 0 .. 2147483647");
     refuse(64, SHAPE "--mask window:-,0", "that is the mask causal");
     refuse(64, SHAPE "--mask causal+window:3,0", "--mask has window:3,0 beside another");

@@ -293,7 +293,7 @@ static void test_signed_evidence(void **state) {
     snprintf(words, sizeof words, "import --db {}/none.db --trust %.64s {}/signed.jsonl", out_text);
     expect_error(65, words, "not by the one that is trusted");
     expect_error(64, "import --db {}/none.db --trust me {}/signed.jsonl", "is no key");
-    expect_error(64, "import --db {}/none.db --sign {}/signed.jsonl", "--sign means nothing to import");
+    expect_error(64, "import --db {}/none.db --sign {}/signed.jsonl", "--sign does not apply to import");
     free(key);
 }
 
@@ -356,14 +356,14 @@ static void test_bad_lines_are_named_and_skipped(void **state) {
 
 static void test_wrong_usage(void **state) {
     (void)state;
-    expect_error(64, "", "a command is wanted");
+    expect_error(64, "", "no command is given");
     expect_error(64, "frobnicate", "unknown command \"frobnicate\"");
     expect_error(64, "list more", "list takes no arguments; 1 arguments given");
     expect_error(64, "show", "show takes an id");
     expect_error(64, "merge {}/a.db", "merge takes INTO.db FROM.db...");
     expect_error(64, "export", "export takes FILE.jsonl");
-    expect_error(64, "merge --db x {}/a.db {}/b.db", "--db means nothing to merge");
-    expect_error(64, "list --max-age 3", "--max-age means nothing to list");
+    expect_error(64, "merge --db x {}/a.db {}/b.db", "--db does not apply to merge");
+    expect_error(64, "list --max-age 3", "--max-age does not apply to list");
     expect_error(64, "gc --max-age -1", "--max-age");
     expect_error(64, "gc --max-size many", "--max-size");
     expect_run(64, "--no-such-option");
@@ -646,16 +646,16 @@ static void test_explain_loss(void **state) {
 
 static void test_explain_wrong_usage(void **state) {
     (void)state;
-    expect_error(64, "explain", "a problem is wanted");
+    expect_error(64, "explain", "no problem is given");
     expect_error(64, "explain --loss --sparsity 0.5", "leave out --sparsity");
     expect_error(64, "explain " SHAPE "--device sms=", "devices have that in their name or key");
     expect_error(65, "explain " SHAPE "--device A100", "--device A100: no device with that");
     expect_error(74, "explain " SHAPE "--db {}/nowhere.db", "no such database");
     expect_error(64, "explain " SHAPE "--seed x", "--seed");
     expect_error(64, "list " SHAPE, "--sparsity is no filter");
-    expect_error(64, "verify --shape 1,2,3", "--shape means nothing to verify");
-    expect_error(64, "hash --op bsr_gemm", "--op means nothing to hash");
-    expect_error(64, "show --loss x", "--loss means nothing to show");
+    expect_error(64, "verify --shape 1,2,3", "--shape does not apply to verify");
+    expect_error(64, "hash --op bsr_gemm", "--op does not apply to hash");
+    expect_error(64, "show --loss x", "--loss does not apply to show");
     assert_int_equal(access(in_folder("nowhere.db"), F_OK), -1);
 }
 
@@ -712,10 +712,10 @@ static void test_network_advice(void **state) {
 /* What needs a server says so, and a password on the command line goes no further. */
 static void test_servers(void **state) {
     (void)state;
-    expect_error(64, "sync", "a server is wanted");
-    expect_error(64, "jobs --server {}/x.db", "a server is wanted");
+    expect_error(64, "sync", "a server is expected");
+    expect_error(64, "jobs --server {}/x.db", "a server is expected");
     expect_error(64, "enqueue --server postgresql://u@127.0.0.1:1/x", "--shapes");
-    expect_error(64, "enqueue --retry", "a server is wanted");
+    expect_error(64, "enqueue --retry", "a server is expected");
     expect_error(64, "enqueue --retry --shapes {}/x.csv --server postgresql://u@127.0.0.1:1/x", "not both");
     expect_error(64, "jobs --retry", "means nothing");
     expect_error(64, "list --server postgresql://u@h/x", "means nothing");

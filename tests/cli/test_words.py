@@ -124,7 +124,7 @@ def main():
     refuse("--op attn is not one of bsr_gemm, attention, bsr_sddmm; did you mean attention?", "triage_tune", "--op", "attn")
     refuse("two of them joined by +; did you mean causal?", "triage_tune", "--op", "attention", "--shape", "1,2,2,32,32,16",
            "--mask", "cauzal")
-    refuse("has 6 numbers: M,N,K are wanted, each 1 to 2147483647 (of another operation: --op)", "triage_tune", "--shape",
+    refuse("has 6 numbers: M,N,K are expected, each 1 to 2147483647 (of another operation: --op)", "triage_tune", "--shape",
            "1,2,2,32,32,16")
     refuse("is not one of sm_80, sm_86, sm_89, sm_90a, sm_100a, sm_120a, host; did you mean sm_90a?", "triage_tune",
            "--shape", "64,64,64", "--sparsity", "0.5", "--compile-only", "--target", "sm_90")

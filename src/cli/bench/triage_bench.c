@@ -403,7 +403,7 @@ static triage_status check_files(const options *o) {
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
         if (paths[i] && tri_cli_is_stdout(paths[i]))
             TRI_TRY(tri_cli_usage(
-                "--plot and --export-...: the table goes to the standard output; a file is wanted"));
+                "--plot and --export-...: the table goes to the standard output; a file is expected"));
         else if (paths[i])
             TRI_TRY(tri_cli_check_output(paths[i], read, sizeof read / sizeof *read));
     if (o->plot)

@@ -34,7 +34,7 @@ void tri_cli_end_admission(tri_admission *admission) {
 triage_status tri_cli_open_server(tri_store **out, const tri_cli_fleet_options *o, tri_store_mode mode) {
     const char *url = o->server ? o->server : o->db && tri_store_is_url(o->db) ? o->db : NULL;
     if (!url || !tri_store_is_url(url))
-        return tri_cli_usage("a server is wanted: --server postgresql://USER@HOST/DATABASE");
+        return tri_cli_usage("a server is expected: --server postgresql://USER@HOST/DATABASE");
     triage_status status = tri_cli_check_url(url);
     return status == TRIAGE_OK ? tri_store_open(out, url, mode) : status;
 }

@@ -23,7 +23,7 @@ static triage_status parse_shape(tri_attention_problem *out, const char *text) {
     triage_status status = tri_cli_parse_list(v, 7, &found, text, tri_cli_separator(text), EXTENT_MAX, names);
     if (status == TRIAGE_OK && found != 6 && found != 7)
         status =
-            tri_cli_usage("--shape %.64s has %zu numbers: B,HQ,HKV,SQ,SK,D[,DV] are wanted, each 1 to %d",
+            tri_cli_usage("--shape %.64s has %zu numbers: B,HQ,HKV,SQ,SK,D[,DV] are expected, each 1 to %d",
                           text, found, EXTENT_MAX);
     out->batch = v[0], out->heads_q = v[1], out->heads_kv = v[2];
     out->sq = v[3], out->sk = v[4];
@@ -102,8 +102,8 @@ static triage_status parse_window(tri_attention_problem *out, char *text) {
     char *right = strchr(text, ',');
     triage_status status;
     if (!right)
-        return tri_cli_usage("--mask window:%.64s: window:L,R is wanted, keys before and behind, - is open",
-                             text);
+        return tri_cli_usage(
+            "--mask window:%.64s: window:L,R is expected, keys to the left and right, - for no limit", text);
     *right++ = '\0';
     out->band = TRI_BAND_WINDOW;
     TRI_TRY(parse_side(&out->left, text, "--mask window's L"));
@@ -147,7 +147,7 @@ static triage_status parse_band(tri_attention_problem *out, lists *so_far, char 
 
 static triage_status parse_word(tri_attention_problem *out, lists *blocks, char *word) {
     if (strcmp(word, "blocks:") == 0)
-        return tri_cli_usage("--mask blocks: has no file: blocks:FILE.smtx is wanted");
+        return tri_cli_usage("--mask blocks: has no file: blocks:FILE.smtx is expected");
     if (strncmp(word, "blocks:", 7) == 0)
         blocks->file = word + 7;
     else if (strncmp(word, "random-blocks:", 14) == 0)
@@ -179,7 +179,7 @@ static triage_status parse_block(tri_attention_problem *out, const char *text) {
     triage_status status = tri_cli_parse_list(v, 2, &found, text ? text : "64", 'x', 128, names);
     if (status == TRIAGE_OK && found > 2)
         status = tri_cli_usage(
-            "--mask-block %.64s: one number or ROWSxCOLUMNS is wanted, 16, 32, 64 or 128 each", text);
+            "--mask-block %.64s: one number or ROWSxCOLUMNS is expected, 16, 32, 64 or 128 each", text);
     out->mask.rows = (int32_t)v[0];
     out->mask.cols = (int32_t)(found == 2 ? v[1] : v[0]);
     return status;
@@ -257,7 +257,7 @@ static triage_status make(tri_cli_problem *out, const tri_cli_problem_options *o
     char *mask = NULL;
     triage_status status;
     if (!shape)
-        return tri_cli_usage("a problem is wanted: --shape B,HQ,HKV,SQ,SK,D[,DV]");
+        return tri_cli_usage("no problem is given: --shape B,HQ,HKV,SQ,SK,D[,DV]");
     TRI_TRY(parse_shape(&p, shape));
     TRI_TRY(parse_types(out, &p, o));
     TRI_TRY(parse_lengths(&p, o));

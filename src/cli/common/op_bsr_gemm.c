@@ -42,7 +42,7 @@ static triage_status parse_shape(tri_bsr_problem *out, const char *text) {
     triage_status status = tri_cli_parse_list(v, 3, &found, text, tri_cli_separator(text), EXTENT_MAX, names);
     if (status == TRIAGE_OK && found != 3)
         status = tri_cli_usage(
-            "--shape %.64s has %zu numbers: M,N,K are wanted, each 1 to %d (of another operation: "
+            "--shape %.64s has %zu numbers: M,N,K are expected, each 1 to %d (of another operation: "
             "--op)",
             text, found, EXTENT_MAX);
     out->m = v[0];
@@ -57,7 +57,7 @@ static triage_status parse_block(tri_bsr_problem *out, const char *text) {
     size_t found = 0;
     triage_status status = tri_cli_parse_list(v, 2, &found, text ? text : "64", 'x', BLOCK_MAX, names);
     if (status == TRIAGE_OK && found > 2)
-        status = tri_cli_usage("--block %.64s: one number or ROWSxCOLUMNS is wanted, each 1 to %d", text,
+        status = tri_cli_usage("--block %.64s: one number or ROWSxCOLUMNS is expected, each 1 to %d", text,
                                BLOCK_MAX);
     out->block_m = (int32_t)v[0];
     out->block_k = (int32_t)(found == 2 ? v[1] : v[0]);
@@ -132,7 +132,7 @@ static triage_status check_combination(const tri_cli_problem_options *options) {
     if (tri_cli_given(options, "n"))
         return tri_cli_usage("--n goes with --pattern; --shape M,N,K has its own N");
     if (!tri_cli_given(options, "shape"))
-        return tri_cli_usage("a problem is wanted: --shape M,N,K --sparsity S, or --pattern FILE --n N");
+        return tri_cli_usage("no problem is given: --shape M,N,K --sparsity S, or --pattern FILE --n N");
     if (tri_cli_given(options, "sparsity"))
         return TRIAGE_OK;
     tri_bsr_problem any; /* that of another operation is told first */
@@ -275,7 +275,7 @@ static triage_status check_members(json_t *texts) {
         for (size_t i = 0; i < sizeof known / sizeof *known; i++)
             found |= strcmp(member, known[i]) == 0;
         if (!found)
-            return tri_fail(TRIAGE_E_DATA, "%.40s means nothing to %s", member, tri_op_bsr_gemm.name);
+            return tri_fail(TRIAGE_E_DATA, "%.40s does not apply to %s", member, tri_op_bsr_gemm.name);
     }
     return TRIAGE_OK;
 }
@@ -346,7 +346,7 @@ static triage_status key_words(tri_text *out, const tri_cli_problem_options *opt
     if (shape) {
         TRI_TRY(tri_cli_parse_list(v, 3, &found, shape, tri_cli_separator(shape), EXTENT_MAX, names));
         if (found != 3)
-            TRI_TRY(tri_cli_usage("--shape %.64s has %zu numbers: M,N,K are wanted", shape, found));
+            TRI_TRY(tri_cli_usage("--shape %.64s has %zu numbers: M,N,K are expected", shape, found));
         TRI_TRY(
             tri_text_format(out, " m=%lld n=%lld k=%lld", (long long)v[0], (long long)v[1], (long long)v[2]));
     }

@@ -25,7 +25,7 @@ static triage_status refuse_others(const tri_cli_problem_options *options) {
     static const char *const others[] = {"scale", "bias", "activation", "transposed"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (tri_cli_given(options, others[i]))
-            return tri_cli_usage("--%s means nothing to %s", others[i], tri_op_bsr_sddmm.name);
+            return tri_cli_usage("--%s does not apply to %s", others[i], tri_op_bsr_sddmm.name);
     return TRIAGE_OK;
 }
 

@@ -181,7 +181,7 @@ static triage_status check_given(const tri_cli_op *op, const tri_cli_problem_opt
         while (o->name && strcmp(o->name, options->texts[i].name) != 0)
             o++;
         if (!o->name)
-            return tri_cli_usage("--%s means nothing to %s", options->texts[i].name, op->op->name);
+            return tri_cli_usage("--%s does not apply to %s", options->texts[i].name, op->op->name);
     }
     return TRIAGE_OK;
 }
@@ -313,7 +313,7 @@ triage_status tri_cli_give_members(tri_cli_problem_options *out, const tri_cli_o
             continue;
         const char *name = option_name(op, member);
         if (!name || !json_is_string(value))
-            return tri_fail(TRIAGE_E_DATA, "%.40s means nothing to %s", member, op->op->name);
+            return tri_fail(TRIAGE_E_DATA, "%.40s does not apply to %s", member, op->op->name);
         triage_status status = tri_cli_give(out, name, json_string_value(value));
         if (status != TRIAGE_OK)
             return status;

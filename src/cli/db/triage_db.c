@@ -627,7 +627,7 @@ static triage_status refuse_command(const char *typed) {
     for (size_t i = 0; i < COMMANDS; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", command_names[i]);
     if (!typed)
-        return tri_cli_usage("a command is wanted: %s (see --help)", all);
+        return tri_cli_usage("no command is given: %s (see --help)", all);
     const char *nearest = tri_cli_nearest(typed, command_names, COMMANDS);
     return nearest ? tri_cli_usage("unknown command \"%.40s\"; did you mean %s?", typed, nearest)
                    : tri_cli_usage("unknown command \"%.40s\": not one of %s", typed, all);
@@ -663,11 +663,11 @@ static triage_status check_options(const command *c, const options *o) {
     const size_t at = (size_t)(c - commands);
     for (size_t i = 0; i < o->shared.typed_count; i++)
         if (!takes(at, o->shared.typed[i]))
-            return tri_cli_usage("--%s means nothing to %s", o->shared.typed[i], c->name);
+            return tri_cli_usage("--%s does not apply to %s", o->shared.typed[i], c->name);
     if (o->shared.problem.given && !takes(at, o->shared.problem.given))
-        return tri_cli_usage("--%s means nothing to %s", o->shared.problem.given, c->name);
+        return tri_cli_usage("--%s does not apply to %s", o->shared.problem.given, c->name);
     if (o->shared.problem.op && !takes(at, "op"))
-        return tri_cli_usage("--op means nothing to %s", c->name);
+        return tri_cli_usage("--op does not apply to %s", c->name);
     return TRIAGE_OK;
 }
 

@@ -202,7 +202,7 @@ static triage_status check_lua(const char *path, const char *option) {
     bool is_file = size > 0 && (strchr(path, '/') || (size > 4 && strcmp(path + size - 4, ".lua") == 0));
     if (!is_file || access(path, R_OK) == 0)
         return TRIAGE_OK;
-    return tri_fail(TRIAGE_E_DATA, "%s %s cannot be read: a Lua file is wanted", option, path);
+    return tri_fail(TRIAGE_E_DATA, "%s %s cannot be read: a Lua file is expected", option, path);
 }
 
 /* Found before a minute is spent on measuring: can a database be written there? Makes nothing. */
@@ -212,8 +212,8 @@ static triage_status check_db(const char *path) {
     if (access(path, F_OK) == 0)
         return access(path, R_OK | W_OK) == 0
                    ? TRIAGE_OK
-                   : tri_fail(TRIAGE_E_DATA, "--db %s cannot be written: a writable file or folder is wanted",
-                              path);
+                   : tri_fail(TRIAGE_E_DATA,
+                              "--db %s cannot be written: a writable file or folder is expected", path);
     TRI_TRY(tri_strdup(&folder, path));
     for (;;) { /* up to the folder that is there */
         char *slash = strrchr(folder, '/');

@@ -11,10 +11,10 @@ static triage_status make(tri_cli_problem *out, const tri_cli_problem_options *o
     int64_t v[2];
     size_t found = 0;
     if (!shape)
-        return tri_cli_usage("a problem is wanted: --shape ROWS,COLS");
+        return tri_cli_usage("no problem is given: --shape ROWS,COLS");
     triage_status status = tri_cli_parse_list(v, 2, &found, shape, ',', INT32_MAX, names);
     if (status == TRIAGE_OK && found != 2)
-        status = tri_cli_usage("--shape %.64s has %zu numbers: ROWS,COLS are wanted", shape, found);
+        status = tri_cli_usage("--shape %.64s has %zu numbers: ROWS,COLS are expected", shape, found);
     if (status == TRIAGE_OK)
         *tri_toy_edit(&out->problem) = (tri_toy_problem){v[0], v[1]};
     return status;
