@@ -717,8 +717,8 @@ static void test_servers(void **state) {
     expect_error(64, "enqueue --server postgresql://u@127.0.0.1:1/x", "--shapes");
     expect_error(64, "enqueue --retry", "a server is expected");
     expect_error(64, "enqueue --retry --shapes {}/x.csv --server postgresql://u@127.0.0.1:1/x", "not both");
-    expect_error(64, "jobs --retry", "means nothing");
-    expect_error(64, "list --server postgresql://u@h/x", "means nothing");
+    expect_error(64, "jobs --retry", "does not apply");
+    expect_error(64, "list --server postgresql://u@h/x", "does not apply");
     expect_error(64, "merge {}/into.db postgresql://u@127.0.0.1:1/x", "sync");
     static const char *const words[] = {"list --db postgresql://u:secret@127.0.0.1:1/x",
                                         "sync --server 'postgresql://u@127.0.0.1:1/x?password=secret'",
