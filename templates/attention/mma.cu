@@ -41,17 +41,17 @@ constexpr int kTileM = {{tile_m}};         // queries of a CTA
 constexpr int kTileN = {{tile_n}};         // keys of a tile
 constexpr int kWarps = {{warps}};          // warps, one above the other: 16 or 32 queries each
 constexpr int kStages = {{stages}};        // 1 or 2, see above
-constexpr bool kHoldQ = {{hold_q}};        // Q stays in registers
+constexpr bool kHoldQ = {{hold_q}};        // Q fragments stay in registers
 constexpr int kSlab = {{slab}};            // keys of a slab, two a tile (mma_slabs.cuh); 0: tiles in one piece
-constexpr int kAhead = {{ahead}};          // products that operands are read ahead
-constexpr int kMinBlocks = {{min_blocks}}; // CTAs per SM to leave registers for
+constexpr int kAhead = {{ahead}};          // fragments are loaded so many mma ahead
+constexpr int kMinBlocks = {{min_blocks}}; // minimum CTAs per SM (__launch_bounds__)
 constexpr int kCopyBytes = {{copy_bytes}}; // 16, 8, 4; or the size of an element
 constexpr int kPageSize = {{page_size}};   // rows of a page; 0: contiguous
 constexpr int kMaskM = {{mask_m}};         // rows of a block of the mask; 0: no block mask
 constexpr int kMaskN = {{mask_n}};         // keys of a block
-constexpr bool kLeft = {{left}};           // keys too far to the left are not seen
-constexpr bool kRight = {{right}};         // ... to the right (causal: args.right 0)
-constexpr bool kTopLeft = {{top_left}};    // query i stands at key i, not at key i + sk - sq
+constexpr bool kLeft = {{left}};           // the band bounds keys on the left
+constexpr bool kRight = {{right}};         // ... on the right (causal: args.right 0)
+constexpr bool kTopLeft = {{top_left}};    // query i is aligned to key i, not to key i + sk - sq
 constexpr bool kSoftcap = {{softcap}};
 
 constexpr bool kFp8 = sizeof(in_t) == 1;

@@ -53,18 +53,18 @@ constexpr int kD = {{d}};               // of Q and K: a multiple of 8
 constexpr int kDv = {{dv}};             // of V and O: likewise
 constexpr int kTileM = {{tile_m}};      // queries of a tile: 64 a consumer warpgroup
 constexpr int kTileN = {{tile_n}};      // keys of a step
-constexpr int kStages = {{stages}};     // slots of the K ring, and of the V ring
-constexpr int kQSlots = {{q_slots}};    // slots of the Q ring: 1 or 2
-constexpr int kPingPong = {{ping_pong}}; // the warpgroups take turns: 1 to issue products, 2 at the softmax, 3 at its exponentials; 0: no
-constexpr int kApart = {{apart}};       // 1: a tile's first product comes behind the last one of the tile before, not beside it
-constexpr int kOrder = {{order}};       // of the tiles: see locate
-constexpr int kDynamic = {{dynamic}};   // 1: a CTA takes the next tile when it is ready (workspace: 2 zeros)
-constexpr int kPBuffers = {{p_buffers}}; // 2: P is packed under the last product, for more registers
+constexpr int kStages = {{stages}};     // pipeline stages of K and of V
+constexpr int kQSlots = {{q_slots}};    // buffers of Q: 1 or 2
+constexpr int kPingPong = {{ping_pong}}; // warpgroups take turns: 1 issuing products, 2 at the softmax, 3 at its exponentials; 0: no
+constexpr int kApart = {{apart}};       // 1: a tile's first Q K is issued after the last P V of the tile before, not with it
+constexpr int kOrder = {{order}};       // order of the tiles: see locate
+constexpr int kDynamic = {{dynamic}};   // 1: CTAs take tiles from a global counter (workspace: 2 zeros)
+constexpr int kPBuffers = {{p_buffers}}; // 2: P is converted to 16 bits during the previous P V, for more registers
 constexpr int kUnder = {{under}};       // quarters of the exponentials that run under P V of the step before; 0: none, and the
                                         // compiler may take some
 constexpr int kSkip = {{skip}};         // log2 of the growth up to which a row keeps its maximum; -1: O is always rescaled. With the
                                         // parameter late no maxima are looked for where no mask cuts (wgmma_late.cuh)
-constexpr int kStoreTma = {{store_tma}}; // 1: O goes out through its tile's Q slot; 0: from registers
+constexpr int kStoreTma = {{store_tma}}; // 1: O is staged in its tile's Q buffer and stored by TMA; 0: from registers
 constexpr int kLeft = {{left}};         // 1: a window bounded at the left
 constexpr int kRight = {{right}};       // 1: ... at the right (causal)
 constexpr int kTopLeft = {{top_left}};  // 1: query 0 sees key 0, else the last query the last key

@@ -46,14 +46,14 @@ constexpr int kD = {{d}};               // of Q and K: a multiple of 16
 constexpr int kDv = {{dv}};             // of V and O: likewise
 constexpr int kTileM = {{tile_m}};      // queries of a tile: 64 a consumer warpgroup
 constexpr int kTileN = {{tile_n}};      // keys of a step: a multiple of 32
-constexpr int kStages = {{stages}};     // slots of the rings of K and of V turned
-constexpr int kPingPong = {{ping_pong}}; // 1: the warpgroups take turns at the softmax
-constexpr int kLate = {{late}};         // 1: O += T under the next step's scores; 0: at once, for fewer registers
-constexpr int kSplit = {{split}};       // 1: P V of the first half of a step's keys runs under the weights of the second
-constexpr int kSkip = {{skip}};         // log2 of the growth up to which a row keeps its maximum; -1: O is always rescaled
+constexpr int kStages = {{stages}};     // pipeline stages of K and of transposed V
+constexpr int kPingPong = {{ping_pong}}; // 1: warpgroups take turns at the softmax
+constexpr int kLate = {{late}};         // 1: O += T while the next step's Q K runs; 0: at once, for fewer registers
+constexpr int kSplit = {{split}};       // 1: P V of the first half of a step's keys overlaps the exponentials of the second
+constexpr int kSkip = {{skip}};         // lazy rescaling: log2 of the growth up to which a row keeps its maximum; -1: O is rescaled in every step
 constexpr int kLazy = {{lazy}};         // 1: steps that the mask does not cut look for no maximum: see wgmma_fp8_late.cuh
-constexpr int kOrder = {{order}};       // of the tiles: see locate
-constexpr int kDynamic = {{dynamic}};   // 1: a CTA takes the next tile when it is ready (workspace: 2 zeros)
+constexpr int kOrder = {{order}};       // order of the tiles: see locate
+constexpr int kDynamic = {{dynamic}};   // 1: CTAs take tiles from a global counter (workspace: 2 zeros)
 constexpr int kLeft = {{left}};         // 1: a window bounded at the left
 constexpr int kRight = {{right}};       // 1: ... at the right (causal)
 constexpr int kTopLeft = {{top_left}};  // 1: query 0 sees key 0, else the last query the last key

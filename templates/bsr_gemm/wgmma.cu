@@ -74,20 +74,20 @@ using out_t = {{out_type}};                 // C and bias: __half, __nv_bfloat16
 constexpr int kBlockM = {{block_m}};        // rows of a block: 64 or 128
 constexpr int kBlockK = {{block_k}};        // columns of a block
 constexpr int kTileN = {{tile_n}};          // columns of C per CTA tile
-constexpr int kWgsN = {{wg_n}};             // consumer warpgroups side by side in a tile
+constexpr int kWgsN = {{wg_n}};             // consumer warpgroups along kTileN
 constexpr int kStepK = {{step_k}};          // k of one stage: 64 or 128 bytes
-constexpr int kStages = {{stages}};         // slots of the stage ring
-constexpr int kCSlabs = {{c_slabs}};        // store buffers of 64 x 64 per warpgroup; 0: none
+constexpr int kStages = {{stages}};         // pipeline stages
+constexpr int kCSlabs = {{c_slabs}};        // 64 x 64 store buffers per warpgroup; 0: C is stored from registers
 constexpr int kClusterN = {{cluster_n}};    // CTAs per cluster, side by side in N: 1, 2 or 4
-constexpr int kCtasPerSm = {{ctas_per_sm}}; // resident CTAs to leave registers for
-constexpr int kRaster = {{raster}};         // width of a band of N, in clusters: see raster_t
+constexpr int kCtasPerSm = {{ctas_per_sm}}; // CTAs per SM (__launch_bounds__)
+constexpr int kRaster = {{raster}};         // width of a raster band, in column tiles of a cluster: see raster_t
 constexpr int kBRank = {{b_rank}};          // rank of map_b: 3 (row-major B, n % 64 == 0) or 2
 constexpr int kBLayout = {{b_layout}};      // 0 row-major, 1 column-major
 constexpr int kCLayout = {{c_layout}};      // 0 row-major, 1 column-major
 constexpr int kAct = {{act}};               // 0 none, 1 relu, 2 gelu (erf), 3 silu
 constexpr int kShare = {{share}};           // block rows that share B: 1, or 2 of 64 rows
-constexpr int kOrder = {{order}};           // of the tiles: 0 raster_t, 1 as the host dealt them out
-constexpr int kPromote = {{promote}};       // k that are summed apart; 0: all together
+constexpr int kOrder = {{order}};           // order of the tiles: 0 raster_t, 1 the host's schedule
+constexpr int kPromote = {{promote}};       // k after which accumulators are promoted to float32 sums; 0: never
 constexpr int kScalePerBlock = {{scale_per_block}}; // e4m3: 1 scale_a[nnzb], 0 scale_a[1]
 
 constexpr int kInBytes = sizeof(in_t);

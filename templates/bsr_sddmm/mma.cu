@@ -35,13 +35,13 @@ constexpr int kXLayout = {{x_layout}};      // 0 row-major, 1 column-major
 constexpr int kTileRows = {{tile_rows}};    // block rows of a tile, at most
 constexpr int kTileCols = {{tile_cols}};    // block columns
 constexpr int kTileBlocks = {{tile_blocks}}; // blocks
-constexpr int kSubM = {{sub_m}};            // rows of a piece of a block
+constexpr int kSubM = {{sub_m}};            // rows of a sub-block
 constexpr int kSubN = {{sub_n}};            // columns
 constexpr int kWarps = {{warps}};           // of a CTA
-constexpr int kStep = {{step}};             // n of a pipeline stage
+constexpr int kStep = {{step}};             // n per pipeline stage
 constexpr int kStages = {{stages}};         // pipeline stages
-constexpr int kSplits = {{splits}};         // CTAs that share a tile
-constexpr int kMinBlocks = {{min_blocks}};  // CTAs per SM to leave registers for
+constexpr int kSplits = {{splits}};         // CTAs that split the reduction of a tile
+constexpr int kMinBlocks = {{min_blocks}};  // minimum CTAs per SM (__launch_bounds__)
 constexpr int kCopyBytes = {{copy_bytes}};  // 16 or 2, see above
 
 constexpr int kThreads = kWarps * 32;

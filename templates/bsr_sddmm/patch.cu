@@ -37,10 +37,10 @@ constexpr int kXLayout = {{x_layout}};       // 0 row-major, 1 column-major
 constexpr int kTileRows = {{tile_rows}};     // block rows of a patch
 constexpr int kTileCols = {{tile_cols}};     // block columns, at most
 constexpr int kTileBlocks = {{tile_blocks}}; // stored blocks, at most
-constexpr int kSubN = {{sub_n}};             // columns of a piece of a block
+constexpr int kSubN = {{sub_n}};             // columns of a sub-block
 constexpr int kWarps = {{warps}};            // consumers
-constexpr int kStep = {{step}};              // n of a stage
-constexpr int kStages = {{stages}};          // slots of the ring
+constexpr int kStep = {{step}};              // n per pipeline stage
+constexpr int kStages = {{stages}};          // pipeline stages
 constexpr int kCluster = {{cluster}};        // CTAs that share Y by multicast: 1 or 2
 
 constexpr int kThreads = (kWarps + 4) * 32; // the last warpgroup holds the producer

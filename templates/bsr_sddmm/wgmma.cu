@@ -41,9 +41,9 @@ constexpr int kYLayout = {{y_layout}};      // 0 row-major, 1 column-major
 constexpr int kXLayout = {{x_layout}};      // 0 row-major, 1 column-major
 constexpr int kBlocks = {{tile_blocks}};    // blocks of a tile, at most
 constexpr int kWgsN = {{wg_n}};             // consumer warpgroups side by side
-constexpr int kStages = {{stages}};         // slots of the stage ring
-constexpr int kSplits = {{splits}};         // CTAs that share a tile
-constexpr int kCtasPerSm = {{ctas_per_sm}}; // resident CTAs to leave registers for
+constexpr int kStages = {{stages}};         // pipeline stages
+constexpr int kSplits = {{splits}};         // CTAs that split the reduction of a tile
+constexpr int kCtasPerSm = {{ctas_per_sm}}; // CTAs per SM (__launch_bounds__)
 
 constexpr int kStep = 64; // n of a stage: rows of 128 bytes
 constexpr int kWgsM = kBlockM / 64;
