@@ -87,6 +87,13 @@ if [ -n "$asm" ]; then
     bad=1
 fi
 
+# What stands at the top is what a stranger sees first.
+top="CHANGELOG.md CMakeLists.txt CMakePresets.json CONTRIBUTING.md Dockerfile LICENSE README.md cmake db docs examples python scripts
+    src templates tests tuner"
+for name in $(git ls-files 2>/dev/null | grep -v '^\.' | cut -d / -f 1 | uniq); do # nothing outside git
+    echo $top | grep -qwF -- "$name" || { echo "$name: not one of the top level's $top" && bad=1; }
+done
+
 # A kernel is a template, a space entry and a reference (CONTRIBUTING.md): none may be missing. What the api itself launches
 # around it (attention's selection of blocks) is named there.
 for template in $(find templates -mindepth 2 -name '*.cu' -o -name '*.c'); do

@@ -296,7 +296,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--set", help=f"of {', '.join(SETS)} (default: all)")
     parser.add_argument("--shapes", metavar="CASES.csv", help="a file for triage_tune --from, a line a case")
-    parser.add_argument("--patterns", default="patterns", metavar="DIR", help="where --shapes writes lists (default patterns)")
+    parser.add_argument("--patterns", default="build/patterns", metavar="DIR", help="where --shapes writes lists (default build/patterns)")
     parser.add_argument("--check", action="append", metavar="RESULTS.json", help="of attention.py: what holds?")
     args = parser.parse_args()
     cases = load(sets=args.set)
