@@ -90,7 +90,7 @@ bool tri_race_is_decided(const double *const *ns, size_t entrants, size_t rounds
             leader = i;
         }
     }
-    if (rounds < 2 * heat || tri_timing_width(&best) >= 2 * track->precision ||
+    if (entrants == 0 || rounds < 2 * heat || tri_timing_width(&best) >= 2 * track->precision ||
         error_over_heats(ns[leader], rounds, heat) >= track->precision)
         return false;
     for (size_t i = 0; i < entrants; i++)
