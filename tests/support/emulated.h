@@ -25,6 +25,18 @@ static inline bool emulated_compiler(void) {
            access(TRI_BINARY_DIR "/emulated/libemulated_core.a", R_OK) == 0;
 }
 
+/* False, and says why: the test is skipped. */
+static inline bool emulated_runs_here(void) {
+#ifdef __SANITIZE_ADDRESS__
+    printf("skipped: a sanitizer does not follow the fibers\n");
+    return false;
+#endif
+    const bool here = emulated_compiler();
+    if (!here)
+        printf("skipped: no C++ compiler\n");
+    return here;
+}
+
 /* where: a scratch folder. Aborts the test program where it does not compile. */
 static inline emulated emulated_open(const char *where, const tri_source *source) {
     static int made = 0;

@@ -415,13 +415,7 @@ int main(void) {
         cmocka_unit_test(tiles_of_two_slabs),
         cmocka_unit_test(selections),
     };
-#ifdef __SANITIZE_ADDRESS__
-    printf("skipped: a sanitizer does not follow the fibers\n");
-    return 77;
-#endif
-    if (!emulated_compiler()) {
-        printf("skipped: no C++ compiler\n");
+    if (!emulated_runs_here())
         return 77;
-    }
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -234,13 +234,7 @@ int main(void) {
         cmocka_unit_test(patches_of_32_column_major),
         cmocka_unit_test(patches_of_both_layouts),
     };
-#ifdef __SANITIZE_ADDRESS__
-    printf("skipped: a sanitizer does not follow the fibers\n");
-    return 77;
-#endif
-    if (!emulated_compiler()) {
-        printf("skipped: no C++ compiler\n");
+    if (!emulated_runs_here())
         return 77;
-    }
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
